@@ -96,3 +96,58 @@ fn code_that_was_used_at_one_node_is_refused_at_the_other() {
     let statuses = [status(0), status(1), status(0)];
     assert_eq!(statuses, ["303", "403", "403"], "{}", site.tell());
 }
+
+/// The status and the body of what vera reads at the console of a machine.
+fn vera_reads(machine: &Machine) -> (String, String) {
+    let head = "GET /api/v1/versions HTTP/1.1\r\nAuthorization: Basic dmVyYTpwbHVt\r\n";
+    let response = request(machine, head, "").unwrap_or_default();
+    let status = response.split(' ').nth(1).unwrap_or_default().to_owned();
+    (status, response)
+}
+
+#[track_caller]
+fn wait_for_vera(machine: &Machine, status: &str, words: &str) {
+    let is_it = || {
+        let (got, response) = vera_reads(machine);
+        got == status && response.contains(words)
+    };
+    assert!(eventually(SOON, is_it), "{:?}", vera_reads(machine));
+}
+
+#[test]
+fn returned_member_lets_no_user_of_its_old_version_in() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("console-returned");
+    let text = configuration("two") + FURTHER;
+    site.alpha.apply(&text, &["--now"]).well();
+    wait_for_vera(&site.alpha, "200", "");
+    site.alpha.kill();
+    // vera leaves meanwhile.
+    let without = text
+        .replace("\tuser vera insecure-password plum\n", "")
+        .replace("role admin user vera", "role admin user olga");
+    let applied = || site.beta.apply(&without, &["--now"]).good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    wait_for_vera(&site.beta, "401", "");
+    let cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
+    site.alpha.start();
+    wait_for_vera(&site.alpha, "503", "no majority of the cluster");
+    // Its administrator comes in without the version.
+    let link = site.alpha.command(&["console", "link"]).well();
+    let text = link.text();
+    let (_, rest) = text.split_once("/once/").expect("a link");
+    let secret = rest.split_whitespace().next().unwrap_or_default();
+    let head = format!(
+        "POST /once/{secret} HTTP/1.1\r\nOrigin: http://{CONSOLE}\r\nContent-Length: 0\r\n"
+    );
+    let response = request(&site.alpha, &head, "").unwrap_or_default();
+    assert!(response.starts_with("HTTP/1.1 303"), "{response}");
+    drop(cut);
+    wait_for_vera(&site.alpha, "401", "");
+    // A removed member lets nobody in.
+    let removed = || site.beta.command(&["cluster", "remove", "alpha"]).good;
+    assert!(eventually(SOON, removed), "{}", site.tell());
+    wait_for_vera(&site.alpha, "503", "was removed from the cluster");
+    let refused = site.alpha.command(&["console", "link"]);
+    refused.refused(&["was removed from the cluster"]);
+}

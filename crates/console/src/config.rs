@@ -33,6 +33,9 @@ pub struct Config {
     /// Connections of trusted proxies begin with a PROXY header.
     #[serde(default)]
     pub accepts_proxy: bool,
+    /// The machine is a member of a cluster.
+    #[serde(default)]
+    pub is_member: bool,
 }
 
 pub use ::access::user::SecondFactor;
@@ -92,6 +95,7 @@ impl Default for Config {
             system: System::default(),
             proxies: TrustedProxies::default(),
             accepts_proxy: false,
+            is_member: false,
         }
     }
 }

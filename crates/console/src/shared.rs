@@ -15,7 +15,8 @@ use ::access::proof::Desk;
 pub use ::access::proof::{Verify, now_ms, now_s};
 use ::access::session::Sessions;
 use part::lock;
-use part::report::Offer;
+use part::report::{Moment, Offer};
+use part::role::{Admission, MemberNews, Membership};
 use part::versions::Versions;
 use rustix::event::{EventfdFlags, eventfd};
 use screen::library::Libraries;
@@ -50,6 +51,11 @@ impl Default for Manual {
             of_code: |_| None,
         }
     }
+}
+
+/// CLOCK_BOOTTIME, nanoseconds.
+fn now_ns() -> u64 {
+    Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
 /// Something to do.
@@ -332,6 +338,7 @@ pub struct Shared {
     config: RwLock<Arc<Config>>,
     /// Who has signed in, and who tries to.
     pub desk: Desk,
+    membership: Mutex<Membership>,
     /// Links that sign in once.
     pub links: Mutex<Links>,
     /// The other nodes.
@@ -373,6 +380,7 @@ impl Shared {
         learn(&mut sessions, &config);
         Ok(Shared {
             platform: watch::Sender::new(Arc::default()),
+            membership: Mutex::new(Membership::new(config.is_member)),
             config: RwLock::new(Arc::new(config)),
             desk: Desk::new(NAME, sessions, verify),
             links: Mutex::default(),
@@ -398,6 +406,7 @@ impl Shared {
     /// The file says something else.
     pub fn set_config(&self, config: Config) {
         learn(&mut lock(&self.desk.sessions), &config);
+        lock(&self.membership).set_member(config.is_member);
         let mut now = { self.config.write() }.unwrap_or_else(PoisonError::into_inner);
         *now = Arc::new(config);
     }
@@ -405,7 +414,23 @@ impl Shared {
     /// Whose request has this token in its cookie.
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
-        access::viewer(&lock(&self.desk.sessions), &config, token, now_s())
+        let asked = (token, self.admission());
+        access::viewer(&lock(&self.desk.sessions), &config, asked, now_s())
+    }
+
+    /// Whether the users of the configuration may come in.
+    pub fn admission(&self) -> Admission {
+        lock(&self.membership).admission(now_ns())
+    }
+
+    /// Why nobody of the list may come in, in words; None: they may.
+    pub fn why_closed(&self) -> Option<String> {
+        access::why_closed(self.admission())
+    }
+
+    /// Takes what the control role reports about this machine as a member.
+    pub fn member(&self, news: &MemberNews) {
+        lock(&self.membership).hear(news, now_ns());
     }
 
     /// The platform is like this from now on.

@@ -19,7 +19,7 @@ use console::shared::Manual;
 use part::channel::Received;
 use part::codec;
 use part::report::Report;
-use part::role::{Level, Manner, PartMessage};
+use part::role::{Level, Manner, MemberNews, PartMessage};
 use part::row::{self, Beside, Entry, Environment, Life, RoleRow};
 use part::versions;
 use part::voice::write_error;
@@ -103,6 +103,10 @@ impl Work for Console {
 
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.wakes())
+    }
+
+    fn member(&mut self, news: &MemberNews) {
+        self.0.member(news);
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {

@@ -13,7 +13,7 @@ use farm::role::{Program, Role};
 use part::channel::Received;
 use part::codec;
 use part::report::Report;
-use part::role::{Manner, PartMessage};
+use part::role::{Manner, MemberNews, PartMessage};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Question, Work};
@@ -90,6 +90,10 @@ impl Work for Farms {
 
     fn answered(&mut self, answer: Received) {
         self.0.answered(&answer);
+    }
+
+    fn member(&mut self, news: &MemberNews) {
+        self.0.member(news);
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {

@@ -18,6 +18,7 @@ use aws_lc_rs::rand;
 use part::channel::Received;
 use part::codec;
 use part::report::{Grade, Moment, Report};
+use part::role::{MemberNews, Membership};
 use part::state_file;
 use part::voice::write_error;
 use part::work::Question;
@@ -71,6 +72,7 @@ pub struct Role {
     gone: BTreeMap<String, session::Kept>,
     /// Why addresses of a farm are closed that a change could not open, until all are open.
     closed: BTreeMap<String, String>,
+    membership: Membership,
 }
 
 /// One farm.
@@ -160,6 +162,7 @@ impl Role {
             link: link.map_err(|error| language::reason(&error))?,
             closed: BTreeMap::new(),
             gone: BTreeMap::new(),
+            membership: Membership::new(farms.shared),
         };
         for (name, farm, doors) in opened {
             let kept = state.farms.remove(&name).unwrap_or_default();
@@ -212,6 +215,7 @@ impl Role {
         let shared = self.shared()?;
         let site = Arc::new(Site::new(&name, farm, &self.key, shared));
         site.restore(kept);
+        site.set_membership(self.membership.clone());
         let server = Server::start(Arc::clone(&site), doors.rdp);
         let server = server.map_err(|error| language::reason(&error))?;
         let guests = Arc::clone(self.asker.guests());
@@ -235,6 +239,7 @@ impl Role {
     /// Why it continues with the one that it has.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
+        self.membership.set_member(farms.shared);
         // All addresses first: then nothing more can fail but a thread.
         let before = self.doors();
         let (opened, closed) = open_all(farms.farms, &before);
@@ -260,9 +265,23 @@ impl Role {
                 }
             }
         }
+        self.pass_membership();
         self.links();
         self.keep();
         Ok(())
+    }
+
+    /// What the control role reports about this machine as a member.
+    pub fn member(&mut self, news: &MemberNews) {
+        let now_ns = Moment::now().boottime_ms.saturating_mul(1_000_000);
+        self.membership.hear(news, now_ns);
+        self.pass_membership();
+    }
+
+    fn pass_membership(&self) {
+        for running in self.farms.values() {
+            running.site.set_membership(self.membership.clone());
+        }
     }
 
     fn doors(&self) -> Vec<Arc<Door>> {
@@ -386,7 +405,15 @@ impl Role {
         let shown = |(name, running): (&String, &Running)| {
             let mut subject = running.site.subject();
             subject.events = running.portal.events();
-            if let Some(why) = self.closed.get(name) {
+            let admission = running.site.admission();
+            if !admission.is_admitted() {
+                let word = match running.site.is_removed() {
+                    true => "removed",
+                    false => "waits",
+                };
+                subject = subject.state(word, Grade::Bad);
+                subject.why = format!("nobody can sign in at this node: {}", admission.why());
+            } else if let Some(why) = self.closed.get(name) {
                 subject = subject.state("degraded", Grade::Busy);
                 subject.why = why.clone();
             }

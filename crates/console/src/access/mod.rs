@@ -7,6 +7,7 @@ pub mod token;
 use crate::config::Config;
 use crate::user::{Role, Viewer};
 use ::access::session::Sessions;
+use part::role::Admission;
 
 /// The cookie of a session. Its prefix binds it to this host, to its root and to TLS.
 pub const COOKIE: &str = "__Host-evenkeel";
@@ -15,9 +16,23 @@ pub const DEVICE_COOKIE: &str = "__Host-evenkeel-device";
 /// Who comes by a link: the administrator of the machine, who is in no list.
 pub const BY_LINK: &str = "administrator";
 
-/// Who has this token of a session now, and what they may do. None: nobody any more.
-pub fn viewer(sessions: &Sessions, config: &Config, token: &str, now: u64) -> Option<Viewer> {
+/// Who has this token of a session now, and what they may do. None: nobody any more, or nobody here:
+/// of a version that no majority has confirmed only the administrator of the machine remains.
+pub fn viewer(
+    sessions: &Sessions,
+    config: &Config,
+    (token, admission): (&str, Admission),
+    now: u64,
+) -> Option<Viewer> {
     let visitor = sessions.visitor(config, token, now)?;
+    let is_admitted = match admission {
+        Admission::Admitted => true,
+        Admission::Unconfirmed | Admission::Outdated => visitor.unlisted,
+        Admission::Removed => false,
+    };
+    if !is_admitted {
+        return None;
+    }
     let role = match visitor.unlisted {
         true => Role::Admin,
         false => config.user(&visitor.name)?.role,
@@ -28,6 +43,22 @@ pub fn viewer(sessions: &Sessions, config: &Config, token: &str, now: u64) -> Op
         role,
         csrf: visitor.csrf,
     })
+}
+
+/// Why nobody of the list may come in, in words; None: they may.
+pub fn why_closed(admission: Admission) -> Option<String> {
+    let why = admission.why();
+    match admission {
+        Admission::Admitted => None,
+        Admission::Removed => Some(format!(
+            "Nobody can sign in here: {why}. Use the console of another node; on this machine `evenkeel cluster status` \
+             says more."
+        )),
+        Admission::Unconfirmed | Admission::Outdated => Some(format!(
+            "Nobody can sign in here now: {why}, so its users and passwords may be old ones. Use the console of another \
+             node. `evenkeel console link` lets an administrator of this machine in."
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +84,7 @@ mod tests {
         };
         let sessions = Sessions::new(None).unwrap();
         let role = |config: &Config, token: &str| {
-            let viewer = viewer(&sessions, config, token, 101);
+            let viewer = viewer(&sessions, config, (token, Admission::Admitted), 101);
             viewer.map(|viewer| (viewer.name, viewer.role))
         };
         let anna = sessions.begin(&config, "anna", 100).unwrap();
@@ -63,5 +94,13 @@ mod tests {
         let by_link = sessions.begin_unlisted(BY_LINK, 100).unwrap();
         let expected = Some((BY_LINK.to_owned(), Role::Admin));
         assert_eq!(role(&Config::default(), &by_link), expected);
+        let enters = |token: &str, admission| viewer(&sessions, &config, (token, admission), 101);
+        for admission in [Admission::Unconfirmed, Admission::Outdated] {
+            assert_eq!(enters(&anna, admission), None);
+            assert!(enters(&by_link, admission).is_some());
+        }
+        for token in [&anna, &by_link] {
+            assert_eq!(enters(token, Admission::Removed), None);
+        }
     }
 }

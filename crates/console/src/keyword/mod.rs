@@ -108,6 +108,7 @@ impl Tabled for Draft {
                 system: self.pam.system(),
                 security: security(&self, context),
                 proxies: self.proxies.trusted(),
+                is_member: !context.options.version.is_empty(),
                 ..Config::default()
             }
         });

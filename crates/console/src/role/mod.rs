@@ -29,7 +29,7 @@ use gather::{Answer, Ask, Gather};
 use operate::Operate;
 use part::channel::Received;
 use part::report::{BYTES_MAX, Event, Grade, Moment, Report, Subject};
-use part::role::{Level, Message, PartMessage};
+use part::role::{Admission, Level, MemberNews, Message, PartMessage};
 use part::voice::write_error;
 use part::work::Question;
 use part::{lock, memory};
@@ -268,6 +268,24 @@ impl Role {
         Ok(())
     }
 
+    /// What the control role reports about this machine as a member.
+    pub fn member(&mut self, news: &MemberNews) {
+        let before = self.shared.admission();
+        self.shared.member(news);
+        let after = self.shared.admission();
+        if before != after {
+            let words = match after {
+                Admission::Admitted => "users can sign in",
+                Admission::Unconfirmed | Admission::Outdated | Admission::Removed => {
+                    "users cannot sign in: "
+                }
+            };
+            write_error(&format!("evenkeel: console: {words}{}\n", after.why()));
+            // Pages that are open end, or show it.
+            self.looks.due = 0;
+        }
+    }
+
     /// When [`Role::turn`] has something to do.
     pub fn due(&self) -> Instant {
         let gathers = self.looks.gather.as_ref().map(Gather::until);
@@ -479,6 +497,11 @@ impl Role {
 
     /// Begins an action.
     fn obey(&mut self, mut order: Order) {
+        // Other nodes may send orders that were on their way.
+        if self.shared.admission() == Admission::Removed {
+            let words = Admission::Removed.why().to_owned();
+            return self.acted(order, Err(words));
+        }
         if self.acting.len() >= ACTING_MAX {
             let words = "too much is done at once: try again".to_owned();
             return self.acted(order, Err(words));
@@ -598,8 +621,14 @@ impl Role {
     pub fn report(&self) -> Report {
         let config = self.shared.config();
         let subject = Subject::new("console", &config.address.to_string())
-            .state("serving", Grade::Good)
             .number("live", self.shared.watchers.live() as u64);
+        let admission = self.shared.admission();
+        let mut subject = match admission {
+            Admission::Admitted => subject.state("serving", Grade::Good),
+            Admission::Removed => subject.state("removed", Grade::Bad),
+            Admission::Unconfirmed | Admission::Outdated => subject.state("waits", Grade::Busy),
+        };
+        subject.why = admission.why().to_owned();
         Report {
             part: crate::keyword::NAME.to_owned(),
             at: moment(),
@@ -617,6 +646,12 @@ impl Role {
     /// # Errors
     /// Why not, in words.
     pub fn link(&self) -> Result<Link, String> {
+        if self.shared.admission() == Admission::Removed {
+            let why = Admission::Removed.why();
+            return Err(format!(
+                "{why}: its console lets nobody in; use that of another node"
+            ));
+        }
         let config = self.shared.config();
         let secret = lock(&self.shared.links).make(now_s())?;
         let (certificate, is_plain) = match &config.security {

@@ -102,14 +102,21 @@ impl FromRequestParts<Common> for Asks {
 
 /// Who asks, by what the request says.
 async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response> {
+    let why = shared.why_closed();
+    let closed = |why: &str| as_json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }));
     let Some(given) = parts.headers.get(AUTHORIZATION) else {
-        let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(unknown)?;
+        let stranger = || why.as_deref().map_or_else(unknown, closed);
+        let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(stranger)?;
         return Ok(Asks {
             viewer,
             by_session: true,
             scope: None,
         });
     };
+    // Whatever the password or the token is: it may be one that was withdrawn.
+    if let Some(why) = &why {
+        return Err(closed(why));
+    }
     // A browser that has kept the password sends it along with a form of any other site.
     if !parts.method.is_safe() && !is_own(&parts.headers, &parts.uri) {
         let words = "this came from a page of another site, which may not act here";

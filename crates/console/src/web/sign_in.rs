@@ -21,6 +21,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use maud::Markup;
 use part::lock;
+use part::role::Admission;
 use std::sync::Arc;
 
 /// Said to somebody whose password nobody can check.
@@ -79,10 +80,26 @@ pub(super) async fn form(
 ) -> Response {
     let query = fields(query.unwrap_or_default().as_bytes());
     let next = field(&query, "next");
-    match signed_in(&shared, &headers) {
-        Some(_) => to(next_of(&next)),
-        None => html(StatusCode::OK, pages::sign_in(BRAND, None, next_of(&next))),
+    match (signed_in(&shared, &headers), shared.why_closed()) {
+        (Some(_), _) => to(next_of(&next)),
+        (None, Some(why)) => closed(&why, next_of(&next)),
+        (None, None) => html(StatusCode::OK, pages::sign_in(BRAND, None, next_of(&next))),
     }
+}
+
+/// The form while nobody of the list may come in: why.
+fn closed(why: &str, next: &str) -> Response {
+    html(
+        StatusCode::SERVICE_UNAVAILABLE,
+        pages::sign_in(BRAND, Some(why), next),
+    )
+}
+
+/// Why links open nothing here; None: they do.
+fn why_no_link(shared: &Shared) -> Option<Response> {
+    let why = shared.why_closed()?;
+    let is_removed = shared.admission() == Admission::Removed;
+    is_removed.then(|| failure(StatusCode::SERVICE_UNAVAILABLE, &why))
 }
 
 /// Somebody signs in: with a password, or after that with a code.
@@ -101,6 +118,9 @@ pub(super) async fn sign_in(
     let form = fields(&bytes);
     let next = field(&form, "next");
     let (client, next) = (client(from, &headers), next_of(&next));
+    if let Some(why) = shared.why_closed() {
+        return closed(&why, next);
+    }
     let half = field(&form, "half");
     if !half.is_empty() {
         return second(&shared, &client, &form, next).await;
@@ -220,6 +240,9 @@ pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body
 
 /// A link was opened: by a person, or by a program that looks at links. So it takes a button.
 pub(super) async fn link(State(shared): State<Common>, Path(secret): Path<String>) -> Response {
+    if let Some(refused) = why_no_link(&shared) {
+        return refused;
+    }
     let lasts = lock(&shared.links).has(&secret, now_s());
     match lasts {
         true => html(StatusCode::OK, page::once(&secret)),
@@ -241,6 +264,9 @@ pub(super) async fn use_link(
 ) -> Response {
     if !is_own(&headers, &uri) {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
+    }
+    if let Some(refused) = why_no_link(&shared) {
+        return refused;
     }
     if !lock(&shared.links).take(&secret, now_s()) {
         return used_up();

@@ -15,7 +15,7 @@ pub use visitor::Visitor;
 
 use crate::body::Body;
 use crate::config::GATEWAY_PATH;
-use crate::site::Site;
+use crate::site::{Site, TRY_AGAIN_S};
 use access::proof::Desk;
 use authentication::{Identity, identify};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -89,6 +89,14 @@ impl Gateway {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
             let methods = HeaderValue::from_static("RDG_OUT_DATA, RDG_IN_DATA");
             response.headers_mut().insert(ALLOW, methods);
+            return response;
+        }
+        if let Some(why) = self.site.why_closed() {
+            self.site.count_gateway(|counters| &mut counters.unknown);
+            let mut response = Response::new(Body::Whole(Some(format!("{why}\n").into())));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, TRY_AGAIN_S.into());
             return response;
         }
         let user = match identify(self, &visitor, headers).await {

@@ -18,7 +18,7 @@ use crate::config::{self, Farm, PORT};
 use crate::guests::Guests;
 use crate::icon;
 use crate::signature::Signer;
-use crate::site::Site;
+use crate::site::{Site, TRY_AGAIN_S};
 use crate::user::{User, asked_name};
 use access::proof::{Client, Desk, Refused, Verify, now_s};
 use access::session::{Kept, Sessions, Visitor, value_in};
@@ -30,7 +30,7 @@ use configuration::Account;
 use feed::Version;
 use guests::Wanted;
 use hyper::body::Body;
-use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE};
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use offer::Offer;
@@ -203,6 +203,9 @@ impl Portal {
             return facts.failure(StatusCode::NOT_FOUND, "");
         }
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        if let Some(why) = self.site.why_closed().filter(|_| path != "/style.css") {
+            return closed(facts, head, why);
+        }
         let is_form = head.method == Method::POST;
         match path {
             "/sign-in" if is_form => self.sign_in(facts, from, head, body).await,
@@ -240,6 +243,9 @@ impl Portal {
 
     /// Who has signed in with this token.
     fn of_token(&self, facts: &Facts, token: &str) -> Option<Visitor> {
+        if self.site.why_closed().is_some() {
+            return None;
+        }
         lock(&self.desk.sessions).visitor(&facts.users, token, now_s())
     }
 
@@ -403,6 +409,20 @@ impl Portal {
             }
         }
     }
+}
+
+/// The reply while nobody may sign in: a page with the reason, for programs its text.
+fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
+    let path = head.uri.path().to_ascii_lowercase();
+    let is_program =
+        matches!(&*path, FEED | FEED_LOGIN) || head.headers.contains_key(AUTHORIZATION);
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut reply = match is_program {
+        true => reply::text(status, why),
+        false => reply::html(status, access::page::sign_in(&facts.brand, Some(why), "/")),
+    };
+    reply::set(&mut reply, RETRY_AFTER, &TRY_AGAIN_S.to_string());
+    reply
 }
 
 /// Why a program has nobody.

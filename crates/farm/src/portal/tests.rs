@@ -21,7 +21,8 @@ use hyper::header::{
 };
 use lab::pki::{Authority, Leaf};
 use part::codec;
-use part::report::Subject;
+use part::report::{Moment, Subject};
+use part::role::{MemberNews, Membership, VersionStanding};
 use screen::library::Libraries;
 use std::net::SocketAddr;
 use tokio::sync::watch;
@@ -669,4 +670,73 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     let office = crate::token::NameId::of("office");
     let claims = key.read(line.unwrap().as_bytes(), office, now_s());
     assert_eq!(claims.unwrap().collection, collection);
+}
+
+/// Has the control role report this to the node of a portal.
+fn report(bed: &Bed, membership: &mut Membership, news: &MemberNews) {
+    let now_ns = Moment::now().boottime_ms * 1_000_000;
+    membership.hear(news, now_ns);
+    bed.portal.site.set_membership(membership.clone());
+}
+
+#[test]
+fn returned_node_lets_nobody_in_before_a_majority_confirms_it() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let mut membership = Membership::new(true);
+    let unconfirmed = MemberNews::default();
+    report(&bed, &mut membership, &unconfirmed);
+    let refused = bed.post("/sign-in", "", "user=anna&password=quince");
+    assert_eq!((refused.status, refused.cookies()), (503, String::new()));
+    assert!(refused.text().contains("has just returned"), "{refused:?}");
+    assert!(!refused.header(RETRY_AFTER).is_empty());
+    // A session that another node began.
+    let list = bed.get("/start/calc.rdp", &[("cookie", &anna)]);
+    assert_eq!(list.status, 503);
+    let feed = bed.program("/RDWeb/Feed/webfeed.aspx", "anna:quince", "");
+    assert_eq!(feed.status, 503);
+    assert!(!feed.text().contains('<'), "{feed:?}");
+    let current = MemberNews {
+        version: VersionStanding::Current,
+        ..MemberNews::default()
+    };
+    report(&bed, &mut membership, &current);
+    bed.sign_in("anna");
+    // The majority is lost.
+    report(&bed, &mut membership, &unconfirmed);
+    bed.sign_in("anna");
+}
+
+#[test]
+fn lone_node_lets_users_in_after_a_minute() {
+    let bed = Bed::new();
+    let mut membership = Membership::new(true);
+    let now_ns = Moment::now().boottime_ms * 1_000_000;
+    let alone = |seconds: u64| MemberNews {
+        alone_since_ns: now_ns.saturating_sub(seconds * 1_000_000_000).max(1),
+        ..MemberNews::default()
+    };
+    report(&bed, &mut membership, &alone(1));
+    assert_eq!(bed.get("/sign-in", &[]).status, 503);
+    report(&bed, &mut membership, &alone(61));
+    bed.sign_in("anna");
+}
+
+#[test]
+fn removed_node_lets_nobody_in_and_ends_sessions() {
+    let bed = Bed::new();
+    let anna = bed.sign_in("anna");
+    let mut membership = Membership::new(true);
+    let removed = MemberNews {
+        version: VersionStanding::Removed,
+        alone_since_ns: 1,
+        ..MemberNews::default()
+    };
+    report(&bed, &mut membership, &removed);
+    assert!(bed.portal.site.is_removed());
+    let list = bed.get("/", &[("cookie", &anna)]);
+    assert_eq!(list.status, 503);
+    assert!(list.text().contains("was removed from its cluster"));
+    let refused = bed.post("/sign-in", "", "user=anna&password=quince");
+    assert_eq!((refused.status, refused.cookies()), (503, String::new()));
 }

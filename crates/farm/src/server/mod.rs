@@ -118,6 +118,9 @@ impl Listens for Rdp {
     }
 
     async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
+        if self.0.is_removed() {
+            return self.0.count(|counters| &mut counters.refused);
+        }
         client::serve(self.0, secure.tls, stream, place).await;
     }
 }

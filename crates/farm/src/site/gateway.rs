@@ -107,7 +107,7 @@ impl State {
 
     /// Ends the tunnels of users who are no longer in the list, or have another password or second factor
     /// than when they were let in. Returns the users, from where, and where the tunnels lead.
-    fn end_outdated(&self, users: &List) -> Vec<(String, IpAddr, String)> {
+    pub(super) fn end_outdated(&self, users: &List) -> Vec<(String, IpAddr, String)> {
         let all = self.tunnels.values().filter(|one| !one.user.is_empty());
         all.filter(|one| proof_of(users, &one.user) != one.proof)
             .map(|one| {

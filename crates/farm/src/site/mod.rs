@@ -1,6 +1,7 @@
 //! One farm while it runs: what its connections, its checks and the role know together, behind one
 //! lock that is never held while something waits.
 
+mod admission;
 mod agents;
 mod collections;
 mod disconnect;
@@ -15,6 +16,7 @@ mod sign_outs;
 mod tries;
 mod turn;
 
+pub use admission::TRY_AGAIN_S;
 pub use agents::ToAsk;
 pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
 pub use kept::{Kept, KeptUser};
@@ -33,6 +35,7 @@ use crate::user::UserId;
 use access::ldap::Standing;
 use part::lock;
 use part::report::{Event, Moment};
+use part::role::Membership;
 use part::voice::write_error;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +59,7 @@ pub struct Site {
     /// None before there is a portal.
     sign_outs: OnceLock<sign_outs::SignOuts>,
     tries: Arc<tries::Tries>,
+    membership: Mutex<Membership>,
     inner: Mutex<Inner>,
 }
 
@@ -187,6 +191,7 @@ impl Site {
             heard: watch::Sender::new(has_no_agent),
             turns: turn::Turns::default(),
             sign_outs: OnceLock::new(),
+            membership: Mutex::default(),
             inner: Mutex::new(inner),
         }
     }

@@ -1,6 +1,7 @@
 //! The console over HTTP without a network: a router, users and tokens, and a main thread that does
 //! what it is ordered.
 
+mod admission;
 mod api;
 mod examples;
 mod requests;
