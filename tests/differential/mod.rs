@@ -40,6 +40,7 @@ mod coverage;
 mod run;
 mod table;
 
+mod authenticated;
 mod balance;
 mod choice;
 mod condition;
@@ -67,6 +68,7 @@ use table::{Case, Family, Normal, Sample, case, sample};
 
 /// All of them.
 static FAMILIES: &[&Family] = &[
+    &authenticated::FAMILY,
     &balance::FAMILY,
     &choice::FAMILY,
     &condition::FAMILY,

@@ -474,6 +474,22 @@ pub static DIFFERENCES: &[Difference] = &[
         ),
     },
     Difference {
+        key: "content-rules-once",
+        about: "tcp-request inspect-delay",
+        kinds: &["keyword"],
+        haproxy: "When a condition waits for more bytes, runs the content rules before it again for each piece that \
+            arrives, also those that count (`sc-inc-gpc0`).",
+        here: "The rules before it run again, so that they see the new bytes, but a rule that counts, asks another \
+            program or takes time runs once.",
+        reason: "The size of a client's packets must not decide how often it is counted.",
+        applies: Applies::To(|line| {
+            line.begins_any(&[
+                &["tcp-request", "inspect-delay"],
+                &["tcp-response", "inspect-delay"],
+            ])
+        }),
+    },
+    Difference {
         key: "cookie-version-2",
         about: "cookie",
         kinds: &["keyword"],

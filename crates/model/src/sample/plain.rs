@@ -116,14 +116,14 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
             continue;
         }
         let Some((low, high)) = range(word, number) else {
-            let why = if word.contains(':') {
+            let why = if ends(word).is_some() {
                 "is not a valid number range"
             } else {
                 "is not a number"
             };
             return wrong(place, text, why);
         };
-        if operator != "eq" && word.contains(':') {
+        if operator != "eq" && ends(word).is_some() {
             return wrong(
                 place,
                 text,
@@ -146,9 +146,18 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
     Ok(ranges)
 }
 
-/// `5`, `1:5`, `:5`, `5:`.
+/// The ends of a range: `1:5`, or `1-5`. A minus before the first digit is a sign.
+fn ends(text: &str) -> Option<(&str, &str)> {
+    let by_minus = || {
+        let at = text.get(1..)?.find('-')? + 1;
+        Some((&text[..at], &text[at + 1..]))
+    };
+    text.split_once(':').or_else(by_minus)
+}
+
+/// `5`, `1:5`, `1-5`, `:5`, `5:`, `5-`.
 pub(crate) fn range(text: &str, number: Number) -> Option<(i64, i64)> {
-    match text.split_once(':') {
+    match ends(text) {
         None => number(text).map(|n| (n, n)),
         Some((low, high)) => {
             let low = if low.is_empty() {
@@ -193,6 +202,8 @@ mod tests {
     fn versions_have_a_dot() {
         assert_eq!(range("3.1", version), Some((196_609, 196_609)));
         assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
+        // HAProxy also takes a minus between two numbers.
+        assert_eq!(range("3.0-3.1", version), Some((196_608, 196_609)));
         assert_eq!(range("3.x", version), None);
     }
 

@@ -27,6 +27,11 @@ fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
 /// has another meaning. Where `|` stands, the lines before it are of another section.
 const LINES: &[(&str, &str, &str)] = &[
     (
+        "content-rules-once",
+        "frontend|tcp-request inspect-delay 5s",
+        "frontend|tcp-request content accept",
+    ),
+    (
         "http2-host",
         "frontend|bind :443 ssl crt x alpn h2,http/1.1",
         "frontend|bind :443 ssl crt /h2.pem",
