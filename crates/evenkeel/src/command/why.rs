@@ -26,7 +26,8 @@ pub fn definition(command: Command) -> Command {
              server and why, failed tries, and how it ended.\n\nThe request is named by its unique id (`unique-id-format`), \
              by the number of `show sess` and `evenkeel watch` (0x1f), or by a whole line of a log. A line without a \
              unique id needs the client with its port and the date, as in the formats `httplog`, `tcplog` and \
-             `clf`.\n\nWith a line `request-history 1024` in `global`, each thread keeps so many of its newest requests; without one, none. \
+             `clf`.\n\nEach thread keeps its newest 512 requests: bursts of 256, then 10 a second, and of those that failed more. \
+             With a line `request-history 1024` in `global` it keeps so many of all. \
              If the request is not among them, the command says how far back they go, and exits with 1. Only \
              requests of the process that serves now are found: after a restart or an upgrade, not those before it. \
              Query strings are not kept.",

@@ -312,15 +312,18 @@ pub struct Global {
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::state::compression::Limits>,
-    /// `request-history`: requests that each thread keeps.
+    /// `request-history`: requests that each thread keeps; None: a few, within a budget of time.
     pub request_history: Option<u32>,
 }
+
+/// Requests that each thread keeps without a `request-history` line.
+const REQUESTS_KEPT_DEFAULT: u32 = 512;
 
 impl Global {
     /// How many requests each thread keeps for operators.
     #[inline]
     pub fn requests_kept(&self) -> u32 {
-        self.request_history.unwrap_or_default()
+        self.request_history.unwrap_or(REQUESTS_KEPT_DEFAULT)
     }
 
     /// The processors that a thread of the data plane, counted from 1, may use

@@ -1,5 +1,6 @@
 //! The history of requests: each thread keeps its newest finished requests and TCP sessions with
-//! what was decided for each, until `request-history` newer ones have come. Operators ask for
+//! what was decided for each, until `request-history` newer ones have come; without that line a few,
+//! as far as a budget of time allows. Operators ask for
 //! them by the runtime API (`show request`, `show requests`); the threads are asked one after the
 //! other, a part of their entries at a time.
 //!
@@ -8,6 +9,7 @@
 //! strings are never kept.
 
 mod asked;
+mod budget;
 mod entry;
 mod filter;
 mod ring;
@@ -19,12 +21,14 @@ pub use filter::{Filter, FilterError};
 use crate::config::RuleTexts;
 use crate::log;
 use crate::transaction::Stream;
+use budget::Budget;
 use ring::Ring;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 thread_local! {
     static RING: RefCell<Ring> = const { RefCell::new(Ring::new()) };
+    static BUDGET: RefCell<Budget> = const { RefCell::new(Budget::new()) };
 }
 
 /// Keeps a stream that has ended, where its configuration keeps any.
@@ -32,6 +36,12 @@ pub fn ended(stream: &Stream) {
     let limit = stream.config.global.requests_kept() as usize;
     if limit > 0 && log::is_hidden(stream) {
         return;
+    }
+    if stream.config.global.request_history.is_none() {
+        let (now, has_failed) = (stream.times.end(), budget::has_failed(stream));
+        if !BUDGET.with_borrow_mut(|budget| budget.takes(now, has_failed)) {
+            return;
+        }
     }
     RING.with_borrow_mut(|ring| ring.keep(stream, limit));
 }

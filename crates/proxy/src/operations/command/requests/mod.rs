@@ -121,7 +121,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
 /// Why there are none.
 fn off(context: &Context) -> Option<Reply> {
     let kept = context.runtime.config().global.requests_kept();
-    (kept == 0).then(|| Reply::error("No requests are kept: a line `request-history 1024` in `global` keeps some, from the next reload on.\n"))
+    (kept == 0).then(|| Reply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
 }
 
 /// `show request [json] <id>`, or with a line of a log as payload.

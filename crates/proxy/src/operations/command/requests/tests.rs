@@ -24,7 +24,7 @@ fn wrong_words_and_a_history_that_is_off_are_said() {
         let off = ask(&context(OFF), StatsLevel::Operator, command);
         assert_eq!(
             off,
-            "No requests are kept: a line `request-history 1024` in `global` keeps some, from the next reload on.\n\n"
+            "No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n\n"
         );
     }
 }

@@ -1,0 +1,93 @@
+//! The time that the history may take where no `request-history` line asks for it: a thread keeps
+//! bursts whole, and after them so many requests a second; of those that failed more. A busy
+//! thread thus spends a fixed part of its time, and its entries reach back for a minute.
+
+use crate::transaction::{Stream, Termination};
+use reactor::Instant;
+use std::time::Duration;
+
+/// Requests of one kind that are kept: a rate, and a burst above it. Generic cell rate algorithm.
+#[derive(Debug)]
+struct Limit {
+    /// The time that one more request takes from the limit.
+    interval: Duration,
+    /// How far the limit may be ahead of the time: the burst.
+    ahead_max: Duration,
+    /// Until when the limit is used up, if it was ever used.
+    used_until: Option<Instant>,
+}
+
+impl Limit {
+    const fn new(interval: Duration, burst: u32) -> Limit {
+        Limit {
+            interval,
+            ahead_max: interval.saturating_mul(burst - 1),
+            used_until: None,
+        }
+    }
+
+    fn takes(&mut self, now: Instant) -> bool {
+        let from = self.used_until.map_or(now, |until| until.max(now));
+        let is_kept = from - now <= self.ahead_max;
+        if is_kept {
+            self.used_until = Some(from + self.interval);
+        }
+        is_kept
+    }
+}
+
+/// What a thread may keep. A kept request takes at most 0.25 microseconds.
+#[derive(Debug)]
+pub(super) struct Budget {
+    ordinary: Limit,
+    failed: Limit,
+}
+
+/// The largest bursts.
+const ORDINARY_MAX: u32 = 256;
+const FAILED_MAX: u32 = 512;
+
+impl Budget {
+    pub(super) const fn new() -> Budget {
+        Budget {
+            ordinary: Limit::new(Duration::from_millis(100), ORDINARY_MAX),
+            failed: Limit::new(Duration::from_millis(5), FAILED_MAX),
+        }
+    }
+
+    /// Whether a request that ends now is kept; it is counted then.
+    pub(super) fn takes(&mut self, now: Instant, has_failed: bool) -> bool {
+        match has_failed {
+            true => self.failed.takes(now),
+            false => self.ordinary.takes(now),
+        }
+    }
+}
+
+/// Whether somebody may ask why a stream ended so: it was refused, cut short or tried again.
+pub(super) fn has_failed(stream: &Stream) -> bool {
+    let is_error = stream.http && stream.status() >= 400;
+    is_error || stream.route.retries > 0 || stream.outcome.termination != Termination::Normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bursts_are_kept_and_then_a_rate_of_each_kind() {
+        let mut budget = Budget::new();
+        let now = Instant::now();
+        let mut kept = |ms: u64, has_failed: bool| {
+            let at = now + Duration::from_millis(ms);
+            (0..2_000).filter(|_| budget.takes(at, has_failed)).count()
+        };
+        assert_eq!(kept(0, false), ORDINARY_MAX as usize);
+        assert_eq!(kept(99, false), 0);
+        // Those that failed are kept also then.
+        assert_eq!(kept(99, true), FAILED_MAX as usize);
+        assert_eq!(kept(1_000, false), 10);
+        assert_eq!(kept(1_099, true), 200);
+        assert_eq!(kept(3_600_000, false), ORDINARY_MAX as usize);
+    }
+}
