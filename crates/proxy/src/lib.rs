@@ -16,6 +16,7 @@ pub mod listener;
 pub mod log_forward;
 pub mod message;
 pub mod operations;
+mod orders;
 pub mod peers;
 pub mod persistence;
 pub mod reference;

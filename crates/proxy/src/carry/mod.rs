@@ -121,12 +121,15 @@ impl Imported {
 }
 
 /// Gives a configuration, before its states are installed, the servers that operators
-/// had added to that of another process, and takes out those that they had removed.
-/// Names each that could not be.
+/// had added to that of another process, takes out those that they had removed, and carries
+/// out the orders that replace values of the file. Names each server that could not be added.
 pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
     let Ok(told) = hear(bytes) else {
         return Vec::new();
     };
+    if let Some(mut process) = told.process {
+        process.orders.apply(config);
+    }
     let mut lost = Vec::new();
     for proxy in told.proxies {
         for name in proxy.removed {

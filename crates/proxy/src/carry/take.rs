@@ -4,7 +4,8 @@ use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
 };
 use super::{Imported, monotonic_ms, tally};
-use crate::runtime::Runtime;
+use crate::orders::Orders;
+use crate::runtime::{Runtime, lock};
 use model::config::{Config, Proxy, Server};
 use model::state::{AGE_MAX_MS, COUNT_MAX, Counters, Kept, now_ms};
 use reactor::Rate;
@@ -70,6 +71,10 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         let most = runtime.connections_max_of_file();
         runtime.connections_max.store(max.min(most), Relaxed);
     }
+    // The rest of a process that ends has none.
+    if told.orders != Orders::default() {
+        *lock(&runtime.orders) = told.orders.clone().in_effect(&runtime.config());
+    }
 }
 
 struct Taker {
@@ -115,6 +120,9 @@ impl Taker {
         if let Some(told) = told.states {
             state.frontend.maxconn_set.store(told.maxconn_set, Relaxed);
             state.frontend.paused.store(told.paused, Relaxed);
+            if told.shut {
+                state.shut_down();
+            }
             let mut life = told.life;
             life.last_change_ago_ms = self.later(life.last_change_ago_ms);
             life.downtime_ms = life.downtime_ms.min(AGE_MAX_MS);

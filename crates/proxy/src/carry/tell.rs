@@ -8,7 +8,8 @@ use super::told::{
     ProxyTold, RateTold, ServerTold,
 };
 use super::{HEAD, VERSION, monotonic_ms};
-use crate::runtime::Runtime;
+use crate::orders::Orders;
+use crate::runtime::{Runtime, lock};
 use model::config::Config;
 use model::state::{Counters, ListenerState, ServerState, now_ms};
 use reactor::Rate;
@@ -93,6 +94,10 @@ impl Teller {
                 let now = runtime.connections_max.load(Relaxed);
                 (self.whole && now != runtime.connections_max_of_file()).then_some(now)
             },
+            orders: match self.whole {
+                true => lock(&runtime.orders).clone(),
+                false => Orders::default(),
+            },
         }
     }
 
@@ -118,6 +123,7 @@ impl Teller {
             states: self.whole.then(|| ProxyStates {
                 maxconn_set: state.frontend.maxconn_set.load(Relaxed),
                 paused: state.frontend.paused.load(Relaxed) && !self.is_elsewhere,
+                shut: state.is_shut_down(),
                 life: state.life(self.state_ms),
             }),
             listeners: listeners.map(listener).collect(),

@@ -3,6 +3,7 @@
 //! newer program understand each other.
 
 use super::tables::TableTold;
+use crate::orders::Orders;
 use model::state::{
     AVERAGES, AdminState, BackendLife, CheckResult, CheckStatus, HealthState, Kept, Verdict,
 };
@@ -83,6 +84,9 @@ pub(super) struct ProcessTold {
     pub session_rate: RateTold,
     /// `set maxconn global`, where that is not the limit of the file.
     pub connections_max: Option<u32>,
+    /// Orders that replace values of the file.
+    #[serde(skip_serializing_if = "is_default")]
+    pub orders: Orders,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -113,6 +117,9 @@ pub(super) struct ProxyTold {
 pub(super) struct ProxyStates {
     pub maxconn_set: u32,
     pub paused: bool,
+    /// `shutdown frontend`
+    #[serde(skip_serializing_if = "is_default")]
+    pub shut: bool,
     #[serde(with = "LifeFields")]
     pub life: BackendLife,
 }

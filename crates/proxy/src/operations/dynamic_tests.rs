@@ -3,6 +3,7 @@
 
 use super::command::Context;
 use super::tests::{ask, context};
+use crate::runtime::Runtime;
 use crate::{carry, dynamic};
 use keyword::testing::load_text;
 use model::config::{Config, Server, ServerIndex, StatsLevel};
@@ -327,6 +328,61 @@ fn limits_and_keys_are_changed_for_what_comes_next_and_nothing_else() {
         admin(&context, "set dynamic-cookie-key backend c"),
         "String value expected.\n\n"
     );
+}
+
+#[test]
+fn rates_and_cookie_orders_hold_until_the_file_changes_their_value() {
+    let file = FILE.replace("backend tcp", "backend c\n cookie k insert\nbackend tcp");
+    let file = format!("global\n maxsessrate 100\n maxconnrate 50\n{file}");
+    let context = context(&file);
+    admin(
+        &context,
+        "set rate-limit sessions global 8; set rate-limit connections global 9; \
+         set rate-limit connections global 10; set rate-limit http-compression global 2; \
+         enable dynamic-cookie backend c; shutdown frontend f",
+    );
+    let rates = |config: &Config| {
+        let global = &config.global;
+        (
+            global.session_rate_max,
+            global.connection_rate_max,
+            global.compression.rate_max,
+        )
+    };
+    let is_dynamic = |config: &Config| {
+        let proxy = config.proxies.iter().find(|proxy| &*proxy.name == "c");
+        proxy.and_then(|proxy| proxy.cookie.as_ref().map(|cookie| cookie.dynamic))
+    };
+    let told = carry::export(&context.runtime.config(), Some(context.runtime)).bytes;
+    // The next process with the same file, and with another rate of connections.
+    let next = |text: &str| {
+        let mut next = load_text(text).config.expect("the file is valid");
+        assert!(carry::import_servers(&told, &mut next).is_empty());
+        model::control::install(&mut next, None, now_ms());
+        let imported = carry::import(&told, &next, None).expect("it can be read");
+        let runtime = Runtime::leak(Arc::new(next), 1, 100);
+        imported.give_process(runtime);
+        runtime
+    };
+    let same = next(&file);
+    assert_eq!(rates(&same.config()), (Some(8), Some(10), 2048));
+    assert_eq!(is_dynamic(&same.config()), Some(true));
+    let config = same.config();
+    let f = config.proxies.iter().find(|proxy| &*proxy.name == "f");
+    assert!(f.expect("f").state.is_shut_down());
+    let other_file = file.replace("maxconnrate 50", "maxconnrate 60");
+    let other = next(&other_file);
+    assert_eq!(rates(&other.config()), (Some(8), Some(60), 2048));
+    // The process after it still knows which order holds.
+    let told = carry::export(&other.config(), Some(other)).bytes;
+    let mut third = load_text(&other_file).config.expect("the file is valid");
+    assert!(carry::import_servers(&told, &mut third).is_empty());
+    assert_eq!(rates(&third), (Some(8), Some(60), 2048));
+    // A change of the file within a process.
+    let mut changed = load_text(&file).config.expect("the file is valid");
+    crate::runtime::lock(&same.orders).apply(&mut changed);
+    assert_eq!(rates(&changed), (Some(8), Some(10), 2048));
+    assert_eq!(is_dynamic(&changed), Some(true));
 }
 
 #[test]

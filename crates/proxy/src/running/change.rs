@@ -52,6 +52,7 @@ impl Running {
         let not_changed = keep_fixed(&old.global, &mut config.global);
         let lists = config.lists.differences(&old.lists);
         let lost = dynamic::keep(&mut config, &old);
+        lock(&runtime.orders).apply(&mut config);
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look

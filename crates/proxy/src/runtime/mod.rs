@@ -14,6 +14,7 @@ pub use versions::VersionReport;
 pub(crate) use vitals::{Drain, VitalsMemory};
 
 use crate::listener::{Listening, Open};
+use crate::orders::Orders;
 use model::config::{Config, Proxy};
 use model::thread::Process;
 pub(crate) use model::thread::lock;
@@ -36,6 +37,8 @@ pub struct Runtime {
     lists: Mutex<()>,
     /// Held while a configuration is replaced: one change at a time.
     pub(crate) changing: Mutex<()>,
+    /// Orders of operators that replace values of the file.
+    pub(crate) orders: Mutex<Orders>,
     /// What is measured over a second.
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
@@ -99,6 +102,7 @@ impl Runtime {
             listening: Mutex::default(),
             lists: Mutex::default(),
             changing: Mutex::default(),
+            orders: Mutex::default(),
             samples: Mutex::default(),
             edited: tokio::sync::Notify::new(),
             versions,

@@ -1,11 +1,12 @@
 //! Commands that change what the file says of the process or of a backend, by a
-//! copy of the configuration that differs in it: rates and dynamic cookies. The
-//! next change of the file takes its own words again.
+//! copy of the configuration that differs in it: rates and dynamic cookies. All but the keys
+//! hold until the file has another value ([`crate::orders`]).
 
 use super::{Context, Session, find_backend};
 use crate::dynamic::{self, Refused};
+use crate::orders;
+use crate::runtime::lock;
 use model::config::{Config, Proxy};
-use std::sync::Arc;
 
 /// What `set rate-limit` knows; in HAProxy's layout, which people read.
 const RATES: &str = "'set rate-limit' only supports :\n   \
@@ -16,33 +17,24 @@ const RATES: &str = "'set rate-limit' only supports :\n   \
 
 /// `set rate-limit <setting> global <value>`
 pub fn rate_limit(context: &Context, _: &Session, words: &[&str]) -> String {
-    let settings = [
-        "connections",
-        "sessions",
-        "ssl-sessions",
-        "http-compression",
-    ];
     let (Some(setting), Some(&"global")) = (words.get(2), words.get(3)) else {
         return RATES.into();
     };
-    if !settings.contains(setting) {
+    if !orders::RATES.contains(setting) {
         return RATES.into();
     }
     let Some(Ok(value)) = words.get(4).map(|word| word.parse::<u32>()) else {
         return "Expects an integer value.\n".into();
     };
-    let limit = (value > 0).then_some(value);
+    // Compression is limited in bytes.
+    let unit = if *setting == "http-compression" {
+        1024
+    } else {
+        1
+    };
     changed(context.runtime.edit(|config| {
-        let global = &mut config.global;
-        match *setting {
-            "connections" => global.connection_rate_max = limit,
-            "sessions" => global.session_rate_max = limit,
-            "ssl-sessions" => global.tls.rate_max = limit,
-            _ => {
-                let limits = Arc::make_mut(&mut global.compression);
-                limits.rate_max = u64::from(value) * 1024;
-            }
-        }
+        let mut orders = lock(&context.runtime.orders);
+        orders.set_rate(config, setting, u64::from(value) * unit);
         Ok(None)
     }))
 }
@@ -75,13 +67,11 @@ fn with_backend(
 
 fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
     with_backend(context, words, |proxy| {
-        let Some(cookie) = &mut proxy.cookie else {
-            // HAProxy says nothing, and nothing is as the operator wishes.
-            let why = "The backend has no 'cookie' line.\n";
-            return Err(Refused(why.into()));
-        };
-        Arc::make_mut(cookie).dynamic = on;
-        Ok(())
+        match lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
+            true => Ok(()),
+            // HAProxy reports nothing, although nothing changes.
+            false => Err(Refused("The backend has no 'cookie' line.\n".into())),
+        }
     })
 }
 
