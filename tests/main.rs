@@ -74,6 +74,7 @@ mod logs;
 mod member_return;
 mod member_start;
 mod names;
+mod names_late;
 mod old_rules;
 mod overload;
 mod peers;

@@ -21,6 +21,10 @@ const THREE: &[u8] = b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\
     GET /2 HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM TlRMTVNTUAAB\r\n\r\n\
     GET /3 HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM TlRMTVNTUAAD\r\nConnection: close\r\n\r\n";
 
+const THREE_BASIC: &[u8] = b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n\
+    GET /2 HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpi\r\n\r\n\
+    GET /3 HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpj\r\nConnection: close\r\n\r\n";
+
 /// Two servers that take turns, unless the client stays; the response names the server.
 const TWO: &str = "backend @CASE@\nbalance roundrobin\nhttp-response set-header x-server %s\n\
     server one @SERVER@\nserver two @SERVER@\n";
@@ -46,8 +50,8 @@ static CASES: &[Case] = &[
     stays("NTLM with http-server-close", CLOSING, NTLM),
     stays("Negotiate", TWO, NEGOTIATE),
     stays("proxy authentication", TWO, PROXY),
-    stays("Basic", TWO, BASIC),
-    stays("Basic with http-reuse always", ALWAYS, BASIC),
+    stays("Basic", TWO, BASIC).send(&[THREE_BASIC]),
+    stays("Basic with http-reuse always", ALWAYS, BASIC).send(&[THREE_BASIC]),
 ];
 
 #[test]

@@ -77,6 +77,8 @@ pub struct Lack {
 /// The answers for a load that goes on where the machine lacks something, and what it lacked.
 #[derive(Debug)]
 pub struct Fallback {
+    /// The load is of a version that was accepted earlier; otherwise only names are noted.
+    is_of_accepted: bool,
     found: Found,
     lacks: Mutex<Vec<Lack>>,
     /// The time that is left for nameservers that do not respond: a machine with many names
@@ -89,10 +91,25 @@ impl Fallback {
     /// names after that count as unresolved.
     pub fn new(found: Found, patience: Duration) -> Fallback {
         Fallback {
+            is_of_accepted: true,
             found,
             lacks: Mutex::default(),
             patience: Mutex::new(patience),
         }
+    }
+
+    /// For a load of other files: it notes the names that do not resolve. Nothing applies
+    /// instead of them, and anything else that the machine lacks is refused.
+    pub fn of_names(patience: Duration) -> Fallback {
+        Fallback {
+            is_of_accepted: false,
+            ..Fallback::new(Found::default(), patience)
+        }
+    }
+
+    /// Whether the load is of a version that was accepted earlier.
+    pub fn is_of_accepted(&self) -> bool {
+        self.is_of_accepted
     }
 
     /// Returns what was not found, in the order of the queries.

@@ -232,7 +232,8 @@ impl Outside {
 
     /// Whether the load is of a version that was accepted earlier, which must start again.
     pub fn is_accepted(&self) -> bool {
-        self.fallback.is_some()
+        let fallback = self.fallback.as_ref();
+        fallback.is_some_and(|one| one.is_of_accepted())
     }
 
     /// The load goes on without an answer to this, which the machine may have later.

@@ -132,6 +132,8 @@ impl Recording {
     pub fn is_equivalent(&self, other: &Recording) -> bool {
         let mut same = self.clone();
         same.answers.own_addresses = other.answers.own_addresses.clone();
+        // A start ignores names that do not resolve, a reload does not.
+        same.options.ignore_unresolved = other.options.ignore_unresolved;
         same == *other
     }
 

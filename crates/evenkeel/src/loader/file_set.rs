@@ -101,8 +101,10 @@ trait Files {
 struct WithFiles<F> {
     machine: Machine,
     files: F,
-    /// What applies where the machine lacks something.
+    /// What applies where the machine lacks something for an accepted version.
     fallback: Option<Arc<Fallback>>,
+    /// Looks up names, and notes those that do not resolve.
+    names: Option<Arc<Fallback>>,
 }
 
 impl<F: Files> Outside for WithFiles<F> {
@@ -155,7 +157,14 @@ impl<F: Files> Outside for WithFiles<F> {
     }
 
     fn resolve(&mut self, host: &str) -> Vec<IpAddr> {
-        self.machine.resolve(host)
+        let Some(fallback) = &self.names else {
+            return self.machine.resolve(host);
+        };
+        let found = fallback.host(host, |host| Machine::new().resolve(host).into());
+        if found.is_empty() {
+            fallback.note(Question::Host(host.to_owned()), None);
+        }
+        found.to_vec()
     }
 
     fn seed(&mut self, seed: u32) {
@@ -172,7 +181,31 @@ pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: Machine::new(),
         files: set,
-        fallback,
+        names: fallback.clone(),
+        fallback: fallback.filter(|one| one.is_of_accepted()),
+    }
+}
+
+/// This machine with its own files. Names that do not resolve are noted.
+pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
+    WithFiles {
+        machine: Machine::new(),
+        files: OwnFiles,
+        fallback: None,
+        names,
+    }
+}
+
+/// The files of this machine.
+struct OwnFiles;
+
+impl Files for OwnFiles {
+    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+        machine.read(path)
+    }
+
+    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+        machine.list(directory)
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a machine lacks for a version of the cluster that it accepted earlier. The version is
 //! served without it, or with the answer of an earlier load; any other version is refused for it.
 
-use super::Wishes;
+use super::{Refusal, Wishes};
 use cluster::durable;
 use configuration::Recording;
 use configuration::outside::{Fallback, Found, Lack, Question};
-use part::role::{Load, Missing, MissingKind};
+use part::role::{Load, Missing, MissingKind, Plan};
+use part::voice::{Form, Voice};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -18,17 +19,48 @@ use std::time::Duration;
 const FOUND_BYTES_MAX: u64 = 4 << 20;
 /// The time for nameservers that do not respond, before anything is served.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same at a start of files, without answers of earlier loads.
+const START_PATIENCE: Duration = Duration::from_secs(20);
 /// The same when the version is served already, and what it lacks is looked for again.
 const RETRY_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a load that a name without an address may refuse.
+const FULL_PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl Wishes {
+    /// Prepares what applies where this machine lacks something for the load. A check needs
+    /// nothing of it.
+    pub(super) fn find_without(&mut self, load: &Load, form: Form) {
+        match (load.dry, load.accepted) {
+            (true, _) => {}
+            (false, true) => self.go_on_without(load),
+            (false, false) => self.note_names(load, form),
+        }
+    }
+
+    /// Notes the names that do not resolve, so that they are looked up again. A start goes on
+    /// without them, because a nameserver may start later than this machine, and so does a change
+    /// of a version that lacks some. Under the names of other programs, lines say which may lack.
+    fn note_names(&mut self, load: &Load, form: Form) {
+        let lacks = |plan: &Plan| plan.missing.iter().any(is_name);
+        let is_start = load.previous.as_ref().is_none_or(lacks);
+        let tolerant = form == Form::Own && !load.set && is_start;
+        let patience = match (load.retries, tolerant) {
+            (true, _) => RETRY_PATIENCE,
+            (false, true) => START_PATIENCE,
+            (false, false) => FULL_PATIENCE,
+        };
+        self.options.ignore_unresolved |= tolerant;
+        self.fallback = Some(Arc::new(Fallback::of_names(patience)));
+    }
+
     /// Loads the accepted version also where this machine lacks something.
-    pub(super) fn go_on_without(&mut self, load: &Load) {
+    fn go_on_without(&mut self, load: &Load) {
         let patience = match load.retries {
             true => RETRY_PATIENCE,
             false => PATIENCE,
         };
         self.options.ignore_unresolved = true;
+        self.accepted = true;
         self.fallback = Some(Arc::new(Fallback::new(found(load), patience)));
     }
 
@@ -50,7 +82,7 @@ pub(super) fn has_directory(
     meanwhile: &str,
     missing: &mut Vec<Missing>,
 ) -> bool {
-    let Some(path) = path.filter(|path| wishes.fallback.is_some() && !path.is_dir()) else {
+    let Some(path) = path.filter(|path| wishes.accepted && !path.is_dir()) else {
         return true;
     };
     missing.push(Missing {
@@ -61,13 +93,45 @@ pub(super) fn has_directory(
     false
 }
 
+fn is_name(missing: &Missing) -> bool {
+    missing.kind == MissingKind::Name
+}
+
+/// The names that a change of files would add to those that the served version lacks: a mistake
+/// in a name is refused as soon as there is a version to keep.
+fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
+    let Some(before) = load.previous.as_ref().filter(|_| !load.set) else {
+        return Vec::new();
+    };
+    let is_new = |one: &&Missing| is_name(one) && !before.missing.contains(one);
+    missing.iter().filter(is_new).collect()
+}
+
+/// Refuses a change of files that adds names without an address.
+pub(super) fn refuse_new_names(
+    load: &Load,
+    missing: &[Missing],
+    voice: &mut Voice,
+) -> Result<(), Refusal> {
+    let new = new_names(load, missing);
+    if new.is_empty() || voice.form() != Form::Own {
+        return Ok(());
+    }
+    for one in new {
+        let name = &one.what;
+        voice.alert(format_args!("host name {name}: the name does not resolve"));
+    }
+    Err(Refusal::default())
+}
+
 fn describe(lack: &Lack) -> Missing {
     let instead = lack.instead.as_deref();
     let (kind, what, why) = match &lack.question {
         Question::Host(name) => {
             let meanwhile = match instead {
                 Some(addresses) => format!("its last known address {addresses} applies"),
-                None => "servers with this name are in maintenance".to_owned(),
+                None => "servers with this name are in maintenance, other lines have no effect"
+                    .to_owned(),
             };
             let why = format!("the name does not resolve; {meanwhile}");
             (MissingKind::Name, name.clone(), why)
@@ -129,5 +193,121 @@ pub(super) fn remember(load: &Load, recording: &Recording) {
     recording.add_to(&mut now);
     if now != before {
         let _ = durable::write(Path::new(OsStr::from_bytes(path)), &now.encode());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use configuration::LoadOptions;
+    use keyword::load::Loaded;
+
+    /// A name that no nameserver is asked for: a label is too long.
+    fn name(line: &str) -> String {
+        format!("{}.{line}", "x".repeat(64))
+    }
+
+    /// Each kind of line with a name that is resolved when the file is loaded.
+    fn text() -> String {
+        let lines = "global\n log @log:514 local0\n log tcp@@stream:514 local0\n\
+             ring r\n server one @ring:514\n\
+             mailers m\n mailer one @mail:25\n\
+             peers p\n peer away @peer:1024\n\
+             frontend f\n mode http\n bind @bind:80\n bind 127.0.0.1:1\n default_backend b\n\
+             backend b\n mode http\n server one @server:80\n server two 127.0.0.1:80 check addr @check\n \
+             server three 127.0.0.1:80 agent-check agent-port 1 agent-addr @agent\n\
+             backend d\n mode http\n dispatch @dispatch:80\n";
+        let mut text = lines.replace("@@", "@\u{0}");
+        for line in LINES {
+            text = text.replace(&format!("@{line}:"), &format!("{}:", name(line)));
+            text = text.replace(&format!("\u{0}{line}:"), &format!("{}:", name(line)));
+            text = text.replace(&format!("@{line}\n"), &format!("{}\n", name(line)));
+        }
+        text
+    }
+
+    const LINES: [&str; 10] = [
+        "log", "stream", "ring", "mail", "peer", "bind", "server", "check", "agent", "dispatch",
+    ];
+
+    fn loaded(ignore_unresolved: bool) -> (Loaded, Vec<Missing>) {
+        let options = LoadOptions {
+            resolve_names: true,
+            ignore_unresolved,
+            ..LoadOptions::default()
+        };
+        let mut wishes = Wishes {
+            files: vec![("late.cfg".to_owned(), text().into_bytes())],
+            ..Wishes::default()
+        };
+        wishes.note_names(&Load::default(), Form::Own);
+        wishes.options = options;
+        let site = wishes.load(None);
+        let missing = wishes.lacking();
+        (site.proxy, missing)
+    }
+
+    #[test]
+    fn each_kind_of_line_waits_for_its_name_or_is_refused() {
+        let (tolerant, missing) = loaded(true);
+        let config = tolerant.config.expect("a start goes on without names");
+        let mut names: Vec<&str> = missing.iter().map(|one| one.what.as_str()).collect();
+        names.sort_unstable();
+        let mut wanted = LINES.map(name);
+        wanted.sort_unstable();
+        assert_eq!(names, wanted);
+        assert!(missing.iter().all(is_name));
+        // Lines without an address are not there; others are not replaced by localhost.
+        assert!(config.global.logs.is_empty() && config.listens());
+        let b = config.proxies.iter().find(|proxy| &*proxy.name == "b");
+        let of = |at: usize| b.expect("backend b").servers[at].clone();
+        let broadcast = std::net::IpAddr::from(std::net::Ipv4Addr::BROADCAST);
+        assert_eq!(of(2).options.agent.address, Some(broadcast));
+        assert!(format!("{:?}", of(1).options.check_host).contains("255.255.255.255"));
+        assert!(format!("{:?}", of(0).address).contains("Unresolved"));
+
+        let (strict, _) = loaded(false);
+        assert!(strict.config.is_none());
+        let refused = strict.diagnostics.iter();
+        let refused = refused.filter(|one| one.code.id == "E0210").count();
+        assert_eq!(refused, LINES.len());
+    }
+
+    #[test]
+    fn only_names_may_be_missing_at_a_start_of_files() {
+        let mut start = Wishes::default();
+        start.find_without(&Load::default(), Form::Own);
+        assert!(start.options.ignore_unresolved && !start.accepted);
+        let fallback = start.fallback.expect("names are noted");
+        assert!(!fallback.is_of_accepted());
+        // A version of a cluster that is not accepted yet, and another program's name.
+        let set = Load {
+            set: true,
+            ..Load::default()
+        };
+        for (load, form) in [(set, Form::Own), (Load::default(), Form::Haproxy)] {
+            let mut strict = Wishes::default();
+            strict.find_without(&load, form);
+            assert!(!strict.options.ignore_unresolved && !strict.accepted);
+        }
+    }
+
+    #[test]
+    fn change_may_lack_only_names_that_the_served_version_lacks() {
+        let missing = |what: &str| Missing {
+            kind: MissingKind::Name,
+            what: what.to_owned(),
+            why: String::new(),
+        };
+        let load = Load {
+            previous: Some(Plan {
+                missing: vec![missing("old.example")],
+                ..Plan::default()
+            }),
+            ..Load::default()
+        };
+        let lacks = [missing("old.example"), missing("typo.example")];
+        assert_eq!(new_names(&load, &lacks), [&lacks[1]]);
+        assert!(new_names(&Load::default(), &lacks).is_empty());
     }
 }

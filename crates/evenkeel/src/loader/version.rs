@@ -20,6 +20,7 @@ use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -46,9 +47,7 @@ pub fn make(
     if load.set {
         wishes.set = Some(given_set(&mut descriptors).map_err(|error| refused_set(voice, &error))?);
     }
-    if load.accepted && !load.dry {
-        wishes.go_on_without(load);
-    }
+    wishes.find_without(load, voice.form());
     let has_bundle = load.previous.is_some() && !descriptors.is_empty();
     let bundle = has_bundle.then(|| descriptors.remove(0));
     let had = payloads(load.previous.as_ref(), &mut descriptors);
@@ -83,26 +82,49 @@ pub fn make(
     };
     let same = running.len() == before.payloads.len() && lines.is_empty();
     if load.watched && same && watched::unchanged(&site.proxy, before.recording.as_ref()) {
-        let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);
-        refusal.0.unchanged = true;
-        return Err(refusal);
+        return Err(as_before(load, &wishes, &site.proxy, voice));
     }
     let refusals = parts::refusals(&running);
     if load.previous.is_some() && !refusals.is_empty() && !load.accepted {
         refusals.iter().for_each(|words| voice.alert(words));
         return Err(watched::refused(load, &wishes, Some(&site.proxy), voice));
     }
+    let content = content(&wishes, &site.proxy);
+    if is_edited(load, content) {
+        return Err(as_before(load, &wishes, &site.proxy, voice));
+    }
     let made = (&mut site.proxy, running, lines);
-    let made = build(load, before, &wishes, made, voice);
+    let made = build(load, before, &wishes, (made, content), voice);
     if { made.as_ref() }.is_ok_and(|made| !tell_of_lacks(load, made, voice)) {
-        let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);
-        refusal.0.unchanged = true;
-        return Err(refusal);
+        return Err(as_before(load, &wishes, &site.proxy, voice));
     }
     if made.is_ok() {
         lacking::remember(load, &site.proxy.recording);
     }
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
+}
+
+/// No version, because there would be nothing new.
+fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &Voice) -> Refusal {
+    let mut refusal = watched::refused(load, wishes, Some(loaded), voice);
+    refusal.0.unchanged = true;
+    refusal
+}
+
+/// A number for what the files of a version hold, in either language.
+fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let proxy = loaded.recording.content(&loaded.watched.states);
+    (proxy, wishes.address_content).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether a load that looks for missing things found other files. Nobody has asked for these,
+/// and somebody may still be writing them.
+fn is_edited(load: &Load, content: u64) -> bool {
+    let previous = load.previous.as_ref();
+    let differs = previous.is_some_and(|plan| plan.content != content);
+    load.retries && !load.set && differs
 }
 
 /// Warns of what a version is served without, and of certificates that end soon. False where a
@@ -117,9 +139,12 @@ fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
         let warnings = certificates::warnings(&plan.certificates, tls::certified::now_s());
         warnings.for_each(|told| voice.warning(&told.message));
     }
-    plan.missing
-        .iter()
-        .for_each(|missing| voice.warning(missing));
+    // Under another program's name the lines were warned of in its words.
+    if voice.form() == Form::Own {
+        plan.missing
+            .iter()
+            .for_each(|missing| voice.warning(missing));
+    }
     true
 }
 
@@ -176,7 +201,7 @@ fn build(
     load: &Load,
     before: Before,
     wishes: &Wishes,
-    (loaded, running, lines): (&mut Loaded, Vec<Running>, Vec<String>),
+    ((loaded, running, lines), content): ((&mut Loaded, Vec<Running>, Vec<String>), u64),
     voice: &mut Voice,
 ) -> Outcome {
     // A member of a cluster may have nothing to serve.
@@ -186,6 +211,7 @@ fn build(
     let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
     let names = wishes.files.iter().chain(&wishes.address_files);
     let mut missing = wishes.lacking();
+    lacking::refuse_new_names(load, &missing, voice)?;
     let pid_file = config.global.pidfile.as_deref();
     let pid_file = pid_file.filter(|path| {
         let place = path
@@ -201,7 +227,7 @@ fn build(
         quiet: voice.quiet,
         names: names.map(|(name, _)| name.clone()).collect(),
         difference: match compare::joined(proxy, lines) {
-            same if load.retries && same == compare::NO_DIFFERENCE => "less is missing".to_owned(),
+            _ if load.retries => "less is missing".to_owned(),
             same if load.accepted && same == compare::NO_DIFFERENCE => NOT_READ.to_owned(),
             difference => difference,
         },
@@ -211,6 +237,7 @@ fn build(
         parts: running.iter().map(plan_of).collect(),
         resources: resources(&running, serves.then_some(&config)),
         missing,
+        content,
         certificates: certificates::of(&loaded.recording),
         ..Plan::default()
     };
@@ -290,7 +317,7 @@ fn open(
     let had = inherited.len();
     let before_us = before_us(load);
     let fetched = process::fetch(&before_us).map_err(|error| told(voice, error))?;
-    let mut left_out = wishes.fallback.as_ref().map(|_| LeftOut::default());
+    let mut left_out = wishes.accepted.then(LeftOut::default);
     let predecessor = (&before_us, &fetched);
     let lenient = left_out.as_mut();
     let (listening, sockets) =
@@ -357,7 +384,7 @@ fn judge(
         Form::Haproxy => loaded.refusing_warnings(),
     };
     // An accepted version is served in spite of what the machine lacks now.
-    let zero_warning = asked && warnings > 0 && wishes.fallback.is_none();
+    let zero_warning = asked && warnings > 0 && !wishes.accepted;
     voice.quiet |= loaded.quiet && !wishes.verbose;
     voice.diagnostics(
         &loaded.sources,

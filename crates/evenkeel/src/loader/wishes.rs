@@ -6,13 +6,13 @@ use super::file_set;
 use crate::parts::Site;
 use crate::process;
 use address::config::Config;
-use address::dialect::Machine;
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
 use configuration::outside::Fallback;
 use part::voice::keepalived::missing;
 use part::voice::{Form, Voice};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,7 +44,11 @@ pub struct Wishes {
     /// `-V`: ignore `quiet` of a file.
     pub verbose: bool,
     /// The version was accepted: it is served without what this machine lacks.
+    pub accepted: bool,
+    /// What applies where this machine lacks something, and what it lacked; None for a check.
     pub fallback: Option<Arc<Fallback>>,
+    /// A number for what the files in keepalived's language hold.
+    pub address_content: u64,
 }
 
 impl Wishes {
@@ -61,10 +65,15 @@ impl Wishes {
                 addresses::read(&self.address_files, &self.addresses, outside)
             }
             None => {
-                let outside = &mut Machine::new();
+                let outside = &mut file_set::machine(self.fallback.clone());
                 addresses::read(&self.address_files, &self.addresses, outside)
             }
         };
+        let mut hasher = DefaultHasher::new();
+        for (_, file) in read.sources.files() {
+            file.text[..].hash(&mut hasher);
+        }
+        self.address_content = hasher.finish();
         self.included = read.included;
         voice.diagnostics(&read.sources, &read.diagnostics, self.options.diag, false);
         if self.dump
@@ -81,7 +90,10 @@ impl Wishes {
         let (files, options) = (self.files.clone(), self.options.clone());
         match &self.set {
             Some(set) => file_set::load(set, files, options, foreign, self.fallback.clone()),
-            None => process::load_files(files, self.local_peer.as_deref(), options, foreign),
+            None => {
+                let (peer, fallback) = (self.local_peer.as_deref(), self.fallback.clone());
+                process::load_files_with(files, peer, options, foreign, fallback)
+            }
         }
     }
 

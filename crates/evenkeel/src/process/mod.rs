@@ -26,5 +26,6 @@ pub use side::{Side, report_losses, to_logs};
 pub use signals::{Order, Orders, end_by, obey, watch as watch_signals};
 pub use spare::step_back;
 pub use start::{
-    Plan, Serving, apply_plan, find_limits, give_up, load_files, run, serve, wanted_limits,
+    Plan, Serving, apply_plan, find_limits, give_up, load_files, load_files_with, run, serve,
+    wanted_limits,
 };

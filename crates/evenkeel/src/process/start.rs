@@ -11,7 +11,7 @@ use crate::identity;
 use crate::parts::{self, Site};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
-use configuration::outside::Outside;
+use configuration::outside::{Fallback, Outside};
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::Sink;
@@ -73,9 +73,21 @@ pub fn load_files(
     options: LoadOptions,
     foreign: Option<&address::config::Config>,
 ) -> Site {
+    load_files_with(files, local_peer, options, foreign, None)
+}
+
+/// Loads files as [`load_files`] does; the fallback notes names that do not resolve.
+pub fn load_files_with(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&address::config::Config>,
+    fallback: Option<Arc<Fallback>>,
+) -> Site {
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let environment = identity::environment(&names, local_peer);
-    parts::load(files, environment, options, foreign, Outside::default())
+    let outside = Outside::default().with_fallback(fallback);
+    parts::load(files, environment, options, foreign, outside)
 }
 
 /// Serves until the end; returns also in the process that only started the

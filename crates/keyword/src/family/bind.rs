@@ -203,14 +203,10 @@ fn resolve(
         return Ok(None);
     }
     let found = super::server::resolve(loader, name, family);
-    found.map(Some).ok_or_else(|| {
-        Diagnostic::error(
-            &codes::UNRESOLVED_HOST,
-            word.span,
-            format!("'bind': the host name '{name}' has no address"),
-        )
-        .label("cannot be listened on")
-    })
+    match found {
+        None => Err(super::server::unresolved_line(loader, word, "bind", name)),
+        found => Ok(found),
+    }
 }
 
 /// The table.

@@ -2,10 +2,11 @@
 //! how long a client keeps its connection to a server.
 
 use super::places::{BACK, BACK_ONLY, FRONT};
+use super::server::unresolved_line;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::Diagnostic;
 use language::value::{Accepts, Host, Port};
+use language::{Diagnostic, Severity};
 use model::codes;
 use model::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
 use model::state::ServerState;
@@ -45,17 +46,25 @@ fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ip = match address.host {
         Host::Ip(ip) => Some(ip),
         Host::Any => Some(Ipv4Addr::UNSPECIFIED.into()),
-        Host::Name(name) => super::server::resolve(loader, &name, address.family),
-        _ => None,
-    };
-    let address = match ip {
-        Some(ip) => ServerAddress::Inet(SocketAddr::new(ip, port)),
-        None if !loader.context.options.resolve_names => ServerAddress::Unresolved,
-        None => {
-            let message = format!("'dispatch': could not resolve '{}'", word.text());
-            return Err(args.wrong(&codes::UNRESOLVED_HOST, word, message));
+        Host::Name(name) => match super::server::resolve(loader, &name, address.family) {
+            None if loader.context.options.resolve_names => {
+                let refusal = unresolved_line(loader, word, "dispatch", &name);
+                if refusal.severity == Severity::Error {
+                    return Err(refusal);
+                }
+                loader.tell(refusal);
+                None
+            }
+            found => found,
+        },
+        _ => {
+            let message = format!("'dispatch' does not support '{}'", word.text());
+            return Err(args.wrong(&codes::BAD_ADDRESS, word, message));
         }
     };
+    let address = ip.map_or(ServerAddress::Unresolved, |ip| {
+        ServerAddress::Inet(SocketAddr::new(ip, port))
+    });
     loader.proxy().dispatch = Some((address, word.span));
     args.end()
 }

@@ -1,7 +1,7 @@
 //! Where log lines go (`log`), and what they look like (`log-format`,
 //! `option httplog`, `unique-id-format` and their like).
 
-use super::server::resolve;
+use super::server::{resolve, unresolved_line};
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::value::{Accepts, Host, Port, Transport};
@@ -396,12 +396,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
             None if loader.context.options.resolve_names => {
-                return Err(Diagnostic::error(
-                    &codes::UNRESOLVED_HOST,
-                    word.span,
-                    format!("'log': could not resolve address '{name}'"),
-                )
-                .label("this name has no address now"));
+                return Err(unresolved_line(loader, word, "log", &name));
             }
             // Nothing is sent by who only checks.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -135,10 +135,15 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Host::Ip(ip) => Some(ip),
         Host::Name(name) => {
             let found = super::server::resolve(loader, &name, address.family);
-            if found.is_none() && !loader.context.options.resolve_names {
-                return Ok(());
+            match found {
+                None if !loader.context.options.resolve_names => return Ok(()),
+                None => {
+                    return Err(super::server::unresolved_line(
+                        loader, word, "mailer", &name,
+                    ));
+                }
+                found => found,
             }
-            found
         }
         _ => None,
     };

@@ -209,7 +209,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
             loader.tell(told);
             Ok(SocketAddr::new(ip, 0))
         }
-        // Nobody connects when files are only checked.
+        // Nobody connects when files are only checked, or as long as the name does not resolve.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
         _ => Err(Diagnostic::error(
             &codes::PEERS_LINE,

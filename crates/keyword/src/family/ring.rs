@@ -2,7 +2,7 @@
 //! them.
 
 use super::log::{FORMATS, one_of};
-use super::server::resolve;
+use super::server::{resolve, unresolved_line};
 use super::value::octets_counted;
 use super::{Args, Built, LineRow, stream_tls};
 use crate::family::Loader;
@@ -159,6 +159,7 @@ pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketA
         Host::Name(name) => match resolve(loader, &name, address.family) {
             // Nothing is sent by who only checks.
             None if !loader.context.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            None => return Err(unresolved_line(loader, word, "server", &name)),
             found => found,
         },
         _ => None,

@@ -354,11 +354,11 @@ fn first_address(
             }
             InitAddress::Ip(ip) => return Ok(Some(*ip)),
             InitAddress::None if !asked => return Ok(None),
-            InitAddress::None => return unresolved(loader, word, name, true),
+            InitAddress::None => return unresolved(loader, word, name, options, true),
         }
     }
     let followed = options.resolving.resolvers.is_some();
-    unresolved(loader, word, name, followed)
+    unresolved(loader, word, name, options, followed)
 }
 
 fn no_target(word: &Word, what: &str) -> Diagnostic {
@@ -398,19 +398,41 @@ pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option
     found.iter().find(fits).copied()
 }
 
+/// The refusal of a line with a host name that does not resolve. Where the load goes on without
+/// names, a warning: the line has no effect until a later load finds the address.
+pub(super) fn unresolved_line(
+    loader: &Loader,
+    word: &Word,
+    keyword: &str,
+    name: &str,
+) -> Diagnostic {
+    let message = format!("'{keyword}': could not resolve address '{name}'");
+    if loader.context.options.ignore_unresolved {
+        note_unresolved(loader, name);
+        return Diagnostic::warning(&codes::UNRESOLVED_LINE, word.span, message)
+            .label("has no effect until the name resolves");
+    }
+    Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message).label("does not resolve")
+}
+
+/// Reports a name that a later load looks up again.
+pub(super) fn note_unresolved(loader: &Loader, name: &str) {
+    let question = Question::Host(name.to_owned());
+    loader.context.outside.goes_without(question);
+}
+
 fn unresolved(
     loader: &mut Loader,
     word: &Word,
     name: &str,
+    options: &ServerOptions,
     allowed: bool,
 ) -> Result<Option<IpAddr>, Diagnostic> {
     let message = format!("'server': could not resolve address '{name}'");
     if allowed || loader.context.options.ignore_unresolved {
-        if !allowed {
-            loader
-                .context
-                .outside
-                .goes_without(Question::Host(name.to_owned()));
+        // The nameservers of a `resolvers` section are queried while the proxy runs.
+        if options.resolving.resolvers.is_none() {
+            note_unresolved(loader, name);
         }
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)

@@ -317,7 +317,13 @@ language::codes! {
          three, no mail is sent.";
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "The host name of a server does not resolve, and its `init-addr` allows that. The server starts in \
-         maintenance until an operator sets an address (`set server … addr`) or its `resolvers` find one.";
+         maintenance until an operator sets an address (`set server … addr`), its `resolvers` find one, or a later \
+         lookup does: `evenkeel run` and `haproxy -W` look up such names again from time to time.";
+    UNRESOLVED_LINE = "W1090", "line without effect until its name resolves",
+        "A host name does not resolve. At a start, and for a version that a member of a cluster has accepted, \
+         everything else is served meanwhile: a nameserver may start later than this machine. The name is looked up \
+         again from time to time, and the line takes effect as soon as it resolves. A check and a reload refuse the \
+         same line (E0210).";
     PEER_WITHOUT_PORT = "W0603", "peer address without a port",
         "The address of a remote peer has no port, so Evenkeel cannot connect to that peer; the peer can still \
          connect to Evenkeel. An environment variable that is not set may be the reason.";

@@ -91,6 +91,8 @@ pub struct Plan {
     /// What this machine lacks for the version, which is served without it.
     #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
     pub missing: Vec<Missing>,
+    /// A number for what the files of the version hold.
+    pub content: u64,
     /// The certificates of the version that end first, in the order of their ends.
     #[serde(serialize_with = "list::<CERTIFICATES_MAX, _, _>")]
     pub certificates: Vec<CertificateEnd>,
@@ -171,8 +173,9 @@ impl MissingKind {
     }
 }
 
-/// A thing that an accepted version needs and this machine lacks: the version is served
-/// without it, and loaded again until it is there.
+/// A thing that a version needs and this machine lacks: the version is served without it, and
+/// loaded again until it is there. An accepted version of a cluster may lack anything, one of
+/// other files only names.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[serde(default)]
 pub struct Missing {

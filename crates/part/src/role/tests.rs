@@ -22,6 +22,7 @@ fn watch() -> Watch {
 
 fn plan() -> Plan {
     Plan {
+        content: 7,
         rights: Rights {
             uid: Some(65534),
             gid: Some(7),

@@ -1,6 +1,7 @@
-//! An accepted version that is served without something that this machine lacks, such as a
-//! port that another program has, or the addresses of a name. The supervisor loads the version
-//! again from time to time, and swaps it in as soon as less is missing.
+//! A version that is served without something that this machine lacks, such as the addresses of
+//! a name, and for an accepted version of a cluster also a port that another program has. The
+//! supervisor loads the version again from time to time, and swaps it in as soon as less is
+//! missing.
 
 use crate::loading::{LoadError, Told};
 use crate::state::Supervisor;
@@ -70,7 +71,7 @@ impl Supervisor {
         }
         self.cluster.retry_at = Some(now + pause(retries));
         let idle = self.may_change()
-            && self.loads_accepted()
+            && (self.loads_accepted() || !self.is_member())
             && self.cluster.trial.is_none()
             && self.cluster.first.is_none()
             && !self.changing.requests.is_asked();

@@ -38,7 +38,7 @@ impl Supervisor {
     /// Does what is due for the cluster.
     pub(super) fn look_at_cluster(&mut self) {
         if !self.is_member() {
-            return;
+            return self.look_for_missing(Instant::now());
         }
         self.look_at_check();
         self.look_at_cluster_clock();

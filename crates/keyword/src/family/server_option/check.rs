@@ -2,12 +2,13 @@
 
 use super::{port, set, time_above_zero};
 use crate::family::Loader;
-use crate::family::server::resolve;
+use crate::family::server::{resolve, unresolved_line};
 use crate::family::{Args, Built, ServerRow, places};
 use language::value::{self, Accepts, Host, PortRule};
-use language::{Diagnostic, Word};
+use language::{Diagnostic, Severity, Word};
 use model::codes;
 use model::config::{HealthCheck, ServerAddress, ServerOptions};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// The options of this family.
@@ -74,6 +75,25 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
     Ok(())
 }
 
+/// The address for the checks of a server until their name resolves. No connection to it
+/// succeeds, so the checks fail and never reach the address of the server instead.
+///
+/// # Errors
+/// The name has to resolve for this load.
+pub(super) fn unreachable_address(
+    loader: &mut Loader,
+    word: &Word,
+    keyword: &str,
+    name: &str,
+) -> Result<IpAddr, Diagnostic> {
+    let refusal = unresolved_line(loader, word, keyword, name);
+    if refusal.severity == Severity::Error {
+        return Err(refusal);
+    }
+    loader.tell(refusal.label("checks fail until the name resolves"));
+    Ok(Ipv4Addr::BROADCAST.into())
+}
+
 /// An address that checks go to, with a port or without.
 pub(in crate::family) fn check_address(
     loader: &mut Loader,
@@ -90,14 +110,7 @@ pub(in crate::family) fn check_address(
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
             None if !loader.context.options.resolve_names => return Ok(ServerAddress::Unresolved),
-            None => {
-                return Err(Diagnostic::error(
-                    &codes::UNRESOLVED_HOST,
-                    word.span,
-                    format!("'addr': could not resolve address '{name}'"),
-                )
-                .label("does not resolve"));
-            }
+            None => unreachable_address(loader, word, "addr", &name)?,
         },
         Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
         _ => {

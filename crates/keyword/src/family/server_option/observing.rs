@@ -3,6 +3,7 @@
 
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
+use super::check::unreachable_address;
 use super::{one_of, port, set, time_above_zero};
 use crate::family::Loader;
 use language::value::Family;
@@ -82,10 +83,7 @@ fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<
         Some(ip) => options.agent.address = Some(ip),
         None if !loader.context.options.resolve_names => {}
         None => {
-            let told = format!("'agent-addr': could not resolve address '{text}'");
-            return Err(args
-                .wrong(&codes::UNRESOLVED_HOST, word, told)
-                .label("does not resolve"));
+            options.agent.address = Some(unreachable_address(loader, word, "agent-addr", text)?)
         }
     }
     Ok(())
