@@ -450,10 +450,7 @@ srv_agent_state srv_fqdn srv_port srvrecord srv_use_ssl
         let traffic = read(&format!("{ANSWER}{servers}"));
         let of = |name: &str| {
             let row = traffic.rows.iter().find(|row| row.named() == name).unwrap();
-            let settings = row
-                .settings
-                .iter()
-                .filter(|(name, _)| *name != LIMIT);
+            let settings = row.settings.iter().filter(|(name, _)| *name != LIMIT);
             let settings = settings.map(|(name, value)| format!("{name} {value}"));
             settings.collect::<Vec<_>>().join(", ")
         };

@@ -282,6 +282,7 @@ impl World {
                 false => Vec::new(),
             },
             has_removed: other_is_removed,
+            ..MemberNews::default()
         };
     }
 

@@ -196,7 +196,7 @@ fn confirmation_ends_at_its_time() {
         version: VersionStanding::Current,
         until_ns: 100,
         behind: ["alpha", "last", "stranger"].map(str::to_owned).to_vec(),
-        has_removed: false,
+        ..MemberNews::default()
     };
     let at = |now_ns| Standing::of(&instance, true, &news, now_ns);
     assert_eq!(at(99).row(), Row::Ahead);
