@@ -167,7 +167,7 @@ impl Supervisor {
     fn attention(&self) -> Vec<Subject> {
         let mut subjects = Vec::new();
         let kept = self.versions.kept.iter();
-        for missing in kept.flat_map(|kept| &kept.plan().missing) {
+        for missing in kept.flat_map(|kept| &kept.plan().lacks.missing) {
             let word = format!("{} missing", missing.kind.word());
             let mut subject = Subject::new(MISSING, &missing.what).state(&word, Grade::Bad);
             subject.why.clone_from(&missing.why);
@@ -207,7 +207,7 @@ impl Supervisor {
         };
         let counts = self.changing.counts;
         let kept = self.versions.kept.as_ref();
-        let missing = kept.map_or(0, |kept| kept.plan().missing.len());
+        let missing = kept.map_or(0, |kept| kept.plan().lacks.missing.len());
         let ends = kept.and_then(|kept| kept.plan().certificates.first());
         let ends_s = ends.map(|end| u64::try_from(end.until_s).unwrap_or_default());
         let mut subject = Subject::new("supervisor", &std::process::id().to_string())

@@ -126,7 +126,7 @@ impl Version {
         (plan.names, plan.fixed) = (Vec::new(), Vec::new());
         (plan.programs, plan.parts) = (Vec::new(), Vec::new());
         plan.resources = Vec::new();
-        (plan.difference, plan.missing) = (String::new(), Vec::new());
+        (plan.difference, plan.lacks.missing) = (String::new(), Vec::new());
         plan.certificates = Vec::new();
         take
     }
@@ -152,7 +152,7 @@ impl Version {
 mod tests {
     use super::*;
     use part::memory;
-    use part::role::{CheckProgram, PACKET_BYTES_MAX, TakeTrial};
+    use part::role::{CheckProgram, Lacks, PACKET_BYTES_MAX, TakeTrial};
 
     #[test]
     fn two_of_the_largest_versions_fit_into_the_message_of_a_trial() {
@@ -167,7 +167,10 @@ mod tests {
             numbered: vec![(u32::MAX, u32::MAX); 1_024],
             logs: vec![true; 4_096],
             programs: vec![program; 64],
-            left_out: vec![u32::MAX; 1_024],
+            lacks: Lacks {
+                left_out: vec![u32::MAX; 1_024],
+                missing: Vec::new(),
+            },
             ..Plan::default()
         };
         let take = Take {

@@ -55,7 +55,7 @@ pub(super) const WIDE: &[Wide] = &[
         19,
     ),
     wide("crates/mux/src/slot.rs", "Slot", 17),
-    wide("crates/part/src/role/plan.rs", "Plan", 28),
+    wide("crates/part/src/role/plan.rs", "Plan", 27),
     wide(
         "crates/protocol/src/http2/connection/limits.rs",
         "Limits",

@@ -7,28 +7,48 @@
 use super::Site;
 use crate::config::Gives;
 use crate::dhcp::attempts::{ATTEMPTS_MIN, UNANSWERED_MS, UnansweredClients};
+use crate::dhcp::desk::Decision;
+use crate::dhcp::reply::Verdict;
 use crate::mac::Mac;
 use part::role::Admission;
 
+/// What the version that this node serves allows, and the clients for which it stands in.
+#[derive(Default)]
+pub(super) struct Reserve {
+    /// Whether this node may answer by the version that it serves.
+    pub(super) admission: Admission,
+    unanswered: UnansweredClients,
+}
+
 impl Site {
+    /// A node that may not act by its version refuses no address: a current node may have given it.
+    pub(super) fn without_refusal(&self, decision: Decision) -> Decision {
+        let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
+        if !self.is_reserve() || verdict != Some(Verdict::No) {
+            return decision;
+        }
+        let (why, reason) = (&decision.why, self.reserve.admission.why());
+        Decision::silent(format!("{why}; it gets no NAK: {reason}"))
+    }
+
     /// Whether this node may answer from now on.
     pub fn admit(&mut self, admission: Admission) {
-        self.admission = admission;
+        self.reserve.admission = admission;
         if admission.is_admitted() {
             // What clients ask while they are answered shows nothing of other servers.
-            self.unanswered = UnansweredClients::default();
+            self.reserve.unanswered = UnansweredClients::default();
         }
     }
 
     /// Why this node answers nobody at all, in words; None: it may answer.
     pub fn why_closed(&self) -> Option<String> {
-        let is_removed = self.admission == Admission::Removed;
-        is_removed.then(|| format!("{}: it answers nothing", self.admission.why()))
+        let is_removed = self.reserve.admission == Admission::Removed;
+        is_removed.then(|| format!("{}: it answers nothing", self.reserve.admission.why()))
     }
 
     /// Whether only clients are answered that no other server answers.
     pub(super) fn is_reserve(&self) -> bool {
-        !self.admission.is_admitted()
+        !self.reserve.admission.is_admitted()
     }
 
     /// What operators should know while only clients are answered that no other server answers.
@@ -37,11 +57,11 @@ impl Site {
             format!(
                 "{}: a client is answered only after it has asked {ATTEMPTS_MIN} times in {} s without an answer of \
                  another server",
-                self.admission.why(),
+                self.reserve.admission.why(),
                 UNANSWERED_MS / 1_000
             )
         };
-        let is_shown = self.is_reserve() && self.admission != Admission::Removed;
+        let is_shown = self.is_reserve() && self.reserve.admission != Admission::Removed;
         is_shown.then(words)
     }
 
@@ -65,11 +85,14 @@ impl Site {
         }
         // Where another server gives the addresses, all clients take its offers.
         let takes_another = names_another && self.lan.gives != Gives::Other;
-        let may_answer = self.unanswered.note(mac, takes_another, now_ms);
+        let may_answer = self.reserve.unanswered.note(mac, takes_another, now_ms);
         let taken = "it takes the offer of another server";
         (!may_answer).then(|| match takes_another {
-            true => format!("{}, and {taken}", self.admission.why()),
-            false => format!("{}, and another server may answer", self.admission.why()),
+            true => format!("{}, and {taken}", self.reserve.admission.why()),
+            false => format!(
+                "{}, and another server may answer",
+                self.reserve.admission.why()
+            ),
         })
     }
 
@@ -78,9 +101,13 @@ impl Site {
         if let Some(why) = self.why_closed() {
             return Some(why);
         }
-        let is_answered = !self.is_reserve() || self.unanswered.may_answer(mac, now_ms);
-        (!is_answered)
-            .then(|| format!("{}, and {mac} was not answered by it", self.admission.why()))
+        let is_answered = !self.is_reserve() || self.reserve.unanswered.may_answer(mac, now_ms);
+        (!is_answered).then(|| {
+            format!(
+                "{}, and {mac} was not answered by it",
+                self.reserve.admission.why()
+            )
+        })
     }
 }
 

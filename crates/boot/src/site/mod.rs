@@ -21,7 +21,6 @@ pub use standing::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
 
 use crate::assignment::{Assigned, Turns, assigned};
 use crate::config::{Image, Lan};
-use crate::dhcp::attempts::UnansweredClients;
 use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
 use crate::dhcp::limit::Limit;
 use crate::dhcp::loads::Leader;
@@ -34,10 +33,10 @@ use crate::history::{History, Step};
 use crate::journal::Journal;
 use crate::mac::Mac;
 use crate::script;
+use admission::Reserve;
 use elsewhere::Elsewhere;
 use keeping::{Fates, Keeping, Plan};
 use part::report::Moment;
-use part::role::Admission;
 use serde::{Deserialize, Serialize};
 use sharing::Shares;
 use six::Six;
@@ -95,9 +94,7 @@ pub struct Site {
     /// None while the interface has no address.
     desk: Option<Desk>,
     limit: Limit,
-    /// Whether this node may answer by the version that it serves.
-    admission: Admission,
-    unanswered: UnansweredClients,
+    reserve: Reserve,
     parts: Parts,
     history: History,
     seen: Seen,
@@ -186,8 +183,7 @@ impl Site {
             writer: None,
             desk: None,
             limit: Limit::default(),
-            admission: Admission::default(),
-            unanswered: UnansweredClients::default(),
+            reserve: Reserve::default(),
             parts: Parts {
                 count: parts.max(1),
                 ..Parts::default()
@@ -472,16 +468,6 @@ impl Site {
         self.counts.answers += u64::from(decision.answer.is_some());
         self.history.add(request.mac, step(&request, &decision));
         Some((request, decision))
-    }
-
-    /// A node that may not act by its version refuses no address: a current node may have given it.
-    fn without_refusal(&self, decision: Decision) -> Decision {
-        let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
-        if !self.is_reserve() || verdict != Some(Verdict::No) {
-            return decision;
-        }
-        let (why, reason) = (&decision.why, self.admission.why());
-        Decision::silent(format!("{why}; it gets no NAK: {reason}"))
     }
 
     /// Whether a request is of this network: directly, or by a relay in it.

@@ -310,7 +310,7 @@ impl Site {
         if !self.is_reserve() || !is_refused {
             return decision;
         }
-        let (why, reason) = (&decision.why, self.admission.why());
+        let (why, reason) = (&decision.why, self.reserve.admission.why());
         Decision::silent(format!("{why}; it is not refused: {reason}"))
     }
 

@@ -41,7 +41,7 @@ impl Wishes {
     /// without them, because a nameserver may start later than this machine, and so does a change
     /// of a version that lacks some. Under the names of other programs, lines say which may lack.
     fn note_names(&mut self, load: &Load, form: Form) {
-        let lacks = |plan: &Plan| plan.missing.iter().any(is_name);
+        let lacks = |plan: &Plan| plan.lacks.missing.iter().any(is_name);
         let is_start = load.previous.as_ref().is_none_or(lacks);
         let tolerant = form == Form::Own && !load.set && is_start;
         let patience = match (load.retries, tolerant) {
@@ -103,7 +103,7 @@ fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
     let Some(before) = load.previous.as_ref().filter(|_| !load.set) else {
         return Vec::new();
     };
-    let is_new = |one: &&Missing| is_name(one) && !before.missing.contains(one);
+    let is_new = |one: &&Missing| is_name(one) && !before.lacks.missing.contains(one);
     missing.iter().filter(is_new).collect()
 }
 
@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use configuration::LoadOptions;
     use keyword::load::Loaded;
+    use part::role::Lacks;
 
     /// A name that no nameserver is asked for: a label is too long.
     fn name(line: &str) -> String {
@@ -301,7 +302,10 @@ mod tests {
         };
         let load = Load {
             previous: Some(Plan {
-                missing: vec![missing("old.example")],
+                lacks: Lacks {
+                    missing: vec![missing("old.example")],
+                    ..Lacks::default()
+                },
                 ..Plan::default()
             }),
             ..Load::default()

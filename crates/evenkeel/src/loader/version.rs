@@ -15,7 +15,7 @@ use model::log::{self, Sink};
 use part::before;
 use part::codec::Malformed;
 use part::memory;
-use part::role::{Load, Missing, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
+use part::role::{Lacks, Load, Missing, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
 use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
@@ -132,7 +132,7 @@ fn is_edited(load: &Load, content: u64) -> bool {
 fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
-    if before.is_some_and(|before| before.missing == plan.missing) {
+    if before.is_some_and(|before| before.lacks.missing == plan.lacks.missing) {
         return false;
     }
     if !load.dry && !load.watched {
@@ -141,7 +141,8 @@ fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
     }
     // Under another program's name the lines were warned of in its words.
     if voice.form() == Form::Own {
-        plan.missing
+        plan.lacks
+            .missing
             .iter()
             .for_each(|missing| voice.warning(missing));
     }
@@ -236,7 +237,10 @@ fn build(
         without_secrets: !loaded.recording.has_secrets(),
         parts: running.iter().map(plan_of).collect(),
         resources: resources(&running, serves.then_some(&config)),
-        missing,
+        lacks: Lacks {
+            missing,
+            ..Lacks::default()
+        },
         content,
         certificates: certificates::of(&loaded.recording),
         ..Plan::default()
@@ -324,7 +328,7 @@ fn open(
         process::open(config, loaded, inherited, predecessor, lenient, voice)
             .map_err(|error| told(voice, error))?;
     let left_out = left_out.unwrap_or_default();
-    let mut missing = [&plan.missing[..], &left_out.missing].concat();
+    let mut missing = [&plan.lacks.missing[..], &left_out.missing].concat();
     let held = DESCRIPTORS_A_LISTENER * listening.len();
     let wanted = process::wanted_limits(config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
@@ -354,8 +358,10 @@ fn open(
         reused: had as u32,
         programs: process::check_programs(config),
         programs_account: programs_account(config, voice.form()),
-        left_out: left_out.places,
-        missing,
+        lacks: Lacks {
+            left_out: left_out.places,
+            missing,
+        },
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);

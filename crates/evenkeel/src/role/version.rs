@@ -148,11 +148,12 @@ impl Given {
         let logs: Vec<Shared> = given.collect();
         let count = listener::wanted(&config).count() as u32;
         let sockets_left_out: Vec<u32> = plan
+            .lacks
             .left_out
             .iter()
             .filter_map(|place| place.checked_sub(count))
             .collect();
-        let listening = listener::assign(&config, listeners, &plan.left_out)?;
+        let listening = listener::assign(&config, listeners, &plan.lacks.left_out)?;
         let sockets = operations::assign(&config, sockets, &sockets_left_out)?;
         let copy = |fd: io::Result<OwnedFd>| fd.map_err(VersionError::Descriptor);
         let mut left = logs.iter();

@@ -47,7 +47,7 @@ pub use message::{
     Personality,
 };
 pub use part_plan::PartPlan;
-pub use plan::{CertificateEnd, CheckProgram, Missing, MissingKind, Plan, Rights, Settings};
+pub use plan::{CertificateEnd, CheckProgram, Lacks, Missing, MissingKind, Plan, Rights, Settings};
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
 pub use standing::{Admission, BEHIND_MAX, MemberNews, Membership, VersionStanding};
 pub use take::{Parcel, Take, TakeTrial};

@@ -84,18 +84,26 @@ pub struct Plan {
     /// What no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,
-    /// Sockets of the configuration that are not open, by their index among its listeners and
-    /// statistics sockets. Only an accepted version of a cluster has some.
-    #[serde(serialize_with = "list::<LEFT_OUT_MAX, _, _>")]
-    pub left_out: Vec<u32>,
     /// What this machine lacks for the version, which is served without it.
-    #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
-    pub missing: Vec<Missing>,
+    pub lacks: Lacks,
     /// A number for what the files of the version hold.
     pub content: u64,
     /// The certificates of the version that end first, in the order of their ends.
     #[serde(serialize_with = "list::<CERTIFICATES_MAX, _, _>")]
     pub certificates: Vec<CertificateEnd>,
+}
+
+/// What a machine lacks for a version that it serves.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Lacks {
+    /// Sockets of the configuration that are not open, by their index among its listeners and
+    /// statistics sockets. Only an accepted version of a cluster has some.
+    #[serde(serialize_with = "list::<LEFT_OUT_MAX, _, _>")]
+    pub left_out: Vec<u32>,
+    /// What is missing, also these sockets.
+    #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
+    pub missing: Vec<Missing>,
 }
 
 /// A certificate of a version, and its validity.

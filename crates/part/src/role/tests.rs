@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::role::{
-    CertificateEnd, CheckProgram, KnownLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings,
+    CertificateEnd, CheckProgram, KnownLeases, Lacks, PACKET_BYTES_MAX, PartPlan, Rights, Settings,
     WATCHED_BYTES_MAX, WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
@@ -66,8 +66,10 @@ fn plan() -> Plan {
         }],
         programs_account: Some((97, 98)),
         resources: Vec::new(),
-        left_out: vec![1],
-        missing: Vec::new(),
+        lacks: Lacks {
+            left_out: vec![1],
+            missing: Vec::new(),
+        },
         certificates: vec![CertificateEnd {
             file: "site.pem".into(),
             from_s: 1,

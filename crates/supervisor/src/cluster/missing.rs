@@ -52,7 +52,7 @@ impl Supervisor {
     /// Whether the served version lacks something.
     fn lacks_something(&self) -> bool {
         let kept = self.versions.kept.as_ref();
-        kept.is_some_and(|kept: &Version| !kept.plan().missing.is_empty())
+        kept.is_some_and(|kept: &Version| !kept.plan().lacks.missing.is_empty())
     }
 
     /// Looks again for what the served version lacks, when it is time.
