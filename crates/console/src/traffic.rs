@@ -274,7 +274,7 @@ impl ServerLine<'_> {
             weight.filter(|weight| !has_agent && self.word("srv_iweight") != Some(*weight));
         set("weight", weight.map(str::to_owned));
         let stops = checks & (CONFIGURED | ENABLED) == CONFIGURED;
-        set("health checks", stops.then(|| "stopped".to_owned()));
+        set("health checking", stops.then(|| "stopped".to_owned()));
         let is_unchecked = checks & ENABLED == 0 && !has_agent && !is_follower;
         let is_down = self.word("srv_op_state") == Some("0") && self.number("srv_admin_state") == 0;
         set(
@@ -460,7 +460,7 @@ srv_agent_state srv_fqdn srv_port srvrecord srv_use_ssl
         );
         assert_eq!(
             of("server app/two"),
-            "TLS on, address [2001:db8::2]:80, health checks stopped"
+            "TLS on, address [2001:db8::2]:80, health checking stopped"
         );
         // The agent may have set its weight, and found it down.
         assert_eq!(of("server app/three"), "TLS off, host name web.example.org");

@@ -131,7 +131,7 @@ fn places() -> Vec<(String, String)> {
             // All alternatives in one line: every one of them has to be covered.
             let line = row.syntax.replace(name, value);
             let line = line.replace(['[', ']', '{', '}', '|', '…'], " ");
-            let line = line.replace('<', "").replace('>', "");
+            let line = line.replace(['<', '>'], "");
             let line = match place {
                 "bind" | "server" => format!("{place} a 127.0.0.1:1 {line}"),
                 _ => line,
