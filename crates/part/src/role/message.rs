@@ -154,7 +154,7 @@ pub struct Load {
     /// What the roles beside the proxy run of the version that is served is not known.
     pub parts_unknown: bool,
     /// The set is the version that this machine accepted: what the machine lacks for it is left
-    /// out and reported ([`Plan::missing`]), while any other load is refused for it.
+    /// out and reported ([`Plan::lacks`]), while any other load is refused for it.
     pub accepted: bool,
     /// The file with the addresses of names and the numbers of accounts that earlier loads
     /// found; a path of the system.

@@ -375,7 +375,11 @@ mod tests {
         let read: Tale = codec::decode(&codec::encode(&tale)).unwrap();
         assert_eq!(read, tale);
         // As an older program writes it.
-        let older = serde_json::json!({ "program": "1", "parts": [{ "part": "volume" }] });
+        let volume = part::report::Summary {
+            part: "volume".to_owned(),
+            ..part::report::Summary::default()
+        };
+        let older = serde_json::json!({ "program": "1", "parts": [volume] });
         let read: Tale = codec::decode(&codec::encode(&older)).unwrap();
         assert_eq!(read.parts.summaries[0].part, "volume");
         assert_eq!(read.parts.routing, Routing::default());
