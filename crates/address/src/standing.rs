@@ -68,6 +68,7 @@ pub struct Standing {
     /// The proxy serves a candidate version.
     pub is_candidate: bool,
     /// The first health checks of the servers have not ended: nobody knows what the node can serve.
+    /// keepalived does not wait for them, so this counts in our language only.
     pub is_untested: bool,
     /// What the node can serve.
     pub service: Service,
@@ -199,10 +200,14 @@ impl Standing {
                 _ => 0,
             },
             // The servers count as up until their first checks end.
-            Row::Standalone | Row::Current | Row::Ahead if self.is_untested => match self.service {
-                Service::All | Service::Some if self.place.is_some() => BELOW_SOME,
-                _ => 0,
-            },
+            Row::Standalone | Row::Current | Row::Ahead
+                if self.is_untested && self.place.is_some() =>
+            {
+                match self.service {
+                    Service::All | Service::Some => BELOW_SOME,
+                    Service::None => 0,
+                }
+            }
             Row::Standalone | Row::Current | Row::Ahead => match self.service {
                 Service::All if self.preempt => u8::MAX,
                 // The owner may be the node that does not serve the accepted version.
