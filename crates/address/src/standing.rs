@@ -191,31 +191,24 @@ impl Standing {
     /// Returns what the node announces and takes; none in [`Row::Removed`].
     pub fn rank(&self) -> Option<Rank> {
         let row = self.row();
-        let takes_below = match row {
-            Row::Removed => return None,
-            Row::Candidate => 0,
-            // A keepalived.conf has no priorities from which health could be read.
-            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated => match self.service {
-                Service::All | Service::Some if self.place.is_some() => BELOW_SOME,
-                _ => 0,
-            },
+        let is_stale = matches!(
+            row,
+            Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated
+        );
+        // A keepalived.conf has no priorities from which health could be read.
+        let reads_health = self.place.is_some();
+        let takes_below = match (row, self.service) {
+            (Row::Removed, _) => return None,
+            (Row::Candidate, _) | (_, Service::None) => 0,
             // The servers count as up until their first checks end.
-            Row::Standalone | Row::Current | Row::Ahead
-                if self.is_untested && self.place.is_some() =>
-            {
-                match self.service {
-                    Service::All | Service::Some => BELOW_SOME,
-                    Service::None => 0,
-                }
-            }
-            Row::Standalone | Row::Current | Row::Ahead => match self.service {
-                Service::All if self.preempt => u8::MAX,
-                // The owner may be the node that does not serve the accepted version.
-                Service::All if self.place.is_none() && row == Row::Ahead => u8::MAX,
-                Service::All if self.place.is_some() => BELOW_ALL,
-                Service::Some if self.place.is_some() => BELOW_SOME,
-                _ => 0,
-            },
+            _ if reads_health && (is_stale || self.is_untested) => BELOW_SOME,
+            _ if is_stale => 0,
+            (_, Service::All) if self.preempt => u8::MAX,
+            // The owner may be the node that does not serve the accepted version.
+            (Row::Ahead, Service::All) if !reads_health => u8::MAX,
+            (_, Service::All) if reads_health => BELOW_ALL,
+            (_, Service::Some) if reads_health => BELOW_SOME,
+            _ => 0,
         };
         let is_replacing = row == Row::Ahead && self.service == Service::All && !self.is_untested;
         let behind = self.behind.iter().filter(|_| is_replacing);

@@ -123,7 +123,7 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
-        // Its arguments may be secret, and the name is in logs, reports and metrics.
+        // The program without its arguments, which may be secret: logs, reports and metrics show the name.
         name: words.first().cloned().unwrap_or_default(),
         words: words.clone(),
         interval: Duration::from_secs(2),

@@ -281,7 +281,7 @@ fn node_with_untested_servers_leaves_a_healthy_owner() {
             ..facts(version, Service::All, 0)
         };
         let rank = untested.rank().unwrap();
-        // It announces what it would as owner, and takes from an owner that serves nothing.
+        // An untested node announces its usual priority, and preempts only an owner that serves nothing.
         assert_eq!(
             rank.priority,
             facts(version, Service::All, 0).rank().unwrap().priority

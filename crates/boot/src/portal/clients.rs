@@ -220,7 +220,7 @@ mod tests {
             Err(one)
         );
         assert_eq!(clients.count("system"), 1);
-        // Its boot loader and its system, also by another address.
+        // The boot loader and the system of one machine connect, also from different addresses.
         let again = add(3);
         assert_eq!(clients.begin_use(again, wanted(one, true), None), Ok(()));
         // An overlay, a disk that is only read, or one that is open.

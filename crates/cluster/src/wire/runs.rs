@@ -28,7 +28,7 @@ impl Runs {
         if self.present == Some(run) {
             return self.is_cloned(now);
         }
-        let is_recent = { self.returned }.is_some_and(|at| now.duration_since(at) < CLONED_FOR);
+        let is_recent = self.has_returned_recently(now);
         if self.former.contains(&run) {
             self.returns = if is_recent {
                 self.returns.saturating_add(1)
@@ -49,8 +49,12 @@ impl Runs {
 
     /// Whether two machines use the identity.
     pub(crate) fn is_cloned(&self, now: Instant) -> bool {
-        let is_recent = { self.returned }.is_some_and(|at| now.duration_since(at) < CLONED_FOR);
-        self.returns >= RETURNS_MIN && is_recent
+        self.returns >= RETURNS_MIN && self.has_returned_recently(now)
+    }
+
+    fn has_returned_recently(&self, now: Instant) -> bool {
+        self.returned
+            .is_some_and(|at| now.duration_since(at) < CLONED_FOR)
     }
 }
 

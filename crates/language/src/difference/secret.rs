@@ -404,7 +404,7 @@ fn credentials(mut text: String) -> String {
             return text;
         }
     }
-    // A parameter of a query; what stands behind it in the word is not needed.
+    // A secret in a query parameter: `?token=…`. The rest of the word is covered with it.
     for at in low.match_indices(['?', '&']).map(|(at, _)| at + 1) {
         let parameter = low[at..].split('&').next().unwrap_or_default();
         if let Some((name, value)) = parameter.split_once('=')

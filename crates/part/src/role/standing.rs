@@ -148,8 +148,7 @@ impl Membership {
             VersionStanding::Unconfirmed => self.was_confirmed |= news.was_confirmed,
             VersionStanding::Outdated => {
                 if self.was_confirmed {
-                    let loads_ns = u64::try_from(LOADS_WITHIN.as_nanos()).unwrap_or(u64::MAX);
-                    self.loads_until_ns = now_ns.saturating_add(loads_ns);
+                    self.loads_until_ns = now_ns.saturating_add(nanoseconds(LOADS_WITHIN));
                 }
                 self.was_confirmed = false;
             }
@@ -182,14 +181,17 @@ impl Membership {
     /// Returns the same for a part whose users have nobody else once no other member has been
     /// reachable for `grace`: from then on an unconfirmed machine may act.
     pub fn admission_alone(&self, grace: Duration, now_ns: u64) -> Admission {
-        let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
         let since_ns = self.news.alone_since_ns;
-        let is_alone = since_ns > 0 && since_ns.saturating_add(grace_ns) <= now_ns;
+        let is_alone = since_ns > 0 && since_ns.saturating_add(nanoseconds(grace)) <= now_ns;
         match self.admission(now_ns) {
             Admission::Unconfirmed if is_alone => Admission::Admitted,
             admission => admission,
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn outdated_member_has_time_to_load_only_after_a_confirmation() {
-        let loads_ns = u64::try_from(LOADS_WITHIN.as_nanos()).expect("a few seconds");
+        let loads_ns = nanoseconds(LOADS_WITHIN);
         let mut returned = Membership::new(true);
         returned.hear(&news(VersionStanding::Outdated), 1);
         assert_eq!(returned.admission(1), Admission::Outdated);
@@ -262,7 +264,7 @@ mod tests {
         running.hear(&news(VersionStanding::Current), 1);
         running.hear(&news(VersionStanding::Outdated), 2);
         assert_eq!(running.admission(1 + loads_ns), Admission::Admitted);
-        // Another report of the same gives no more time.
+        // A second report `Outdated` does not extend the time to load.
         running.hear(&news(VersionStanding::Outdated), 1 + loads_ns);
         assert_eq!(running.admission(2 + loads_ns), Admission::Outdated);
         // Without the majority it is still the version that was replaced.

@@ -136,7 +136,7 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
 fn stale_node_refuses_no_lease_of_a_current_node() {
     for admission in STALE {
         let mut site = site(admission);
-        // It renews, or remembers, an address of the accepted version; or it names this node.
+        // DHCPREQUESTs without a server identifier (renewal, INIT-REBOOT), and with this node's.
         for (at_s, server) in [(0, 0), (4, 2), (12, 0), (16, 2), (30, 0)] {
             let decision = ask(&mut site, (REQUEST, 51, server), at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);

@@ -100,7 +100,7 @@ fn master_that_yields_gives_the_address_to_the_machine_that_uses_it() {
     answer(&mut desk, false);
     assert_eq!(desk.state(0), State::Master);
     desk.did();
-    // It asks whether somebody uses the addresses already.
+    // The router probes at once for a machine that uses the addresses already.
     yields(&mut desk, true);
     assert!(desk.did_what().contains(&"probe".to_owned()));
     answer(&mut desk, true);
