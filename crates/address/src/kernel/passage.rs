@@ -128,6 +128,9 @@ pub struct Passage {
     pub quiet: Vec<Quiet>,
     /// Of what it has taken.
     pub passes: Vec<Passes>,
+    /// Addresses that this machine offers to others: it resets no connection that it does not
+    /// know. The new owner may accept some before this machine hears of it.
+    pub offered: Vec<IpAddr>,
     /// Connections of the addresses in `passes` that sockets here have already stay
     /// here: the machine gave the address away a moment ago and takes it again.
     pub keeps_own: bool,
@@ -139,6 +142,11 @@ impl Passage {
         format!("evenkeel-hand-over-{}", begin_of(instance))
     }
 
+    /// The name of an instance's table while its addresses are offered.
+    pub fn name_of_offer(instance: &str) -> String {
+        format!("evenkeel-offer-{}", begin_of(instance))
+    }
+
     /// The name of an instance's table of what it has taken. A machine may have both:
     /// it passes on older connections of what it has given away in turn.
     pub fn name_of_passes(instance: &str) -> String {
@@ -148,7 +156,7 @@ impl Passage {
     /// Makes it, in place of one that is there. Making a new one takes less than a
     /// millisecond, removing one, as [`Passage::undo`] does, can take tens.
     pub fn apply(&self) -> Result<(), KernelError> {
-        if self.quiet.len() + self.passes.len() > MOST_ADDRESSES {
+        if self.quiet.len() + self.passes.len() + self.offered.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
                 "too many addresses for the hand-over table",
             ));
@@ -193,6 +201,7 @@ impl Passage {
                 all.push(chain(&self.table, family, name, (*hook, *priority)));
             }
             all.extend(self.silence(family));
+            all.extend(self.no_resets_of_offered(family));
             all.extend(self.remembering(family));
             if !self.keeps_own {
                 all.extend(self.passing(family));
@@ -221,7 +230,7 @@ impl Passage {
 
     /// Removes what was made.
     pub fn undo(&self) -> Result<(), KernelError> {
-        if self.quiet.is_empty() && self.passes.is_empty() {
+        if self.quiet.is_empty() && self.passes.is_empty() && self.offered.is_empty() {
             return Passage::remove(&self.table).map(|_| ());
         }
         let families = [ARP, INET, INET6].into_iter();
@@ -282,6 +291,7 @@ impl Passage {
             table: Passage::name(&std::process::id().to_string()),
             quiet: vec![four.0, six.0],
             passes: vec![four.1, six.1],
+            offered: Vec::new(),
             keeps_own: false,
         };
         let mut whole = vec![boundary(BATCH_BEGIN)];
@@ -298,7 +308,19 @@ impl Passage {
     fn has(&self, family: u8) -> bool {
         let six = family == INET6;
         let quiet = |one: &Quiet| one.address.is_ipv6() == six;
-        self.quiet.iter().any(quiet) || self.passes_of(family).next().is_some()
+        self.quiet.iter().any(quiet)
+            || self.passes_of(family).next().is_some()
+            || self.offered_of(family).next().is_some()
+    }
+
+    fn offered_of(&self, family: u8) -> impl Iterator<Item = &IpAddr> {
+        let fits = move |one: &&IpAddr| family != ARP && one.is_ipv6() == (family == INET6);
+        self.offered.iter().filter(fits)
+    }
+
+    fn no_resets_of_offered(&self, family: u8) -> Vec<Message> {
+        let offered = self.offered_of(family);
+        offered.map(|one| self.no_reset(family, *one)).collect()
     }
 
     fn passes_of(&self, family: u8) -> impl Iterator<Item = &Passes> {
@@ -310,7 +332,7 @@ impl Passage {
         let quiet = self.quiet.iter();
         let silence = |one: &Quiet| match (family, one.address.is_ipv6()) {
             (ARP, false) => self.quiet_arp(one),
-            (INET, false) => vec![self.no_reset(INET, one)],
+            (INET, false) => vec![self.no_reset(INET, one.address)],
             (INET6, true) => self.quiet_ipv6(one),
             _ => Vec::new(),
         };
@@ -388,14 +410,14 @@ impl Passage {
             target("in", NEIGHBOUR_SOLICITATION),
             target("out", NEIGHBOUR_ADVERTISEMENT),
             asks,
-            self.no_reset(INET6, of),
+            self.no_reset(INET6, of.address),
         ]
     }
 
     /// Drops the kernel's answer to a segment of a connection that is not here. It has no
     /// ACK, unlike the reset of a connection that is (RFC 9293, section 3.10.7.1).
-    fn no_reset(&self, family: u8, of: &Quiet) -> Message {
-        let (at, address) = (source_place(family), octets(of.address));
+    fn no_reset(&self, family: u8, source: IpAddr) -> Message {
+        let (at, address) = (source_place(family), octets(source));
         rule(&self.table, family, "out", |list| {
             field(list, NETWORK, at, &address);
             flags(list);

@@ -146,7 +146,10 @@ impl Role {
     /// Announcements that wait are for an address that is no longer here: they go first.
     fn release(&mut self, at: usize) {
         self.sockets.announcer.cancel(at);
-        if self.lingers(at) {
+        let name = self.name(at);
+        let lingers = self.lingers(at);
+        self.end_offer(&name);
+        if lingers {
             return;
         }
         let Some(member) = self.members.get_mut(at) else {
@@ -155,7 +158,6 @@ impl Role {
         member.holds = false;
         (member.renew_at, member.extra_at) = (None, None);
         let specs = member.specs(&self.host.links);
-        let name = member.config.name.clone();
         let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
         if !rules.is_empty() {
             self.log(Level::Detail, &format!("({name}) removing Virtual Rules"));
@@ -392,10 +394,14 @@ impl Role {
                 format!("hand-over: waiting up to {wait:.1?} for requests to finish")
             }
             HandOver::Offered { .. } => {
+                self.begin_offer(instance.0);
                 "hand-over: the addresses are offered to the other nodes".to_owned()
             }
             HandOver::Taken { by } => format!("hand-over: {by} took over the addresses"),
-            HandOver::Withdrawn => "hand-over: no other node took over the addresses".to_owned(),
+            HandOver::Withdrawn => {
+                self.end_offer(&name);
+                "hand-over: no other node took over the addresses".to_owned()
+            }
         };
         self.log(Level::Notice, &format!("({name}) {words}"));
     }

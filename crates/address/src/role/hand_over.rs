@@ -78,6 +78,8 @@ impl Pass {
 pub(super) struct HandOvers {
     lingers: Vec<Linger>,
     passes: Vec<Pass>,
+    /// Tables of instances whose addresses are offered to the other nodes.
+    offer_tables: Vec<(String, Passage)>,
     /// Drain times that an operator requested.
     wishes: Vec<(String, Duration)>,
     /// Instances that others may take.
@@ -277,7 +279,11 @@ impl Role {
             self.goes_on_with(one);
         }
         for name in known {
-            for table in [Passage::name(name), Passage::name_of_passes(name)] {
+            for table in [
+                Passage::name(name),
+                Passage::name_of_passes(name),
+                Passage::name_of_offer(name),
+            ] {
                 if stays.contains(&table) {
                     continue;
                 }
@@ -372,9 +378,9 @@ impl Role {
         });
         let passage = Passage {
             table: Passage::name_of_passes(&name),
-            quiet: Vec::new(),
             passes: passes.collect(),
             keeps_own,
+            ..Passage::default()
         };
         if let Err(error) = self.hand_overs.apply(&passage) {
             return self.cannot(&error);
@@ -462,6 +468,37 @@ impl Role {
         });
         self.keeper.keep_now();
         true
+    }
+
+    /// The addresses are offered to the other nodes. The one that takes them may accept
+    /// connections before this node hears of it: a reset of this node would end them.
+    pub(super) fn begin_offer(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        if !member.holds || !keeps_connections(&self.config, &member.config) {
+            return;
+        }
+        let name = member.config.name.clone();
+        let passage = Passage {
+            table: Passage::name_of_offer(&name),
+            offered: member.addresses().map(|address| address.address).collect(),
+            ..Passage::default()
+        };
+        self.end_offer(&name);
+        match self.hand_overs.apply(&passage) {
+            Ok(()) => self.hand_overs.offer_tables.push((name, passage)),
+            Err(error) => self.cannot(&error),
+        }
+    }
+
+    /// The offer was accepted or withdrawn, or the addresses were released otherwise.
+    pub(super) fn end_offer(&mut self, name: &str) {
+        let tables = &mut self.hand_overs.offer_tables;
+        if let Some(at) = tables.iter().position(|(other, _)| other == name) {
+            let (_, passage) = tables.swap_remove(at);
+            self.hand_overs.undo(passage);
+        }
     }
 
     /// Under which address neighbours are asked for instead of these.
@@ -606,6 +643,9 @@ impl Role {
         let passes = self.hand_overs.passes.iter();
         for name in passes.map(|p| p.name.clone()).collect::<Vec<_>>() {
             self.end_pass(&name);
+        }
+        for (_, passage) in std::mem::take(&mut self.hand_overs.offer_tables) {
+            self.hand_overs.undo(passage);
         }
         for (table, thread) in std::mem::take(&mut self.hand_overs.undone) {
             if let Ok(Err(error)) = thread.join() {

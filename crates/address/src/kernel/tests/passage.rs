@@ -146,6 +146,12 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     let mut before = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut before).unwrap(), "old");
     let (quiet, passes) = both_ends(&scene, address, own);
+    let offer = Passage {
+        table: Passage::name_of_offer("test"),
+        offered: vec![address],
+        ..Passage::default()
+    };
+    scene.old.enter(|| offer.apply().unwrap());
     // What another process has left is replaced.
     scene.new.enter(|| passes.apply().unwrap());
     scene.new.enter(|| passes.apply().unwrap());
@@ -155,7 +161,26 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         .new
         .ip(&["address", "add", &whole, "dev", "eth0", "nodad"])
         .unwrap();
+    // A neighbour heard the new owner, and then the old one: the old one drops what it does not
+    // know, and the client sends it again. This holds from the offer on.
+    let heard = |mac: &str| {
+        let entry = ["neigh", "replace", vip, "lladdr", mac, "dev", "eth0"];
+        scene.client.ip(&entry).unwrap();
+    };
+    let sends_to_the_old_owner_first = |stream: &mut TcpStream| {
+        let reset = resets(&scene.old);
+        heard(&mac(&scene.old));
+        stream.write_all(b"?").unwrap();
+        assert!(lab::eventually(PATIENCE, || resets(&scene.old) > reset));
+        heard(&mac(&scene.new));
+        assert_eq!(answer(stream).unwrap(), "new");
+    };
+    heard(&mac(&scene.new));
+    let mut early = scene.client.tcp_connect(at, PATIENCE).unwrap();
+    assert_eq!(ask(&mut early).unwrap(), "new");
+    sends_to_the_old_owner_first(&mut early);
     scene.old.enter(|| quiet.apply().unwrap());
+    scene.old.enter(|| offer.undo().unwrap());
     // All know that they know nothing: who asks is answered by the new one alone.
     for host in [&scene.client, &scene.old] {
         host.ip(&["neigh", "flush", "all"]).unwrap();
@@ -176,18 +201,8 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     let mut after = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut after).unwrap(), "new");
     assert_eq!(ask(&mut before).unwrap(), "old");
-    // A neighbour that heard the old owner last loses no connection of the new one: the
-    // old one drops what it does not know, and the client sends it again.
-    let heard = |mac: &str| {
-        let entry = ["neigh", "replace", vip, "lladdr", mac, "dev", "eth0"];
-        scene.client.ip(&entry).unwrap();
-    };
-    let reset = resets(&scene.old);
-    heard(&mac(&scene.old));
-    after.write_all(b"?").unwrap();
-    assert!(lab::eventually(PATIENCE, || resets(&scene.old) > reset));
-    heard(&mac(&scene.new));
-    assert_eq!(answer(&mut after).unwrap(), "new");
+    // A neighbour that heard the old owner last loses no connection of the new one.
+    sends_to_the_old_owner_first(&mut after);
     // The end: what was passed on is nobody's any more, what is new goes on.
     scene.new.enter(|| passes.undo().unwrap());
     assert!(ask(&mut before).is_err());
