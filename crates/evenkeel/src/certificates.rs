@@ -1,5 +1,5 @@
 //! The ends of the certificates of a version: of all parts, because each loads the files of its
-//! certificates and keys as secrets ([`Recording::contents`]).
+//! certificates and keys as secrets ([`Recording::contents`]), and its CA files as other files.
 
 use configuration::Recording;
 use configuration::codes;
@@ -9,22 +9,52 @@ use tls::certificate::Certificate;
 
 /// Certificates of one version that are described.
 const CERTIFICATES_MAX: usize = 16;
+/// The PEM marker of a certificate, by which CA files are found among other files.
+const CERTIFICATE_MARKER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The certificates that end first.
 pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
-    let secrets = recording.contents().filter(|(.., is_secret)| *is_secret);
-    let ends = secrets.filter_map(|(path, bytes, _)| {
-        let certificate = Certificate::first_of(bytes)?;
-        Some(CertificateEnd {
-            file: path.display().to_string(),
-            from_s: certificate.not_before_s,
-            until_s: certificate.not_after_s,
-        })
+    let ends = recording.contents().filter_map(|(path, bytes, is_secret)| {
+        let path = path.display();
+        match is_secret {
+            true => end_of_chain(&path.to_string(), bytes),
+            false => end_of_authorities(&path.to_string(), bytes),
+        }
     });
     let mut ends: Vec<CertificateEnd> = ends.collect();
     ends.sort_by_key(|end| end.until_s);
     ends.truncate(CERTIFICATES_MAX);
     ends
+}
+
+/// The first end of a chain. A root behind it does not count: clients have their own.
+fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
+    let chain = Certificate::all_of(text);
+    let chain = chain.iter().enumerate();
+    let counts = chain.filter(|(at, one)| *at == 0 || !one.is_self_issued());
+    let (at, first) = counts.min_by_key(|(_, one)| one.not_after_s)?;
+    let name = match at {
+        0 => file.to_owned(),
+        _ => format!("{file} (intermediate certificate)"),
+    };
+    Some(end(name, first))
+}
+
+/// The last end of a CA file: until then it verifies something, and files often hold an older
+/// CA beside its successor.
+fn end_of_authorities(file: &str, text: &[u8]) -> Option<CertificateEnd> {
+    memchr::memmem::find(text, CERTIFICATE_MARKER)?;
+    let authorities = Certificate::all_of(text);
+    let last = authorities.iter().max_by_key(|one| one.not_after_s)?;
+    Some(end(format!("{file} (CA file)"), last))
+}
+
+fn end(file: String, certificate: &Certificate) -> CertificateEnd {
+    CertificateEnd {
+        file,
+        from_s: certificate.not_before_s,
+        until_s: certificate.not_after_s,
+    }
 }
 
 /// The warnings about those that end soon or have ended.
@@ -33,7 +63,7 @@ pub fn warnings(ends: &[CertificateEnd], now_s: i64) -> impl Iterator<Item = Dia
     due.map(move |end| {
         let told = format!("certificate {}: {}", end.file, end.words(now_s));
         let what = match end.has_ended(now_s) {
-            true => "clients refuse it: replace the file, and load it with `evenkeel reload`, or in a cluster with `evenkeel \
+            true => "it is no longer accepted: replace the file, and load it with `evenkeel reload`, or in a cluster with `evenkeel \
                      config apply`",
             false => "renew it before its end, and load it with `evenkeel reload`, or in a cluster with `evenkeel config apply`",
         };
@@ -81,5 +111,41 @@ mod tests {
             "{}",
             late[0].message
         );
+    }
+
+    /// A certificate that ends in `year`, in PEM.
+    fn pem(name: &str, issuer: &str, year: i32) -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let named = |name: &str| {
+            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            let mut distinguished = rcgen::DistinguishedName::new();
+            distinguished.push(rcgen::DnType::CommonName, name);
+            parameters.distinguished_name = distinguished;
+            parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+            parameters
+        };
+        let issuer = rcgen::Issuer::new(named(issuer), &key);
+        named(name).signed_by(&key, &issuer).unwrap().pem()
+    }
+
+    #[test]
+    fn first_end_of_a_chain_and_last_end_of_a_ca_file_count() {
+        let leaf = pem("leaf", "middle", 2031);
+        let middle = pem("middle", "root", 2030);
+        let root = pem("root", "root", 2029);
+        let year = |end: CertificateEnd| (end.file, 1970 + end.until_s / 31_556_952);
+        let chain = |text: String| year(end_of_chain("a.pem", text.as_bytes()).unwrap());
+        assert_eq!(
+            chain(format!("{leaf}{middle}{root}")),
+            ("a.pem (intermediate certificate)".to_owned(), 2030)
+        );
+        assert_eq!(chain(format!("{leaf}{root}")), ("a.pem".to_owned(), 2031));
+        assert_eq!(chain(root.clone()), ("a.pem".to_owned(), 2029));
+        let authorities = end_of_authorities("ca.pem", format!("{root}{middle}").as_bytes());
+        assert_eq!(
+            year(authorities.unwrap()),
+            ("ca.pem (CA file)".to_owned(), 2030)
+        );
+        assert_eq!(end_of_authorities("a.lst", b"example.org\n"), None);
     }
 }

@@ -183,15 +183,14 @@ pub const KEY_ENCIPHERMENT: u16 = 0x2000;
 pub const KEY_AGREEMENT: u16 = 0x0800;
 
 impl Certificate {
-    /// Reads the first certificate of a text in PEM: in a file of a chain, that of the server.
-    /// None if there is none.
-    pub fn first_of(text: &[u8]) -> Option<Certificate> {
-        let first = super::pem::Contents::parse(text)
-            .ok()?
-            .certificates
-            .into_iter()
-            .next()?;
-        Certificate::parse(&first)
+    /// Reads all certificates of a text in PEM, in their order: in a file of a chain, that of the
+    /// server is the first. Blocks that cannot be read are left out.
+    pub fn all_of(text: &[u8]) -> Vec<Certificate> {
+        let contents = super::pem::Contents::parse(text).unwrap_or_default();
+        let certificates = contents.certificates.iter();
+        certificates
+            .filter_map(|der| Certificate::parse(der))
+            .collect()
     }
 
     /// Reads one; None is what is no certificate.

@@ -19,7 +19,7 @@ use language::source::Text;
 use language::{Environment, Facts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -43,6 +43,20 @@ fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     text.split(move |byte| !part(byte))
         .filter(|word| !word.is_empty())
+}
+
+/// The names of keys that only one map has, or that have different values.
+fn changed_keys<K: Ord, V: PartialEq>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+    name: impl Fn(&K) -> String,
+) -> Vec<String> {
+    let old_only_or_different = old
+        .iter()
+        .filter(|(key, value)| new.get(key) != Some(value));
+    let new_only = new.keys().filter(|key| !old.contains_key(key));
+    let keys = old_only_or_different.map(|(key, _)| key).chain(new_only);
+    keys.map(name).collect()
 }
 
 /// The inputs of a load, and all questions that it asked, with the answers.
@@ -127,14 +141,69 @@ impl Recording {
         self.nodes.as_ref()
     }
 
-    /// Whether both lead to the same configuration. The addresses of this host, among which
-    /// virtual ones come and go, count only by the node that they name.
+    /// Whether both lead to the same configuration.
     pub fn is_equivalent(&self, other: &Recording) -> bool {
-        let mut same = self.clone();
-        same.answers.own_addresses = other.answers.own_addresses.clone();
-        // A start ignores names that do not resolve, a reload does not.
-        same.options.ignore_unresolved = other.options.ignore_unresolved;
-        same == *other
+        self.changed_inputs(other).is_empty()
+    }
+
+    /// The inputs beside the lines of the configuration that differ, for messages: `file
+    /// /etc/a.pem`, `host name web1`. Empty where both lead to the same configuration.
+    ///
+    /// Not compared: the addresses of this host, among which virtual ones come and go (they
+    /// count only by the node that they name); whether unresolved names are ignored, as a start
+    /// does and a reload does not; and the description of the version, which is for messages.
+    pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
+        let (old, new) = (&self.answers, &other.answers);
+        let path = |path: &PathBuf| path.display().to_string();
+        let mut changed = Vec::new();
+        let mut add = |kind: &str, names: Vec<String>| {
+            changed.extend(names.into_iter().map(|name| format!("{kind} {name}")));
+        };
+        add("file", changed_keys(&old.files, &new.files, path));
+        add("file", changed_keys(&old.secrets, &new.secrets, path));
+        add("directory", changed_keys(&old.entries, &new.entries, path));
+        add("mode of file", changed_keys(&old.modes, &new.modes, path));
+        add(
+            "directory",
+            changed_keys(&old.directories, &new.directories, path),
+        );
+        add(
+            "host name",
+            changed_keys(&old.hosts, &new.hosts, String::clone),
+        );
+        let account = |(_, name): &(_, String)| name.clone();
+        add(
+            "account",
+            changed_keys(&old.accounts, &new.accounts, account),
+        );
+        let variables = |of: &Recording| -> BTreeMap<String, Vec<u8>> {
+            let all = of.environment.iter();
+            all.map(|(name, value)| (name.to_owned(), value.to_vec()))
+                .collect()
+        };
+        let variables = changed_keys(&variables(self), &variables(other), String::clone);
+        add("environment variable", variables);
+        changed.dedup();
+        let options = |of: &Recording| LoadOptions {
+            ignore_unresolved: false,
+            version: String::new(),
+            ..of.options.clone()
+        };
+        let rest = [
+            (self.files != other.files, "configuration files"),
+            (self.nodes != other.nodes, "nodes of the cluster"),
+            (options(self) != options(other), "program options"),
+            (self.facts != other.facts, "features of the program"),
+            (self.words != other.words, "sections of the program"),
+            (self.imports != other.imports, "names of other parts"),
+            (
+                old.own_files != new.own_files,
+                "files of this machine's own",
+            ),
+        ];
+        let rest = rest.into_iter().filter(|(differs, _)| *differs);
+        changed.extend(rest.map(|(_, what)| what.to_owned()));
+        changed
     }
 
     /// The inputs of a load that has asked nothing yet.

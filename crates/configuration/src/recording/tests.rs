@@ -107,8 +107,23 @@ fn two_recordings_are_equivalent_whatever_addresses_this_host_has() {
     let mut other = full();
     other.answers.own_addresses = Some(None);
     assert!(other != full() && other.is_equivalent(&full()));
+    other.options.version = "version 3".to_owned();
+    assert!(other.is_equivalent(&full()));
     other.answers.hosts.clear();
     assert!(!other.is_equivalent(&full()));
+}
+
+#[test]
+fn changed_inputs_are_named() {
+    let mut other = full();
+    let hosts: Vec<String> = other.answers.hosts.keys().cloned().collect();
+    other.answers.hosts.clear();
+    other.options.nodes.push("gamma".to_owned());
+    let changed = full().changed_inputs(&other);
+    let expected = hosts.iter().map(|name| format!("host name {name}"));
+    let expected: Vec<String> = expected.chain(["program options".to_owned()]).collect();
+    assert_eq!(changed, expected);
+    assert_eq!(other.changed_inputs(&full()), expected);
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     (has.clone(), fixed)
 }
 
+/// Most inputs beside the lines that a change names.
+const CHANGED_INPUTS_MAX: usize = 8;
+
 /// Lines that a change is told in.
 const LINES_MAX: usize = 40;
 
@@ -112,13 +115,20 @@ fn difference(before: &Recording, now: &Recording) -> String {
     // In a message, not even what a key is called.
     vocabulary.secrets.push("key");
     let difference = between(old, new, &vocabulary);
-    match (difference.is_empty(), before.is_equivalent(now)) {
-        (false, _) => difference.render(LINES_MAX),
-        (true, true) => NO_DIFFERENCE.to_owned(),
-        (true, false) => {
-            "no line changed; a referenced file, host name or account changed".to_owned()
-        }
+    if !difference.is_empty() {
+        return difference.render(LINES_MAX);
     }
+    let changed = before.changed_inputs(now);
+    if changed.is_empty() {
+        return NO_DIFFERENCE.to_owned();
+    }
+    let named = changed.iter().take(CHANGED_INPUTS_MAX);
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    let more = match changed.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("no line changed; changed: {}{more}", named.join(", "))
 }
 
 /// The files that lines name, less those that are the same in the other
