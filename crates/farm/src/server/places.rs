@@ -14,14 +14,24 @@ use tokio::sync::Notify;
 /// Connections of one address that are not routed yet. An office behind one address logs on at once.
 const UNROUTED_MAX: usize = 200;
 
+/// The last eighth of all places is for addresses that have less than a sixteenth of them.
+const RESERVED_PART: usize = 8;
+const FEW_PART: usize = 16;
+/// With fewer places than these none is reserved: a small office may be behind one address.
+const RESERVED_FROM: usize = 64;
+
 /// The connections of a farm.
 #[derive(Debug, Default)]
 pub(super) struct Places(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
+    /// The bound of all clients.
+    maxconn: usize,
     routed: usize,
     unrouted: usize,
+    /// Routed clients of each address.
+    routed_of: BTreeMap<IpAddr, usize>,
     of: BTreeMap<IpAddr, Own>,
     next: u64,
 }
@@ -63,6 +73,7 @@ impl Places {
     ) -> Option<Place> {
         let mut taken = lock(&places.0);
         let maxconn = usize::try_from(maxconn).unwrap_or(usize::MAX);
+        taken.maxconn = maxconn;
         if !is_proxy && taken.is_full(from) {
             taken.make_room(Some(from))?;
         } else if taken.routed + taken.unrouted >= maxconn {
@@ -99,6 +110,14 @@ impl Taken {
         own.is_some_and(|own| own.count() >= UNROUTED_MAX)
     }
 
+    /// Whether the places that are left are for addresses with fewer routed clients than this one.
+    fn is_reserved(&self, network: IpAddr) -> bool {
+        let has_reserve = self.maxconn >= RESERVED_FROM;
+        let last = self.maxconn - self.maxconn / RESERVED_PART;
+        let own = self.routed_of.get(&network).copied().unwrap_or(0);
+        has_reserve && self.routed >= last && own >= self.maxconn / FEW_PART
+    }
+
     /// The oldest client gives way: of an address, or of the one that has most of them; one that has said
     /// nothing before others. None: there is none that is not routed.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
@@ -117,6 +136,21 @@ impl Taken {
         let (_, Reverse(number), from) = found?;
         self.remove(from, number)?.notify_one();
         Some(())
+    }
+
+    fn begin_routed(&mut self, network: IpAddr) {
+        self.routed += 1;
+        *self.routed_of.entry(network).or_default() += 1;
+    }
+
+    fn end_routed(&mut self, network: IpAddr) {
+        self.routed -= 1;
+        if let Some(own) = self.routed_of.get_mut(&network) {
+            *own -= 1;
+            if *own == 0 {
+                self.routed_of.remove(&network);
+            }
+        }
     }
 
     /// Takes a client out that is not routed.
@@ -148,9 +182,14 @@ impl Place {
         if before == now {
             return;
         }
+        if self.is_routed {
+            taken.end_routed(before);
+            taken.begin_routed(now);
+            return;
+        }
         let own = taken.of.get(&before);
         let has_spoken = own.is_some_and(|own| own.spoken.contains_key(&self.number));
-        // One that is routed, or has given way, counts for no address.
+        // One that has given way counts for no address.
         let Some(leave) = taken.remove(before, self.number) else {
             return;
         };
@@ -176,12 +215,18 @@ impl Place {
         }
     }
 
-    /// The client is routed: only the bound of all clients counts it, and it never gives way.
+    /// The client is routed: the bound of its address no longer counts it, and it never gives way. One that would
+    /// take a reserved place ends instead.
     pub(crate) fn routed(&mut self) {
         let mut taken = lock(&self.places.0);
+        let network = client_network(self.from);
+        if !self.is_routed && taken.is_reserved(network) {
+            self.leave.notify_one();
+            return;
+        }
         if !self.is_routed && taken.remove(self.from, self.number).is_some() {
             self.is_routed = true;
-            taken.routed += 1;
+            taken.begin_routed(network);
         }
     }
 }
@@ -190,7 +235,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.0);
         match self.is_routed {
-            true => taken.routed -= 1,
+            true => taken.end_routed(client_network(self.from)),
             // It may have given way.
             false => drop(taken.remove(self.from, self.number)),
         }
@@ -274,6 +319,34 @@ mod tests {
         let taken = lock(&places.0);
         assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
     }
+
+    #[test]
+    fn routed_clients_of_one_address_leave_places_for_others() {
+        let places = Arc::default();
+        let take = |last: u8| Places::take(&places, home(last), false, 64).expect("a place");
+        let routed = |last: u8| {
+            let mut place = take(last);
+            place.routed();
+            place
+        };
+        let mut held: Vec<Place> = (0..56).map(|_| routed(1)).collect();
+        let refused = routed(1);
+        assert!(has_left(&refused) && !refused.is_routed);
+        drop(refused);
+        // Others have the last eighth, each up to a sixteenth of all.
+        held.extend([2, 2, 2, 2, 3, 3, 3].map(routed));
+        assert!(held.iter().all(|place| place.is_routed));
+        assert!(!routed(2).is_routed);
+        held.push(routed(4));
+        assert_eq!(lock(&places.0).routed, 64);
+        held[0].move_to(address(5));
+        assert_eq!(lock(&places.0).routed_of[&address(5)], 1);
+        drop(held);
+        let taken = lock(&places.0);
+        assert_eq!((taken.routed, taken.unrouted, taken.of.len()), (0, 0, 0));
+        assert!(taken.routed_of.is_empty());
+    }
+
     #[test]
     fn clients_behind_a_proxy_have_the_limits_of_their_own_addresses() {
         let places = Arc::default();
