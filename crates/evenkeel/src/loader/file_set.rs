@@ -726,29 +726,30 @@ mod tests {
         assert!(!followed.without_credentials(said).contains("S3CRET"));
     }
 
+    /// What the boot role would run of a version, and what was told.
+    fn boots(
+        text: &str,
+        fallback: Option<&Arc<Fallback>>,
+    ) -> (Option<boot::config::Boots>, String) {
+        let set = version(text);
+        let options = LoadOptions::default();
+        let site = load(&set, main_files(&set), options, None, fallback.cloned());
+        let told = render::concise(&site.proxy.sources, &site.proxy.diagnostics, true);
+        let running = site.running(&Default::default());
+        let boot = running.into_iter().find(|one| one.part.name == "boot");
+        let payload = boot.map(|boot| boot.given.payload);
+        let read = |bytes: Vec<u8>| part::codec::decode(&bytes).expect("our own bytes");
+        (payload.map(read), told)
+    }
+
     #[test]
     fn accepted_version_gives_no_machine_the_address_of_a_node() {
         let text = "node alpha\n address 192.0.2.2\nboot lan\n interface lo\n network 192.0.2.0/24\n \
                     image rescue disk\n machine m mac 52:54:00:00:00:07 address 192.0.2.2 image rescue\n";
-        let set = version(text);
         let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-        let boots = |fallback: Option<&Arc<Fallback>>| {
-            let options = LoadOptions::default();
-            let site = load(&set, main_files(&set), options, None, fallback.cloned());
-            let told = render::concise(&site.proxy.sources, &site.proxy.diagnostics, true);
-            let running = site.running(&Default::default());
-            let boot = running.into_iter().find(|one| one.part.name == "boot");
-            let payload = boot.map(|boot| boot.given.payload);
-            (
-                payload.map(|bytes| {
-                    part::codec::decode::<boot::config::Boots>(&bytes).expect("our own bytes")
-                }),
-                told,
-            )
-        };
-        let (refused, told) = boots(None);
+        let (refused, told) = boots(text, None);
         assert!(refused.is_none() && told.contains("error[E1070]"), "{told}");
-        let (served, told) = boots(Some(&fallback));
+        let (served, told) = boots(text, Some(&fallback));
         let served = served.unwrap_or_else(|| panic!("{told}"));
         assert!(told.contains("warning[E1070]"), "{told}");
         let machine = served.lans["lan"]
@@ -757,6 +758,25 @@ mod tests {
             .next()
             .expect("a machine");
         assert_eq!(machine.address, None);
+    }
+
+    #[test]
+    fn accepted_version_serves_only_the_first_disk_of_a_storage() {
+        let text = "boot lan\n interface lo\n network 192.0.2.0/24\n disk one file /srv/disk iscsi\n \
+                    disk two file /srv/disk nbd aoe 0.1\n disk three file /srv/other ro nbd\n \
+                    disk four file /srv/other ro aoe 0.2\n image a iscsi one\n image b aoe two\n \
+                    machine m mac 52:54:00:00:00:07 address 192.0.2.7 image a\n \
+                    machine n mac 52:54:00:00:00:08 address 192.0.2.8 image b\n";
+        let (refused, told) = boots(text, None);
+        assert!(refused.is_none() && told.contains("error[E1085]"), "{told}");
+        let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
+        let (served, told) = boots(text, Some(&fallback));
+        let served = served.unwrap_or_else(|| panic!("{told}"));
+        assert!(told.contains("warning[E1085]"), "{told}");
+        let lan = &served.lans["lan"];
+        let disks: Vec<&String> = lan.disks.keys().collect();
+        assert_eq!(disks, ["four", "one", "three"]);
+        assert_eq!(lan.machines.len(), 2);
     }
 
     #[test]
