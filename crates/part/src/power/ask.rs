@@ -1,7 +1,7 @@
 //! One action of a control, to its end: for commands of an operator, with the operator's rights.
 
 use super::child::Child;
-use super::control::{Action, Control, Seen, is_executable};
+use super::control::{Action, Control, Seen, is_executable, why_not_executable};
 use std::time::Duration;
 
 /// Timeout of one command, milliseconds.
@@ -28,9 +28,7 @@ impl Control {
                 Control::Agent { .. } => {
                     format!("{program} is not installed (package fence-agents)")
                 }
-                Control::Exec(_) | Control::Program(_) => {
-                    format!("{program} is missing or not executable")
-                }
+                Control::Exec(_) | Control::Program(_) => why_not_executable(&invocation.program),
             });
         }
         let child = Child::start(&invocation);
