@@ -295,6 +295,27 @@ pub(crate) fn entries() -> Result<Vec<Instance>, DirectoryError> {
     entries_in(&path(), |_| true)
 }
 
+/// What other instances claim than the one with this supervisor, as lines. Roles that the
+/// supervisor adopts are its own.
+pub fn claimed_by_others(supervisor: u32) -> BTreeSet<String> {
+    // Without the directory nothing is known of others.
+    let all = entries().unwrap_or_default();
+    let claims = claims_of_others(&all, supervisor).into_iter();
+    claims.map(|resource| resource.line()).collect()
+}
+
+fn claims_of_others(all: &[Instance], supervisor: u32) -> BTreeSet<Resource> {
+    let is_own = |one: &Instance| one.pid == supervisor && one.network == network();
+    let own = all.iter().find(|one| is_own(one));
+    let is_adopted = |one: &Instance| {
+        let same = own.is_some_and(|own| one.is_of(&own.program, &own.paths));
+        one.is_of_a_role() && same
+    };
+    let others = all.iter().filter(|one| !is_own(one) && !is_adopted(one));
+    let claims = others.flat_map(|one| &one.claims.resources);
+    claims.cloned().collect()
+}
+
 /// A place in the directory for a file of this name, which is the owner's alone.
 pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     let directory = path();

@@ -9,6 +9,7 @@ use super::watch::Watch;
 use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
 use crate::codec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The first byte of a packet.
 const MAGIC: u8 = b'E';
@@ -160,6 +161,9 @@ pub struct Load {
     /// found; a path of the system.
     #[serde(with = "serde_bytes")]
     pub found: Option<Vec<u8>>,
+    /// The files in which roles of earlier processes may have stored their state, by part; paths
+    /// of the system.
+    pub states: BTreeMap<String, Vec<u8>>,
     /// What was missing is looked for again: where the same is missing still, there is no version.
     pub retries: bool,
 }

@@ -80,6 +80,7 @@ pub static PART: Part = Part {
                 resources: volumes.resources(),
             })
         },
+        given_for_rest: configuration::no_rest,
         difference: config::difference,
         refusals: config::refusals,
     }),
