@@ -179,6 +179,11 @@ pub enum FormatError {
     /// It says where its descriptor is, and that is not at its beginning.
     #[error("the descriptor of the image is not within its first MiB")]
     Descriptor,
+    /// The image has only the tables.
+    #[error(
+        "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
+    )]
+    ExternalData,
     /// Only with its key.
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
     Encrypted,
@@ -221,7 +226,7 @@ fn of_qcow2(head: &[u8]) -> Result<Vec<String>, FormatError> {
         names.push(String::from_utf8_lossy(name).into_owned());
     }
     if version >= 3 && u64::from_be_bytes(bytes(head, 72)?) & EXTERNAL_DATA != 0 {
-        names.push("an external data file".to_owned());
+        return Err(FormatError::ExternalData);
     }
     Ok(names)
 }
@@ -387,7 +392,7 @@ mod tests {
         assert_eq!(found(&qcow2("/etc/shadow", 0)), names(&["/etc/shadow"]));
         let json = r#"json:{"driver":"file","filename":"/etc/shadow"}"#;
         assert_eq!(found(&qcow2(json, 0)), names(&[json]));
-        assert_eq!(found(&qcow2("", 4)), names(&["an external data file"]));
+        assert_eq!(found(&qcow2("", 4)), Err(FormatError::ExternalData));
         let extents = "# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n\
                        RW 8 FLAT \"/etc/shadow\" 0\nRW 8 SPARSE \"../b.vmdk\"\nddb.adapterType = \"ide\"\n";
         assert_eq!(

@@ -304,12 +304,13 @@ fn chain(
         files.push(path.clone());
         let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
-        let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
+        let of_file = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
         // An extent of a disk of VMware without a header has the length that its descriptor says.
-        if let Format::Driver(_) = format {
-            whole(format, &opened, (0, size), &path)?;
+        let is_extent = format == Format::Driver("vmdk") && of_file == Format::Raw;
+        if !is_extent {
+            whole(of_file, &opened, (0, size), &path)?;
         }
-        chain(&path, format, &head, true, files)?;
+        chain(&path, of_file, &head, true, files)?;
     }
     Ok(())
 }
@@ -547,7 +548,8 @@ mod tests {
     #[test]
     fn files_that_an_image_names_are_read_only_if_asked_for() {
         let scratch = Scratch::new().unwrap();
-        let base = scratch.write("base", qcow2("/etc/shadow")).unwrap();
+        let bottom = scratch.write("bottom", [0; 1024]).unwrap();
+        let base = scratch.write("base", qcow2("bottom")).unwrap();
         let path = scratch.write("overlay", qcow2("base")).unwrap();
         let words = open(&path, false, false).err().unwrap_or_default();
         assert!(
@@ -555,7 +557,12 @@ mod tests {
             "{words}"
         );
         let (disks, _) = open(&path, true, false).unwrap();
-        assert!(disks[0].image.files.contains(&base));
+        let files = &disks[0].image.files;
+        assert!(files.contains(&base) && files.contains(&bottom));
+        // QEMU would read zeroes behind the end of a backing file.
+        std::fs::write(&bottom, [0; 1000]).unwrap();
+        let words = open(&path, true, false).err().unwrap_or_default();
+        assert!(words.contains("bottom: the disk is cut"), "{words}");
     }
 
     #[test]
