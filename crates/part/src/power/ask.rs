@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let words = program(&["/nowhere/outlet"]).ask(Action::On).unwrap_err();
-        assert!(words.contains("/nowhere/outlet is missing"), "{words}");
+        assert_eq!(words, "there is no /nowhere/outlet");
         let ipmi = Control::Ipmi {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),
