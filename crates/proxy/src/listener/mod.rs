@@ -16,7 +16,7 @@ pub use assign::{AssignError, addresses, assign, tags, wanted};
 pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};
-pub(crate) use open::listen_again;
+pub(crate) use open::apply_frontend_states;
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
 pub(crate) use open_set::{Open, SocketKey};

@@ -9,11 +9,12 @@ use language::Span;
 use model::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
 use model::state::ListenerState;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, sockopt};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A listening socket and the listener that it belongs to.
 #[derive(Debug, Clone)]
@@ -40,17 +41,34 @@ impl Listening {
     }
 }
 
-/// Lets those listen again that `shutdown frontend` silenced. One that cannot
-/// accepts nothing, as before.
-pub(crate) fn listen_again(config: &Config, listening: &[Listening]) {
+/// Closes the TCP listeners of frontends that are disabled or shut down, so that the kernel refuses
+/// their clients, and lets those of other frontends listen again. A listener that cannot listen
+/// again accepts nothing.
+///
+/// shutdown(2) closes a listener, because other processes may hold the same socket. A Unix socket
+/// could not listen again after that: its clients wait.
+pub(crate) fn apply_frontend_states<'a>(
+    config: &Config,
+    listening: impl IntoIterator<Item = &'a Listening>,
+) {
     for one in listening {
-        let silent = sockopt::socket_acceptconn(&one.fd) == Ok(false);
-        let proxy = config.proxies.get(one.proxy.0 as usize);
-        let Some(proxy) = proxy.filter(|_| silent && one.is_inet()) else {
+        let Ok(listens) = sockopt::socket_acceptconn(&one.fd) else {
             continue;
         };
-        if let Some(bind) = proxy.binds.get(one.bind as usize) {
-            let _ = rustix::net::listen(&one.fd, Options::of(config, proxy, bind).backlog);
+        let proxy = config.proxies.get(one.proxy.0 as usize);
+        let Some(proxy) = proxy.filter(|_| one.is_inet()) else {
+            continue;
+        };
+        let is_open = !proxy.state.frontend.paused.load(Relaxed) && !proxy.state.is_shut_down();
+        match (listens, is_open) {
+            (true, false) => drop(rustix::net::shutdown(&one.fd, Shutdown::Both)),
+            (false, true) => {
+                if let Some(bind) = proxy.binds.get(one.bind as usize) {
+                    let backlog = Options::of(config, proxy, bind).backlog;
+                    let _ = rustix::net::listen(&one.fd, backlog);
+                }
+            }
+            (true, true) | (false, false) => {}
         }
     }
 }

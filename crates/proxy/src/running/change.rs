@@ -60,7 +60,10 @@ impl Running {
         outdated.close_ways();
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
-        listener::listen_again(&config, &listening);
+        // While the process leaves its listeners to another one, that one decides.
+        if !runtime.ending.elsewhere.load(Ordering::Relaxed) {
+            listener::apply_frontend_states(&config, &listening);
+        }
         listener::note_unopened(&config, &listening);
         let listening = Arc::new(Open::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);

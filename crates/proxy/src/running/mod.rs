@@ -49,7 +49,7 @@ pub fn serve(
     tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);
     model::rules::set_up_process(&config);
-    listener::listen_again(&config, &listening);
+    listener::apply_frontend_states(&config, &listening);
     listener::note_unopened(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     *lock(&runtime.listening) = Arc::new(Open::following(listening, &Open::default()));
@@ -120,6 +120,8 @@ impl Running {
         if !leave {
             // Another one may have said meanwhile that it serves.
             vitals::claim(self.runtime);
+            // The end of the pause enables frontends that an operator disabled, too.
+            self.runtime.apply_frontend_states();
         }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // A loop that sleeps would be woken for connections that it does

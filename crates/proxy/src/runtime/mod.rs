@@ -142,6 +142,12 @@ impl Runtime {
         (self.config(), Arc::clone(&listening))
     }
 
+    /// Makes the kernel refuse clients of disabled frontends, and accept those of the others.
+    pub(crate) fn apply_frontend_states(&self) {
+        let (config, open) = self.newest();
+        crate::listener::apply_frontend_states(&config, open.iter().map(|(_, one)| one));
+    }
+
     /// From now on this is the newest; the threads are told.
     pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
         self.versions.add(Arc::clone(&config));

@@ -7,6 +7,7 @@ use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
 use crate::runtime::{self, Seat};
 use crate::server_connection::Own;
 use model::config::{BindAddress, Config, HttpProtocol, ListenerIndex, Mode, Proxy, ProxyOption};
+use model::log;
 use model::rules::{self, Gate};
 use model::state::{ListenerState, Tally};
 use model::thread::here;
@@ -488,35 +489,76 @@ fn expects_header(client: &Client) -> bool {
     bind.preface != Default::default() || client.expects_proxy || client.expects_netscaler
 }
 
-/// Reads the headers that have to come first, and applies their addresses.
-async fn preface(client: &mut Client) -> io::Result<()> {
+/// Reads the headers that have to come first, and applies their addresses. A failure is logged.
+async fn preface(client: &mut Client) -> Result<(), PrefaceError> {
     if client.session.bind().preface.proxy || client.expects_proxy {
-        first_header(client, |bytes| {
-            Ok::<_, proxy_protocol::ParseError>(match proxy_protocol::parse(bytes)? {
+        let parse = |bytes: &[u8]| {
+            let progress = proxy_protocol::parse(bytes).map_err(|error| match error {
+                proxy_protocol::ParseError::NotProxy { .. } => PrefaceError::NotPreface,
+                _ => PrefaceError::Invalid,
+            })?;
+            Ok(match progress {
                 Progress::Complete {
                     header,
                     consumed_bytes,
                 } => Some((header, consumed_bytes)),
                 Progress::Incomplete { .. } => None,
             })
-        })
-        .await?;
+        };
+        first_header(client, parse)
+            .await
+            .inspect_err(|error| log_preface_error(client, *error, "PROXY protocol header"))?;
     }
     let magic = client.session.bind().preface.netscaler_magic;
     if magic.is_some() || client.expects_netscaler {
-        first_header(client, |bytes| {
-            netscaler::parse(bytes, magic.unwrap_or(0)).map_err(|_| ())
-        })
-        .await?;
+        let parse = |bytes: &[u8]| {
+            netscaler::parse(bytes, magic.unwrap_or(0)).map_err(|_| PrefaceError::Invalid)
+        };
+        first_header(client, parse)
+            .await
+            .inspect_err(|error| log_preface_error(client, *error, "NetScaler Client IP header"))?;
     }
     Ok(())
 }
 
+/// Failure to read a header that has to come first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum PrefaceError {
+    /// The client closed the connection before the first byte.
+    Empty,
+    /// The connection failed.
+    Broken,
+    /// The client sent no complete header in time.
+    Timeout,
+    /// The client closed the connection within the header.
+    Truncated,
+    /// The bytes are of another protocol.
+    NotPreface,
+    /// The header is malformed.
+    Invalid,
+}
+
+/// Logs the failure in the words of HAProxy.
+fn log_preface_error(client: &Client, error: PrefaceError, header: &str) {
+    let text = match error {
+        PrefaceError::Empty => format!("Connection closed while waiting for {header}"),
+        PrefaceError::Broken => format!("Connection error while waiting for {header}"),
+        PrefaceError::Timeout => format!("Timeout while waiting for {header}"),
+        PrefaceError::Truncated => format!("Truncated {header} received"),
+        PrefaceError::NotPreface => {
+            format!("Received something which does not look like a {header}")
+        }
+        PrefaceError::Invalid => format!("Received an invalid {header}"),
+    };
+    let carried_nothing = matches!(error, PrefaceError::Empty | PrefaceError::Broken);
+    log::connection_failed(&client.session, &text, carried_nothing);
+}
+
 /// Reads one header; `parse` returns it with its length, or None while it is incomplete.
-async fn first_header<E>(
+async fn first_header(
     client: &mut Client,
-    parse: impl Fn(&[u8]) -> Result<Option<(Header, usize)>, E>,
-) -> io::Result<()> {
+    parse: impl Fn(&[u8]) -> Result<Option<(Header, usize)>, PrefaceError>,
+) -> Result<(), PrefaceError> {
     let deadline = reactor::after(
         client
             .session
@@ -525,27 +567,23 @@ async fn first_header<E>(
             .client_ms
             .or(Some(PROXY_HEADER_MS)),
     );
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let mut input = client.input.take().unwrap_or_else(Buffer::take);
     loop {
-        match parse(input.filled()) {
-            Ok(Some((header, consumed_bytes))) => {
-                input.consume(consumed_bytes);
-                take_addresses(client, &header);
-                client.input = (!input.is_empty()).then_some(input);
-                return Ok(());
-            }
-            Ok(None) => {}
-            Err(_) => return Err(invalid()),
+        if let Some((header, consumed_bytes)) = parse(input.filled())? {
+            input.consume(consumed_bytes);
+            take_addresses(client, &header);
+            client.input = (!input.is_empty()).then_some(input);
+            return Ok(());
         }
         with_deadline(deadline, client.link.readable())
             .await
-            .map_err(|_| invalid())?;
+            .map_err(|_| PrefaceError::Timeout)?;
         match client.link.read_into(&mut input) {
-            Ok(0) => return Err(invalid()),
+            Ok(0) if input.is_empty() => return Err(PrefaceError::Empty),
+            Ok(0) => return Err(PrefaceError::Truncated),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(_) => return Err(PrefaceError::Broken),
         }
     }
 }

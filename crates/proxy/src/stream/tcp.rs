@@ -90,6 +90,19 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
 /// reading what they need. Any gate but those that are open is the stream's end,
 /// and was told.
 async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
+    let gate = run_content_rules(client, stream, input).await;
+    if !matches!(gate, Gate::Open | Gate::SwitchToHttp(_)) {
+        // Received, and forwarded to nobody: the connection was not empty (`option dontlognull`).
+        stream.transfer.bytes_in += input.as_ref().map_or(0, |buffer| buffer.len() as u64);
+    }
+    gate
+}
+
+async fn run_content_rules(
+    client: &mut Client,
+    stream: &mut Stream,
+    input: &mut Option<Buffer>,
+) -> Gate {
     let in_backend = stream.route.backend.is_some();
     let proxy = if in_backend {
         stream.backend()

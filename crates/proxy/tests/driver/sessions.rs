@@ -252,6 +252,30 @@ fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it(
 }
 
 #[test]
+fn clients_of_a_disabled_frontend_are_refused() {
+    if against_haproxy() {
+        return;
+    }
+    let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n";
+    let mut bed = Bed::new(text);
+    let operator = Operator::new(&mut bed);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let refusal = |bed: &Bed| {
+        let connected = std::net::TcpStream::connect(("127.0.0.1", bed.ports[0]));
+        connected.err().map(|error| error.kind())
+    };
+    for _ in 0..2 {
+        assert_eq!(operator.ask("disable frontend www"), "\n");
+        assert_eq!(refusal(&bed), Some(std::io::ErrorKind::ConnectionRefused));
+        // A later file leaves it disabled.
+        bed.change(&format!("{text} # again\n"));
+        assert_eq!(refusal(&bed), Some(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(operator.ask("enable frontend www"), "\n");
+        assert!(bed.ask(request).starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
 fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
     if against_haproxy() {
         return;

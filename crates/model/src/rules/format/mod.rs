@@ -143,7 +143,8 @@ impl Format {
                         Some(value) if self.dialect == Dialect::Text => {
                             value.with_text(|text| put.visible(text))
                         }
-                        Some(value) => value.with_text(|text| put.text(text)),
+                        // An empty value leaves a field as well: a client cannot shift columns.
+                        Some(value) => value.with_text(|text| put.text_or_missing(text)),
                         None if self.dialect == Dialect::Text => {}
                         None => put.missing(),
                     }

@@ -40,6 +40,7 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> Reply {
             severity = Severity::Notice;
             return format!("All sockets are already {word}.\n");
         }
+        context.runtime.apply_frontend_states();
         log::notice(
             config,
             proxy,

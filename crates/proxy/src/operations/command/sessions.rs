@@ -172,12 +172,9 @@ fn detail(out: &mut String, told: &StreamSummary) {
 }
 
 /// `shutdown frontend`: it takes no one any more, whatever is said later, until
-/// a change to a file that has it. Its TCP sockets stop listening, so that
-/// clients are refused instead of waiting: by shutdown(2), since another process
-/// may hold the same sockets. A Unix socket could not listen again after that:
-/// who connects there waits.
+/// a change to a file that has it.
 pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
-    let (config, open) = context.runtime.newest();
+    let config = context.runtime.config();
     let Some(name) = words.get(2) else {
         return "A frontend name is expected.\n".into();
     };
@@ -187,12 +184,7 @@ pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) ->
     if !proxy.state.shut_down() {
         return "Frontend was already shut down.\n".into();
     }
-    for (_, listening) in open.iter() {
-        if std::ptr::eq(config.proxy(listening.proxy), proxy) && listening.is_inet() {
-            // One that does not listen any more, for whatever reason, will do.
-            let _ = rustix::net::shutdown(&listening.fd, rustix::net::Shutdown::Both);
-        }
-    }
+    context.runtime.apply_frontend_states();
     let told = format!(
         "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
         proxy.name,
