@@ -1,7 +1,7 @@
 //! How volumes are, as a report.
 
 use crate::config::{backing_words, size_words};
-use crate::export::Holder;
+use crate::export::{Holder, Presence};
 use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
 use crate::mirror::Shown;
@@ -413,10 +413,9 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     }
     if let Some(holder) = volume.meter.tenure.holder() {
         let words = match &holder {
-            Holder::User {
-                is_connected: false,
-                ..
-            } => format!("{holder}, not connected"),
+            Holder::User { presence, .. } if *presence != Presence::Connected => {
+                format!("{holder}, not connected")
+            }
             holder => holder.to_string(),
         };
         subject = subject.fact(USER, words);

@@ -121,6 +121,33 @@ mod tests {
     }
 
     #[test]
+    fn guest_is_killed_whose_volume_another_user_has_had() {
+        let runs = Local {
+            is_there: true,
+            may_run: true,
+            epoch: Some(7),
+            has_volumes: true,
+            ..Local::default()
+        };
+        let superseded = Local {
+            has_volumes: false,
+            superseded: Some("data".to_owned()),
+            ..runs.clone()
+        };
+        let up = GuestRecord::default();
+        assert_eq!(decide(&runs, &up, true).0, Wish::Run);
+        let (wish, why, _) = decide(&superseded, &up, true);
+        assert_eq!(wish, Wish::Kill);
+        assert!(why.contains("another user has had volume data"), "{why}");
+        // Nothing is there that could write.
+        let ended = Local {
+            is_there: false,
+            ..superseded
+        };
+        assert_ne!(decide(&ended, &up, true).0, Wish::Kill);
+    }
+
+    #[test]
     fn a_guest_without_a_copy_here_goes_where_one_is_and_may_come_back() {
         let runs = Local {
             is_there: true,

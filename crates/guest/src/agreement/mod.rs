@@ -74,6 +74,8 @@ pub struct Local {
     pub has_both_copies: bool,
     /// The volume of which this node has no copy while the other node serves it.
     pub without_copy: Option<String>,
+    /// The volume that another user has had since this guest opened it.
+    pub superseded: Option<String>,
     /// What is left of it here never runs again: it has gone to another node.
     pub has_moved: bool,
     /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
@@ -450,6 +452,13 @@ impl Agreement {
                 decided.insert(name.clone(), gone((guests, name), local, is_held));
             }
         }
+        for (name, local) in locals {
+            if let (Some(volume), Some(one)) = (&local.superseded, decided.get_mut(name))
+                && local.is_there
+            {
+                end_superseded(one, volume);
+            }
+        }
         self.tell_erased(guests, &mut told, now_ns);
         (decided, told)
     }
@@ -768,6 +777,17 @@ fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decide
         not_taken_by: None,
         why: why.to_owned(),
     }
+}
+
+/// Ends a guest at once whose volume another user has had since the guest opened it: what the guest
+/// has in memory is of an older volume, and must not be written.
+fn end_superseded(decided: &mut Decided, volume: &str) {
+    decided.wish = Wish::Kill;
+    decided.epoch = None;
+    decided.why = format!(
+        "another user has had volume {volume} since this guest opened it: its process is ended, and what it has not \
+         written is lost"
+    );
 }
 
 /// The nodes that guests name.

@@ -218,6 +218,7 @@ impl Machine {
             has_volumes: disks.are_there,
             has_both_copies: disks.have_both_copies,
             without_copy: disks.without_copy,
+            superseded: disks.superseded,
             has_moved: self.life.status() == Some(Status::Moved),
             left_open: self.left_open(),
             stop_ms: self.started_as.as_ref().map(|guest| guest.stop_ms),

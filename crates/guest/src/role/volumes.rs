@@ -28,6 +28,8 @@ pub(super) struct Disks {
     pub(super) have_both_copies: bool,
     /// The volume of which this node has no copy, for too long.
     pub(super) without_copy: Option<String>,
+    /// The volume that another user has had since this guest opened it.
+    pub(super) superseded: Option<String>,
 }
 
 impl Volumes {
@@ -144,10 +146,15 @@ impl Role {
         };
         let gone = { guest.into_iter().flat_map(uses) }
             .find(|one| self.volumes.has_been_gone(&one.name, now));
+        let superseded = { guest.into_iter().flat_map(uses) }.find(|one| {
+            let state = self.volumes.states.get(&one.name);
+            one.r#use == VolumeUse::Alone && state.is_some_and(|state| state.is_superseded)
+        });
         Disks {
             are_there: self.has_volumes(name, machine),
             have_both_copies: has_some && written.all(can_move),
             without_copy: gone.map(|one| one.name),
+            superseded: superseded.map(|one| one.name),
         }
     }
 

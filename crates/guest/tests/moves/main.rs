@@ -326,6 +326,7 @@ impl Site {
                     ready,
                     stays: stays.is_some(),
                     gone: false,
+                    is_superseded: false,
                     why: stays.unwrap_or("it is at the other node").to_owned(),
                 }
             });

@@ -91,6 +91,9 @@ pub struct VolumeState {
     pub stays: bool,
     /// Its copy on this node cannot be used, or lacks data, and the other node serves it.
     pub gone: bool,
+    /// Another user has had the volume at the other node while this one had it open: the present
+    /// process must end, because what it has in memory is of an older volume.
+    pub is_superseded: bool,
     /// Why it is not ready, or why it stays, in words; otherwise empty.
     #[serde(with = "VolumeWhy")]
     pub why: String,
@@ -154,6 +157,7 @@ mod tests {
             ready: false,
             stays: true,
             gone: true,
+            is_superseded: true,
             why: why.to_owned(),
         };
         let volumes = (0..count).map(state).collect();

@@ -15,7 +15,7 @@ mod request;
 mod tenure;
 
 pub use request::REQUESTS_MAX;
-pub use tenure::{Grant, Holder, Tenure, user_words};
+pub use tenure::{Grant, Holder, Presence, RESERVED_FOR, Tenure, user_words};
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
 use client::{Client, Gone, Origin, Port};

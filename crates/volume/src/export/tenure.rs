@@ -37,6 +37,17 @@ pub struct Grant {
     pub is_unnamed: bool,
 }
 
+/// How a named user has a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// A client of it is connected.
+    Connected,
+    /// It was connected to the process before this one, and the volume is reserved for it.
+    Reserved,
+    /// The role has granted the volume to it.
+    Expected,
+}
+
 /// The present user of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Holder {
@@ -44,8 +55,8 @@ pub enum Holder {
     User {
         /// The name.
         name: String,
-        /// It is connected, and not only expected.
-        is_connected: bool,
+        /// Whether it is connected.
+        presence: Presence,
     },
     /// Clients that name nobody.
     Clients,
@@ -113,7 +124,7 @@ impl Tenure {
         let connected = match self.holder() {
             Some(Holder::User {
                 name,
-                is_connected: true,
+                presence: Presence::Connected,
             }) => Some(name),
             _ => None,
         };
@@ -168,11 +179,11 @@ pub(super) fn holder<'c>(
 ) -> Option<Holder> {
     let connected = |name: &str| Holder::User {
         name: name.to_owned(),
-        is_connected: true,
+        presence: Presence::Connected,
     };
     let expected = |grant: &Grant| Holder::User {
         name: grant.user.clone(),
-        is_connected: false,
+        presence: Presence::Expected,
     };
     let mut has_writer = false;
     let mut unnamed = None;
@@ -190,7 +201,7 @@ pub(super) fn holder<'c>(
     }
     let reserved = reserved.map(|user| Holder::User {
         name: user.to_owned(),
-        is_connected: false,
+        presence: Presence::Reserved,
     });
     { unnamed.or(reserved) }.or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
@@ -299,7 +310,7 @@ mod tests {
         let has = holder([Tenant::Local(false)].into_iter(), None, Some(&old));
         let connected = Holder::User {
             name: "guest/old".to_owned(),
-            is_connected: true,
+            presence: Presence::Connected,
         };
         assert_eq!(has, Some(connected));
         assert!(may_write(Tenant::Local(false), has.as_ref(), Some(&old)));

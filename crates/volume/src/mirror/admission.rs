@@ -23,6 +23,8 @@ pub(super) struct Admitted {
     pub(super) count: u64,
     /// The node; empty: both.
     pub(super) only: String,
+    /// [`super::peer::number_of`] the user for which that node was admitted; 0: not known.
+    pub(super) user: u64,
 }
 
 impl Admitted {
@@ -30,10 +32,10 @@ impl Admitted {
         self.only.is_empty() || self.only == node
     }
 
-    /// The next one, with clients of this node.
-    fn next(&self, only: String) -> Admitted {
+    /// The next one, with clients of this node, for this user.
+    fn next(&self, only: String, user: u64) -> Admitted {
         let count = self.count.saturating_add(1);
-        Admitted { count, only }
+        Admitted { count, only, user }
     }
 }
 
@@ -58,8 +60,9 @@ impl Admission {
 }
 
 impl Mirror {
-    /// Only clients of this node (empty: of both) are to write from now on.
-    pub(super) fn admit(&mut self, only: String) {
+    /// Only clients of this node (empty: of both) are to write from now on. `user`: the number of
+    /// the user for which it is admitted, or 0.
+    pub(super) fn admit(&mut self, only: String, user: u64) {
         if self.replica.serves().is_some() {
             let recorded = &self.lease.recorded.clients;
             // One that was proposed may still be recorded: this one counts after it.
@@ -70,7 +73,7 @@ impl Mirror {
                 ..Admitted::default()
             };
             self.clients.admission.proposed = None;
-            self.clients.admission.wanted = Some(last.next(only));
+            self.clients.admission.wanted = Some(last.next(only, user));
             self.shown.is_due = true;
         }
     }
@@ -134,7 +137,8 @@ impl Mirror {
         }
         if self.lease.recorded.clients.count >= wanted.count {
             // A change before this one was recorded in the meantime.
-            let next = self.lease.recorded.clients.next(wanted.only.clone());
+            let recorded = &self.lease.recorded.clients;
+            let next = recorded.next(wanted.only.clone(), wanted.user);
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);
         }

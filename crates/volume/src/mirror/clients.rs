@@ -3,7 +3,7 @@
 
 use super::Data;
 use super::admission::Admission;
-use super::used::Used;
+use super::used::{OpenUser, Used};
 use crate::disk::{ACCOUNT_BYTES_MIN, Token};
 use crate::link::frame::BLOCKS_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
@@ -70,6 +70,8 @@ pub(super) struct Clients {
     pub(super) admission: Admission,
     /// How a part of this node uses the volume.
     pub(super) used: Used,
+    /// The user whose process has the volume open here.
+    pub(super) open_user: OpenUser,
     /// Since when neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }
@@ -79,6 +81,14 @@ pub(super) struct Clients {
 pub(super) struct TooMany;
 
 impl Clients {
+    /// `user`: the user that was connected to the volume role before this one.
+    pub(super) fn after_restart(user: Option<String>) -> Clients {
+        Clients {
+            open_user: OpenUser::after_restart(user),
+            ..Clients::default()
+        }
+    }
+
     /// Takes a request of this node's client.
     pub(super) fn open_here(&mut self, token: Token, request: Request<Data>) -> RequestId {
         self.open(Origin::Here(token), request, None)

@@ -233,6 +233,8 @@ impl Mirror {
             local.pool().clone(),
         )?;
         export.heed(Arc::clone(&outside.tenure));
+        // A process that was connected to the role before this one continues.
+        let clients = Clients::after_restart(outside.tenure.named_user());
         let mirror = Mirror {
             epoll,
             export,
@@ -241,7 +243,7 @@ impl Mirror {
             settings,
             actions: Vec::new(),
             peer,
-            clients: Clients::default(),
+            clients,
             completed: Vec::new(),
             lease,
             room,

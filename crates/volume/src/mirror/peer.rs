@@ -2,7 +2,7 @@
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
-use crate::export::Holder;
+use crate::export::{Holder, Presence, RESERVED_FOR};
 use crate::link::frame::{Head, Kind, checksum};
 use crate::link::greeting::{Facts, Greeting};
 use crate::link::{Incoming, LinkError, Session};
@@ -34,18 +34,18 @@ pub struct Users {
 }
 
 impl Users {
-    /// Whether another user than this one is connected there.
+    /// Whether another user than this one is connected there, or continues there.
     pub fn has_other(self, user: &str) -> bool {
         self.holder != 0 && self.holder != number_of(user)
     }
 }
 
-/// The number by which two nodes compare the users of a volume: not 0. A user that is expected, and
-/// not connected, has 0.
+/// The number by which two nodes compare the users of a volume: not 0. A user that is only expected
+/// has 0. One for which the volume is reserved counts: it continues where it was.
 pub(super) fn number(holder: &Holder) -> u64 {
     let name = match holder {
         Holder::User {
-            is_connected: false,
+            presence: Presence::Expected,
             ..
         } => return 0,
         Holder::User { name, .. } => name.as_str(),
@@ -55,7 +55,7 @@ pub(super) fn number(holder: &Holder) -> u64 {
 }
 
 /// The number of a user of this name.
-fn number_of(name: &str) -> u64 {
+pub(super) fn number_of(name: &str) -> u64 {
     checksum(name.as_bytes()).max(1)
 }
 
@@ -82,6 +82,8 @@ pub(super) struct Peer {
     /// A connection without TLS that waits until the present one is lost.
     pub(super) waiting: Option<(Wire, Greeting)>,
     last: u64,
+    /// The named user that it had when the connection was lost, and when that was.
+    lost_user: Option<(u64, Instant)>,
     /// When something came of it, in this session or the one before.
     heard: Option<Instant>,
     is_silent: bool,
@@ -104,6 +106,7 @@ impl Peer {
             connected: None,
             waiting: None,
             last: 0,
+            lost_user: None,
             heard: None,
             is_silent: false,
             facts: None,
@@ -132,6 +135,13 @@ impl Peer {
     /// Its clients; None while that is not known.
     pub(super) fn users(&self) -> Option<Users> {
         self.connected.as_ref()?.users
+    }
+
+    /// Whether another user than this one had the volume there when the connection was lost, and may
+    /// continue: its node may live, and have lost only this connection or its volume role.
+    pub(super) fn may_have_other(&self, user: &str, now: Instant) -> bool {
+        self.lost_user
+            .is_some_and(|(lost, at)| lost != number_of(user) && now < at + RESERVED_FOR)
     }
 
     /// Takes a connection; the one before it is closed.
@@ -164,6 +174,10 @@ impl Peer {
 
     /// Closes the connection. What came before that has been taken.
     pub(super) fn disconnect(&mut self, why: Option<String>) {
+        let user = { self.users() }.map_or(0, |users| users.holder);
+        if user != 0 && user != number_of("") {
+            self.lost_user = Some((user, Instant::now()));
+        }
         // Its descriptor leaves epoll when it is closed: nothing else has it.
         self.connected = None;
         self.came.clear();
@@ -191,7 +205,9 @@ impl Peer {
         let quiet = self.heard.filter(|_| !self.is_silent);
         let quiet = quiet.map(|at| at + QUIET);
         let Some(one) = &self.connected else {
-            return quiet;
+            let reserved = self.lost_user.map(|(_, at)| at + RESERVED_FOR);
+            let reserved = reserved.filter(|until| *until > Instant::now());
+            return [quiet, reserved].into_iter().flatten().min();
         };
         if one.session.has_input() {
             return Some(Instant::now());
@@ -239,6 +255,7 @@ impl Peer {
         });
         let has_changed = std::mem::replace(&mut one.serves, serves) != serves;
         let is_news = std::mem::replace(&mut one.users, users) != users;
+        self.lost_user = None;
         (has_changed, has_changed || is_news)
     }
 
@@ -313,6 +330,32 @@ impl std::fmt::Debug for Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_of_a_lost_node_keeps_the_volume_for_a_while() {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut peer = Peer::new(Rc::new(epoll), 1, &Pool::new().unwrap());
+        let now = Instant::now();
+        assert!(!peer.may_have_other("guest/b", now));
+        peer.lost_user = Some((number_of("guest/a"), now));
+        assert!(peer.may_have_other("guest/b", now));
+        assert!(!peer.may_have_other("guest/a", now));
+        assert!(peer.deadline().is_some());
+        assert!(!peer.may_have_other("guest/b", now + RESERVED_FOR));
+    }
+
+    #[test]
+    fn expected_user_has_no_number_and_a_reserved_one_has() {
+        let user = |presence| {
+            number(&Holder::User {
+                name: "guest/a".to_owned(),
+                presence,
+            })
+        };
+        assert_eq!(user(Presence::Expected), 0);
+        assert_eq!(user(Presence::Reserved), number_of("guest/a"));
+        assert_eq!(user(Presence::Connected), number_of("guest/a"));
+    }
 
     #[test]
     fn a_node_is_silent_when_it_was_heard_and_is_not_any_more() {

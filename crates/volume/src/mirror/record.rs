@@ -10,6 +10,9 @@ const VERSION: u8 = 1;
 const WITH_CLIENTS: u8 = 2;
 /// No fork has it: such an entry says the epoch. Versions that know nothing of epochs carry it on.
 const SAYS_EPOCH: Incarnation = Incarnation(0);
+/// No fork has it: such an entry says for which user the node was admitted whose clients may write.
+/// Versions that know nothing of users carry it on.
+const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// A node that the file does not name any more.
 const STRANGER: Node = Node(2);
 
@@ -65,13 +68,18 @@ impl Names {
             bytes.push(clients.only.len() as u8);
             bytes.extend_from_slice(clients.only.as_bytes());
         }
-        let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + 16) / 16;
+        let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + 32) / 16;
         let left_out = record.forks.len().saturating_sub(room);
         let epoch = Fork {
             incarnation: SAYS_EPOCH,
             at: Generation(record.epoch.0),
         };
-        for fork in record.forks[left_out..].iter().chain([&epoch]) {
+        let user = (clients.user != 0).then_some(Fork {
+            incarnation: SAYS_USER,
+            at: Generation(clients.user),
+        });
+        let forks = record.forks[left_out..].iter();
+        for fork in forks.chain([&epoch]).chain(&user) {
             bytes.extend_from_slice(&fork.incarnation.0.to_le_bytes());
             bytes.extend_from_slice(&fork.at.0.to_le_bytes());
         }
@@ -115,6 +123,7 @@ impl Names {
         while !rest.is_empty() {
             match (Incarnation(number(&mut rest)?), number(&mut rest)?) {
                 (SAYS_EPOCH, at) => epoch = epoch.max(at),
+                (SAYS_USER, user) => clients.user = user,
                 (incarnation, at) => forks.push(Fork {
                     incarnation,
                     at: Generation(at),
@@ -153,7 +162,11 @@ mod tests {
 
     fn only(node: &str, count: u64) -> Admitted {
         let only = node.to_owned();
-        Admitted { count, only }
+        Admitted {
+            count,
+            only,
+            user: count / 2,
+        }
     }
 
     fn record(in_sync: InSync) -> Record {

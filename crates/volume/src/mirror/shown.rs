@@ -42,6 +42,8 @@ pub struct Shown {
     pub size: ShownSize,
     /// The node whose clients alone may write, if there is one.
     pub only: Option<String>,
+    /// Another user has had the volume while a process of this node had it open.
+    pub is_superseded: bool,
     /// The resync, and those before it.
     pub resync: ShownResync,
     /// This copy is no part of the volume that the other node serves.
@@ -179,6 +181,7 @@ impl Mirror {
                 why: self.size_words(),
             },
             only: Some(self.lease.recorded.clients.only.clone()).filter(|only| !only.is_empty()),
+            is_superseded: self.is_superseded(),
             apart: self.apart(),
             fails: self.fails(now),
             said: self.shown.said.clone(),

@@ -202,6 +202,7 @@ impl Mirror {
                 any = true;
                 self.asked(token, operation, now);
             }
+            self.watch_supersession();
             any |= self.advance_use(now);
             // The other copy works while this one does.
             if any && let Err(error) = self.peer.flush() {
@@ -372,7 +373,7 @@ impl Mirror {
                 Letter::Discard => self.discard(),
                 Letter::Kept(what, result) => self.kept(what, result),
                 Letter::Order(order) => self.feed(Input::Order(order)),
-                Letter::Admit(only) => self.admit(only),
+                Letter::Admit(only) => self.admit(only, 0),
                 Letter::Adopt => self.adopt(),
             }
         }

@@ -214,6 +214,7 @@ impl Role {
             ready,
             stays: moves.is_err(),
             gone: !ready && self.is_gone(name),
+            is_superseded: worker.is_some_and(|worker| worker.look(is_superseded)),
             why: is_ready.and(moves).err().unwrap_or_default(),
         }
     }
@@ -270,6 +271,11 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     }
 }
 
+/// Whether another user has had a volume while a process of this node had it open.
+fn is_superseded(status: &Status) -> bool {
+    { status.mirror.as_ref() }.is_some_and(|shown| shown.is_superseded)
+}
+
 /// Whether another user has a volume open at the other node.
 fn waits_for_user(status: &Status, shown: &Shown) -> bool {
     let own = status.meter.tenure.granted();
@@ -311,6 +317,9 @@ fn is_alone(status: &Status) -> Result<(), String> {
     };
     let other = &shown.other;
     match status.state {
+        _ if shown.is_superseded => Err(format!(
+            "another user has had it at {other} since this one opened it: what runs here must end"
+        )),
         State::Following => Err(format!(
             "{other} serves it, and has not handed it over to this node yet"
         )),
