@@ -1,7 +1,6 @@
-//! What came of requests, byte by byte. Everything was compared with haproxy
-//! 2.6.12; a row says where it is laxer. The head is shown as it is written,
-//! `|` for a line end, then the body, whether the connection lives on, and how
-//! many bytes are left over.
+//! Tests of requests, byte by byte. All were compared with haproxy 2.6.12; rows note where that is
+//! laxer. The head is shown as written with `|` for line ends, followed by the body, whether the
+//! connection stays open, and the number of remaining bytes.
 
 use super::*;
 
@@ -405,7 +404,7 @@ fn fields_are_read_in_one_way_or_refused() {
     check(FIELDS);
 }
 
-/// Every input of these tables.
+/// Returns every input of these tables.
 pub(super) fn all_requests() -> impl Iterator<Item = &'static [u8]> {
     [START_LINES_AND_HOSTS, FRAMING, HOP_BY_HOP, FIELDS]
         .into_iter()
