@@ -97,8 +97,8 @@ impl Gauge {
         self.highest.store(self.current(), Relaxed);
     }
 
-    /// Sets the current value to that of another process; used where this process only displays the
-    /// values of that one.
+    /// Sets the current value to that of another process, in a process that only shows what the
+    /// other one would do.
     pub fn carry_current(&self, current: u32) {
         self.current.store(current, SeqCst);
         self.carry_highest(current);
