@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 /// Time after which a used attempt is available again, milliseconds.
 pub(crate) const BACK_MS: u64 = 10_000;
-/// Same for one-time codes, of which there are few: guessing one takes years, for somebody who has
-/// the password.
+/// Same for one-time codes, of which there are few: with the correct password, guessing one takes
+/// years.
 pub(crate) const CODE_BACK_MS: u64 = 300_000;
 
 /// Subject whose attempts are counted together.

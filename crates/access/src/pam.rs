@@ -94,7 +94,7 @@ impl System {
 
 /// Encodes a request: user, password, service and realm, each after its length
 /// (`saslauthd/saslauthd-main.c`, 2.1.28). None if one is too long or has a zero byte, because then
-/// it can belong to nobody.
+/// it can belong to no user.
 fn question(words: [&str; 4]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for word in words {

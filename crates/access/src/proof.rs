@@ -24,7 +24,7 @@ const ASKED_AT_ONE_TIME: usize = 3;
 /// Number of passwords that a directory verifies at a time: fewer than the attempts of an address,
 /// because each counts as failed until it succeeds, and an office shares one address.
 const BOUND_AT_ONE_TIME: usize = 4;
-/// Maximum number of servers that are asked to verify a password until one gives a result.
+/// Maximum number of servers queried to verify a password until one gives a result.
 const JUDGES: usize = 2;
 /// Maximum waiting time until a directory can be queried.
 const TURN_LIMIT: Duration = Duration::from_secs(15);
@@ -277,7 +277,7 @@ impl Desk {
         let _pending = self.begins(&keys).await?;
         let verified = self.verified(users, user.as_ref(), account, password).await;
         let is_right = verified.inspect_err(|_| {
-            // A password that nobody could check was no guess.
+            // A password that no server could verify does not count as a guess.
             lock(&self.limiter).uncount(&keys, now_ms());
         })?;
         // An account with an empty password has no password.
@@ -400,7 +400,8 @@ impl Desk {
         Err(unavailable(keys, &why))
     }
 
-    /// Starts the probes of servers that did not respond, if they are due. Nobody waits for them.
+    /// Starts the probes of servers that did not respond, if they are due. No sign-in waits for
+    /// them.
     fn tries_silent_servers(&self, directory: &Directory) {
         if self.standing.has_due(Instant::now()) {
             let (directory, standing) = (directory.clone(), self.standing());

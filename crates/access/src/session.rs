@@ -302,7 +302,7 @@ impl Sessions {
         })
     }
 
-    /// Begins a session of somebody who is in no list, and returns the token.
+    /// Begins a session of a user who is in no list, and returns the token.
     ///
     /// # Errors
     /// The system has no random numbers.

@@ -90,7 +90,7 @@ fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     fs::write(folder.join(name), html)
 }
 
-/// A configuration with a mistake.
+/// A configuration with an error.
 const TEXT: &str = "global
     log 127.0.0.1 local0
 

@@ -7,7 +7,7 @@ use part::versions::{self, Versions};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Interval at which a machine polls itself and each other one while nobody watches, milliseconds.
+/// Interval at which a machine polls itself and each other one while no user watches, milliseconds.
 pub const UNSEEN_MS: u64 = 5_000;
 /// Timeout of a poll, and of the response of another machine, milliseconds.
 pub const PATIENCE_MS: u64 = 3_000;

@@ -320,7 +320,7 @@ pub struct Watchers {
     live: AtomicUsize,
     /// Time of the last request, milliseconds since 1970.
     last_ms: AtomicU64,
-    /// Notified when somebody begins to watch.
+    /// Notified when a user begins to watch.
     pub came: Notify,
 }
 
@@ -501,7 +501,7 @@ impl Shared {
         std::mem::take(&mut lock(&self.todo).connections)
     }
 
-    /// Notes that somebody watches. If nobody did for a while, the platform is polled at once.
+    /// Notes that a user watches. If none did for a while, the platform is polled at once.
     pub fn see(&self) {
         if self.watchers.see() {
             self.watchers.came.notify_waiters();
@@ -527,13 +527,13 @@ impl Shared {
 }
 
 impl Watchers {
-    /// Notes a request for a page. Returns whether nobody watched before.
+    /// Notes a request for a page. Returns whether no user watched before.
     fn see(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
     }
 
-    /// Returns whether somebody watches.
+    /// Returns whether a user watches.
     pub fn are_there(&self) -> bool {
         let last = self.last_ms.load(Ordering::Relaxed);
         self.live.load(Ordering::Relaxed) > 0 || now_ms() <= last.saturating_add(SEEN_MS)

@@ -110,7 +110,7 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
     codec::decode(&bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Updates the known versions after each poll of the platform while somebody watches.
+/// Updates the known versions after each poll of the platform while a user watches.
 pub async fn keep(shared: Arc<Shared>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {

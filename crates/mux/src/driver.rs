@@ -293,7 +293,7 @@ impl<'t> Driver<'t> {
         std::mem::take(&mut inner.woke) && !inner.connection.output().is_empty()
     }
 
-    /// Writes pending output, as much as the socket takes.
+    /// Writes pending output, as much as the socket accepts.
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let mut inner = self.shared.inner.borrow_mut();
         while !inner.connection.output().is_empty() {
@@ -312,7 +312,7 @@ impl<'t> Driver<'t> {
                 Err(error) => return Err(error),
             }
         }
-        // TLS may hold records that the socket did not take.
+        // TLS may hold records that the socket did not accept.
         match self.transport.poll_flush(context) {
             Poll::Ready(Ok(())) => {
                 inner.blocked = false;

@@ -6,7 +6,7 @@ use protocol::http2::{Options, Role};
 const PSEUDO_MAX: usize = 6;
 /// Overhead per field in addition to its bytes (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD_BYTES: u32 = 32;
-/// Window of the whole connection, in windows of a stream. A body that nobody reads must not block
+/// Window of the whole connection, in windows of a stream. An unread body must not block
 /// the others, but the total memory must be bounded.
 const WINDOWS_OF_CONNECTION: u32 = 16;
 const WINDOW_MAX: u32 = (1 << 31) - 1;

@@ -100,7 +100,7 @@ pub struct Repeat {
 /// A look-around assertion.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// Looks ahead; behind if false.
+    /// Looks ahead if true, behind if false.
     pub ahead: bool,
     pub negated: bool,
     /// The look-around may be entered again when the following nodes fail.

@@ -208,7 +208,7 @@ impl Certificate {
         let (from, until) = (validity.next()?.time_s()?, validity.next()?.time_s()?);
         let subject = tbs.take(SEQUENCE)?.content.into();
         let key = tbs.take(SEQUENCE)?.whole.into();
-        // issuerUniqueID and subjectUniqueID are skipped, because nobody uses them.
+        // issuerUniqueID and subjectUniqueID are skipped, because they are unused.
         let _ = (
             tbs.take(0x81),
             tbs.take(0xa1),

@@ -196,8 +196,8 @@ impl Session {
         self.inner.borrow_mut().read(socket, out)
     }
 
-    /// Encrypts as much plaintext as fits, and writes what the socket takes. Takes nothing while
-    /// earlier records are pending.
+    /// Encrypts as much plaintext as fits, and writes as much as the socket accepts. Encrypts
+    /// nothing while earlier records are pending.
     pub fn write(&self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         self.inner.borrow_mut().write(socket, pieces, more)
     }

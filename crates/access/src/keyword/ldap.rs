@@ -78,7 +78,7 @@ impl Ldap {
     /// Reads the words after `users ldap`.
     ///
     /// # Errors
-    /// Describes the mistake.
+    /// Returns a description of the error.
     pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
         Ldap::line(args, codes).map_err(|told| match &told.help {
             // The help of the keyword has an example for a userlist, so it is replaced.

@@ -76,7 +76,7 @@ impl Pam {
     /// Reads a line after the keyword `pam`.
     ///
     /// # Errors
-    /// Describes the mistake.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
         let what = "`user`, `group`, `service` or `socket`";
         let word = args.required(what)?;

@@ -28,7 +28,7 @@ impl Proxies {
     /// Reads a line `trusted-proxy`.
     ///
     /// # Errors
-    /// Describes the mistake.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>) -> Built {
         let mut word = args.required("the address of a proxy, or a network")?;
         loop {

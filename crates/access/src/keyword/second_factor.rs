@@ -28,7 +28,7 @@ impl Secrets {
     /// Reads a line after `second-factor user`.
     ///
     /// # Errors
-    /// Describes the mistake.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
         let span = args.line().span;
         let user = named(args.required("the name of a user")?);

@@ -1,4 +1,4 @@
-//! Graphs of numbers over time: small ones beside a number, and large ones with scales.
+//! Graphs of numbers over time: small ones next to a number, and large ones with scales.
 
 use super::words::{count, moment, scaled};
 use crate::history::Sample;
@@ -47,7 +47,7 @@ fn paths(points: &[Option<u32>], most: u32, height: u64) -> [String; 2] {
     [line, area]
 }
 
-/// Draws a small graph without a scale, for the number beside it. Empty without a history.
+/// Draws a small graph without a scale, for the number next to it. Empty without a history.
 pub(super) fn small(values: &[u32], length: usize) -> Markup {
     let points = steps(values, length, SMALL);
     let most = points.iter().flatten().copied().max().unwrap_or_default();

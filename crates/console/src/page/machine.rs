@@ -6,7 +6,7 @@ use crate::platform::{Member, MemberKind, PATIENCE_MS, UNSEEN_MS};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// Age from which data is marked as old, milliseconds. While nobody watches, a machine polls
+/// Age from which data is marked as old, milliseconds. While no user watches, a machine polls
 /// itself, is queried by this one, and is shown, each every [`UNSEEN_MS`]. All three may take their
 /// time without a fault.
 const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);

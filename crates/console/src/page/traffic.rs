@@ -116,7 +116,7 @@ fn backends_of(
     left: &mut usize,
 ) -> Markup {
     let shown = &backends[..backends.len().min(BACKENDS_MAX)];
-    // Backends with problems take precedence where there is not room for all.
+    // Backends with problems take precedence when not all of them fit.
     let wrong = shown.iter().filter(|one| one.proxy.is_wrong());
     let mut reserved: usize = wrong.map(|one| one.servers.len().min(TABLE_MAX)).sum();
     let is_few = number <= FEW || !place.shown.filter.is_empty();
@@ -169,7 +169,7 @@ fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) 
             } @else {
                 div.line { (head) }
             }
-            // The link is beside the summary because the summary handles clicks itself and cannot
+            // The link is next to the summary because the summary handles clicks itself and cannot
             // contain a link.
             a.own href=(own) aria-label={ "Details of backend " (clean(name)) } { "Details" }
         }

@@ -33,7 +33,7 @@ const DEPTH_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 /// Time after which a connection without a query is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// Interval of the queries to another node: while somebody watches, and otherwise.
+/// Interval of the queries to another node: while a user watches, and otherwise.
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
 /// Limits of simultaneous connections from others.
@@ -57,7 +57,7 @@ const SIGN_INS_MAX: usize = 1_024;
 enum Question {
     /// Report your state.
     Look,
-    /// Execute an action for somebody who has signed in here.
+    /// Execute an action for a user who has signed in on this node.
     Act {
         /// Name of the user.
         by: String,
@@ -364,7 +364,7 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             Question::Look => {
-                // Somebody at the other node watches this one, so it must poll at the short
+                // A user at the other node watches this one, so it must poll at the short
                 // interval.
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());

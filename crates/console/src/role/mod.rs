@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::Trusted;
 
-/// Interval of the polls while somebody watches, milliseconds. Otherwise [`UNSEEN_MS`].
+/// Interval of the polls while a user watches, milliseconds. Otherwise [`UNSEEN_MS`].
 const SEEN_MS: u64 = 500;
 /// Interval at which the history is saved for the next process, milliseconds.
 const KEEP_MS: u64 = 60_000;

@@ -362,7 +362,7 @@ async fn check(shared: &Shared, typed: &Typed) -> Result<Findings, Failed> {
 
 /// Returns the findings of a check, for the script of the editor.
 async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, Failed> {
-    // While somebody types, the platform is polled often, so that a newly accepted version is
+    // While a user types, the platform is polled often, so that a newly accepted version is
     // noticed soon.
     shared.see();
     let typed = Typed::of(form)?;

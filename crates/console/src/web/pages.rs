@@ -169,7 +169,7 @@ pub(super) async fn page(
     let mut platform = shared.platform.borrow().clone();
     if wanted.page == Page::Configuration {
         versions::refresh(&shared).await;
-        // The last poll may be from before somebody watched, so the versions are added.
+        // The last poll may be from before a user watched, so the versions are added.
         let versions = lock(&shared.versions).clone();
         platform = Arc::new(Platform {
             versions,

@@ -2,7 +2,7 @@
 //! not need, and the oldest of them is closed for a new one, so a flood of connections locks nobody
 //! out. A connection with a session keeps its slot within the limits of its user. Users who are not
 //! administrators can never take some of the slots, so one is always left for an administrator, and
-//! for somebody who signs in.
+//! for users who sign in.
 
 use crate::user::Role;
 use ::access::network::client_network;

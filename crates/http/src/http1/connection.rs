@@ -69,7 +69,7 @@ pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
     (options.close || options.keep_alive).then(|| options.keeps(request.version()))
 }
 
-/// Removes the options that must not be forwarded. `upgrade` tells whether that option is
+/// Removes the options that must not be forwarded. `upgrade` indicates whether that option is
 /// forwarded.
 pub(super) fn clean(fields: &mut Fields, noted: &Noted, options: &Options, upgrade: bool) {
     if noted.te.any() {

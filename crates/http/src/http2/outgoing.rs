@@ -130,7 +130,7 @@ pub struct ResponseFields<'a> {
     is_tunnel: bool,
 }
 
-/// Converts a response for a client. `extended_connect` tells that its request was an extended
+/// Converts a response for a client. `extended_connect` indicates that its request was an extended
 /// CONNECT. Then the 101 of HTTP/1 is its success, and no other success may look the same, because
 /// the client would use a tunnel that does not exist.
 pub fn response(

@@ -11,7 +11,7 @@ pub struct Values<'a> {
     rest: Option<&'a [u8]>,
 }
 
-/// Splits one line at the commas that stand outside of quotes. An empty line
+/// Splits one line at the commas outside quotes. An empty line
 /// is one empty value.
 pub fn split_values(line: &[u8]) -> Values<'_> {
     Values { rest: Some(line) }

@@ -216,7 +216,7 @@ fn finding(one: &Finding, editing: &Editing<'_>) -> Markup {
     }
 }
 
-/// Returns the text beside a line: the message and its help.
+/// Returns the text next to a line: the message and its help.
 fn message(one: &Finding) -> String {
     let help = one.help.as_ref().map(|help| format!(" ({help})"));
     clean(&one.message).into_owned() + &clean(&help.unwrap_or_default())

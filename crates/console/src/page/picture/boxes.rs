@@ -26,7 +26,7 @@ struct Line {
     /// Link target of a heading.
     page: Option<Page>,
     name: String,
-    /// Text after the name, dropped where there is no room.
+    /// Text after the name, dropped when it does not fit.
     detail: String,
     /// Text at the right edge.
     word: String,

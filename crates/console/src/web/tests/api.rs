@@ -200,7 +200,8 @@ fn wrong_tokens_are_limited_and_keep_nobody_else_out() {
     let limited = bed.ask("GET", "/metrics", b"Bearer wrong", "");
     assert_eq!(limited.status, 429);
     assert_eq!(limited.all(RETRY_AFTER).len(), 1);
-    // Nobody guesses 256 bits, so the correct token and passwords from this address remain valid.
+    // Guessing 256 bits is impossible, so the correct token and passwords from this address remain
+    // valid.
     assert_eq!(bed.ask("GET", "/metrics", b"Bearer right", "").status, 200);
     let password = basic("anna", PASSWORD);
     assert_eq!(
