@@ -112,7 +112,6 @@ pub(super) enum Instruction {
 pub(super) enum Barrier {
     /// An atomic group: nothing stops a verb.
     None,
-    /// The group fails.
     Fails,
     /// Matching continues at an instruction: a negative assertion or a condition.
     Resumes(Place),

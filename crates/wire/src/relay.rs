@@ -249,8 +249,8 @@ impl Relay {
             true => Ok(0),
             false => self.back.drain(&mut self.stream.as_fd()),
         };
-        // The data that the local stream sent before may not have been read yet. If new data from
-        // the network stayed unread, closing would discard it.
+        // The data that the local stream sent earlier may not have been read yet. The network's
+        // data is read and discarded, because unread data would drop it at the close.
         self.is_refused |= drained.is_err();
         if self.is_refused {
             self.back.clear();

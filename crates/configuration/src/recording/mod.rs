@@ -411,8 +411,8 @@ impl Recording {
         form::to_vec(self)
     }
 
-    /// Writes the bytes of [`Recording::encode`] without a copy, in many small writes: a file needs
-    /// a buffer.
+    /// Writes the bytes of [`Recording::encode`] without a copy, in many small writes, so a
+    /// file needs a buffered writer.
     ///
     /// # Errors
     /// An error of the writer.

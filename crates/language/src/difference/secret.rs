@@ -116,7 +116,6 @@ pub(super) enum Visibility {
     Whole,
     /// The text that replaces the word.
     Part(String),
-    /// The word is masked.
     Covered,
 }
 

@@ -18,7 +18,6 @@ pub(super) enum Block {
     Fenced(String),
 }
 
-/// Parses a text.
 pub(super) fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut fenced: Option<String> = None;
