@@ -143,7 +143,7 @@ impl Tasks {
     }
 }
 
-/// One event loop. It is a local variable of [`run`].
+/// An event loop, a local variable of [`run`].
 pub(super) struct Core {
     thread: u8,
     inbox: &'static Inbox,

@@ -1,4 +1,4 @@
-//! One lazily moved deadline per task, in a hierarchical timer wheel of milliseconds.
+//! A lazily moved deadline for each task, in a hierarchical timer wheel of milliseconds.
 //!
 //! The wheel is a value: it owns no clock and wakes no task. An entry is in one slot of the wheel.
 //! When its deadline moves later or is cleared, only a number changes; the entry is examined again
@@ -39,7 +39,7 @@ const IDLE: Entry = Entry {
 };
 
 struct Level {
-    /// One bit for each slot that is not empty.
+    /// A bit for each slot that is not empty.
     occupied: u64,
     heads: [u32; SLOTS],
 }

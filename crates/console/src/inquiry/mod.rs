@@ -47,7 +47,7 @@ pub enum Ask {
         /// Maximum number of requests.
         max: u16,
     },
-    /// One request, by its number.
+    /// A single request, by its number.
     Request {
         /// Identifier of the request, as in `show sess`.
         id: u64,

@@ -1,4 +1,4 @@
-//! One frontend or backend with its traffic of a day, and its servers with their last health
+//! A frontend or backend with its traffic of a day, and its servers with their last health
 //! checks.
 
 use super::graph::{Large, large};

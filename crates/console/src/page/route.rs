@@ -22,7 +22,7 @@ const TERMS_MAX: usize = 20;
 const VALUES_MAX: usize = 8;
 const SERVERS_MAX: usize = 40;
 const NOTES_MAX: usize = 12;
-/// One-line fields of the form: name, label, and an example.
+/// Single-line fields of the form: name, label, and an example.
 const FIELDS: [(&str, &str, &str); 4] = [
     ("source", "Source address", "192.0.2.10"),
     ("sni", "TLS name, if not the host", "shop.example.org"),
