@@ -1,16 +1,17 @@
-//! Browsers in which a user has signed in before. What strangers do elsewhere does not hold them up.
-//! The cookie has no name in it: it fits only the user who signed in.
+//! Known browsers: those in which a user has signed in before. Failed attempts of strangers
+//! elsewhere do not block them. The cookie does not contain the name of the user; it is valid only
+//! for the user who signed in.
 
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-/// How long a browser is known, seconds.
+/// Validity of the cookie of a known browser, seconds.
 pub const LASTS_S: u64 = 180 * 86_400;
-/// The longest value that is looked at.
+/// Maximum length of a cookie value that is verified, bytes.
 const VALUE_MAX: usize = 128;
 
-/// Distinguishes browsers.
+/// Identifier of a browser.
 pub type Id = [u8; 16];
 
 fn signed(id: Id, until_s: u64, user: &str) -> Vec<u8> {
@@ -33,7 +34,8 @@ pub fn make(key: &hmac::Key, user: &str, now_s: u64) -> Result<String, String> {
     Ok(format!("{says}.{tag}"))
 }
 
-/// Returns which browser of this user it is. None: it is none of theirs, or was one long ago.
+/// Returns the identifier of a known browser of this user. None if the cookie is not one of the
+/// user's, or has expired.
 pub fn read(key: &hmac::Key, value: &str, user: &str, now_s: u64) -> Option<Id> {
     let (says, tag) = value.split_once('.').filter(|_| value.len() <= VALUE_MAX)?;
     let (says, tag) = (BASE64.decode(says).ok()?, BASE64.decode(tag).ok()?);
@@ -62,7 +64,7 @@ mod tests {
         assert_eq!(read(&key, &value, "anna", 100 + LASTS_S), None);
         let other = hmac::Key::new(hmac::HMAC_SHA256, b"b");
         assert_eq!(read(&other, &value, "anna", 101), None);
-        // A clock before 1970, and one at the end of all times.
+        // Extreme clocks: the beginning and the end of the time range.
         assert_eq!(read(&key, &value, "anna", 0), id);
         let last = make(&key, "anna", u64::MAX).unwrap();
         assert_eq!(read(&key, &last, "anna", u64::MAX), None);

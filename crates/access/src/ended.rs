@@ -1,23 +1,26 @@
-//! Sessions that have ended before their time, for all processes that accept their tokens.
+//! Sessions that have ended before their expiry, shared among all processes that accept their
+//! tokens.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Sessions that are named.
+/// Maximum number of ended sessions that are listed.
 const ENDED_MAX: usize = 4_096;
-/// Sessions of one user that are named.
+/// Maximum number of ended sessions of one user that are listed.
 const OF_USER_MAX: usize = 16;
 
-/// What distinguishes a session, or a user all of whose sessions have ended.
+/// Identifier of a session, or of a user all of whose sessions have ended.
 pub type Id = [u8; 16];
 
-/// The sessions that have ended before their time. With too many of a user, the user's sessions that would
-/// last no longer than the first of these count as ended, and with too many of all users those of everybody: so
-/// none is ever accepted again. Two processes that hear of the same ends know the same, in whichever order.
+/// The sessions that have ended before their expiry. The list is bounded. With too many entries of
+/// a user, all sessions of the user that expire no later than the first of these count as ended;
+/// with too many entries in total, all sessions of everybody that expire no later. So an ended
+/// session is never accepted again. Two processes that receive the same ends reach the same state,
+/// in any order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ended {
     named: BTreeMap<Id, End>,
-    /// Sessions that last no longer have ended.
+    /// Sessions that expire no later than this have ended.
     before: u64,
     last: u64,
 }
@@ -25,35 +28,35 @@ pub struct Ended {
 /// The end of a session, or of all sessions of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct End {
-    /// Until when it would have lasted, seconds since 1970.
+    /// Original expiry, seconds since 1970.
     until: u64,
-    /// The number of its end here.
+    /// Sequence number of this end in this process.
     number: u64,
-    /// The user of a session.
+    /// User of the session. None if the entry is a user.
     of: Option<Id>,
 }
 
-/// Ends of sessions for another process.
+/// Ends of sessions, to be sent to another process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Ends {
-    /// Sessions and users, and until when they would have lasted, seconds since 1970.
+    /// Sessions and users with their original expiry, seconds since 1970.
     pub named: Vec<(Id, u64)>,
-    /// The users of the sessions among them.
+    /// Users of the listed sessions.
     #[serde(default)]
     pub users: BTreeMap<Id, Id>,
-    /// Sessions that last no longer have ended.
+    /// Sessions that expire no later than this have ended.
     pub before: u64,
 }
 
 impl Ended {
-    /// With what a former process kept.
+    /// Restores the ends that a previous process saved.
     pub(crate) fn kept(ends: &Ends) -> Ended {
         let mut ended = Ended::default();
         ended.take(ends, 0);
         ended
     }
 
-    /// All that have ended, by their names.
+    /// Returns all ends, to be saved.
     pub(crate) fn to_keep(&self) -> Ends {
         self.ends(self.named.iter())
     }
@@ -70,18 +73,18 @@ impl Ended {
         ends
     }
 
-    /// Ends all sessions of a user that would last no longer.
+    /// Ends all sessions of a user that expire no later than `until`.
     pub(crate) fn end(&mut self, user: Id, until: u64, now: u64) {
         self.end_of((user, None), until, now);
     }
 
-    /// Ends a session of a user that would have lasted until then.
+    /// Ends a session of a user that would expire at `until`.
     pub(crate) fn end_of(&mut self, (id, of): (Id, Option<Id>), until: u64, now: u64) {
         let has_ended = of.is_some_and(|user| self.has(&user, until)) || self.has(&id, until);
         if until <= now || has_ended {
             return;
         }
-        // Those of a user all of whose sessions have ended need not be named.
+        // Sessions of a user all of whose sessions have ended need no entry.
         self.named
             .retain(|_, end| end.until > now && (end.of != Some(id) || end.until > until));
         self.last += 1;
@@ -111,18 +114,20 @@ impl Ended {
         }
     }
 
-    /// Whether a session that would last until then has ended, or all of a user that would last no longer.
+    /// Returns whether the session with this expiry has ended, or all sessions of the user that
+    /// expire no later.
     pub(crate) fn has(&self, id: &Id, until: u64) -> bool {
         until <= self.last_of(id)
     }
 
-    /// Until when sessions with this name would have lasted that have ended; zero: none has.
+    /// Returns the latest expiry of the ended sessions with this identifier. Zero if none has
+    /// ended.
     pub(crate) fn last_of(&self, id: &Id) -> u64 {
         let named = self.named.get(id).map(|end| end.until);
         named.unwrap_or_default().max(self.before)
     }
 
-    /// Takes in what another process knows.
+    /// Merges the ends that another process knows.
     pub fn take(&mut self, ends: &Ends, now: u64) {
         self.raise(ends.before);
         for (id, until) in &ends.named {
@@ -131,12 +136,13 @@ impl Ended {
         }
     }
 
-    /// The number of the last change here.
+    /// Returns the sequence number of the last change in this process.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// What came after the change with this number, `max` sessions at most, and the number up to which it is.
+    /// Returns at most `max` ends after the change with number `told`, and the number up to which
+    /// they reach.
     pub fn after(&self, told: u64, max: usize) -> (Ends, u64) {
         let mut news: Vec<_> = { self.named.iter() }
             .filter(|(_, end)| end.number > told)
@@ -168,9 +174,9 @@ mod tests {
         }
         assert!(ended.named.len() <= ENDED_MAX);
         assert!((0..ENDED_MAX + 100).all(|one| ended.has(&id(one), 1_000 + one as u64)));
-        // Whose session began after the first of these stays.
+        // A session that expires later than the first of these is still valid.
         assert!(!ended.has(&id(9_999_999), 1_100));
-        // What is over needs no room.
+        // Expired entries are removed.
         ended.end(id(0), 90_000, 80_000);
         assert_eq!(ended.named.len(), 1);
         let next = Ended::kept(&ended.to_keep());
@@ -191,7 +197,7 @@ mod tests {
             (told, pieces) = (upto, pieces + 1);
         }
         assert_eq!((pieces, two.to_keep()), (3, one.to_keep()));
-        // What it knows changes nothing.
+        // Ends that are already known change nothing.
         let last = two.last();
         two.take(&one.after(0, 100).0, 10);
         assert_eq!(two.last(), last);
@@ -211,7 +217,7 @@ mod tests {
             ended.has(&id(one + 3), until) || ended.has(&user, until)
         }));
         assert!(!ended.has(&other, 900) && !ended.has(&user, 999 + 2 * ENDED_MAX as u64));
-        // What ends all sessions of a user names none.
+        // The end of all sessions of a user removes the entries of its sessions.
         ended.end(user, 90_000, 10);
         assert_eq!(ended.named.len(), 2);
     }

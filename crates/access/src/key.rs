@@ -1,46 +1,49 @@
-//! By what tries are counted.
+//! Keys by which sign-in attempts are counted.
 
 use crate::device;
 use crate::network::client_network;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// How long a try takes to come back, milliseconds.
+/// Time after which a used attempt is available again, milliseconds.
 pub(crate) const BACK_MS: u64 = 10_000;
-/// The same for codes, of which there are few: guessing one takes years, for somebody who has the password.
+/// Same for one-time codes, of which there are few: with the correct password, guessing one takes
+/// years.
 pub(crate) const CODE_BACK_MS: u64 = 300_000;
 
-/// Who tries.
+/// Subject whose attempts are counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Key {
-    /// Somebody at an address; of IPv6 its network of 64 bits.
+    /// A client at an address; for IPv6, in its /64 network.
     From(IpAddr),
-    /// Somebody for a user, from wherever.
+    /// Attempts for a user from any address.
     For(String),
-    /// Somebody at an address for a user: the part of the failures of the address that this user may reset.
+    /// Attempts for a user from an address: the part of the failures of the address that this user
+    /// may reset.
     At(IpAddr, String),
     /// A browser in which the user has signed in before.
     Device(device::Id),
-    /// Somebody who has the password of a user, and needs a code.
+    /// Attempts at a one-time code after the password of a user was correct.
     Code(String),
-    /// The same in a browser that is known.
+    /// Attempts at a one-time code in a known browser.
     CodeOf(device::Id),
-    /// A program at an address, with tokens.
+    /// Attempts at tokens from an address.
     Token(IpAddr),
 }
 
 impl Key {
-    /// Of an address.
+    /// Makes the key of an address.
     pub fn of(address: IpAddr) -> Key {
         Key::From(client_network(address))
     }
 
-    /// Of a program at an address. Its wrong tokens keep nobody there from a password.
+    /// Makes the key for tokens from an address. Wrong tokens do not block passwords from the same
+    /// address.
     pub fn of_token(address: IpAddr) -> Key {
         Key::Token(client_network(address))
     }
 
-    /// The keys of a try for a user from an address at which nobody is known.
+    /// Returns the keys of an attempt for a user from an address without a known browser.
     pub fn of_stranger(address: IpAddr, name: &str) -> Vec<Key> {
         let network = client_network(address);
         vec![
@@ -50,24 +53,25 @@ impl Key {
         ]
     }
 
-    /// Whether its address is another machine at each node: that of a program of the machine itself, or of a neighbour.
+    /// Returns whether the address means a different machine on each node: a loopback or link-local
+    /// address.
     pub(crate) fn is_of_this_machine(&self) -> bool {
         let (Key::From(address) | Key::At(address, _) | Key::Token(address)) = self else {
             return false;
         };
         match address {
             IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-            // A loopback address is counted by its network of 64 bits.
+            // An IPv6 loopback address is counted by its /64 network.
             IpAddr::V6(address) => address.is_unspecified() || address.is_unicast_link_local(),
         }
     }
 
-    /// Whether it is of an address alone, or of a user at an address.
+    /// Returns whether the key belongs to an address alone, or to a user at an address.
     pub(crate) fn is_of_address(&self) -> bool {
         matches!(self, Key::From(_) | Key::At(..))
     }
 
-    /// How long a try takes to come back, milliseconds.
+    /// Returns the time after which a used attempt is available again, milliseconds.
     pub(crate) fn back_ms(&self) -> u64 {
         match self {
             Key::Code(_) | Key::CodeOf(_) => CODE_BACK_MS,
@@ -75,7 +79,7 @@ impl Key {
         }
     }
 
-    /// The name of the user, if it has one.
+    /// Returns the name of the user, if the key has one.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Key::For(name) | Key::At(_, name) | Key::Code(name) => Some(name),
@@ -83,8 +87,8 @@ impl Key {
         }
     }
 
-    /// Whether the key belongs to one user, who may reset its failures by a success. An address has many users: one
-    /// of them who signs in says nothing about the others.
+    /// Returns whether the key belongs to one user, whose success may reset its failures. An
+    /// address has many users: the sign-in of one of them proves nothing about the others.
     pub(crate) fn is_of_one_user(&self) -> bool {
         match self {
             Key::For(_) | Key::At(..) | Key::Device(_) | Key::Code(_) | Key::CodeOf(_) => true,

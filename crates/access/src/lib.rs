@@ -1,16 +1,16 @@
-//! Who comes in, for all parts with pages of their own: the console, and the portal of a farm.
+//! Authentication for all parts with pages of their own: the console, and the portal of a farm.
 //!
-//! - [`user`] is who may sign in, and [`keyword`] reads the lines of a section that say so.
-//! - [`pam`] asks the system for passwords, [`ldap`] a directory for users.
-//! - [`second_factor`] has the codes of an app, [`session`] who has signed in, [`device`] in which browsers,
-//!   [`ended`] who has signed out.
-//! - [`limiter`] says how often anybody may try, and [`peers`] shares that with the other nodes.
-//! - [`network`] has networks of clients, and [`proxies`] the proxies in front of a part.
-//! - [`origin`] says whether a form came from the same site.
-//! - [`page`] has the pages of signing in, and the style of all pages.
-//! - [`proof`] joins them: a password and a code, within what somebody may try.
+//! - [`user`] is who may sign in, and [`keyword`] reads the lines of a section that define this.
+//! - [`pam`] verifies passwords of the operating system, [`ldap`] those of a directory.
+//! - [`second_factor`] has the one-time codes of an app, [`session`] the signed sessions,
+//!   [`device`] the known browsers, [`ended`] the ended sessions.
+//! - [`limiter`] limits the attempts, and [`peers`] shares them with the other nodes.
+//! - [`network`] has networks of clients, and [`proxies`] the trusted proxies in front of a part.
+//! - [`origin`] checks whether a form came from the same site.
+//! - [`page`] has the pages for signing in, and the style of all pages.
+//! - [`proof`] combines them: it verifies a password and a code within the limit of attempts.
 //!
-//! This crate knows no roles: what somebody may do, each part decides itself.
+//! This crate knows no roles: each part decides itself what a user may do.
 
 pub mod device;
 pub mod ended;

@@ -1,5 +1,5 @@
-//! How often somebody may try a password, a code or a token: few times at once, then seldom, in memory
-//! that is bounded.
+//! Rate limit for attempts at a password, a code or a token: a few at once, then at a fixed rate,
+//! in bounded memory.
 
 pub use crate::key::Key;
 
@@ -7,31 +7,33 @@ use crate::peers::{Change, Peers};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Tries that are free.
+/// Number of attempts at once.
 const TRIES: u64 = 5;
-/// Addresses and names that are remembered.
+/// Maximum number of keys.
 const ENTRIES_MAX: usize = 4_096;
 
-/// Who has failed: until when all of their tries are back, milliseconds.
+/// Time at which all attempts of each key are available again, milliseconds. Keys without failures
+/// have no entry.
 #[derive(Debug, Default)]
 pub struct Limiter {
     until: HashMap<Key, u64>,
-    /// The other nodes; None on a node alone.
+    /// Connection to the other nodes. None on a node without a cluster.
     peers: Option<Arc<dyn Peers>>,
 }
 
 impl Limiter {
-    /// Reports all changes to the other nodes from now on.
+    /// Begins to report all changes to the other nodes.
     pub fn share(&mut self, peers: Arc<dyn Peers>) {
         self.peers = Some(peers);
     }
 
-    /// The other nodes.
+    /// Returns the connection to the other nodes.
     pub(crate) fn peers(&self) -> Option<Arc<dyn Peers>> {
         self.peers.clone()
     }
 
-    /// For how long one of these has no try left, milliseconds; None: all have one.
+    /// Returns the time until all of these keys have an attempt left, milliseconds. None if they do
+    /// now.
     pub fn wait(&self, keys: &[Key], now: u64) -> Option<u64> {
         let wait = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
@@ -42,7 +44,8 @@ impl Limiter {
         (wait > 0).then_some(wait)
     }
 
-    /// Whether all of these would have a try if so many of those that count were back.
+    /// Returns whether all of these keys would have an attempt left if `count` of the failures were
+    /// taken back.
     pub(crate) fn has_without(&self, keys: &[Key], count: u64, now: u64) -> bool {
         let has = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
@@ -52,25 +55,27 @@ impl Limiter {
         count > 0 && keys.iter().all(has)
     }
 
-    /// A try of all of these has failed.
+    /// Counts a failed attempt for all of these keys.
     pub fn count(&mut self, keys: &[Key], now: u64) {
         self.change(keys, Change::Failed, now);
     }
 
-    /// A try that has counted was none: it is back.
+    /// Takes back an attempt that was counted as failed.
     pub fn uncount(&mut self, keys: &[Key], now: u64) {
         self.change(keys, Change::Returned, now);
     }
 
-    /// A try that has counted was right. It is back, and a user who has proved who they are has all tries again, also
-    /// those for the own name among the failures of the address. The other failures of the address stay: otherwise
-    /// everybody with an account could guess at the passwords of others without end.
+    /// Takes back an attempt that was counted and has succeeded, and resets the failures of the
+    /// user, including those for the user's name among the failures of the address. The other
+    /// failures of the address stay: otherwise everybody with an account could guess passwords of
+    /// others without limit.
     pub fn succeed(&mut self, keys: &[Key], now: u64) {
         self.uncount(keys, now);
         self.reset(keys, now);
     }
 
-    /// Users have proved who they are with something that has not counted as a try.
+    /// Resets the failures of users who have authenticated with something that was not counted as
+    /// an attempt.
     pub fn reset(&mut self, keys: &[Key], now: u64) {
         let own: Vec<Key> = { keys.iter() }
             .filter(|key| key.is_of_one_user())
@@ -95,7 +100,8 @@ impl Limiter {
         }
     }
 
-    /// Applies a change of this or of another node. One of codes is not for the limiter.
+    /// Applies a change of this or of another node. Changes of used codes do not concern the
+    /// limiter.
     pub(crate) fn apply(&mut self, change: &Change, now: u64) {
         match change {
             Change::Failed(key) => {
@@ -116,7 +122,7 @@ impl Limiter {
                 }
             }
             Change::Left(key, left_ms) => {
-                // More than all tries nobody can have used.
+                // No key can have used more than all attempts.
                 let left_ms = (*left_ms).min(TRIES * key.back_ms());
                 let until = self.entry(key, now);
                 *until = (*until).max(now.saturating_add(left_ms));
@@ -125,13 +131,14 @@ impl Limiter {
         }
     }
 
-    /// The time until all tries of a key are back, which a new key gets room for.
+    /// Returns the time until all attempts of a key are available, and makes room for a new key.
     fn entry(&mut self, key: &Key, now: u64) -> &mut u64 {
         if !self.until.contains_key(key) {
             if self.until.len() >= ENTRIES_MAX {
                 self.until.retain(|_, until| *until > now);
             }
-            // A flood from everywhere: those stay that failed last or most.
+            // Under a flood from many addresses, the keys with the latest or the most failures
+            // stay.
             if self.until.len() >= ENTRIES_MAX {
                 let mut all: Vec<u64> = self.until.values().copied().collect();
                 let middle = all.len() / 2;
@@ -143,7 +150,7 @@ impl Limiter {
         self.until.entry(key.clone()).or_insert(now)
     }
 
-    /// The failures that count still, for a node that connects.
+    /// Returns the current failures, for a node that connects.
     pub(crate) fn left(&self, now: u64) -> Vec<Change> {
         let all = { self.until.iter() }.filter(|(_, until)| **until > now);
         all.map(|(key, until)| Change::Left(key.clone(), until - now))
@@ -158,7 +165,7 @@ mod tests {
     use crate::key::{BACK_MS, CODE_BACK_MS};
     use std::net::IpAddr;
 
-    /// Tries, and fails unless there is none left.
+    /// Counts a failed attempt, unless none is left. Returns the waiting time.
     fn fail(limiter: &mut Limiter, keys: &[Key], now: u64) -> Option<u64> {
         let wait = limiter.wait(keys, now);
         if wait.is_none() {
@@ -175,7 +182,7 @@ mod tests {
             assert_eq!(fail(&mut limiter, &anna, 1_000), None);
         }
         assert_eq!(fail(&mut limiter, &anna, 1_000), Some(BACK_MS));
-        // From elsewhere, for the same user.
+        // Attempts for the same user from another address.
         let elsewhere = [Key::of([192, 0, 2, 2].into()), anna[1].clone()];
         assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
@@ -191,7 +198,7 @@ mod tests {
         let home: IpAddr = [192, 0, 2, 1].into();
         let eve = Key::of_stranger(home, "eve");
         let mut guesses = 0;
-        // One guess at somebody else after each own sign-in.
+        // One guess at another user after each sign-in of the own account.
         for number in 0..100 {
             let guess = Key::of_stranger(home, &format!("user{number}"));
             guesses += u64::from(fail(&mut limiter, &guess, 1_000).is_none());
@@ -200,7 +207,8 @@ mod tests {
             }
         }
         assert_eq!(guesses, TRIES);
-        // Somebody who mistypes and signs in then keeps nobody in the same office waiting.
+        // A user who mistypes the password and then signs in does not block others in the same
+        // office.
         let office: IpAddr = [192, 0, 2, 2].into();
         for name in ["anna", "bert", "carl"] {
             let keys = Key::of_stranger(office, name);
@@ -213,7 +221,6 @@ mod tests {
         assert_eq!(limiter.left(1_000).len(), 1 + 2 * 5);
     }
 
-    /// Keeps what is reported.
     #[derive(Debug, Default)]
     struct Reported(std::sync::Mutex<Vec<Change>>);
 
@@ -243,14 +250,14 @@ mod tests {
             alpha.count(&anna, 1_000);
         }
         assert_eq!(spread(&mut beta), 2 * 5);
-        // Its clock differs.
+        // The clock of this node differs.
         assert_eq!(beta.wait(&anna, 90_000), alpha.wait(&anna, 1_000));
         alpha.succeed(&anna, 1_000);
         spread(&mut beta);
         for limiter in [(&alpha, 1_000), (&beta, 90_000)] {
             assert_eq!(limiter.0.wait(&anna, limiter.1), None);
         }
-        // The loopback of this machine is not that of another one.
+        // The loopback address of this machine is not that of another one.
         alpha.count(
             &[
                 Key::of([127, 0, 0, 1].into()),
@@ -259,7 +266,8 @@ mod tests {
             1_000,
         );
         assert_eq!(spread(&mut beta), 0);
-        // A node that connects later gets the remaining times, each cut to the longest pause.
+        // A node that connects later gets the remaining times, each limited to the longest possible
+        // one.
         let mut left = alpha.left(1_000);
         assert_eq!(left, [Change::Left(anna[0].clone(), 4 * BACK_MS)]);
         left.push(Change::Left(anna[1].clone(), u64::MAX));
@@ -290,7 +298,8 @@ mod tests {
             assert_eq!(wait, Some(key.back_ms()), "{key:?}");
         }
         assert_eq!(limiter.wait(&[Key::Device([2; 16])], 1_000), None);
-        // Three codes of a million fit at a time: a day of tries finds one in a thousand times.
+        // Three codes of a million are valid at a time, so a day of attempts finds one with a
+        // probability of one in a thousand.
         const { assert!(86_400_000 / CODE_BACK_MS * 3 < 1_000) };
     }
 

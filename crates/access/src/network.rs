@@ -1,11 +1,12 @@
-//! Networks of clients: those that lines of the files name, and the one by which a client is counted.
+//! Networks of clients: those that configuration lines name, and the one by which limits count a
+//! client.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Addresses with a common prefix: `10.0.0.1`, `10.0.0.0/24`, `2001:db8::/32`.
+/// Addresses with a common prefix, such as `10.0.0.1`, `10.0.0.0/24` or `2001:db8::/32`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Network {
     address: IpAddr,
@@ -13,7 +14,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address belongs to the network. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Returns whether an address belongs to the network. An IPv4-mapped IPv6 address counts as
+    /// IPv4.
     pub fn has(&self, address: IpAddr) -> bool {
         let number = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, true),
@@ -24,7 +26,7 @@ impl Network {
         own_family == family && differs.leading_zeros() >= self.bits
     }
 
-    /// Whether the network has every address of its family.
+    /// Returns whether the network has every address of its family.
     pub fn is_everything(&self) -> bool {
         self.bits == 0
     }
@@ -55,8 +57,9 @@ impl fmt::Display for Network {
     }
 }
 
-/// The key by which limits count a client: its IPv4 address, or the first address of its IPv6 network of 64 bits.
-/// One machine chooses among 2^64 addresses of such a network by itself (RFC 4291, section 2.5.1).
+/// Returns the key by which limits count a client: its IPv4 address, or the first address of its
+/// IPv6 /64 network. A machine can choose any of the 2^64 addresses of such a network itself (RFC
+/// 4291, section 2.5.1).
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,7 +1,7 @@
-//! Whether a form came from a page of the same site.
+//! Check that a form came from a page of the same site.
 
-/// Whether a form came from a page of this site, as far as the browser says where it came from: by the
-/// headers `Origin` and `Sec-Fetch-Site`. `host` is the authority that was requested.
+/// Returns whether a form came from a page of this site, as far as the browser reports its origin
+/// by the headers `Origin` and `Sec-Fetch-Site`. `host` is the requested authority.
 pub fn is_own(origin: Option<&str>, fetch_site: Option<&str>, host: Option<&str>) -> bool {
     let Some(origin) = origin else {
         return fetch_site.is_none_or(|site| site == "same-origin" || site == "none");
@@ -10,8 +10,8 @@ pub fn is_own(origin: Option<&str>, fetch_site: Option<&str>, host: Option<&str>
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
 }
 
-/// What the headers `Origin` of a request say, of which each is None if it is no text: several, and one that is no
-/// text, are of no site.
+/// Returns the value of the `Origin` headers of a request. Each is None if it is not text. Several
+/// headers, or one that is not text, become an empty value, which matches no site.
 pub fn said<'h>(mut headers: impl Iterator<Item = Option<&'h str>>) -> Option<&'h str> {
     let first = headers.next()?;
     let is_only = headers.next().is_none();

@@ -1,5 +1,6 @@
-//! Passwords that the system checks (PAM). No role has the right to ask PAM itself, so it asks
-//! Cyrus SASL's `saslauthd`, which every distribution has: one question over its Unix socket, one answer.
+//! Passwords that the operating system checks (PAM). No role has the privilege to use PAM itself,
+//! so it uses Cyrus SASL's `saslauthd`, which every distribution has: one request over its Unix
+//! socket, one response.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -10,23 +11,24 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// Where Debian's and Fedora's packages listen.
+/// Path of the socket in Debian's and Fedora's packages.
 pub const SOCKET: &str = "/run/saslauthd/mux";
-/// The service of PAM where nothing else is said: `/etc/pam.d/evenkeel`, else `/etc/pam.d/other`.
+/// Default PAM service: `/etc/pam.d/evenkeel`, or else `/etc/pam.d/other`.
 pub const SERVICE: &str = "evenkeel";
-/// How long an answer may take: PAM waits some seconds after a wrong password, and directories are far.
+/// Timeout of a response. PAM waits some seconds after a wrong password, and directories may be
+/// slow.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Bytes of an answer.
+/// Maximum length of a response, bytes.
 const ANSWER_MAX: usize = 1_024;
-/// A name that no user has: it is asked for in place of one that the list does not have.
+/// A name that no user has. It is sent in place of a name that is not in the list.
 pub const NOBODY: &str = "evenkeel-no-such-user";
 
-/// How the system is asked.
+/// PAM settings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct System {
-    /// The service of PAM.
+    /// Name of the PAM service.
     pub service: String,
-    /// The socket of `saslauthd`.
+    /// Path of the socket of `saslauthd`.
     pub socket: PathBuf,
 }
 
@@ -40,10 +42,10 @@ impl Default for System {
 }
 
 impl System {
-    /// Whether a password is that of a user.
+    /// Returns whether a password is that of a user.
     ///
     /// # Errors
-    /// Nobody answers: where, and why, in words.
+    /// There is no response: the socket and the reason.
     pub async fn verify(&self, name: &str, password: &str) -> Result<bool, String> {
         let Some(question) = question([name, password, &self.service, ""]) else {
             return Ok(false);
@@ -76,21 +78,23 @@ impl System {
         }
     }
 
-    /// The group that may reach the socket, by its directory; None: it does not exist, or everybody may.
+    /// Returns the group that may access the socket, according to its directory. None if the
+    /// directory does not exist, or everybody may access it.
     pub fn group(&self) -> Option<u32> {
         let directory = self.socket.parent().unwrap_or(Path::new("/"));
         let found = std::fs::metadata(directory).ok()?;
         (found.mode() & 0o001 == 0).then(|| found.gid())
     }
 
-    /// Whether a path can be that of a socket.
+    /// Returns whether a path can be that of a socket.
     pub fn fits(path: &Path) -> bool {
         path.is_absolute() && rustix::net::SocketAddrUnix::new(path.as_os_str().as_bytes()).is_ok()
     }
 }
 
-/// A question: user, password, service and realm, each behind its length (`saslauthd/saslauthd-main.c`,
-/// 2.1.28). None: one is too long or has a zero byte, so it is nobody's.
+/// Encodes a request: user, password, service and realm, each after its length
+/// (`saslauthd/saslauthd-main.c`, 2.1.28). None if one is too long or has a zero byte, because then
+/// it can belong to no user.
 fn question(words: [&str; 4]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for word in words {
@@ -109,7 +113,7 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
-    /// What a question is answered with, and what was asked.
+    /// Returns the result for a response, and the request that was sent.
     fn asked(answer: &[u8]) -> (Result<bool, String>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

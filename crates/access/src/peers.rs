@@ -1,35 +1,37 @@
-//! What the nodes of a cluster report to each other about tries: a client that has used up its tries at one node has
-//! none at the other one, and a code of a second factor is accepted once, at one of them.
+//! Sign-in data that the nodes of a cluster exchange. A client that has used up its attempts at one
+//! node has none at the others, and a one-time code is accepted once, at one of them.
 //!
-//! Nothing here knows how it is sent: each part has its own connections between its roles.
+//! The transport is not part of this module: each part has its own connections between its roles.
 
 use crate::key::Key;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::pin::Pin;
 
-/// Bytes of a name that another node may report.
+/// Maximum length of a name that another node may report, bytes.
 const NAME_MAX: usize = 256;
-/// Changes in one message.
+/// Maximum number of changes in a message.
 pub const CHANGES_MAX: usize = 500;
 
-/// One change of what somebody may try. Durations, not times: the clocks of two nodes differ.
+/// A change of the available attempts. It has durations instead of times, because the clocks of two
+/// nodes differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Change {
-    /// A try has failed, or has begun: it counts as failed until it succeeds.
+    /// An attempt has failed, or has begun: it counts as failed until it succeeds.
     Failed(Key),
-    /// A try that counted has not failed.
+    /// An attempt that was counted has not failed.
     Returned(Key),
     /// The failures are reset.
     Reset(Key),
-    /// For a node that connects: the time until all tries are back, milliseconds.
+    /// For a node that connects: the time until all attempts are available again, milliseconds.
     Left(Key, u64),
     /// For a node that connects: the last time step whose code a user has used.
     Code(String, u64),
 }
 
 impl Change {
-    /// Whether another node must not apply it, since its key means something else there.
+    /// Returns whether another node must not apply the change, because its key means something else
+    /// there.
     pub(crate) fn is_of_this_machine(&self) -> bool {
         match self {
             Change::Failed(key)
@@ -40,7 +42,7 @@ impl Change {
         }
     }
 
-    /// Whether it is within the bounds of what a node may report.
+    /// Returns whether the change is within the bounds of what a node may report.
     pub fn is_bounded(&self) -> bool {
         match self {
             Change::Failed(key)
@@ -52,15 +54,16 @@ impl Change {
     }
 }
 
-/// Whether a code is new at the other nodes.
+/// Resolves to whether a code is new at the other nodes.
 pub type IsNew<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
-/// The other nodes that sign the same users in.
+/// Connection to the other nodes that authenticate the same users.
 pub trait Peers: Debug + Send + Sync {
-    /// Reports changes to them. It never waits, since the limiter is locked.
+    /// Reports changes to the other nodes. Must never wait, because the limiter is locked.
     fn changed(&self, changes: &[Change]);
 
-    /// Reports a used code to all of them, and resolves to false if one of them knows it as used. A node that does
-    /// not respond in time is left out: the end of one node must not end the sign-ins at the other one.
+    /// Reports a used code to all nodes, and resolves to false if one of them knows it as used. A
+    /// node that does not respond in time is ignored: the failure of one node must not prevent
+    /// sign-ins at the others.
     fn claim_code<'a>(&'a self, user: &'a str, step: u64) -> IsNew<'a>;
 }

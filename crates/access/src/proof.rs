@@ -1,5 +1,4 @@
-//! What somebody proves who they are with: a password, or a code of the second factor; each within what
-//! they may try.
+//! Verification of passwords and one-time codes, each within the limit of attempts.
 
 use crate::ldap::{Asked, Directory, Found, Standing};
 use crate::limiter::{Key, Limiter};
@@ -16,64 +15,66 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
-/// Whether a password is that of an account. It may take its time.
+/// Checks whether a password is that of an account. May block.
 pub type Verify = fn(&Account, &[u8]) -> bool;
 
-/// How many passwords of users of the system are asked for at one time: `saslauthd` has five threads, and
-/// PAM makes each wrong password take some seconds.
+/// Number of passwords of the operating system that are verified at a time. `saslauthd` has five
+/// threads, and PAM delays each wrong password by some seconds.
 const ASKED_AT_ONE_TIME: usize = 3;
-/// How many passwords a directory is asked for at one time: fewer than an address has free tries, since each counts
-/// until it is right, and an office is behind one address.
+/// Number of passwords that a directory verifies at a time: fewer than the attempts of an address,
+/// because each counts as failed until it succeeds, and an office shares one address.
 const BOUND_AT_ONE_TIME: usize = 4;
-/// How many servers judge a password at most, until one does.
+/// Maximum number of servers queried to verify a password until one gives a result.
 const JUDGES: usize = 2;
-/// How long somebody waits until a directory can be asked.
+/// Maximum waiting time until a directory can be queried.
 const TURN_LIMIT: Duration = Duration::from_secs(15);
 
-/// The longest name and the longest password that are looked at.
+/// Maximum length of a name and of a password, bytes.
 const NAME_MAX: usize = 128;
 const PASSWORD_MAX: usize = 512;
 
-/// Why somebody does not come in.
+/// Reason why a sign-in is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// It is not theirs, or there is no such user.
+    /// The password or code is wrong, or there is no such user.
     Wrong,
-    /// It can be the password of nobody, as an empty one, and was not tried.
+    /// No user can have this password, for example because it is empty. It did not count as an
+    /// attempt.
     NoTry,
-    /// They tried too often: seconds until the next try.
+    /// Too many attempts. Seconds until the next one.
     TooOften(u64),
-    /// Nobody can say: the system that checks the password does not answer. The log says more.
+    /// The system that checks the password does not respond. The log has the reason.
     Unavailable,
 }
 
 impl Refused {
-    /// They tried too often: milliseconds until the next try.
+    /// Makes the refusal for too many attempts, from the milliseconds until the next one.
     pub fn after(wait_ms: u64) -> Refused {
         Refused::TooOften(wait_ms.div_ceil(1_000))
     }
 }
 
-/// Where somebody tries.
+/// Origin of an attempt.
 pub struct Client<'h> {
     from: IpAddr,
-    /// The cookies of browsers in which somebody has signed in.
+    /// Cookies of known browsers.
     devices: Vec<&'h str>,
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub fn now_s() -> u64 {
     now_ms() / 1_000
 }
 
 impl<'h> Client<'h> {
-    /// Of a request with these headers `Cookie`; `device` is the name of the cookie of known browsers.
+    /// Reads the `Cookie` headers of a request. `device` is the name of the cookie of known
+    /// browsers.
     pub fn of(from: IpAddr, cookies: impl Iterator<Item = &'h str>, device: &str) -> Client<'h> {
         let devices = cookies.filter_map(|value| session::value_in(value, device));
         Client {
@@ -82,7 +83,7 @@ impl<'h> Client<'h> {
         }
     }
 
-    /// A program: it keeps no cookies.
+    /// Makes the origin of a program, which keeps no cookies.
     pub fn program(from: IpAddr) -> Client<'static> {
         Client {
             from,
@@ -90,15 +91,15 @@ impl<'h> Client<'h> {
         }
     }
 
-    /// Whether this user has signed in here before.
+    /// Returns the identifier of the browser if this user has signed in with it before.
     fn known(&self, desk: &Desk, name: &str) -> Option<device::Id> {
         let sessions = lock(&desk.sessions);
         let mut devices = self.devices.iter();
         devices.find_map(|cookie| sessions.device_of(cookie, name, now_s()))
     }
 
-    /// What counts their tries for a password. Who has signed in here before is not held up by what
-    /// others do.
+    /// Returns the keys that count the attempts for a password. Attempts of others do not block a
+    /// known browser.
     fn keys(&self, known: Option<device::Id>, name: &str) -> Vec<Key> {
         match known {
             Some(id) => vec![Key::Device(id)],
@@ -107,23 +108,24 @@ impl<'h> Client<'h> {
     }
 }
 
-/// Who may have a password verified.
+/// Concurrency limits for the verification of passwords.
 #[derive(Debug)]
 struct Verifying {
-    /// One password at a time, so that a failure counts before the next try.
+    /// Passwords of a list. One at a time, so that a failure counts before the next attempt.
     own: Turns,
-    /// Passwords that the system checks. Each counts as a failure until it has the answer.
+    /// Passwords that the operating system checks. Each counts as a failure until the response
+    /// arrives.
     of_system: Turns,
-    /// Passwords that a directory checks, in the same way.
+    /// Passwords that a directory checks. Each counts as a failure until the response arrives.
     of_directory: Turns,
 }
 
-/// Turns at one kind of password.
+/// Concurrency limits for one kind of password.
 #[derive(Debug)]
 struct Turns {
-    /// Of anybody.
+    /// For clients without a known browser.
     strangers: Semaphore,
-    /// Of those who have signed in before in their browser: strangers do not hold them up.
+    /// For known browsers, so that strangers do not delay them.
     known: Semaphore,
 }
 
@@ -141,7 +143,7 @@ impl Default for Verifying {
     }
 }
 
-/// A try whose outcome is not known yet, until it is dropped.
+/// An attempt whose outcome is not known yet, until it is dropped.
 struct Pending<'d> {
     desk: &'d Desk,
     keys: Vec<Key>,
@@ -163,23 +165,24 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// Where somebody proves who they are.
+/// Authentication of users: their sessions and attempts.
 pub struct Desk {
-    /// Who has signed in.
+    /// Current sessions.
     pub sessions: Mutex<Sessions>,
-    /// Who tries to.
+    /// Limits of attempts.
     pub limiter: Mutex<Limiter>,
-    /// Tries whose outcome is not known yet. They count as failed, and who would have a try without them waits.
+    /// Attempts whose outcome is not known yet. They count as failed. A client that would have an
+    /// attempt left without them waits for their outcome.
     pending: Mutex<HashMap<Key, u64>>,
     settled: Notify,
     verifying: Verifying,
     verify: Verify,
-    /// Which servers of the directory answer.
+    /// Availability of the servers of the directory.
     standing: Arc<Standing>,
 }
 
 impl Desk {
-    /// With the sessions that there are; `name` is what the log calls it.
+    /// Starts with the existing sessions. `name` identifies this in the log.
     pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Desk {
         Desk {
             sessions: Mutex::new(sessions),
@@ -192,17 +195,17 @@ impl Desk {
         }
     }
 
-    /// Which servers of the directory answer.
+    /// Returns the availability of the servers of the directory.
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
     }
 
-    /// Shares tries and used codes with the other nodes.
+    /// Shares attempts and used codes with the other nodes.
     pub fn share(&self, peers: Arc<dyn Peers>) {
         lock(&self.limiter).share(peers);
     }
 
-    /// What another node that connects has to know.
+    /// Returns the changes that another node needs when it connects.
     pub fn left(&self) -> Vec<Change> {
         let mut changes = lock(&self.limiter).left(now_ms());
         let sessions = lock(&self.sessions);
@@ -226,10 +229,11 @@ impl Desk {
         lock(&self.sessions).claim_code(user, step, now_s())
     }
 
-    /// Verifies a password. One that is right does not give the tries back yet if a code is to come.
+    /// Verifies a password. If a one-time code must follow, success does not reset the failures
+    /// yet.
     ///
     /// # Errors
-    /// Why they do not come in.
+    /// The reason for the refusal.
     pub async fn password(
         &self,
         users: &dyn Users,
@@ -249,7 +253,8 @@ impl Desk {
             account: account.clone(),
             second_factor: second.clone(),
         });
-        // Whether there is such a user is not to be seen from the time that it takes.
+        // A decoy account is used for an unknown user, so that the duration does not reveal whether
+        // the user exists.
         let account = match (&user, users.any()) {
             (Some(user), _) => user.account.clone(),
             (None, Some(decoy)) => decoy.clone(),
@@ -267,14 +272,15 @@ impl Desk {
         let Ok(_turn) = turns.acquire().await else {
             return Err(Refused::Wrong);
         };
-        // Who does not wait for the answer has tried.
+        // Counted before the response, so that a client that does not wait for it has still used an
+        // attempt.
         let _pending = self.begins(&keys).await?;
         let verified = self.verified(users, user.as_ref(), account, password).await;
         let is_right = verified.inspect_err(|_| {
-            // What nobody could check was no guess.
+            // A password that no server could verify does not count as a guess.
             lock(&self.limiter).uncount(&keys, now_ms());
         })?;
-        // An account with an empty password has none.
+        // An account with an empty password has no password.
         match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
                 self.was_right(&user.second_factor, &keys, asks_system);
@@ -284,8 +290,9 @@ impl Desk {
         }
     }
 
-    /// A password was right that has counted as a failure. If a code is to come, a user whose password somebody else
-    /// checks keeps the try until the code was right, too: the other side has to be asked for each.
+    /// Takes back an attempt with a correct password that has counted as failed. If a one-time code
+    /// must follow and an external system verifies the password, the attempt of the user stays
+    /// counted until the code was correct, because each attempt is a request to that system.
     fn was_right(&self, second_factor: &SecondFactor, keys: &[Key], asks_others: bool) {
         let mut limiter = lock(&self.limiter);
         match second_factor {
@@ -307,7 +314,7 @@ impl Desk {
         name: &str,
         password: &str,
     ) -> Result<User, Refused> {
-        // With an empty password a bind would prove nothing, and be accepted.
+        // A bind with an empty password succeeds, but proves nothing (unauthenticated bind).
         let asked = Asked::read(name).filter(|_| !password.is_empty() && !password.contains('\0'));
         let asked = asked.ok_or(Refused::NoTry)?;
         let known = client.known(self, &asked.short);
@@ -321,12 +328,13 @@ impl Desk {
         let Ok(Ok(_turn)) = turn else {
             return Err(Refused::Unavailable);
         };
-        // What somebody before heard meanwhile is true for everybody who waits.
+        // If no server responded to a request meanwhile, that result holds for all that wait.
         if self.standing.had_none_since(came) {
             return Err(Refused::Unavailable);
         }
         self.tries_silent_servers(directory);
-        // Who does not wait for the answer has tried: a directory locks who is guessed at too often.
+        // Counted before the response, so that a client that does not wait for it has still used an
+        // attempt. A directory locks an account after too many wrong passwords.
         let _pending = self.begins(&keys).await?;
         let asks = (directory, &asked, password);
         let (is_right, found) = self
@@ -350,8 +358,8 @@ impl Desk {
         })
     }
 
-    /// Asks a directory whether a password is right, and of whom. A server that finds the user and does not judge the
-    /// password is followed by another one.
+    /// Queries a directory whether a password is correct, and for which user. If a server finds the
+    /// user but gives no result for the password, another one is tried.
     async fn asks_directory(
         &self,
         (directory, asked, password): (&Directory, &Asked, &str),
@@ -367,18 +375,19 @@ impl Desk {
         for _ in 0..JUDGES {
             let found = directory.find(asked, &self.standing).await;
             let (seat, found) = found.map_err(|unfound| {
-                // Who knows of a search that is too slow or too large could ask it for ever.
+                // A search that is too slow or too large stays counted. Otherwise a client could
+                // repeat it without limit.
                 let is_counted = unfound.has_answer;
                 unavailable(if is_counted { &[] } else { keys }, &unfound.words)
             })?;
-            // A directory may find one user by several names: their tries count together.
+            // A directory may find one user by several names: their attempts count together.
             let other = found.as_ref().filter(|found| found.name != asked.short);
             let other = other.filter(|_| !is_known);
             if let Some(key) = other.map(|found| Key::For(found.name.clone()))
                 && !keys.contains(&key)
             {
                 let counted = self.counted(std::slice::from_ref(&key));
-                // It was no guess.
+                // The attempt was no guess at a password.
                 counted.inspect_err(|_| lock(&self.limiter).uncount(keys, now_ms()))?;
                 keys.push(key);
             }
@@ -391,7 +400,8 @@ impl Desk {
         Err(unavailable(keys, &why))
     }
 
-    /// Has the servers tried that did not answer, if it is time. Nobody waits for that.
+    /// Starts the probes of servers that did not respond, if they are due. No sign-in waits for
+    /// them.
     fn tries_silent_servers(&self, directory: &Directory) {
         if self.standing.has_due(Instant::now()) {
             let (directory, standing) = (directory.clone(), self.standing());
@@ -399,13 +409,14 @@ impl Desk {
         }
     }
 
-    /// Begins a try: it counts as failed until it is known to be right. Tries under way of others at the same address
-    /// are waited for: an office is behind one address, and most of them are right.
+    /// Begins an attempt, which counts as failed until it succeeds. If no attempt is left, waits
+    /// for the outcome of others in progress from the same address: an office shares one address,
+    /// and most attempts succeed.
     async fn begins(&self, keys: &[Key]) -> Result<Pending<'_>, Refused> {
         let until = tokio::time::Instant::now() + TURN_LIMIT;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // Before the look: what is settled after it wakes.
+            // Enabled before the check, so that an attempt settled after the check wakes this task.
             settled.as_mut().enable();
             {
                 let mut limiter = lock(&self.limiter);
@@ -430,7 +441,7 @@ impl Desk {
         }
     }
 
-    /// Counts a try as failed until it is known to be right, if there is one left.
+    /// Counts an attempt as failed until it succeeds, if one is left.
     fn counted(&self, keys: &[Key]) -> Result<(), Refused> {
         let mut limiter = lock(&self.limiter);
         if let Some(ms) = limiter.wait(keys, now_ms()) {
@@ -440,9 +451,9 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether a password is that of an account. Where the system checks some passwords, it is asked at each try
-    /// that is not right already, by a name that no user has if need be: else the time that it takes would tell
-    /// whose these are.
+    /// Returns whether a password is that of an account. If the operating system checks some
+    /// passwords, it is queried for each attempt that has not already succeeded, if need be with a
+    /// name that no user has. Otherwise the duration would reveal whose passwords these are.
     async fn verified(
         &self,
         users: &dyn Users,
@@ -464,7 +475,7 @@ impl Desk {
         let name = name.map_or(pam::NOBODY, |user| &user.account.name);
         match users.system().verify(name, password).await {
             Ok(is_right) => Ok(is_right && is_of_system),
-            // It was only to take its time.
+            // The query only served to take the same time.
             Err(_) if user.is_some() && !is_of_system => Ok(false),
             Err(words) => {
                 self.standing.log(&words);
@@ -473,11 +484,11 @@ impl Desk {
         }
     }
 
-    /// Verifies the code of a user who has given the password. A code that was used, here or at another node, is
-    /// wrong.
+    /// Verifies the one-time code of a user whose password was correct. A code that was used, here
+    /// or at another node, is wrong.
     ///
     /// # Errors
-    /// Why they do not come in.
+    /// The reason for the refusal.
     pub async fn code(&self, client: &Client<'_>, user: &User, typed: &str) -> Result<(), Refused> {
         let name = &user.account.name;
         let SecondFactor::Codes(secret) = &user.second_factor else {
@@ -488,7 +499,8 @@ impl Desk {
             Some(id) => Key::CodeOf(id),
             None => Key::Code(name.clone()),
         };
-        // Counted before anything is waited for: who does not wait has tried.
+        // Counted before anything is awaited, so that a client that does not wait has still used an
+        // attempt.
         self.counted(std::slice::from_ref(&key))?;
         let step = lock(&self.sessions).use_code(name, secret, typed, now_s());
         let peers = lock(&self.limiter).peers();
@@ -499,7 +511,7 @@ impl Desk {
         if !is_new {
             return Err(Refused::Wrong);
         }
-        // The try of the password is back already.
+        // The attempt of the password has already been taken back.
         let mut limiter = lock(&self.limiter);
         limiter.reset(&client.keys(known, name), now_ms());
         limiter.succeed(&[key], now_ms());
@@ -524,7 +536,7 @@ mod tests {
 
     static IS_HELD: AtomicBool = AtomicBool::new(false);
 
-    /// Takes as long as it is held.
+    /// Blocks while `IS_HELD` is set.
     fn verify(_: &Account, password: &[u8]) -> bool {
         while IS_HELD.load(Ordering::Relaxed) {
             std::thread::yield_now();

@@ -1,6 +1,6 @@
-//! Proxies in front of a part, and the addresses of the clients behind them: from the PROXY protocol at the start
-//! of a connection, or from `X-Forwarded-For` in a request. Anybody can send both, so they count only from the
-//! addresses in the lines `trusted-proxy`.
+//! Reverse proxies in front of a part, and the addresses of the clients behind them: from the PROXY
+//! protocol at the start of a connection, or from `X-Forwarded-For` in a request. Anybody can send
+//! both, so they are accepted only from the addresses in the lines `trusted-proxy`.
 
 use crate::network::Network;
 use protocol::proxy_protocol::{Header, Progress, parse};
@@ -11,14 +11,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-/// Time that a proxy has for its header.
+/// Timeout for the header of a proxy.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of a header. HAProxy's own headers have fewer than 600.
+/// Maximum length of a header, bytes. HAProxy's own headers have fewer than 600.
 const HEADER_BYTES_MAX: usize = 4 << 10;
-/// Addresses in `X-Forwarded-For` that are read, from the right: proxies in a row.
+/// Maximum number of addresses in `X-Forwarded-For` that are read, from the right. Each is a proxy
+/// in a chain.
 const HOPS_MAX: usize = 16;
 
-/// The addresses of trusted proxies.
+/// Addresses of the trusted proxies.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrustedProxies(Vec<Network>);
@@ -30,17 +31,18 @@ impl From<Vec<Network>> for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether an address is that of a trusted proxy.
+    /// Returns whether an address is that of a trusted proxy.
     pub fn has(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.has(address))
     }
 
-    /// The client of a request that came from `peer`. `headers` are the values of all `X-Forwarded-For` headers in
-    /// their order.
+    /// Returns the client of a request that came from `peer`. `headers` are the values of all
+    /// `X-Forwarded-For` headers in their order.
     ///
-    /// Each proxy appends the address of the machine that connected to it, so only the rightmost addresses are of
-    /// trusted proxies: the first one from the right that is not a trusted proxy is the client. What a client has
-    /// written itself is further left. A value that is not an address ends the search.
+    /// Each proxy appends the address of the machine that connected to it, so only the rightmost
+    /// addresses are of trusted proxies: the first one from the right that is not a trusted proxy
+    /// is the client. Entries that the client wrote itself are further left. A value that is not an
+    /// address ends the search.
     pub fn client_of<'h>(
         &self,
         peer: IpAddr,
@@ -61,7 +63,8 @@ impl TrustedProxies {
     }
 }
 
-/// The address of an entry of `X-Forwarded-For`: proxies write it bare, in brackets or with a port.
+/// Reads the address in an entry of `X-Forwarded-For`. Proxies write it bare, in brackets or with a
+/// port.
 fn hop_address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let with_port = || text.parse::<SocketAddr>().ok().map(|at| at.ip());
@@ -72,11 +75,12 @@ fn hop_address(text: &str) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&address))
 }
 
-/// Reads the PROXY header, of version 1 or 2, at the start of a connection, and no byte behind it. `None`: the proxy
-/// speaks for itself, as in a health check, or does not name an IP address.
+/// Reads the PROXY header, of version 1 or 2, at the start of a connection, and no byte after it.
+/// `None`: the proxy connects on its own behalf, as for a health check, or does not name an IP
+/// address.
 ///
 /// # Errors
-/// The network's; the header is missing, malformed, too long or late.
+/// A network error, or the header is missing, malformed, too long or late.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let reads = async {
         let mut bytes = Vec::new();
@@ -124,15 +128,16 @@ mod tests {
     fn client_is_the_rightmost_address_that_is_not_a_trusted_proxy() {
         let proxies = trusted(&["10.0.0.0/24", "2001:db8:1::/48"]);
         for (peer, headers, expected) in [
-            // A stranger writes what it likes.
+            // A client that is not a trusted proxy can write anything.
             ("192.0.2.9", &["198.51.100.1"][..], "192.0.2.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
-            // The client has sent a header of its own; the proxy appends an address, or a header.
+            // The client has sent a header of its own; the proxy appends an address, or another
+            // header.
             ("10.0.0.1", &["127.0.0.1, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["127.0.0.1", "198.51.100.1"], "198.51.100.1"),
-            // Two proxies in a row.
+            // Two proxies in a chain.
             (
                 "10.0.0.1",
                 &["1.2.3.4, 198.51.100.1,10.0.0.2"],
@@ -143,7 +148,7 @@ mod tests {
             ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
             ("10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
             ("10.0.0.1", &["2001:db8:1::9"], "2001:db8:1::9"),
-            // Nothing to the left of what is no address counts.
+            // Entries to the left of one that is not an address are ignored.
             ("10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1, "], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1, x, 10.0.0.2"], "10.0.0.2"),

@@ -1,36 +1,38 @@
-//! A second factor: the codes of an app (TOTP, RFC 6238), with SHA-1, 30 seconds and six digits, as
-//! all apps have them.
+//! A second factor: one-time codes of an app (TOTP, RFC 6238), with SHA-1, 30 seconds and six
+//! digits, which all apps support.
 
 use aws_lc_rs::{constant_time, hmac, rand};
 use data_encoding::BASE32_NOPAD as BASE32;
 use serde::{Deserialize, Serialize};
 
-/// How long a code is shown, seconds.
+/// Duration of a time step, seconds.
 pub const STEP_S: u64 = 30;
-/// Codes before and behind that of now that are accepted: clocks differ.
+/// Number of time steps before and after the current one whose codes are accepted, because clocks
+/// differ.
 const WINDOW: u64 = 1;
-/// Digits of a code.
+/// Number of digits of a code.
 const DIGITS: usize = 6;
-/// The longest input that is looked at; apps show a code with a space in its middle.
+/// Maximum length of an input, bytes. Apps show a code with a space in its middle.
 const INPUT_MAX: usize = 16;
-/// Bytes of a secret (RFC 4226, section 4: at least 128 bits), and those of a new one.
+/// Minimum and maximum length of a secret (RFC 4226, section 4: at least 128 bits), and the length
+/// of a new one, bytes.
 const SECRET_MIN: usize = 16;
 const SECRET_MAX: usize = 64;
 const SECRET_NEW: usize = 20;
 
-/// What a user has besides the password.
+/// Second factor of a user.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum SecondFactor {
-    /// Nothing.
+    /// No second factor.
     #[default]
     None,
-    /// Nothing, but the file demands it: they cannot sign in.
+    /// No second factor although the configuration requires one: the user cannot sign in.
     Missing,
-    /// An app that shows codes of this secret.
+    /// An app that shows codes for this secret.
     Codes(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
-/// Makes a secret.
+/// Makes a random secret.
 ///
 /// # Errors
 /// The system has no random numbers.
@@ -42,7 +44,7 @@ pub fn make() -> Result<Vec<u8>, String> {
     }
 }
 
-/// Reads a secret in Base32 (RFC 4648), of 16 to 64 bytes. None: it is no such secret.
+/// Reads a secret of 16 to 64 bytes in Base32 (RFC 4648). None if it is invalid.
 pub fn read(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').to_ascii_uppercase();
     let secret = BASE32.decode(digits.as_bytes()).ok()?;
@@ -51,14 +53,14 @@ pub fn read(text: &str) -> Option<Vec<u8>> {
         .then_some(secret)
 }
 
-/// Writes a secret in Base32.
+/// Encodes a secret in Base32.
 pub fn write(secret: &[u8]) -> String {
     BASE32.encode(secret)
 }
 
 /// Returns the URI that an app reads from a QR code: the secret of a user on a machine.
 pub fn uri(secret: &[u8], user: &str, machine: &str) -> String {
-    // Apps show a `+` as it is.
+    // `+` for a space is not used, because apps display it literally.
     let encoded = |text: &str| {
         let bytes = text.bytes().map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -73,32 +75,32 @@ pub fn uri(secret: &[u8], user: &str, machine: &str) -> String {
     format!("otpauth://totp/{issuer}:{user}?secret={secret}&issuer={issuer}")
 }
 
-/// Returns the step of a time, seconds since 1970.
+/// Returns the time step of a time in seconds since 1970.
 pub fn step(now_s: u64) -> u64 {
     now_s / STEP_S
 }
 
-/// Returns the code of a step.
+/// Returns the code of a time step.
 pub fn code(secret: &[u8], step: u64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());
     let tag = tag.as_ref();
-    // RFC 4226, section 5.3.
+    // Dynamic truncation (RFC 4226, section 5.3).
     let at = usize::from(tag.last().copied().unwrap_or_default() & 0xf);
     let bytes = tag.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     let number = u32::from_be_bytes(bytes.unwrap_or_default()) & 0x7fff_ffff;
     format!("{:0DIGITS$}", number % 10_u32.pow(DIGITS as u32))
 }
 
-/// Returns the step whose code somebody typed, near a time and behind the `last` one that was used.
-/// None: the code is wrong, too old, or used.
+/// Returns the time step of a typed code, near the current time and after the `last` step that was
+/// used. None if the code is wrong, too old, or used.
 pub fn step_of(secret: &[u8], typed: &str, now_s: u64, last: Option<u64>) -> Option<u64> {
     let typed: Vec<u8> = { typed.bytes().take(INPUT_MAX + 1) }
         .filter(|byte| *byte != b' ')
         .collect();
     let now = step(now_s);
     let mut found = None;
-    // All of them, so that the time that it takes says nothing.
+    // Compares all codes, so that the duration does not reveal which one matched.
     for step in now.saturating_sub(WINDOW)..=now.saturating_add(WINDOW) {
         let right = code(secret, step);
         let same = constant_time::verify_slices_are_equal(right.as_bytes(), &typed).is_ok();
@@ -113,12 +115,12 @@ pub fn step_of(secret: &[u8], typed: &str, now_s: u64, last: Option<u64>) -> Opt
 mod tests {
     use super::*;
 
-    /// That of RFC 6238, appendix B.
+    /// Secret of the test vectors in RFC 6238, appendix B.
     const SECRET: &[u8] = b"12345678901234567890";
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        // The last six of its eight digits.
+        // The last six of the eight digits in the RFC.
         for (now, expected) in [
             (59, "287082"),
             (1_111_111_109, "081804"),
@@ -146,7 +148,8 @@ mod tests {
             let step = step_of(SECRET, &typed, now, None);
             assert_eq!(step, accepted.then_some(ahead), "{ahead}");
         }
-        // A clock at, or before, 1970 stands at its begin; and one at the end of all times.
+        // A clock at or before 1970 counts as the first step. Also tests a clock at the end of the
+        // time range.
         assert_eq!(step_of(SECRET, &code(SECRET, 0), 0, None), Some(0));
         assert_eq!(step_of(SECRET, "000000", u64::MAX, None), None);
     }

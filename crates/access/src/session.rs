@@ -1,5 +1,6 @@
-//! Who has signed in: a signed token in a cookie. A process remembers only who has signed out, so
-//! that a session outlives it, and a user who is removed from the list is out at once.
+//! Sessions: a signed token in a cookie. A process remembers only the sessions that have ended, so
+//! that a session outlives the process, and a user who is removed from the list loses access at
+//! once.
 
 use crate::ended::{Ended, Ends, Id};
 use crate::user::{SecondFactor, User, Users};
@@ -13,83 +14,86 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// How long a session lasts, seconds.
+/// Validity of a session, seconds.
 pub const LASTS_S: u64 = 12 * 3_600;
-/// How long somebody who has given the password has for the code, seconds.
+/// Time limit for the one-time code after a correct password, seconds.
 pub const HALF_S: u64 = 300;
-/// Users whose passwords are remembered: of more, an old session counts again with an old password.
+/// Maximum number of users whose credentials are remembered. For further users an old session
+/// becomes valid again if the old password returns.
 const PROOFS_MAX: usize = 4_096;
-/// Users whose last codes are remembered, and how far the clock of another node may be ahead, steps of 30 s.
+/// Maximum number of users whose last codes are remembered, and the maximum lead of another node's
+/// clock, in steps of 30 s.
 const CODES_MAX: usize = 65_536;
 const STEPS_AHEAD_MAX: u64 = 4;
-/// The longest token that is looked at, and bytes of the groups in one.
+/// Maximum length of a token, and of the groups in it, bytes.
 const TOKEN_MAX: usize = 3_072;
 const GROUPS_BYTES_MAX: usize = 1_500;
 
-/// What a token says.
+/// Content of a token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Claim {
     user: String,
-    /// Distinct among all sessions.
+    /// Unique identifier of the session.
     id: Id,
-    /// Until when, seconds since 1970.
+    /// Expiry, seconds since 1970.
     until: u64,
-    /// The user is in no list.
+    /// True if the user is in no list.
     #[serde(rename = "by_link")]
     unlisted: bool,
-    /// A digest of the password and of the second factor: another one ends it.
+    /// Digest of the password and of the second factor. A change of either ends the session.
     password: [u8; 8],
-    /// The user is one of a directory, and these are the groups that lines name.
+    /// Groups that lines name, for a user of a directory. None for other users.
     #[serde(default)]
     groups: Option<Vec<String>>,
 }
 
-/// What somebody has who has given the password, and needs a code.
+/// Proof of a correct password while the one-time code is missing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Half {
     user: String,
-    /// Until when, seconds since 1970.
+    /// Expiry, seconds since 1970.
     until: u64,
     password: [u8; 8],
     #[serde(default)]
     groups: Option<Vec<String>>,
 }
 
-/// What is kept for the next process.
+/// State that is saved for the next process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Kept {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
-    /// Ended sessions, and until when they would have lasted.
+    /// Ended sessions with their original expiry.
     ended: BTreeMap<Id, u64>,
-    /// The users of the sessions among them.
+    /// Users of the ended sessions.
     #[serde(default)]
     ended_users: BTreeMap<Id, Id>,
-    /// Sessions that would last until then at most have ended.
+    /// Sessions that expire no later than this have ended.
     #[serde(default)]
     ended_before: u64,
-    /// The last step whose code each user has used, as long as one like it would be accepted.
+    /// Last step whose code each user has used, kept as long as the code would be accepted.
     #[serde(default)]
     codes: BTreeMap<String, u64>,
-    /// What users of the list prove who they are with, as digests by the digests of their names.
+    /// Digests of the credentials of the listed users, by digests of their names.
     #[serde(default)]
     proofs: BTreeMap<Id, [u8; 8]>,
 }
 
-/// Somebody who has signed in.
+/// A user with a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Visitor {
-    /// The name.
+    /// Name of the user.
     pub name: String,
-    /// They are in no list: see [`Sessions::begin_unlisted`].
+    /// True if the user is in no list: see [`Sessions::begin_unlisted`].
     pub unlisted: bool,
-    /// The token that each of their forms has.
+    /// CSRF token of the user's forms.
     pub csrf: String,
-    /// As their list has them, or as their directory had them at the sign-in; None: they are in neither.
+    /// Account according to the list, or according to the directory at the sign-in. None if the
+    /// user is in neither.
     pub account: Option<Account>,
 }
 
-/// The sessions.
+/// All sessions.
 pub struct Sessions {
     key: hmac::Key,
     secret: Vec<u8>,
@@ -98,7 +102,7 @@ pub struct Sessions {
     proofs: BTreeMap<Id, [u8; 8]>,
 }
 
-/// Random bytes.
+/// Returns random bytes.
 ///
 /// # Errors
 /// The system has no random numbers.
@@ -110,17 +114,17 @@ pub fn random<const N: usize>() -> Result<[u8; N], String> {
     }
 }
 
-/// A digest of what a user of a list proves who they are with, by the name of the account.
+/// Returns a digest of the credentials of a listed user, by the name of the account.
 pub fn proof_of(users: &dyn Users, name: &str) -> [u8; 8] {
     password_of(users, &user_of(users, name, None))
 }
 
-/// The name under which all that a user had ends, as the password has changed.
+/// Returns the identifier under which all sessions of a user end when the password has changed.
 fn all_of(user: &str) -> Id {
     id_of("user ", user)
 }
 
-/// The name under which older sessions of a user end, as too many have ended.
+/// Returns the identifier under which the older sessions of a user end when too many have ended.
 fn older_of(user: &str, unlisted: bool) -> Id {
     id_of(if unlisted { "unlisted " } else { "sessions " }, user)
 }
@@ -132,12 +136,13 @@ fn id_of(kind: &str, user: &str) -> Id {
     id
 }
 
-/// When all sessions of a user ended at once, seconds; zero: they did not, or that is long ago.
+/// Returns the time at which all sessions of a user ended at once, seconds. Zero if they did not,
+/// or if it is too long ago.
 pub fn ended_at(ended: &Ended, user: &str) -> u64 {
     ended.last_of(&all_of(user)).saturating_sub(LASTS_S)
 }
 
-/// A digest of what a user proves who they are with.
+/// Returns a digest of the credentials of a user.
 fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
     let password = user.as_ref().map(|user| &user.account.password);
     let second = user.as_ref().map(|user| &user.second_factor);
@@ -154,7 +159,8 @@ fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
     out
 }
 
-/// A user by name: of the list, or, with the groups of the sign-in, of the directory. None: they may not sign in.
+/// Finds a user by name: in the list, or, with the groups of the sign-in, in the directory. None if
+/// the user may not sign in.
 fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<User> {
     let Some(groups) = groups else {
         let (account, second) = users.find(name)?;
@@ -174,7 +180,8 @@ fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<U
     })
 }
 
-/// The groups of a user that a token has to have: a list has those of its users itself.
+/// Returns the groups that the token of a user must contain. None for a listed user, whose groups
+/// are in the list.
 fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
     if account.password != Password::Directory {
         return Ok(None);
@@ -187,7 +194,7 @@ fn groups_of(account: &Account) -> Result<Option<Vec<String>>, String> {
 }
 
 impl Sessions {
-    /// With what a former process kept, if any.
+    /// Restores the state that a previous process saved, if any.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -213,8 +220,8 @@ impl Sessions {
         })
     }
 
-    /// Ends the sessions of users who prove who they are with something else than before, or are not listed any
-    /// more: they stay ended when that changes back. `names`: those that are listed.
+    /// Ends the sessions of users whose credentials have changed, or who are no longer listed. The
+    /// sessions stay ended when the change is reverted. `names` are the listed users.
     pub fn learn<'n>(&mut self, users: &dyn Users, names: impl Iterator<Item = &'n str>, now: u64) {
         let proofs = names.take(PROOFS_MAX).map(|name| {
             let proof = hmac::sign(&self.key, &proof_of(users, name));
@@ -232,13 +239,14 @@ impl Sessions {
         }
     }
 
-    /// Signs by this secret: tokens that another process has made by it count here, too.
+    /// Signs with this secret from now on. Tokens that another process has signed with it are
+    /// accepted here, too.
     pub fn share(&mut self, secret: [u8; 32]) {
         self.secret = secret.to_vec();
         self.key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     }
 
-    /// What the next process needs.
+    /// Returns the state for the next process.
     pub fn kept(&self) -> Kept {
         let ended = lock(&self.ended).to_keep();
         Kept {
@@ -251,12 +259,13 @@ impl Sessions {
         }
     }
 
-    /// The sessions that have ended before their time, to share with processes that sign by the same secret.
+    /// Returns the sessions that have ended before their expiry, to share them with processes that
+    /// sign with the same secret.
     pub fn ended(&self) -> Arc<Mutex<Ended>> {
         Arc::clone(&self.ended)
     }
 
-    /// Begins a session of somebody who has proved who they are; returns the token.
+    /// Begins a session of an authenticated user, and returns the token.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -264,7 +273,7 @@ impl Sessions {
         self.begin_in(users, (user, None), now)
     }
 
-    /// Begins a session of somebody of a list or of a directory.
+    /// Begins a session of a user of a list or of a directory.
     ///
     /// # Errors
     /// The system has no random numbers, or the user is in too many groups.
@@ -293,7 +302,7 @@ impl Sessions {
         })
     }
 
-    /// Begins a session of somebody who is in no list; returns the token.
+    /// Begins a session of a user who is in no list, and returns the token.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -308,7 +317,8 @@ impl Sessions {
         })
     }
 
-    /// Until when a session lasts that begins: one of this second that has ended would have lasted as long.
+    /// Returns the expiry of a new session: later than that of any ended session of the same
+    /// second, which would otherwise cover the new one.
     fn lasts_until(&self, names: &[Id], now: u64) -> u64 {
         let ended = lock(&self.ended);
         let last = names.iter().map(|name| ended.last_of(name)).max();
@@ -320,13 +330,13 @@ impl Sessions {
         Ok(self.signed(b"", &codec::encode(claim)))
     }
 
-    /// Signs a value; `kind` keeps one of another kind from being taken for it.
+    /// Signs a value. `kind` keeps it from being accepted as a value of another kind.
     fn signed(&self, kind: &[u8], bytes: &[u8]) -> String {
         let tag = hmac::sign(&self.key, &[kind, bytes].concat());
         format!("{}.{}", BASE64.encode(bytes), BASE64.encode(tag.as_ref()))
     }
 
-    /// The value that was signed here.
+    /// Returns a value if its signature is valid.
     fn verified(&self, kind: &[u8], text: &str) -> Option<Vec<u8>> {
         let (bytes, tag) = text.split_once('.').filter(|_| text.len() <= TOKEN_MAX)?;
         let (bytes, tag) = (BASE64.decode(bytes).ok()?, BASE64.decode(tag).ok()?);
@@ -334,12 +344,13 @@ impl Sessions {
         Some(bytes)
     }
 
-    /// Somebody has given the password, and needs a code; returns what they come back with.
+    /// Returns a proof that the password of a user was correct, for the form with the one-time
+    /// code.
     pub fn half(&self, users: &dyn Users, user: &str, now: u64) -> String {
         self.half_in(users, (user, None), now)
     }
 
-    /// The same for somebody of a list or of a directory.
+    /// Returns such a proof for a user of a list or of a directory.
     ///
     /// # Errors
     /// The user is in too many groups.
@@ -367,7 +378,7 @@ impl Sessions {
         self.signed(b"half", &codec::encode(&half))
     }
 
-    /// Who comes back with this. None: nobody, or too late.
+    /// Returns the user of such a proof. None if it is invalid or has expired.
     pub fn half_of(&self, users: &dyn Users, text: &str, now: u64) -> Option<User> {
         let half: Half = codec::decode(&self.verified(b"half", text)?).ok()?;
         let user = user_of(users, &half.user, half.groups.as_deref());
@@ -375,18 +386,19 @@ impl Sessions {
         user.filter(|_| same && half.until > now)
     }
 
-    /// Uses a code of a user up, and returns its time step. None: it is wrong, or was used.
+    /// Consumes a code of a user, and returns its time step. None if it is wrong, or was used.
     pub fn use_code(&mut self, user: &str, secret: &[u8], typed: &str, now: u64) -> Option<u64> {
         let last = self.codes.get(user).copied();
         let step = second_factor::step_of(secret, typed, now, last)?;
         self.claim_code(user, step, now).then_some(step)
     }
 
-    /// Notes that a code of this time step was used at this or at another node, and returns whether that is new: no
-    /// code of this step or of one before it was used here.
+    /// Notes that a code of this time step was used at this or at another node. Returns whether
+    /// that is new: no code of this or a later step was used here.
     pub fn claim_code(&mut self, user: &str, step: u64, now: u64) -> bool {
         let codes = &mut self.codes;
-        // No code of a step before these is accepted, and none of one far ahead: it would lock the user out.
+        // Codes of earlier steps are not accepted anyway. A step far ahead is not stored, because
+        // it would lock the user out.
         let current = second_factor::step(now);
         let oldest = current.saturating_sub(2);
         codes.retain(|_, step| *step >= oldest);
@@ -398,7 +410,7 @@ impl Sessions {
         is_new
     }
 
-    /// The last time step of each user whose code was used, for a node that connects.
+    /// Returns the last time step of each user whose code was used, for a node that connects.
     pub fn used_codes(&self) -> impl Iterator<Item = (&str, u64)> {
         self.codes.iter().map(|(user, step)| (user.as_str(), *step))
     }
@@ -411,7 +423,8 @@ impl Sessions {
         device::make(&self.key, user, now)
     }
 
-    /// Which browser of this user it is. None: it is none of theirs.
+    /// Returns the identifier of a known browser of this user. None if the cookie is not one of the
+    /// user's.
     pub fn device_of(&self, cookie: &str, user: &str, now: u64) -> Option<device::Id> {
         device::read(&self.key, cookie, user, now)
     }
@@ -426,7 +439,7 @@ impl Sessions {
         (claim.until > now && !has_ended).then_some(claim)
     }
 
-    /// Who has this token now. None: nobody any more.
+    /// Returns the current user of a token. None if the session is no longer valid.
     pub fn visitor(&self, users: &dyn Users, token: &str, now: u64) -> Option<Visitor> {
         let claim = self.claim(token, now)?;
         let user = match claim.unlisted {
@@ -445,7 +458,7 @@ impl Sessions {
         })
     }
 
-    /// Proves that words are of this process or of one before it.
+    /// Returns a seal which proves that this process, or a previous one, wrote a text.
     pub fn seal(&self, words: &str) -> String {
         let tag = hmac::sign(&self.key, &[b"told", words.as_bytes()].concat());
         BASE64.encode(&tag.as_ref()[..16])
@@ -460,12 +473,13 @@ impl Sessions {
     }
 }
 
-/// The header `Set-Cookie` of a cookie that only this site gets back, over TLS, and no script sees.
+/// Makes the header `Set-Cookie` of a cookie that is sent to this site only, over TLS, and is
+/// invisible to scripts.
 pub fn set_cookie(name: &str, value: &str, lasts_s: u64) -> String {
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={lasts_s}")
 }
 
-/// The value of a cookie in a header `Cookie`.
+/// Returns the value of a cookie in a header `Cookie`.
 pub fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
     let mut all = cookies.split(';').map(str::trim);
     all.find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
@@ -496,7 +510,7 @@ mod tests {
         let token = sessions.begin(&config, "anna", 100).unwrap();
         let visitor = sessions.visitor(&config, &token, 101).unwrap();
         assert_eq!((&*visitor.name, visitor.unlisted), ("anna", false));
-        // Its end, another password, another list, another secret.
+        // After its expiry, with another password, another list, another secret.
         assert_eq!(sessions.visitor(&config, &token, 100 + LASTS_S), None);
         assert_eq!(
             sessions.visitor(&super::tests::config("two"), &token, 101),
@@ -505,7 +519,7 @@ mod tests {
         assert_eq!(sessions.visitor(&List::default(), &token, 101), None);
         let other = Sessions::new(None).unwrap();
         assert_eq!(other.visitor(&config, &token, 101), None);
-        // The next process knows it, and who has signed out.
+        // The next process accepts the session, and knows which sessions have ended.
         let next = Sessions::new(Some(sessions.kept())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), Some(visitor));
         sessions.end(&token, 101);
@@ -525,7 +539,7 @@ mod tests {
         learn(&mut sessions, &one, 90);
         let old = sessions.begin(&one, "anna", 100).unwrap();
         let unlisted = sessions.begin_unlisted("anna", 100).unwrap();
-        // A change of the list that is none of hers, and a process that starts again.
+        // A change of the list that does not concern the user, and a restart of the process.
         learn(&mut sessions, &one, 100);
         assert!(sessions.visitor(&one, &old, 100).is_some());
         let mut next = Sessions::new(Some(sessions.kept())).unwrap();
@@ -539,7 +553,7 @@ mod tests {
         let new = next.begin(&one, "anna", 100).unwrap();
         assert!(next.visitor(&one, &new, 101).is_some());
         assert!(next.visitor(&one, &unlisted, 101).is_some());
-        // Another process hears of it, and so it does of a user who was away.
+        // Another process receives the end, also of a user who was temporarily removed.
         learn(&mut next, &List::default(), 200);
         learn(&mut next, &one, 300);
         let told = lock(&next.ended()).after(0, 100).0;
@@ -562,7 +576,7 @@ mod tests {
         ];
         let mut ended = Vec::new();
         for number in 0..4_200 {
-            // Several of a second.
+            // Several sessions in a second.
             let now = 100 + number / 10;
             let token = begin("anna", now);
             sessions.end(&token, now);
@@ -594,7 +608,7 @@ mod tests {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            // The last letter of each half has bits that mean nothing.
+            // The last letter of each half has bits that are ignored.
             if let Some(visitor) = sessions.visitor(&config, &changed, 101) {
                 assert_eq!(visitor.name, "anna", "{at}");
             }
@@ -626,7 +640,7 @@ mod tests {
         assert_eq!(sessions.visitor(&one, &half, 101), None);
         let token = sessions.begin(&one, "anna", 100).unwrap();
         assert_eq!(sessions.half_of(&one, &token, 101), None);
-        // Its end, another password, another list, another secret.
+        // After its expiry, with another password, another list, another secret.
         assert_eq!(sessions.half_of(&one, &half, 100 + HALF_S), None);
         assert_eq!(sessions.half_of(&config("two"), &half, 101), None);
         assert_eq!(sessions.half_of(&List::default(), &half, 101), None);
@@ -647,7 +661,7 @@ mod tests {
         assert_eq!(sessions.use_code("anna", &secret, &code, now), None);
         let mut next = Sessions::new(Some(sessions.kept())).unwrap();
         assert_eq!(next.use_code("anna", &secret, &code, now + 30), None);
-        // Another user may have the same one, and what is too old is forgotten.
+        // Another user may have the same code, and steps that are too old are removed.
         assert!(next.use_code("bert", &secret, &code, now).is_some());
         let later = second_factor::code(&secret, second_factor::step(now + 120));
         assert!(next.use_code("carl", &secret, &later, now + 120).is_some());

@@ -1,4 +1,4 @@
-//! Who may sign in.
+//! Users who may sign in.
 
 use crate::ldap::Directory;
 use crate::pam::System;
@@ -6,18 +6,18 @@ pub use crate::second_factor::SecondFactor;
 use configuration::{Account, Password};
 use serde::{Deserialize, Serialize};
 
-/// Somebody who may sign in.
+/// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct User {
-    /// As the list has them.
+    /// Account from the list or the directory.
     pub account: Account,
-    /// What they have besides the password.
+    /// Second factor besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
 }
 
 impl User {
-    /// A user with a password only.
+    /// Makes a user with a password only.
     pub fn new(account: Account) -> User {
         User {
             account,
@@ -28,33 +28,34 @@ impl User {
 
 /// The users of a section.
 pub trait Users: Sync {
-    /// The user of a name, with what they have besides the password.
+    /// Returns a user by name, with the second factor.
     fn find(&self, name: &str) -> Option<(&Account, &SecondFactor)>;
 
-    /// Any user: the password of an unknown one is verified against theirs, to take the same time.
+    /// Returns any user as a decoy: the password of an unknown user is verified against this one,
+    /// to take the same time.
     fn any(&self) -> Option<&Account>;
 
-    /// Who checks the passwords of users of the system.
+    /// Returns the PAM settings for users of the operating system.
     fn system(&self) -> &System;
 
-    /// Whether the system checks the passwords of some users.
+    /// Returns whether PAM checks the passwords of some users.
     fn asks_system(&self) -> bool;
 
-    /// The directory that has the users who are not listed.
+    /// Returns the directory with the users who are not listed.
     fn directory(&self) -> Option<&Directory> {
         None
     }
 }
 
-/// Users of a section that says no more of them than how they sign in.
+/// Users of a section that has no further data about them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct List {
-    /// The users.
+    /// Listed users.
     pub users: Vec<User>,
-    /// Who checks the passwords of users of the system.
+    /// PAM settings for users of the operating system.
     pub system: System,
-    /// The directory that has all other users.
+    /// Directory with all other users.
     pub directory: Option<Directory>,
 }
 

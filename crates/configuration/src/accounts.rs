@@ -1,39 +1,39 @@
-//! Users as one part's sections define them, and another part signs them in.
+//! Users that the sections of one part define, for authentication by another part.
 
 use serde::{Deserialize, Serialize};
 
 /// A list of users.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Accounts {
-    /// Its users, by name.
+    /// The users, by name.
     pub users: Vec<Account>,
-    /// Its groups.
+    /// The groups.
     pub groups: Vec<String>,
 }
 
 /// A user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// The name.
+    /// The user name.
     pub name: String,
-    /// The groups that it is in.
+    /// The groups of the user.
     pub groups: Vec<String>,
-    /// How it proves who it is.
+    /// The way to verify the password.
     pub password: Password,
 }
 
-/// A password as the file gives it.
+/// A password as given in the file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Password {
-    /// None that could be verified: the user never comes in.
+    /// No verifiable password: authentication always fails.
     None,
-    /// The system checks it (PAM).
+    /// Verified by the system (PAM).
     System,
-    /// A directory checks it (LDAP).
+    /// Verified by a directory (LDAP).
     Directory,
     /// The password itself.
     Clear(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Its hash, as crypt(3) writes it.
+    /// The hash in the format of crypt(3).
     Hashed(String),
 }
 

@@ -1,4 +1,4 @@
-//! Codes of what is wrong with a file whichever part its sections are of.
+//! Codes of errors in a file that do not depend on the part that its sections belong to.
 
 language::codes! {
     NO_SECTION = "E0104", "line outside of a section",

@@ -1,4 +1,4 @@
-//! Where the web console is, as its section defines it, for links on pages of other parts.
+//! The address of the web console from its section, for links on pages of other parts.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 /// Address of the web console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConsoleAddress {
-    /// Where it listens; an unspecified address stands for all of the machine.
+    /// The address on which it listens; an unspecified address means all addresses of the machine.
     pub address: SocketAddr,
-    /// Whether it has TLS.
+    /// True if the console uses TLS.
     pub tls: bool,
 }
 
 impl ConsoleAddress {
-    /// The kind of this thing among those that parts define for others.
+    /// The kind of this export.
     pub const KIND: &'static str = "console";
 }

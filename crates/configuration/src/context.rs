@@ -1,4 +1,4 @@
-//! The context in which every line of a configuration is built, in whichever part.
+//! The context in which every line of a configuration is built, whatever its part.
 
 use crate::node::Nodes;
 use crate::options::LoadOptions;
@@ -7,13 +7,13 @@ use crate::sections::{Sections, Words};
 use language::render;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
-/// Mistakes of a file for which near names among its own are looked for.
+/// Maximum errors of a file for which similar names are searched.
 const SUGGESTED_MAX: usize = 100;
 
 /// A load in progress.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// The files.
+    /// The files of the load.
     pub sources: SourceMap,
     /// The diagnostics so far.
     pub diagnostics: Diagnostics,
@@ -32,13 +32,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether near names are still looked for: that costs time for each mistake,
-    /// and a file with very many has another trouble.
+    /// Returns whether similar names are still searched. The search takes time for each error, and
+    /// a file with very many errors has a different problem.
     pub fn suggests(&self) -> bool {
         self.diagnostics.errors() < SUGGESTED_MAX
     }
 
-    /// The first words of lines in this section that are of another part than the section is.
+    /// Returns the first words of lines in this section that belong to another part than the
+    /// section.
     pub fn further_words<'s>(
         &self,
         section: &'s str,
@@ -69,7 +70,7 @@ impl Context {
         self.diagnostics.push(&self.sources, diagnostic);
     }
 
-    /// Takes a warning in.
+    /// Adds a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.tell(Diagnostic::warning(code, span, message));
     }

@@ -1,66 +1,67 @@
-//! A volume whose copies are the matter of a storage system elsewhere: what one part reads of it, and
-//! another one opens.
+//! A volume whose copies are managed by an external storage system: read by one part, and opened by
+//! another.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-/// An image that QEMU opens by a driver of its own.
+/// An image that QEMU opens with its own driver.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct External {
-    /// Where it is.
+    /// The location of the image.
     pub storage: Storage,
-    /// Bytes of it that are used; None: all that the storage has.
+    /// Number of bytes in use; `None` for the whole size of the storage.
     pub size_bytes: Option<u64>,
 }
 
-/// Where an image is.
+/// The location of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Storage {
-    /// A file of an NFS server.
+    /// A file on an NFS server.
     Nfs {
         /// The server.
         server: IpAddr,
-        /// The export, and the file in it.
+        /// The export and the file in it.
         path: String,
     },
     /// A logical unit of an iSCSI target.
     Iscsi {
-        /// Where the target listens.
+        /// The address on which the target listens.
         portal: SocketAddr,
-        /// Its name.
+        /// The name of the target.
         target: String,
-        /// The number of the unit.
+        /// The logical unit number.
         lun: u32,
-        /// How this side proves who it is (CHAP).
+        /// The CHAP credentials of this side.
         login: Option<Login>,
     },
-    /// An image of Ceph.
+    /// A Ceph image.
     Rbd {
         /// The pool.
         pool: String,
-        /// The image in it.
+        /// The image in the pool.
         image: String,
-        /// The configuration of Ceph's client; None: its default.
+        /// The configuration of the Ceph client; `None` for its default.
         conf: Option<PathBuf>,
-        /// The user of Ceph, without `client.`.
+        /// The Ceph user, without `client.`.
         user: Option<String>,
     },
 }
 
-/// A user and the file with its password, which each node has.
+/// A user and its password file, which must exist on each node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Login {
     /// The user.
     pub user: String,
-    /// The file.
+    /// The password file.
     pub password_file: PathBuf,
 }
 
 impl Storage {
-    /// Whether both are one image. A target of iSCSI is the same at each of its portals, and its name has no
-    /// capital letters of its own (RFC 7143, section 4.2.7.1); an IPv4 address is the same within IPv6.
+    /// Returns whether both are the same image. An iSCSI target is the same at each of its portals,
+    /// and its name is not case-sensitive (RFC 7143, section 4.2.7.1); an IPv4 address equals its
+    /// IPv6-mapped form.
     pub fn is_same_image(&self, other: &Storage) -> bool {
         match (self, other) {
             (

@@ -1,39 +1,39 @@
-//! Reading configuration files and directories from the command line. It
-//! looks at no content.
+//! Reads configuration files and directories from the command line, without interpreting the
+//! content.
 
 use language::reason;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Largest configuration file, bytes; spans count in 32 bits.
+/// Maximum size of a configuration file in bytes; spans are 32 bits wide.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// Most files that one directory may hold.
+/// Maximum files in one directory.
 const DIRECTORY_FILES_MAX: usize = 10_000;
 
-/// Why a file or directory could not be read.
+/// The reason why a file or directory could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The system refused.
+    /// The system returned an error.
     #[error("Cannot open configuration file/directory {} : {}", path.display(), reason(error))]
     Open {
         /// The path.
         path: PathBuf,
-        /// The system's reason.
+        /// The system error.
         error: io::Error,
     },
-    /// The file is larger than a configuration can be.
+    /// The file exceeds the maximum size of a configuration.
     #[error("Configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// There is none.
+    /// No configuration file was found.
     #[error("No file whose name ends with .cfg in{}", shown(paths))]
     Nothing {
-        /// The directories in which it could be.
+        /// The searched directories.
         paths: Vec<PathBuf>,
     },
-    /// The directory holds more files than a configuration can have.
+    /// The directory contains more files than a configuration may have.
     #[error("Directory {} contains more than {DIRECTORY_FILES_MAX} files", path.display())]
     TooMany {
         /// The directory.
@@ -46,11 +46,10 @@ fn shown(paths: &[PathBuf]) -> String {
     paths.map(|path| format!(" {}", path.display())).collect()
 }
 
-/// A file: its name as the user gave it, and its bytes.
+/// A file: its name as given by the user, and its bytes.
 pub type NamedFile = (String, Vec<u8>);
 
-/// Reads all files; of a directory, those whose names end with `.cfg`, in alphabetical
-/// order.
+/// Reads all files; from a directory, those whose names end with `.cfg`, in alphabetical order.
 ///
 /// # Errors
 /// A file or directory cannot be read.
@@ -64,7 +63,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     Ok(files)
 }
 
-/// As [`read_all`], but requires at least one file.
+/// Does the same as [`read_all`], but requires at least one file.
 ///
 /// # Errors
 /// A file or directory cannot be read, or there is no file.
@@ -78,14 +77,14 @@ pub fn read_some(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     }
 }
 
-/// Whether these are directories without a file that would be read.
+/// Returns whether all paths are directories without a file that would be read.
 pub fn are_empty(paths: &[PathBuf]) -> bool {
     paths
         .iter()
         .all(|path| expand(path).is_ok_and(|files| files.is_empty()))
 }
 
-/// The files of a path.
+/// Returns the files of a path.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     let refused = |error| FileError::Open {
         path: path.into(),

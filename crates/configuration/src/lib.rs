@@ -1,9 +1,8 @@
-//! Loading of configuration files, whichever part of the program the sections are of:
-//! the files of the command line, their lines, each given to the part that its section is of,
-//! all that a load asks of its environment, and the recording of a load, from which it is done
-//! again elsewhere.
+//! Loads configuration files, whatever part of the program their sections belong to: the files of
+//! the command line, their lines, each passed to the part of its section, all queries of a load to
+//! its environment, and the recording of a load, from which it can be repeated elsewhere.
 //!
-//! This crate knows no process, no part, and of keywords only `on`, which stands before any.
+//! This crate knows no process, no part, and only the keyword `on`, which precedes any other.
 
 mod accounts;
 pub mod codes;

@@ -1,4 +1,4 @@
-//! The files, line by line: each goes to the part that its section is of.
+//! Loads files line by line: each line is passed to the part of its section.
 
 use crate::codes;
 use crate::context::Context;
@@ -23,7 +23,7 @@ pub struct Loaded {
     pub sources: SourceMap,
     /// The diagnostics. If there is an error, nothing that was built is valid.
     pub diagnostics: Diagnostics,
-    /// The variables behind the last line, but for those that no line names.
+    /// The variables after the last line, except those that no line names.
     pub environment: Environment,
     /// The inputs of the load, so that it can be repeated elsewhere.
     pub recording: Recording,
@@ -40,8 +40,8 @@ impl Loaded {
         all.collect()
     }
 
-    /// Takes what a part made of its sections out; what that is when it has none where
-    /// it was not among the parts.
+    /// Takes the configuration that a part built from its sections; the default if the part was not
+    /// loaded.
     pub fn take<T: Default + 'static>(&mut self, part: &Part) -> T {
         let at = self.built.iter().position(|(name, _)| *name == part.name);
         let built = at.map(|at| self.built.swap_remove(at).1);
@@ -50,15 +50,14 @@ impl Loaded {
     }
 }
 
-/// Loads what a recording has that has asked nothing yet; `outside` answers. Parts finish
-/// in their order: one that imports stands behind those that define it. Sections of none
-/// of these parts are ignored.
+/// Loads a recording without answers; `outside` answers the queries. Parts finish in their order: a
+/// part that imports comes after those that export. Sections of other parts are ignored.
 pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outside) -> Loaded {
     let is_replay = outside.is_recorded();
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
-    // The load that recorded it has shown these.
+    // The recorded load has already reported these.
     if !is_replay {
         elsewhere(parts, &recording, &nodes, &mut read.context);
     }
@@ -82,15 +81,15 @@ pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outs
     }
 }
 
-/// Loads again what was loaded elsewhere or before: the same configurations of these parts
-/// and the same diagnostics. Nothing is asked of the system; a question that the recording
-/// does not answer is an error.
+/// Repeats a load that was done elsewhere or earlier: the same configurations of these parts and
+/// the same diagnostics. The system is not queried; a query that the recording does not answer is
+/// an error.
 pub fn replay(parts: &[&'static Part], mut recording: Recording) -> Loaded {
     let answers = recording.take_answers();
     load(parts, recording, Outside::recorded(answers))
 }
 
-/// Reports questions that a recording does not answer.
+/// Reports queries that a recording does not answer.
 fn tell_unanswered(context: &mut Context) {
     let questions = context.outside.unanswered().iter();
     let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
@@ -104,7 +103,7 @@ fn tell_unanswered(context: &mut Context) {
     }
 }
 
-/// Files that were read once, as one node does.
+/// The result of reading the files once, for one node.
 struct Read {
     context: Context,
     built: Vec<(&'static str, Box<dyn Any>)>,
@@ -151,7 +150,7 @@ fn read(
         if drafts.iter().any(|draft| draft.is_old_file(context)) {
             reader.is_old();
         }
-        // A file of another kind is noticed soon.
+        // A file of another kind soon reaches this limit.
         if context.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;
         }
@@ -173,8 +172,8 @@ fn read(
     }
 }
 
-/// Reads the files as each other node would that they have lines for. What is wrong with
-/// those lines is told; that files and addresses of other machines are not here is not.
+/// Reads the files for each other node that their lines name. Errors in those lines are reported;
+/// files and addresses that are missing on this machine are not.
 fn elsewhere(parts: &[&'static Part], recording: &Recording, nodes: &Nodes, context: &mut Context) {
     for name in nodes.others() {
         let options = LoadOptions {
@@ -203,32 +202,32 @@ fn elsewhere(parts: &[&'static Part], recording: &Recording, nodes: &Nodes, cont
     }
 }
 
-/// Where lines stand.
+/// The section of the current line.
 #[derive(Clone, Copy, Debug)]
 enum Within {
     /// Before the first section.
     None,
     /// In a section of this part.
     Part(usize),
-    /// In one that nobody here builds, or that is misspelt.
+    /// In a section that no part builds, or whose name is misspelt.
     Foreign,
 }
 
-/// A reading in progress.
+/// The state while files are read.
 #[derive(Debug)]
 struct Reading<'p> {
     parts: &'p [&'static Part],
-    /// As many as parts.
+    /// A draft for each part.
     drafts: Vec<Box<dyn Draft>>,
     context: Context,
     within: Within,
-    /// A line before the first section was told.
+    /// A line before the first section was reported.
     out_of_section_told: bool,
-    /// The addresses on lines for other nodes, which are not built here.
+    /// The addresses on lines for other nodes, which are not built for this one.
     elsewhere: Vec<NamedAddress>,
 }
 
-/// The literal addresses of a line, also with a port or a prefix, whatever its keyword.
+/// Returns the literal addresses of a line, also with a port or a prefix, whatever its keyword.
 fn addresses_on(line: &Line) -> impl Iterator<Item = NamedAddress> + '_ {
     let literal = |text: &str| -> Option<IpAddr> {
         let socket = text.parse::<SocketAddr>().map(|address| address.ip());
@@ -243,7 +242,7 @@ fn addresses_on(line: &Line) -> impl Iterator<Item = NamedAddress> + '_ {
 }
 
 impl Reading<'_> {
-    /// Takes one line in.
+    /// Processes one line.
     fn line(&mut self, reader: &mut Reader, outline: &mut Outline<'_>, line: &Line) {
         let first = &line.words[0];
         let indented = self.context.sources.position(first.span).column > 1;
@@ -252,7 +251,7 @@ impl Reading<'_> {
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
             return self.begin_section(line);
         }
-        // Its lexical mistake was told; what else it says is not certain.
+        // The lexical error was reported; the rest of the line is uncertain.
         if reader.recovered() {
             return;
         }
@@ -277,8 +276,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Gives a line to the part that it is of: that of the section, or the one that has lines
-    /// with this word there.
+    /// Passes a line to its part: that of the section, or the one that has lines with this word in
+    /// it.
     fn give(&mut self, owner: usize, place: Option<&str>, line: &Line) {
         let word = line.words.first().map_or("", |word| word.str());
         let is_of = |part: &&'static Part| {
@@ -298,7 +297,7 @@ impl Reading<'_> {
             return;
         };
         self.drafts[at].section(&mut self.context, head);
-        // A head that its own part refuses begins nothing.
+        // A section line that its own part refuses begins no section.
         let Some(place) = self.drafts[at].place() else {
             return;
         };
@@ -318,20 +317,20 @@ impl Reading<'_> {
         }
     }
 
-    /// The parts that have lines in this section of another part.
+    /// Returns the parts that have lines in this section of another part.
     fn others_in(&self, place: &str) -> Vec<usize> {
         let all = self.parts.iter().enumerate();
         let others = all.filter(|(_, part)| part.sections.words_in(place).next().is_some());
         others.map(|(at, _)| at).collect()
     }
 
-    /// A line before any section. A misspelt section is taken for one, so that
-    /// its lines are not complained about.
+    /// Handles a line before any section. A misspelt section counts as one, so that its lines are
+    /// not reported.
     fn out_of_section(&mut self, line: &Line) {
         let word = &line.words[0];
         let near = suggest::nearest(&word.text(), self.context.words.names());
         let near = near.map(str::to_owned);
-        // The lines that follow stand there for the same reason.
+        // The following lines have the same cause.
         if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
             return;
         }
@@ -353,7 +352,7 @@ impl Reading<'_> {
     }
 }
 
-/// First words by which a keepalived configuration is recognized.
+/// First words that identify a keepalived configuration.
 const KEEPALIVED: &[&str] = &[
     "!",
     "global_defs",

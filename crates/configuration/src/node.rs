@@ -1,4 +1,4 @@
-//! The machines that files are for, and which of them this one is.
+//! The machines that files apply to, and which of them is this one.
 
 use crate::codes;
 use crate::external::External;
@@ -6,10 +6,10 @@ use language::{Diagnostic, suggest};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// A machine that the files are for, as its section says.
+/// A machine that the files apply to, from its section.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Node {
-    /// Its name; None is that of the machine.
+    /// The name of the node; `None` for the name of the machine.
     pub name: Option<String>,
     /// Its host names.
     pub host_names: Vec<String>,
@@ -17,31 +17,31 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
 }
 
-/// The nodes of a configuration, and the node that it is loaded as.
+/// The nodes of a configuration, and the node for which it is loaded.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Nodes {
     /// The names of this machine.
     pub(crate) here: Vec<String>,
-    /// Every node that is known to exist; empty where nothing says.
+    /// All nodes known to exist; empty if unknown.
     pub(crate) known: Vec<String>,
-    /// Every node that a line is for.
+    /// All nodes that lines apply to.
     pub(crate) named: Vec<String>,
 }
 
-/// What other parts may know of a thing with this name: where it is.
+/// The location of a named object, exported to other parts.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Located {
-    /// The nodes that have it; empty: the machine that reads the files.
+    /// The nodes that have the object; empty for the machine that reads the files.
     pub nodes: Vec<String>,
-    /// Nobody may write it.
+    /// The object must not be written.
     #[serde(default)]
     pub read_only: bool,
-    /// Where it is, if no node has it.
+    /// The external location, if no node has the object.
     #[serde(default)]
     pub external: Option<External>,
 }
 
-/// Whether a name is a machine's: with or without its domain, in any case.
+/// Returns whether a name refers to a machine: with or without its domain, in any case.
 pub fn is_name_of(name: &str, host: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let qualified = name.contains('.') && host.contains('.');
@@ -50,7 +50,7 @@ pub fn is_name_of(name: &str, host: &str) -> bool {
 }
 
 impl Nodes {
-    /// The other nodes that lines are for.
+    /// Returns the other nodes that lines apply to.
     pub(crate) fn others(&self) -> impl Iterator<Item = &str> {
         let named = self.named.iter().map(String::as_str);
         named.filter(|name| !self.is_here(name))
@@ -64,28 +64,28 @@ impl Nodes {
         }
     }
 
-    /// Every node that is known to exist; empty where nothing says.
+    /// Returns all nodes known to exist; empty if unknown.
     pub fn known(&self) -> &[String] {
         &self.known
     }
 
-    /// Every node that a line is for.
+    /// Returns all nodes that lines apply to.
     pub fn named(&self) -> &[String] {
         &self.named
     }
 
-    /// Whether a node is this machine.
+    /// Returns whether a node is this machine.
     pub fn is_here(&self, name: &str) -> bool {
         self.here.iter().any(|here| is_name_of(name, here))
     }
 
-    /// Whether the node exists; any does where nothing says.
+    /// Returns whether the node exists; true for any node if the nodes are unknown.
     pub fn is_known(&self, name: &str) -> bool {
         let mut known = self.known.iter().chain(&self.here);
         self.known.is_empty() || known.any(|known| is_name_of(name, known))
     }
 
-    /// The error for a node that does not exist.
+    /// Returns the warning for a node that does not exist.
     pub(crate) fn unknown(&self, place: &language::Word, name: &str) -> Diagnostic {
         let told = format!("no node is called '{name}', so this line never applies");
         let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);

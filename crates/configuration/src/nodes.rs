@@ -1,10 +1,10 @@
-//! Lines that count on some nodes only: `on NODE LINE`. One file is for all machines;
-//! the few things that must differ stand behind the name of the node that they are for.
+//! Lines that apply only to some nodes: `on NODE LINE`. One file serves all machines; the few
+//! differences follow the name of their node.
 //!
-//! Which node this machine is comes from the caller ([`LoadOptions::node`], the
-//! name that it has in its cluster), else from the `node` sections and the name of the
-//! host. A line of another node is not built, but the file is read once more as each of
-//! those nodes would, so that a mistake for one machine is told on all.
+//! The caller determines which node this machine is ([`LoadOptions::node`], its name in its
+//! cluster); otherwise the `node` sections and the host name do. A line for another node is not
+//! built, but the file is read once more for each of those nodes, so that an error for one machine
+//! is reported on all.
 
 use crate::codes;
 use crate::context::Context;
@@ -21,12 +21,12 @@ use language::{Diagnostic, FileId, Line, SourceMap};
 
 /// The section of a machine.
 const NODE: &str = "node";
-/// The word that such a line begins with.
+/// The first word of such a line.
 pub(crate) const ON: &str = "on";
-/// Nodes that one file has lines for.
+/// Maximum nodes for which one file has lines.
 const NODES_MAX: usize = 16;
 
-/// The names of a list: `alpha,beta`.
+/// Returns the names of a list: `alpha,beta`.
 fn names(word: &language::Word) -> impl Iterator<Item = &str> {
     word.str().split(',')
 }
@@ -36,20 +36,20 @@ fn is_node_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-/// Whether a text may have such a line, or a section that is for some nodes: most have none,
-/// and are not read twice.
+/// Returns whether a text may have such a line, or a section that applies to some nodes. Most texts
+/// have none and are not read twice.
 fn may_have(parts: &[&'static Part], text: &[u8]) -> bool {
     let of = |part: &&Part| part.sections.on_lists.iter().chain(part.sections.by_node);
     let words: Vec<&str> = { parts.iter().flat_map(of).copied() }.chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
-        // A word may be quoted, or made of variables.
+        // A word may be quoted, or expanded from variables.
         words.iter().any(|word| line.starts_with(word.as_bytes()))
             || matches!(line.first(), Some(b'"' | b'\'' | b'\\' | b'$'))
     })
 }
 
-/// Looks through the files, once for all loads of a recording.
+/// Scans the files, once for all loads of a recording.
 pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut Outside) -> Nodes {
     if let Some(nodes) = &recording.nodes {
         return nodes.clone();
@@ -76,7 +76,7 @@ pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut
     nodes
 }
 
-/// The names of this machine.
+/// Returns the names of this machine.
 fn here(
     options: &LoadOptions,
     sections: &[Node],
@@ -87,7 +87,7 @@ fn here(
         return vec![node.clone()];
     }
     if options.host.is_empty() {
-        // The file is only looked at: as the first node has it.
+        // The file is only inspected, as its first node.
         let first = sections.iter().find_map(|section| section.name.clone());
         return first
             .or_else(|| named.first().cloned())
@@ -115,18 +115,18 @@ fn here(
     here
 }
 
-/// What files say of nodes.
+/// The node information in files.
 struct Scanned {
     /// The `node` sections.
     sections: Vec<Node>,
-    /// The nodes that lines or sections are for.
+    /// The nodes that lines or sections apply to.
     named: Vec<String>,
-    /// Something in them depends on which node it is.
+    /// Some content depends on the node.
     depends: bool,
 }
 
-/// Has the `node` sections read by the part that they are of, and looks for the nodes that
-/// lines are for. What is wrong is told later, when all lines are read.
+/// Reads the `node` sections with their part, and collects the nodes that lines apply to. Errors
+/// are reported later, when all lines are read.
 fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
     let (sources, ids) = sources(recording);
     let mut context = Context {
@@ -178,7 +178,7 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
     }
 }
 
-/// Adds a node that something is for, each once.
+/// Adds a node, each once.
 fn add(name: &str, named: &mut Vec<String>) {
     let new = is_node_name(name) && !named.iter().any(|n| is_name_of(name, n));
     if new && named.len() < NODES_MAX {
@@ -186,7 +186,7 @@ fn add(name: &str, named: &mut Vec<String>) {
     }
 }
 
-/// The files of a recording, to be read.
+/// Returns the files of a recording as sources.
 pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
     let mut sources = SourceMap::default();
     let add = |(name, text): &(String, Text)| sources.add(name.clone(), Text::clone(text));
@@ -194,17 +194,17 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
     (sources, ids)
 }
 
-/// How a line with `on` applies.
+/// The result for a line with `on`.
 pub(crate) enum OnNode {
-    /// It counts, without the words that say where.
+    /// The line applies, without the node prefix.
     Here(Line),
-    /// It applies to other nodes only; without the words that say which.
+    /// The line applies only to other nodes; without the node prefix.
     NotHere(Line),
-    /// It was refused, and that was told.
+    /// The line was refused and reported.
     Refused,
 }
 
-/// Takes `on NODE` off a line of a part's section.
+/// Removes `on NODE` from a line of a part's section.
 pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Line) -> OnNode {
     let (place, rest) = match on_words(context, part, section, line) {
         Ok(words) => words,
@@ -227,7 +227,7 @@ pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Lin
     }
 }
 
-/// The names of such a line and what stands behind them.
+/// Returns the names of such a line and the rest of the line.
 fn on_words<'l>(
     context: &Context,
     part: &Part,
@@ -272,7 +272,7 @@ fn on_words<'l>(
     Ok((place, Line { words, span, unset }))
 }
 
-/// The word, as the manual has it. It is no keyword of a table: it stands before each.
+/// The documentation of `on`. It is not a keyword of a table, because it precedes other keywords.
 pub static DOCUMENTED: Documented = Documented {
     kind: "keyword",
     name: ON,

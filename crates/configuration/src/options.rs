@@ -1,30 +1,29 @@
-//! How a configuration is loaded.
+//! The options of a load.
 
 use serde::{Deserialize, Serialize};
 
 /// The options of a load.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LoadOptions {
-    /// Names may be looked up and addresses be compared with those of this
-    /// host (a check of files from elsewhere says no).
+    /// Allows name lookups and comparisons with the addresses of this host (false for a check of
+    /// files from elsewhere).
     pub resolve_names: bool,
     /// A server whose name does not resolve starts in maintenance (`-dr`).
     pub ignore_unresolved: bool,
-    /// Also tell what is only worth a hint (`-dD`).
+    /// Reports hints, too (`-dD`).
     pub diag: bool,
-    /// Servers' certificates are verified only where a line says so (`-dV`).
+    /// Verifies servers' certificates only if a line requires it (`-dV`).
     pub unverified_servers: bool,
-    /// Whether the configuration will run on this machine, so that facts about the
-    /// machine matter.
+    /// True if the configuration will run on this machine, so that facts about the machine matter.
     pub here: bool,
-    /// The name of this host, for lines `on NODE`; empty: it does not matter which host
-    /// this is, and the file is read as its first node does.
+    /// The name of this host, for lines `on NODE`. If empty, the host does not matter, and the file
+    /// is read for its first node.
     pub host: String,
-    /// The node that this machine is, whatever its name says.
+    /// The node that this machine is, whatever its host name.
     pub node: Option<String>,
-    /// Nodes that exist, besides those of `node` sections.
+    /// Nodes that exist in addition to those of `node` sections.
     pub nodes: Vec<String>,
-    /// Description of the cluster version, for messages; empty if it is not one.
+    /// Description of the cluster version, for messages; empty for other files.
     pub version: String,
 }
 

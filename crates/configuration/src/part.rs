@@ -1,5 +1,5 @@
-//! The interface of a part to a load: the sections that it builds, the names that it
-//! exports to other parts, and the names that it refers to.
+//! The interface of a part to a load: the sections that it builds, the names that it exports to
+//! other parts, and the names that it refers to.
 
 use crate::context::Context;
 use crate::node::Node;
@@ -12,30 +12,30 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// A part, as far as its sections go.
+/// A part, as described by its sections.
 #[derive(Debug)]
 pub struct Part {
-    /// Its name.
+    /// The name of the part.
     pub name: &'static str,
-    /// Its sections.
+    /// The sections of the part.
     pub sections: Sections,
     /// Every keyword of the part, for the manual and `evenkeel keyword`.
     pub documented: fn() -> Vec<Documented>,
-    /// The codes of what it tells.
+    /// The codes that the part reports.
     pub codes: fn() -> Vec<&'static Code>,
     /// The kinds of names that sections of other parts may refer to.
     pub exports: &'static [Kind],
-    /// Begins a configuration that has read nothing yet.
+    /// Creates a draft before any line is read.
     pub begin: fn(&mut Context) -> Box<dyn Draft>,
-    /// How a role of its own runs what it built; None where it has none.
+    /// The interface for running the built configuration in a role; `None` if the part has no role.
     pub run: Option<Run>,
 }
 
-/// How a part's role runs what the part built.
+/// The interface between a part's configuration and its role.
 #[derive(Debug)]
 pub struct Run {
-    /// Returns the input of the role, from the built configuration and the previous
-    /// payload. None if there is nothing to run.
+    /// Returns the input of the role, from the built configuration and the previous payload; `None`
+    /// if there is nothing to run.
     pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
     /// Returns the input with which the role ends what an earlier process of it left on this
     /// machine, for a configuration that has nothing for the role. None: nothing is left.
@@ -72,63 +72,61 @@ pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
 pub struct Given {
     /// The configuration to run, which only the role decodes.
     pub payload: Vec<u8>,
-    /// How much there is of it, for messages: `3 virtual addresses`.
+    /// The size of the configuration, for messages: `3 virtual addresses`.
     pub size: String,
-    /// How long a planned stop takes at most, milliseconds.
+    /// Maximum duration of a planned stop, in milliseconds.
     pub stop_ms: u64,
-    /// Machines that share it have to change at once.
+    /// Machines that share the configuration have to change at the same time.
     pub together: bool,
-    /// What no other instance of the program on this machine may use at the same time, as
-    /// lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
+    /// The resources that no other instance of the program on this machine may use at the same
+    /// time, as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
     pub resources: Vec<String>,
 }
 
-/// A kind of things that sections define and others may name.
+/// A kind of object that sections define and others may name.
 #[derive(Debug)]
 pub struct Kind {
-    /// The word for one: `backend`.
+    /// The noun for an object: `backend`.
     pub name: &'static str,
-    /// The error where there is none of a name.
+    /// The error for a name that does not exist.
     pub unknown: &'static Code,
     /// The label of the error, for a name that does not exist.
     pub label: &'static str,
 }
 
-/// The configuration of a part that grows with each line. What is wrong is told to the
-/// context; a configuration with an error is of no use, and its reading goes on so that
-/// every mistake is told.
+/// The configuration of a part while lines are added. Errors are reported to the context; a
+/// configuration with an error is invalid, but reading continues so that every error is reported.
 pub trait Draft: fmt::Debug {
-    /// Takes the first line of a section in.
+    /// Processes the first line of a section.
     fn section(&mut self, context: &mut Context, head: &Line);
 
-    /// The section that lines are built into; None where lines are ignored, since
-    /// their meaning is not known.
+    /// Returns the section into which lines are built; `None` when lines are ignored, because their
+    /// meaning is unknown.
     fn place(&self) -> Option<&'static str>;
 
-    /// Takes a line of that section in.
+    /// Processes a line of that section.
     fn line(&mut self, context: &mut Context, line: &Line);
 
-    /// A line of that section was refused before it got here.
+    /// Notes that a line of that section was refused before it reached the draft.
     fn refused(&mut self, _line: &Line) {}
 
-    /// A line of that section is for other nodes only: here it is not built.
+    /// Notes a line of that section that applies only to other nodes and is not built for this one.
     fn elsewhere(&mut self, _line: &Line) {}
 
-    /// The section has no further line.
+    /// Ends the section.
     fn end_section(&mut self, _context: &mut Context) {}
 
-    /// The machines that its sections have named so far.
+    /// Returns the machines that its sections have named so far.
     fn nodes(&self) -> Vec<Node> {
         Vec::new()
     }
 
-    /// The addresses that its sections name as those of a machine, of any node or another one.
+    /// Returns the addresses of machines that its sections name, of any node or another machine.
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
-    /// Whether something was written for HAProxy before 1.6, where quotes were bytes like
-    /// others.
+    /// Returns whether a line was written for HAProxy before 1.6, where quotes were ordinary bytes.
     fn is_old_file(&self, _context: &Context) -> bool {
         false
     }
@@ -138,19 +136,19 @@ pub trait Draft: fmt::Debug {
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// An address that a line names as that of a machine: no part may give it to another one.
+/// An address of a machine that a line names: no part may assign it to another machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedAddress {
     /// The address; never an unspecified one.
     pub address: IpAddr,
-    /// What has the address, for messages: `virtual-ip 'www'`.
+    /// The owner of the address, for messages: `virtual-ip 'www'`.
     pub owner: String,
-    /// Whether it can be only a node's own address.
+    /// The address can only be a node's own address.
     pub is_of_a_node: bool,
 }
 
 impl NamedAddress {
-    /// An address of a node. None for an unspecified or a loopback address.
+    /// Creates an address of a node; returns `None` for an unspecified or a loopback address.
     pub fn of_node(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
         let named = NamedAddress::of(address, owner)?;
         Some(NamedAddress {
@@ -159,7 +157,7 @@ impl NamedAddress {
         })
     }
 
-    /// An address of some machine. None for an unspecified or a loopback address.
+    /// Creates an address of some machine; returns `None` for an unspecified or a loopback address.
     pub fn of(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
         let address = address.to_canonical();
         let is_of_none = address.is_unspecified() || address.is_loopback();
@@ -180,7 +178,7 @@ pub struct Exchange {
     addresses: Vec<NamedAddress>,
 }
 
-/// A name of something that another part defines.
+/// The name of an object that another part defines.
 #[derive(Debug)]
 struct Reference {
     kind: &'static str,
@@ -197,19 +195,19 @@ impl Exchange {
         }
     }
 
-    /// The addresses that the sections of all parts name, also on lines for other nodes.
+    /// Returns the addresses that the sections of all parts name, including lines for other nodes.
     pub fn addresses(&self) -> &[NamedAddress] {
         &self.addresses
     }
 
-    /// Puts something in. A replay has it from the load already.
+    /// Adds an export. A replay already has it from the load.
     pub fn export(&mut self, export: Export) {
         if export.is_name() || !self.exports.contains(&export) {
             self.exports.push(export);
         }
     }
 
-    /// Names something, which has to be there once all parts have finished.
+    /// Refers to an object that must exist after all parts have finished.
     pub fn refer(&mut self, kind: &'static str, name: &str, at: Span) {
         self.references.push(Reference {
             kind,
@@ -218,7 +216,7 @@ impl Exchange {
         });
     }
 
-    /// All of a kind that there is.
+    /// Returns all exports of a kind.
     pub fn all<'e>(&'e self, kind: &'e str) -> impl Iterator<Item = &'e Export> {
         self.exports
             .iter()
@@ -232,7 +230,7 @@ impl Exchange {
         exports
     }
 
-    /// Reports names that no part defines. Kinds of other parts than these are not checked.
+    /// Reports names that no part defines. Kinds of parts outside `parts` are not checked.
     pub(crate) fn check(&self, parts: &[&'static Part], context: &mut Context) {
         let kinds = || parts.iter().flat_map(|part| part.exports);
         for reference in &self.references {

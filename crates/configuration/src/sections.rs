@@ -1,4 +1,4 @@
-//! The words that begin sections, and the part of each.
+//! The words that begin sections, and the part of each section.
 
 use language::Outline;
 use serde::{Deserialize, Serialize};
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 /// The sections of a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Sections {
-    /// Their names, and what each is for.
+    /// The names of the sections, each with its purpose.
     pub names: &'static [(&'static str, &'static str)],
-    /// Names of sections, of whichever part, that are also keywords of one of these, each
-    /// with that one: HAProxy's `global` has a line `node`.
+    /// Names of sections, of any part, that are also keywords of one of these sections, each with
+    /// that section: HAProxy's `global` has a line `node`.
     pub shared: &'static [(&'static str, &'static str)],
     /// The sections in which `on` is a keyword of the section.
     pub own_on: &'static [&'static str],
-    /// The sections whose own line `on` names the nodes that the whole section is for.
+    /// The sections whose own line `on` lists the nodes to which the whole section applies.
     pub on_lists: &'static [&'static str],
-    /// The sections that have another meaning on each node without a line `on`.
+    /// The sections that differ on each node without a line `on`.
     pub by_node: &'static [&'static str],
-    /// Lines in sections of other parts that are of this part: the section, and their first
-    /// words. The section begins for both parts.
+    /// Lines of this part in sections of other parts: the section, and the first words. The section
+    /// begins for both parts.
     pub lines_in: &'static [(&'static str, &'static [&'static str])],
     /// The sections that apply to all nodes, so that `on` is an error.
     pub for_all: &'static [&'static str],
-    /// Words of their lines before a secret.
+    /// Words before a secret in lines of these sections.
     pub secrets: &'static [&'static str],
 }
 
 impl Sections {
-    /// No sections; what is left unsaid of others.
+    /// No sections; the default for omitted fields.
     pub const NONE: Sections = Sections {
         names: &[],
         shared: &[],
@@ -39,12 +39,12 @@ impl Sections {
         secrets: &[],
     };
 
-    /// Whether `on` is a keyword of this section, and not what stands before one.
+    /// Returns whether `on` is a keyword of this section, and not a prefix of other keywords.
     pub(crate) fn has_own_on(&self, section: &str) -> bool {
         self.own_on.contains(&section) || self.on_lists.contains(&section)
     }
 
-    /// The first words of its lines in a section of another part.
+    /// Returns the first words of this part's lines in a section of another part.
     pub(crate) fn words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
         let of = self
             .lines_in
@@ -53,7 +53,7 @@ impl Sections {
         of.flat_map(|(_, words)| words.iter().copied())
     }
 
-    /// Whether a word begins one of them.
+    /// Returns whether a word begins one of the sections.
     pub fn has(&self, word: &str) -> bool {
         self.names.iter().any(|(name, _)| *name == word)
     }
@@ -81,18 +81,18 @@ impl Words {
         words
     }
 
-    /// All names, sorted.
+    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Names that are also keywords, each with the section that has the keyword.
+    /// Returns the names that are also keywords, each with the section that has the keyword.
     pub fn shared(&self) -> impl Iterator<Item = (&str, &str)> {
         let shared = self.shared.iter();
         shared.map(|(word, within)| (word.as_str(), within.as_str()))
     }
 
-    /// Whether a word begins a section.
+    /// Returns whether a word begins a section.
     pub fn has(&self, word: &str) -> bool {
         self.names().any(|name| name == word)
     }

@@ -1,4 +1,4 @@
-//! Sections of which every line is a row of a table of keywords.
+//! Sections whose lines are all rows of a table of keywords.
 
 use crate::context::Context;
 use crate::node::Node;
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 /// Builds a line into a draft.
 pub type LineBuilder<D> = fn(&mut D, &mut Args<'_>) -> Built;
 
-/// A section, and the keywords that it may hold.
+/// A section, and its permitted keywords.
 pub struct SectionTable<D: 'static> {
     name: &'static str,
     families: &'static [Family<LineBuilder<D>>],
@@ -29,8 +29,8 @@ impl<D: 'static> fmt::Debug for SectionTable<D> {
 }
 
 impl<D: 'static> SectionTable<D> {
-    /// The section of this name, with the keywords of these families; `begin` takes its
-    /// first line in.
+    /// Creates the section of this name, with the keywords of these families; `begin` processes its
+    /// first line.
     pub const fn new(
         name: &'static str,
         families: &'static [Family<LineBuilder<D>>],
@@ -49,7 +49,7 @@ impl<D: 'static> SectionTable<D> {
         self.table.get_or_init(new)
     }
 
-    /// Every keyword of the section, for the manual and `evenkeel keyword`.
+    /// Returns every keyword of the section, for the manual and `evenkeel keyword`.
     pub fn documented(&self) -> Vec<Documented> {
         self.table().documented()
     }
@@ -64,12 +64,12 @@ impl<D: 'static> SectionTable<D> {
 
 /// A draft of sections that are tables.
 pub trait Tabled: fmt::Debug + Sized + 'static {
-    /// The codes of words that are missing, too many or no such value.
+    /// The codes of missing, surplus or invalid words.
     const OF_ARGUMENTS: &'static ArgumentCodes;
-    /// The code of a line of no keyword.
+    /// The code of an unknown keyword.
     const UNKNOWN: &'static Code;
 
-    /// The sections.
+    /// Returns the sections.
     fn sections() -> &'static [SectionTable<Self>];
 
     /// Returns diagnostics other than errors that refuse a line.
@@ -77,21 +77,21 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
         Vec::new()
     }
 
-    /// As [`Draft::nodes`].
+    /// Implements [`Draft::nodes`].
     fn nodes(&self) -> Vec<Node> {
         Vec::new()
     }
 
-    /// As [`Draft::addresses`].
+    /// Implements [`Draft::addresses`].
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
-    /// As [`Draft::finish`].
+    /// Implements [`Draft::finish`].
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// Takes lines into such a draft.
+/// Adds lines to such a draft.
 #[derive(Debug)]
 pub struct Lines<D: 'static> {
     draft: D,
@@ -99,7 +99,7 @@ pub struct Lines<D: 'static> {
 }
 
 impl<D: Tabled> Lines<D> {
-    /// Begins with what a draft has before any line.
+    /// Starts with the state of the draft before any line.
     pub fn new(draft: D) -> Self {
         Lines {
             draft,
@@ -113,7 +113,7 @@ impl<D: Tabled> Lines<D> {
         }
     }
 
-    /// Builds a line; of a keyword that there is not, also the section that was meant.
+    /// Builds a line; for an unknown keyword, also finds the intended section.
     fn build(
         &mut self,
         context: &Context,
@@ -142,7 +142,7 @@ impl<D: Tabled> Lines<D> {
             Some((row.name, row.places.to_vec()))
         });
         if meant.is_some_and(|name| context.words.has(&name)) {
-            // What follows belongs to the section that was meant.
+            // The following lines belong to the intended section.
             self.section = None;
         }
         let told = match told.help.is_none() && told.notes.is_empty() {
@@ -165,7 +165,7 @@ impl<D: Tabled> Draft for Lines<D> {
             .section
             .map_or(Ok(()), |s| (s.begin)(&mut self.draft, head));
         if begun.is_err() {
-            // What its lines would say is not known without it.
+            // Without the section line, the meaning of its lines is unknown.
             self.section = None;
         }
         self.tell(context, begun.err());

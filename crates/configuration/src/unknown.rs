@@ -1,4 +1,4 @@
-//! Lines whose keyword no table has, and what may have been meant.
+//! Lines whose keyword is in no table, and suggestions for them.
 
 use crate::context::Context;
 use language::keyword::Table;
@@ -7,24 +7,24 @@ use language::{Code, Diagnostic, Line, suggest};
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
 
-/// Such a line.
+/// A line with an unknown keyword.
 #[derive(Debug)]
 pub struct Unknown<'l> {
     /// The line.
     pub line: &'l Line,
-    /// Its words before the keyword: `no`.
+    /// Number of words before the keyword: `no`.
     pub skip: usize,
-    /// The section that it stands in.
+    /// The section of the line.
     pub place: &'l str,
     /// The code of an unknown keyword.
     pub code: &'static Code,
-    /// The code of one of which a word is missing.
+    /// The code of an incomplete keyword.
     pub missing: &'static Code,
 }
 
 impl Unknown<'_> {
-    /// The error about it, and the keyword or section that was meant. `elsewhere` names the keyword of other sections that a word spells, and
-    /// these.
+    /// Returns the error about the line, and the intended keyword or section. `elsewhere` returns
+    /// the keyword of other sections that a word matches, and those sections.
     pub fn tell<B: 'static>(
         &self,
         table: &Table<B>,
@@ -36,7 +36,7 @@ impl Unknown<'_> {
         let mut names: Vec<&str> = table.names_in(place).collect();
         names.extend(context.further_words(place));
         names.sort_unstable();
-        // The first word may be that of keywords of two words: `option httplgo`.
+        // The first word may begin keywords of two words: `option httplgo`.
         let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
         let family: Vec<&str> = table.names_in(place).filter_map(|n| second(&n)).collect();
         if !family.is_empty() {
@@ -84,7 +84,7 @@ impl Unknown<'_> {
         (told, None)
     }
 
-    /// A first word that is known, with a second word that is not.
+    /// Returns the error for a known first word with an unknown second word.
     fn second(&self, mut choices: Vec<&str>) -> Diagnostic {
         choices.sort_unstable();
         let (word, place) = (&self.line.words[self.skip], self.place);

@@ -1,5 +1,5 @@
-//! Writes all pages of sample platforms as files, with the style sheet and the script beside them,
-//! to look at them: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
+//! Writes all pages of the sample platforms as files, together with the style sheet and the
+//! scripts, for visual inspection: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
 
 use console::inquiry::route::Question;
 use console::inquiry::{Answer, Ask};
@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Names and reasons that are far too long, without a place to break.
+/// Makes a platform with names and reasons that are far too long and have no break opportunity.
 fn long() -> Platform {
     let mut platform = sample::platform();
     let long = "extraordinarily_long_name_that_nothing_can_break_".repeat(3);
@@ -80,7 +80,8 @@ fn viewer(role: Role) -> Viewer {
     }
 }
 
-/// Writes a page, which is made for a server, where paths begin at its root.
+/// Writes a page. The paths of its files are made relative, because a server would have them at its
+/// root.
 fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     let own = ["style.css", "live.js", "edit.js"];
     let html = own.iter().fold(html.to_owned(), |html, file| {
@@ -89,7 +90,7 @@ fn put(folder: &Path, name: &str, html: &str) -> io::Result<()> {
     fs::write(folder.join(name), html)
 }
 
-/// A text with a mistake.
+/// A configuration with an error.
 const TEXT: &str = "global
     log 127.0.0.1 local0
 
@@ -110,7 +111,7 @@ backend shop
 ";
 const PATH: &str = "/etc/evenkeel/site.cfg";
 
-/// What differs, and what a check finds.
+/// Makes a difference between files, and the findings of a check.
 fn found() -> (Difference, Findings) {
     let difference = Difference {
         path: PATH.to_owned(),
@@ -139,7 +140,7 @@ fn found() -> (Difference, Findings) {
     (difference, found)
 }
 
-/// The versions, and the files of one.
+/// Writes the pages of the versions, and of the files of one version.
 fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
     let page = page::document(&Page::Configuration, shown);
     put("config.html", page.into_string())?;
@@ -177,7 +178,7 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
     )
 }
 
-/// The pages of the configuration, for an admin.
+/// Writes the pages of the configuration for an administrator.
 fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     let viewer = viewer(Role::Admin);
     let shown = Shown::all(platform, &viewer);
@@ -217,7 +218,8 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
     )
 }
 
-/// What a proxy says: requests, the history that is off, and one request.
+/// Writes the pages that need a response of the proxy: requests, one request, and the disabled
+/// history.
 fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
     let long = format!("/{}", "extraordinarily-long".repeat(400));
     for (name, reply) in [
@@ -259,7 +261,7 @@ fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> 
     routes(shown, put)
 }
 
-/// Where a request would go, and the files that are served.
+/// Writes the pages for the path of a request, and for the running configuration files.
 fn routes(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
     let question = Question {
         method: "GET".to_owned(),

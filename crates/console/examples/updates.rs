@@ -1,6 +1,6 @@
-//! What an update of a live page costs with 500 servers and 50 guests: `cargo run --release -p
-//! evenkeel-console --example updates`. Each line is a page: the CPU time of one update for one browser
-//! and for 20, and the bytes of its event.
+//! Measures an update of a live page with 500 servers and 50 guests: `cargo run --release -p
+//! evenkeel-console --example updates`. Each line is a page: the CPU time of one update for one
+//! browser and for 20, and the bytes of its event.
 
 use console::drawing::{Drawings, Seen, View};
 use console::page::Page;
@@ -10,7 +10,6 @@ use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Updates that are measured.
 const UPDATES: u32 = 200;
 
 fn cpu() -> Duration {
@@ -54,7 +53,7 @@ fn main() -> Result<(), String> {
                 .collect();
             let begin = cpu();
             for update in 0..UPDATES {
-                // What was drawn of the one before last is not known any more.
+                // A new platform value for each update, so that no earlier drawing is reused.
                 let seen = Seen {
                     platform: Arc::new((*looks[update as usize % 2]).clone()),
                     answer: None,

@@ -1,4 +1,4 @@
-//! The certificate of the console: from a file, or made here.
+//! The TLS certificate of the console: read from a file, or self-signed.
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
@@ -6,14 +6,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
-/// The first year and the last one of a certificate that is made here: browsers ask once about it,
-/// and are not to ask again because of a date.
+/// Years of validity of a self-signed certificate, first and last. The period is long because a
+/// browser asks once about the certificate and must not ask again because it has expired.
 const YEARS: [i32; 2] = [2020, 2100];
 
-/// Reads a certificate with its issuers and its key, PEM.
+/// Reads a certificate with its issuers and its private key from PEM.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Describes what is wrong with the PEM text.
 pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
@@ -40,10 +40,10 @@ pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// Makes a certificate for these names and addresses, signed by itself, with its key, PEM.
+/// Makes a self-signed certificate for these names and addresses. Returns it with its key as PEM.
 ///
 /// # Errors
-/// The library's words.
+/// The error message of the certificate library.
 pub fn make(names: Vec<String>) -> Result<Vec<u8>, String> {
     let said = |error: rcgen::Error| error.to_string();
     let mut params = CertificateParams::new(names).map_err(said)?;
@@ -57,7 +57,8 @@ pub fn make(names: Vec<String>) -> Result<Vec<u8>, String> {
     Ok((certificate.pem() + &key.serialize_pem()).into_bytes())
 }
 
-/// The fingerprint of the first certificate (SHA-256), as browsers show it. Empty: there is none.
+/// Returns the SHA-256 fingerprint of the first certificate, as browsers show it. Empty if there is
+/// no certificate.
 pub fn fingerprint(pem: &[u8]) -> String {
     let Some(Ok(first)) = CertificateDer::pem_slice_iter(pem).next() else {
         return String::new();

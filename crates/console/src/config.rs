@@ -1,4 +1,4 @@
-//! What a file says of the console.
+//! The configuration of the console.
 
 use crate::user::{Role, Scope};
 use ::access::pam::System;
@@ -9,77 +9,77 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
 
-/// The port where nothing else is said.
+/// Default port.
 pub const PORT: u16 = 8600;
 
-/// The console of a machine.
+/// Configuration of the console of a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
-    /// Where it listens.
+    /// Address and port to listen on.
     pub address: SocketAddr,
-    /// How connections are secured.
+    /// TLS settings.
     pub security: Security,
-    /// Who may sign in, and what each may do.
+    /// Users who may sign in, with their roles.
     pub users: Vec<User>,
-    /// What programs come with.
+    /// Tokens with which programs authenticate.
     #[serde(default)]
     pub tokens: Vec<Token>,
-    /// Who checks the passwords of users of the system.
+    /// PAM settings for the users of the operating system.
     #[serde(default)]
     pub system: System,
-    /// The proxies in front.
+    /// Reverse proxies whose client address is trusted.
     #[serde(default)]
     pub proxies: TrustedProxies,
-    /// Connections of trusted proxies begin with a PROXY header.
+    /// Requires a PROXY header on connections from trusted proxies.
     #[serde(default)]
     pub accepts_proxy: bool,
-    /// The machine is a member of a cluster.
+    /// True if the machine is a member of a cluster.
     #[serde(default)]
     pub is_member: bool,
 }
 
 pub use ::access::user::SecondFactor;
 
-/// How connections are secured.
+/// TLS settings of the console.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Security {
-    /// By a certificate that the role makes itself.
+    /// TLS with a self-signed certificate that the role makes.
     Own,
-    /// By this certificate with its issuers and its key, PEM.
+    /// TLS with this certificate, its issuers and its key, PEM.
     Certificate(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Not: only this machine reaches it, such as a proxy with a certificate of its own.
+    /// No TLS: only this machine can connect, such as a reverse proxy that terminates TLS.
     Plain,
 }
 
-/// Somebody who may sign in.
+/// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct User {
-    /// As the list has them.
+    /// Account from the list of users.
     pub account: Account,
-    /// What they may do.
+    /// Role, which decides what the user may do.
     pub role: Role,
-    /// What they have besides the password.
+    /// Second factor besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
 }
 
-/// What a program comes with, for a user.
+/// A token with which a program acts for a user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Token {
-    /// Its name.
+    /// Name of the token in the configuration.
     pub name: String,
-    /// The user whose role it has, within its scope.
+    /// User whose role the token has, within its scope.
     pub user: String,
-    /// What it may at most.
+    /// Upper limit of what the token may do.
     pub scope: Scope,
-    /// When it expires, seconds since 1970.
+    /// Expiry time, seconds since 1970. None: never.
     pub until_s: Option<u64>,
-    /// The SHA-256 of its text.
+    /// SHA-256 of the text of the token.
     pub hash: [u8; 32],
 }
 
 impl Token {
-    /// Whether it has expired, by seconds since 1970.
+    /// Returns whether the token has expired at a time in seconds since 1970.
     pub fn has_expired(&self, now_s: u64) -> bool {
         self.until_s.is_some_and(|until_s| until_s <= now_s)
     }
@@ -101,15 +101,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a payload.
+    /// Decodes a payload.
     ///
     /// # Errors
-    /// It is none.
+    /// The payload is not a configuration of the console.
     pub fn read(payload: &[u8]) -> Result<Config, String> {
         codec::decode(payload).map_err(|error| error.to_string())
     }
 
-    /// The user of a name.
+    /// Finds a user by name.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.account.name == name)
     }
@@ -135,7 +135,7 @@ impl Users for Config {
     }
 }
 
-/// What differs between two payloads, a line each.
+/// Lists the differences between two payloads, one per line.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |payload: Option<&[u8]>| payload.and_then(|payload| Config::read(payload).ok());
     match (read(before), read(now)) {

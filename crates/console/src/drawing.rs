@@ -1,5 +1,5 @@
-//! Live pages, each drawn once for all browsers that see the same: the events between two looks at the
-//! platform are the same for all of them, but for the token of their forms.
+//! Live pages, each drawn once for all browsers with the same view. The events between two polls of
+//! the platform are the same for all of them, except for the CSRF token of their forms.
 
 use crate::inquiry::{Answer, Ask};
 use crate::page::{self, Asked, Page, Shown};
@@ -10,25 +10,25 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-/// What a page shows.
+/// A page with the settings that decide what it shows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct View {
     /// The page.
     pub page: Page,
-    /// Only what has these words.
+    /// Filter: only entries with these words are shown. Empty: all.
     pub filter: String,
-    /// Only this machine; empty: all.
+    /// Name of the only machine that is shown. Empty: all machines.
     pub member: String,
-    /// What the viewer may do.
+    /// Role of the viewer, which decides what is shown and offered.
     pub role: Role,
-    /// What the page asks of the proxy.
+    /// Query to the proxy that the page needs.
     pub ask: Option<Ask>,
 }
 
-/// All live pages.
+/// All live pages that some browser follows.
 #[derive(Debug)]
 pub struct Drawings {
-    /// Stands for the token of the viewer's forms; nobody can guess it.
+    /// Placeholder for the CSRF token of the viewer. It is random, so no content can contain it.
     mark: String,
     known: Mutex<BTreeMap<View, Weak<Mutex<Drawing>>>>,
 }
@@ -38,33 +38,33 @@ pub struct Drawings {
 pub struct Following {
     view: View,
     drawing: Arc<Mutex<Drawing>>,
-    /// The drawing that the browser has; zero: none.
+    /// Number of the drawing that the browser has. 0: none.
     has: u64,
 }
 
 /// A page as it was drawn last.
 #[derive(Debug, Default)]
 struct Drawing {
-    /// Of which platform, and with which answer of the proxy.
+    /// Platform and proxy response from which the page was drawn.
     of: Option<Seen>,
-    /// How many different ones there were.
+    /// Number of drawings that differed from their predecessor.
     number: u64,
     pieces: BTreeMap<&'static str, String>,
-    /// The event that leads here from the one before.
+    /// Event that turns the previous drawing into this one.
     step: String,
 }
 
-/// What a page is drawn of.
+/// The data from which a page is drawn.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The platform.
+    /// State of all machines.
     pub platform: Arc<Platform>,
-    /// What the proxy says to what the page asks.
+    /// Response of the proxy to the query of the page.
     pub answer: Option<Arc<Answer>>,
 }
 
 impl Seen {
-    /// Whether two are of the same look and the same answer.
+    /// Returns whether both are the same poll of the platform and the same response.
     fn is(&self, other: &Seen) -> bool {
         let answers = match (&self.answer, &other.answer) {
             (None, None) => true,
@@ -76,7 +76,7 @@ impl Seen {
 }
 
 impl Drawings {
-    /// None yet.
+    /// Creates the set of live pages, with none followed.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -90,7 +90,7 @@ impl Drawings {
         })
     }
 
-    /// Follows a page.
+    /// Begins to follow a page.
     pub fn follow(&self, view: View) -> Following {
         let mut known = lock(&self.known);
         known.retain(|_, drawing| drawing.strong_count() > 0);
@@ -103,9 +103,9 @@ impl Drawings {
         }
     }
 
-    /// The next event of a page (WHATWG HTML, 9.2): what changed since the last one.
+    /// Returns the next event of a page (WHATWG HTML, 9.2): what changed since the last event.
     pub fn next(&self, following: &mut Following, seen: &Seen, viewer: &Viewer) -> String {
-        // Somebody's role may change while they look.
+        // The role of a user may change while the page is open.
         if following.view.role != viewer.role {
             let role = viewer.role;
             *following = self.follow(View {
@@ -168,7 +168,8 @@ fn all(pieces: &BTreeMap<&'static str, String>) -> Map<String, Value> {
         .collect()
 }
 
-/// JSON has no line breaks outside of its strings, and escapes those within.
+/// Writes the changes as one event. JSON has no line breaks outside of its strings and escapes
+/// those within, so the data is one line.
 fn event(changed: &Map<String, Value>) -> String {
     let data = serde_json::to_string(changed).unwrap_or_default();
     format!("data: {data}\n\n")
@@ -227,7 +228,8 @@ mod tests {
         let broken = seen(sample::broken());
         let step = drawings.next(&mut one, &broken, &anna);
         assert!(step != NOTHING && step != first);
-        // One that missed looks gets everything, and one of another role something else.
+        // A browser that missed some events gets the whole page, and one with another role a
+        // different page.
         let mut late = drawings.follow(view(Role::Operator));
         let whole = drawings.next(&mut late, &broken, &anna);
         assert!(whole.len() >= step.len());

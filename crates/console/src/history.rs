@@ -1,17 +1,17 @@
-//! How the traffic was, for the last hour and the last day, in memory that is bounded.
+//! History of the traffic in the last hour and the last day, in bounded memory.
 
 use crate::traffic::{Kind, Row};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Seconds between two samples of the last hour, and of the last day.
+/// Interval of the samples of the last hour and of the last day, seconds.
 const STEPS_S: [u64; 2] = [10, 300];
-/// Samples of each.
+/// Number of samples of the last hour and of the last day.
 const SAMPLES: [usize; 2] = [360, 288];
-/// Frontends, backends and servers that have a history: 8 bytes a sample.
+/// Maximum number of frontends, backends and servers with a history. A sample takes 8 bytes.
 const ROWS_MAX: usize = 1_000;
 
-/// A period of time that is shown.
+/// A period that can be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Period {
     /// The last hour.
@@ -21,7 +21,7 @@ pub enum Period {
 }
 
 impl Period {
-    /// The index of its ring.
+    /// Returns the index of the ring of this period.
     fn ring(self) -> usize {
         match self {
             Period::Hour => 0,
@@ -30,13 +30,13 @@ impl Period {
     }
 }
 
-/// How one row was in a step.
+/// Traffic of one row in one interval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "(u32, u32)", into = "(u32, u32)")]
 pub struct Sample {
-    /// Requests a second (of TCP sessions a second).
+    /// Requests per second; TCP sessions per second in TCP mode.
     pub rate: u32,
-    /// Average milliseconds of a request.
+    /// Average duration of a request, milliseconds.
     pub takes_ms: u32,
 }
 
@@ -55,20 +55,20 @@ impl From<Sample> for (u32, u32) {
 /// The samples of one row.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Line {
-    /// The last hour and the last day, the newest last.
+    /// Samples of the last hour and of the last day, the newest last.
     rings: [VecDeque<Sample>; 2],
-    /// When it was first looked at, seconds.
+    /// Time of the first poll of the row, seconds.
     #[serde(default)]
     began_s: u64,
 }
 
-/// What was.
+/// The history of all rows.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct History {
     lines: BTreeMap<String, Line>,
-    /// The steps that the last samples were of.
+    /// Number of the interval of the newest sample in each ring.
     steps: [u64; 2],
-    /// When it was last looked, seconds.
+    /// Time of the last poll, seconds.
     #[serde(default)]
     looked_s: u64,
 }
@@ -83,8 +83,8 @@ fn key(row: &Row) -> String {
 }
 
 impl History {
-    /// Takes in how the rows are at a time, seconds of any clock that does not go back. A step
-    /// without a look repeats nothing: it stays empty.
+    /// Adds the rows of a poll. The time is in seconds of any clock that never goes back. An
+    /// interval without a poll stays empty and repeats no value.
     pub fn take(&mut self, rows: &[Row], now_s: u64) {
         self.looked_s = self.looked_s.max(now_s);
         for ring in 0..STEPS_S.len() {
@@ -112,20 +112,20 @@ impl History {
         }
         let is_empty = |line: &Line| line.rings.iter().flatten().all(|s| *s == Sample::default());
         let known: BTreeSet<String> = rows.iter().map(key).collect();
-        // What is gone from the files stays for as long as it shows something.
+        // A row that was removed from the files stays as long as it has a sample that is not zero.
         self.lines
             .retain(|key, line| known.contains(key) || !is_empty(line));
     }
 
-    /// The samples of a row, the newest last; none where it has no history.
+    /// Returns the samples of a row, the newest last. Empty if it has no history.
     pub fn of(&self, row: &Row, period: Period) -> Vec<Sample> {
         let line = self.lines.get(&key(row));
         let samples = |line: &Line| line.rings[period.ring()].iter().copied().collect();
         line.map_or_else(Vec::new, samples)
     }
 
-    /// How many seconds each sample of a row is of: the oldest one may have begun late, and the newest
-    /// one is not over.
+    /// Returns the seconds that each sample of a row covers. The oldest one may have begun late,
+    /// and the newest one is not over.
     pub fn seconds(&self, row: &Row, period: Period) -> Vec<u64> {
         let Some(line) = self.lines.get(&key(row)) else {
             return Vec::new();
@@ -136,13 +136,13 @@ impl History {
         let seconds = (first..=self.steps[ring]).map(|step| {
             let from = (step * step_s).max(line.began_s);
             let to = ((step + 1) * step_s).min(self.looked_s);
-            // The moment of a look counts, too.
+            // A poll covers at least its own second.
             to.saturating_sub(from).max(1)
         });
         seconds.collect()
     }
 
-    /// How many samples a period has at most.
+    /// Returns the maximum number of samples of a period.
     pub fn length(period: Period) -> usize {
         match period {
             Period::Hour => SAMPLES[0],
@@ -152,7 +152,7 @@ impl History {
 }
 
 impl Line {
-    /// So many steps have passed.
+    /// Appends empty samples for the intervals that have passed.
     fn pass(&mut self, ring: usize, steps: usize) {
         for _ in 0..steps {
             let ring_of = &mut self.rings[ring];
@@ -163,7 +163,7 @@ impl Line {
         }
     }
 
-    /// The greatest of a step counts: a peak is not to be lost between two looks.
+    /// Keeps the largest value of an interval, so that no peak between two samples is lost.
     fn note(&mut self, ring: usize, row: &Row) {
         let ring = &mut self.rings[ring];
         if ring.is_empty() {
@@ -204,7 +204,8 @@ mod tests {
     fn a_step_with_a_part_of_its_time_counts_for_this_part() {
         let rows = &Traffic::read(ANSWER).rows[..1];
         let mut history = History::default();
-        // Ten seconds of the first step of five minutes, the second one, and two minutes of the third.
+        // The polls cover ten seconds of the first interval of five minutes, all of the second, and
+        // two minutes of the third.
         for at in (1_000_190..=1_000_620).step_by(10) {
             history.take(rows, at);
         }

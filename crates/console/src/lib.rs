@@ -1,18 +1,19 @@
-//! The console: what all parts report, as pages, as an API and as metrics.
+//! The web console: what all parts report, as pages, as an API and as metrics.
 //!
-//! - [`config`] is what the files say, [`keyword`] how they say it.
-//! - [`look`] is all that one machine says of itself, [`traffic`] what its proxy says, [`platform`] all
-//!   machines, and [`history`] how the traffic was.
-//! - [`inquiry`] is what a page asks of a proxy beyond a look: requests.
-//! - [`page`] draws them: values in, markup out.
+//! - [`config`] is the configuration, [`keyword`] its syntax.
+//! - [`look`] is the state of one machine, [`traffic`] that of its proxy, [`platform`] that of all
+//!   machines, and [`history`] the traffic over time.
+//! - [`inquiry`] has the queries of a page to a proxy beyond the regular poll, such as those for
+//!   requests.
+//! - [`page`] draws the pages: values in, markup out.
 //! - [`drawing`] draws a live page once for all browsers that see the same.
-//! - [`access`] is what of coming in is the console's alone: roles, tokens and links.
-//! - [`versions`] asks the control role about the configuration, and for changes of it.
-//! - [`shared`] is what the threads have in common: orders, who looks, the other nodes.
-//! - [`web`] is the console over HTTP: what somebody sees, and does.
-//! - [`role`] joins them.
+//! - [`access`] is the authentication that only the console has: roles, tokens and links.
+//! - [`versions`] requests the configuration versions from the control role, and changes of them.
+//! - [`shared`] is the state that the threads share: orders, connected viewers, the other nodes.
+//! - [`web`] is the HTTP server of the console: its pages and actions.
+//! - [`role`] runs all of these as a role.
 //!
-//! This crate knows no part: it draws what their reports say.
+//! This crate depends on no other part: it draws what their reports contain.
 
 pub mod access;
 pub mod certificate;

@@ -1,59 +1,58 @@
-//! All that one machine says of itself, at a time.
+//! State of one machine at a time, as the machine reports it.
 
 use crate::traffic::{Kind, Row, Traffic};
 use part::report::{Event, Grade, Report, Subject, span};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-/// Changes that are remembered.
+/// Maximum number of changes that are kept.
 const CHANGES_MAX: usize = 500;
-/// Servers of a backend whose reasons are shown.
+/// Number of servers of a backend whose failure reasons are shown.
 const REASONS_MAX: usize = 3;
-/// The process of a role, in the report of the supervisor.
+/// Fact with the process of a role in the report of the supervisor.
 const PROCESS: &str = "process";
-/// The part with the processes, and its subject for itself.
+/// Part with the processes, and its subject for itself.
 const SUPERVISOR: &str = "supervisor";
-/// The part of the cluster.
 const CLUSTER: &str = "cluster";
-/// The kinds of its subjects whose changes the role finds.
+/// Kinds of subjects of the cluster part whose changes the role tracks.
 const FOLLOWED: [&str; 2] = ["member", CLUSTER];
-/// The command that shows how it is.
+/// Command that shows the state of the cluster.
 pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 
-/// What a running program said.
+/// State of a machine, as its parts report it.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// When it was asked.
+    /// Time of the poll.
     pub at: Instant,
-    /// The machine.
+    /// Name of the machine.
     pub host: String,
-    /// The process of the supervisor.
+    /// Process ID of the supervisor.
     pub pid: u32,
-    /// None: it has no proxy, or that does not respond.
+    /// Statistics of the proxy. None if there is no proxy, or if it does not respond.
     pub traffic: Option<Traffic>,
-    /// Why the proxy does not respond.
+    /// Reason why the proxy does not respond.
     pub silent: Option<String>,
-    /// The processes, and each part beside the proxy.
+    /// Reports on the processes, and of each part besides the proxy.
     pub reports: Vec<Report>,
-    /// What was seen to change, each with what it happened to; the newest last.
+    /// Observed changes, each with its subject; the newest last.
     pub changes: VecDeque<(String, Event)>,
 }
 
-/// Something that needs attention.
+/// A problem that needs attention.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// What: `server app/two`.
+    /// Subject, such as `server app/two`.
     pub what: String,
-    /// How it is: `DOWN for 2 min`.
+    /// State and its duration, such as `DOWN for 2 min`.
     pub state: String,
-    /// Why.
+    /// Reason for the state.
     pub why: String,
-    /// The command that says more.
+    /// Command that shows more.
     pub next: String,
 }
 
 impl Look {
-    /// What needs attention, the worst first.
+    /// Lists the problems that need attention, the worst first.
     pub fn problems(&self) -> Vec<Problem> {
         let silent = self.silent.iter().map(|why| Problem {
             what: "the proxy".to_owned(),
@@ -66,7 +65,7 @@ impl Look {
         let rows: Vec<&Row> = rows
             .filter(|row| grade(&row.status) == Grade::Bad)
             .collect();
-        // Those of one backend stand together, and with it where it is down.
+        // Groups the servers of one backend, together with the backend if it is down.
         let mut servers: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.kind == Kind::Server) {
             servers.entry(&row.proxy).or_default().push(row);
@@ -87,14 +86,14 @@ impl Look {
         all
     }
 
-    /// How many frontends, backends and servers are out of service on purpose.
+    /// Counts the frontends, backends and servers that an operator has taken out of service.
     pub fn taken_out(&self) -> usize {
         let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
         rows.filter(|row| grade(&row.status) == Grade::Busy).count()
     }
 
-    /// What happened, by the reports and as it was seen: the newest first, each with what it
-    /// happened to.
+    /// Returns the reported events and the observed changes, each with its subject; the newest
+    /// first.
     pub fn events(&self) -> Vec<(String, &Event)> {
         let seen = self.changes.iter().map(|(of, event)| (of.clone(), event));
         let mut all: Vec<_> = seen.collect();
@@ -103,7 +102,7 @@ impl Look {
         all
     }
 
-    /// Takes over what was seen until the look before, and adds what has changed since.
+    /// Copies the changes that earlier polls observed, and adds those since then.
     pub fn follow(&mut self, before: &Look) {
         self.changes.clone_from(&before.changes);
         self.remember(before);
@@ -113,7 +112,8 @@ impl Look {
         self.follow_traffic(before);
     }
 
-    /// Keeps the events that no report has any more: a part forgets its events when it ends, or has too many.
+    /// Keeps the events that no report has any longer: a part drops its events when it ends or has
+    /// too many.
     fn remember(&mut self, before: &Look) {
         let now: BTreeSet<_> = { self.reported().into_iter() }
             .map(|(of, event)| key(&of, event))
@@ -131,7 +131,7 @@ impl Look {
         new.into_iter().for_each(|one| self.note(one));
     }
 
-    /// The events that the reports have.
+    /// Returns the events in the reports.
     fn reported(&self) -> Vec<(String, &Event)> {
         let mut all = Vec::new();
         for subject in self.reports.iter().flat_map(|report| &report.subjects) {
@@ -140,12 +140,12 @@ impl Look {
         all
     }
 
-    /// Adds which frontends, backends and servers have another status now.
+    /// Adds the status changes of frontends, backends and servers.
     fn follow_traffic(&mut self, before: &Look) {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
         };
-        // All reports are of the same moment, and the supervisor always has one.
+        // All reports have the same time, and there is always one from the supervisor.
         let at = self.reports.first().map(|report| report.at);
         let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
         let old = old.rows.iter().map(|row| (id(row), status(row)));
@@ -165,7 +165,7 @@ impl Look {
         changed.into_iter().for_each(|one| self.note(one));
     }
 
-    /// Adds something that happened.
+    /// Adds an observed change.
     pub fn note(&mut self, one: (String, Event)) {
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -174,15 +174,15 @@ impl Look {
     }
 }
 
-/// Whether there is to be a proxy: the supervisor names none where the configuration has none. Without a
-/// word of the supervisor, there may be one.
+/// Returns whether the configuration has a proxy: otherwise the supervisor lists no such role. True
+/// without a report of the supervisor, because there may be one.
 pub fn has_proxy(reports: &[Report]) -> bool {
     let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
     let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
     known.is_none_or(|report| report.find("role", "proxy").is_some())
 }
 
-/// How a row is, without the count while it fails or recovers: UP 1/3.
+/// Returns the status of a row without the count while it fails or recovers, as in UP 1/3.
 fn status(row: &Row) -> String {
     match grade(&row.status) {
         Grade::Unknown => row.status.clone(),
@@ -190,14 +190,14 @@ fn status(row: &Row) -> String {
     }
 }
 
-/// What tells events apart.
+/// Key that identifies an event.
 fn key(of: &str, event: &Event) -> (u64, String, String, String) {
     let (from, to) = (event.from.clone(), event.to.clone());
     (event.at.unix_ms, of.to_owned(), from, to)
 }
 
-/// What became bad or good again between two looks, and which process was started anew, where the report
-/// itself has no event of it.
+/// Finds the subjects that became bad or good again between two polls, and the processes that were
+/// restarted, where the report itself has no event for that.
 fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
     let mut all = Vec::new();
     for report in &now.reports {
@@ -205,7 +205,8 @@ fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
             continue;
         };
         for subject in &report.subjects {
-            // The role follows those over looks at which the cluster was silent.
+            // The role tracks these itself, also across polls to which the cluster part did not
+            // respond.
             if report.part == CLUSTER && FOLLOWED.contains(&subject.kind.as_str()) {
                 continue;
             }
@@ -260,7 +261,7 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
     }
 }
 
-/// A frontend or a backend that is down, or servers of one backend.
+/// Describes a frontend or a backend that is down, or the failed servers of one backend.
 fn problem_of_rows(rows: &[&Row]) -> Problem {
     let first = rows.first().copied();
     let name = first.map(|row| match rows.len() {
@@ -284,7 +285,7 @@ fn problem_of_rows(rows: &[&Row]) -> Problem {
     }
 }
 
-/// Why servers are down, the first of them.
+/// Explains why servers are down, for the first few of them.
 fn reasons(rows: &[&Row]) -> String {
     let reason = |row: &&Row| format!("{} {}", row.name, row.check);
     let first: Vec<String> = rows.iter().take(REASONS_MAX).map(reason).collect();
@@ -296,7 +297,7 @@ fn reasons(rows: &[&Row]) -> String {
     first.join(", ") + more
 }
 
-/// How good the status of a row is (HAProxy's management guide, 9.1: `status`).
+/// Rates the status of a row (HAProxy's management guide, 9.1: `status`).
 pub fn grade(status: &str) -> Grade {
     let word = status.split(' ').next().unwrap_or_default();
     match word {
@@ -366,7 +367,7 @@ mod tests {
         }
     }
 
-    /// A look with one report: a subject in this state with these events.
+    /// Makes a state with one report: a subject in this state with these events.
     fn with(state: (&str, Grade), process: &str, events: &[Event]) -> Look {
         let mut subject = Subject::new("role", "guest")
             .state(state.0, state.1)
@@ -394,7 +395,7 @@ mod tests {
     fn events_outlive_the_process_that_reported_them_and_stand_there_once() {
         let good = ("running", Grade::Good);
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
-        // It is silent for a look.
+        // The supervisor does not respond to one poll.
         let mut silent = with(good, "7", &[]);
         silent.reports = vec![Report::silent("supervisor", "it did not answer")];
         silent.follow(&first);
@@ -405,7 +406,7 @@ mod tests {
         assert!(again.changes.is_empty());
         let mut anew = with(good, "8", &[event(3, "started")]);
         anew.follow(&again);
-        // The report says itself why there is another process.
+        // The report has its own event for the new process.
         assert_eq!(told(&anew), ["started", "screen", "moved"]);
         let mut reloaded = with(good, "9", &[event(3, "started")]);
         reloaded.follow(&anew);

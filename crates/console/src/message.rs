@@ -4,46 +4,47 @@ use crate::keyword::NAME;
 use part::role::PartMessage;
 use serde::{Deserialize, Serialize};
 
-/// The kind of [`AskLink`].
+/// Message kind of [`AskLink`].
 const LINK: u16 = 1;
 
-/// Asks for a link that signs the administrator of the machine in, once. The answer is a
+/// Requests a link that signs the administrator of the machine in, once. The response is a
 /// [`GivenLink`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskLink {}
 
-/// The answer: the link, or why there is none.
+/// The response: the link, or the reason why there is none.
 pub type GivenLink = Result<Link, String>;
 
 /// A link that signs in once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Link {
-    /// Where the console listens.
+    /// Address and port of the console.
     pub address: std::net::SocketAddr,
-    /// The machine.
+    /// Name of the machine.
     pub host: String,
-    /// The path of the link.
+    /// Path of the link.
     pub path: String,
-    /// It is without TLS.
+    /// True if the console has no TLS.
     pub is_plain: bool,
-    /// That of the certificate (SHA-256); empty without one.
+    /// Fingerprint of the certificate (SHA-256). Empty without one.
     pub fingerprint: String,
 }
 
 impl AskLink {
-    /// As it is passed on.
+    /// Wraps the request for delivery to the console role.
     pub fn envelope() -> PartMessage {
         PartMessage::new(NAME, LINK, &AskLink {})
     }
 
-    /// Whether a message is one.
+    /// Returns whether a message is this request.
     pub fn is(message: &PartMessage) -> bool {
         message.kind == LINK && message.read::<AskLink>().is_some()
     }
 }
 
 impl Link {
-    /// The address in a browser. A console at all addresses is found by the name of its machine.
+    /// Returns the URL for a browser. A console that listens on all addresses is addressed by the
+    /// name of its machine.
     pub fn url(&self) -> String {
         let scheme = if self.is_plain { "http" } else { "https" };
         let ip = self.address.ip();

@@ -1,4 +1,4 @@
-//! The whole platform, as one machine of it knows it: what is drawn.
+//! State of the whole platform, as one of its machines knows it. The pages are drawn from it.
 
 use crate::history::History;
 use crate::look::Look;
@@ -7,66 +7,67 @@ use part::versions::{self, Versions};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// How often a machine looks at itself, and asks each other one, while nobody watches; milliseconds.
+/// Interval at which a machine polls itself and each other one while no user watches, milliseconds.
 pub const UNSEEN_MS: u64 = 5_000;
-/// How long a look, and the answer of another machine, may take, milliseconds.
+/// Timeout of a poll, and of the response of another machine, milliseconds.
 pub const PATIENCE_MS: u64 = 3_000;
 
-/// All machines, and what was.
+/// State of all machines, with the history.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
-    /// The machines; the one that draws is the first. Without a cluster there is no other.
+    /// The machines, the drawing one first. Without a cluster there is no other.
     pub members: Vec<Member>,
-    /// How the traffic was.
+    /// History of the traffic.
     pub history: Arc<History>,
-    /// The versions of the cluster's configuration; None: there is no cluster, or it does not
+    /// Configuration versions of the cluster. None if there is no cluster, or if it does not
     /// respond.
     pub versions: Option<Arc<Versions>>,
 }
 
-/// A machine.
+/// State of a machine.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Its name.
+    /// Name of the machine.
     pub name: String,
-    /// What it does.
+    /// Kind of the machine.
     pub kind: MemberKind,
-    /// As the cluster sees it; without a cluster, as it sees itself.
+    /// State according to the cluster; without a cluster, according to the machine itself.
     pub state: State,
-    /// Why it is not well.
+    /// Reason for a state that is not good.
     pub why: String,
-    /// What it says of itself; None: it said nothing yet, or does not respond.
+    /// Last state that the machine reported itself. None if it has not reported yet or does not
+    /// respond.
     pub look: Option<Arc<Look>>,
-    /// How old that is, milliseconds.
+    /// Age of the last report, milliseconds.
     pub age_ms: u64,
-    /// Why it does not respond.
+    /// Reason why the machine does not respond.
     pub silent: Option<String>,
-    /// What would happen if it failed now, as the cluster sees it; empty: that is not known.
+    /// Predicted effect of its failure, according to the cluster. Empty if not known.
     pub if_it_fails: String,
 }
 
-/// What a machine is for.
+/// Kind of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberKind {
-    /// It serves.
+    /// A machine that serves.
     Node,
-    /// It breaks ties, and holds no data.
+    /// An arbiter, which breaks ties and holds no data.
     Arbiter,
 }
 
-/// What happened on a machine.
+/// An event on a machine.
 #[derive(Clone, Debug)]
 pub struct Happened<'p> {
-    /// The machine.
+    /// The machine that reported the event.
     pub member: &'p Member,
-    /// What it happened to.
+    /// Subject of the event.
     pub of: String,
-    /// What.
+    /// The event.
     pub event: Cow<'p, Event>,
 }
 
 impl Platform {
-    /// What happened on all machines, the newest first.
+    /// Returns the events of all machines, the newest first.
     pub fn events(&self) -> Vec<Happened<'_>> {
         let mut all = Vec::new();
         for member in &self.members {
@@ -83,7 +84,7 @@ impl Platform {
         all
     }
 
-    /// What happened in the cluster, at the member that reported it.
+    /// Returns an event of the cluster, attributed to the member that reported it.
     fn of_cluster(&self, one: &versions::Happened) -> Option<Happened<'_>> {
         let mut members = self.members.iter();
         let member = members.find(|member| member.name == one.from);
@@ -104,7 +105,7 @@ impl Platform {
         })
     }
 
-    /// The machine that draws.
+    /// Returns the drawing machine.
     pub fn me(&self) -> Option<&Member> {
         self.members.first()
     }

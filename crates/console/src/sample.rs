@@ -1,4 +1,4 @@
-//! A machine with all kinds of troubles, for tests and pictures.
+//! Samples of machines with all kinds of problems, for tests and pictures.
 
 use crate::history::History;
 use crate::inquiry::{Answer, Ask, Filter};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What a runtime API answers.
+/// Output of a runtime API.
 pub const ANSWER: &str = "\
 Name: evenkeel
 CurrConns: 42
@@ -56,7 +56,7 @@ fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
     }
 }
 
-/// A node with an address, a guest that failed, and a proxy one of whose servers is down.
+/// Makes a node with an address, a failed guest, and a proxy with a server that is down.
 pub fn sample() -> Look {
     let mut www = Subject::new("virtual-ip", "www")
         .state("MASTER", Grade::Good)
@@ -87,10 +87,10 @@ pub fn sample() -> Look {
     }
 }
 
-/// Seconds since 1970 at which the samples of a history end.
+/// End of the samples of a history, seconds since 1970.
 const NOW_S: u64 = 1_795_209_453;
 
-/// How much of 1,000 there is at a time: a day with a quiet night, and some noise.
+/// Returns the load at a time, in thousandths: a day with a quiet night, and some noise.
 fn share(at_s: u64, salt: u64) -> u64 {
     let day = (at_s % 86_400) as f64 / 86_400.0 * std::f64::consts::TAU;
     let minutes = (at_s % 1_500) as f64 / 1_500.0 * std::f64::consts::TAU;
@@ -102,7 +102,7 @@ fn share(at_s: u64, salt: u64) -> u64 {
     wave as u64 + noise
 }
 
-/// The last day of these rows, with a step of so many seconds, and the last hour.
+/// Makes the history of these rows: the last day in steps of `step_s` seconds, and the last hour.
 fn history(rows: &[Row], step_s: u64) -> Arc<History> {
     let mut history = History::default();
     let mut rows_then = rows.to_vec();
@@ -173,7 +173,7 @@ fn traffic(rows: Vec<Row>) -> Traffic {
     }
 }
 
-/// A shop with servers that are up, down, draining and in maintenance.
+/// Makes the traffic of a shop with servers that are up, down, draining and in maintenance.
 fn shop(busy: u64) -> Traffic {
     let ok = "L7OK 200";
     let mut rows = vec![
@@ -393,7 +393,7 @@ fn member(name: &str, kind: MemberKind, look: Look) -> Member {
     }
 }
 
-/// Versions of a configuration, one of which is tried.
+/// Makes versions of a configuration, one of which is the candidate.
 fn versions() -> Versions {
     let version = |id: u64, stage, stage_words: &str, message: &str| Version {
         id,
@@ -439,7 +439,7 @@ fn versions() -> Versions {
     }
 }
 
-/// Two nodes and an arbiter, with a few small troubles.
+/// Makes two nodes and an arbiter, with a few small problems.
 pub fn platform() -> Platform {
     let names = [
         ("alpha", "node, leader"),
@@ -505,7 +505,7 @@ pub fn platform() -> Platform {
     }
 }
 
-/// The same, where one node has failed and the other's data is old.
+/// Makes the same platform with one failed node and stale data of the other.
 pub fn broken() -> Platform {
     let mut platform = platform();
     platform.members[1].look = None;
@@ -530,7 +530,7 @@ pub fn broken() -> Platform {
     platform
 }
 
-/// A session host of remote desktops, with an offer.
+/// Makes a session host of remote desktops, with an offered action.
 fn session_host(
     name: &str,
     (word, grade): (&str, Grade),
@@ -565,7 +565,7 @@ fn session_host(
     one
 }
 
-/// Two nodes with a farm of remote desktops, one of whose hosts is down.
+/// Makes two nodes with a farm of remote desktops, one of whose hosts is down.
 pub fn desktops() -> Platform {
     let mut platform = platform();
     let row = NumberRow::new;
@@ -624,7 +624,7 @@ pub fn desktops() -> Platform {
     platform
 }
 
-/// One machine without a cluster, where all is well.
+/// Makes one machine without a cluster and without problems.
 pub fn alone() -> Platform {
     let rows = vec![
         row(Kind::Frontend, "www", "OPEN", 38),
@@ -646,7 +646,7 @@ pub fn alone() -> Platform {
     }
 }
 
-/// One machine with 500 servers in 10 backends and 50 guests, so busy.
+/// Makes one machine with 500 servers in 10 backends and 50 guests, with a load factor.
 pub fn large(busy: u64) -> Platform {
     let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000 * busy)];
     for backend in 0..10 {
@@ -678,7 +678,7 @@ pub fn large(busy: u64) -> Platform {
     }
 }
 
-/// One machine with 1,000 servers in 25 backends.
+/// Makes one machine with 1,000 servers in 25 backends.
 pub fn many() -> Platform {
     let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000)];
     for backend in 0..25 {
@@ -694,7 +694,7 @@ pub fn many() -> Platform {
             rows.push(server(&proxy, &name, status, 9, "L7OK 200"));
         }
     }
-    // The first backends: a history of all takes long to make.
+    // Only the first backends have a history, because that of all takes long to make.
     let history = history(&rows[..90], 3_600);
     let look = look("alpha", Some(traffic(rows)), vec![processes(&["proxy"])]);
     Platform {
@@ -704,7 +704,7 @@ pub fn many() -> Platform {
     }
 }
 
-/// What a proxy says to `show request json`: one that failed after two tries.
+/// Response of a proxy to `show request json`: a request that failed after two attempts.
 pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_0003:790E","thread":1,"mode":"http",
 "accepted":"2026-11-20T21:17:32.101+01:00","began":"2026-11-20T21:17:32.140+01:00",
 "ended":"2026-11-20T21:17:33.056+01:00","client":"192.0.2.7:41814","frontend":"www","backend":"shop",
@@ -718,13 +718,13 @@ pub const REQUEST: &str = r#"{"id":"0x2f1c","unique_id":"C0000207:1F90_4F7B0A69_
 {"file":"/etc/evenkeel/site.cfg","line":14,"rule":"use_backend shop","ends":true}],"rules_left_out":0,
 "failed_tries":[{"server":"web3","after_ms":401,"failure":"connection refused"}]}"#;
 
-/// What a process says of the files that are served.
+/// Response of the process that lists the running configuration files.
 pub const FILES: &str = r#"[
     {"path": "/etc/evenkeel/site.cfg", "main": true, "text": "global\n    stats socket /run/x\n<b>\n", "description": ""},
     {"path": "/etc/evenkeel/site.pem", "main": false, "text": null, "description": "a secret of 9 bytes (not shown)"}
 ]"#;
 
-/// What the process that evaluates a request says.
+/// Response of the process that evaluates a request.
 pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","source":"192.0.2.10:49152",
 "destination":"203.0.113.1:443","frontend":"www","tls":{"name":"shop.example.org","certificate":["shop.example.org"]},
 "lines":[{"section":"www","file":"site.cfg","line":12,"text":"http-request deny if { src -f bad.lst }","met":false,
@@ -736,7 +736,8 @@ pub const ROUTE: &str = r#"{"request":"GET https://shop.example.org/cart","sourc
 "live":{"instance":"","at":"2026-11-20 20:17:32 UTC","servers":[{"name":"web1","status":"UP","since_ms":3723000,
 "check":"","sessions":4,"limit":100,"waiting":0,"weight":1}],"notes":[]}}"#;
 
-/// What it says to `show requests json`: so many, each with this path and host.
+/// Makes the response of a proxy to `show requests json`: this number of requests, each with this
+/// path and host.
 pub fn requests(number: usize, path: &str, host: &str) -> String {
     let statuses = [200, 200, 304, 200, 504, 200, 403, 200];
     let letters = [
@@ -760,7 +761,7 @@ pub fn requests(number: usize, path: &str, host: &str) -> String {
         .to_string()
 }
 
-/// A filter that asks for requests, and an answer.
+/// Makes a query for requests with a filter, and its response.
 pub fn asked(reply: Result<&str, &str>) -> (Ask, Answer) {
     let filter = Filter {
         host: "shop.example.org".to_owned(),
@@ -771,7 +772,7 @@ pub fn asked(reply: Result<&str, &str>) -> (Ask, Answer) {
     (ask, answer)
 }
 
-/// What a proxy says to `show table shop json`: so many entries with this key.
+/// Makes the response of a proxy to `show table shop json`: this number of entries with this key.
 pub fn entries(number: usize, key: &str) -> String {
     let one = |at: usize| {
         serde_json::json!({
@@ -789,7 +790,7 @@ pub fn entries(number: usize, key: &str) -> String {
     .to_string()
 }
 
-/// What a guest with a screen offers.
+/// Makes the action that a guest with a display offers.
 pub fn screen() -> Offer {
     Offer::new("screen", "Screen", PartMessage::new("guest", 0, &()))
 }

@@ -1,4 +1,4 @@
-//! What the pages, the main thread of the role and its other threads have in common.
+//! State that the pages, the main thread of the role and its other threads share.
 
 use crate::access::{self, link::Links};
 use crate::config::Config;
@@ -29,22 +29,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-/// For how long after a request the platform is looked at more often, milliseconds.
+/// Time after a request during which the platform is polled at the short interval, milliseconds.
 const SEEN_MS: u64 = 10_000;
-/// Orders that wait.
+/// Maximum number of pending orders.
 const ORDERS_MAX: usize = 64;
 
 /// The reference manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Manual {
-    /// What it says of a line of a section.
+    /// Returns the entry for a line of a section.
     pub of_line: fn(section: &str, line: &str) -> Option<String>,
-    /// What a code of a diagnostic means.
+    /// Returns the explanation of a diagnostic code.
     pub of_code: fn(code: &str) -> Option<String>,
 }
 
 impl Default for Manual {
-    /// Without a page.
+    /// Returns a manual without entries.
     fn default() -> Manual {
         Manual {
             of_line: |_, _| None,
@@ -53,57 +53,57 @@ impl Default for Manual {
     }
 }
 
-/// CLOCK_BOOTTIME, nanoseconds.
+/// Returns CLOCK_BOOTTIME, nanoseconds.
 fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
-/// Something to do.
+/// An action of an operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Action {
-    /// Take a server out of the balancing, or put it back.
+    /// Takes a server out of load balancing, or puts it back.
     Server {
-        /// Its backend.
+        /// Backend of the server.
         proxy: String,
-        /// Its name.
+        /// Name of the server.
         server: String,
-        /// What becomes of it.
+        /// New state of the server.
         state: ServerState,
     },
-    /// Remove an entry of a stick table.
+    /// Removes an entry of a stick table.
     Entry {
-        /// The table.
+        /// Name of the table.
         table: String,
-        /// The key.
+        /// Key of the entry.
         key: String,
     },
-    /// What the report of a part offers.
+    /// Executes an action that the report of a part offers.
     Offer {
-        /// The part.
+        /// Name of the part.
         part: String,
-        /// The kind of the subject, and its name.
+        /// Kind and name of the subject.
         subject: [String; 2],
-        /// The offer's name.
+        /// Name of the offer.
         word: String,
     },
 }
 
-/// What a server can be told to be.
+/// Administrative state of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ServerState {
-    /// It serves.
+    /// The server is in service.
     Ready,
-    /// It gets no new clients.
+    /// The server gets no new clients.
     Drain,
-    /// It gets nothing, and is not checked.
+    /// The server gets no requests and is not checked.
     Maint,
 }
 
 impl ServerState {
-    /// All of them.
+    /// All states.
     pub const ALL: [ServerState; 3] = [ServerState::Ready, ServerState::Drain, ServerState::Maint];
 
-    /// The word of forms and of the runtime API.
+    /// Returns the word of this state in forms and in the runtime API.
     pub fn word(self) -> &'static str {
         match self {
             ServerState::Ready => "ready",
@@ -114,15 +114,15 @@ impl ServerState {
 }
 
 impl Action {
-    /// Who may do it: these, and everybody above.
+    /// Returns the lowest role that may do this.
     pub fn needs(&self) -> Role {
         match self {
-            // What takes more says so itself.
+            // An offer that needs a higher role has that in its own level.
             Action::Server { .. } | Action::Entry { .. } | Action::Offer { .. } => Role::Operator,
         }
     }
 
-    /// What it is done to.
+    /// Returns the subject of the action.
     pub fn object(&self) -> String {
         match self {
             Action::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
@@ -131,7 +131,7 @@ impl Action {
         }
     }
 
-    /// What is done, in a word.
+    /// Returns the word of the action.
     pub fn word(&self) -> &str {
         match self {
             Action::Server { state, .. } => state.word(),
@@ -140,7 +140,8 @@ impl Action {
         }
     }
 
-    /// What was done, in the words of an event. An offer that opens something has a noun for its word.
+    /// Returns the text of the event for this action. An offer that opens something has a noun for
+    /// its word.
     pub fn done(&self) -> String {
         match self {
             Action::Offer { word, .. } if word == "screen" => "display opened".to_owned(),
@@ -149,7 +150,7 @@ impl Action {
         }
     }
 
-    /// The command of the runtime API that does it; None: a part does it.
+    /// Returns the command of the runtime API for this action. None if a part executes it.
     pub fn command(&self) -> Option<String> {
         match self {
             Action::Server {
@@ -162,7 +163,8 @@ impl Action {
             )),
             Action::Entry { table, key } => {
                 let (table, key) = (word(table), word(key));
-                // Of an entry that is not there, the second command says nothing.
+                // The first command reports whether the entry exists, because the second is silent
+                // if it does not.
                 Some(format!(
                     "show table {table} key {key};clear table {table} key {key}\n"
                 ))
@@ -171,10 +173,10 @@ impl Action {
         }
     }
 
-    /// What the answer to [`Action::command`] means.
+    /// Interprets the response to [`Action::command`].
     ///
     /// # Errors
-    /// Why it was not done, in words.
+    /// The reason why the command was not executed.
     pub fn outcome(&self, answer: &str) -> Result<(), String> {
         let mut lines = answer.lines().map(str::trim);
         if matches!(self, Action::Entry { .. }) {
@@ -193,7 +195,7 @@ impl Action {
         }
     }
 
-    /// The offer that is meant, if the report has it still.
+    /// Returns the offer of this action, if the report still has it.
     pub fn offer<'l>(&self, look: &'l Look) -> Option<&'l Offer> {
         let Action::Offer {
             part,
@@ -209,85 +211,86 @@ impl Action {
     }
 }
 
-/// An order of somebody who may give it.
+/// An order of a user with the role for it.
 pub struct Order {
-    /// Who gives it.
+    /// The user who gives the order.
     pub by: Viewer,
-    /// What is to be done.
+    /// The action.
     pub action: Action,
-    /// What the part is to speak over, if the offer opens something.
+    /// Connection that the part is to use, if the offer opens something.
     pub connection: Option<OwnedFd>,
-    /// It is an event. A further connection of what is open already is none.
+    /// True if the order becomes an event. A further connection to something that is already open
+    /// does not.
     pub is_noted: bool,
-    /// What came of it, in words.
+    /// Receiver of the outcome.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// What is known of another node.
+/// The state of another node, as last reported.
 #[derive(Clone, Debug)]
 pub struct Other {
-    /// What it said last.
+    /// Last state that the node reported.
     pub look: Option<Arc<Look>>,
-    /// Why it does not respond.
+    /// Reason why the node does not respond.
     pub silent: Option<String>,
 }
 
-/// An order or a question for another node.
+/// An order or a query for another node.
 pub struct Errand {
-    /// Who gives it. There they may at most what they may here.
+    /// The user who gives it. The role here is the upper limit there.
     pub by: Viewer,
-    /// What is to be done.
+    /// The action or the query.
     pub wanted: Wanted,
-    /// What came of it.
+    /// Receiver of the outcome.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
-/// What an errand is for.
+/// The purpose of an order to another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
-    /// Something to do.
+    /// Execute an action.
     Action(Action),
-    /// Something to ask the proxy.
+    /// Query the proxy.
     Ask(Ask),
 }
 
-/// A question for the proxy of this node.
+/// A query to the proxy of this node.
 pub struct Reading {
-    /// What is asked.
+    /// The query.
     pub ask: Ask,
-    /// The reply of its runtime API, or why there is none.
+    /// Receiver of the response of the runtime API, or of the reason why there is none.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
 /// All other nodes.
 #[derive(Default)]
 pub struct Others {
-    /// What is known of each.
+    /// State of each node by name.
     pub known: BTreeMap<String, Other>,
-    /// Who takes orders for each.
+    /// Queue of the orders for each node.
     errands: BTreeMap<String, mpsc::Sender<Errand>>,
-    /// Who takes what is reported of sign-ins to each.
+    /// Queue of the sign-in reports for each node.
     sign_ins: BTreeMap<String, mpsc::Sender<SignIn>>,
 }
 
-/// What is reported of sign-ins to another node.
+/// A sign-in report for another node.
 #[derive(Debug)]
 pub enum SignIn {
-    /// Tries that have failed or succeeded.
+    /// Attempts that have failed or succeeded.
     Tries(Vec<Change>),
-    /// A user has used the code of this time step.
+    /// A user has used the one-time code of this time step.
     Code {
-        /// Whose.
+        /// Name of the user.
         user: String,
         /// The time step.
         step: u64,
-        /// Whether the node had not known it as used.
+        /// Receiver of the response: true if the code had not been used at that node.
         is_new: oneshot::Sender<bool>,
     },
 }
 
 impl Others {
-    /// From now on orders and sign-ins for a node go there.
+    /// Sets the queues for orders and sign-in reports to a node.
     pub fn open(
         &mut self,
         node: &str,
@@ -298,80 +301,80 @@ impl Others {
         self.sign_ins.insert(node.to_owned(), sign_ins);
     }
 
-    /// The ways to all nodes.
+    /// Returns the queues of sign-in reports for all nodes.
     pub fn sign_ins(&self) -> impl Iterator<Item = &mpsc::Sender<SignIn>> {
         self.sign_ins.values()
     }
 
-    /// Sends an order to a node. False: there is no way to it.
+    /// Queues an order for a node. Returns false if the node is not connected or its queue is full.
     pub fn send(&self, node: &str, errand: Errand) -> bool {
         let errands = self.errands.get(node);
         errands.is_some_and(|errands| errands.try_send(errand).is_ok())
     }
 }
 
-/// Who looks now.
+/// Counts who watches the pages.
 #[derive(Debug, Default)]
 pub struct Watchers {
-    /// Pages that are live.
+    /// Number of live pages.
     live: AtomicUsize,
-    /// The last request, milliseconds since 1970.
+    /// Time of the last request, milliseconds since 1970.
     last_ms: AtomicU64,
-    /// Somebody looks where nobody did.
+    /// Notified when a user begins to watch.
     pub came: Notify,
 }
 
-/// What the main thread has to do.
+/// Pending work for the main thread.
 #[derive(Default)]
 struct Todo {
     orders: VecDeque<Order>,
-    /// Questions for the proxy.
+    /// Queries to the proxy.
     readings: VecDeque<Reading>,
-    /// Connections for the control role, which it passes on.
+    /// Connections to hand over to the control role.
     connections: Vec<OwnedFd>,
 }
 
-/// What all have in common.
+/// State that all threads share.
 pub struct Shared {
-    /// How the platform is.
+    /// Current state of the platform.
     pub platform: watch::Sender<Arc<Platform>>,
     config: RwLock<Arc<Config>>,
-    /// Who has signed in, and who tries to.
+    /// Authentication: sessions and sign-in attempts.
     pub desk: Desk,
     membership: Mutex<Membership>,
     /// Links that sign in once.
     pub links: Mutex<Links>,
-    /// The other nodes.
+    /// State of the other nodes, and the queues to them.
     pub others: Mutex<Others>,
-    /// Who looks.
+    /// Users who watch the pages.
     pub watchers: Watchers,
     /// The reference manual.
     pub manual: Manual,
     /// Live pages.
     pub drawings: Drawings,
-    /// What draws displays and terminals of guests.
+    /// Libraries that draw the displays and terminals of guests.
     pub libraries: Libraries,
-    /// Those that are open.
+    /// Open displays and terminals.
     pub screens: Arc<Screens>,
     todo: Mutex<Todo>,
-    /// What live pages ask.
+    /// Queries of live pages.
     pub inquiries: Inquiries,
-    /// What is known of the cluster's versions.
+    /// Versions of the cluster's configuration, as last known.
     pub versions: Mutex<Option<Arc<Versions>>>,
     wake: OwnedFd,
 }
 
-/// Ends the sessions of users who have another password than before.
+/// Ends the sessions of users whose password has changed.
 fn learn(sessions: &mut Sessions, config: &Config) {
     let names = config.users.iter().map(|user| &*user.account.name);
     sessions.learn(config, names, now_s());
 }
 
 impl Shared {
-    /// With the sessions that there are.
+    /// Creates the shared state with the existing sessions.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub fn new(
         config: Config,
         mut sessions: Sessions,
@@ -397,13 +400,13 @@ impl Shared {
         })
     }
 
-    /// What the file says.
+    /// Returns the current configuration.
     pub fn config(&self) -> Arc<Config> {
         let config = self.config.read();
         Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The file says something else.
+    /// Replaces the configuration.
     pub fn set_config(&self, config: Config) {
         learn(&mut lock(&self.desk.sessions), &config);
         lock(&self.membership).set_member(config.is_member);
@@ -411,31 +414,32 @@ impl Shared {
         *now = Arc::new(config);
     }
 
-    /// Whose request has this token in its cookie.
+    /// Returns the user whose session token a request has in its cookie.
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
         let asked = (token, self.admission());
         access::viewer(&lock(&self.desk.sessions), &config, asked, now_s())
     }
 
-    /// Whether the users of the configuration may come in.
+    /// Returns whether the users of the configuration may sign in.
     pub fn admission(&self) -> Admission {
         lock(&self.membership).admission(now_ns())
     }
 
-    /// Why nobody of the list may come in, in words; None: they may.
+    /// Explains why no listed user may sign in. None if they may.
     pub fn why_closed(&self) -> Option<String> {
         access::why_closed(self.admission())
     }
 
-    /// Takes what the control role reports about this machine as a member.
+    /// Applies a report of the control role about this machine as a member.
     pub fn member(&self, news: &MemberNews) {
         lock(&self.membership).hear(news, now_ns());
     }
 
-    /// The platform is like this from now on.
+    /// Publishes a new state of the platform.
     pub fn publish(&self, members: Vec<Member>, history: Arc<History>) {
-        // Not in the call: it would be held until those who read the platform let it go.
+        // A separate statement, so that the lock is released before `send_replace` waits for the
+        // readers of the platform.
         let versions = lock(&self.versions).clone();
         self.platform.send_replace(Arc::new(Platform {
             members,
@@ -444,32 +448,32 @@ impl Shared {
         }));
     }
 
-    /// Gives an order to the main thread.
+    /// Queues an order for the main thread.
     pub fn order(&self, order: Order) {
         let mut todo = lock(&self.todo);
         if todo.orders.len() < ORDERS_MAX {
             todo.orders.push_back(order);
         } else {
             let words = "too much is to be done at once: try again".to_owned();
-            // Who asked may have gone.
+            // The waiting task may have ended.
             let _ = order.reply.send(Err(words));
         }
         drop(todo);
         self.wake();
     }
 
-    /// Takes the next order.
+    /// Takes the next order from the queue.
     pub fn next_order(&self) -> Option<Order> {
         lock(&self.todo).orders.pop_front()
     }
 
-    /// Gives a question for the proxy to the main thread.
+    /// Queues a query to the proxy for the main thread.
     pub fn read(&self, reading: Reading) {
         let mut todo = lock(&self.todo);
         if todo.readings.len() < ORDERS_MAX {
             todo.readings.push_back(reading);
         } else {
-            // Who asked may have gone.
+            // The waiting task may have ended.
             let words = "too much is asked at once: try again".to_owned();
             let _ = reading.reply.send(Err(words));
         }
@@ -477,7 +481,7 @@ impl Shared {
         self.wake();
     }
 
-    /// Takes the next question for the proxy.
+    /// Takes the next query to the proxy from the queue.
     pub fn next_reading(&self) -> Option<Reading> {
         lock(&self.todo).readings.pop_front()
     }
@@ -497,7 +501,7 @@ impl Shared {
         std::mem::take(&mut lock(&self.todo).connections)
     }
 
-    /// Somebody looks: it is looked at once, if nobody did for a while.
+    /// Notes that a user watches. If none did for a while, the platform is polled at once.
     pub fn see(&self) {
         if self.watchers.see() {
             self.watchers.came.notify_waiters();
@@ -507,40 +511,40 @@ impl Shared {
 
     /// Wakes the main thread.
     pub fn wake(&self) {
-        // If it is full, it wakes.
+        // A full counter also wakes the thread, so the error can be ignored.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Readable when the main thread has something to do.
+    /// Returns a descriptor that is readable when the main thread has work.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// The main thread is awake.
+    /// Resets the wake-up descriptor.
     pub fn is_awake(&self) {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }
 
 impl Watchers {
-    /// Somebody asks for a page; whether nobody looked before.
+    /// Notes a request for a page. Returns whether no user watched before.
     fn see(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether somebody looks.
+    /// Returns whether a user watches.
     pub fn are_there(&self) -> bool {
         let last = self.last_ms.load(Ordering::Relaxed);
         self.live.load(Ordering::Relaxed) > 0 || now_ms() <= last.saturating_add(SEEN_MS)
     }
 
-    /// Pages that are live.
+    /// Returns the number of live pages.
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// A page is live, until the value is dropped. None: there are so many that no more is.
+    /// Counts a live page until the value is dropped. None if `max` pages are live.
     pub fn enter(shared: &Arc<Shared>, max: usize) -> Option<Live> {
         let live = &shared.watchers.live;
         let enters = |number: usize| (number < max).then_some(number + 1);
@@ -549,7 +553,7 @@ impl Watchers {
     }
 }
 
-/// A page that is live.
+/// A live page, counted until it is dropped.
 pub struct Live(Arc<Shared>);
 
 impl Drop for Live {

@@ -1,21 +1,21 @@
-//! What the proxy serves, as its runtime API tells it (`show info`, `show stat`, `show latency`, `show table`,
-//! `show servers state`: HAProxy's management guide, chapter 9).
+//! Statistics of the proxy from its runtime API (`show info`, `show stat`, `show latency`, `show
+//! table`, `show servers state`: HAProxy's management guide, chapter 9).
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is asked of the runtime API.
+/// Commands for the runtime API.
 pub const ASK: &[u8] = b"show info;show stat;show latency;show table;show servers state\n";
-/// Bytes of an answer at most.
+/// Maximum length of the response, bytes.
 pub const BYTES_MAX: u64 = 32 << 20;
 
-/// The setting of `set maxconn`.
+/// Name of the setting that `set maxconn` changes.
 const LIMIT: &str = "limit of sessions";
 
-/// Tables that are read.
+/// Maximum number of tables that are read.
 const TABLES_MAX: usize = 1_000;
 
-/// What a row is about.
+/// Kind of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// A frontend.
@@ -26,46 +26,46 @@ pub enum Kind {
     Server,
 }
 
-/// A frontend, a backend, or a server of one.
+/// A frontend, a backend, or a server of a backend.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// The frontend or backend.
+    /// Name of the frontend or backend.
     pub proxy: String,
-    /// Of a server.
+    /// Name of the server.
     pub name: String,
-    /// What it is about.
+    /// Kind of the row.
     pub kind: Kind,
-    /// `UP`, `DOWN 1/2` and so on.
+    /// Status, such as `UP` or `DOWN 1/2`.
     pub status: String,
-    /// For how long it has been so, seconds.
+    /// Time since the last change of the status, seconds.
     pub for_s: Option<u64>,
     /// Requests that wait for a server.
     pub queued: Option<u64>,
-    /// Sessions now.
+    /// Current sessions.
     pub sessions: u64,
-    /// Requests a second; of TCP sessions a second.
+    /// Requests per second; TCP sessions per second in TCP mode.
     pub rate: u64,
-    /// Bytes since the start, from clients and to them.
+    /// Bytes since the start, received from clients and sent to them.
     pub bytes: [u64; 2],
-    /// Requests and connections that failed since the start.
+    /// Failed requests and connections since the start.
     pub errors: u64,
-    /// How long requests take on average, milliseconds.
+    /// Average duration of a request, milliseconds.
     pub takes_ms: Option<u64>,
-    /// What 50, 95 and 99 of 100 of the last requests took at most, milliseconds.
+    /// 50th, 95th and 99th percentile of the duration of the last requests, milliseconds.
     #[serde(default)]
     pub percentiles_ms: Option<[u64; 3]>,
     /// Responses with a status of 5xx since the start.
     pub failed: Option<u64>,
-    /// What its last check, or its agent, came to.
+    /// Result of the last health check or of the agent.
     pub check: String,
-    /// Settings that an order can change, by name. Those that are known to be as in the file are
-    /// missing.
+    /// Settings that an order can change, by name. Those known to be as in the configuration are
+    /// left out.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
 }
 
 impl Row {
-    /// What it is, with its name: `server app/one`.
+    /// Returns the kind and name, such as `server app/one`.
     pub fn named(&self) -> String {
         match self.kind {
             Kind::Frontend => format!("frontend {}", self.proxy),
@@ -75,14 +75,14 @@ impl Row {
     }
 }
 
-/// The proxy at a time.
+/// State of the proxy at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
-    /// In the order of the file, a backend before its servers.
+    /// Rows in the order of the configuration, a backend before its servers.
     pub rows: Vec<Row>,
-    /// `show info`, by name.
+    /// Fields of `show info` by name.
     pub facts: BTreeMap<String, String>,
-    /// The stick tables; a console of an older program does not say them.
+    /// Stick tables. Empty from a console of an older program.
     #[serde(default)]
     pub tables: Vec<TableHead>,
 }
@@ -90,29 +90,29 @@ pub struct Traffic {
 /// The head of a stick table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TableHead {
-    /// Its name.
+    /// Name of the table.
     pub name: String,
-    /// The type of its keys.
+    /// Type of the keys.
     pub kind: String,
-    /// Entries that there is room for.
+    /// Maximum number of entries.
     pub size: u64,
-    /// Entries that there are.
+    /// Current number of entries.
     pub used: u64,
 }
 
 impl Traffic {
-    /// Reads the answers to [`ASK`].
+    /// Reads the responses to [`ASK`].
     pub fn read(text: &str) -> Traffic {
         read(text)
     }
 
-    /// Requests a second over all frontends.
+    /// Returns the requests per second of all frontends.
     pub fn rate(&self) -> u64 {
         let rates = self.frontends().map(|row| row.rate);
         rates.fold(0, u64::saturating_add)
     }
 
-    /// Bytes since the start over all frontends, from clients and to them.
+    /// Returns the bytes of all frontends since the start, received from clients and sent to them.
     pub fn bytes(&self) -> [u64; 2] {
         [0, 1].map(|way| {
             let bytes = self.frontends().map(|row| row.bytes[way]);
@@ -135,7 +135,8 @@ impl Traffic {
         ];
         let rates = { rates.into_iter() }
             .filter_map(|(name, fact)| Some((name, self.facts.get(fact)?.clone())));
-        // The limit of the file may depend on the machine.
+        // The limit is shown only if it differs from the configured one, because the configured one
+        // may depend on the machine.
         let [max, of_file] = ["Maxconn", "Hard_maxconn"].map(|fact| self.facts.get(fact));
         let max = max.filter(|max| of_file.is_some_and(|of_file| of_file != *max));
         let max = max.map(|max| ("limit of connections", max.clone()));
@@ -143,13 +144,13 @@ impl Traffic {
         all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// A value of `show info`.
+    /// Returns a value of `show info`, or `-` without one.
     pub fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("-", String::as_str)
     }
 }
 
-/// Reads both answers.
+/// Reads the responses to all commands.
 fn read(text: &str) -> Traffic {
     let mut traffic = Traffic::default();
     let mut columns = BTreeMap::new();
@@ -186,7 +187,8 @@ fn read(text: &str) -> Traffic {
             traffic.rows.push(row);
         }
     }
-    // A frontend without a limit has that of the process, which may depend on the machine.
+    // A frontend without a limit has that of the process, which may depend on the machine, so that
+    // one is left out.
     let default = ["Maxconn", "Hard_maxconn"].map(|fact| traffic.facts.get(fact).cloned());
     for row in &mut traffic.rows {
         let limit = row.settings.get(LIMIT).cloned();
@@ -205,7 +207,8 @@ fn read(text: &str) -> Traffic {
         let found = percentiles.get(&(row.proxy.clone(), name.to_owned()));
         row.percentiles_ms = found.copied();
     }
-    // In the order of the file; a backend comes behind its servers, and is read before them.
+    // Sorts by the order of the configuration. `show stat` lists a backend after its servers; here
+    // it comes before them.
     let mut places = BTreeMap::new();
     for row in &traffic.rows {
         let next = places.len();
@@ -216,7 +219,7 @@ fn read(text: &str) -> Traffic {
     traffic
 }
 
-/// A line of `show latency`: of which proxy and server, and the percentiles.
+/// Reads a line of `show latency`: the proxy and server, and the percentiles.
 fn percentiles_of(values: &[String]) -> Option<((String, String), [u64; 3])> {
     let [proxy, name, _, p50, p95, p99] = values else {
         return None;
@@ -230,7 +233,7 @@ struct ServerLine<'t> {
     values: BTreeMap<&'t str, &'t str>,
 }
 
-/// A line of `show servers state`, with the name of its row.
+/// Reads a line of `show servers state`, with the name of its row.
 fn state_of<'t>(
     columns: &BTreeMap<&'t str, usize>,
     line: &'t str,
@@ -244,7 +247,7 @@ fn state_of<'t>(
     Some((name, ServerLine { values }))
 }
 
-/// Bits of `srv_check_state` and `srv_agent_state`: the file has it, it runs.
+/// Bits of `srv_check_state` and `srv_agent_state`: the check is configured; it is enabled.
 const CONFIGURED: u32 = 2;
 const ENABLED: u32 = 4;
 
@@ -259,8 +262,8 @@ impl ServerLine<'_> {
         number.unwrap_or_default()
     }
 
-    /// Returns the settings that an order can change. `is_follower`: it has the state of another
-    /// server (`track`).
+    /// Returns the settings that an order can change. `is_follower`: the server has the state of
+    /// another one (`track`).
     fn settings(&self, is_follower: bool) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
         let mut set = |name: &str, value: Option<String>| {
@@ -269,7 +272,7 @@ impl ServerLine<'_> {
         let [checks, agent] = ["srv_check_state", "srv_agent_state"].map(|name| self.number(name));
         let has_agent = agent & ENABLED > 0;
         let weight = self.word("srv_uweight");
-        // An agent sets the weight, too.
+        // An agent sets the weight, too, so the weight is no evidence of an order.
         let weight =
             weight.filter(|weight| !has_agent && self.word("srv_iweight") != Some(*weight));
         set("weight", weight.map(str::to_owned));
@@ -282,7 +285,7 @@ impl ServerLine<'_> {
             (is_unchecked && is_down).then(|| "down".to_owned()),
         );
         set("host name", self.word("srv_fqdn").map(str::to_owned));
-        // The machines may resolve a name differently.
+        // Addresses of host names are left out, because machines may resolve a name differently.
         let is_literal = self.word("srv_fqdn").is_none() && self.word("srvrecord").is_none();
         let address = self.word("srv_addr").filter(|_| is_literal);
         let port = self.word("srv_port").unwrap_or_default();
@@ -302,7 +305,7 @@ impl ServerLine<'_> {
     }
 }
 
-/// The head of a table: `app, type: ip, size:10, used:0`.
+/// Reads the head of a table, such as `app, type: ip, size:10, used:0`.
 fn table(head: &str) -> Option<TableHead> {
     let (head, used) = head.rsplit_once(", used:")?;
     let (head, size) = head.rsplit_once(", size:")?;
@@ -355,7 +358,7 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
     })
 }
 
-/// What brought a server to its status: its agent, an operator, or a check.
+/// Returns the reason for the status of a server: its agent, an operator, or a health check.
 fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     let names = match status {
         status if status.contains("(agent)") => ["agent_status", "agent_code", "last_agt"],
@@ -365,7 +368,7 @@ fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     let [status, code, text] = names.map(|name| word(name).unwrap_or_default());
     let text = match text {
         "" => String::new(),
-        // Servers choose these words.
+        // The server chooses this text, so it is quoted.
         text => format!("\"{text}\""),
     };
     let all = [status, code, &text].into_iter();
@@ -373,7 +376,7 @@ fn check<'a>(status: &str, word: &dyn Fn(&str) -> Option<&'a str>) -> String {
     all.join(" ")
 }
 
-/// The values of a line of CSV; a text with a comma is in quotes.
+/// Splits a line of CSV into its values. A text with a comma is in quotes.
 fn values(line: &str) -> Vec<String> {
     let (mut all, mut one, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = line.chars().peekable();
@@ -462,7 +465,7 @@ srv_agent_state srv_fqdn srv_port srvrecord srv_use_ssl
             of("server app/two"),
             "TLS on, address [2001:db8::2]:80, health checking stopped"
         );
-        // The agent may have set its weight, and found it down.
+        // The agent may have set the weight and reported the server down, so neither is an order.
         assert_eq!(of("server app/three"), "TLS off, host name web.example.org");
     }
 }

@@ -1,25 +1,25 @@
-//! Who looks, and what they may do.
+//! Users of the console and their roles.
 
 use serde::{Deserialize, Serialize};
 
-/// What somebody may do; each may do what those before may.
+/// Role of a user. Each role includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Look.
+    /// May only view.
     #[default]
     Viewer,
-    /// Take servers out and in, move what runs.
+    /// May take servers out of service and put them back, and move what runs.
     Operator,
-    /// Everything.
+    /// May do everything.
     Admin,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
 
-    /// Its word in files and on pages.
+    /// Returns the word of this role in files and on pages.
     pub fn word(self) -> &'static str {
         match self {
             Role::Viewer => "viewer",
@@ -29,23 +29,23 @@ impl Role {
     }
 }
 
-/// What a token may at most.
+/// Scope of a token: the upper limit of what it may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Look.
+    /// May only view.
     Read,
-    /// What an operator may.
+    /// May do what an operator may.
     Operate,
-    /// What an admin may.
+    /// May do what an administrator may.
     Configure,
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Scope; 3] = [Scope::Read, Scope::Operate, Scope::Configure];
 
-    /// Its word in files.
+    /// Returns the word of this scope in files.
     pub fn word(self) -> &'static str {
         match self {
             Scope::Read => "read",
@@ -54,7 +54,7 @@ impl Scope {
         }
     }
 
-    /// The role that a token of this scope has at most.
+    /// Returns the highest role of a token with this scope.
     pub fn at_most(self) -> Role {
         match self {
             Scope::Read => Role::Viewer,
@@ -64,21 +64,21 @@ impl Scope {
     }
 }
 
-/// Somebody who has signed in.
+/// A user who has signed in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Viewer {
-    /// The name.
+    /// Name of the user.
     pub name: String,
-    /// The token by which a program asks for them.
+    /// Name of the token with which a program acts for the user. None for a user in a browser.
     pub token: Option<String>,
-    /// What they may do.
+    /// Role of the user.
     pub role: Role,
-    /// The token that each of their forms has.
+    /// CSRF token of the user's forms.
     pub csrf: String,
 }
 
 impl Viewer {
-    /// The name in events and logs.
+    /// Returns the name for events and logs.
     pub fn shown(&self) -> String {
         match &self.token {
             Some(token) => format!("{} (token {token})", self.name),

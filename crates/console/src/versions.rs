@@ -1,5 +1,5 @@
-//! The control role, asked about versions of the configuration and for changes of it
-//! ([`part::versions`]): one connection for each question, passed on by the main thread.
+//! Client of the control role for versions of the configuration and changes of them
+//! ([`part::versions`]). Each query uses a connection of its own, which the main thread hands over.
 
 use crate::platform::Platform;
 use crate::shared::Shared;
@@ -15,19 +15,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// How long an answer may take: a check loads all files.
+/// Timeout of a response. A check loads all files.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The same of a question that asks for nothing but the state.
+/// Timeout of a query for the state only.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
-/// Versions that the pages show.
+/// Maximum number of versions on the pages.
 const SHOWN_MAX: u32 = 100;
-/// The part that reports the cluster, and with it that there is a control role.
+/// Part that reports the cluster, and thereby that there is a control role.
 const CLUSTER: &str = "cluster";
 
-/// Asks the control role.
+/// Sends a query to the control role.
 ///
 /// # Errors
-/// Why there is no answer, or why it refused, in words.
+/// The reason why there is no response, or for the refusal.
 pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String> {
     let Some(bytes) = framed(question, QUESTION_BYTES_MAX) else {
         return Err(format!(
@@ -54,7 +54,7 @@ pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String>
     }
 }
 
-/// Whether nobody is at the other end any more.
+/// Returns whether the peer has closed the connection.
 fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -68,7 +68,7 @@ fn has_cluster(platform: &Platform) -> bool {
     reports.iter().any(|report| report.part == CLUSTER)
 }
 
-/// Asks for the versions now, for a page that was just opened.
+/// Queries the versions now, for a page that was just opened.
 pub async fn refresh(shared: &Shared) {
     let is_member = has_cluster(&shared.platform.borrow());
     let answer = match is_member {
@@ -93,7 +93,7 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
     own.set_nonblocking(true)?;
     let mut own = UnixStream::from_std(own)?;
     shared.connect(OwnedFd::from(other));
-    // A control role that has gone leaves the connection to its end, which is read below.
+    // A control role that has ended closes the connection; the read below reports that.
     match own.write_all(question).await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
@@ -110,11 +110,11 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
     codec::decode(&bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Keeps what is known of the versions, after each look at the platform while somebody sees it.
+/// Updates the known versions after each poll of the platform while a user watches.
 pub async fn keep(shared: Arc<Shared>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {
-        // It is let go before anything else is waited for: the main thread waits for it.
+        // The borrow ends before anything is awaited, because the main thread waits for it.
         let platform = looks.borrow_and_update().clone();
         let is_known = has_cluster(&platform) && lock(&shared.versions).is_some();
         if !is_known || shared.watchers.are_there() {
@@ -144,7 +144,7 @@ mod tests {
         )
     }
 
-    /// Asks while somebody answers with these bytes; None: nobody does.
+    /// Sends a query while a peer responds with these bytes. None: there is no peer.
     fn asked(answer: Option<Vec<u8>>) -> Result<Answer, String> {
         let shared = shared();
         let asker = Arc::clone(&shared);
@@ -191,8 +191,8 @@ mod tests {
         }
     }
 
-    /// The thread of the pages and the main thread each hold one of what is known of the platform and of
-    /// the versions for a moment: never one while they wait for the other.
+    /// Checks for a deadlock: the threads of the pages and of the role each lock the platform and
+    /// the versions for a moment, but never hold one while they wait for the other.
     #[test]
     fn a_look_at_the_platform_never_waits_for_one_who_keeps_the_versions() {
         let shared = shared();

@@ -1,8 +1,7 @@
-//! WebSocket between HTTP/1's upgrade (RFC 6455) and HTTP/2's extended CONNECT
-//! (RFC 8441). Inside, a message always has HTTP/1's form: `GET` with `upgrade`,
-//! `connection` and a key, and a 101 with what answers the key. HTTP/2 knows no
-//! key: it is made where a client of HTTP/2 meets a server of HTTP/1, and
-//! answered where a client of HTTP/1 meets a server of HTTP/2.
+//! WebSocket between HTTP/1's upgrade (RFC 6455) and HTTP/2's extended CONNECT (RFC 8441).
+//! Internally a message always has HTTP/1's form: `GET` with `upgrade`, `connection` and a key, and
+//! a 101 with the accept value. HTTP/2 has no key: this module makes one for an HTTP/2 client of an
+//! HTTP/1 server, and computes the accept value for an HTTP/1 client of an HTTP/2 server.
 
 use crate::message::{Message, Refusal};
 use aws_lc_rs::{digest, rand};
@@ -11,17 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 
 /// GUID that a server appends to the key before hashing it (RFC 6455, section 1.3).
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The bytes that a key is the base 64 of.
+/// Length of a decoded key, bytes. The header has it in Base64.
 const KEY_BYTES: usize = 16;
-/// Base 64 of a SHA-1.
+/// Length of a SHA-1 in Base64, bytes.
 const ACCEPT_BYTES: usize = 28;
 
-/// The `sec-websocket-accept` that answers a key.
+/// The value of `sec-websocket-accept` for a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accept([u8; ACCEPT_BYTES]);
 
 impl Accept {
-    /// The answer to the key of a request.
+    /// Computes the value for the key of a request.
     pub fn of(request: &Message) -> Option<Accept> {
         let key = request.get(b"sec-websocket-key")?;
         let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
@@ -38,8 +37,8 @@ impl Accept {
     }
 }
 
-/// Whether a request asks for a WebSocket in HTTP/1's form, as the parsers of
-/// heads leave it: an `upgrade` that is not asked for in `connection` is gone.
+/// Returns whether a request asks for a WebSocket in HTTP/1's form. The parsers of heads remove an
+/// `upgrade` that `connection` does not name.
 pub fn is_request(message: &Message) -> bool {
     let fields = message.fields();
     let has =
@@ -47,9 +46,9 @@ pub fn is_request(message: &Message) -> bool {
     has(b"upgrade", b"websocket") && has(b"connection", b"upgrade")
 }
 
-/// The protocol that a request for a server of HTTP/2 asks for by extended CONNECT:
-/// `websocket`, or another one that a GET without a body upgrades to. Other methods
-/// have no form there.
+/// Returns the protocol for which a request to an HTTP/2 server uses extended CONNECT: `websocket`,
+/// or another protocol to which a GET without a body upgrades. Other methods cannot be expressed in
+/// HTTP/2.
 pub fn protocol_of(message: &Message) -> Option<&[u8]> {
     if is_request(message) {
         return Some(b"websocket");
@@ -63,7 +62,7 @@ pub fn protocol_of(message: &Message) -> Option<&[u8]> {
     fields.values(b"upgrade").find(|name| !name.is_empty())
 }
 
-/// Gives a request that came by extended CONNECT the form of HTTP/1.
+/// Converts a request that arrived by extended CONNECT to the form of HTTP/1.
 pub(super) fn upgrade_request(
     message: &mut Message,
     protocol: &[u8],
@@ -80,8 +79,8 @@ pub(super) fn upgrade_request(
     Ok(())
 }
 
-/// Gives the response to an extended CONNECT the form of HTTP/1. The name of another
-/// protocol than WebSocket stands in the request only.
+/// Converts the response to an extended CONNECT to the form of HTTP/1. The name of a protocol other
+/// than WebSocket is in the request only.
 pub(super) fn upgrade_response(
     message: &mut Message,
     is_websocket: bool,
@@ -99,8 +98,8 @@ pub(super) fn upgrade_response(
 
 fn new_key() -> [u8; 24] {
     let mut bytes = [0; KEY_BYTES];
-    // Without randomness the key is a known one: it protects caches in between
-    // from scripts, and none of those is here.
+    // Without randomness a known key is used. The key only protects intermediate caches from
+    // scripts, and there are none here.
     let _ = rand::fill(&mut bytes);
     let mut key = [b'='; 24];
     let _ = STANDARD.encode_slice(bytes, &mut key);

@@ -1,8 +1,8 @@
-//! The arguments of a line, taken one by one by the function that builds a keyword.
-//! Every refusal is a diagnostic at the word that it is about.
+//! The arguments of a line, taken one by one by the function that builds a keyword. Every refusal
+//! is a diagnostic at the word that caused it.
 //!
-//! The crate that has the keywords names the codes of these refusals
-//! ([`ArgumentCodes`]). Values that only one crate's keywords take are read there.
+//! The crate that defines the keywords supplies the codes of these refusals ([`ArgumentCodes`]).
+//! Values that only one crate's keywords accept are parsed in that crate.
 
 use crate::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
 use crate::{Code, Diagnostic, Line, Severity, Span, Word};
@@ -14,9 +14,9 @@ use std::time::Duration;
 /// reports others with [`Args::tell`] and continues.
 pub type Built = Result<(), Diagnostic>;
 
-/// The largest size that any keyword takes, bytes.
+/// Maximum size that any keyword accepts, in bytes.
 const SIZE_MAX: u64 = 1 << 40;
-/// Letters of a word that an error shows.
+/// Maximum letters of a word that an error shows.
 const SHOWN_LETTERS: usize = 200;
 
 /// The codes that explain refusals of one crate's keywords.
@@ -36,13 +36,14 @@ pub struct ArgumentCodes {
     pub size: &'static Code,
     /// A word that is not a value of another kind.
     pub value: &'static Code,
-    /// Where HAProxy takes more than the manual says, so do these keywords.
+    /// Codes for words that HAProxy accepts against its manual; with these codes the keywords
+    /// accept them, too.
     pub lenient: Option<LenientCodes>,
 }
 
 impl ArgumentCodes {
-    /// Returns the codes of keywords that tell only two mistakes apart: the number of
-    /// words, and a word.
+    /// Returns the codes of keywords that distinguish only two errors: the number of words, and an
+    /// invalid word.
     pub const fn plain(number: &'static Code, word: &'static Code) -> ArgumentCodes {
         ArgumentCodes {
             missing: number,
@@ -57,10 +58,10 @@ impl ArgumentCodes {
     }
 }
 
-/// The codes of warnings about words that are taken although they are wrong.
+/// The codes of warnings about invalid words that are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct LenientCodes {
-    /// Letters behind a number.
+    /// Letters after a number.
     pub value: &'static Code,
     /// Words that are ignored.
     pub surplus: &'static Code,
@@ -77,7 +78,7 @@ pub fn section_name<'w>(
 ) -> Result<&'w str, Diagnostic> {
     let bad = |one: &char| !(one.is_ascii_alphanumeric() || "._-:".contains(*one));
     let text = name.text();
-    // What is not UTF-8 has a character there that stands for it.
+    // Invalid UTF-8 appears as the replacement character, which is refused.
     let Some(bad) = text.chars().find(bad) else {
         return Ok(name.str());
     };
@@ -86,28 +87,28 @@ pub fn section_name<'w>(
         .label("letters, digits, `.`, `_`, `-` and `:` are"))
 }
 
-/// The words of a line behind its keyword.
+/// The words of a line after its keyword.
 #[derive(Debug)]
 pub struct Args<'l> {
     line: &'l Line,
     at: usize,
     /// The keyword, as its row names it.
     pub keyword: &'static str,
-    /// The syntax line of its row, for help.
+    /// The syntax line of its row, for help texts.
     pub syntax: &'static str,
-    /// The example of its row, for help about a value; empty without one.
+    /// The example of its row, for help texts about a value; empty without an example.
     pub example: &'static str,
-    /// `no` stood before it.
+    /// The keyword follows `no`.
     pub negated: bool,
-    /// `default` stood before it.
+    /// The keyword follows `default`.
     pub reset: bool,
     codes: &'static ArgumentCodes,
-    /// Warnings about words that were taken all the same.
+    /// Warnings about invalid words that were accepted.
     told: Vec<Diagnostic>,
 }
 
 impl<'l> Args<'l> {
-    /// The words of a line from the n-th on.
+    /// Creates the arguments from the words of a line, starting at the n-th.
     pub fn new(
         line: &'l Line,
         at: usize,
@@ -133,29 +134,29 @@ impl<'l> Args<'l> {
         Args::new(self.line, self.at + words, keyword, syntax, self.codes)
     }
 
-    /// Continues where the arguments of an option ended.
+    /// Continues after the arguments of an option.
     pub fn resume(&mut self, option: &Args<'l>) {
         self.at = option.at;
         self.told.extend(option.told.iter().cloned());
     }
 
-    /// Keeps a warning about a word that is taken all the same, until the caller
-    /// that dispatched the line takes it.
+    /// Stores a warning about an accepted word, until the caller that dispatched the line collects
+    /// it.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         self.told.push(diagnostic);
     }
 
-    /// Takes the warnings kept so far.
+    /// Returns and clears the stored warnings.
     pub fn told(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.told)
     }
 
-    /// The whole line.
+    /// Returns the whole line.
     pub fn line(&self) -> &'l Line {
         self.line
     }
 
-    /// From the first word of the line to the last one taken.
+    /// Returns the span from the first word of the line to the last one taken.
     pub fn keyword_span(&self) -> Span {
         let first = self.line.words[0].span;
         match self.at.checked_sub(1).and_then(|n| self.line.word(n)) {
@@ -164,13 +165,14 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// The last word of the keyword as the file has it, with its argument in parentheses.
+    /// Returns the last word of the keyword as written in the file, with its argument in
+    /// parentheses.
     pub fn option_word(&self) -> &'l Word {
         let at = self.at.saturating_sub(1).min(self.line.words.len() - 1);
         &self.line.words[at]
     }
 
-    /// The next word, not taken.
+    /// Returns the next word without taking it.
     pub fn peek(&self) -> Option<&'l Word> {
         self.line.word(self.at)
     }
@@ -186,26 +188,26 @@ impl<'l> Args<'l> {
         Some(word)
     }
 
-    /// Takes the next word if it is this one.
+    /// Takes the next word if it equals `word`.
     pub fn take(&mut self, word: &str) -> bool {
         let found = self.peek().is_some_and(|w| w.is(word));
         self.at += usize::from(found);
         found
     }
 
-    /// Takes all words that are left.
+    /// Takes all remaining words.
     pub fn rest(&mut self) -> &'l [Word] {
         let rest = self.left();
         self.at = self.line.words.len();
         rest
     }
 
-    /// Words that are left, not taken.
+    /// Returns the remaining words without taking them.
     pub fn left(&self) -> &'l [Word] {
         &self.line.words[self.at.min(self.line.words.len())..]
     }
 
-    /// Counts so many words as taken: another parser (of a condition) has read them.
+    /// Skips words that another parser (of a condition) has read.
     pub fn skip(&mut self, words: usize) {
         self.at = (self.at + words).min(self.line.words.len());
     }
@@ -214,7 +216,7 @@ impl<'l> Args<'l> {
         format!("write `{}`", self.syntax)
     }
 
-    /// Returns an example of the line: the syntax does not say which values are valid.
+    /// Returns an example of the line, because the syntax does not show which values are valid.
     fn value_help(&self) -> String {
         match self.example {
             "" => self.syntax_help(),
@@ -223,7 +225,7 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// Takes the next word; an error names `what` (`<timeout>`) as missing.
+    /// Takes the next word; an error reports `what` (`<timeout>`) as missing.
     ///
     /// # Errors
     /// No word is left.
@@ -236,7 +238,7 @@ impl<'l> Args<'l> {
         })
     }
 
-    /// An error about a word.
+    /// Returns an error about a word.
     pub fn wrong(
         &self,
         code: &'static Code,
@@ -246,22 +248,22 @@ impl<'l> Args<'l> {
         Diagnostic::error(code, word.span, message)
     }
 
-    /// An error with the syntax of the line as its help.
+    /// Returns an error with the syntax of the line as its help.
     pub fn refused(&self, code: &'static Code, span: Span, told: String) -> Diagnostic {
         Diagnostic::error(code, span, told).help(self.syntax_help())
     }
 
-    /// An error about a value, with the example of the line as its help.
+    /// Returns an error about a value, with the example of the line as its help.
     pub fn refused_value(&self, code: &'static Code, span: Span, told: String) -> Diagnostic {
         Diagnostic::error(code, span, told).help(self.value_help())
     }
 
-    /// An error about a value that begins with the keyword.
+    /// Returns an error about a value whose message begins with the keyword.
     pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Diagnostic {
         self.refused_value(code, span, format!("'{}': {what}", self.keyword))
     }
 
-    /// An error about a value: what the word is not.
+    /// Returns an error that a value is not what the keyword expects.
     pub fn unfit(&self, word: &Word, what: &str) -> Diagnostic {
         let mut text = word.text().to_string();
         if let Some((at, _)) = text.char_indices().nth(SHOWN_LETTERS) {
@@ -272,8 +274,8 @@ impl<'l> Args<'l> {
         self.mistake(self.codes.value, word.span, &told)
     }
 
-    /// Handles the error of a value. Where the language is lenient, this is a warning,
-    /// and the value is the one that HAProxy takes; otherwise the line is refused.
+    /// Handles the error of a value. In a lenient language the error becomes a warning, and the
+    /// value is the one that HAProxy uses; otherwise the line is refused.
     fn settle<E: ValueError>(
         &mut self,
         word: &Word,
@@ -313,7 +315,7 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// Takes an integer within a range. `what` names it with its unit: `<megabytes>`.
+    /// Takes an integer within a range. `what` is its name with the unit: `<megabytes>`.
     ///
     /// # Errors
     /// The word is missing, not a number, or out of range.
@@ -331,14 +333,14 @@ impl<'l> Args<'l> {
     /// Takes an integer that the configuration stores in 32 bits.
     ///
     /// # Errors
-    /// As [`Args::integer`].
+    /// The same as those of [`Args::integer`].
     pub fn count(&mut self, what: &str, range: RangeInclusive<u32>) -> Result<u32, Diagnostic> {
         let range = i64::from(*range.start())..=i64::from(*range.end());
         self.integer(what, range)
             .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    /// Takes a time; a number without a unit counts in `unit`.
+    /// Takes a time; `unit` applies to a number without a unit.
     ///
     /// # Errors
     /// The word is missing, or not a time.
@@ -349,8 +351,7 @@ impl<'l> Args<'l> {
         Ok((time, word.span))
     }
 
-    /// Takes a time in milliseconds, at most 2^31-1; a number without a unit counts in
-    /// `unit`.
+    /// Takes a time in milliseconds, at most 2^31-1; `unit` applies to a number without a unit.
     ///
     /// # Errors
     /// The word is missing, not a time, or too large.
@@ -422,8 +423,8 @@ impl<'l> Args<'l> {
     }
 }
 
-/// Adds a note to the error of a line if a variable of the line has no value: that may be
-/// the cause.
+/// Adds a note to the error of a line if a variable of the line has no value, which may be the
+/// cause.
 pub fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
     if told.severity != Severity::Error || line.unset.is_empty() {
         return told;

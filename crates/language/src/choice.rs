@@ -1,26 +1,26 @@
-//! Words of a list, options in any order, and paths: what lines of several parts share.
+//! Parsers that lines of several parts share: words of a list, options in any order, and paths.
 
 use crate::arguments::{Args, Built};
 use crate::{Code, Diagnostic, Span, Word, suggest};
 use std::path::{Component, Path, PathBuf};
 
-/// Something with the place at which it is written.
+/// A value with its position in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written<T> {
-    /// What is written.
+    /// The value.
     pub value: T,
-    /// Where.
+    /// Its position.
     pub span: Span,
 }
 
 impl<T> Written<T> {
-    /// A value at a place.
+    /// Creates a value with a position.
     pub fn new(value: T, span: Span) -> Written<T> {
         Written { value, span }
     }
 }
 
-/// `a`, `b` or `c`, as a message has them.
+/// Returns a list such as `a`, `b` or `c` for a message.
 fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
@@ -31,7 +31,7 @@ fn list(words: &[&str]) -> String {
 }
 
 impl<'l> Args<'l> {
-    /// The error for a word that is none of a list.
+    /// Returns the error for a word that is not in a list.
     pub fn none_of(&self, word: &Word, words: &[&str]) -> Diagnostic {
         let told = self.unfit(word, &format!("not {}", list(words)));
         match suggest::nearest(&word.text(), words.iter().copied()) {
@@ -40,10 +40,10 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// Takes one word of a list, and returns what it stands for.
+    /// Takes one word of a list, and returns its value.
     ///
     /// # Errors
-    /// The word is missing, or none of the list.
+    /// The word is missing or not in the list.
     pub fn choice<T: Copy>(&mut self, choices: &[(&'static str, T)]) -> Result<T, Diagnostic> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let word = self.required(&list(&words))?;
@@ -53,11 +53,11 @@ impl<'l> Args<'l> {
             .ok_or_else(|| self.none_of(word, &words))
     }
 
-    /// Takes options in any order to the end of the line, each once except for those of `many`;
-    /// `twice` is the code for one that is given again.
+    /// Takes options in any order to the end of the line, each once except for those in `many`;
+    /// `twice` is the code for a repeated option.
     ///
     /// # Errors
-    /// A word is none of the options, an option stands there twice, or `take` refuses its value.
+    /// A word is not an option, an option is repeated, or `take` refuses its value.
     pub fn options(
         &mut self,
         known: &[&'static str],
@@ -84,7 +84,7 @@ impl<'l> Args<'l> {
     /// Takes an absolute path.
     ///
     /// # Errors
-    /// The word is missing, or a path that is relative or has `.` or `..`.
+    /// The word is missing, or the path is relative or contains `.` or `..`.
     pub fn absolute_path(&mut self, what: &str) -> Result<Written<PathBuf>, Diagnostic> {
         let word = self.required(what)?;
         let path = Path::new(word.str());

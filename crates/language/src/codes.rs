@@ -1,8 +1,7 @@
-//! The codes that this crate reports, each with its explanation. A number is
-//! never used twice, also when its code is gone.
+//! The codes that this crate reports, each with its explanation. A number is never reused, even
+//! after its code was removed.
 
 crate::codes! {
-    /// A quote without its partner.
     UNMATCHED_QUOTE = "E0001", "unmatched quote",
 "A single or double quote is not closed before the end of the line. Quotes cannot span lines, and a
 backslash at the end of a line does not join it with the next.
@@ -65,12 +64,10 @@ contain only the asterisk, and a default value follows them: `\"${NAME[*]-a b}\"
 same name adds to the first), or put them in a file, as in `acl bad src -f /etc/bad.lst`. Only the
 first 64 words are read.";
 
-    /// A line beyond the bound.
     LINE_TOO_LONG = "E0007", "line too long",
 "A line can have up to 16 MiB, before and after variables are replaced. A longer line nearly always means
 that a file of another kind was named by mistake.";
 
-    /// A byte 0 in the file.
     NUL_BYTE = "E0008", "stray NUL byte",
 "The file contains a zero byte, which text never does. The file is damaged, or saved as UTF-16: then
 `iconv -f utf-16 -t utf-8` repairs it. The rest of the line is ignored. Only the first zero byte of
@@ -83,7 +80,6 @@ it was written or copied, and half a configuration must not be loaded.
 
 Check the end of the file. If it is complete, add the line feed (`evenkeel fmt` does so).";
 
-    /// A condition that cannot be read.
     BAD_CONDITION = "E0010", "unparsable condition",
 "The condition of an `.if` or `.elif` is a number (0 is false), a predicate with its arguments in
 parentheses, or these combined with `!`, `&&`, `||` and parentheses.
@@ -96,7 +92,7 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 `version_before`, `openssl_version_atleast`, `openssl_version_before`, `ssllib_name_startswith`,
 `awslc_api_atleast` and `awslc_api_before`. The parenthesis follows its predicate without a space.";
 
-    /// `.else` and the like where they cannot be.
+    /// `.else`, `.elif` or `.endif` outside an `.if` block.
     MISPLACED_DIRECTIVE = "E0011", "directive without its '.if'",
 "`.elif`, `.else` and `.endif` belong to the `.if` above them. After `.else` only `.endif` can follow.
 
@@ -108,16 +104,16 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 .endif
 ```";
 
-    /// An `.if` that the file does not end.
+    /// An `.if` without an `.endif` in its file.
     UNTERMINATED_IF = "E0012", "non-terminated '.if' block",
 "Every `.if` needs its `.endif` in the same file; a block cannot continue in the next file.";
 
-    /// `.something` else.
+    /// An unknown word after the dot.
     UNKNOWN_DIRECTIVE = "E0013", "unknown directive",
 "A line that begins with a dot is a preprocessing directive: `.if`, `.elif`, `.else`, `.endif`,
 `.diag`, `.notice`, `.warning` and `.alert`. Directives are in lower case and followed by a space.";
 
-    /// A word behind a directive that takes none (or one).
+    /// A word after a directive that accepts none (or one).
     DIRECTIVE_ARGUMENT = "E0014", "unexpected argument of a directive",
 "`.else` and `.endif` take no argument (a comment may follow). `.diag`, `.notice`, `.warning` and
 `.alert` take one word: quote a message with spaces.
@@ -126,23 +122,21 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 .notice \"the test listener is on\"
 ```";
 
-    /// Blocks too deep.
     NESTED_TOO_DEEP = "E0015", "too many nested '.if'",
 "`.if` blocks can be nested up to 100 deep, and one condition can have up to 256 parentheses and
 negations.";
 
-    /// `.alert`.
+    /// The directive `.alert`.
     ALERT = "E0016", "`.alert` in the configuration",
 "A line `.alert \"message\"` of the configuration was reached, which refuses the configuration. The
 message comes from the author of the file. Look at the `.if` around it for the reason.";
 
-    /// A byte order mark.
     BYTE_ORDER_MARK = "E0017", "byte order mark",
 "The file begins with a byte order mark (EF BB BF), which some editors write before UTF-8 text. It
 would become part of the first word, so `global` would not be recognised. Save the file as UTF-8
 without a byte order mark.";
 
-    /// `[` that begins no scope.
+    /// `[` that does not begin a scope.
     BAD_SCOPE = "E0018", "not a scope",
 "A line that begins with `[` is a scope, as in files of SPOE engines: one name of letters, digits and
 `.`, `_`, `-`, `:` in brackets, alone on its line. In other files it has no meaning.
@@ -151,27 +145,22 @@ without a byte order mark.";
 [my-engine]
 ```";
 
-    /// A time.
     BAD_TIME = "E0020", "not a duration",
 "A duration is a whole number and a unit: `us`, `ms`, `s`, `m`, `h` or `d`, without a space between
 them. Without a unit most keywords use milliseconds. Fractions are not allowed: write `1500ms`, not
 `1.5s`. The maximum is 2147483647 ms, just under 25 days.";
 
-    /// A size.
     BAD_SIZE = "E0021", "not a size",
 "A size is a whole number of bytes, or a number followed by `k`, `m` or `g` (1024, 1024² and 1024³
 bytes), as in `tune.bufsize 16k` or `size 1m`.";
 
-    /// A whole number.
     BAD_INTEGER = "E0022", "not a whole number in range",
 "The keyword expects a whole decimal number, without unit or separators. Only numbers that can be
 negative accept a sign.";
 
-    /// A percentage.
     BAD_PERCENTAGE = "E0023", "not a percentage",
 "A percentage is a whole number followed by `%`, as in `weight 50%`.";
 
-    /// An address.
     BAD_ADDRESS = "E0024", "not an address",
 "An address is `host:port`: `*:80`, `192.0.2.1:80`, `[2001:db8::1]:80`, `www.example.com:443`, or
 `/run/site.sock`, or one of these behind a prefix such as `ipv4@`, `ipv6@`, `unix@`, `abns@`,
@@ -181,28 +170,25 @@ negative accept a sign.";
     server web1 [2001:db8::10]:8080
 ```";
 
-    /// A port.
     BAD_PORT = "E0025", "not a port",
 "A port is a number from 1 to 65535 (0 where no port is needed). In a port range
 (`bind :8000-8010`) the first port is the smaller one. A server may add to or subtract from the
 port of the client's connection: `:+8000`, `:-100`.";
 
-    /// A network.
     BAD_NETWORK = "E0026", "not a network",
 "A network is an address with a prefix length, `192.0.2.0/24` or `2001:db8::/32`, or an IPv4 address
 with a mask, `192.0.2.0/255.255.255.0`. An address alone is a network of one address.";
 
-    /// Words behind a carriage return.
+    /// Words after a carriage return.
     CARRIAGE_RETURN = "W0001", "text after a carriage return is ignored",
 "A carriage return ends the line, as in files from Windows. Here more text follows before the line
 feed, and that text is ignored. Very old Macintosh files have only carriage returns: convert them.";
 
-    /// A word ended by a zero byte.
     NUL_IN_WORD = "W0002", "NUL byte ends the word",
 "`\\x00`, or a variable that contains a zero byte, ends its word: the rest of the word is lost. No
 value of a configuration can contain this byte.";
 
-    /// An empty word in the middle of a line.
+    /// An empty word that other words follow.
     EMPTY_WORD = "W0003", "an empty word ends the line",
 "An empty word ends its line, as in HAProxy: the words after `\"\"` (or after a variable that is empty
 or does not exist) are ignored, and a line that begins with an empty word is skipped. For variables
@@ -214,12 +200,12 @@ this is reported only with `-dD`, since some files switch lines on and off this 
 
 Set the variable, or write `\"${OPTIONS[*]-weight 1}\"` with a default that changes nothing.";
 
-    /// `.warning`.
+    /// The directive `.warning`.
     WARNING = "W0004", "`.warning` in the configuration",
 "A line `.warning \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
 
-    /// A quote in a file of HAProxy 1.5 or before.
+    /// An unmatched quote in a file for HAProxy 1.5 or earlier.
     OLD_QUOTE = "W0005", "single quote character in an old file",
 "Before HAProxy 1.6 quotes were ordinary characters. Earlier lines of this file have syntax of that
 time, so this quote without a partner is read as a character.
@@ -230,12 +216,12 @@ time, so this quote without a partner is read as a character.
 
 Write `\\'` (or `\\\"`) for the character, which every version understands.";
 
-    /// `.notice`.
+    /// The directive `.notice`.
     NOTICE = "N0001", "`.notice` in the configuration",
 "A line `.notice \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
 
-    /// `.diag`.
+    /// The directive `.diag`.
     DIAG = "N0002", "`.diag` in the configuration",
 "A line `.diag \"message\"` of the configuration was reached. It is reported only with `-dD`.";
 }

@@ -1,20 +1,19 @@
-//! Diagnostics as values: what, where, why, and what to write instead.
-//! Rendering (for people, for one line, for machines, in HAProxy's form) is
-//! apart from them, in [`crate::render`].
+//! Diagnostics as values: the error, its position, its cause, and the correction. Rendering (for a
+//! terminal, one line each, for programs, in HAProxy's form) is separate, in [`crate::render`].
 
 use crate::source::{SourceMap, Span};
 use crate::without_numbers;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
-/// How grave a diagnostic is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
-    /// Told only when asked for (`-dD`).
+    /// Reported only on request (`-dD`).
     Diag,
     /// For information (`.notice`).
     Notice,
-    /// The file works, but probably not as meant.
+    /// The file works, but probably not as intended.
     Warning,
     /// The file is refused.
     Error,
@@ -24,11 +23,11 @@ pub enum Severity {
 /// reports it declares it as a `static` and lists it in its `CODES`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
-    /// `E0101`, `W0203`: stable for ever, never reused.
+    /// `E0101`, `W0203`: stable, never reused.
     pub id: &'static str,
-    /// One line.
+    /// The title in one line.
     pub title: &'static str,
-    /// Meaning, consequence and remedy; Markdown paragraphs.
+    /// Meaning, consequence and remedy, as Markdown paragraphs.
     pub explanation: &'static str,
 }
 
@@ -52,17 +51,17 @@ macro_rules! codes {
     };
 }
 
-/// A replacement of the bytes under `span`.
+/// A replacement of the bytes of `span`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fix {
-    /// The text to replace; empty to insert.
+    /// The span to replace; empty to insert.
     pub span: Span,
-    /// With what.
+    /// The replacement text.
     pub replacement: String,
 }
 
-/// An error, a warning or a hint. It is one pointer wide, because every builder returns it
-/// in its result; its parts are those of [`Details`].
+/// An error, a warning or a hint. It is one pointer wide, because every builder returns it in its
+/// result; its fields are those of [`Details`].
 #[derive(Clone, Debug)]
 pub struct Diagnostic(Box<Details>);
 
@@ -80,38 +79,39 @@ impl DerefMut for Diagnostic {
     }
 }
 
-/// The parts of a diagnostic.
+/// The fields of a diagnostic.
 #[derive(Clone, Debug)]
 pub struct Details {
-    /// Its stable code.
+    /// The stable code.
     pub code: &'static Code,
-    /// How grave.
+    /// The severity.
     pub severity: Severity,
     /// The problem, without a final full stop: "unknown keyword 'bnid' in 'frontend'
     /// section".
     pub message: String,
-    /// The words it is about.
+    /// The words that caused the diagnostic.
     pub primary: Option<Span>,
     /// The text under the underline; may be empty.
     pub label: String,
-    /// Other places that explain it ("first defined here").
+    /// Other related positions ("first defined here").
     pub secondary: Vec<(Span, String)>,
-    /// Background.
+    /// Background information.
     pub notes: Vec<String>,
     /// The next step: "did you mean 'bind'?".
     pub help: Option<String>,
-    /// The replacement, where there is one. It may be of several lines, and that
-    /// of a whole line may be nothing.
+    /// The replacement, if there is one. It may have several lines, and an empty one may replace a
+    /// whole line.
     pub fix: Option<Fix>,
-    /// Replacements elsewhere that belong to the same fix.
+    /// Replacements at other positions that belong to the same fix.
     pub further_fixes: Vec<Fix>,
-    /// What applies where an accepted version has the mistake: the version is served with a
-    /// warning, because an earlier program accepted it. None: no version is served with it.
+    /// The behaviour in a previously accepted version that has the error: the version is served
+    /// with a warning, because an earlier program accepted it. `None` when no version with the
+    /// error is served.
     pub once_accepted: Option<&'static str>,
 }
 
 impl Diagnostic {
-    /// A diagnostic at a place.
+    /// Creates a diagnostic at a position.
     pub fn new(
         code: &'static Code,
         severity: Severity,
@@ -133,36 +133,36 @@ impl Diagnostic {
         }))
     }
 
-    /// An error at a place.
+    /// Creates an error at a position.
     pub fn error(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Error, span, message)
     }
 
-    /// A warning at a place.
+    /// Creates a warning at a position.
     pub fn warning(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, span, message)
     }
 
-    /// A diagnostic about no place in a file (a file that cannot be opened).
+    /// Creates a diagnostic without a position in a file (a file that cannot be opened).
     pub fn global(code: &'static Code, severity: Severity, message: impl Into<String>) -> Self {
         let mut diagnostic = Self::new(code, severity, Span::default(), message);
         diagnostic.primary = None;
         diagnostic
     }
 
-    /// Sets the words under the underline.
+    /// Sets the label under the underline.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Points at another place.
+    /// Adds another position.
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
         self.secondary.push((span, label.into()));
         self
     }
 
-    /// Adds background.
+    /// Adds background information.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
@@ -174,7 +174,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds "did you mean 'name'?" if a name is near (see [`crate::suggest::nearest`]).
+    /// Adds "did you mean 'name'?" if there is a similar name (see [`crate::suggest::nearest`]).
     pub fn suggest(self, name: Option<&str>) -> Self {
         match name {
             Some(name) => self.help(format!("did you mean '{name}'?")),
@@ -182,7 +182,7 @@ impl Diagnostic {
         }
     }
 
-    /// As [`Self::suggest`], with the replacement.
+    /// Does the same as [`Self::suggest`] and adds the replacement.
     pub fn did_you_mean(self, span: Span, name: Option<&str>) -> Self {
         match name {
             Some(near) => self.suggest(name).fix(span, near),
@@ -190,13 +190,13 @@ impl Diagnostic {
         }
     }
 
-    /// Says what applies where a version that was accepted earlier has this mistake.
+    /// Sets the behaviour in a previously accepted version that has this error.
     pub fn once_accepted(mut self, applies: &'static str) -> Self {
         self.once_accepted = Some(applies);
         self
     }
 
-    /// Makes an error a warning where it refuses only new versions.
+    /// Turns an error that refuses only new versions into a warning.
     pub fn tolerate(&mut self) {
         let Some(applies) = self.once_accepted.take() else {
             return;
@@ -208,7 +208,7 @@ impl Diagnostic {
         }
     }
 
-    /// Gives a replacement elsewhere that belongs to [`Self::fix`].
+    /// Adds a replacement at another position that belongs to [`Self::fix`].
     pub fn also_fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.further_fixes.push(Fix {
             span,
@@ -217,7 +217,7 @@ impl Diagnostic {
         self
     }
 
-    /// Gives the replacement; with it goes a help line.
+    /// Sets the replacement; it comes with a help line.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.fix = Some(Fix {
             span,
@@ -226,7 +226,7 @@ impl Diagnostic {
         self
     }
 
-    /// Removes the numbers that Rust adds to the sentences of system errors.
+    /// Removes the numbers that Rust adds to the messages of system errors.
     fn strip_numbers(&mut self) {
         let Details {
             message,
@@ -244,7 +244,7 @@ impl Diagnostic {
     }
 }
 
-/// Most diagnostics that one run keeps; what is over it is only counted.
+/// Maximum diagnostics that one run keeps; further ones are only counted.
 pub const DIAGNOSTICS_MAX: usize = 1000;
 
 /// The diagnostics of one run, in the order in which they were found.
@@ -257,8 +257,8 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Takes one in, unless its line silences it: a warning (never an error)
-    /// whose line carries the comment `# evenkeel: allow CODE[, CODE…]`.
+    /// Adds a diagnostic, unless its line suppresses it: a warning (never an error) whose line has
+    /// the comment `# evenkeel: allow CODE[, CODE…]`.
     pub fn push(&mut self, sources: &SourceMap, mut diagnostic: Diagnostic) {
         if diagnostic.severity != Severity::Error
             && diagnostic
@@ -280,22 +280,22 @@ impl Diagnostics {
         }
     }
 
-    /// Iterates over the diagnostics that were kept.
+    /// Iterates over the stored diagnostics.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
 
-    /// How many errors were found, kept or not.
+    /// Returns the number of errors, stored or not.
     pub fn errors(&self) -> usize {
         self.errors
     }
 
-    /// How many warnings were found, kept or not.
+    /// Returns the number of warnings, stored or not.
     pub fn warnings(&self) -> usize {
         self.warnings
     }
 
-    /// How many were not kept.
+    /// Returns the number of diagnostics that were not stored.
     pub fn dropped(&self) -> usize {
         self.dropped
     }

@@ -1,33 +1,32 @@
-//! The environment that a configuration sees: the variables of the process,
-//! changed by `setenv`, `presetenv`, `unsetenv` and `resetenv` while the file
-//! is read. It is a value: nothing here touches the environment of the
-//! running process, which only its owner may change.
+//! The environment of a configuration: the variables of the process, changed by `setenv`,
+//! `presetenv`, `unsetenv` and `resetenv` while the file is read. It is a value: this module never
+//! changes the environment of the running process, which only its owner may change.
 
 use std::collections::BTreeMap;
 
-/// Variables by name, in the order of their names.
+/// Variables, sorted by name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Vec<u8>>,
 }
 
-/// A text with the values of its variables.
+/// A text with its variables expanded.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expanded {
-    /// The new text.
+    /// The expanded text.
     pub text: String,
-    /// The variables that have no value, each once.
+    /// The variables without a value, each once.
     pub unset: Vec<String>,
 }
 
 impl Environment {
-    /// No variable at all.
+    /// Returns an environment without variables.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Returns the environment of this process. A name that is not UTF-8 could not be
-    /// written in a configuration and is left out.
+    /// Returns the environment of this process. A name that is not UTF-8 cannot occur in a
+    /// configuration and is left out.
     pub fn from_process() -> Self {
         use std::os::unix::ffi::OsStringExt;
         let variables = std::env::vars_os()
@@ -36,17 +35,17 @@ impl Environment {
         Environment { variables }
     }
 
-    /// The value of a variable that exists, which may be empty.
+    /// Returns the value of a variable that exists, which may be empty.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.variables.get(name).map(Vec::as_slice)
     }
 
-    /// Gives a variable a value, whether it existed or not (`setenv`).
+    /// Sets a variable, whether it existed or not (`setenv`).
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
         self.variables.insert(name.into(), value.into());
     }
 
-    /// Gives a variable a value unless it has one (`presetenv`); tells whether it did.
+    /// Sets a variable unless it exists (`presetenv`); returns whether it did.
     pub fn set_if_absent(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> bool {
         match self.variables.entry(name.into()) {
             std::collections::btree_map::Entry::Vacant(vacant) => {
@@ -57,22 +56,21 @@ impl Environment {
         }
     }
 
-    /// Removes a variable (`unsetenv`); tells whether it existed.
+    /// Removes a variable (`unsetenv`); returns whether it existed.
     pub fn unset(&mut self, name: &str) -> bool {
         self.variables.remove(name).is_some()
     }
 
-    /// Removes every variable but these (`resetenv`).
+    /// Removes all other variables (`resetenv`).
     pub fn reset_except(&mut self, keep: &[&str]) {
         self.variables
             .retain(|name, _| keep.contains(&name.as_str()));
     }
 
-    /// The text with the values of its `$NAME` and `${NAME}`, as HAProxy puts them into
-    /// addresses, whatever their quotes; None where it has no `$`. A name ends at the
-    /// first character that is no letter, digit or underscore, and with it the variable:
-    /// there are no defaults here. Where the whole would grow beyond `max` bytes, it
-    /// ends after the value that does.
+    /// Returns the text with its `$NAME` and `${NAME}` expanded, as HAProxy does in addresses,
+    /// regardless of quotes; `None` without a `$`. A name ends at the first character that is not a
+    /// letter, digit or underscore, and the variable ends with it: defaults are not supported here.
+    /// If the result exceeds `max` bytes, it ends after the value that exceeds the limit.
     pub fn expanded(&self, text: &str, max: usize) -> Option<Expanded> {
         let mut rest = text;
         let mut all = Expanded::default();
@@ -110,12 +108,12 @@ impl Environment {
         Some(all)
     }
 
-    /// Keeps the variables whose names pass.
+    /// Keeps the variables whose names satisfy `keeps`.
     pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
         self.variables.retain(|name, _| keeps(name));
     }
 
-    /// All variables, sorted by name.
+    /// Returns all variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables
             .iter()

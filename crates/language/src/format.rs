@@ -1,7 +1,6 @@
-//! `evenkeel fmt`: the layout of a file, and nothing but the layout. Sections
-//! stand at the left, keywords four spaces in, a blank line above every
-//! section; no word, quote, comment or order of lines is ever changed. (Only a
-//! word made of `"$.LINE"` can become another, when lines move.)
+//! `evenkeel fmt`: changes only the layout of a file. Sections begin at the left margin, keywords
+//! are indented by four spaces, and a blank line precedes every section; words, quotes, comments
+//! and the order of lines never change. (Only the value of `"$.LINE"` can change, when lines move.)
 
 use crate::reader::words_end;
 
@@ -13,9 +12,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 enum Kind {
     Blank,
     Comment,
-    /// `.if` and the like, but not `.endif`: what follows belongs to it.
+    /// `.if` and similar directives except `.endif`; the following line belongs to it.
     Opening,
-    /// `.endif`
+    /// The directive `.endif`.
     Closing,
     Section,
     Keyword,
@@ -23,15 +22,15 @@ enum Kind {
 
 struct Row<'a> {
     kind: Kind,
-    /// Without white space around it.
+    /// The text without surrounding white space.
     text: &'a [u8],
-    /// Whether white space stood in front of it.
+    /// White space precedes the text.
     indented: bool,
 }
 
-/// Formats a file. `begins` says of the first word of each line, and of whether it is
-/// indented, if it begins a section ([`crate::Outline::begins`]).
-/// Formatting twice gives what formatting once gives.
+/// Formats a file. `begins` receives the first word of each line, and whether the line is indented,
+/// and returns whether the line begins a section ([`crate::Outline::begins`]). Formatting a
+/// formatted file changes nothing.
 pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let rows: Vec<Row<'_>> = text
@@ -39,11 +38,12 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
         .map(|line| row(line, &mut begins))
         .collect();
     let mut out = Vec::with_capacity(text.len() + text.len() / 8);
-    // What the last row written was; a file begins as if below a blank line.
+    // The kind of the last written row; a file begins as if after a blank line.
     let mut last = Kind::Blank;
     for (n, row) in rows.iter().enumerate() {
         if row.kind == Kind::Blank {
-            // Written when something follows it: none at the end of the file.
+            // A blank line is written only if a row follows, so none is written at the end of the
+            // file.
             let follows = rows.get(n + 1).is_some_and(|next| next.kind != Kind::Blank);
             if last != Kind::Blank && follows {
                 out.push(b'\n');
@@ -68,16 +68,15 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
     out
 }
 
-/// The first row that is no comment, if no blank line comes before it.
+/// Returns the first row that is not a comment, if no blank line precedes it.
 fn below<'r, 'a>(rows: &'r [Row<'a>]) -> Option<&'r Row<'a>> {
     rows.iter()
         .find(|row| row.kind != Kind::Comment)
         .filter(|row| row.kind != Kind::Blank)
 }
 
-/// Whether the first of the rows is indented. A comment goes with what stands
-/// directly below it; with nothing below it, it stays with what is above it if
-/// that is how it was written.
+/// Returns whether the first of the rows is indented. A comment is indented like the row directly
+/// below it. Without such a row it keeps its indentation.
 fn indented(rows: &[Row<'_>]) -> bool {
     match rows.first().map(|row| row.kind) {
         Some(Kind::Keyword) => true,
@@ -99,8 +98,8 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
         .position(|b| !is_space(*b) && *b != b'\r')
         .unwrap_or(line.len());
     let trimmed = &line[start..];
-    // White space at the end goes, but not that of a word: an escaped space,
-    // or all of it where a quote is not closed.
+    // Trailing white space is removed, except white space of a word: an escaped space, or all of it
+    // after an unclosed quote.
     let bare = trimmed
         .iter()
         .rposition(|b| !is_space(*b) && *b != b'\r')
@@ -111,7 +110,7 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
     };
     let kind = match text.first() {
         None => Kind::Blank,
-        // A scope is laid out like a section.
+        // A scope has the layout of a section.
         Some(b'[') => Kind::Section,
         Some(b'#') => Kind::Comment,
         Some(b'.') => match text.starts_with(b".endif") {
@@ -196,7 +195,7 @@ mod tests {
         lines
     }
 
-    /// What lines are made of, the frequent ones several times.
+    /// The pieces of the generated lines, the frequent ones several times.
     const PIECES: &[&str] = &[
         "\n",
         "\n",

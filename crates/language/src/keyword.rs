@@ -1,29 +1,27 @@
-//! The keyword registry. A keyword is a row of a table in the file of its
-//! family: the syntax line, which begins with its name, where it is legal, two sentences
-//! of documentation with an example, and the function that builds it. Dispatch,
-//! "did you mean", completion, `evenkeel keyword` and the manual come from
-//! that row; nothing about a keyword stands anywhere else.
+//! The keyword registry. A keyword is a row of a table in the file of its family: the syntax line,
+//! which begins with its name, the sections that allow it, two sentences of documentation with an
+//! example, and the function that builds it. Dispatch, "did you mean", completion, `evenkeel
+//! keyword` and the manual use that row; no other place describes a keyword.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// Most words of a name.
+/// Maximum words of a name.
 const WORDS_MAX: usize = 4;
 
-/// A keyword, with the function that builds it (its type is the defining
-/// crate's own).
+/// A keyword, with the function that builds it (the defining crate chooses the type).
 #[derive(Debug)]
 pub struct Keyword<B: 'static> {
-    /// Names of the sections (or of the lines: "bind", "server") where it may stand.
+    /// Names of the sections (or lines: "bind", "server") that allow it.
     pub places: &'static [&'static str],
-    /// `timeout client <timeout>`: the name, then its arguments, of which fixed words stand
+    /// `timeout client <timeout>`: the name and its arguments; fixed words among the arguments are
     /// in braces. `[no]` before the name is not part of it.
     pub syntax: &'static str,
-    /// Two sentences or a few more: what it does, when to use it, its default.
+    /// Two sentences or a few more: its effect, when to use it, its default.
     pub doc: &'static str,
-    /// Lines which a test loads in a place where it is legal.
+    /// Lines that a test loads in a section that allows the keyword.
     pub example: &'static str,
-    /// Builds it.
+    /// The builder.
     pub build: B,
 }
 
@@ -32,7 +30,7 @@ pub struct Keyword<B: 'static> {
 pub struct Documented {
     /// "keyword", "bind option", "server option", "action", "fetch", "converter"…
     pub kind: &'static str,
-    /// One or more words: `maxconn`, `option httplog`, `http-request deny`.
+    /// Name of one or more words: `maxconn`, `option httplog`, `http-request deny`.
     pub name: &'static str,
     /// See [`Keyword::places`].
     pub places: &'static [&'static str],
@@ -42,17 +40,18 @@ pub struct Documented {
     pub doc: &'static str,
     /// See [`Keyword::example`].
     pub example: &'static str,
-    /// The title of its family, which is a page of the manual; empty where it is not built.
+    /// The title of its family, which is a page of the manual; empty if the keyword is not
+    /// supported.
     pub family: &'static str,
-    /// False: known, not supported. Its use is an error that says so.
+    /// False for a known keyword that is not supported. Its use is an error with this reason.
     pub built: bool,
 }
 
-/// Keywords that belong together, under the title that their page of the manual has.
+/// Related keywords, under the title of their manual page.
 pub type Family<B> = (&'static str, &'static [Keyword<B>]);
 
 impl<B> Keyword<B> {
-    /// The words that its syntax begins with, up to the first argument: `timeout client`.
+    /// Returns the words that its syntax begins with, up to the first argument: `timeout client`.
     pub fn name(&self) -> &'static str {
         let syntax = self.syntax.strip_prefix("[no] ").unwrap_or(self.syntax);
         let mut bytes = syntax.bytes();
@@ -64,7 +63,7 @@ impl<B> Keyword<B> {
         }
     }
 
-    /// The row without its function.
+    /// Returns the row without its builder.
     pub fn documented(&self, kind: &'static str, family: &'static str) -> Documented {
         Documented {
             kind,
@@ -79,15 +78,14 @@ impl<B> Keyword<B> {
     }
 }
 
-/// Keywords that exist in HAProxy and are not supported: their use gives an
-/// error of its own kind, never silence.
+/// Keywords of HAProxy that are not supported: their use is a specific error and is never ignored.
 #[derive(Debug)]
 pub struct Known {
-    /// As [`Documented::kind`].
+    /// The kind, as in [`Documented::kind`].
     pub kind: &'static str,
-    /// Where these are legal.
+    /// The sections that allow these keywords.
     pub places: Vec<&'static str>,
-    /// Their names.
+    /// The names of the keywords.
     pub names: Vec<&'static str>,
 }
 
@@ -95,29 +93,29 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Table<B: 'static> {
     kind: &'static str,
-    /// By their name: their number, the title of their family, and they themselves.
+    /// By name: the number, the title of the family, and the row.
     rows: HashMap<&'static str, (usize, &'static str, &'static Keyword<B>)>,
-    /// What is not supported, of all kinds.
+    /// The unsupported keywords of all kinds.
     all_known: fn() -> &'static [Known],
-    /// Those of this kind, by their name; made when a word is no row's.
+    /// The unsupported keywords of this kind, by name; created when a word matches no row.
     known: OnceLock<HashMap<&'static str, &'static Known>>,
 }
 
 /// The result of a look-up.
 #[derive(Debug)]
 pub enum Found<B: 'static> {
-    /// A keyword of so many words.
+    /// A keyword, with its number of words.
     Built(&'static Keyword<B>, usize),
-    /// A keyword that is not supported, of so many words.
+    /// A keyword that is not supported, with its number of words.
     NotBuilt(&'static str, &'static Known, usize),
-    /// No keyword of that name.
+    /// No keyword has this name.
     Unknown,
 }
 
 impl<B: 'static> Table<B> {
-    /// A table of all the families of a kind. A row in two families is the
-    /// defining crate's mistake and panics (a test makes every table). No name of
-    /// `known` is that of a row with further words.
+    /// Creates a table of all the families of a kind. A row in two families is an error of the
+    /// defining crate and panics (a test creates every table). No name in `known` is the start of a
+    /// row's longer name.
     pub fn new(
         kind: &'static str,
         families: &[Family<B>],
@@ -158,15 +156,15 @@ impl<B: 'static> Table<B> {
         self.kind
     }
 
-    /// The number of a row in the order of the families, if it is one of theirs.
+    /// Returns the number of a row in the order of the families, if the table has the row.
     pub fn number(&self, row: &Keyword<B>) -> Option<usize> {
         self.rows.get(row.name()).map(|(number, ..)| *number)
     }
 
-    /// The keyword with the most words that the given words begin with.
+    /// Returns the keyword with the most words that match the start of the given words.
     pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> Found<B> {
         let mut name = String::new();
-        // Where the first word ends, the second, and so on.
+        // The end of the first word, of the second, and so on.
         let mut ends = Vec::with_capacity(WORDS_MAX);
         for (n, word) in words.take(WORDS_MAX).enumerate() {
             if n > 0 {
@@ -197,7 +195,7 @@ impl<B: 'static> Table<B> {
         })
     }
 
-    /// All rows and all known names, sorted by name.
+    /// Returns all rows and all known names, sorted by name.
     pub fn documented(&self) -> Vec<Documented> {
         let mut all: Vec<Documented> = self
             .rows
@@ -218,7 +216,7 @@ impl<B: 'static> Table<B> {
         all
     }
 
-    /// Names legal in a place (for "did you mean"; also those not built).
+    /// Returns the names allowed in a section (for "did you mean"), including unsupported ones.
     pub fn names_in<'t>(&'t self, place: &'t str) -> impl Iterator<Item = &'static str> + 't {
         let rows = self
             .rows

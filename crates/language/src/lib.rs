@@ -1,12 +1,11 @@
-//! The configuration language: bytes to tokens to sections, and everything a
-//! person is told about them.
+//! The configuration language: converts bytes to tokens and sections, and reports diagnostics about
+//! them.
 //!
-//! This crate knows no keyword. Crates that define keywords hand in tables of
-//! [`Keyword`] rows; reading, diagnostics, the formatter, completion and the
-//! reference manual work from those.
+//! This crate knows no keyword. Crates that define keywords supply tables of [`Keyword`] rows;
+//! reading, diagnostics, the formatter, completion and the reference manual use those.
 //!
-//! Reading never fails: it returns what could be read and a list of
-//! [`Diagnostic`]s, so that one run reports every mistake.
+//! Reading never fails: it returns everything that could be read and a list of [`Diagnostic`]s, so
+//! that one run reports every error.
 
 pub mod arguments;
 pub mod choice;
@@ -39,16 +38,16 @@ pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
 pub use token::{Line, Word};
 
-/// The system's sentence for an error, without the number that Rust adds.
+/// Returns the system's message for an error, without the number that Rust adds.
 pub fn reason(error: &io::Error) -> String {
     without_numbers(error.to_string())
 }
 
-/// What Rust writes before the number of a system error.
+/// The text that Rust adds before the number of a system error.
 const NUMBER: &str = " (os error ";
 
-/// Removes each number that Rust adds to the sentence of a system error: operators know the
-/// sentence. Diagnostics, messages, logs and reports pass through this.
+/// Removes each number that Rust adds to the message of a system error, because operators know the
+/// plain message. Diagnostics, messages, logs and reports use this function.
 pub fn without_numbers(mut text: String) -> String {
     let mut from = 0;
     while let Some(at) = text[from..].find(NUMBER).map(|at| from + at) {

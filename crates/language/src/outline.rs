@@ -1,6 +1,6 @@
-//! The lines that begin sections. A word may be both the name of a section and a keyword
-//! within another section (`node`, which is also a keyword of `global`): then the
-//! indentation decides.
+//! Finds the lines that begin sections. A word may be both the name of a section and a keyword
+//! within another section (`node`, which is also a keyword of `global`): then the indentation
+//! decides.
 
 /// The names of sections, and the section of the current line.
 #[derive(Clone, Debug)]
@@ -9,12 +9,12 @@ pub struct Outline<'n> {
     /// Names that are also keywords, each with the section that has the keyword.
     shared: Vec<(&'n str, &'n str)>,
     current: Option<&'n str>,
-    /// The current section has a line that is indented.
+    /// The current section has an indented line.
     indented: bool,
 }
 
 impl<'n> Outline<'n> {
-    /// One at the beginning of a file.
+    /// Creates an outline at the beginning of a file.
     pub fn new(
         names: impl IntoIterator<Item = &'n str>,
         shared: impl IntoIterator<Item = (&'n str, &'n str)>,
@@ -27,11 +27,11 @@ impl<'n> Outline<'n> {
         }
     }
 
-    /// Takes the first word of a line in, and whether white space stands before it.
-    /// True: it begins a section.
+    /// Processes the first word of a line, and whether white space precedes it. Returns whether the
+    /// line begins a section.
     ///
-    /// A name that is also a keyword of the current section begins one only at the left
-    /// margin, below lines that are indented.
+    /// A name that is also a keyword of the current section begins a section only at the left
+    /// margin, below indented lines.
     pub fn begins(&mut self, word: &str, indented: bool) -> bool {
         let name = self.names.iter().find(|name| **name == word).copied();
         let is_keyword = |name: &str| {

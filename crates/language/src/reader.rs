@@ -1,11 +1,10 @@
-//! Bytes to lines: [`Reader`] gives the logical lines of a configuration one
-//! by one, with quotes, escapes, variables, comments and `.if` blocks
-//! resolved as HAProxy resolves them. It knows no keyword and no section (its
-//! caller tells it the name of the section for `.SECTION`), opens no file, and
-//! never stops at a mistake.
+//! Converts bytes to lines: [`Reader`] returns the logical lines of a configuration one by one,
+//! with quotes, escapes, variables, comments and `.if` blocks resolved as HAProxy resolves them.
+//! The reader knows no keyword and no section (its caller supplies the name of the section for
+//! `.SECTION`), opens no file, and never stops at an error.
 //!
-//! It is pulled, line by line, because a `setenv` in one line changes how the
-//! next one reads.
+//! The caller pulls the lines one by one, because a `setenv` in one line changes how the next one
+//! is read.
 
 mod condition;
 mod directive;
@@ -28,8 +27,8 @@ use crate::token::Line;
 use directive::{Blocks, Report};
 use lex::{Lexer, Scope};
 
-/// Where the last word of a physical line ends; none if a mistake (a quote that
-/// is not closed) leaves that open. 0 for a line without words.
+/// Returns the end of the last word of a physical line; `None` if an error (an unclosed quote)
+/// leaves it undefined, 0 for a line without words.
 pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
     let env = Environment::empty();
     let scope = Scope {
@@ -46,20 +45,19 @@ pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
     (!open).then_some(end)
 }
 
-/// The words of a physical line with its variables as they are written: the `$`
-/// of each, and nothing else, stands behind a NUL.
+/// Returns the words of a physical line with its variables unexpanded: a NUL precedes the `$` of
+/// each variable, and nothing else.
 pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
     let words = placed_words(text).into_iter();
     words.map(|(_, word)| word).collect()
 }
 
-/// As [`written_words`], each with the range of bytes that it stands at, quotes
-/// included.
+/// Does the same as [`written_words`], and adds the byte range of each word, quotes included.
 pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     words_of(text, None)
 }
 
-/// The words of a line with the values of variables.
+/// Returns the words of a line with variables expanded.
 pub(crate) fn expanded_words(text: &[u8], environment: &Environment) -> Vec<Vec<u8>> {
     let words = words_of(text, Some(environment)).into_iter();
     words.map(|(_, word)| word).collect()
@@ -88,16 +86,16 @@ fn words_of(
     lexer.words.into_iter().map(placed).collect()
 }
 
-/// Reads the files of a configuration, in their order, as one.
+/// Reads the files of a configuration, in their order, as a single text.
 #[derive(Debug)]
 pub struct Reader {
     files: Vec<FileId>,
     facts: Facts,
     /// Index of the current file.
     index: usize,
-    /// Whether its beginning was looked at.
+    /// The start of the current file was processed.
     begun: bool,
-    /// The number of the line that was read last, from 1.
+    /// The number of the line read last, from 1.
     line_number: u32,
     section: String,
     scope: Option<String>,
@@ -111,8 +109,8 @@ pub struct Reader {
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Reader {
-    /// A reader at the beginning of the first file. The ids must be of the
-    /// [`SourceMap`] that [`Reader::next`] is given.
+    /// Creates a reader at the beginning of the first file. The ids must belong to the
+    /// [`SourceMap`] passed to [`Reader::next`].
     pub fn new(files: Vec<FileId>, facts: Facts) -> Self {
         Reader {
             files,
@@ -129,38 +127,36 @@ impl Reader {
         }
     }
 
-    /// Sets the name of the section that the last line began (its kind, if it has no
-    /// name); `"$.SECTION"` expands to it from now on. A new file begins outside of any
-    /// section.
+    /// Sets the name of the section that the last line began (its kind, if it has no name);
+    /// `"$.SECTION"` expands to it from now on. A new file begins outside any section.
     pub fn section(&mut self, name: impl Into<String>) {
         self.section = name.into();
     }
 
-    /// Marks the file as written for HAProxy before 1.6, where quotes had no meaning: an
-    /// unmatched quote is an ordinary byte.
+    /// Marks the file as written for HAProxy before 1.6, where quotes had no meaning: an unmatched
+    /// quote is an ordinary byte.
     pub fn is_old(&mut self) {
         self.old = true;
     }
 
-    /// The name of the last `[name]` line of this file, if there was one.
+    /// Returns the name of the last `[name]` line of this file, if there was one.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
 
-    /// The file that is being read; none when all are.
+    /// Returns the current file; `None` after the last one.
     pub fn file(&self) -> Option<FileId> {
         self.files.get(self.index).copied()
     }
 
-    /// The number of the line that was read last, from 1; 0 at the start of a file.
+    /// Returns the number of the line read last, from 1; 0 at the start of a file.
     pub fn line_number(&self) -> u32 {
         self.line_number
     }
 
-    /// Whether the last line had a lexical mistake (which was reported). HAProxy
-    /// ignores such a line; here it is given as far as it could be read, so that a
-    /// section that begins with one is still begun. Its other words are not to be
-    /// complained about.
+    /// Returns whether the last line had a lexical error (which was reported). HAProxy ignores such
+    /// a line; this reader returns it as far as it could be read, so that a damaged section line
+    /// still begins its section. The caller must not report errors about its other words.
     pub fn recovered(&self) -> bool {
         self.recovered
     }
@@ -170,8 +166,8 @@ impl Reader {
         &self.facts
     }
 
-    /// The next line that has words and is not switched off by a condition;
-    /// none at the end of the last file.
+    /// Returns the next line that has words and is not disabled by a condition; `None` at the end
+    /// of the last file.
     pub fn next(
         &mut self,
         sources: &SourceMap,
@@ -219,8 +215,7 @@ impl Reader {
                 ..
             } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
-            // A line that is switched off is still refused for a mistake, as HAProxy
-            // does, but not warned about.
+            // A disabled line is still refused for an error, as in HAProxy, but causes no warnings.
             let active = self.blocks.active();
             for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
@@ -271,8 +266,8 @@ impl Reader {
         self.section.clear();
     }
 
-    /// The bytes of the next line that count: not its line feed, nothing behind
-    /// a NUL, no byte order mark. Reports what is wrong with it as a whole.
+    /// Returns the relevant bytes of the next line: without its line feed, without the bytes after
+    /// a NUL, without a byte order mark. Reports errors that concern the whole line.
     fn physical(
         &mut self,
         sources: &SourceMap,
@@ -313,8 +308,8 @@ impl Reader {
     }
 }
 
-/// How much white space a line begins with. In front of the first word a carriage
-/// return is white space like any other.
+/// Returns the length of the white space at the start of a line. Before the first word a carriage
+/// return is ordinary white space.
 fn blanks(text: &[u8]) -> usize {
     let is_blank = |b: &&u8| lex::is_space(**b) || **b == b'\r';
     text.iter().take_while(is_blank).count()

@@ -1,7 +1,6 @@
-//! Diagnostics for their readers: people at a terminal ([`fn@full`]), one line
-//! each for editors and scripts ([`fn@concise`]), programs ([`fn@json`]), and those
-//! that read HAProxy's own messages ([`fn@haproxy`]). Only text is made here;
-//! nothing is printed, and no diagnostic is changed.
+//! Renders diagnostics: for a terminal ([`fn@full`]), one line each for editors and scripts
+//! ([`fn@concise`]), for programs ([`fn@json`]), and in HAProxy's own form ([`fn@haproxy`]). The
+//! functions only return text; nothing is printed, and no diagnostic is changed.
 
 mod concise;
 mod full;
@@ -20,11 +19,11 @@ use crate::source::SourceMap;
 pub use crate::visible::visible;
 use std::borrow::Cow;
 
-/// Shorter words are no secrets that could be told from others.
+/// Minimum length of a secret in bytes; shorter words cannot be distinguished from others.
 const SECRET_BYTES_MIN: usize = 3;
 
-/// Returns the diagnostics to show: those for `-dD` only if requested. None has a secret of the
-/// lines that it is about.
+/// Returns the diagnostics to show: those for `-dD` only if requested. None contains a secret of
+/// its lines.
 fn shown<'d>(
     sources: &'d SourceMap,
     diagnostics: &'d Diagnostics,
@@ -36,14 +35,14 @@ fn shown<'d>(
         .map(|d| without_secrets(sources, d))
 }
 
-/// A diagnostic whose words have no secret of the lines that it is about. A correction that would
-/// write one is left out.
+/// Returns a diagnostic without the secrets of its lines. A correction that contains one is left
+/// out.
 fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagnostic> {
     let spans = d
         .primary
         .iter()
         .chain(d.secondary.iter().map(|(span, _)| span));
-    // A word such as `image` elsewhere in the line would cover the keyword of that name.
+    // A word such as `image` elsewhere in the line would mask the keyword of that name.
     let found = spans.flat_map(|span| {
         let pointed = sources.snippet(*span);
         let found = secrets(sources.line_text(*span), known()).into_iter();
@@ -57,14 +56,15 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
     covered(d, &found).map_or(Cow::Borrowed(d), Cow::Owned)
 }
 
-/// A diagnostic without these secrets, the longest first; None where it has none of them.
+/// Returns a diagnostic without these secrets, which are sorted by length, longest first; `None` if
+/// it contains none of them.
 pub(crate) fn covered(d: &Diagnostic, found: &[String]) -> Option<Diagnostic> {
     let has = |text: &str| found.iter().any(|secret| text.contains(secret.as_str()));
     let texts = [&d.message, &d.label].into_iter();
     let texts = texts.chain(&d.notes).chain(&d.help);
     let mut texts = texts.chain(d.secondary.iter().map(|(_, label)| label));
     let mut fixes = d.fix.iter().chain(&d.further_fixes);
-    // A correction of a secret is mostly a part of it.
+    // A correction of a secret is usually a part of the secret.
     let has_part = |text: &str| {
         text.len() >= SECRET_BYTES_MIN && found.iter().any(|secret| secret.contains(text))
     };
@@ -95,8 +95,8 @@ pub(crate) fn covered(d: &Diagnostic, found: &[String]) -> Option<Diagnostic> {
     Some(clean)
 }
 
-/// Covers secrets of the environment in a diagnostic: the values of the variables that its line
-/// has where a secret is.
+/// Masks secrets of the environment in a diagnostic: the values of the variables that its line uses
+/// as secrets.
 pub fn without_environment(sources: &SourceMap, environment: &Environment, d: &mut Diagnostic) {
     let lines = d.primary.map(|span| sources.line_text(span));
     let Some(line) = lines.filter(|line| line.contains(&b'$')) else {
@@ -114,7 +114,7 @@ fn is_lowercase_word(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// The name of a severity, as it stands in front of a message.
+/// Returns the name of a severity, as shown before a message.
 fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Diag => "diag",
@@ -124,7 +124,7 @@ fn severity_name(severity: Severity) -> &'static str {
     }
 }
 
-/// "2 errors, 1 warning"; empty if there is nothing to count.
+/// Returns "2 errors, 1 warning"; empty if there is nothing to count.
 fn count(diagnostics: &Diagnostics) -> String {
     let plural = |n: usize, name: &str| match n {
         0 => None,

@@ -1,10 +1,10 @@
-//! Source files and positions in them. A [`Span`] is eight bytes and a file
-//! and stays valid for as long as its [`SourceMap`].
+//! Source files and positions in them. A [`Span`] is eight bytes and a file ID, and stays valid as
+//! long as its [`SourceMap`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The bytes of a file, which several may hold.
+/// The shared bytes of a file.
 pub type Text = Arc<Vec<u8>>;
 
 /// A file of a [`SourceMap`].
@@ -18,12 +18,12 @@ pub struct Span {
     pub file: FileId,
     /// First byte.
     pub start: u32,
-    /// One past the last byte.
+    /// End of the span, one past the last byte.
     pub end: u32,
 }
 
 impl Span {
-    /// The smallest span that holds both (of one file; else `self`).
+    /// Returns the smallest span that contains both (within one file; otherwise `self`).
     pub fn to(self, other: Span) -> Span {
         if self.file != other.file {
             return self;
@@ -36,25 +36,24 @@ impl Span {
     }
 }
 
-/// One file as it was read.
+/// A file as it was read.
 #[derive(Debug)]
 pub struct SourceFile {
-    /// The name as the user gave it.
+    /// The name as given by the user.
     pub name: String,
-    /// Its bytes.
+    /// The bytes of the file.
     pub text: Text,
     line_starts: Vec<u32>,
 }
 
 impl SourceFile {
-    /// The first byte of each line.
+    /// Returns the offset of the first byte of each line.
     pub fn line_starts(&self) -> &[u32] {
         &self.line_starts
     }
 
-    /// Where the line of this index (from 0) begins and ends, without its line
-    /// feed, and whether it has one. A file that ends with a line feed has no
-    /// line behind it.
+    /// Returns the start and end of the line with this index (from 0), without its line feed, and
+    /// whether it has one. A file that ends with a line feed has no further line after it.
     pub fn line(&self, index: usize) -> Option<(usize, usize, bool)> {
         let start = *self.line_starts.get(index)? as usize;
         match self.line_starts.get(index + 1) {
@@ -71,7 +70,7 @@ pub struct SourceMap {
     files: Vec<SourceFile>,
 }
 
-/// A position for people: both count from 1, the column counts bytes.
+/// A position for display: both numbers start at 1, and the column is in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
     /// Line, from 1.
@@ -81,7 +80,7 @@ pub struct Position {
 }
 
 impl SourceMap {
-    /// Adds a file. Files over 4 GiB are the caller's to refuse.
+    /// Adds a file. The caller must refuse files over 4 GiB.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Text>) -> FileId {
         let text = text.into();
         let line_starts = std::iter::once(0)
@@ -100,12 +99,12 @@ impl SourceMap {
         FileId(self.files.len() as u32 - 1)
     }
 
-    /// The file of an id that this map gave out.
+    /// Returns the file of an ID that this map issued.
     pub fn file(&self, id: FileId) -> &SourceFile {
         &self.files[id.0 as usize]
     }
 
-    /// All files with their ids.
+    /// Returns all files with their IDs.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files
             .iter()
@@ -113,7 +112,7 @@ impl SourceMap {
             .map(|(i, f)| (FileId(i as u32), f))
     }
 
-    /// Where a span begins.
+    /// Returns the start of a span.
     pub fn position(&self, span: Span) -> Position {
         let starts = &self.file(span.file).line_starts;
         let line = starts.partition_point(|s| *s <= span.start).max(1);
@@ -123,14 +122,14 @@ impl SourceMap {
         }
     }
 
-    /// The bytes under a span, as text for people.
+    /// Returns the bytes of a span as text for display.
     pub fn snippet(&self, span: Span) -> Cow<'_, str> {
         let text = &self.file(span.file).text;
         let end = (span.end as usize).min(text.len());
         String::from_utf8_lossy(&text[(span.start as usize).min(end)..end])
     }
 
-    /// The whole line (without its line feed) in which a span begins.
+    /// Returns the whole line (without its line feed) in which a span begins.
     pub fn line_text(&self, span: Span) -> &[u8] {
         let file = self.file(span.file);
         let line = file

@@ -1,24 +1,24 @@
-//! "Did you mean": the name nearest to what was written. Bounded, so that a
-//! long word costs nothing, and shy: a far-fetched guess is worse than none.
+//! "Did you mean": finds the name nearest to the written word. Bounded, so that a long word is
+//! cheap, and conservative: a far-fetched suggestion is worse than none.
 
-/// Longest word, in characters, that is compared; longer ones have no near name.
+/// Maximum characters of a word that is compared; longer ones have no similar name.
 pub const WORD_MAX: usize = 64;
 
-/// Most names that a word is compared with.
+/// Maximum names that a word is compared with.
 pub const NAMES_MAX: usize = 1000;
 
 /// Cost of an inserted, removed, replaced or swapped character.
 const EDIT: usize = 2;
 
-/// Cost of what people mix up all the time: `_` for `-`, `K` for `k`.
+/// Cost of frequent confusions: `_` for `-`, `K` for `k`.
 const SLIP: usize = 1;
 
-/// The nearest of the names, if one is near enough; of several that are equally
-/// near the first by alphabet, whatever order they come in.
+/// Returns the nearest of the names, if one is near enough; of several equally near ones, the first
+/// in alphabetical order, whatever order they come in.
 ///
-/// Near enough is one edit for words of up to four characters, two up to
-/// eight, three above. When no name is, one that has whole words more or less
-/// at its front or end is taken (`option httplog` for `httplog`).
+/// The limit is one edit for words of up to four characters, two up to eight, and three above. If
+/// no name is within the limit, a name with additional or missing whole words at its front or end
+/// is returned (`option httplog` for `httplog`).
 pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let characters: Vec<char> = word.chars().take(WORD_MAX + 1).collect();
     if characters.is_empty() || characters.len() > WORD_MAX {
@@ -44,7 +44,7 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     best.or(grown).map(|(_, name)| name)
 }
 
-/// The highest cost that is near enough for a word of so many characters.
+/// Returns the maximum cost for a word of that many characters.
 fn limit(length: usize) -> usize {
     let edits = match length {
         0..=1 => 0,
@@ -55,9 +55,9 @@ fn limit(length: usize) -> usize {
     edits * EDIT + SLIP
 }
 
-/// Whether the long name is the short one with whole words at its front or end.
+/// Returns whether the long name is the short one with whole words added at its front or end.
 fn grows(long: &str, short: &str) -> bool {
-    /// Shorter words stand at the front or end of too many names.
+    /// Shorter words are at the front or end of too many names.
     const SHORT_MIN: usize = 4;
     const SEPARATORS: [char; 4] = ['-', '_', '.', ' '];
     let behind = long.strip_prefix(short);
@@ -67,7 +67,7 @@ fn grows(long: &str, short: &str) -> bool {
             || before.is_some_and(|rest| rest.ends_with(SEPARATORS)))
 }
 
-/// The three rows of the table that the distance needs, kept between names.
+/// The three rows of the distance table, reused between names.
 #[derive(Default)]
 struct Rows {
     name: Vec<char>,
@@ -77,8 +77,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// The cost of making `name` of `word` (Damerau-Levenshtein with adjacent
-    /// swaps), if it is within the bound.
+    /// Returns the cost of changing `word` into `name` (Damerau-Levenshtein with adjacent swaps),
+    /// if it is within the bound.
     fn cost(&mut self, word: &[char], name: &str, bound: usize) -> Option<usize> {
         self.name.clear();
         self.name.extend(name.chars().take(WORD_MAX + 1));

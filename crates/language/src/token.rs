@@ -1,27 +1,27 @@
-//! Words and lines: what is left of the bytes once quotes, escapes, variables,
-//! comments and line joining are resolved.
+//! Words and lines: the result after quotes, escapes, variables, comments and line joining are
+//! resolved.
 
 use crate::source::Span;
 use std::borrow::Cow;
 
-/// One argument of a line.
+/// An argument of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Word {
-    /// Its value after quotes, escapes and variables: any bytes but NUL, and at
-    /// least one (an empty word ends its line, and is not part of it).
+    /// The value after quotes, escapes and variables: any bytes but NUL, and at least one (an empty
+    /// word ends its line and is not part of it).
     pub bytes: Vec<u8>,
     /// Position, including quotes. Words that come from one variable share a span.
     pub span: Span,
 }
 
 impl Word {
-    /// The value when it is UTF-8, else the empty string (no keyword or number
-    /// is other than ASCII, so no comparison can go wrong by it).
+    /// Returns the value when it is UTF-8, otherwise the empty string (every keyword and number is
+    /// ASCII, so comparisons stay correct).
     pub fn str(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap_or("")
     }
 
-    /// The value as text for people.
+    /// Returns the value as text for display.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)
     }
@@ -32,31 +32,31 @@ impl Word {
     }
 }
 
-/// One logical line that has at least one word.
+/// A logical line with at least one word.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Its words, never none.
+    /// The words, never empty.
     pub words: Vec<Word>,
-    /// From its first word to its last.
+    /// The span from the first word to the last.
     pub span: Span,
-    /// Variables without a value that it uses, each once: nothing stands in their
-    /// place, which may be what is wrong with it.
+    /// Unset variables that the line uses, each once: they expand to nothing, which may be the
+    /// cause of an error.
     pub unset: Vec<String>,
 }
 
 impl Line {
-    /// One of these words; None where there are none.
+    /// Creates a line from these words; returns `None` without words.
     pub(crate) fn of(words: Vec<Word>, unset: Vec<String>) -> Option<Line> {
         let span = words.first()?.span.to(words.last()?.span);
         Some(Line { words, span, unset })
     }
 
-    /// The n-th word, if there is one.
+    /// Returns the n-th word, if there is one.
     pub fn word(&self, n: usize) -> Option<&Word> {
         self.words.get(n)
     }
 
-    /// The place just behind the last word: where something is missing.
+    /// Returns the position after the last word, for errors about missing words.
     pub fn end(&self) -> Span {
         Span {
             start: self.span.end,

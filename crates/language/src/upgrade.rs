@@ -1,7 +1,7 @@
-//! `evenkeel upgrade`: rewrites a file by the replacements in its diagnostics. It knows
-//! no keyword: the diagnostic contains the current form of a deprecated one. Comments,
-//! indentation and the order of all other lines stay. A line without an exact current
-//! form gets a comment above it that says what to do.
+//! `evenkeel upgrade`: rewrites a file with the replacements of its diagnostics. This module knows
+//! no keyword: the diagnostic contains the current form of a deprecated one. Comments, indentation
+//! and the order of all other lines stay. A line without an exact current form gets a comment above
+//! it that describes what to do.
 
 mod diff;
 
@@ -10,30 +10,30 @@ pub use diff::unified;
 use crate::diagnostic::{Diagnostic, Fix};
 use crate::source::{FileId, SourceMap, Span};
 
-/// First words of a comment above a line that was not upgraded.
+/// The start of a comment above a line that was not upgraded.
 pub const MARK: &str = "# evenkeel upgrade: ";
 
 /// A file after one round of replacements.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upgraded {
-    /// Its text.
+    /// The new text.
     pub text: Vec<u8>,
-    /// Diagnostics whose replacements were made.
+    /// Number of diagnostics whose replacements were applied.
     pub rewritten: usize,
-    /// Diagnostics that have none.
+    /// Number of diagnostics without a replacement.
     pub left: usize,
 }
 
-/// One change of the text.
+/// A change of the text.
 struct Edit {
     start: usize,
     end: usize,
     text: Vec<u8>,
 }
 
-/// Makes the replacements of these diagnostics in a file of the map. One of which a
-/// part overlaps with an earlier one is left for another round, once the text has
-/// been read again. Without a replacement a diagnostic of this file marks its line.
+/// Applies the replacements of these diagnostics to a file of the map. A replacement that overlaps
+/// with an earlier one waits for another round, after the text was read again. A diagnostic of this
+/// file without a replacement marks its line.
 pub fn upgrade<'d>(
     sources: &SourceMap,
     file: FileId,
@@ -69,7 +69,7 @@ pub fn upgrade<'d>(
         rewritten += 1;
         edits.extend(new);
     }
-    // Insertions at one place stay in the order in which they were told.
+    // Insertions at one position stay in the order of their diagnostics.
     edits.sort_by_key(|edit| edit.start);
     let mut text = Vec::with_capacity(page.text.len() + 1024);
     let mut copied = 0;
@@ -86,7 +86,7 @@ pub fn upgrade<'d>(
     }
 }
 
-/// A text whose lines are looked at.
+/// A text and operations on its lines.
 struct Page<'t> {
     text: &'t [u8],
 }
@@ -96,7 +96,7 @@ fn is_blank(byte: u8) -> bool {
 }
 
 impl Page<'_> {
-    /// Where the line of a byte begins.
+    /// Returns the start of the line of a byte.
     fn line_start(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
         before
@@ -115,7 +115,7 @@ impl Page<'_> {
         }
     }
 
-    /// Returns the line feed of the line of a byte; new lines beside it get the same one.
+    /// Returns the line feed of the line of a byte; new lines next to it get the same one.
     fn line_feed(&self, at: usize) -> &'static [u8] {
         match self.text.get(self.line_end(at)) {
             Some(b'\r') => b"\r\n",
@@ -129,8 +129,8 @@ impl Page<'_> {
         &line[..length]
     }
 
-    /// The indentation of lines that are put behind this one: that of a section's
-    /// first line is taken from what follows it.
+    /// Returns the indentation of lines inserted after this one: for a section's first line, that
+    /// of the next line.
     fn indentation_behind(&self, at: usize) -> Vec<u8> {
         let own = self.indentation(self.line_start(at));
         let mut next = self.line_end(at);
@@ -164,7 +164,7 @@ impl Page<'_> {
                 .join(&joint[..])
         };
         if start == end && fix.replacement.starts_with('\n') {
-            // Another line behind this one, and behind its comment.
+            // A new line after this one and its comment.
             let at = self.line_end(start);
             return Edit {
                 start: at,
@@ -185,7 +185,7 @@ impl Page<'_> {
         }
     }
 
-    /// Takes the words of a line out: the line with them, unless a comment follows.
+    /// Removes the words of a line, and the line itself unless a comment follows.
     fn removal(&self, line: usize, start: usize, end: usize) -> Edit {
         let line_end = self.line_end(end);
         let rest = self.text.get(end..line_end).unwrap_or_default();
@@ -204,7 +204,7 @@ impl Page<'_> {
         }
     }
 
-    /// A comment above the line of a span; none where there is one already.
+    /// Adds a comment above the line of a span, unless there is one.
     fn mark(&self, span: Span, diagnostic: &Diagnostic) -> Option<Edit> {
         let start = self.line_start((span.start as usize).min(self.text.len()));
         let above = self

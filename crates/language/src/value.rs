@@ -1,6 +1,6 @@
-//! Values of words: numbers, times, sizes, percentages, addresses, networks.
-//! Each has a type, and a typed error for everything that can be wrong with
-//! it. Nothing here resolves a name, opens a socket or knows a keyword.
+//! Values of words: numbers, times, sizes, percentages, addresses, networks. Each has a type, and a
+//! typed error for every invalid form. This module never resolves a name, opens a socket or knows a
+//! keyword.
 
 mod address;
 mod network;
@@ -18,16 +18,16 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::Span;
 use std::fmt::Display;
 
-/// An error of a value: what it says, what to do, and what HAProxy would have
-/// taken in spite of it.
+/// An error of a value: the message, the next step, and the value that HAProxy would use in spite
+/// of it.
 pub trait ValueError: Display {
     /// The type of the value.
     type Value;
 
-    /// The code under which it is explained.
+    /// Returns the code that explains the error.
     fn code(&self) -> &'static Code;
 
-    /// The next step.
+    /// Returns the next step.
     fn help(&self) -> Option<String>;
 
     /// The value that HAProxy reads from the word anyway (the number before an unexpected
@@ -37,7 +37,7 @@ pub trait ValueError: Display {
         None
     }
 
-    /// The error as it is told; `what` names the keyword: "'timeout client'".
+    /// Returns the diagnostic of the error; `what` names the keyword: "'timeout client'".
     fn diagnostic(&self, span: Span, what: &str) -> Diagnostic {
         let severity = match self.accepted() {
             Some(_) => Severity::Warning,
@@ -51,15 +51,15 @@ pub trait ValueError: Display {
     }
 }
 
-/// The character at a byte of a text, for messages.
+/// Returns the character at a byte of a text, for messages.
 fn character_at(text: &str, at: usize) -> char {
     text.get(at..)
         .and_then(|rest| rest.chars().next())
         .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The digits in front of a text as a number, which is 0 without any and the largest where
-/// they are too many; and how many they are.
+/// Returns the digits at the start of a text as a number, and the number of digits. The number is 0
+/// without digits, and saturates.
 fn leading_number(text: &str) -> (u64, usize) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {

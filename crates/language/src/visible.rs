@@ -1,11 +1,11 @@
-//! Text of files and the network as a terminal may get it.
+//! Makes text from files and the network safe for a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text on one line and without characters that a terminal obeys (control
-/// characters, and those that turn the direction of writing): words of a
-/// configuration hold any byte.
+/// Returns the text on one line and without characters that a terminal interprets (control
+/// characters, and those that change the direction of writing), because words of a configuration
+/// may contain any byte.
 pub fn visible(text: &str) -> Cow<'_, str> {
     let obeyed =
         |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

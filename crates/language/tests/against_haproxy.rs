@@ -1,7 +1,6 @@
-//! The reader beside the real program: random lines, and what `haproxy -c`
-//! makes of them (the first word of each line, or the mistake and where it is).
-//! Without haproxy 2.6 on the machine there is nothing to compare with, and the
-//! test says so and passes.
+//! Compares the reader with the real program: random lines, and the results of `haproxy -c` (the
+//! first word of each line, or the error and its position). Without haproxy 2.6 on the machine
+//! there is nothing to compare with; the test reports this and passes.
 
 use language::diagnostic::{Diagnostics, Severity};
 use language::environment::Environment;
@@ -10,7 +9,7 @@ use language::source::SourceMap;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// HAProxy gives up after 50 errors.
+/// HAProxy stops after 50 errors.
 const LINES: usize = 45;
 
 const FILES: usize = 60;
@@ -70,7 +69,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("truncated or invalid word", "E0005"),
 ];
 
-/// What was made of the lines: by number, the first word or the mistake.
+/// The results for the lines: by number, the first word or the error.
 type Made = BTreeMap<u32, String>;
 
 fn random(state: &mut u64, below: usize) -> usize {
@@ -87,7 +86,7 @@ fn file(state: &mut u64) -> Vec<u8> {
             .flat_map(|_| PIECES[random(state, PIECES.len())])
             .copied()
             .collect();
-        // The message of a bad scope ends the reading there.
+        // HAProxy stops reading at an invalid scope.
         let first = line
             .iter()
             .find(|b| !b.is_ascii_whitespace() && **b != 0x0b);

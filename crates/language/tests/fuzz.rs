@@ -1,5 +1,5 @@
-//! Bytes of every kind, from a fixed seed: nothing panics, every span lies in
-//! its file and covers its word exactly, and what is told can be rendered.
+//! Bytes of every kind, from a fixed seed: nothing panics, every span is within its file and covers
+//! its word exactly, and every diagnostic can be rendered.
 
 use lab::Random;
 use language::diagnostic::{Diagnostics, Severity};
@@ -146,7 +146,7 @@ fn no_line_panics_and_every_span_is_exact() {
     assert!(lines > FILES * LINES / 20, "{lines} lines, {words} words");
 }
 
-/// What stands under the span of a word reads as that word.
+/// Checks that the text of a word's span parses to that word.
 fn assert_words_are_exact(sources: &SourceMap, line: &language::Line, env: &Environment) {
     for word in &line.words {
         let alone = line.words.iter().filter(|w| w.span == word.span).count() == 1;
@@ -287,7 +287,7 @@ fn ten_thousand_servers_are_read_in_no_time() {
     let took = began.elapsed();
     println!("{words} words in {took:?}");
     assert_eq!(words, 2 + 10_000 * 10);
-    // A few milliseconds where it is optimised; this bound only catches what is
-    // quadratic, on a slow machine without optimisation.
+    // A few milliseconds with optimisation; this bound only detects quadratic time, on a slow
+    // machine without optimisation.
     assert!(took.as_secs() < 5, "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection: what comes of its requests its side says.
+//! A client's HTTP/2 connection. Its `Side` decides how the requests are handled.
 
 use super::driver::{Driver, Side};
 use super::settings::{self, Limits};
@@ -8,9 +8,9 @@ use reactor::Buffer;
 use std::rc::{Rc, Weak};
 use tls::transport::Transport;
 
-/// Drives a client's connection that speaks HTTP/2 from its next byte on: `input`
-/// begins with the preface, or with what has come of it. Returns when all streams have
-/// ended and the connection is only to be closed.
+/// Drives an HTTP/2 connection of a client: `input` begins with the preface, or with the part of it
+/// that has arrived. Returns when all streams have ended and only the close of the connection
+/// remains.
 pub async fn serve<S: Side>(
     transport: &Transport,
     input: Option<Buffer>,

@@ -1,20 +1,20 @@
-//! Requests whose response is whole before their body: what still comes of them is
-//! read and thrown away. A reset, even with NO_ERROR (RFC 9113, section 8.1), makes
-//! some clients take the response for a failure.
+//! Requests whose response is complete before their body: the rest of the body is read and
+//! discarded. A reset, even with NO_ERROR (RFC 9113, section 8.1), makes some clients treat the
+//! response as a failure.
 
 use protocol::http2::StreamId;
 
-/// Streams of one connection that are drained at once; further ones are reset.
+/// Maximum number of drained streams of a connection. Further ones are reset.
 const STREAMS_MAX: usize = 8;
-/// Bytes of one body that are thrown away; then its stream is reset.
+/// Maximum length of a discarded body, bytes. Then its stream is reset.
 const BYTES_MAX: u32 = 1 << 20;
 
-/// The streams that are drained, each with what may still come.
+/// The drained streams, each with the number of bytes that may still arrive.
 #[derive(Debug, Default)]
 pub(super) struct Drains(Vec<(StreamId, u32)>);
 
 impl Drains {
-    /// Begins with a stream; false where there are too many already.
+    /// Begins to drain a stream. Returns false if there are already too many.
     pub(super) fn begin(&mut self, stream: StreamId) -> bool {
         let has_room = self.0.len() < STREAMS_MAX;
         if has_room {
@@ -23,8 +23,8 @@ impl Drains {
         has_room
     }
 
-    /// Counts received bytes of a stream. False: the limit is exceeded, and the stream
-    /// must be reset.
+    /// Counts received bytes of a stream. Returns false if the limit is exceeded, so that the
+    /// stream must be reset.
     pub(super) fn take(&mut self, stream: StreamId, bytes: u32, end: bool) -> bool {
         let Some(at) = self.0.iter().position(|(id, _)| *id == stream) else {
             return true;
@@ -38,7 +38,7 @@ impl Drains {
         end || fits
     }
 
-    /// A stream is no more.
+    /// Removes a stream that has ended.
     pub(super) fn end(&mut self, stream: StreamId) {
         self.0.retain(|(id, _)| *id != stream);
     }

@@ -1,6 +1,6 @@
-//! The task of a connection: reads, hands what came to the streams, writes
-//! what they and the protocol want to send, and ends the connection when its
-//! time has come. Which times those are its side says.
+//! The task of a connection. It reads, passes the input to the streams, writes the output of the
+//! streams and of the protocol, and ends the connection when its time has come. The `Side`
+//! decides when that is.
 
 use super::shared::{Accept, ConnectionState, OUTPUT_MAX_BYTES, Step};
 use super::stream::MuxStream;
@@ -17,93 +17,91 @@ use tls::transport::Transport;
 /// With this much unsent output the driver stops reading, so a peer that does not read
 /// responses cannot send more requests.
 const OUTPUT_PAUSE_BYTES: usize = 2 * OUTPUT_MAX_BYTES;
-/// How long a connection is without streams before it gives its memory back.
+/// Time without streams after which a connection frees its memory.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// How long, and how much, is still read after a GOAWAY: unread input would turn the
-/// close into a reset.
+/// Time and number of bytes for reading after a GOAWAY: unread input would turn the close into a
+/// reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// The state of a connection, for the decision how long it continues.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Streams now.
+    /// Number of current streams.
     pub open: u32,
-    /// Streams so far.
+    /// Number of streams so far.
     pub carried: u32,
-    /// Since when there are none.
+    /// Time since which there is no stream.
     pub idle_since: Instant,
-    /// Since when the peer takes nothing of what waits for it.
+    /// Time since which the peer has accepted none of the pending output.
     pub stuck_since: Option<Instant>,
-    /// Something has come.
+    /// True once input has arrived.
     pub heard: bool,
-    /// New streams are not taken any more.
+    /// True if no new streams are accepted.
     pub closing: bool,
 }
 
-/// The action at a deadline.
+/// Action at a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
-    /// To be asked again.
+    /// Ask for the plan again.
     Ask,
-    /// It says that it will end; streams are still taken.
+    /// Announce the end with a GOAWAY. Streams are still accepted.
     Announce,
-    /// No new streams; it ends with the last one.
+    /// Accept no new streams, and end with the last one.
     GoAway(ErrorCode),
-    /// It ends now, whatever is under way.
+    /// End at once, even with streams in progress.
     Cut,
 }
 
-/// The two ends of what a connection is for.
+/// Handler of a connection, implemented for clients and for servers.
 pub trait Side: Accept {
-    /// A stream begins.
+    /// Handles a new stream.
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
     /// Returns the next action and its deadline. Called at every turn.
     fn plan(&mut self, view: &View) -> (Option<Instant>, Then);
-    /// It did what the plan says.
+    /// Notes that the planned action was done.
     fn done(&mut self, then: Then);
-    /// The peer's frames have ended the connection.
+    /// Notes that an error in the peer's frames has ended the connection.
     fn failed(&mut self, error: &ConnectionError);
 }
 
-/// How a connection ends.
+/// Way in which a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// The peer should read the last of what it is told.
+    /// Close after the peer has had time to read the last frames.
     Told,
-    /// Without a word: it never spoke HTTP/2.
+    /// Close without a frame: the peer never used HTTP/2.
     Quiet,
-    /// By a reset.
+    /// Close with a reset.
     Cut,
     /// Close without a message to the peer.
     Silent,
 }
 
-/// How far what was read has been handed on.
+/// Progress of the processing of input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Taken {
-    /// To its end.
+    /// All input is processed.
     All,
-    /// As far as one poll may; the task is queued again.
+    /// The budget of the poll is used up. The task is queued again.
     Some,
     /// The connection ends.
     Ended(End),
 }
 
-/// Drives one connection.
 pub(super) struct Driver<'t> {
     shared: Rc<ConnectionState>,
     transport: &'t Transport,
     /// Received bytes that are not processed yet; allocated only when bytes arrive.
     input: Option<Buffer>,
-    /// Whether processing stopped in the middle, because the budget of the poll was used
-    /// up.
+    /// True if processing stopped in the middle because the budget of the poll was used up.
     paused: bool,
     stuck_since: Option<Instant>,
     heard: bool,
-    /// The peer sends nothing more.
+    /// True once the peer has closed its side.
     ended: bool,
-    /// Memory was given back since the last stream.
+    /// True if memory was freed since the last stream.
     released: bool,
 }
 
@@ -115,7 +113,8 @@ impl<'t> Driver<'t> {
     ) -> Driver<'t> {
         let is_client = shared.inner.borrow().connection.role() == Role::Client;
         Driver {
-            // A client speaks first.
+            // Only a client's connection counts as heard from the beginning, because a client sends
+            // first.
             heard: is_client || input.is_some(),
             shared,
             transport,
@@ -127,13 +126,13 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Drives the connection to its end, and waits for its streams.
+    /// Drives the connection to its end, and then waits for its streams.
     pub(super) async fn run<S: Side>(mut self, side: &mut S) {
         let end = poll_fn(|context| self.poll(context, side)).await;
         self.shared.inner.borrow_mut().lose_all();
         self.input = None;
         let deadline = Some(reactor::now() + LINGER);
-        // However far it comes.
+        // Errors at the end have no further effect.
         let _ = match end {
             End::Cut => self.transport.set_linger_zero(),
             End::Silent => {
@@ -146,7 +145,7 @@ impl<'t> Driver<'t> {
                 .unwrap_or(Ok(())),
         };
         self.input = None;
-        // Their users finish, and count, by themselves.
+        // The users of the streams finish and count by themselves.
         poll_fn(|context| {
             self.shared.attach(context);
             match self.shared.inner.borrow().streams.open {
@@ -159,7 +158,7 @@ impl<'t> Driver<'t> {
 
     fn poll<S: Side>(&mut self, context: &mut Context<'_>, side: &mut S) -> Poll<End> {
         self.shared.attach(context);
-        // Ends: each plan that has come is done once.
+        // The loop ends, because each due plan is executed once.
         loop {
             if let Some(end) = self.killed() {
                 return Poll::Ready(end);
@@ -200,7 +199,7 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Returns the result if a rule ends the connection.
+    /// Returns the way to end if a rule has ended the connection.
     fn killed(&self) -> Option<End> {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.ends.killed? {
@@ -222,9 +221,9 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Moves what can be moved now.
+    /// Does all reads, processing and writes that are possible now.
     fn turn<S: Side>(&mut self, context: &mut Context<'_>, side: &mut S) -> Poll<End> {
-        // Of what it read it has not come to the end: the answers do not wait for that.
+        // Input processing is paused, and the pending output must not wait for its end.
         if self.paused && self.write(context).is_err() {
             return Poll::Ready(End::Cut);
         }
@@ -253,7 +252,7 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Hands what was read to the streams, as much of it as one poll may.
+    /// Passes the input to the streams, as much as one poll may.
     fn take_in<S: Side>(&mut self, side: &mut S) -> Taken {
         let Some(input) = self.input.as_mut() else {
             return Taken::All;
@@ -282,19 +281,19 @@ impl<'t> Driver<'t> {
                 }
             }
         }
-        // Nothing is held while nothing comes.
+        // An idle connection holds no buffer.
         self.input = None;
         Taken::All
     }
 
-    /// Whether streams that can run now go before the next write: what they
-    /// have to say goes out with it.
+    /// Returns whether runnable streams run before the next write, so that their output is sent
+    /// with it.
     fn streams_first(&mut self) -> bool {
         let mut inner = self.shared.inner.borrow_mut();
         std::mem::take(&mut inner.woke) && !inner.connection.output().is_empty()
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes pending output, as much as the socket accepts.
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let mut inner = self.shared.inner.borrow_mut();
         while !inner.connection.output().is_empty() {
@@ -313,7 +312,7 @@ impl<'t> Driver<'t> {
                 Err(error) => return Err(error),
             }
         }
-        // TLS may hold records that the socket did not take.
+        // TLS may hold records that the socket did not accept.
         match self.transport.poll_flush(context) {
             Poll::Ready(Ok(())) => {
                 inner.blocked = false;
@@ -328,7 +327,7 @@ impl<'t> Driver<'t> {
         Ok(())
     }
 
-    /// Returns the result once both sides have ended and everything is written.
+    /// Returns the way to end once both sides have ended and everything is written.
     fn finished(&self) -> Option<End> {
         let inner = self.shared.inner.borrow();
         let done = inner.streams.open == 0 && (self.ended || inner.connection.is_closed());
@@ -339,13 +338,13 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Reads something. Pending: nothing is there, or nothing is wanted.
+    /// Reads input. Pending if none is available, or none is wanted.
     fn read(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let paused = self.shared.inner.borrow().connection.output().len() > OUTPUT_PAUSE_BYTES;
         if self.ended || paused {
             return Poll::Pending;
         }
-        // A buffer is taken only when there is something to read.
+        // A buffer is allocated only if there is something to read.
         loop {
             ready!(self.transport.poll_readable(context));
             let input = self.input.get_or_insert_with(Buffer::take);
@@ -360,7 +359,8 @@ impl<'t> Driver<'t> {
                     self.ended = true;
                     let mut inner = self.shared.inner.borrow_mut();
                     match read {
-                        // Its end: what is still to be written may be taken.
+                        // The peer has only closed its side, so the remaining output may still be
+                        // accepted.
                         Ok(_) => inner.lose_unfinished(),
                         Err(_) => inner.lose_all(),
                     }
@@ -370,7 +370,7 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Writes the rest, closes our side, and lets the peer read it.
+    /// Writes the rest, closes the write direction, and lets the peer read it.
     async fn farewell(&mut self) -> io::Result<()> {
         loop {
             let left = {
@@ -407,7 +407,7 @@ impl<'t> Driver<'t> {
     }
 }
 
-/// Whether a point of time has come; if not, the task is woken when it does.
+/// Returns whether a deadline has passed. If not, the task is woken when it does.
 fn has_come(at: Instant, context: &mut Context<'_>) -> bool {
     pin!(sleep_until(at)).poll(context).is_ready()
 }

@@ -1,10 +1,10 @@
-//! HTTP/2 connections: many streams over one transport, of a client or to a
-//! server. Frames, windows and floods are `protocol::http2`, a value; this moves
-//! its bytes and wakes its streams. It knows no rule and no header.
+//! HTTP/2 connections: many streams over one transport, of a client or to a server. The protocol
+//! with frames, windows and flood detection is the value `protocol::http2`; this crate transfers
+//! its bytes and wakes its streams. It knows no rules and no headers.
 //!
-//! One task drives a connection: [`fn@serve`] a client's, the task behind a
-//! [`ServerMux`] a server's. Each stream is used by a task of its own, through
-//! its [`MuxStream`]. They meet in [`shared`], on one thread.
+//! One task drives a connection: [`fn@serve`] that of a client, the task behind a [`ServerMux`]
+//! that to a server. The user of a stream is another task, which uses its [`MuxStream`]. They share
+//! state in [`shared`], on one thread.
 
 mod client;
 mod drains;

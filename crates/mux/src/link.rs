@@ -1,9 +1,9 @@
-//! How the two ends of a stream are reached. A stream's code is the same for
-//! every version of HTTP: it reads, writes, waits and breaks off by a [`Link`],
-//! and only this file (with `body`, which knows how bodies are framed) knows
-//! that HTTP/1 has the whole connection and HTTP/2 one stream of it.
+//! Access to the two ends of a stream. The code of a stream is the same for every version of HTTP:
+//! it reads, writes, waits and aborts through a [`Link`]. Only this file (and `body`, which handles
+//! the framing of bodies) distinguishes HTTP/1, which uses the whole connection, from HTTP/2, which
+//! uses one stream of it.
 //!
-//! It parses nothing and decides nothing.
+//! This module parses nothing and decides nothing.
 
 mod write;
 
@@ -18,9 +18,9 @@ use std::io;
 use std::task::{Context, Poll};
 use tls::transport::Transport;
 
-/// How a stream's client, or its server, is reached.
+/// Connection to the client or the server of a stream.
 pub enum Link {
-    /// A connection of its own: HTTP/1, or bytes of any kind.
+    /// A separate connection: HTTP/1, or arbitrary bytes.
     Http1(Transport),
     /// A stream of an HTTP/2 connection.
     Http2(MuxStream),
@@ -33,7 +33,7 @@ impl From<Transport> for Link {
 }
 
 impl Link {
-    /// The connection, where the stream has it for itself.
+    /// Returns the connection if the stream has it exclusively.
     pub fn transport(&self) -> Option<&Transport> {
         match self {
             Link::Http1(transport) => Some(transport),
@@ -41,7 +41,7 @@ impl Link {
         }
     }
 
-    /// The socket, where what is written to it goes out as it is.
+    /// Returns the socket if written bytes are sent unchanged.
     pub fn plain(&self) -> Option<&Socket> {
         self.transport()?.plain()
     }
@@ -52,7 +52,7 @@ impl Link {
         matches!(self, Link::Http2(_))
     }
 
-    /// A weak handle of the HTTP/2 stream, for queries only.
+    /// Returns a weak handle of the HTTP/2 stream, for queries only.
     pub fn watch(&self) -> Option<StreamWatch> {
         match self {
             Link::Http1(_) => None,
@@ -60,8 +60,8 @@ impl Link {
         }
     }
 
-    /// Reads into the room of a buffer: how many bytes of the body came, 0 at
-    /// the end. `OutOfMemory` when there is no room, since 0 would lie.
+    /// Reads body bytes into the free space of a buffer. Returns their number, 0 at the end. A full
+    /// buffer is the error `OutOfMemory`, because 0 would mean the end.
     #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match self {
@@ -70,7 +70,7 @@ impl Link {
         }
     }
 
-    /// Ready when a read may find something: bytes, the end or an error.
+    /// Ready when a read may return bytes, the end or an error.
     #[inline]
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
@@ -79,14 +79,13 @@ impl Link {
         }
     }
 
-    /// Waits until a read may find something.
+    /// Waits until a read may return something.
     pub async fn readable(&self) {
         std::future::poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Whether a read of a connection may find something, by what is known
-    /// without a system call. What a stream of HTTP/2 leaves unread concerns
-    /// nobody after it.
+    /// Returns whether a read may return something, as far as known without a system call. False
+    /// for HTTP/2, where unread bytes do not affect later streams.
     pub fn is_readable(&self) -> bool {
         match self {
             Link::Http1(transport) => transport.is_readable(),
@@ -94,7 +93,7 @@ impl Link {
         }
     }
 
-    /// Writes what fits of `data`: bytes of a tunnel.
+    /// Writes as much of `data`, the bytes of a tunnel, as fits.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         match self {
             Link::Http1(transport) => transport.try_write(data),
@@ -102,7 +101,7 @@ impl Link {
         }
     }
 
-    /// Ready when a write may find room or an error.
+    /// Ready when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Link::Http1(transport) => transport.poll_writable(context),
@@ -119,8 +118,7 @@ impl Link {
         }
     }
 
-    /// Whether a read's 0 was an end that nobody vouches for, see
-    /// [`Transport::is_cut`].
+    /// Returns whether the end of the input is unauthenticated, see [`Transport::is_cut`].
     pub fn is_cut(&self) -> bool {
         match self {
             Link::Http1(transport) => transport.is_cut(),
@@ -128,8 +126,8 @@ impl Link {
         }
     }
 
-    /// Ready when the peer is gone: it closed its side, its connection failed,
-    /// or it gave this stream up.
+    /// Ready when the peer has closed its side, its connection has failed, or it has reset this
+    /// stream.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Link::Http1(transport) => transport.poll_peer_closed(context),
@@ -137,7 +135,7 @@ impl Link {
         }
     }
 
-    /// Whether the peer is gone, by what is known without a system call.
+    /// Returns whether the peer is gone, as far as known without a system call.
     pub fn is_gone(&self) -> bool {
         match self {
             Link::Http1(transport) => transport.is_peer_closed(),
@@ -145,8 +143,8 @@ impl Link {
         }
     }
 
-    /// Whether a connection has ended or failed: a system call finds what no event
-    /// has told yet.
+    /// Returns whether a connection has ended or failed. A system call detects what no event has
+    /// reported yet.
     pub fn has_ended(&self) -> bool {
         match self {
             Link::Http1(transport) => transport.socket().has_ended(),
@@ -154,8 +152,8 @@ impl Link {
         }
     }
 
-    /// Ends our direction; what was written is still delivered. `WouldBlock`
-    /// where there is no room even for the end.
+    /// Closes the write direction. Written bytes are still delivered. `WouldBlock` if there is no
+    /// space even for the end.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Link::Http1(transport) => transport.shutdown_write(),
@@ -163,8 +161,7 @@ impl Link {
         }
     }
 
-    /// Makes the end of what was sent so far no orderly one: who reads it must
-    /// not take it for the whole.
+    /// Aborts the output, so that its receiver does not take it for complete.
     pub fn break_off(&self) {
         match self {
             Link::Http1(transport) => _ = transport.set_linger_zero(),
@@ -172,8 +169,7 @@ impl Link {
         }
     }
 
-    /// Closes without telling the client. With a stream of HTTP/2 goes its whole
-    /// connection.
+    /// Closes without notifying the client. For HTTP/2 this ends the whole connection.
     pub fn vanish(&self) {
         match self {
             Link::Http1(transport) => transport.vanish(),
@@ -181,8 +177,8 @@ impl Link {
         }
     }
 
-    /// Whether a body that ends with its stream has come whole: all of it was
-    /// read. HTTP/1 says that in other ways.
+    /// Returns whether a body that ends with its stream was read completely. Always false for
+    /// HTTP/1, which marks the end in other ways.
     #[inline]
     pub fn is_ended(&self) -> bool {
         match self {
@@ -191,7 +187,7 @@ impl Link {
         }
     }
 
-    /// The trailers behind a body that has ended with its stream, once.
+    /// Returns the trailers after a body that has ended with its stream, once.
     pub fn trailers(&self) -> Option<Box<Fields>> {
         match self {
             Link::Http1(_) => None,
@@ -199,8 +195,8 @@ impl Link {
         }
     }
 
-    /// Sends a head behind which nothing is sent at once; `end`: nothing is at
-    /// all. Says how many bytes count for it.
+    /// Sends a head that no body data follows immediately. `end`: no body follows at all. Returns
+    /// the number of bytes to count for the head.
     pub async fn send_head(
         &self,
         head: &Message,
@@ -222,8 +218,8 @@ impl Link {
     }
 }
 
-/// Writes data to a stream of HTTP/2, and its end with it. `limit` gives, each
-/// time that the peer takes no more, the milliseconds for which it may do so.
+/// Writes data to an HTTP/2 stream, and its end if requested. `limit` is the timeout in
+/// milliseconds of each wait for the peer.
 pub async fn write_data(
     stream: &MuxStream,
     mut data: &[u8],

@@ -1,5 +1,5 @@
-//! Where lists of fields become messages and messages lists: `http2` does it,
-//! this calls it with what a connection knows.
+//! Conversion between field lists and messages. The module `http2` does it; these functions call it
+//! with the data of a connection.
 
 use http::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts};
 use http::http2::{self, outgoing};
@@ -7,7 +7,7 @@ use http::message::{Fields, Message};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
 use std::io;
 
-/// The head of an answer, interim or final.
+/// Parses the head of a response, interim or final.
 pub(super) fn response(
     fields: &FieldList,
     end: bool,
@@ -18,12 +18,12 @@ pub(super) fn response(
     http2::response(fields, end, facts, limits, into)
 }
 
-/// Trailers.
+/// Parses trailers.
 pub(super) fn trailers(fields: &FieldList) -> Result<Box<Fields>, Fault> {
     http2::trailers(fields)
 }
 
-/// Sends the head of a request. `InvalidInput`: it has no form in HTTP/2.
+/// Sends the head of a request. `InvalidInput`: the request cannot be expressed in HTTP/2.
 pub(super) fn send_request(
     connection: &mut Connection,
     stream: StreamId,
@@ -38,7 +38,7 @@ pub(super) fn send_request(
         .map_err(lost)
 }
 
-/// Sends the head of an answer; `extended`: to an extended CONNECT.
+/// Sends the head of a response. `extended`: the request was an extended CONNECT.
 pub(super) fn send_response(
     connection: &mut Connection,
     stream: StreamId,
@@ -62,17 +62,17 @@ pub(super) fn send_trailers(
     connection.send_headers(stream, fields, true).map_err(lost)
 }
 
-/// A stream that the connection does not know any more.
+/// Makes the error for a stream that the connection no longer knows.
 pub(super) fn lost(_: SendError) -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-/// How long the body behind a head has to be, where that is known: a body of
-/// any other length is malformed.
+/// Returns the required length of the body after a head, if known. A body of any other length is
+/// malformed.
 pub fn expected_length(parsed: &Parsed, end: bool) -> Option<u64> {
     match parsed.body {
         BodyLength::Length(bytes) => Some(bytes),
-        // A HEAD's answer, a 204: the stream may still end by itself.
+        // The response to a HEAD, or a 204: the stream may still end separately.
         BodyLength::None if !end && !parsed.interim => Some(0),
         _ => None,
     }

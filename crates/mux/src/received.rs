@@ -1,14 +1,14 @@
-//! The part of a body that has come and that its stream's user has not taken
-//! yet: in blocks of a pool of the thread, so that many streams with little
-//! each hold little. Flow control bounds it, not this.
+//! Buffer for received body data that the user of a stream has not read yet. It consists of blocks
+//! from a pool per thread, so that many streams with little data use little memory. Flow control
+//! limits it, not this code.
 
 use reactor::Buffer;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-/// A block: small against a window, large against a frame's head.
+/// Size of a block, bytes: small compared to a window, large compared to a frame header.
 const BLOCK_BYTES: usize = 4096;
-/// Free blocks that a thread keeps.
+/// Maximum number of free blocks in the pool of a thread.
 const POOLED_MAX: usize = 1024;
 
 type Block = Box<[u8; BLOCK_BYTES]>;
@@ -23,7 +23,7 @@ fn take() -> Block {
 }
 
 fn give_back(block: Block) {
-    // Without a pool (the thread is ending) it is freed.
+    // The thread is ending if there is no pool; then the block is freed.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if pool.len() < POOLED_MAX {
@@ -32,23 +32,22 @@ fn give_back(block: Block) {
     });
 }
 
-/// Bytes in their order.
+/// A queue of bytes.
 #[derive(Default)]
 pub(super) struct Received {
     blocks: VecDeque<Block>,
-    /// Taken of the first block.
+    /// Number of consumed bytes of the first block.
     start: usize,
-    /// Bytes from there on.
+    /// Number of bytes from there on.
     length: usize,
 }
 
 impl Received {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
         self.length
     }
 
-    /// Adds bytes at the end.
     pub(super) fn push(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let at = (self.start + self.length) % BLOCK_BYTES;
@@ -65,7 +64,7 @@ impl Received {
         }
     }
 
-    /// Moves what fits into a buffer and says how many bytes that are.
+    /// Moves as many bytes as fit into a buffer, and returns their number.
     pub(super) fn pop_into(&mut self, buffer: &mut Buffer) -> usize {
         let mut moved = 0;
         while self.length > 0 {
@@ -88,7 +87,7 @@ impl Received {
         moved
     }
 
-    /// Throws all away.
+    /// Discards all bytes.
     pub(super) fn clear(&mut self) {
         self.blocks.drain(..).for_each(give_back);
         (self.start, self.length) = (0, 0);
@@ -118,7 +117,7 @@ mod tests {
             let (mut received, mut got) = (Received::default(), Vec::new());
             for piece in all.chunks(into) {
                 received.push(piece);
-                // A buffer with no more room than `out`.
+                // A buffer with `out` bytes of free space.
                 let mut buffer = Buffer::take();
                 let filler = buffer.capacity() - out;
                 buffer.extend(&vec![0; filler]);

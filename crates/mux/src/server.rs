@@ -1,4 +1,4 @@
-//! A server's HTTP/2 connection, as the pools keep it.
+//! HTTP/2 connections to servers, for the connection pools.
 
 use super::driver::{Driver, Side, Then, View};
 use super::settings::{self, Limits};
@@ -12,20 +12,20 @@ use std::rc::Rc;
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// How long a server may take nothing of what waits for it once no stream is
-/// left to whose timeout that could matter.
+/// Time during which a server may accept no output once there is no stream whose timeout would
+/// apply.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// An HTTP/2 connection to a server. Its clones are the same connection; when
-/// the last is dropped and no stream is left it is closed.
+/// An HTTP/2 connection to a server. Clones share the connection. It is closed once the last clone
+/// is dropped and no stream is left.
 pub struct ServerMux {
     shared: Rc<ConnectionState>,
     streams_max: u32,
 }
 
 impl ServerMux {
-    /// HTTP/2 from here on, on a transport that is connected. `secure`: the
-    /// scheme of requests is `https`. Begins the task that drives it.
+    /// Starts HTTP/2 on a connected transport, with a task that drives it. `secure`: the scheme of
+    /// requests is `https`.
     pub fn start(transport: Transport, limits: Limits, secure: bool) -> ServerMux {
         let transport = Rc::new(transport);
         let options = settings::of_servers(&limits);
@@ -50,7 +50,7 @@ impl ServerMux {
         }
     }
 
-    /// A new stream; None when there is no room or the connection ends.
+    /// Opens a new stream. None if the limit is reached or the connection is ending.
     pub fn open(&self) -> Option<MuxStream> {
         if !self.has_room() {
             return None;
@@ -59,7 +59,7 @@ impl ServerMux {
         Some(MuxStream::new(Rc::clone(&self.shared), slot))
     }
 
-    /// Whether a stream can be opened now.
+    /// Returns whether a stream can be opened now.
     pub fn has_room(&self) -> bool {
         if !self.is_usable() {
             return false;
@@ -71,47 +71,47 @@ impl ServerMux {
             && inner.connection.streams() + (inner.streams.unsent as usize) < most as usize
     }
 
-    /// Whether streams can be opened, now or once others end: no GOAWAY came,
-    /// the peer has not closed.
+    /// Returns whether streams can be opened, now or once others end: there was no GOAWAY, and the
+    /// peer has not closed.
     pub fn is_usable(&self) -> bool {
         let inner = self.shared.inner.borrow();
         !inner.ends.closing && !inner.connection.is_going_away()
     }
 
-    /// Streams now.
+    /// Returns the number of current streams.
     pub fn streams(&self) -> u32 {
         self.shared.inner.borrow().streams.open
     }
 
-    /// Streams opened so far.
+    /// Returns the number of streams opened so far.
     pub fn carried(&self) -> u32 {
         self.shared.inner.borrow().streams.carried
     }
 
-    /// Since when there is no stream; None while there is one.
+    /// Returns the time since which there is no stream. None while there is one.
     pub fn idle_since(&self) -> Option<Instant> {
         let inner = self.shared.inner.borrow();
         (inner.streams.open == 0).then_some(inner.streams.idle_since)
     }
 
-    /// No new streams; closed when the last one ends.
+    /// Accepts no new streams, and closes the connection when the last one ends.
     pub fn close(&self) {
         self.shared.inner.borrow_mut().ends.closing = true;
         self.shared.wake_driver();
     }
 
-    /// Looks at the descriptor, for addresses; None when it is closed.
+    /// Calls a function with the descriptor, to query addresses. None if the connection is closed.
     pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         let transport = self.shared.transport.upgrade()?;
         Some(look(transport.fd()))
     }
 
-    /// A weak handle of its socket, for queries only.
+    /// Returns a weak handle of the socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         Some(self.shared.transport.upgrade()?.socket().downgrade())
     }
 
-    /// Whether both are the same connection.
+    /// Returns whether both are the same connection.
     pub fn is(&self, other: &ServerMux) -> bool {
         Rc::ptr_eq(&self.shared, &other.shared)
     }
@@ -147,7 +147,7 @@ impl Accept for ServerSide {
     type Request = Infallible;
 
     fn accept(&mut self, _: &FieldList, _: bool) -> Opened<Infallible> {
-        // A server opens no streams: its connection fails before this.
+        // Unreachable: servers open no streams, and the connection would fail before this.
         Opened::Reset(ErrorCode::RefusedStream)
     }
 
@@ -168,7 +168,7 @@ impl Side for ServerSide {
     fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
         let unused = view.open == 0 && (self.shared.handles.get() == 0 || view.closing);
         if unused {
-            // An orderly close would keep the port for a minute.
+            // A reset, because an orderly close would occupy the port for a minute.
             return (Some(reactor::now()), Then::Cut);
         }
         if !view.closing && self.faults_max.is_some_and(|most| self.faults >= most) {
@@ -181,6 +181,6 @@ impl Side for ServerSide {
 
     fn done(&mut self, _: Then) {}
 
-    // Its streams say what became of them.
+    // Ignored: the streams report their own errors.
     fn failed(&mut self, _: &ConnectionError) {}
 }

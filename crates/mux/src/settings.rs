@@ -1,17 +1,17 @@
-//! `tune.h2.*`: what the connections of clients and to servers announce and bear.
+//! `tune.h2.*`: announced settings and limits of the connections with clients and servers.
 
 use protocol::http2::{Options, Role};
 
-/// Pseudo-headers of a request besides its headers.
+/// Maximum number of pseudo-headers of a request in addition to its headers.
 const PSEUDO_MAX: usize = 6;
-/// Overhead of each field, besides its bytes (RFC 9113, section 6.5.2).
+/// Overhead per field in addition to its bytes (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD_BYTES: u32 = 32;
-/// Windows of streams that the whole connection has: so one body that nobody
-/// takes does not stop the others, and the memory of all of them is bounded.
+/// Window of the whole connection, in windows of a stream. An unread body must not block
+/// the others, but the total memory must be bounded.
 const WINDOWS_OF_CONNECTION: u32 = 16;
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 
-/// `tune.h2.*`.
+/// Settings `tune.h2.*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Http2 {
     /// `tune.h2.header-table-size`, bytes.
@@ -22,20 +22,20 @@ pub struct Http2 {
     pub initial_window: u32,
     /// `tune.h2.max-concurrent-streams`.
     pub concurrent_streams_max: u32,
-    /// `tune.h2.fe.*`: of clients' connections.
+    /// `tune.h2.fe.*`: settings for the connections of clients.
     pub client: Http2Side,
-    /// `tune.h2.be.*`: of connections to servers.
+    /// `tune.h2.be.*`: settings for the connections to servers.
     pub server: Http2Side,
 }
 
-/// Settings of one side only.
+/// Settings that can differ per side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2Side {
-    /// `initial-window-size` where it differs, bytes.
+    /// `initial-window-size`, bytes. None: the common value.
     pub initial_window: Option<u32>,
-    /// `max-concurrent-streams` where it differs.
+    /// `max-concurrent-streams`. None: the common value.
     pub concurrent_streams_max: Option<u32>,
-    /// `glitches-threshold`: faults after which a connection is closed.
+    /// `glitches-threshold`: number of protocol faults after which a connection is closed.
     pub glitches_max: Option<u32>,
     /// `max-total-streams` of a client's connection.
     pub total_streams_max: Option<u32>,
@@ -54,25 +54,25 @@ impl Default for Http2 {
     }
 }
 
-/// The limits of a connection and its heads.
+/// Limits of a connection and of its message heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// `tune.h2.*`.
     pub http2: Http2,
-    /// The largest head, bytes.
+    /// Maximum size of a head, bytes.
     pub head_bytes: usize,
-    /// Most headers of a head.
+    /// Maximum number of headers of a head.
     pub headers_max: usize,
-    /// Clients may ask for WebSockets (RFC 8441).
+    /// True if clients may open WebSockets (RFC 8441).
     pub websocket: bool,
 }
 
-/// Of a client's connection.
+/// Returns the options of a client's connection.
 pub(super) fn of_clients(limits: &Limits) -> Options {
     options(Role::Server, limits, &limits.http2.client)
 }
 
-/// Of a connection to a server.
+/// Returns the options of a connection to a server.
 pub(super) fn of_servers(limits: &Limits) -> Options {
     options(Role::Client, limits, &limits.http2.server)
 }

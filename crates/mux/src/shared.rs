@@ -1,5 +1,5 @@
-//! The state shared by the task of a connection and the users of its streams. Nothing
-//! here waits or does IO, and no lock or borrow is held while other code runs.
+//! State that the task of a connection and the users of its streams share. Nothing here waits or
+//! does I/O, and no lock or borrow is held while other code runs.
 
 use super::drains::Drains;
 use super::mapping;
@@ -13,112 +13,111 @@ use std::rc::Weak;
 use std::task::{Context, Waker};
 use tls::transport::Transport;
 
-/// Bytes that a waiting writer may write in its turn: one frame. More if few wait.
+/// Number of bytes that a waiting writer may write per turn: one frame. More if few writers wait.
 const TURN_BYTES: usize = 16 * 1024;
-/// With more output than this nobody who waits is let go on.
+/// Amount of output above which no waiting writer may continue.
 const OUTPUT_LOW_BYTES: usize = OUTPUT_MAX_BYTES - TURN_BYTES;
-/// Output of a connection that is not written yet, before writers wait.
+/// Maximum unsent output of a connection before writers must wait.
 pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
-/// Messages kept for the heads of answers.
+/// Maximum number of message objects kept for the heads of responses.
 const MESSAGES_KEPT: usize = 16;
-/// Heads of answers are kept for reuse up to this memory, bytes.
+/// Maximum memory of a message that is kept for reuse, bytes.
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
-/// Cost of a frame for the driver ([`reactor::charge`]); and of many frames without an
-/// event.
+/// Cost of a frame for the driver ([`reactor::charge`]), and of many frames without an event.
 const COST_OF_FRAME: usize = 2;
 const COST_OF_QUIET_FRAMES: usize = 512;
-/// Cost of a header block; its bytes count besides, at [`BLOCK_BYTES_A_UNIT`]. A request
-/// is a message, a task and lines in counters and logs.
+/// Cost of a header block, in addition to its bytes at [`BLOCK_BYTES_A_UNIT`]. A request needs a
+/// message, a task, and entries in counters and logs.
 const COST_OF_HEAD: usize = 128;
 const BLOCK_BYTES_A_UNIT: usize = 4;
-/// Bytes of a body that cost one unit.
+/// Number of body bytes that cost one unit.
 const DATA_BYTES_A_UNIT: usize = 256;
 
-/// A connection.
+/// Shared state of a connection.
 pub(super) struct ConnectionState {
     pub(super) inner: RefCell<Inner>,
-    /// The task that drives it.
+    /// Waker of the task that drives the connection.
     driver: RefCell<Option<Waker>>,
-    /// It will be polled anyway.
+    /// True if the driver has been woken since its last poll.
     woken: Cell<bool>,
-    /// The number of handles that may still open streams.
+    /// Number of handles that may still open streams.
     pub(super) handles: Cell<u32>,
-    /// The transport, for inspection.
+    /// The transport, for queries.
     pub(super) transport: Weak<Transport>,
-    /// Requests have the scheme `https`.
+    /// True if requests have the scheme `https`.
     pub(super) secure: bool,
 }
 
-/// Its state.
+/// State of a connection that changes.
 pub(super) struct Inner {
     pub(super) connection: Connection,
-    /// The streams, and where each is.
+    /// The streams and their positions.
     pub(super) streams: Streams,
     /// Writers that wait for their turn.
     writers: Writers,
-    /// How far the connection is from its begin to its end.
+    /// Progress of the connection from its beginning to its end.
     pub(super) ends: Ends,
-    /// The driver has let the granted writers have one more turn already.
+    /// True if the driver has already given the granted writers an additional turn.
     late: bool,
-    /// Faults of the peer that ended no more than a stream.
+    /// Faults of the peer that ended only a stream.
     pub(super) glitches: u32,
-    /// Some task was woken or begun since this was looked at.
+    /// True if a task was woken or spawned since the last query.
     pub(super) woke: bool,
-    /// The socket takes nothing now: the driver waits for it.
+    /// True while the socket accepts nothing, and the driver waits for it.
     pub(super) blocked: bool,
-    /// Streams of clients whose response was whole before their request.
+    /// Streams of clients whose response was complete before their request.
     pub(super) drains: Drains,
     messages: Vec<Message>,
 }
 
-/// The streams, and where each is.
+/// The streams and their positions.
 pub(super) struct Streams {
-    /// Numbers of streams and their slots, ascending by number.
+    /// Stream ids and their slots, in ascending order of ids.
     table: Vec<(u32, u32)>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Streams that somebody holds.
+    /// Number of streams in use.
     pub(super) open: u32,
-    /// No more than so many are begun. The protocol counts a stream that was
-    /// reset no more, but its task may still have to hear of it: so a peer that
-    /// opens and resets has no more tasks than one that is served, twice.
+    /// Maximum number of streams in use. The protocol no longer counts a reset stream, but its task
+    /// may not know of the reset yet. This limit allows a peer that opens and resets streams only
+    /// twice the regular number of tasks.
     pub(super) open_max: u32,
-    /// Of these, our streams without a number.
+    /// Number of local streams in use that have no id yet.
     pub(super) unsent: u32,
-    /// Streams so far.
+    /// Number of streams so far.
     pub(super) carried: u32,
-    /// Since when there is none.
+    /// Time since which there is no stream.
     pub(super) idle_since: Instant,
 }
 
 /// Writers that wait for their turn.
 #[derive(Default)]
 struct Writers {
-    /// Writers that wait for the window or for room in the output, in their order.
+    /// Writers that wait for the window or for space in the output, in order.
     waiters: VecDeque<u32>,
-    /// The writers that may continue.
+    /// Writers that may continue.
     granted: Vec<u32>,
 }
 
-/// How far the connection is from its begin to its end.
+/// Progress of the connection from its beginning to its end.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// The peer's first SETTINGS have been taken in.
+    /// True once the first SETTINGS of the peer were processed.
     settled: bool,
-    /// The peer sends nothing more.
+    /// True once the peer has closed its side.
     pub(super) half_closed: bool,
-    /// No streams are opened any more: ours by choice, or the peer said so.
+    /// True once no more streams are opened, by a local decision or one of the peer.
     pub(super) closing: bool,
-    /// A rule ends it at once: without a word, or with one.
+    /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,
-    /// Whether the connection has ended.
+    /// True once the connection has ended.
     pub(super) over: bool,
 }
 
-/// The result of a request head on the server side.
+/// Result of processing the head of a request.
 pub enum Opened<R> {
-    /// A stream begins; so long is its body, where that is declared.
+    /// Begin a stream. The second value is the declared length of its body, if any.
     Begin(R, Option<u64>),
     /// Reset the stream.
     Reset(ErrorCode),
@@ -126,23 +125,23 @@ pub enum Opened<R> {
     Answer(&'static [u8]),
 }
 
-/// The handler of requests; the client side accepts none.
+/// Handler for the heads of requests. A connection to a server accepts none.
 pub trait Accept {
     /// The data of a new stream.
     type Request;
-    /// A head came. Must not touch the connection.
+    /// Processes the head of a request. Must not use the connection.
     fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request>;
-    /// A body is not as long as its head says, or what follows it is malformed.
+    /// Notes that a body differs from its declared length, or that its trailers are malformed.
     fn malformed(&mut self);
-    /// How many faults there were that ended a stream and not the connection.
+    /// Returns the number of faults that ended a stream but not the connection.
     fn faults(&self) -> u32;
 }
 
-/// The result of an event.
+/// Result of processing one event.
 pub(super) enum Step<R> {
-    /// Call again.
+    /// More input may be available: call again.
     More,
-    /// All of the input is used up.
+    /// All input is processed.
     Done,
     /// A stream begins in this slot.
     Begin(u32, R),
@@ -186,8 +185,8 @@ impl ConnectionState {
         }
     }
 
-    /// Registers the waker of the driver: from now on each change that needs the driver
-    /// wakes it.
+    /// Registers the waker of the driver. From now on each change that concerns the driver wakes
+    /// it.
     pub(super) fn attach(&self, context: &Context<'_>) {
         let mut driver = self.driver.borrow_mut();
         if !driver
@@ -199,7 +198,7 @@ impl ConnectionState {
         self.woken.set(false);
     }
 
-    /// Has the driver look at its output and its streams.
+    /// Wakes the driver, so that it checks its output and its streams.
     pub(super) fn wake_driver(&self) {
         if self.woken.replace(true) {
             return;
@@ -211,7 +210,7 @@ impl ConnectionState {
 }
 
 impl Inner {
-    /// A place for a stream, with a number or without one yet.
+    /// Takes a slot for a stream, which may have no id yet (0).
     pub(super) fn take_slot(&mut self, id: u32) -> u32 {
         let at = self.streams.free.pop().unwrap_or_else(|| {
             self.streams.slots.push(Slot::default());
@@ -228,14 +227,13 @@ impl Inner {
         at
     }
 
-    /// Puts a stream's number into the table. Numbers go up, so nearly always
-    /// at its end.
+    /// Adds the id of a stream to the table. Ids ascend, so nearly always at the end.
     pub(super) fn enter(&mut self, id: u32, slot: u32) {
         let at = self.streams.table.partition_point(|(known, _)| *known < id);
         self.streams.table.insert(at, (id, slot));
     }
 
-    /// Gives the place of a stream that has ended back.
+    /// Frees the slot of a stream that has ended.
     pub(super) fn give_slot(&mut self, at: u32) {
         let slot = &mut self.streams.slots[at as usize];
         let id = slot.id;
@@ -259,22 +257,21 @@ impl Inner {
         }
     }
 
-    /// Whether writers wait.
     pub(super) fn has_waiters(&self) -> bool {
         !self.writers.waiters.is_empty()
     }
 
-    /// A stream by its place.
+    /// Returns a stream by its slot.
     pub(super) fn slot(&mut self, at: u32) -> &mut Slot {
         &mut self.streams.slots[at as usize]
     }
 
-    /// The connection and a stream of it, both to change.
+    /// Returns the connection and a stream of it, both mutable.
     pub(super) fn both(&mut self, at: u32) -> (&mut Connection, &mut Slot) {
         (&mut self.connection, &mut self.streams.slots[at as usize])
     }
 
-    /// Gives memory back that is of no use to a connection without streams.
+    /// Frees memory that a connection without streams does not need.
     pub(super) fn release_memory(&mut self) {
         if self.streams.open > 0 {
             return;
@@ -288,7 +285,7 @@ impl Inner {
         self.connection.release_memory();
     }
 
-    /// Takes bytes in, up to one event.
+    /// Processes input up to one event. Returns the number of consumed bytes.
     pub(super) fn step<A: Accept>(
         &mut self,
         input: &[u8],
@@ -336,7 +333,7 @@ impl Inner {
                 let bytes = data.len() as u32;
                 match self.streams.named(stream) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
-                    // Its user has gone; the window is the others'.
+                    // The user of the stream is gone, but the window is needed for other streams.
                     None => self.throw_away(stream, bytes, end_stream),
                 }
                 Step::More
@@ -360,7 +357,7 @@ impl Inner {
         (taken, step)
     }
 
-    /// Wakes streams that wait for the peer's first SETTINGS.
+    /// Wakes streams that wait for the first SETTINGS of the peer.
     fn settle(&mut self) {
         if !std::mem::replace(&mut self.ends.settled, true) {
             for slot in &mut self.streams.slots {
@@ -369,7 +366,7 @@ impl Inner {
         }
     }
 
-    /// Bytes of a request whose response is whole came.
+    /// Discards data of a request whose response is complete.
     fn throw_away(&mut self, stream: StreamId, bytes: u32, end: bool) {
         self.connection.consumed(stream, bytes);
         if !self.drains.take(stream, bytes, end) {
@@ -377,7 +374,7 @@ impl Inner {
         }
     }
 
-    /// A stream was reset; one of ours that was is malformed.
+    /// Processes the reset of a stream. A local reset means that the stream was malformed.
     fn was_reset<A: Accept>(
         &mut self,
         stream: StreamId,
@@ -391,7 +388,7 @@ impl Inner {
         self.lost(stream, code, ours);
     }
 
-    /// A stream is no more.
+    /// Marks a stream as lost.
     fn lost(&mut self, stream: StreamId, code: ErrorCode, ours: bool) {
         let why = if code == ErrorCode::RefusedStream && !ours {
             Gone::Refused
@@ -407,7 +404,7 @@ impl Inner {
         }
     }
 
-    /// Resets a stream whose peer sent what it must not.
+    /// Resets a stream whose peer has violated the protocol.
     fn refuse_unless<A: Accept>(
         &mut self,
         fine: bool,
@@ -422,7 +419,7 @@ impl Inner {
         Step::More
     }
 
-    /// Begins a stream, or answers its head at once.
+    /// Begins a stream, or responds to its head at once.
     fn opened<A: Accept>(
         &mut self,
         stream: StreamId,
@@ -443,7 +440,7 @@ impl Inner {
             Opened::Reset(code) => self.connection.reset(stream, code),
             Opened::Answer(status) => {
                 let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"0")];
-                // Gone already, or told now: nothing is left to do for it.
+                // The stream may already be gone; then there is nothing to send.
                 let _ = self
                     .connection
                     .send_headers(stream, fields.into_iter(), true);
@@ -456,14 +453,14 @@ impl Inner {
         Step::More
     }
 
-    /// Keeps the memory of a head that was taken.
+    /// Keeps the memory of a head that was read.
     pub(super) fn keep_message(&mut self, message: Message) {
         if self.messages.len() < MESSAGES_KEPT && message.memory() <= MESSAGE_BYTES_KEPT {
             self.messages.push(message);
         }
     }
 
-    /// The peer sends nothing more: streams that wait for it are no more.
+    /// Processes the end of the peer's side: streams whose input is incomplete are lost.
     pub(super) fn lose_unfinished(&mut self) {
         (self.ends.closing, self.ends.half_closed) = (true, true);
         for slot in &mut self.streams.slots {
@@ -475,7 +472,7 @@ impl Inner {
         }
     }
 
-    /// The connection is over for all.
+    /// Ends the connection for all streams.
     pub(super) fn lose_all(&mut self) {
         (self.ends.over, self.ends.closing) = (true, true);
         for slot in &mut self.streams.slots {
@@ -483,7 +480,7 @@ impl Inner {
         }
     }
 
-    /// How much a stream may write now.
+    /// Returns how many bytes a stream may write now.
     pub(super) fn writable(&self, at: u32) -> usize {
         let slot = &self.streams.slots[at as usize];
         let turn = if self.writers.waiters.is_empty() {
@@ -497,14 +494,14 @@ impl Inner {
         self.connection.send_capacity(StreamId(slot.id)).min(turn)
     }
 
-    /// A stream has written so much.
+    /// Counts bytes that a stream has written.
     pub(super) fn wrote(&mut self, at: u32, bytes: usize) {
         let slot = &mut self.streams.slots[at as usize];
         slot.grant = slot.grant.saturating_sub(bytes as u32);
     }
 
-    /// A stream waits until it may write. Says whether there would be room if
-    /// it were not for others' turns: the driver then looks whose turn it is.
+    /// Queues a stream until it may write. Returns whether there would be space if others were not
+    /// waiting; then the driver must check whose turn it is.
     pub(super) fn wait_to_write(&mut self, at: u32, context: &Context<'_>) -> bool {
         let slot = &mut self.streams.slots[at as usize];
         slot.wait(Interest::WRITE, context);
@@ -518,8 +515,8 @@ impl Inner {
             > 0
     }
 
-    /// Lets those go on that waited longest to write, as far as there is room.
-    /// True: it is to be called again once they had their turn.
+    /// Grants turns to the writers that have waited longest, as far as there is space. Returns true
+    /// if it must be called again after their turn.
     pub(super) fn hand_out(&mut self) -> bool {
         if self.writers.waiters.is_empty() {
             return false;
@@ -531,7 +528,7 @@ impl Inner {
             .any(|at| self.streams.slots[*at as usize].grant > 0)
             && !std::mem::replace(&mut self.late, true)
         {
-            // Woken, but not come to it yet.
+            // The granted writers were woken but have not run yet.
             return true;
         }
         self.late = false;
@@ -539,7 +536,7 @@ impl Inner {
             self.streams.slots[at as usize].grant = 0;
         }
         if self.connection.output().len() > OUTPUT_LOW_BYTES {
-            // Writing it leads here again.
+            // Once the output is written, this function is called again.
             return false;
         }
         let mut room = self.connection.connection_capacity();
@@ -575,7 +572,7 @@ fn cost(event: &Event<'_>, bytes: usize) -> usize {
     }
 }
 
-/// Has a request taken in, where there is room for its task.
+/// Passes the head of a request to the handler, if there is room for another task.
 fn ask<A: Accept>(room: bool, fields: &FieldList, end: bool, accept: &mut A) -> Opened<A::Request> {
     match room {
         true => accept.accept(fields, end),
@@ -584,7 +581,7 @@ fn ask<A: Accept>(room: bool, fields: &FieldList, end: bool, accept: &mut A) -> 
 }
 
 impl Streams {
-    /// The stream of this number.
+    /// Returns the stream with this id.
     fn named(&mut self, stream: StreamId) -> Option<&mut Slot> {
         let place = self
             .table
@@ -595,7 +592,7 @@ impl Streams {
     }
 }
 
-/// Keeps trailers for the stream's user. False: they are malformed.
+/// Stores trailers for the user of the stream. Returns false if they are malformed.
 fn take_trailers(slot: Option<&mut Slot>, fields: &FieldList, woke: &mut bool) -> bool {
     let Some(slot) = slot else { return true };
     if fields.is_overflowed() {
@@ -612,8 +609,8 @@ fn take_trailers(slot: Option<&mut Slot>, fields: &FieldList, woke: &mut bool) -
     }
 }
 
-/// Keeps the head of an answer for the stream's user. Says how long its body
-/// has to be, or that the head is none.
+/// Stores the head of a response for the user of the stream. Returns the required length of its
+/// body, or an error if the head is malformed.
 fn take_head(
     slot: &mut Slot,
     mut message: Message,

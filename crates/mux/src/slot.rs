@@ -9,33 +9,33 @@ use std::collections::VecDeque;
 use std::rc::Weak;
 use std::task::{Context, Waker};
 
-/// How the response to a request is read.
+/// Data for parsing the response to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
-    /// What its request says of it.
+    /// Facts of the request that determine how its response is parsed.
     pub facts: RequestFacts,
-    /// How large it may be.
+    /// Limits of the head of the response.
     pub limits: Limits,
 }
 
-/// Heads of one answer that wait to be taken: a server that sends more interim
-/// ones than this at once has its stream reset.
+/// Maximum number of unread heads of a response. The stream of a server that sends more interim
+/// responses at once is reset.
 pub(super) const HEADS_MAX: usize = 8;
 
-/// Why a stream is no more although one of its sides had not ended.
+/// Reason why a stream was lost although a side had not ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gone {
-    /// The peer reset it, or we did for an error of the peer's.
+    /// The peer reset the stream, or this side did because of an error of the peer.
     Reset(ErrorCode),
-    /// The peer has not looked at it and will not (GOAWAY with a lower last
-    /// stream, REFUSED_STREAM, or the connection closed before the request was
-    /// written): it can be repeated on another connection whatever its method.
+    /// The peer has not processed the stream and will not: a GOAWAY with a lower last stream,
+    /// REFUSED_STREAM, or the connection was closed before the request was written. The request can
+    /// be repeated on another connection regardless of its method.
     Refused,
     /// The connection is lost.
     Lost,
 }
 
-/// State of the stream that its watch can query, also after its end.
+/// State of a stream that its watch can query, even after the end of the stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) id: u32,
@@ -43,7 +43,7 @@ pub(super) struct Seen {
     pub(super) reset: Option<u32>,
 }
 
-/// Where a stream that ends leaves what its watch is asked for.
+/// Cell in which a stream that ends leaves its final state for its watch.
 pub(super) type Testament = Weak<Cell<Option<Seen>>>;
 
 impl Seen {
@@ -70,47 +70,46 @@ impl Interest {
     const NONE: Interest = Interest(0);
 }
 
-/// One stream.
+/// The state of one stream.
 #[derive(Default)]
 pub(super) struct Slot {
-    /// The stream's number; 0 before it has one.
+    /// Stream id. 0 before the stream has one.
     pub(super) id: u32,
-    /// The task to wake. All waiting futures belong to one task, which polls all of them
-    /// again.
+    /// The task to wake. All waiting futures belong to one task, which polls all of them again.
     waker: Option<Waker>,
     interest: u8,
-    /// Somebody holds it.
+    /// True while the stream is in use.
     pub(super) used: bool,
-    /// The peer has ended its side.
+    /// True once the peer has ended its side.
     pub(super) received_end: bool,
-    /// We have ended ours.
+    /// True once this side has ended.
     pub(super) sent_end: bool,
-    /// It stands among the writers that wait.
+    /// True while the stream is among the waiting writers.
     pub(super) waits: bool,
-    /// How much it may write although others wait.
+    /// Number of bytes that the stream may write although others wait.
     pub(super) grant: u32,
-    /// Why it is no more.
+    /// Reason for the loss of the stream.
     pub(super) gone: Option<Gone>,
-    /// The body that came.
+    /// Received data of the body.
     pub(super) received: Received,
     /// The received trailers.
     pub(super) trailers: Option<Box<Fields>>,
-    /// Of a client's stream: its request is an extended CONNECT.
+    /// For a stream of a client: true if its request is an extended CONNECT.
     pub(super) extended: bool,
-    /// Of a stream to a server: what its answer is to be read by.
+    /// For a stream to a server: data for parsing its response.
     pub(super) expected: Option<Expected>,
-    /// Heads of the answer that came.
+    /// Received heads of the response.
     pub(super) heads: VecDeque<(Message, Parsed)>,
     /// The error of a message.
     pub(super) fault: Option<Fault>,
-    /// The peer reset it, by this code.
+    /// Error code with which the peer reset the stream.
     pub(super) peer_reset: Option<ErrorCode>,
     /// The watcher of the end of the stream.
     pub(super) watched: Option<Testament>,
 }
 
 impl Slot {
-    /// The stream ends: who watches it learns how.
+    /// Leaves the final state of the stream for its watch.
     pub(super) fn bequeath(&mut self) {
         let watch = self.watched.take();
         if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
@@ -118,13 +117,12 @@ impl Slot {
         }
     }
 
-    /// A stream begins.
     pub(super) fn begin(&mut self, id: u32) {
         self.id = id;
         self.used = true;
     }
 
-    /// The stream has ended: what the next one must not see goes.
+    /// Ends the stream, and clears everything that the next one must not see.
     pub(super) fn end(&mut self) {
         self.bequeath();
         self.received.clear();
@@ -136,12 +134,12 @@ impl Slot {
         };
     }
 
-    /// Notes who is to be woken.
+    /// Registers the task to wake.
     pub(super) fn wait(&mut self, what: Interest, context: &Context<'_>) {
         match &self.waker {
             Some(known) if known.will_wake(context.waker()) => {}
             known => {
-                // Another task's turn: who waited before looks again.
+                // Another task is waiting now, so the previous one must check again.
                 if let Some(known) = known.as_ref().filter(|_| self.interest != 0) {
                     known.wake_by_ref();
                 }
@@ -152,7 +150,7 @@ impl Slot {
         self.interest |= what.0;
     }
 
-    /// Wakes the stream's task if it waits for this; says whether it did.
+    /// Wakes the stream's task if it waits for one of these events. Returns whether it did.
     pub(super) fn wake(&mut self, what: Interest) -> bool {
         if self.interest & what.0 == 0 {
             return false;
@@ -164,19 +162,19 @@ impl Slot {
         true
     }
 
-    /// Keeps a piece of the body; says whether a reader was woken.
+    /// Stores data of the body. Returns whether a reader was woken.
     pub(super) fn take_data(&mut self, data: &[u8], end: bool) -> bool {
         self.received.push(data);
         self.received_end |= end;
         self.wake(Interest::READ)
     }
 
-    /// Both sides have ended as they should.
+    /// Returns whether both sides have ended regularly.
     pub(super) fn is_complete(&self) -> bool {
         self.received_end && self.sent_end
     }
 
-    /// The stream is no more, unless it had ended.
+    /// Marks the stream as lost, unless it has ended.
     pub(super) fn lose(&mut self, why: Gone) -> bool {
         if !self.used || self.is_complete() {
             return false;
@@ -185,7 +183,7 @@ impl Slot {
         self.wake(Interest::ALL)
     }
 
-    /// Whether a read finds something.
+    /// Returns whether a read returns something.
     pub(super) fn has_to_read(&self) -> bool {
         self.received.len() > 0 || self.received_end || self.gone.is_some()
     }

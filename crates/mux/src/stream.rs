@@ -1,4 +1,4 @@
-//! The handle of the user of a stream.
+//! Handle for the user of a stream.
 
 use super::mapping;
 use super::shared::{ConnectionState, Inner, OUTPUT_MAX_BYTES};
@@ -13,35 +13,34 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Why no head of an answer came.
+/// Reason why there is no head of a response.
 #[derive(Debug)]
 pub enum HeadFailure {
-    /// The stream is gone.
+    /// The stream is lost.
     Gone(Gone),
-    /// The head was none; the stream has been reset.
+    /// The head was malformed. The stream has been reset.
     Fault(Fault),
 }
 
-/// One stream of an HTTP/2 connection. Dropping it before both sides have
-/// ended resets it.
+/// A stream of an HTTP/2 connection. Dropping it before both sides have ended resets it.
 pub struct MuxStream {
     shared: Rc<ConnectionState>,
     slot: u32,
 }
 
 impl MuxStream {
-    /// Of a slot that was taken for it.
+    /// Makes the handle of a slot that was taken for it.
     pub(super) fn new(shared: Rc<ConnectionState>, slot: u32) -> MuxStream {
         MuxStream { shared, slot }
     }
 
-    /// Its connection, and its place there.
+    /// Returns the connection and the slot.
     pub(super) fn place(&self) -> (&Rc<ConnectionState>, u32) {
         (&self.shared, self.slot)
     }
 
-    /// Has what was written, or windows that were given back, go out. Many
-    /// streams may do this before the driver's turn: they share its write.
+    /// Schedules the sending of output and window updates. The writes of many streams before the
+    /// driver's turn are combined.
     fn flush(&self, inner: RefMut<'_, Inner>) {
         let due = !inner.connection.output().is_empty() && !inner.blocked;
         drop(inner);
@@ -50,7 +49,7 @@ impl MuxStream {
         }
     }
 
-    /// The connection, if the stream can still send.
+    /// Returns the connection if the stream can still send.
     fn sendable(&self) -> io::Result<RefMut<'_, Inner>> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -60,12 +59,12 @@ impl MuxStream {
         Ok(inner)
     }
 
-    /// The number of the stream; 0 for one to a server that has sent nothing yet.
+    /// Returns the stream id. 0 for a stream to a server that has sent nothing yet.
     pub fn id(&self) -> u32 {
         self.shared.inner.borrow_mut().slot(self.slot).id
     }
 
-    /// Ready when a read finds something: data, the end, or a failure.
+    /// Ready when a read returns data, the end, or a failure.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -76,20 +75,19 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Waits until a read finds something.
+    /// Waits until a read returns something.
     pub async fn readable(&self) {
         poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Whether a read would find something now.
+    /// Returns whether a read returns something now.
     pub fn is_readable(&self) -> bool {
         self.shared.inner.borrow_mut().slot(self.slot).has_to_read()
     }
 
-    /// Moves data of the body that has come into the room of a buffer: 0 is the
-    /// end of the body, `WouldBlock` that none is there, `OutOfMemory` that the
-    /// buffer is full, `ConnectionReset` that the stream is [`Self::gone`]. The
-    /// peer may send as much again.
+    /// Moves received body data into the free space of a buffer, and opens the peer's window by as
+    /// much. 0 is the end of the body. Errors: `WouldBlock` if there is no data, `OutOfMemory` if
+    /// the buffer is full, `ConnectionReset` if the stream is [`Self::gone`].
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         let mut inner = self.shared.inner.borrow_mut();
         let (connection, slot) = inner.both(self.slot);
@@ -109,14 +107,14 @@ impl MuxStream {
         }
     }
 
-    /// Whether the peer has ended its side and all of it was read.
+    /// Returns whether the peer has ended its side and all of it was read.
     pub fn is_ended(&self) -> bool {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
         slot.received_end && slot.received.len() == 0
     }
 
-    /// The trailers of the body, once, after its end.
+    /// Returns the trailers of the body, once, after its end.
     pub fn take_trailers(&self) -> Option<Box<Fields>> {
         self.shared
             .inner
@@ -126,7 +124,7 @@ impl MuxStream {
             .take()
     }
 
-    /// Ready when a write may find room or a failure.
+    /// Ready when a write may find space or a failure.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -140,13 +138,13 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Waits until a write may find room.
+    /// Waits until a write may find space.
     pub async fn writable(&self) {
         poll_fn(|context| self.poll_writable(context)).await;
     }
 
-    /// Sends the head of an answer to a client, interim (1xx) or final. Never
-    /// blocks: a stream has few heads. Cannot end with an interim one.
+    /// Sends the head of a response to a client, interim (1xx) or final. Never blocks, because a
+    /// stream has few heads. An interim head cannot end the stream.
     pub fn send_head(&self, head: &Message, end: bool) -> io::Result<()> {
         let interim = (100..200).contains(&head.status()) && head.status() != 101;
         let mut inner = self.sendable()?;
@@ -161,8 +159,8 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Waits for the server's SETTINGS, or the end of the stream: whether the server
-    /// lets streams be tunnels of other protocols (RFC 8441).
+    /// Waits for the server's SETTINGS, or the end of the stream. Returns whether the server
+    /// accepts tunnels for other protocols (RFC 8441).
     pub async fn takes_extended_connect(&self) -> bool {
         poll_fn(|context| {
             let mut inner = self.shared.inner.borrow_mut();
@@ -180,9 +178,9 @@ impl MuxStream {
         .await
     }
 
-    /// Sends the head of a request to a server; the stream gets its number now.
-    /// `expected` is for the answer. `ConnectionRefused` when the
-    /// connection takes no more streams: use another one.
+    /// Sends the head of a request to a server, and assigns the id of the stream. `expected` has
+    /// the data for parsing the response. `ConnectionRefused` if the connection accepts no more
+    /// streams, so that another one must be used.
     pub fn send_request(&self, head: &Message, expected: Expected, end: bool) -> io::Result<()> {
         let mut inner = self.sendable()?;
         if inner.slot(self.slot).id == 0 {
@@ -203,9 +201,9 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Sends what fits of a body's data. `end` counts only when all of `data`,
-    /// which may be nothing, was taken. `WouldBlock` while the peer's window or
-    /// the connection's output is full.
+    /// Sends as much body data as fits. `end` takes effect only if all of `data`, which may be
+    /// empty, was accepted. `WouldBlock` while the peer's window or the connection's output is
+    /// full.
     pub fn try_write(&self, data: &[u8], end: bool) -> io::Result<usize> {
         let mut inner = self.sendable()?;
         let room = inner.writable(self.slot).min(data.len());
@@ -223,7 +221,7 @@ impl MuxStream {
         Ok(taken)
     }
 
-    /// Ends our side with trailers.
+    /// Ends this side with trailers.
     pub fn send_trailers(&self, trailers: &Fields) -> io::Result<()> {
         let mut inner = self.sendable()?;
         let (connection, slot) = inner.both(self.slot);
@@ -233,24 +231,25 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Whether we have ended our side.
+    /// Returns whether this side has ended.
     pub fn has_sent_end(&self) -> bool {
         self.shared.inner.borrow_mut().slot(self.slot).sent_end
     }
 
-    /// Why the stream is no more, if it is. What came before can still be read.
+    /// Returns the reason for the loss of the stream, if it is lost. Data received before can still
+    /// be read.
     pub fn gone(&self) -> Option<Gone> {
         self.shared.inner.borrow_mut().slot(self.slot).gone
     }
 
-    /// Whether the peer has reset the stream, or the connection is lost or
-    /// closed by the peer: nobody may wait for what is sent.
+    /// Returns whether the peer has reset the stream, or the connection is lost or closed by the
+    /// peer. Then the peer may not be waiting for the output.
     pub fn is_gone(&self) -> bool {
         let mut inner = self.shared.inner.borrow_mut();
         inner.ends.half_closed || inner.slot(self.slot).gone.is_some()
     }
 
-    /// Ready when that is so. Readers and writers can wait besides.
+    /// Ready when `is_gone` is true. Readers and writers can wait at the same time.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.is_gone() {
             return Poll::Ready(());
@@ -260,8 +259,8 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Ready when the stream is [`Self::gone`]: a client that only ended its
-    /// side of the connection still waits for the answer.
+    /// Ready when the stream is [`Self::gone`]. A client that only closed its side of the
+    /// connection still waits for the response.
     pub fn poll_lost(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
@@ -285,14 +284,14 @@ impl MuxStream {
         self.flush(inner);
     }
 
-    /// Its request is an extended CONNECT (RFC 8441): the 101 that answers it in
-    /// HTTP/1 is a 200 here, and no other success may look like it.
+    /// Marks the request as an extended CONNECT (RFC 8441). The 101 that accepts it in HTTP/1 is
+    /// sent as a 200, and no other success may look the same.
     pub fn set_extended(&self) {
         self.shared.inner.borrow_mut().slot(self.slot).extended = true;
     }
 
-    /// Ends the whole connection: with a GOAWAY that asks for calm, or without
-    /// a word, so that the peer holds its side until it gives up.
+    /// Ends the whole connection: with a GOAWAY ENHANCE_YOUR_CALM, or silently, so that the peer
+    /// keeps its side open until it gives up.
     pub fn kill_connection(&self, silently: bool) {
         if !silently {
             self.reset(ErrorCode::EnhanceYourCalm);
@@ -301,8 +300,8 @@ impl MuxStream {
         self.shared.wake_driver();
     }
 
-    /// The next head of the answer, interim or final, into `into`; what was
-    /// there is forgotten. An interim one says so by `Parsed::interim`.
+    /// Moves the next head of the response, interim or final, into `into`, whose contents are
+    /// replaced. `Parsed::interim` is true for an interim one.
     pub fn poll_head(
         &self,
         context: &mut Context<'_>,
@@ -325,7 +324,7 @@ impl MuxStream {
         Poll::Pending
     }
 
-    /// Waits for the next head of the answer.
+    /// Waits for the next head of the response.
     pub async fn head(&self, into: &mut Message) -> Result<Parsed, HeadFailure> {
         poll_fn(|context| self.poll_head(context, into)).await
     }
@@ -338,14 +337,14 @@ impl Drop for MuxStream {
         let id = StreamId(slot.id);
         let unread = slot.received.len();
         if unread > 0 {
-            // Others may use the connection's window again.
+            // Other streams may use the connection's window again.
             connection.consumed(id, unread as u32);
         }
         if slot.id != 0 && connection.is_open(id) {
             let sent_end = slot.sent_end;
             let code = match connection.role() {
                 Role::Client => Some(ErrorCode::Cancel),
-                // The response is whole: the client need not send the rest.
+                // The response is complete, so the client need not send the rest.
                 Role::Server if sent_end && inner.drains.begin(id) => None,
                 Role::Server if sent_end => Some(ErrorCode::NoError),
                 Role::Server => Some(ErrorCode::InternalError),
@@ -355,7 +354,7 @@ impl Drop for MuxStream {
             }
         }
         inner.give_slot(self.slot);
-        // The driver may have waited for just this stream.
+        // The driver may have been waiting for this stream.
         if inner.streams.open == 0 || inner.has_waiters() {
             drop(inner);
             self.shared.wake_driver();

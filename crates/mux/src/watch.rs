@@ -1,6 +1,6 @@
-//! A stream of HTTP/2 as rules ask for it: its number, its connection's streams,
-//! whether its peer gave it up. It holds neither the stream nor the connection, and
-//! knows how the stream ended when its place has another one.
+//! Queries about an HTTP/2 stream for rules: its id, the streams of its connection, and whether its
+//! peer has reset it. A watch keeps neither the stream nor the connection alive, and knows how the
+//! stream ended after its slot was reused.
 
 use super::shared::ConnectionState;
 use super::slot::Seen;
@@ -17,7 +17,7 @@ pub struct StreamWatch {
 }
 
 impl MuxStream {
-    /// A weak handle of the stream, for queries only.
+    /// Returns a weak handle of the stream, for queries only.
     pub fn watch(&self) -> StreamWatch {
         let (shared, slot) = self.place();
         let last = Rc::default();
@@ -39,32 +39,33 @@ impl StreamWatch {
         })
     }
 
-    /// Its number; 0 of one to a server that has sent nothing yet.
+    /// Returns the stream id. 0 for a stream to a server that has sent nothing yet.
     pub fn id(&self) -> u32 {
         self.seen().map_or(0, |seen| seen.id)
     }
 
-    /// Whether its peer gave it up, or the connection was lost.
+    /// Returns whether the peer has reset the stream, or the connection was lost.
     pub fn is_aborted(&self) -> bool {
         self.seen().is_none_or(|seen| seen.aborted)
     }
 
-    /// The code by which its peer reset it.
+    /// Returns the error code with which the peer reset the stream.
     pub fn reset_code(&self) -> Option<u32> {
         self.seen()?.reset
     }
 
-    /// Streams that its connection has now; None when that is closed.
+    /// Returns the number of current streams of the connection. None if the connection is closed.
     pub fn streams(&self) -> Option<u32> {
         Some(self.shared.upgrade()?.inner.borrow().streams.open)
     }
 
-    /// Faults of the peer that ended streams of its connection; None when that is closed.
+    /// Returns the number of the peer's faults that ended streams of the connection. None if the
+    /// connection is closed.
     pub fn glitches(&self) -> Option<u32> {
         Some(self.shared.upgrade()?.inner.borrow().glitches)
     }
 
-    /// How many the peer takes at once, where it has said so.
+    /// Returns the number of concurrent streams that the peer allows, if it has announced one.
     pub fn streams_max_of_peer(&self) -> Option<u32> {
         let shared = self.shared.upgrade()?;
         let inner = shared.inner.borrow();

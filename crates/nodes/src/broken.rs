@@ -1,34 +1,35 @@
-//! Why there is no connection.
+//! The reasons why a connection failed or ended.
 
 use rustls::{AlertDescription, Error};
 use std::io;
 
-/// Why there is no connection to a node, or why it ends.
+/// The reason why a connection to a node failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// The network.
+    /// A network error.
     #[error("{}", gone(.0))]
     Gone(#[from] io::Error),
-    /// It says nothing any more.
+    /// The node does not respond.
     #[error("it does not respond")]
     Silent,
-    /// It does not speak this protocol.
+    /// The node does not speak this protocol.
     #[error("it does not speak the protocol of {0}")]
     Foreign(&'static str),
-    /// It is of another program.
+    /// The node runs another program version.
     #[error("it speaks version {theirs} of the protocol, and this node version {ours}")]
     Version {
         /// The version of the other node.
         theirs: u16,
-        /// That of this one.
+        /// The protocol version of this node.
         ours: u16,
     },
-    /// What it says has no bounds or no sense, or it is not the node that it should be.
+    /// The message exceeds a limit or is invalid, or the node is not the expected one.
     #[error("refused: {0}")]
     Refused(String),
 }
 
-/// What an error of the network means between two nodes: libraries write for programmers.
+/// Returns the meaning of a network error between two nodes, because the libraries' texts are
+/// written for programmers.
 fn gone(error: &io::Error) -> String {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, InvalidInput, UnexpectedEof,
@@ -46,7 +47,7 @@ fn gone(error: &io::Error) -> String {
         UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
             "it closed the connection".to_owned()
         }
-        // A blackhole route gives EINVAL.
+        // A blackhole route causes EINVAL.
         InvalidInput if error.raw_os_error().is_some() => "no route to it".to_owned(),
         _ => language::reason(error),
     }

@@ -1,4 +1,4 @@
-//! Connecting to a node.
+//! Connects to other nodes.
 
 use crate::{Bonded, Broken, Protocol, within};
 use rustls::pki_types::ServerName;
@@ -9,16 +9,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client};
 use wire::Trusted;
 
-/// How long until a node is dialled again: at first, and at most.
+/// Initial and maximum pause before a node is dialled again.
 const REDIAL: Duration = Duration::from_millis(100);
 const REDIAL_MAX: Duration = Duration::from_secs(1);
-/// The same for a node with another version of the protocol.
+/// The pause for a node with another version of the protocol.
 const REDIAL_OTHER: Duration = Duration::from_secs(5);
 
-/// A connection to a node, which has greeted.
+/// A connection to a node, after the greetings.
 pub type Dialled = client::TlsStream<Bonded>;
 
-/// How long a node is left alone.
+/// The pause before a node is dialled again.
 #[derive(Debug)]
 pub struct Pause(Duration);
 
@@ -29,13 +29,13 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// There was a connection.
+    /// Resets the pause after a successful connection.
     pub fn connected(&mut self) {
         self.0 = REDIAL;
     }
 
-    /// Waits until the node is to be dialled again. `broken`: why there is no connection now, if it
-    /// was the network or the other program.
+    /// Waits until the node is to be dialled again. `broken` is the reason why there is no
+    /// connection, if the cause was the network or another program version.
     pub async fn after(&mut self, broken: Option<&Broken>) {
         let pause = match broken {
             Some(Broken::Version { .. }) => REDIAL_OTHER,
@@ -46,10 +46,10 @@ impl Pause {
     }
 }
 
-/// Connects to a node, at the first of its addresses that answers.
+/// Connects to a node, at the first of its addresses that responds.
 ///
 /// # Errors
-/// It cannot be reached, is another one, or does not speak this protocol.
+/// The node is unreachable, is another node, or does not speak this protocol.
 pub async fn dial(protocol: &Protocol, trusted: &Trusted, node: &str) -> Result<Dialled, Broken> {
     let mut stream = connect(trusted, node, protocol.port).await?;
     protocol.greet(&mut stream).await?;
@@ -64,7 +64,7 @@ async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Br
         last = within(async {
             let stream = TcpStream::connect(at).await?;
             stream.set_nodelay(true)?;
-            // The certificate says which node it is, not an address.
+            // The certificate identifies the node, not an address.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
             let connector = TlsConnector::from(Arc::clone(&trusted.client));
             connector.connect(name, Bonded::new(stream)).await

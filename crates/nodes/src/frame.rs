@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Writes a value. What is written may wait for a flush.
+/// Writes a value. The written data may wait for a flush.
 ///
 /// # Errors
-/// The network, or a value that is too long for a length.
+/// A network error, or the value is too long for the length field.
 pub async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     value: &impl Serialize,
@@ -18,15 +18,15 @@ pub async fn write(
     let bytes = codec::encode(value);
     let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge);
     let length = length.map_err(io::Error::from)?.to_be_bytes();
-    // At once: each write is a record of TLS.
+    // Written in one call, because each write becomes a TLS record.
     stream.write_all(&[&length[..], &bytes].concat()).await?;
     Ok(())
 }
 
-/// Reads a value of at most `bytes_max` bytes, in which values stand at most `depth_max` deep in each other.
+/// Reads a value of at most `bytes_max` bytes, with values nested at most `depth_max` deep.
 ///
 /// # Errors
-/// The network, or it is longer, deeper, or no such value.
+/// A network error, or the value is longer, nested deeper, or of another type.
 pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes_max: usize,
@@ -36,7 +36,7 @@ pub async fn read<T: DeserializeOwned>(
     if length > bytes_max {
         return Err(Broken::Refused(format!("a frame of {length} bytes")));
     }
-    // What was announced takes memory only as it comes.
+    // Memory is allocated only as the announced bytes arrive.
     let mut bytes = Vec::new();
     let mut rest = stream.take(u64::try_from(length).unwrap_or(u64::MAX));
     rest.read_to_end(&mut bytes).await?;
@@ -46,10 +46,10 @@ pub async fn read<T: DeserializeOwned>(
     decode(&bytes, bytes_max, depth_max)
 }
 
-/// Decodes a value of at most `bytes_max` bytes, in which values stand at most `depth_max` deep in each other.
+/// Decodes a value of at most `bytes_max` bytes, with values nested at most `depth_max` deep.
 ///
 /// # Errors
-/// It is longer, deeper, or no such value.
+/// The value is longer, nested deeper, or of another type.
 pub fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     bytes_max: usize,
@@ -100,7 +100,7 @@ mod tests {
             let at = random.index(bytes.len());
             bytes[at] = u8::try_from(random.below(256)).unwrap();
             bytes.truncate(random.index(bytes.len() + 1));
-            // Whatever comes of it, it comes to an end.
+            // Decoding must end, whatever the result.
             let _ = decoded(&bytes);
         }
     }

@@ -1,13 +1,13 @@
 //! Connections between a role of one node and the same role of the other nodes: TLS 1.3 with the
 //! certificates of the cluster on both sides, a greeting, and frames with values.
 //!
-//! - [`Protocol`] is the port, the greeting and the bounds of what is said there.
-//! - [`Places`] says when the nodes of the cluster have changed, so that connections restart.
-//! - [`dial()`] connects to a node, and [`Pause`] says when it is dialled again.
-//! - [`listen()`] accepts the connections of others, within bounds, and [`answer`] greets them.
-//! - [`mod@frame`] is a value as bytes.
+//! - - [`Protocol`] is the port, the greeting and the version of the messages.
+//! - - [`Places`] reports when the nodes of the cluster have changed, so that connections restart.
+//! - - [`dial()`] connects to a node, and [`Pause`] determines when it is dialled again.
+//! - - [`listen()`] accepts the connections of others, within limits, and [`answer`] greets them.
+//! - - [`mod@frame`] encodes a value as bytes.
 //!
-//! Nothing here knows what is said, or which of two nodes dials.
+//! This crate does not know the messages, or which of two nodes dials.
 
 mod broken;
 mod dial;
@@ -33,10 +33,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wire::{Bond, Trusted};
 
-/// How long a connection and its handshake may take.
+/// Maximum time for a connection and its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
-/// What an operation of the network comes to in the time of a handshake.
+/// Returns the result of a network operation within the time of a handshake.
 async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
     match tokio::time::timeout(HANDSHAKE, what).await {
         Ok(done) => Ok(done?),
@@ -44,7 +44,8 @@ async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, Broke
     }
 }
 
-/// A socket of a connection with another node, which ends when the cluster no longer accepts that one.
+/// A socket of a connection with another node, which ends when the cluster no longer accepts that
+/// node.
 #[derive(Debug)]
 pub struct Bonded {
     stream: TcpStream,
@@ -56,8 +57,8 @@ impl Bonded {
         Bonded { stream, bond: None }
     }
 
-    /// Takes the right to go on of the node whose certificates came. Returns its name; None: it is no
-    /// present node.
+    /// Admits the node that presented these certificates. Returns its name; `None` when it is no
+    /// current node.
     fn admit(
         &mut self,
         trusted: &Trusted,
@@ -68,7 +69,8 @@ impl Bonded {
         Some(node)
     }
 
-    /// An operation that ends as the connection does has a reason of its own.
+    /// Replaces the result of an operation on a connection that the cluster has ended with the
+    /// reason.
     fn checked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match { self.bond.as_ref() }.is_some_and(Bond::is_cut) {
             true => Poll::Ready(Err(io::Error::other(

@@ -1,4 +1,4 @@
-//! Connections of other nodes.
+//! Accepts connections of other nodes.
 
 use crate::places::Known;
 use crate::{Bonded, Broken, Protocol, within};
@@ -13,36 +13,37 @@ use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, server};
 use wire::{Trusted, is_mine, unspecified};
 
-/// How long the address of this node is waited for.
+/// Pause before the next attempt to listen on the address of this node.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a listener rests when a connection cannot be accepted.
+/// Pause of a listener after a connection could not be accepted.
 const REST: Duration = Duration::from_millis(50);
 
-/// A connection of another node, which has greeted.
+/// A connection of another node, after the greetings.
 pub type Answered = server::TlsStream<Bonded>;
 
-/// How many connections there are at one time.
+/// Maximum numbers of simultaneous connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Rooms {
-    /// Of addresses of nodes.
+    /// From addresses of nodes.
     pub nodes: usize,
-    /// Of others.
+    /// From other addresses.
     pub strangers: usize,
 }
 
-/// Somebody who has connected. Dropping the place gives it to another one.
+/// A client that has connected. Dropping its slot frees it for another one.
 #[derive(Debug)]
 pub struct Guest {
-    /// The connection, of which nothing is known.
+    /// The connection, not yet authenticated.
     pub stream: TcpStream,
-    /// What the cluster said of its nodes last.
+    /// The cluster's latest description of its nodes.
     pub trusted: Arc<Trusted>,
-    /// Its place among all.
+    /// The slot of this connection.
     pub place: OwnedSemaphorePermit,
 }
 
-/// Listens where the cluster reaches this node, and serves whom it accepts, until nobody knows of a cluster.
-/// `trouble`: why it cannot listen now; None: it does.
+/// Listens on the address at which the cluster reaches this node, and serves the accepted
+/// connections, until this node belongs to no cluster. `trouble` receives the reason why the node
+/// cannot listen now; `None` when it listens.
 pub async fn listen<S>(
     port: u16,
     known: &Known,
@@ -60,7 +61,7 @@ pub async fn listen<S>(
         let Some(now) = now else {
             return;
         };
-        // An address may be late, or taken by a role that ends.
+        // The address may not be configured yet, or still be in use by a role that is ending.
         let listener = match bind(&now, port).await {
             Ok(listener) => listener,
             Err(error) => {
@@ -107,17 +108,18 @@ async fn bind(trusted: &Trusted, port: u16) -> io::Result<TcpListener> {
     let Some(first) = own.first() else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     };
-    // Those of tests are loopback ones, from which no way begins.
+    // The addresses in tests are loopback addresses, which are not the source of any route.
     let mut mine = own.iter();
     let mine = mine.find(|one: &&IpAddr| one.is_loopback() || is_mine(**one));
     let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), port);
     TcpListener::bind(at).await
 }
 
-/// Answers a connection of a node that `may` connect; returns also its name. An error has it, where it is known.
+/// Accepts a connection of a node that `may` permits. Also returns the node's name. An error
+/// includes the name if it is known.
 ///
 /// # Errors
-/// It is no such node, or does not speak this protocol.
+/// The node is not permitted, or does not speak this protocol.
 pub async fn answer(
     protocol: &Protocol,
     trusted: &Trusted,

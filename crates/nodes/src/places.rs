@@ -1,4 +1,4 @@
-//! When the nodes of a cluster have changed.
+//! Detects changes of the cluster's nodes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use wire::Trusted;
 
-/// What the cluster says of its nodes, as it changes. None: nothing yet.
+/// The cluster's current description of its nodes; `None` before the first one.
 pub type Known = watch::Receiver<Option<Arc<Trusted>>>;
 
-/// Where the nodes are, as a role last had it.
+/// The addresses of the nodes as a role last received them.
 #[derive(Debug, Default)]
 pub struct Places {
     before: Option<(String, BTreeMap<String, Vec<IpAddr>>)>,
 }
 
 impl Places {
-    /// Waits until the nodes are others than before, or elsewhere. Another certificate alone is for the next
-    /// connection. None: nobody will say anything any more.
+    /// Waits until the set of nodes or their addresses change. A new certificate alone only affects
+    /// the next connection. Returns `None` when no further description can follow.
     pub async fn next(&mut self, known: &mut Known) -> Option<Arc<Trusted>> {
         loop {
             let now = known.borrow_and_update().clone();

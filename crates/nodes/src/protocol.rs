@@ -1,39 +1,39 @@
-//! What both sides know of a protocol before anything is said.
+//! The parameters of a protocol that both sides know in advance.
 
 use crate::Broken;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// How long a greeting is waited for.
+/// Maximum wait for a greeting.
 const GREETING: Duration = Duration::from_secs(2);
 
-/// A protocol between two roles. A greeting is eight bytes: four signs, the version (most significant byte
-/// first), and two zero bytes.
+/// A protocol between two roles. A greeting is eight bytes: four magic bytes, the version (most
+/// significant byte first), and two zero bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
-    /// What it is about, for `it does not speak the protocol of …`.
+    /// The subject of the protocol, for `it does not speak the protocol of …`.
     pub of: &'static str,
-    /// The port.
+    /// The TCP port.
     pub port: u16,
-    /// How a greeting begins.
+    /// The magic bytes at the start of a greeting.
     pub signs: [u8; 4],
-    /// The version of what is said.
+    /// The version of the messages.
     pub version: u16,
 }
 
 impl Protocol {
-    /// The greeting of this program.
+    /// Returns the greeting of this program.
     pub fn greeting(&self) -> [u8; 8] {
         let [high, low] = self.version.to_be_bytes();
         let [a, b, c, d] = self.signs;
         [a, b, c, d, high, low, 0, 0]
     }
 
-    /// Judges the greeting of the other side.
+    /// Checks the greeting of the other side.
     ///
     /// # Errors
-    /// It is of another protocol, or of another version.
+    /// The greeting belongs to another protocol or version.
     pub fn greeted(&self, greeting: [u8; 8]) -> Result<(), Broken> {
         let [a, b, c, d, high, low, ..] = greeting;
         if [a, b, c, d] != self.signs {
@@ -46,10 +46,10 @@ impl Protocol {
         }
     }
 
-    /// Greets the other side, and is greeted.
+    /// Exchanges greetings with the other side.
     ///
     /// # Errors
-    /// The network, the other side is silent, or does not speak this protocol.
+    /// A network error, or the other side does not respond or does not speak this protocol.
     pub async fn greet<S>(&self, stream: &mut S) -> Result<(), Broken>
     where
         S: AsyncRead + AsyncWrite + Unpin,

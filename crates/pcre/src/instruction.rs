@@ -6,11 +6,11 @@ use super::tree::{Assertion, Greed};
 pub(super) type Register = u32;
 pub(super) type Place = u32;
 
-/// Characters in a form that is quick to ask.
+/// A set of characters in a form that is fast to query.
 #[derive(Debug)]
 pub(super) struct Members {
     low: [bool; 256],
-    /// For code points above 255.
+    /// Used for code points above 255.
     set: Set,
 }
 
@@ -39,18 +39,18 @@ impl Members {
 
 #[derive(Debug)]
 pub(super) enum Instruction {
-    /// A byte; a character above ASCII in UTF-8 is several of them.
+    /// Matches a byte; a character above ASCII in UTF-8 is several bytes.
     Byte(u8),
     One(u32),
     AnyByte,
     Assert(Assertion),
     KeepOut,
-    /// Tries the first place, then the second.
+    /// Tries the first instruction, then the second.
     Split {
         first: Place,
         second: Place,
         memo: u32,
-        /// The alternation whose next alternative the second place is.
+        /// The alternation whose next alternative starts at `second`.
         alternation: u32,
     },
     Jump(Place),
@@ -61,28 +61,29 @@ pub(super) enum Instruction {
         greed: Greed,
         memo: u32,
     },
-    /// Stores the position.
+    /// Stores the current position.
     Store(Register),
-    /// Jumps if the position is the stored one: an iteration was empty.
+    /// Jumps if the position equals the stored one: an iteration was empty.
     IfUnmoved(Register, Place),
     Close {
         group: u32,
         start: Register,
     },
-    /// Starts an atomic group or a look-around; the registers are for the height of the stack,
-    /// the position and the length of the log of the memo.
+    /// Starts an atomic group or a look-around; the registers store the height of the stack, the
+    /// position and the length of the memo log.
     Enter {
         registers: Register,
         outermost: bool,
         barrier: Barrier,
     },
-    /// Ends it after a success. `moves` keeps the position, as an atomic group does.
+    /// Ends an atomic group or a look-around after a success. `moves` keeps the position, as an
+    /// atomic group does.
     Leave {
         registers: Register,
         moves: bool,
         cuts: bool,
     },
-    /// Ends a negative look-around whose body matched: fails, or goes to that place.
+    /// Ends a negative look-around whose body matched: fails, or jumps to `to`.
     LeaveNegative {
         registers: Register,
         to: Option<Place>,
@@ -106,14 +107,13 @@ pub(super) enum Instruction {
     Match,
 }
 
-/// Where a failure within the group goes on.
+/// The instruction at which matching continues after a failure within the group.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Barrier {
     /// An atomic group: nothing stops a verb.
     None,
-    /// Fails.
     Fails,
-    /// At a place: a negative assertion or a condition.
+    /// Matching continues at an instruction: a negative assertion or a condition.
     Resumes(Place),
 }
 

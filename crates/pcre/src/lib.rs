@@ -1,5 +1,5 @@
-//! Regular expressions as PCRE2 reads them: its syntax as a tree, from which a pattern for the
-//! linear engine is made, or a program for a backtracking one. Knows no configuration.
+//! PCRE2 regular expressions: the syntax is parsed into a tree, which becomes a pattern for the
+//! linear engine or a program for a backtracking one. Independent of the configuration.
 
 mod instruction;
 mod linear;

@@ -1,26 +1,26 @@
-//! From a tree to a pattern of the crate `regex`, where the tree is a regular one. Every
-//! character is written as a number, so that none has a meaning of its own there.
+//! Converts a tree to a pattern of the crate `regex`, if the tree is regular. Every character is
+//! written as a number, so that none has a special meaning in `regex`.
 
 use super::set::{BYTE_MAX, Set, scalar_ranges};
 use super::tree::{Assertion, Greed, Newline, Node, Tree};
 use std::fmt::Write;
 
-/// What `regex` cannot express.
+/// The error for a construct that `regex` cannot express.
 struct NotRegular;
 
 /// A pattern for the crate `regex`.
 #[derive(Debug)]
 pub struct Linear {
     pub pattern: String,
-    /// `$` stands in it, which is the end there, so that a subject that ends with a newline
-    /// needs the other engine.
+    /// The pattern contains `$`, which `regex` matches only at the end of the subject, so a subject
+    /// that ends with a newline needs the other engine.
     pub has_line_end: bool,
-    /// `^` stands in it, which is the start there, so that a search in the middle of a line
-    /// needs the other engine.
+    /// The pattern contains `^`, which `regex` matches only at the start of the subject, so a
+    /// search in the middle of a line needs the other engine.
     pub has_line_start: bool,
 }
 
-/// None: the other engine has to match it.
+/// Returns the pattern; `None` when only the other engine can match the tree.
 pub fn linear(tree: &Tree) -> Option<Linear> {
     if tree.newline != Newline::Lf || tree.not_empty || tree.not_empty_at_start {
         return None;
@@ -87,7 +87,7 @@ impl Emitter {
                 if repeat.greed == Greed::Possessive {
                     return Err(NotRegular);
                 }
-                // The engines differ in what a group holds behind an iteration that is empty.
+                // The engines differ in the contents of a group after an empty iteration.
                 if repeat.max != Some(1) && can_be_empty(&repeat.node) {
                     return Err(NotRegular);
                 }
@@ -124,7 +124,7 @@ impl Emitter {
             }
             Assertion::LineEnd => self.text("(?m:$)"),
             Assertion::WordBoundary if self.ascii_words => self.text("(?-u:\\b)"),
-            // Within UTF-8 that one also matches in the middle of a character.
+            // In UTF-8 the `\B` of `regex` also matches in the middle of a character.
             Assertion::NotWordBoundary if self.ascii_words && !self.utf => {
                 self.text("(?-u:\\B)");
             }
@@ -134,7 +134,7 @@ impl Emitter {
     }
 
     fn char(&mut self, char: u32) {
-        // Writing to a text does not fail.
+        // Writing to a string never fails.
         let _ = match self.utf {
             true => write!(self.out.pattern, "\\x{{{char:x}}}"),
             false => write!(self.out.pattern, "\\x{char:02x}"),
@@ -149,7 +149,7 @@ impl Emitter {
                 .collect(),
         };
         match ranges.as_slice() {
-            // A class that nothing matches.
+            // A class that matches nothing.
             [] => self.text("[^\\s\\S]"),
             [(0, BYTE_MAX)] if !self.utf => self.text("(?s-u:.)"),
             _ => {
@@ -167,7 +167,7 @@ impl Emitter {
     }
 }
 
-/// Whether a node may match the empty text.
+/// Returns whether a node may match the empty string.
 pub(super) fn can_be_empty(node: &Node) -> bool {
     match node {
         Node::Char(_) | Node::Set(_) | Node::AnyByte => false,

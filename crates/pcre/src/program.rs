@@ -1,4 +1,4 @@
-//! From a tree to instructions of the backtracking machine.
+//! Compiles a tree to instructions of the backtracking machine.
 
 use super::instruction::{Barrier, Cut, Instruction, Members, Place, Register};
 use super::linear::can_be_empty;
@@ -7,9 +7,9 @@ use super::set::{BYTE_MAX, Set};
 use super::starts::{Starts, is_anchored};
 use super::tree::{Condition, Conditional, Greed, Look, Newline, Node, Repeat, Tree, Verb};
 
-/// Instructions of one pattern.
+/// Maximum instructions of one pattern.
 const INSTRUCTIONS_MAX: usize = 60_000;
-/// Characters that a look-behind goes back.
+/// Maximum characters that a look-behind goes back.
 const BEHIND_MAX: u64 = 65_535;
 
 /// A compiled pattern.
@@ -25,12 +25,12 @@ pub struct Program {
     pub(super) skips_newlines: bool,
     pub(super) not_empty: bool,
     pub(super) not_empty_at_start: bool,
-    /// A match starts at the start of the search only.
+    /// A match starts only at the start of the search.
     pub(super) anchored: bool,
-    /// Bytes that a match can start with; None: any, or none at all.
+    /// Bytes that a match can start with; `None` when a match can start with any byte or with none.
     pub(super) starts: Option<Box<[bool; 256]>>,
-    /// Whether what follows a place depends on nothing but the position, so that a place is
-    /// tried once only.
+    /// The extent to which the outcome at an instruction depends only on the position, so that each
+    /// combination is tried only once.
     pub(super) memo: Memo,
     pub(super) memo_places: u32,
 }
@@ -38,7 +38,8 @@ pub struct Program {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Memo {
     Impossible,
-    /// There are atomic groups or look-arounds, within which a place may be tried again.
+    /// The pattern has atomic groups or look-arounds, within which an instruction may be tried
+    /// again.
     Partial,
     Full,
 }
@@ -51,7 +52,7 @@ struct Compiler<'t> {
     registers: u32,
     memo: Memo,
     memo_places: u32,
-    /// Groups that are called, and where.
+    /// Called groups, with the instructions that call them.
     calls: Vec<(u32, Place)>,
     called: Vec<(u32, Place)>,
     marks: Vec<Box<[u8]>>,
@@ -59,24 +60,25 @@ struct Compiler<'t> {
     scope: Scope,
 }
 
-/// What is around a place.
+/// The context of an instruction.
 #[derive(Default)]
 struct Scope {
     /// The innermost alternation, 0 for none.
     alternation: u32,
     /// Groups that are open within the innermost look-around or call.
     open: Vec<u32>,
-    /// Jumps of `(*ACCEPT)` to the end of the innermost look-around; None: at top level.
+    /// Jumps of `(*ACCEPT)` to the end of the innermost look-around; `None` at top level.
     accepts: Option<Vec<Place>>,
     in_call: bool,
-    /// Atomic groups and look-arounds.
+    /// Number of enclosing atomic groups and look-arounds.
     bodies: u32,
 }
 
 const NOWHERE: Place = Place::MAX;
 
 impl Program {
-    /// Compiles a tree; with `memo` off, each place is tried as often as it is reached.
+    /// Compiles a tree. When the memo is impossible, each instruction is tried as often as it is
+    /// reached.
     pub fn new(tree: &Tree) -> Result<Self, Reason> {
         let mut groups = vec![None; tree.groups as usize + 1];
         collect_groups(&tree.root, &mut groups);
@@ -164,7 +166,7 @@ impl Compiler<'_> {
         Ok(self.place() - 1)
     }
 
-    /// Points a jump that was left open to the next instruction.
+    /// Points an open jump to the next instruction.
     fn patch(&mut self, at: Place) {
         let here = self.place();
         match &mut self.code[at as usize] {
@@ -195,7 +197,7 @@ impl Compiler<'_> {
         self.memo_places - 1
     }
 
-    /// A split, of which the place that is not `next` is left open.
+    /// Adds a split; the target that is not the next instruction stays open.
     fn split(&mut self, next_first: bool, alternation: u32) -> Result<Place, Reason> {
         let next = self.place() + 1;
         let (first, second) = match next_first {
@@ -323,7 +325,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Alternatives; those of a look-behind first go back.
+    /// Compiles alternatives; those of a look-behind first go back.
     fn alternate(&mut self, list: &[Node], back: Option<&[u32]>) -> Result<(), Reason> {
         let outer = self.scope.alternation;
         if list.iter().any(has_then) {
@@ -418,7 +420,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// A repetition without an upper limit.
+    /// Compiles a repetition without an upper limit.
     fn unlimited(&mut self, node: &Node, may_skip: bool, greedy: bool) -> Result<(), Reason> {
         let skip = match may_skip {
             true => Some(self.split(greedy, 0)?),
@@ -479,7 +481,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// The body of a look-around, with a scope of its own for verbs.
+    /// Compiles the body of a look-around, with its own scope for verbs.
     fn look_body(&mut self, look: &Look) -> Result<(), Reason> {
         let outer_open = std::mem::take(&mut self.scope.open);
         let outer_accepts = self.scope.accepts.replace(Vec::new());
@@ -631,7 +633,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// How many characters a node takes, if that is fixed.
+    /// Returns the number of characters that a node matches, if the number is fixed.
     fn length(&self, node: &Node, depth: u32) -> Option<u64> {
         if depth > 50 {
             return None;
@@ -677,7 +679,7 @@ fn is_single(node: &Node) -> bool {
     matches!(node, Node::Char(_) | Node::Set(_) | Node::AnyByte)
 }
 
-/// Whether `(*THEN)` stands in it outside of any further alternation.
+/// Returns whether a node contains `(*THEN)` outside of any further alternation.
 fn has_then(node: &Node) -> bool {
     match node {
         Node::Verb(verb) => *verb == Verb::Then,

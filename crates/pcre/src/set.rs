@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
-/// Highest character where characters are bytes.
+/// Highest character when characters are bytes.
 pub const BYTE_MAX: u32 = 0xff;
 /// Highest code point.
 pub const POINT_MAX: u32 = 0x10_ffff;
@@ -43,7 +43,7 @@ impl Set {
         self.normalize();
     }
 
-    /// The characters up to `max` that are not in it.
+    /// Returns the characters up to `max` that are not in the set.
     pub fn negated(&self, max: u32) -> Set {
         let mut ranges = Vec::with_capacity(self.ranges.len() + 1);
         let mut next = 0;
@@ -67,7 +67,7 @@ impl Set {
         self
     }
 
-    /// With the other cases of its characters: of ASCII, or of all of Unicode up to `max`.
+    /// Adds the other cases of the characters: of ASCII, or of all of Unicode up to `max`.
     pub fn folded(mut self, unicode: bool, max: u32) -> Set {
         if unicode {
             let mut class = class(&self.ranges);
@@ -112,7 +112,7 @@ impl Set {
     }
 }
 
-/// Ranges as code points, without surrogates.
+/// Converts ranges to code points without surrogates.
 pub(super) fn scalar_ranges(ranges: &[(u32, u32)]) -> Vec<(char, char)> {
     let mut out = Vec::with_capacity(ranges.len() + 1);
     for (first, last) in ranges {
@@ -138,8 +138,8 @@ fn class(ranges: &[(u32, u32)]) -> ClassUnicode {
     )
 }
 
-/// The set of a property of Unicode by its name in PCRE2, without case, spaces, hyphens
-/// and underscores in the name.
+/// Returns the set of a Unicode property by its PCRE2 name; case, spaces, hyphens and underscores
+/// in the name are ignored.
 pub(super) fn property(name: &str) -> Option<Set> {
     let name: String = name
         .chars()
@@ -187,7 +187,7 @@ pub(super) fn property(name: &str) -> Option<Set> {
     if CATEGORIES.contains(&name.as_str()) {
         return unicode(&format!("gc={name}"));
     }
-    // Long names of categories are no names of PCRE2.
+    // PCRE2 has no long names of categories.
     if let Some((kind, value)) = name.split_once([':', '=']) {
         return match kind {
             "script" | "sc" => unicode(&format!("sc={value}")),
@@ -212,7 +212,7 @@ fn unicode(query: &str) -> Option<Set> {
                     .collect::<Vec<_>>(),
             ))
         }
-        // A property of a single character.
+        // The property of a single character.
         regex_syntax::hir::HirKind::Literal(literal) => {
             let char = u32::from(std::str::from_utf8(&literal.0).ok()?.chars().next()?);
             Some(Set::of(&[(char, char)]))

@@ -1,9 +1,9 @@
-//! With which bytes, and where, a match can start.
+//! Determines the bytes and positions at which a match can start.
 
 use super::set::BYTE_MAX;
 use super::tree::{Assertion, Node, Verb};
 
-/// Whether a match starts at the start of the search only.
+/// Returns whether a match starts only at the start of the search.
 pub(super) fn is_anchored(node: &Node) -> bool {
     match node {
         Node::Assert(assertion) => matches!(
@@ -21,13 +21,14 @@ pub(super) fn is_anchored(node: &Node) -> bool {
 pub(super) struct Starts {
     bytes: [bool; 256],
     utf: bool,
-    /// A verb came first: PCRE2 then knows only a character as a start.
+    /// A verb came first: PCRE2 then finds only a single character as a start.
     verb: bool,
     known: bool,
 }
 
 impl Starts {
-    /// Those of a whole pattern; None: any, or none at all.
+    /// Returns the start bytes of a whole pattern; `None` when a match can start with any byte or
+    /// with none.
     pub(super) fn of(root: &Node, utf: bool) -> Option<Box<[bool; 256]>> {
         let mut starts = Starts {
             bytes: [false; 256],
@@ -39,7 +40,8 @@ impl Starts {
         (!any).then(|| Box::new(starts.bytes))
     }
 
-    /// Adds those of a node; returns whether it can be empty, so that what follows counts too.
+    /// Adds the start bytes of a node; returns whether the node can be empty, so that the following
+    /// nodes also count.
     fn add(&mut self, node: &Node, steps: &mut u32) -> bool {
         *steps = steps.saturating_sub(1);
         if *steps == 0 {
@@ -86,7 +88,8 @@ impl Starts {
         }
     }
 
-    /// Whether they are all, and PCRE2 would know them: behind a verb it knows one character.
+    /// Returns whether the start bytes are complete, and PCRE2 would find them: after a verb it
+    /// finds only one character.
     fn known(&self) -> bool {
         let mut bytes = (0u8..=255).filter(|byte| self.bytes[usize::from(*byte)]);
         let first = bytes.next().unwrap_or(0);

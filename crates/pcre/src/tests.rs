@@ -1,10 +1,10 @@
-//! Cases beside libpcre2: `scripts/record-regex-cases` prints them.
+//! Compares matches with libpcre2; `scripts/record-regex-cases` prints the cases.
 
 use super::*;
 use std::fs;
 
 const CASES: &str = include_str!("cases.tsv");
-/// Cases of a larger run that may differ, of a hundred thousand: some are mistakes of libpcre2.
+/// Maximum differences in a larger run of a hundred thousand cases; some are bugs of libpcre2.
 const DIFFERENT_MAX: usize = 20;
 
 fn bytes(text: &str) -> Vec<u8> {
@@ -39,7 +39,7 @@ fn shown(found: Option<Vec<Option<(usize, usize)>>>) -> String {
     groups.collect::<Vec<_>>().join(" ")
 }
 
-/// What the program finds, and what the linear engine finds if it is asked.
+/// Returns the match of the program, and that of the linear engine if it applies.
 fn found(tree: &Tree, subject: &[u8], inner: bool) -> Option<(String, Option<String>)> {
     let search = Search {
         not_line_start: inner,
@@ -69,7 +69,7 @@ fn found(tree: &Tree, subject: &[u8], inner: bool) -> Option<(String, Option<Str
     Some((by_program, by_linear))
 }
 
-/// The cases that differ, in words, and how many there are.
+/// Returns a description of the cases that differ, and the number of cases.
 fn different(cases: &str) -> (Vec<String>, usize) {
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -103,7 +103,7 @@ fn different(cases: &str) -> (Vec<String>, usize) {
                         wrong.push(format!("{line}: the linear engine finds {linear}"));
                     }
                 }
-                // libpcre2 rules some out by their first bytes before it would give up.
+                // libpcre2 rules some subjects out by their first bytes before it would give up.
                 None if expected == "none" => {}
                 None => wrong.push(format!("{line}: gave up")),
             },
@@ -195,7 +195,8 @@ fn brackets_hold_the_characters_of_pcre2() {
 #[test]
 fn hostile_subjects_take_bounded_steps() {
     let long = "a".repeat(16_000);
-    // Without references no place is tried twice, so that the match is found or ruled out.
+    // Without references no instruction is tried twice at a position, so the search finds the match
+    // or rules it out.
     for pattern in [
         "(?:a+)+$",
         "(a*)*b",
@@ -207,7 +208,7 @@ fn hostile_subjects_take_bounded_steps() {
         assert!(!matches(pattern, text.as_bytes()), "{pattern}");
     }
     assert!(matches("^(?:a|aa)+$", format!("{long}\n").as_bytes()));
-    // With them it gives up.
+    // With references the search gives up.
     for pattern in [r"(a+)+\1$", r"(?:(a)|(?1)a)*b", "(?R)?a"] {
         let syntax = Syntax {
             ignore_case: false,
@@ -219,7 +220,7 @@ fn hostile_subjects_take_bounded_steps() {
             steps_max: 100_000,
         };
         let text = format!("{long}!");
-        // It ends, whatever it finds.
+        // The search must end, whatever the result.
         let _ = program.find(text.as_bytes(), search);
     }
     let nested = "(".repeat(100_000);

@@ -1,9 +1,9 @@
-//! A pattern of PCRE2 as a tree. Case, modes and names are resolved, so no node depends
-//! on the options around it.
+//! A PCRE2 pattern as a tree. Case, modes and names are resolved, so no node depends on the options
+//! around it.
 
 use super::set::Set;
 
-/// Newlines that `.`, `^` and `$` respect.
+/// The newlines that `.`, `^` and `$` recognise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Newline {
     Lf,
@@ -14,27 +14,27 @@ pub enum Newline {
     Nul,
 }
 
-/// A pattern and the settings that hold for all of it.
+/// A pattern and the settings that apply to the whole pattern.
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub(crate) root: Node,
     /// Characters are code points and the subject has to be UTF-8; otherwise they are bytes.
     pub utf: bool,
     pub(crate) newline: Newline,
-    /// The pattern names a carriage return or line feed, so that a search does not skip
-    /// from one half of a CRLF over the other.
+    /// The pattern contains a literal carriage return or line feed, so a search does not skip the
+    /// second half of a CRLF.
     pub(crate) has_newline_literal: bool,
-    /// `(*NOTEMPTY)`: an empty match is none.
+    /// `(*NOTEMPTY)`: an empty match is not allowed.
     pub(crate) not_empty: bool,
-    /// `(*NOTEMPTY_ATSTART)`: an empty match at the start of the search is none.
+    /// `(*NOTEMPTY_ATSTART)`: an empty match at the start of the search is not allowed.
     pub(crate) not_empty_at_start: bool,
-    /// Characters of words, for `\b`.
+    /// Word characters, for `\b`.
     pub(crate) word: Set,
-    /// Capturing groups, without the whole match.
+    /// Number of capturing groups, without the whole match.
     pub(crate) groups: u32,
 }
 
-/// One part of a pattern.
+/// A node of a pattern.
 #[derive(Clone, Debug)]
 pub enum Node {
     Empty,
@@ -51,12 +51,12 @@ pub enum Node {
     Repeat(Box<Repeat>),
     Atomic(Box<Node>),
     Look(Box<Look>),
-    /// The first of these groups that is set.
+    /// A reference to the first of these groups that is set.
     BackReference {
         groups: Vec<u32>,
         ignore_case: bool,
     },
-    /// A group as a subroutine; 0 is the whole pattern.
+    /// A group called as a subroutine; 0 is the whole pattern.
     Call(u32),
     Conditional(Box<Conditional>),
     Verb(Verb),
@@ -66,13 +66,13 @@ pub enum Node {
 pub enum Assertion {
     /// `\A`.
     SubjectStart,
-    /// `^`: not where the start of the text is not the start of a line.
+    /// `^`: does not match at the start of the text when that is not the start of a line.
     LineOrSubjectStart,
     /// `^` of `(?m)`.
     LineStart,
     /// `\z`.
     SubjectEnd,
-    /// `$` and `\Z`: also before a newline that ends the subject.
+    /// `$` and `\Z`: also match before a newline that ends the subject.
     FinalLineEnd,
     /// `$` of `(?m)`.
     LineEnd,
@@ -100,10 +100,10 @@ pub struct Repeat {
 /// A look-around assertion.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// Looks behind when not.
+    /// Looks ahead if true, behind if false.
     pub ahead: bool,
     pub negated: bool,
-    /// May be entered again when what follows fails.
+    /// The look-around may be entered again when the following nodes fail.
     pub reenters: bool,
     pub node: Node,
 }
@@ -117,9 +117,9 @@ pub struct Conditional {
 
 #[derive(Clone, Debug)]
 pub enum Condition {
-    /// One of these groups is set.
+    /// True when any of these groups is set.
     Groups(Vec<u32>),
-    /// Within a call of one of these groups, or of any.
+    /// True within a call of one of these groups, or of any.
     Recursing(Option<Vec<u32>>),
     Look(Look),
     Always(bool),

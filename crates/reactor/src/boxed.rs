@@ -1,6 +1,6 @@
-//! A pinned box for futures whose memory goes to a free list of the thread and
-//! not to the allocator: for the state of a request, which comes and goes with
-//! its first and last byte.
+//! A pinned box for futures, whose memory returns to a free list of the thread instead of the
+//! allocator. Intended for the state of a request, which is allocated with its first byte and freed
+//! with its last.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-/// Layouts that a thread keeps lists for; further ones go to the allocator.
+/// Maximum number of layouts with a free list on a thread; other layouts use the allocator.
 const LAYOUTS_MAX: usize = 16;
-/// Free memory that a thread keeps of one layout.
+/// Maximum free memory that a thread keeps for one layout, in bytes.
 const FREE_BYTES_MAX: usize = 1024 * 1024;
 
 struct FreeList {
@@ -22,7 +22,7 @@ struct FreeList {
 impl Drop for FreeList {
     fn drop(&mut self) {
         for memory in self.free.drain(..) {
-            // SAFETY: from `alloc` with this layout, and in no box.
+            // SAFETY: the memory came from `alloc` with this layout, and no box uses it.
             unsafe { dealloc(memory.as_ptr(), self.layout) };
         }
     }
@@ -32,13 +32,13 @@ thread_local! {
     static LISTS: RefCell<Vec<FreeList>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Frees the memory that this thread keeps for boxes to come.
+/// Frees the memory that this thread keeps for future boxes.
 pub(super) fn release_pool() {
     let lists = LISTS.try_with(|lists| std::mem::take(&mut *lists.borrow_mut()));
     drop(lists);
 }
 
-/// Memory of this layout, which has a size.
+/// Returns memory of this layout, whose size must not be zero.
 fn take(layout: Layout) -> NonNull<u8> {
     let pooled = LISTS.try_with(|lists| {
         let mut lists = lists.borrow_mut();
@@ -55,7 +55,7 @@ fn take(layout: Layout) -> NonNull<u8> {
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// Gives memory from `take` back.
+/// Returns memory from `take` to the free list or to the allocator.
 fn give_back(memory: NonNull<u8>, layout: Layout) {
     let kept = LISTS.try_with(|lists| {
         let mut lists = lists.borrow_mut();
@@ -80,7 +80,7 @@ fn give_back(memory: NonNull<u8>, layout: Layout) {
         }
     });
     if kept != Ok(true) {
-        // SAFETY: from `alloc` with this layout, and kept nowhere.
+        // SAFETY: the memory came from `alloc` with this layout, and no list keeps it.
         unsafe { dealloc(memory.as_ptr(), layout) };
     }
 }
@@ -88,8 +88,8 @@ fn give_back(memory: NonNull<u8>, layout: Layout) {
 /// A pinned future in pooled memory.
 #[must_use = "futures do nothing unless polled"]
 pub struct PoolBox<F> {
-    /// Dangling when `F` has no size. The pointer makes the box not `Send`,
-    /// so the memory returns to the thread that it came from.
+    /// Dangling when `F` has no size. The pointer makes the box not `Send`, so the memory returns
+    /// to the thread that allocated it.
     future: NonNull<F>,
 }
 
@@ -101,7 +101,8 @@ pub fn pool_box<F>(future: F) -> PoolBox<F> {
     } else {
         take(layout).cast::<F>()
     };
-    // SAFETY: fresh memory of the right layout, or of no size and aligned.
+    // SAFETY: the memory is new and has the right layout, or the size is zero and the pointer is
+    // aligned.
     unsafe { place.write(future) };
     PoolBox { future: place }
 }
@@ -113,15 +114,15 @@ impl<F: Future> Future for PoolBox<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: the box owns the future, which stays where it is until it is
-        // dropped there, and its memory is not used again before that.
+        // SAFETY: the box owns the future, which never moves until it is dropped in place, and its
+        // memory is not reused before that.
         unsafe { Pin::new_unchecked(self.get_mut().future.as_mut()) }.poll(context)
     }
 }
 
 impl<F> Drop for PoolBox<F> {
     fn drop(&mut self) {
-        /// Gives the memory back even when the future's own drop panics.
+        /// Returns the memory even when the future's own drop panics.
         struct Memory(NonNull<u8>, Layout);
         impl Drop for Memory {
             fn drop(&mut self) {
@@ -131,7 +132,7 @@ impl<F> Drop for PoolBox<F> {
             }
         }
         let memory = Memory(self.future.cast(), Layout::new::<F>());
-        // SAFETY: owned, initialised by `pool_box`, dropped once.
+        // SAFETY: the box owns the future, `pool_box` initialised it, and it is dropped once.
         unsafe { self.future.drop_in_place() };
         drop(memory);
     }

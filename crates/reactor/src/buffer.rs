@@ -1,6 +1,6 @@
-//! Buffers for data in transit, from a pool of the thread. A buffer is taken when a
-//! socket is readable and returned when it is empty, so an idle connection has none.
-//! Their memory is never zeroed: the types prevent reading bytes that were not written.
+//! Buffers for data in transit, from a pool of the thread. A buffer is taken when a socket is
+//! readable and returned when it is empty, so an idle connection has none. Their memory is never
+//! zeroed: the types prevent reading bytes that were not written.
 
 use super::socket::Socket;
 use std::cell::RefCell;
@@ -8,16 +8,16 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The size of buffers unless [`set_buffer_size`] says otherwise.
+/// Size of a buffer unless [`set_buffer_size`] changes it, in bytes.
 ///
-/// 64 KiB less what lets a full one go out as one segment over the largest path
-/// (an MTU of 65,536, as the loopback's, less all headers): 64 KiB would make two.
+/// 64 KiB minus the headers, so that a full buffer is sent as one segment over the largest path MTU
+/// (65,536, as on the loopback interface). 64 KiB would need two segments.
 const SIZE_DEFAULT: usize = 64 * 1024 - 64;
-/// A head with its line has to fit.
+/// Minimum buffer size in bytes; a message head with its start line has to fit.
 const SIZE_MIN: usize = 1024;
-/// Offsets are 32 bits wide.
+/// Maximum buffer size in bytes; offsets are 32 bits wide.
 const SIZE_MAX: usize = 1 << 30;
-/// Free memory that the pool of a thread keeps at most.
+/// Maximum free memory in the pool of a thread, in bytes.
 const POOLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 static SIZE: AtomicUsize = AtomicUsize::new(SIZE_DEFAULT);
@@ -28,40 +28,39 @@ thread_local! {
 
 type Memory = Box<[MaybeUninit<u8>]>;
 
-/// Frees the memory that this thread keeps for buffers to come.
+/// Frees the memory that this thread keeps for future buffers.
 pub(super) fn release_pool() {
-    // Freed when the pool is not borrowed any more.
+    // The memory is freed after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| std::mem::take(&mut *pool.borrow_mut()));
     drop(pooled);
 }
 
-/// Sets the size of buffers taken from now on, in the whole process; sizes out
-/// of bounds (1 KiB to 1 GiB) are moved to the bound.
+/// Sets the size of new buffers in the whole process. Sizes outside the bounds (1 KiB to 1 GiB) are
+/// clamped.
 pub fn set_buffer_size(size: usize) {
     SIZE.store(size.clamp(SIZE_MIN, SIZE_MAX), Ordering::Relaxed);
 }
 
-/// The size of a buffer that is taken now.
+/// Returns the size of a new buffer in bytes.
 pub fn buffer_size() -> usize {
     SIZE.load(Ordering::Relaxed)
 }
 
-/// A piece of memory with bytes in the middle: consumed at the front, filled at
-/// the end.
+/// A block of memory with bytes in the middle: consumed at the front, filled at the end.
 pub struct Buffer {
     memory: Memory,
     start: u32,
-    /// Everything from `start` to here is initialised.
+    /// Everything from `start` to `end` is initialised.
     end: u32,
 }
 
 impl Buffer {
-    /// An empty buffer, from the pool if one is there.
+    /// Returns an empty buffer, from the pool if it has one.
     pub fn take() -> Buffer {
         let size = buffer_size();
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         let memory = match pooled {
-            // Of another size only after a change of it.
+            // The sizes differ only after a change of the buffer size.
             Some(memory) if memory.len() == size => memory,
             Some(_) | None => Box::new_uninit_slice(size),
         };
@@ -72,49 +71,49 @@ impl Buffer {
         }
     }
 
-    /// How many bytes are in it.
+    /// Returns the number of bytes in the buffer.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether no byte is in it.
+    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes it can hold.
+    /// Returns the capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.memory.len()
     }
 
-    /// The bytes.
+    /// Returns the bytes in the buffer.
     pub fn filled(&self) -> &[u8] {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get(range).unwrap_or_default();
-        // SAFETY: from `start` to `end` all is initialised.
+        // SAFETY: all memory from `start` to `end` is initialised.
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
     }
 
-    /// The bytes, to change in place.
+    /// Returns the bytes in the buffer for changes in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get_mut(range).unwrap_or_default();
-        // SAFETY: from `start` to `end` all is initialised.
+        // SAFETY: all memory from `start` to `end` is initialised.
         unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
     }
 
-    /// The room behind the bytes; [`Buffer::commit`] makes it theirs.
+    /// Returns the free space after the bytes; [`Buffer::commit`] adds it to the contents.
     pub fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
         self.memory.get_mut(self.end as usize..).unwrap_or_default()
     }
 
-    /// Makes the first `n` bytes of [`Buffer::spare`] part of the bytes.
+    /// Adds the first `n` bytes of [`Buffer::spare`] to the contents.
     ///
     /// # Safety
-    /// They must be initialised.
+    /// The caller must have initialised these bytes.
     ///
     /// # Panics
-    /// When there is less room than that.
+    /// Panics when the free space is smaller than `n`.
     pub unsafe fn commit(&mut self, n: usize) {
         assert!(
             n <= self.memory.len() - self.end as usize,
@@ -123,8 +122,9 @@ impl Buffer {
         self.end += n as u32;
     }
 
-    /// Reads from `socket` into the room: how many bytes came, 0 for the end of
-    /// the stream. `OutOfMemory` when there is no room, since 0 would lie.
+    /// Reads from `socket` into the free space. Returns the number of bytes read, 0 at the end of
+    /// the stream. Fails with `OutOfMemory` when the buffer is full, because 0 would mean the end
+    /// of the stream.
     pub fn read_from(&mut self, socket: &Socket) -> io::Result<usize> {
         if self.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -135,18 +135,18 @@ impl Buffer {
         Ok(n)
     }
 
-    /// Appends what fits of `bytes` and says how many that are.
+    /// Appends as much of `bytes` as fits and returns the number of bytes appended.
     pub fn extend(&mut self, bytes: &[u8]) -> usize {
         let n = bytes.len().min(self.spare().len());
         for (to, from) in self.spare().iter_mut().zip(bytes) {
             to.write(*from);
         }
-        // SAFETY: just written.
+        // SAFETY: the loop above has written these bytes.
         unsafe { self.commit(n) };
         n
     }
 
-    /// Takes `n` bytes (or all, when there are fewer) away from the front.
+    /// Removes `n` bytes (or all, when there are fewer) from the front.
     pub fn consume(&mut self, n: usize) {
         self.start += n.min(self.len()) as u32;
         if self.start == self.end {
@@ -159,13 +159,13 @@ impl Buffer {
         self.end = self.start + n.min(self.len()) as u32;
     }
 
-    /// Takes all bytes away.
+    /// Removes all bytes.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
-    /// Moves the bytes to the front, so that all room is behind them.
+    /// Moves the bytes to the front, so that all free space is after them.
     pub fn compact(&mut self) {
         let range = self.start as usize..self.end as usize;
         let length = range.len();
@@ -181,7 +181,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         let most = POOLED_BYTES_MAX / memory.len().max(1);
-        // Without a pool (the thread is ending) or with a full one, freed.
+        // Without a pool (the thread is ending) or with a full one, the memory is freed.
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if memory.len() == buffer_size() && pool.len() < most {

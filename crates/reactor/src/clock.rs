@@ -1,8 +1,8 @@
-//! A point of the monotonic clock in one word, half the size of the standard
-//! one, since every waiting task keeps some.
+//! An instant of the monotonic clock in one word, half the size of the standard type, because every
+//! waiting task keeps several.
 //!
-//! It never goes backwards and says nothing of the date. It stops while the
-//! machine is suspended, so no lease may rest on it.
+//! The clock never goes backwards and has no relation to the date. It stops while the machine is
+//! suspended, so no lease may rely on it.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::ops::{Add, Sub};
@@ -13,34 +13,33 @@ use std::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
-    /// Later than every other: "never".
+    /// Later than every other instant: "never".
     pub(super) const NEVER: Instant = Instant(u64::MAX);
 
-    /// Asks the clock. On a loop, [`super::now`] is cheaper and nearly always
-    /// what is wanted.
+    /// Reads the clock. On an event loop, [`super::now`] is cheaper and nearly always sufficient.
     pub fn now() -> Instant {
         let time = clock_gettime(ClockId::Monotonic);
         // The kernel's monotonic clock is never negative.
         Instant((time.tv_sec as u64).wrapping_mul(1_000_000_000) + time.tv_nsec as u64)
     }
 
-    /// Nanoseconds since the clock's own beginning (the start of the machine).
+    /// Returns the nanoseconds since the clock's origin (the start of the machine).
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The point that many nanoseconds after the clock's beginning.
+    /// Returns the instant that many nanoseconds after the clock's origin.
     pub const fn from_nanos(nanos: u64) -> Instant {
         Instant(nanos)
     }
 
-    /// The time from `earlier` to this; zero when it is not earlier.
+    /// Returns the time from `earlier` to this instant; zero when `earlier` is not earlier.
     pub const fn saturating_duration_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// `Duration` as nanoseconds; 584 years and more become just that.
+/// Converts `Duration` to nanoseconds; saturates at the maximum (584 years).
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -55,7 +54,7 @@ impl Add<Duration> for Instant {
 
 impl Sub<Duration> for Instant {
     type Output = Instant;
-    /// Saturates at the clock's beginning.
+    /// Saturates at the clock's origin.
     fn sub(self, duration: Duration) -> Instant {
         Instant(self.0.saturating_sub(nanos(duration)))
     }
@@ -63,7 +62,7 @@ impl Sub<Duration> for Instant {
 
 impl Sub for Instant {
     type Output = Duration;
-    /// Zero when the other is not earlier.
+    /// Returns zero when the other instant is not earlier.
     fn sub(self, earlier: Instant) -> Duration {
         self.saturating_duration_since(earlier)
     }

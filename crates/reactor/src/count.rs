@@ -1,7 +1,7 @@
-//! Gauges and rates, and the shard of a count that each thread writes. A rate is kept per
-//! thread and written only by its thread (a load, an add, a store, all relaxed), so
-//! counting needs no locked instruction; readers add up the shards. Threads without a
-//! shard of their own share the last one.
+//! Gauges and rates, and the shard of a counter that each thread writes. A rate is kept per thread
+//! and written only by its thread (a load, an add and a store, all relaxed), so counting needs no
+//! locked instruction; readers add up the shards. Threads without a shard of their own share the
+//! last one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -9,23 +9,22 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Or
 static SHARDS: AtomicUsize = AtomicUsize::new(2);
 
 thread_local! {
-    /// The default is the last shard, which threads share.
+    /// The default is the last shard, which is shared between threads.
     static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 
-/// Sets the number of threads of the data plane. Counters created later have a shard for
-/// each, and a last one that all others share (the side thread, and threads that started
-/// later).
+/// Sets the number of threads of the data plane. Counters created later have one shard for each of
+/// them, and a last one that all others share (the side thread, and threads that started later).
 pub fn set_shards(threads: usize) {
     SHARDS.fetch_max(threads + 1, Relaxed);
 }
 
-/// Sets the shard that this thread writes: its index, for threads of the data plane.
+/// Sets the shard that this thread writes; for a thread of the data plane, its index.
 pub fn set_shard(index: usize) {
     SHARD.set(index);
 }
 
-/// How many shards something new has.
+/// Returns the number of shards of a new counter.
 #[inline]
 pub fn shard_count() -> usize {
     SHARDS.load(Relaxed).max(1)
@@ -37,9 +36,9 @@ pub fn shard_here(shards: usize) -> usize {
     SHARD.get().min(shards - 1)
 }
 
-/// Something that goes up and down, with its highest value (`scur`, `smax`).
-/// The current value is sequentially consistent: slots and waiters see each
-/// other by it without a fence (on x86 that costs nothing).
+/// A number that rises and falls, with its highest value (`scur`, `smax`). The current value is
+/// sequentially consistent: slots and waiters see each other through it without a fence (free on
+/// x86).
 #[derive(Debug, Default)]
 pub struct Gauge {
     current: AtomicU32,
@@ -47,7 +46,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// One more; says how many there are now.
+    /// Adds one and returns the new value.
     #[inline]
     pub fn up(&self) -> u32 {
         let now = self.current.fetch_add(1, SeqCst) + 1;
@@ -57,7 +56,7 @@ impl Gauge {
         now
     }
 
-    /// One more unless there are `limit` already (0 is no limit).
+    /// Adds one unless the value has reached `limit` (0 is no limit). Returns whether it added.
     #[inline]
     pub fn up_to(&self, limit: u32) -> bool {
         if limit == 0 {
@@ -75,36 +74,37 @@ impl Gauge {
         gained.is_ok()
     }
 
-    /// One less; says how many there are now.
+    /// Subtracts one and returns the new value.
     #[inline]
     pub fn down(&self) -> u32 {
         self.current.fetch_sub(1, SeqCst) - 1
     }
 
-    /// How many there are.
+    /// Returns the current value.
     #[inline]
     pub fn current(&self) -> u32 {
         self.current.load(SeqCst)
     }
 
-    /// How many there were at most.
+    /// Returns the highest value.
     #[inline]
     pub fn highest(&self) -> u32 {
         self.highest.load(Relaxed)
     }
 
-    /// Forgets the highest value.
+    /// Resets the highest value to the current one.
     pub fn clear_highest(&self) {
         self.highest.store(self.current(), Relaxed);
     }
 
-    /// Takes in how many another process has, where this one only shows what that would do.
+    /// Sets the current value to that of another process, in a process that only shows what the
+    /// other one would do.
     pub fn carry_current(&self, current: u32) {
         self.current.store(current, SeqCst);
         self.carry_highest(current);
     }
 
-    /// Takes in the highest value that another process saw.
+    /// Includes the highest value that another process recorded.
     pub fn carry_highest(&self, highest: u32) {
         self.highest.fetch_max(highest, Relaxed);
     }
@@ -119,7 +119,7 @@ struct RateShard {
 }
 
 impl RateShard {
-    /// Events in the second before `second` and in it, as this shard knows them.
+    /// Returns the events in the second before `second` and in `second`, as counted by this shard.
     fn at(&self, second: u64) -> (u64, u64) {
         match second.wrapping_sub(self.second.load(Relaxed)) {
             0 => (self.previous.load(Relaxed), self.current.load(Relaxed)),
@@ -129,14 +129,14 @@ impl RateShard {
     }
 }
 
-/// Events a second over a sliding second, with the highest whole second seen.
+/// Events per second over a sliding second, and the highest whole second recorded.
 #[derive(Default)]
 pub struct Rate {
     shards: OnceLock<Box<[RateShard]>>,
-    /// Events of another process in the last seconds before this one took over.
+    /// Events that another process counted in the last seconds before this one took over.
     carried: OnceLock<Box<RateShard>>,
     highest: AtomicU64,
-    /// Seconds before this one count no more for the highest rate.
+    /// Seconds before this one no longer count towards the highest rate.
     cleared_second: AtomicU64,
 }
 
@@ -152,7 +152,7 @@ impl Rate {
             .get_or_init(|| (0..shard_count()).map(|_| RateShard::default()).collect())
     }
 
-    /// Counts one at a time in milliseconds since the process's epoch.
+    /// Counts one event at `now_ms`, in milliseconds since the process's epoch.
     #[inline]
     pub fn count(&self, now_ms: u64) {
         let second = now_ms / 1000;
@@ -160,7 +160,7 @@ impl Rate {
         let here = shard_here(shards.len());
         let (shard, shared) = (&shards[here], here + 1 == shards.len());
         let seen = shard.second.load(Relaxed);
-        // Of several threads that share one, the first begins the second.
+        // When several threads share a shard, the first one starts the second.
         let begins = seen != second
             && (!shared
                 || shard
@@ -174,7 +174,7 @@ impl Rate {
                 .previous
                 .store(if follows { ended } else { 0 }, Relaxed);
             shard.second.store(second, Relaxed);
-            // Once a second and thread: the second that ended, over all threads.
+            // Runs once per second and thread: adds up the second that ended, over all threads.
             let whole = shards.iter().map(|s| s.at(second).0).sum();
             self.highest.fetch_max(whole, Relaxed);
         }
@@ -186,7 +186,7 @@ impl Rate {
         }
     }
 
-    /// Events in the second before that of `now_ms` and in it.
+    /// Returns the events in the second before that of `now_ms` and in that second.
     pub fn seconds(&self, now_ms: u64) -> (u64, u64) {
         let own = self.shards.get().map_or(&[][..], |shards| shards);
         own.iter()
@@ -195,14 +195,14 @@ impl Rate {
             .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1))
     }
 
-    /// Events a second now.
+    /// Returns the current events per second.
     pub fn read(&self, now_ms: u64) -> u64 {
         let (previous, current) = self.seconds(now_ms);
         current + previous * (1000 - now_ms % 1000) / 1000
     }
 
-    /// Takes in what another process counted: in the second before that of
-    /// `now_ms`, in it, and in its highest second.
+    /// Includes the events that another process counted: in the second before that of `now_ms`, in
+    /// that second, and in its highest second.
     pub fn carry(&self, previous: u64, current: u64, highest: u64, now_ms: u64) {
         self.highest.fetch_max(highest, Relaxed);
         if previous == 0 && current == 0 {
@@ -215,7 +215,7 @@ impl Rate {
         carried.current.store(at + current, Relaxed);
     }
 
-    /// The highest rate seen.
+    /// Returns the highest rate.
     pub fn highest(&self, now_ms: u64) -> u64 {
         self.highest
             .load(Relaxed)
@@ -223,8 +223,8 @@ impl Rate {
             .max(self.last_seconds())
     }
 
-    /// The higher of the last two seconds in which anything was counted: no
-    /// later event has put them into `highest`.
+    /// Returns the higher of the last two seconds in which anything was counted: no later event has
+    /// recorded them in `highest`.
     fn last_seconds(&self) -> u64 {
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
         let Some(last) = shards.iter().map(|s| s.second.load(Relaxed)).max() else {
@@ -240,7 +240,7 @@ impl Rate {
         before.max(at)
     }
 
-    /// Forgets the highest rate.
+    /// Resets the highest rate.
     pub fn clear_highest(&self) {
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
         let last = shards.iter().map(|s| s.second.load(Relaxed)).max();

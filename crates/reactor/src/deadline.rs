@@ -1,9 +1,9 @@
-//! Deadlines of futures. They cost a task nothing but a number: each pending
-//! one declares its instant in every poll, the earliest becomes the deadline of
-//! the task, and a wheel of the loop wakes the task when it comes.
+//! Deadlines of futures. A deadline costs a task only one number: each pending future declares its
+//! instant in every poll, the earliest becomes the deadline of the task, and a timer wheel of the
+//! event loop wakes the task at that instant.
 //!
-//! They nest by nature, since the earliest wins and each future looks for
-//! itself whether its own instant has come. They never fire early.
+//! Deadlines can be nested, because the earliest wins and each future checks whether its own
+//! instant has come. They never fire early.
 
 use super::clock::Instant;
 use super::executor::{self, now};
@@ -12,19 +12,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The instant came before the future was done.
+/// The deadline passed before the future completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the deadline has passed")]
 pub struct Elapsed;
 
-/// A point so many milliseconds from now; none without a limit.
+/// Returns the instant that many milliseconds from now; `None` without a limit.
 #[inline]
 pub fn after(limit_ms: Option<u32>) -> Option<Instant> {
     limit_ms.map(|ms| now() + Duration::from_millis(u64::from(ms)))
 }
 
-/// Waits for `future` until `at`, or forever. What is ready in the same poll as
-/// the deadline wins over it.
+/// Waits for `future` until `at`, or forever. A future that completes in the same poll as its
+/// deadline returns its result.
 pub fn with_deadline<F: Future>(at: Option<Instant>, future: F) -> WithDeadline<F> {
     WithDeadline {
         at: at.unwrap_or(Instant::NEVER),
@@ -44,8 +44,8 @@ impl<F: Future> Future for WithDeadline<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let at = self.at;
-        // SAFETY: the future is pinned with us and is never moved out; there is
-        // no Drop and no other access to the field.
+        // SAFETY: the future is pinned with this struct and is never moved out; there is no Drop
+        // and no other access to the field.
         let future = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
         match future.poll(context) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -55,7 +55,7 @@ impl<F: Future> Future for WithDeadline<F> {
     }
 }
 
-/// Whether `at` has come; if not, the task is woken when it does.
+/// Returns whether `at` has come; if not, the task is woken at that instant.
 fn has_come(at: Instant) -> bool {
     if at == Instant::NEVER {
         return false;
@@ -72,7 +72,7 @@ pub fn sleep_until(at: Instant) -> Sleep {
     Sleep { at }
 }
 
-/// Waits that long from [`now`].
+/// Waits for that duration from [`now`].
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep {
         at: now() + duration,
@@ -97,15 +97,15 @@ impl Future for Sleep {
     }
 }
 
-/// Lets the other tasks that are ready run first, where they are many
-/// ([`executor::crowded`]): for who has read so many bytes and is about to write.
+/// Lets the other ready tasks run first when there are many ([`executor::crowded`]). For a task
+/// that has read that many bytes and is about to write.
 pub async fn stand_back(read: usize) {
     if executor::crowded(read) {
         yield_now().await;
     }
 }
 
-/// Lets the other tasks that are ready run first.
+/// Lets the other ready tasks run first.
 pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {

@@ -1,13 +1,12 @@
-//! The executor: a slab of tasks, a run queue and the turns of the loop.
+//! The executor: a slab of tasks, a run queue and the iterations (turns) of the event loop.
 //!
-//! A turn runs tasks, empties the inbox, waits in epoll (not at all while a
-//! task can run), moves the clock and fires deadlines. What one poll may cost is
-//! bounded by what its task is charged for (socket operations and their bytes by
-//! the reactor, everything else by who does it, [`charge`]), and a turn by the
-//! clock: so a busy task delays the others by tenths of a millisecond, and new
+//! A turn runs tasks, empties the inbox, waits in epoll (without blocking while a task can run),
+//! updates the clock and fires deadlines. Charges limit the cost of one poll: the reactor charges
+//! for socket operations and their bytes, and other code charges for its own work ([`charge`]). The
+//! clock limits a turn. A busy task therefore delays the others by tenths of a millisecond, and new
 //! events and timers by about one.
 //!
-//! It never polls a task while one of its own lists is borrowed.
+//! The executor never polls a task while one of its own lists is borrowed.
 
 use super::clock::Instant;
 use super::inbox::{self, Inbox, Job};
@@ -25,42 +24,42 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// Budget of one poll of a task; after it the next operation is refused and the task
-/// queued again. A unit is some 30 ns: the time to inspect a small frame.
+/// Budget of one poll of a task; after it the next operation is refused and the task queued again.
+/// A unit is some 30 ns: the time to inspect a small frame.
 const COST_PER_POLL: u32 = OPERATIONS_PER_POLL * COST_OF_OPERATION;
 /// Cost of a successful socket operation, besides its bytes.
 const COST_OF_OPERATION: u32 = 64;
-/// Bytes that cost one unit more.
+/// Number of bytes moved that cost one more unit.
 pub(super) const BYTES_A_UNIT: usize = 256;
-/// Socket operations in one poll of a task, if they move few bytes.
+/// Maximum socket operations in one poll of a task, if they move few bytes.
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
 /// Minimum cost of a poll.
 const COST_OF_POLL: u32 = 16;
-/// Polls in one turn of the loop.
+/// Maximum polls in one turn of the event loop.
 const POLLS_PER_TURN: u32 = 128;
-/// A turn ends when it took this long, even if tasks could run: the next events
-/// and new connections have waited for so long.
+/// Maximum length of a turn in nanoseconds, even if more tasks could run: the next events and new
+/// connections have waited for that long.
 const TURN_NANOS_MAX: u64 = 1_000_000;
-/// The clock is asked each time that so much was spent.
+/// Cost after which the clock is read again.
 const COST_BETWEEN_CLOCKS: u32 = 2 * COST_PER_POLL;
-/// A turn ends when so much was spent, whatever the clock says.
+/// Maximum cost of a turn, independent of the clock.
 const COST_PER_TURN: u32 = 16 * COST_PER_POLL;
-/// Tasks of one loop. The memory ends before.
+/// Maximum tasks of one event loop. The memory is exhausted before that.
 const TASKS_MAX: usize = 1 << 28;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Slot {
-    /// Absent when the slot is free and while it is polled.
+    /// Absent when the slot is free and while the future is polled.
     future: Option<Task>,
     generation: u32,
     /// `LIVE`, `QUEUED`.
     flags: u32,
 }
 
-/// Between `spawn` and the end of the future.
+/// Set from `spawn` to the end of the future.
 const LIVE: u32 = 1;
-/// The index is in the run queue, exactly once. Survives the end of a task.
+/// The index is in the run queue, exactly once. The flag survives the end of a task.
 const QUEUED: u32 = 2;
 
 struct Tasks {
@@ -89,7 +88,7 @@ impl Tasks {
         }
     }
 
-    /// The next task that can run, taken out of its slot.
+    /// Removes the next task that can run from its slot and returns it.
     fn pop(&mut self) -> Option<(u32, u32, Task)> {
         // Indexes of ended tasks are ignored; each was pushed once.
         while let Some(index) = self.queue.pop_front() {
@@ -144,7 +143,7 @@ impl Tasks {
     }
 }
 
-/// One loop. Lives on the stack of [`run`].
+/// An event loop, a local variable of [`run`].
 pub(super) struct Core {
     thread: u8,
     inbox: &'static Inbox,
@@ -154,12 +153,12 @@ pub(super) struct Core {
     now: Cell<Instant>,
     /// Cost of the current poll so far.
     spent: Cell<u32>,
-    /// The current poll was refused an operation.
+    /// An operation of the current poll was refused.
     starved: Cell<bool>,
-    /// The earliest deadline that the current poll declared.
+    /// Earliest deadline that the current poll declared.
     wanted: Cell<Instant>,
     stopping: Cell<bool>,
-    /// Whether the loop may end by itself, once somebody asked for that.
+    /// Decides whether the event loop may end by itself; set by `end_when`.
     may_end: Cell<Option<fn() -> bool>>,
 }
 
@@ -167,68 +166,67 @@ thread_local! {
     static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
 
-/// Calls `f` with the loop of this thread, if one runs.
+/// Calls `f` with the event loop of this thread, if one runs.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     let core = CORE.get();
-    // SAFETY: `run` sets the pointer to its own `Core`, which is only ever used
-    // through shared references, and resets it before that goes away.
+    // SAFETY: `run` sets the pointer to its own `Core`, which is only ever used through shared
+    // references, and resets it before the `Core` is dropped.
     unsafe { core.as_ref() }.map(f)
 }
 
-/// Tasks that have to be ready besides for [`crowded`], and the most: what
-/// more of them hold meanwhile would push each other out of the caches
-/// (measured: 3 % less CPU a request with 64 connections, 4 % more with 1,000).
+/// Minimum and maximum number of other ready tasks for [`crowded`]. Above the maximum, the data
+/// that the tasks hold meanwhile would evict each other from the caches (measured: 3 % less CPU per
+/// request with 64 connections, 4 % more with 1,000).
 const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// A task that has read more than this many bytes writes at once: the data of many such
-/// tasks would leave the CPU caches before it is written.
+/// A task that has read more bytes than this writes at once: the data of many such tasks would
+/// leave the CPU caches before it is written.
 const CROWD_BYTES_MAX: usize = 4096;
 
-/// Whether some more tasks are ready to run on this loop. Who has just read so
-/// many bytes and is about to write may then wake itself and return: the others
-/// read first, then all write. The kernel's path for each is long, and running
-/// the same one many times in a row finds its code and data in the caches.
+/// Returns whether several other tasks are ready to run on this event loop. A task that has just
+/// read that many bytes and is about to write may then wake itself and return: the others read
+/// first, then all write. The kernel's code paths for reads and writes are long, and running the
+/// same one many times in a row finds its code and data in the caches.
 pub fn crowded(read: usize) -> bool {
     read <= CROWD_BYTES_MAX
         && with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
 }
 
-/// Charges the task that is polled now for work that is no socket operation: a
-/// unit is some 30 ns. Once its budget is used up its next operation is refused,
-/// and [`may_go_on`] says no.
+/// Charges the current task for work other than socket operations, in units of some 30 ns. Once its
+/// budget is used up, its next operation is refused and [`may_go_on`] returns false.
 pub fn charge(units: usize) {
     with(|core| core.charge(u32::try_from(units).unwrap_or(u32::MAX)));
 }
 
-/// Whether the task that is polled now may go on with work that it is charged
-/// for. If not it is queued again, and should return `Pending` soon.
+/// Returns whether the current task may continue with work that it is charged for. If not, the task
+/// is queued again and should return `Pending` soon.
 pub fn may_go_on() -> bool {
     with(Core::may_operate).unwrap_or(true)
 }
 
-/// Polls that panicked, in the whole process.
+/// Number of polls that panicked, in the whole process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
-/// Tasks that found no room, or whose loop was ending.
+/// Number of tasks refused because the event loop was full or ending.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
-/// Loops begun so far: see `Descriptors::first_generation`.
+/// Number of event loops started so far: see `Descriptors::first_generation`.
 static RUNS: AtomicU32 = AtomicU32::new(0);
 
-/// How many tasks and jobs of this process ended by a panic.
+/// Returns the number of tasks and jobs of this process that ended with a panic.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// How many tasks of this process were dropped unpolled by [`spawn`], because
-/// their loop was ending or had too many.
+/// Returns the number of tasks of this process that [`spawn`] dropped unpolled because their event
+/// loop was ending or full.
 pub fn refused() -> u64 {
     REFUSED.load(Ordering::Relaxed)
 }
 
-/// The index of this thread's loop.
+/// Returns the index of this thread's event loop.
 ///
 /// # Panics
-/// Outside of a loop.
+/// Panics outside an event loop.
 pub fn thread() -> usize {
     match with(|core| usize::from(core.thread)) {
         Some(thread) => thread,
@@ -236,25 +234,25 @@ pub fn thread() -> usize {
     }
 }
 
-/// The time at the beginning of this turn of the loop; outside of a loop, the
+/// Returns the time at the start of this turn of the event loop; outside an event loop, the current
 /// time.
 #[inline]
 pub fn now() -> Instant {
     with(|core| core.now.get()).unwrap_or_else(Instant::now)
 }
 
-/// How many tasks this thread's loop has; 0 outside of a loop.
+/// Returns the number of tasks of this thread's event loop; 0 outside an event loop.
 pub fn tasks() -> usize {
     with(|core| core.tasks.borrow().live).unwrap_or(0)
 }
 
-/// Begins a task on this thread's loop. It is first polled after the current
-/// task or job returns. On a loop that is ending it is dropped at once.
+/// Starts a task on this thread's event loop. The task is first polled after the current task or
+/// job returns. An event loop that is ending drops it at once.
 ///
 /// # Panics
-/// Outside of a loop.
+/// Panics outside an event loop.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    // Boxed before anything is borrowed; a refused one is dropped after.
+    // The future is boxed before anything is borrowed, and a refused one is dropped afterwards.
     let future: Task = Box::pin(future);
     let refused = with(|core| core.spawn(future));
     match refused {
@@ -266,7 +264,7 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
     }
 }
 
-/// Queues a task of this thread's loop. False when it belongs to another one.
+/// Queues a task of this thread's event loop. Returns false when the task belongs to another one.
 pub(super) fn wake_here(id: TaskId) -> bool {
     with(|core| {
         if core.thread != id.thread {
@@ -278,21 +276,21 @@ pub(super) fn wake_here(id: TaskId) -> bool {
     .unwrap_or(false)
 }
 
-/// Declares a deadline of the task that is polled now.
+/// Declares a deadline of the current task.
 pub(super) fn want(at: Instant) {
     with(|core| core.wanted.set(core.wanted.get().min(at)));
 }
 
-/// Wakes tasks of this thread's loop, `most` places of its slab from `from` on,
-/// to look at something that they do not wait for. Returns the next place;
-/// `None` after the last one, and outside of a loop.
+/// Wakes the tasks in up to `most` slots of this thread's event loop, starting at slot `from`, to
+/// check a condition that they do not wait for. Returns the next slot; `None` after the last one,
+/// and outside an event loop.
 pub fn wake_some(from: usize, most: usize) -> Option<usize> {
     with(|core| {
         let mut tasks = core.tasks.borrow_mut();
         let slots = tasks.slots.len();
         let end = slots.min(from.saturating_add(most));
         for index in from..end {
-            // Free slots are ignored without being queued.
+            // Free slots are skipped without being queued.
             if tasks.slots[index].flags & LIVE != 0 {
                 tasks.push(index as u32);
             }
@@ -302,18 +300,17 @@ pub fn wake_some(from: usize, most: usize) -> Option<usize> {
     .flatten()
 }
 
-/// Lets this thread's loop end by itself: at the end of the first turn in which
-/// `may_end` is true and no job waits. A job that comes later is refused, so
-/// none is lost. Tasks that are left are dropped.
+/// Lets this thread's event loop end by itself: at the end of the first turn in which `may_end`
+/// returns true and no job waits. Later jobs are refused, so none is lost. Remaining tasks are
+/// dropped.
 pub fn end_when(may_end: fn() -> bool) {
     with(|core| core.may_end.set(Some(may_end)));
 }
 
-/// Runs a loop on this thread until [`stop`](super::stop)`(thread)`: calls
-/// `init`, which spawns the first tasks, then turns. At the end all tasks are
-/// dropped. `AlreadyExists` when this thread or this index runs a loop already,
-/// `InvalidInput` for an index that is not below
-/// [`THREADS_MAX`](super::THREADS_MAX).
+/// Runs an event loop on this thread until [`stop`](super::stop)`(thread)`: calls `init`, which
+/// spawns the first tasks, and then runs turns. At the end all tasks are dropped. Fails with
+/// `AlreadyExists` when this thread or this index already runs an event loop, and with
+/// `InvalidInput` for an index that is not below [`THREADS_MAX`](super::THREADS_MAX).
 pub fn run(thread: usize, init: impl FnOnce()) -> io::Result<()> {
     let Some(inbox) = Inbox::of(thread) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -330,8 +327,8 @@ pub fn run(thread: usize, init: impl FnOnce()) -> io::Result<()> {
     result
 }
 
-/// The loop as this thread's own; its end drops the tasks, even in a panic of
-/// `init`.
+/// Registers the event loop for this thread. Dropping this drops the tasks, even when `init`
+/// panics.
 struct Installed<'a> {
     core: &'a Core,
 }
@@ -347,8 +344,8 @@ impl Drop for Installed<'_> {
     fn drop(&mut self) {
         self.core.stopping.set(true);
         self.core.inbox.close();
-        // Tasks are dropped while the loop is still there: their sockets and
-        // wakers want it. None can be added any more.
+        // Tasks are dropped while the event loop still exists, because their sockets and wakers
+        // need it. No task can be added any longer.
         let slots = self.core.tasks.borrow().slots.len();
         for index in 0..slots {
             let future = self
@@ -367,14 +364,14 @@ impl Drop for Installed<'_> {
     }
 }
 
-/// Runs what may panic; counts it if it does.
+/// Runs code that may panic, and counts a panic.
 fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
-    // Unwind-safe: what panicked is dropped, and our own lists are not borrowed.
+    // Unwind-safe: whatever panicked is dropped, and no list of the executor is borrowed.
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Some(value),
         Err(payload) => {
             PANICS.fetch_add(1, Ordering::Relaxed);
-            // Its drop could panic again, with a payload that could, and so on.
+            // The drop of the payload could panic with a further payload, and so on.
             if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 std::mem::forget(second);
             }
@@ -410,13 +407,13 @@ impl Core {
         })
     }
 
-    /// The index of this loop.
+    /// Returns the index of this event loop.
     pub(super) fn thread(&self) -> usize {
         usize::from(self.thread)
     }
 
-    /// Whether the current poll may do a further operation. When not, its task
-    /// will be queued again.
+    /// Returns whether the current poll may do another operation. If not, its task will be queued
+    /// again.
     #[inline]
     pub(super) fn may_operate(&self) -> bool {
         if self.spent.get() >= COST_PER_POLL {
@@ -426,19 +423,19 @@ impl Core {
         true
     }
 
-    /// Counts a successful operation.
+    /// Charges for a successful operation.
     #[inline]
     pub(super) fn operated(&self) {
         self.charge(COST_OF_OPERATION);
     }
 
-    /// Counts the bytes that an operation moved.
+    /// Charges for the bytes that an operation moved.
     #[inline]
     pub(super) fn moved(&self, bytes: usize) {
         self.charge((bytes / BYTES_A_UNIT) as u32);
     }
 
-    /// Counts work of the current poll.
+    /// Charges the current poll for work.
     #[inline]
     fn charge(&self, units: u32) {
         self.spent.set(self.spent.get().saturating_add(units));
@@ -460,7 +457,7 @@ impl Core {
         self.wanted.set(Instant::NEVER);
     }
 
-    /// Polls one task. Returns what that cost, or `None` when no task can run.
+    /// Polls one task. Returns the cost, or `None` when no task can run.
     fn run_one(&self) -> Option<u32> {
         let (index, generation, mut future) = self.tasks.borrow_mut().pop()?;
         self.begin_poll();
@@ -480,8 +477,8 @@ impl Core {
             drop(tasks);
             self.wheel.borrow_mut().set(index, self.wanted.get());
         } else {
-            // Dropped before its slot is free: whom its end wakes must not
-            // find another task there.
+            // The future is dropped before its slot is freed: tasks woken by the drop must not find
+            // another task in the slot.
             guarded(|| drop(future));
             let mut tasks = self.tasks.borrow_mut();
             tasks.release(index);
@@ -492,7 +489,7 @@ impl Core {
         Some(self.spent.get().saturating_add(COST_OF_POLL))
     }
 
-    /// Polls tasks until none can run or the turn took long enough.
+    /// Polls tasks until none can run or the turn reaches its limit.
     fn run_tasks(&self) {
         let (mut spent, mut ask_at) = (0u32, COST_BETWEEN_CLOCKS);
         for _ in 0..POLLS_PER_TURN {
@@ -509,7 +506,7 @@ impl Core {
         }
     }
 
-    /// Does what other threads asked for.
+    /// Processes the requests of other threads.
     fn empty_inbox(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<Job>) {
         let marks = self.inbox.collect(wakes, jobs);
         for id in wakes.drain(..) {
@@ -552,13 +549,13 @@ impl Core {
         }
     }
 
-    /// Whether the loop's work is done, and nobody has handed it more: from
-    /// then on nobody can.
+    /// Returns whether the event loop has finished its work and its inbox is empty. After that no
+    /// thread can add a job.
     fn ends_by_itself(&self) -> bool {
         self.may_end.get().is_some_and(|may_end| may_end()) && self.inbox.close_if_empty()
     }
 
-    /// Waits for events, or only looks when there is something to run.
+    /// Waits for events, or only polls epoll when a task can run.
     fn wait(&self) -> io::Result<()> {
         let at_once = Timespec {
             tv_sec: 0,
@@ -569,7 +566,8 @@ impl Core {
         }
         let next = self.wheel.borrow().next();
         let timeout = next.map(|at| {
-            // Late by the length of this turn at most, for a clock read less.
+            // The timeout is late by the length of this turn at most, which saves reading the
+            // clock.
             let left = at.saturating_duration_since(self.now.get());
             Timespec {
                 tv_sec: left.as_secs() as i64,
@@ -585,16 +583,16 @@ impl Core {
     }
 }
 
-/// The waker of a task: a clone is a copy, and nothing is counted or freed.
+/// Returns the waker of a task. A clone is a copy; nothing is counted or freed.
 ///
-/// A wake never touches the task: it puts its name on the run queue of this thread or
-/// into the inbox of another. A waker that outlives its task names a generation that is
-/// gone; after 2^24 tasks in one slot it could name a later task, whose wake is then
-/// spurious and does no harm.
+/// A wake never touches the task: it adds the task ID to the run queue of this thread or to the
+/// inbox of another. A waker that outlives its task has a generation that no longer exists. After
+/// 2^24 tasks in one slot the ID could match a later task, whose wake is then spurious and
+/// harmless.
 fn waker(id: TaskId) -> Waker {
     let data = ptr::without_provenance(id.pack() as usize);
-    // SAFETY: the functions of the table only read the number in the
-    // pointer, may be called from any thread, and own nothing.
+    // SAFETY: the functions of the table only read the number in the pointer, may be called from
+    // any thread, and own nothing.
     unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
 }
 

@@ -1,10 +1,10 @@
-//! The inbox of a loop: other threads wake its tasks, give it jobs, stop it, and read its
-//! load.
+//! The inbox of an event loop: other threads use it to wake tasks, submit jobs, stop the event
+//! loop, and read its load.
 //!
-//! Each thread index has one inbox for the life of the process, so a waker needs no
-//! reference to it. The eventfd is written only when the loop sleeps or is about to.
-//! Memory is bounded: too many pending wakes become one mark "wake all", which is allowed
-//! since wakes may be spurious; too many pending jobs are refused.
+//! Each thread index has one inbox for the life of the process, so a waker needs no reference to
+//! it. The eventfd is written only when the event loop sleeps or is about to sleep. Memory is
+//! bounded: too many pending wakes become the single mark "wake all", which is correct because
+//! wakes may be spurious; too many pending jobs are refused.
 
 use super::THREADS_MAX;
 use super::task_id::TaskId;
@@ -14,19 +14,19 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{fmt, io};
 
-/// Wakes that wait in one inbox before they become "wake all".
+/// Maximum pending wakes in one inbox before they become "wake all".
 const WAKES_MAX: usize = 4096;
-/// Jobs that wait in one inbox before further ones are refused.
+/// Maximum pending jobs in one inbox before further ones are refused.
 const JOBS_MAX: usize = 1024;
 
-/// End the loop.
+/// Ends the event loop.
 pub(super) const STOP: u8 = 1;
-/// Wake every task.
+/// Wakes every task.
 pub(super) const WAKE_ALL: u8 = 2;
-/// Look at every listener: a connection may wait that another thread was told of.
+/// Checks every listener: another thread may have received the event for a waiting connection.
 pub(super) const LISTEN: u8 = 4;
 
-/// A closure that runs on another thread's loop.
+/// A closure that runs on another thread's event loop.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 struct Waiting {
@@ -35,18 +35,18 @@ struct Waiting {
     jobs: Vec<Job>,
 }
 
-/// One a thread index. Aligned so that two threads share no cache line.
+/// The inbox of one thread index. Aligned so that two threads share no cache line.
 #[repr(align(128))]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
-    /// Something is in `waiting` or `marks`.
+    /// `waiting` or `marks` is not empty.
     pending: AtomicBool,
-    /// The loop waits in epoll or will without looking here again.
+    /// The event loop waits in epoll, or will wait without checking the inbox again.
     sleeping: AtomicBool,
     marks: AtomicU8,
     tasks: AtomicUsize,
     jobs: AtomicUsize,
-    /// Made at the first start, never closed: a late wake may still write to it.
+    /// Created at the first start and never closed: a late wake may still write to it.
     bell: OnceLock<OwnedFd>,
 }
 
@@ -69,22 +69,22 @@ impl Inbox {
         }
     }
 
-    /// The inbox of a thread, when there can be such a thread.
+    /// Returns the inbox of a thread; `None` when the index is too high.
     pub(super) fn of(thread: usize) -> Option<&'static Inbox> {
         INBOXES.get(thread)
     }
 
-    /// Locks the lists. Nothing panics while the lock is held, and if it did the lists
-    /// would still be consistent.
+    /// Locks the lists. Nothing panics while the lock is held, and if it did the lists would still
+    /// be consistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a loop here; `AlreadyExists` when one runs.
+    /// Opens the inbox for an event loop; fails with `AlreadyExists` when one runs.
     pub(super) fn open(&self) -> io::Result<()> {
         if self.bell.get().is_none() {
             let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            // Another thread may have been faster; both are good.
+            // Another thread may have set its own first; either one works.
             let _ = self.bell.set(bell);
         }
         let mut waiting = self.lock();
@@ -97,7 +97,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Ends the loop here unless a job waits for it.
+    /// Closes the inbox unless it has a pending job. Returns whether it was closed.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut waiting = self.lock();
         let empty = waiting.jobs.is_empty();
@@ -107,7 +107,7 @@ impl Inbox {
         empty
     }
 
-    /// Ends the loop here; jobs that nobody ran are dropped.
+    /// Closes the inbox and drops the jobs that have not run.
     pub(super) fn close(&self) {
         let jobs = {
             let mut waiting = self.lock();
@@ -122,28 +122,29 @@ impl Inbox {
         drop(jobs); // without the lock: their drops may wake and inject
     }
 
-    /// The eventfd, once opened.
+    /// Returns the eventfd, once opened.
     pub(super) fn bell(&self) -> Option<BorrowedFd<'_>> {
         self.bell.get().map(AsFd::as_fd)
     }
 
-    /// Announces a waiting job, and signals the eventfd if the loop may sleep. Together
-    /// with `try_sleep`: the one that comes second in the single order of the two flags
-    /// sees the store of the other.
+    /// Announces a pending item, and signals the eventfd if the event loop may sleep. Works
+    /// together with `try_sleep`: whichever is second in the single order of the two flags sees the
+    /// store of the other.
     fn announce(&self) {
         self.pending.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst)
             && let Some(bell) = self.bell()
         {
-            // The only failure is a counter that is full, and then it has rung.
+            // The only possible error is a full counter, which means that the eventfd is already
+            // signalled.
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Sets one of the marks, when a loop runs here.
+    /// Sets one of the marks when an event loop runs on this index.
     pub(super) fn mark(&self, mark: u8) {
         {
-            // Under the lock, so that no later loop of this index gets it.
+            // Set under the lock, so that no later event loop of this index receives the mark.
             let waiting = self.lock();
             if !waiting.open {
                 return;
@@ -153,7 +154,7 @@ impl Inbox {
         self.announce();
     }
 
-    /// For the loop: about to sleep. False when something waits already.
+    /// Prepares the event loop for sleep. Returns false when an item is already pending.
     pub(super) fn try_sleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
         if self.pending.load(Ordering::SeqCst) {
@@ -163,13 +164,13 @@ impl Inbox {
         true
     }
 
-    /// For the loop: no longer asleep.
+    /// Records that the event loop no longer sleeps.
     pub(super) fn awake(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
-    /// For the loop: moves what waits into `wakes` and `jobs` (which are
-    /// empty) and returns the marks.
+    /// Moves the pending items into `wakes` and `jobs` (which are empty) and returns the marks.
+    /// Called by the event loop.
     pub(super) fn collect(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<Job>) -> u8 {
         if !self.pending.load(Ordering::Relaxed) {
             return 0;
@@ -181,13 +182,13 @@ impl Inbox {
         self.marks.swap(0, Ordering::AcqRel)
     }
 
-    /// For the loop: a job has run. Until then it counts as load, so that a
-    /// loop which is about to run many does not look idle.
+    /// Records that a job has run. Until then the job counts as load, so that an event loop that is
+    /// about to run many jobs does not look idle.
     pub(super) fn job_done(&self) {
         self.jobs.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// For the loop: how many tasks live.
+    /// Records the number of live tasks of the event loop.
     pub(super) fn set_tasks(&self, tasks: usize) {
         self.tasks.store(tasks, Ordering::Relaxed);
     }
@@ -199,7 +200,7 @@ impl Inbox {
                 return;
             }
             if waiting.wakes.len() < WAKES_MAX {
-                // Floods are mostly the same task again.
+                // In a flood of wakes, most are for the same task as the one before.
                 if waiting.wakes.last() != Some(&id) {
                     waiting.wakes.push(id);
                 }
@@ -233,14 +234,14 @@ impl Inbox {
     }
 }
 
-/// Wakes a task of another thread's loop.
+/// Wakes a task of another thread's event loop.
 pub(super) fn wake_elsewhere(id: TaskId) {
     if let Some(inbox) = Inbox::of(usize::from(id.thread)) {
         inbox.wake(id);
     }
 }
 
-/// Makes every other loop check its listeners.
+/// Makes every other event loop check its listeners.
 pub(super) fn listen_elsewhere(here: usize) {
     for (thread, inbox) in INBOXES.iter().enumerate() {
         if thread != here && inbox.bell.get().is_some() {
@@ -249,18 +250,18 @@ pub(super) fn listen_elsewhere(here: usize) {
     }
 }
 
-/// Why a loop did not take a job.
+/// The reason why an event loop refused a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// No loop runs under that thread index.
+    /// No event loop runs under that thread index.
     NoLoop,
-    /// Too many jobs wait there already.
+    /// Too many jobs are pending.
     Full,
 }
 
-/// A job that was not taken, so that its caller can run it elsewhere.
+/// A refused job, returned so that its caller can run it elsewhere.
 pub struct Refused<F> {
-    /// The closure, not run.
+    /// The closure, which has not run.
     pub job: F,
     /// The reason.
     pub why: Why,
@@ -274,9 +275,9 @@ impl<F> fmt::Debug for Refused<F> {
     }
 }
 
-/// Runs a closure on the loop of `thread`, soon and outside of any task: to
-/// hand over an accepted socket, it makes the [`super::Socket`] there and
-/// spawns. A loop that ends drops the jobs that it has not run.
+/// Runs a closure on the event loop of `thread`, soon and outside any task. To hand over an
+/// accepted socket, the closure creates the [`super::Socket`] on that thread and spawns a task. An
+/// event loop that ends drops the jobs that have not run.
 pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(), Refused<F>> {
     match Inbox::of(thread) {
         Some(inbox) => inbox.push(job),
@@ -287,24 +288,24 @@ pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(),
     }
 }
 
-/// Ends the loop of `thread` after its current turn: every task there is
-/// dropped. Does nothing when no loop runs there.
+/// Ends the event loop of `thread` after its current turn; all its tasks are dropped. Does nothing
+/// when no event loop runs there.
 pub fn stop(thread: usize) {
     if let Some(inbox) = Inbox::of(thread) {
         inbox.mark(STOP);
     }
 }
 
-/// Wakes every task of the loop of `thread`, to look at something that they
-/// do not wait for: the end of the process. Does nothing when no loop runs there.
+/// Wakes every task of the event loop of `thread`, to check a condition that the tasks do not wait
+/// for: the end of the process. Does nothing when no event loop runs there.
 pub fn wake_all(thread: usize) {
     if let Some(inbox) = Inbox::of(thread) {
         inbox.mark(WAKE_ALL);
     }
 }
 
-/// How busy a loop is: its tasks and the jobs that wait for it. For choosing
-/// the least loaded one; a little behind the truth, 0 where no loop runs.
+/// Returns the load of an event loop: the number of its tasks and pending jobs. For choosing the
+/// least loaded one. The value is slightly out of date, and 0 when no event loop runs.
 pub fn load(thread: usize) -> usize {
     Inbox::of(thread).map_or(0, |inbox| {
         inbox.tasks.load(Ordering::Relaxed) + inbox.jobs.load(Ordering::Relaxed)

@@ -1,25 +1,23 @@
-//! The event loop of the data plane: one single-threaded executor a thread over
-//! edge-triggered epoll. All access to the sockets of the data plane goes
-//! through it.
+//! The event loop of the data plane: one single-threaded executor per thread over edge-triggered
+//! epoll. All access to the sockets of the data plane uses it.
 //!
-//! What always holds, so that nobody checks it again:
+//! Invariants that callers need not check:
 //!
-//! - A task, its sockets and its buffers stay on the thread where they began.
-//!   Only wakes ([`std::task::Waker`] is `Send`) and jobs ([`inject`]) cross.
-//! - A task that returned `Pending` is polled again after a wake, and may be
-//!   polled without one: wakes are never lost, but they can be spurious.
-//! - `WouldBlock` from a `try_` function means "wait by the matching `poll_`
-//!   function, then try again", nothing more: the socket may be empty, or the
-//!   task may have used up its budget of this poll (`COST_PER_POLL` in
-//!   `executor.rs`).
-//! - [`now`] moves once a turn of the loop, not during one.
-//! - A deadline is declared afresh in every poll of the future that waits for
-//!   it. So it works under anything that polls all of its unfinished parts
-//!   each time (`join!`, `select!`, h2), and not inside a `FuturesUnordered`.
+//! - - A task, its sockets and its buffers stay on the thread where they started. Only wakes
+//!   ([`std::task::Waker`] is `Send`) and jobs ([`inject`]) cross threads.
+//! - - A task that returned `Pending` is polled again after a wake, and may be polled without one:
+//!   wakes are never lost, but they can be spurious.
+//! - - `WouldBlock` from a `try_` function means only "wait with the matching `poll_` function,
+//!   then try again": the socket may be empty, or the task may have used up its budget of this poll
+//!   (`COST_PER_POLL` in `executor.rs`).
+//! - - [`now`] changes once per turn of the event loop, not during a turn.
+//! - - A deadline is declared again in every poll of the future that waits for it. It therefore
+//!   works in anything that polls all of its unfinished parts each time (`join!`, `select!`, h2),
+//!   and not inside a `FuturesUnordered`.
 //! - A panic ends its own task only.
 //!
-//! It never does DNS, files, signals or blocking calls, and starts no thread:
-//! [`run`] takes over the thread that calls it.
+//! The event loop never does DNS, file access, signals or blocking calls, and starts no thread:
+//! [`run`] occupies the thread that calls it.
 
 mod boxed;
 mod buffer;
@@ -60,13 +58,12 @@ pub use pipe::{PIPES_MAX, Pipe, Pipes, pipes, set_pipes_max};
 pub use scratch::{Scratch, scratch};
 pub use socket::{Assumed, Socket, WeakSocket};
 
-/// Frees the memory that this thread keeps for what is to come: for a process that has
-/// become quiet.
+/// Frees the memory that this thread keeps for later use. For a process that has become idle.
 pub fn release_pools() {
     buffer::release_pool();
     pipe::release_pool();
     boxed::release_pool();
 }
 
-/// How many loops a process can have: thread indexes are below it.
+/// Maximum number of event loops in a process; thread indexes are below it.
 pub const THREADS_MAX: usize = 64;

@@ -1,17 +1,15 @@
-//! A listening socket on a loop. Several loops may listen to one socket, each
-//! through a [`Listener`] of its own.
+//! A listening socket on an event loop. Several event loops may listen on one socket, each through
+//! its own [`Listener`].
 //!
-//! Registered edge-triggered and exclusive: a new connection wakes one of the
-//! loops that sleep, and that loop accepts until nothing is left. So no
-//! connection stays in the backlog, with two exceptions which are handled here:
-//! a listener that leaves while connections may wait tells the other loops to
-//! look, and one whose owner wants no connections for a while must say so by
-//! [`Listener::pause`], or the edge may come to it while another loop sleeps.
-//! Level-triggered would need a system call for each pause as well, and would
-//! return every turn until then.
+//! The socket is registered edge-triggered and exclusive: a new connection wakes one of the
+//! sleeping event loops, and that one accepts until no connection is left. No connection therefore
+//! stays in the backlog, with two exceptions that this module handles. A listener that is removed
+//! while connections may wait makes the other event loops check. A listener whose owner wants no
+//! connections for a while must call [`Listener::pause`], or it may receive the edge while another
+//! event loop sleeps. Level-triggered registration would also need a system call for each pause,
+//! and would return in every turn until then.
 //!
-//! It never closes an accepted connection and has no opinion on how many there
-//! should be.
+//! A listener never closes an accepted connection and does not limit their number.
 
 use super::executor::{self, Core};
 use super::inbox;
@@ -31,28 +29,28 @@ use std::task::{Context, Poll};
 /// A connection and the address of its peer.
 type Accepted = (OwnedFd, Option<SocketAddrAny>);
 
-/// Maximum number of consecutive connections that were reset before they were accepted:
-/// these are ignored, then the error is returned.
+/// Maximum number of consecutive connections that were reset before they were accepted: these are
+/// ignored, then the error is returned.
 const ABORTED_MAX: usize = 64;
 
-/// A listening stream socket on this thread's loop.
+/// A listening stream socket on this thread's event loop.
 #[derive(Debug)]
 pub struct Listener {
     fd: Arc<OwnedFd>,
     /// Absent while paused.
     key: Cell<Option<Key>>,
-    /// Not `Send`: the loop of another thread does not know the key.
+    /// Makes the type not `Send`: the event loop of another thread does not know the key.
     here: PhantomData<*const ()>,
 }
 
 impl Listener {
-    /// Takes a listening socket and makes it nonblocking if it is not.
+    /// Registers a listening socket and makes it nonblocking if necessary.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         Listener::from_shared(Arc::new(fd))
     }
 
-    /// As [`Listener::from_fd`], for a descriptor that other threads listen to as well:
-    /// one descriptor is enough for all of them.
+    /// Does the same as [`Listener::from_fd`] for a descriptor that several threads share: one
+    /// descriptor is enough for all of them.
     pub fn from_shared(fd: Arc<OwnedFd>) -> io::Result<Listener> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -67,10 +65,9 @@ impl Listener {
         Ok(listener)
     }
 
-    /// The next connection, nonblocking and close-on-exec, with the address of
-    /// its peer where the family has one. Errors of the process (`EMFILE`,
-    /// `ENFILE`, `ENOBUFS`, `ENOMEM`) are returned at once: pause, and call
-    /// again later.
+    /// Returns the next connection, nonblocking and close-on-exec, with the address of its peer if
+    /// the address family has one. Errors of the process (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`)
+    /// are returned at once: pause the listener and call again later.
     pub async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         self.resume()?;
         poll_fn(|context| self.poll_accept(context)).await
@@ -116,17 +113,17 @@ impl Listener {
         }
     }
 
-    /// Asks the kernel for a connection, without waiting and also while paused;
-    /// `WouldBlock` when there is none. To leave a socket to another process,
-    /// [`Listener::pause`], then take what is left by this: our loop may have
-    /// had the edge for it, and nobody tells the other process.
+    /// Accepts a connection without waiting, also while paused; fails with `WouldBlock` when there
+    /// is none. To leave a socket to another process, call [`Listener::pause`], then accept the
+    /// remaining connections with this function: this event loop may have received their edge, and
+    /// the other process would not be notified.
     pub fn try_accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let mut last = Errno::CONNABORTED;
         for _ in 0..ABORTED_MAX {
             match rustix::net::acceptfrom_with(self.fd(), flags) {
                 Ok(accepted) => return Ok(accepted),
-                // The fault of one connection, not of the listener.
+                // The error concerns one connection, not the listener.
                 Err(
                     error @ (Errno::CONNABORTED
                     | Errno::INTR
@@ -144,8 +141,8 @@ impl Listener {
         Err(last.into())
     }
 
-    /// Leaves epoll until the next [`Listener::accept`], so that new
-    /// connections wake other loops. Connections wait in the backlog meanwhile.
+    /// Removes the socket from epoll until the next [`Listener::accept`], so that new connections
+    /// wake other event loops. Connections wait in the backlog meanwhile.
     pub fn pause(&self) {
         let Some(key) = self.key.take() else { return };
         executor::with(|core| {
@@ -153,8 +150,8 @@ impl Listener {
                 return;
             };
             core.poller.release(key);
-            // Others may hold duplicates, so closing alone would not leave
-            // epoll. It can only fail for a descriptor that is not registered.
+            // Other threads may hold duplicates, so closing alone would not remove the socket from
+            // epoll. The call can only fail for a descriptor that is not registered.
             let _ = core.poller.deregister(self.fd());
             if known.intersects(Readiness::READABLE) {
                 inbox::listen_elsewhere(core.thread());
@@ -175,7 +172,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The descriptor, for its address and options.
+    /// Returns the descriptor, for its address and options.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -5,36 +5,36 @@ use nix::libc;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// How the packets of a connection do.
+/// Packet statistics of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketFacts {
-    /// The time of a round trip, microseconds.
+    /// Round-trip time in microseconds.
     pub rtt_us: u32,
-    /// How much that varies, microseconds.
+    /// Variance of the round-trip time in microseconds.
     pub rtt_variance_us: u32,
-    /// Segments that were sent and not acknowledged.
+    /// Number of segments sent and not yet acknowledged.
     pub unacked: u32,
-    /// Segments that were acknowledged out of their order.
+    /// Number of segments acknowledged out of order.
     pub sacked: u32,
-    /// Segments that are sent again now.
+    /// Number of segments being retransmitted.
     pub retransmitted: u32,
-    /// Segments up to the last one that was acknowledged out of order.
+    /// Number of segments up to the last one acknowledged out of order.
     pub fackets: u32,
-    /// Segments that are taken for lost.
+    /// Number of segments considered lost.
     pub lost: u32,
-    /// How far segments arrive out of their order.
+    /// Distance by which segments arrive out of order, in segments.
     pub reordering: u32,
 }
 
 impl WeakSocket {
-    /// How its packets do. None: it is closed, or not TCP.
+    /// Returns the packet statistics; `None` when the socket is closed or not TCP.
     pub fn packets(&self) -> Option<PacketFacts> {
         self.with_fd(read).flatten()
     }
 }
 
 fn read(fd: BorrowedFd<'_>) -> Option<PacketFacts> {
-    // SAFETY: integers only, of which 0 is a value.
+    // SAFETY: the structure has only integers, for which 0 is a valid value.
     let mut info: libc::tcp_info = unsafe { zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: both pointers are live, and the length is that of the structure.

@@ -1,10 +1,9 @@
-//! Pipes of the kernel, through which bytes that nobody looks at go from one
-//! socket to another without a copy (splice).
+//! Kernel pipes that move bytes from one socket to another without a copy (splice), for data that
+//! the proxy does not inspect.
 //!
-//! A pipe is taken empty and only filled when it is empty, so the socket it is
-//! filled from is what has nothing when that would block, and the socket it is
-//! emptied into is what has no room. One that still holds bytes when it is
-//! dropped is closed; no later transfer can find them.
+//! A pipe is empty when it is taken and is filled only when it is empty. If filling would block,
+//! the source socket has no data; if draining would block, the target socket has no space. A pipe
+//! that still contains bytes when it is dropped is closed, so no later transfer can receive them.
 
 use super::executor;
 use super::socket::Socket;
@@ -15,21 +14,22 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Pipes of the process, unless [`set_pipes_max`] says otherwise.
+/// Maximum pipes of the process, unless [`set_pipes_max`] changes it.
 pub const PIPES_MAX: u32 = 64;
-/// Requested capacity of a pipe, bytes; a smaller one works too. With this value all
-/// pipes together stay below the kernel's limit for an unprivileged user.
+/// Requested capacity of a pipe in bytes; a smaller one also works. With this value all pipes
+/// together stay below the kernel's limit for an unprivileged user.
 const PIPE_BYTES: usize = 256 * 1024;
-/// Descriptors reserved for connections: beyond that, data is copied instead of spliced.
+/// Number of descriptors reserved for connections. When fewer are left, data is copied instead of
+/// spliced.
 const LEFT_DESCRIPTORS: u64 = 128;
-/// Pipes that a thread keeps: one is in use at a time, but for those whose
-/// receivers take nothing.
+/// Maximum free pipes of a thread: only one is in use at a time, except for those whose receivers
+/// are stalled.
 const KEPT_MAX: usize = 4;
-/// The cost of moving bytes this way is so many times less than that of copying.
+/// Factor by which moving bytes through a pipe is cheaper than copying them.
 const CHEAPER: usize = 4;
 
 static MOST: AtomicU32 = AtomicU32::new(PIPES_MAX);
-/// Pipes that are open: in use, and kept for later.
+/// Number of open pipes, in use and free.
 static OPEN: AtomicU32 = AtomicU32::new(0);
 static KEPT: AtomicU32 = AtomicU32::new(0);
 static SPLICED: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +38,7 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool(Vec::new())) };
 }
 
-/// Empty pipes for later, counted as such.
+/// Free pipes, included in `KEPT`.
 struct Pool(Vec<Ends>);
 
 impl Pool {
@@ -62,7 +62,7 @@ impl Drop for Pool {
     }
 }
 
-/// The two descriptors.
+/// The two descriptors of a pipe.
 struct Ends {
     out: OwnedFd,
     into: OwnedFd,
@@ -74,32 +74,32 @@ impl Drop for Ends {
     }
 }
 
-/// Closes the pipes that this thread keeps.
+/// Closes the free pipes of this thread.
 pub(super) fn release_pool() {
-    // Closed when the pool is not borrowed any more.
+    // The pipes are closed after the borrow of the pool has ended.
     let pooled = POOL.try_with(|pool| pool.replace(Pool(Vec::new())));
     drop(pooled);
 }
 
-/// Bounds the pipes of the process from now on; 0 forbids them.
+/// Sets the maximum number of pipes of the process; 0 disables them.
 pub fn set_pipes_max(most: u32) {
     MOST.store(most.min(PIPES_MAX), Ordering::Relaxed);
 }
 
-/// The pipes of the process.
+/// Statistics of the pipes of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pipes {
-    /// How many it may have.
+    /// Maximum number of pipes.
     pub most: u32,
-    /// How many hold bytes, or are about to.
+    /// Number of pipes that contain bytes or are about to.
     pub used: u32,
-    /// How many are kept for later.
+    /// Number of free pipes.
     pub kept: u32,
-    /// The bytes that left them.
+    /// Number of bytes that passed through the pipes.
     pub bytes: u64,
 }
 
-/// Returns the current pipes of the process.
+/// Returns the pipe statistics of the process.
 pub fn pipes() -> Pipes {
     let kept = KEPT.load(Ordering::Relaxed);
     Pipes {
@@ -110,15 +110,15 @@ pub fn pipes() -> Pipes {
     }
 }
 
-/// A pipe and how many bytes are in it.
+/// A pipe and the number of bytes in it.
 pub struct Pipe {
-    /// Absent once it was given back.
+    /// Absent after the pipe was returned.
     ends: Option<Ends>,
     bytes: usize,
 }
 
 impl Pipe {
-    /// An empty pipe; None where the process has as many as it may.
+    /// Returns an empty pipe; `None` when the process has reached its maximum.
     pub fn take() -> Option<Pipe> {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         let ends = match pooled {
@@ -131,19 +131,18 @@ impl Pipe {
         })
     }
 
-    /// How many bytes are in it.
+    /// Returns the number of bytes in the pipe.
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Whether no byte is in it.
+    /// Returns whether the pipe is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// Takes up to `most` bytes that came on `socket` into the pipe, which has to
-    /// be empty. 0 is the end of the stream. A short result says nothing: the
-    /// pipe may be full.
+    /// Moves up to `most` received bytes from `socket` into the pipe, which must be empty. 0 is the
+    /// end of the stream. A short result has no meaning, because the pipe may be full.
     pub fn fill_from(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes == 0 && most > 0) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -155,7 +154,7 @@ impl Pipe {
         Ok(n)
     }
 
-    /// Gives `socket` what fits of the bytes. `more` as in
+    /// Moves as many bytes as possible from the pipe to `socket`. `more` has the meaning of
     /// [`Socket::try_write_before`].
     pub fn drain_to(&mut self, socket: &Socket, more: bool) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes > 0) else {
@@ -167,7 +166,8 @@ impl Pipe {
         let n =
             socket.try_operation(false, |fd| splice(&ends.out, None, fd, None, bytes, flags))?;
         if n == 0 {
-            // It holds bytes, so this is no end; whatever it is must not loop.
+            // The pipe contains bytes, so 0 is not the end of a stream. An error prevents an
+            // endless loop, whatever the cause.
             return Err(io::ErrorKind::WriteZero.into());
         }
         executor::charge(n / CHEAPER / executor::BYTES_A_UNIT);
@@ -177,7 +177,7 @@ impl Pipe {
     }
 }
 
-/// Opens one, if the process may have another.
+/// Opens a pipe, if the process may have another.
 fn open() -> Option<Ends> {
     let most = MOST.load(Ordering::Relaxed);
     if OPEN.fetch_add(1, Ordering::Relaxed) >= most {
@@ -192,7 +192,7 @@ fn open() -> Option<Ends> {
             if u64::from(number.unsigned_abs()).saturating_add(LEFT_DESCRIPTORS) > most {
                 return None;
             }
-            // The kernel may refuse; then it holds less.
+            // The kernel may refuse; the pipe then has a smaller capacity.
             let _ = fcntl_setpipe_size(&ends.into, PIPE_BYTES);
             Some(ends)
         }
@@ -208,7 +208,7 @@ impl Drop for Pipe {
         let Some(ends) = self.ends.take().filter(|_| self.bytes == 0) else {
             return;
         };
-        // Without a pool (the thread is ending) or with a full one, closed.
+        // Without a pool (the thread is ending) or with a full one, the pipe is closed.
         let _ = POOL.try_with(|pool| pool.borrow_mut().keep(ends));
     }
 }

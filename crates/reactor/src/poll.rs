@@ -1,12 +1,13 @@
-//! Epoll and the descriptors of one loop: who is ready, and who waits for it.
+//! Epoll and the descriptors of one event loop: the readiness of each, and the tasks that wait for
+//! it.
 //!
-//! Every descriptor is registered once, edge-triggered, and what epoll told is
-//! kept here until a short or refused operation disproves it. The data of an
-//! event names a slot and its generation, so an event for a descriptor that is
-//! gone is dropped, even when its number or its slot is in use again.
+//! Every descriptor is registered once, edge-triggered, and its readiness is stored here until a
+//! short or refused operation disproves it. The data of an event contains a slot and its
+//! generation, so an event for a closed descriptor is dropped, even when its number or its slot is
+//! in use again.
 //!
-//! It never reads or writes a socket, and never calls a waker while its list is
-//! borrowed: a waker from outside may do anything.
+//! The poller never reads or writes a socket, and never calls a waker while its list is borrowed: a
+//! foreign waker may do anything.
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -16,11 +17,11 @@ use std::io;
 use std::ops::BitOr;
 use std::task::Waker;
 
-/// Events that one wait can return; more wait for the next turn. What one turn
-/// touches should stay in the caches: 256 cost 3 % more a request with 1,000
-/// busy connections.
+/// Maximum events returned by one wait; further ones follow in the next turn. The data that one
+/// turn touches should stay in the caches: 256 cost 3 % more per request with 1,000 busy
+/// connections.
 const EVENTS_MAX: usize = 64;
-/// The index in the data of the inbox's eventfd.
+/// The index of the inbox's eventfd in the event data.
 const BELL: u32 = u32::MAX;
 
 /// The readiness of a descriptor.
@@ -29,25 +30,24 @@ pub(super) struct Readiness(u32);
 
 impl Readiness {
     pub(super) const NONE: Readiness = Readiness(0);
-    /// A read may find something.
+    /// A read may return data.
     pub(super) const READABLE: Readiness = Readiness(1);
-    /// A write may find room.
+    /// A write may find space.
     pub(super) const WRITABLE: Readiness = Readiness(2);
-    /// The peer will send no more. This and the following stay once seen.
+    /// The peer will send no more. This flag and the following ones stay set.
     pub(super) const READ_CLOSED: Readiness = Readiness(4);
     /// Both directions have ended.
     pub(super) const CLOSED: Readiness = Readiness(8);
     /// The socket has failed.
     pub(super) const FAILED: Readiness = Readiness(16);
-    /// Urgent data came: reads stop in front of it, so a short one proves nothing.
+    /// Urgent data arrived: reads stop before it, so a short read proves nothing.
     pub(super) const URGENT: Readiness = Readiness(32);
-    /// Not a state: this descriptor is a listener.
+    /// Not a readiness: this descriptor is a listener.
     pub(super) const LISTENER: Readiness = Readiness(64);
 
-    /// With one of these, something stays to be read after a short read, and
-    /// no further edge will tell.
+    /// With one of these flags, data remains after a short read and no further edge will report it.
     pub(super) const NO_TRUST: Readiness = Readiness(4 | 8 | 16 | 32);
-    /// The peer is gone, or goes.
+    /// The peer has closed the connection or is closing it.
     pub(super) const PEER_CLOSED: Readiness = Readiness(4 | 8 | 16);
 
     pub(super) const fn intersects(self, other: Readiness) -> bool {
@@ -88,7 +88,7 @@ impl BitOr for Readiness {
     }
 }
 
-/// The name of a registered descriptor.
+/// The key of a registered descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Key {
     index: u32,
@@ -101,7 +101,7 @@ impl Key {
     }
 }
 
-/// One of the two directions of a descriptor.
+/// A direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Direction {
     Read,
@@ -119,8 +119,8 @@ pub(super) struct Descriptor {
 struct Descriptors {
     slots: Vec<Descriptor>,
     free: Vec<u32>,
-    /// With what generation a new slot begins: another one for every loop, so
-    /// that a socket which outlived its loop does not fit into the next.
+    /// Generation of a new slot. It differs for every event loop, so that the key of a socket that
+    /// outlived its event loop does not match in the next one.
     first_generation: u32,
 }
 
@@ -132,7 +132,7 @@ impl Descriptors {
     }
 }
 
-/// One loop's epoll and its descriptors.
+/// The epoll instance of one event loop and its descriptors.
 pub(super) struct Poller {
     epoll: OwnedFd,
     events: RefCell<Vec<epoll::Event>>,
@@ -142,8 +142,7 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new(bell: BorrowedFd<'_>, first_generation: u32) -> io::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // Edge-triggered: every ring is an event of its own and nobody has to
-        // read the counter.
+        // Edge-triggered: every write is a separate event, and the counter need not be read.
         let data = EventData::new_u64(u64::from(BELL));
         epoll::add(&epoll, bell, data, EventFlags::IN | EventFlags::ET)?;
         Ok(Poller {
@@ -157,7 +156,7 @@ impl Poller {
         })
     }
 
-    /// Registers a descriptor, for good, with what is assumed of it.
+    /// Registers a descriptor permanently, with its assumed readiness.
     pub(super) fn add(
         &self,
         fd: BorrowedFd<'_>,
@@ -185,7 +184,7 @@ impl Poller {
         }
         let index = descriptors.slots.len() as u32;
         if index == BELL {
-            // More than the kernel gives descriptors to a process.
+            // The kernel gives no process that many descriptors.
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let generation = descriptors.first_generation;
@@ -198,8 +197,8 @@ impl Poller {
         Ok(Key { index, generation })
     }
 
-    /// Frees the slot; events that are still under way for it are dropped.
-    /// The caller closes or deregisters the descriptor.
+    /// Frees the slot; pending events for it are dropped. The caller closes or deregisters the
+    /// descriptor.
     pub(super) fn release(&self, key: Key) {
         let wakers = {
             let mut descriptors = self.descriptors.borrow_mut();
@@ -215,13 +214,12 @@ impl Poller {
         drop(wakers);
     }
 
-    /// Takes a descriptor out of epoll: needed only when it stays open.
+    /// Removes a descriptor from epoll. Needed only when the descriptor stays open.
     pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Returns the readiness; `None` if the key belongs to another loop or an earlier
-    /// use.
+    /// Returns the readiness; `None` if the key belongs to another event loop or an earlier use.
     pub(super) fn readiness(&self, key: Key) -> Option<Readiness> {
         self.descriptors
             .borrow_mut()
@@ -229,15 +227,15 @@ impl Poller {
             .map(|slot| slot.state)
     }
 
-    /// Forgets a readiness that an operation has disproved.
+    /// Clears a readiness that an operation has disproved.
     pub(super) fn clear(&self, key: Key, readiness: Readiness) {
         if let Some(slot) = self.descriptors.borrow_mut().get(key) {
             slot.state = Readiness(slot.state.0 & !readiness.0);
         }
     }
 
-    /// Registers `waker` for one direction. A previous waker is woken, so two tasks on
-    /// one direction are slow, but not stuck.
+    /// Registers `waker` for one direction. A previous waker is woken, so two tasks on one
+    /// direction are slow, but not stuck.
     pub(super) fn wait_for(&self, key: Key, direction: Direction, waker: &Waker) {
         let displaced = {
             let mut descriptors = self.descriptors.borrow_mut();
@@ -261,8 +259,7 @@ impl Poller {
         }
     }
 
-    /// Registers the waker of readers in the place of an earlier one, which waits no more:
-    /// that is dropped.
+    /// Replaces the waker of readers. The previous one no longer waits and is dropped.
     pub(super) fn set_reader(&self, key: Key, waker: Option<&Waker>) {
         let displaced = {
             let mut descriptors = self.descriptors.borrow_mut();
@@ -274,8 +271,8 @@ impl Poller {
         drop(displaced);
     }
 
-    /// Waits for events until `timeout` (`None`: for ever), notes them and wakes
-    /// who waits for them.
+    /// Waits for events until `timeout` (`None`: forever), records them and wakes the waiting
+    /// tasks.
     pub(super) fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {
         let mut events = self.events.take();
         events.clear();
@@ -330,7 +327,7 @@ impl Poller {
         }
     }
 
-    /// Lets every listener look for connections. Rare: see `listener.rs`.
+    /// Makes every listener check for connections. Rare: see `listener.rs`.
     pub(super) fn note_listeners(&self) {
         let slots = self.descriptors.borrow().slots.len();
         for index in 0..slots as u32 {

@@ -1,21 +1,21 @@
-//! A buffer of the thread for building what is sent at once.
+//! A buffer of the thread for building data that is sent at once.
 
 use std::cell::Cell;
 
-/// Largest scratch buffer that is kept, bytes.
+/// Largest scratch buffer that is kept, in bytes.
 const SCRATCH_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An empty buffer for building heads, which keeps its memory.
+/// Returns an empty buffer for building heads; its memory is reused.
 #[inline]
 pub fn scratch() -> Scratch {
     Scratch(SCRATCH.take())
 }
 
-/// The thread's scratch buffer, given back when dropped.
+/// The thread's scratch buffer, returned when dropped.
 pub struct Scratch(Vec<u8>);
 
 impl std::ops::Deref for Scratch {

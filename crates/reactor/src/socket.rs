@@ -1,15 +1,14 @@
-//! A connected stream socket on a loop.
+//! A connected stream socket on an event loop.
 //!
-//! It is registered once and asked only when epoll says that something is
-//! there: a `try_` function returns `WouldBlock` without a system call when the
-//! socket is known to have nothing. A short read or write is trusted: it proves
-//! that the socket is empty or full, so the next one waits for an edge. Not
-//! trusted is a short read when the end of the stream, an error or urgent data
-//! was announced, since then something is left without a further edge. (A peer
-//! on a Unix socket that passes descriptors in the middle of its bytes is not
-//! announced: what it sent behind them is found with its next bytes or its end.)
+//! The socket is registered once, and used only when epoll reports readiness: a `try_` function
+//! returns `WouldBlock` without a system call when the socket is known to be not ready. A short
+//! read or write is trusted: it proves that the socket is empty or full, so the next operation
+//! waits for an edge. A short read is not trusted after the end of the stream, an error or urgent
+//! data was announced, because data then remains without a further edge. (A peer on a Unix socket
+//! that passes descriptors between its bytes is not announced: the bytes after the descriptors are
+//! found with its next bytes or its end.)
 //!
-//! It stays on its loop. A socket that outlives the loop closes its descriptor
+//! A socket stays on its event loop. A socket that outlives the event loop closes its descriptor
 //! and refuses everything else with `NotConnected`.
 
 use super::executor::{self, Core};
@@ -33,19 +32,19 @@ use std::time::Duration;
 use std::{fmt, ptr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Slices of one vectored write; the kernel takes no more.
+/// Maximum slices of one vectored write; the kernel accepts no more.
 const SLICES_MAX: usize = 1024;
 
-/// The assumed readiness of a new socket, before the first epoll event. A wrong
-/// assumption costs one system call; epoll corrects it in either direction.
+/// The assumed readiness of a new socket, before the first epoll event. A wrong assumption costs
+/// one system call; epoll corrects it in either direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Assumed {
     /// Not ready: a connection in progress.
     Nothing,
-    /// It can be written: a new connection whose peer speaks later.
+    /// Writable: a new connection whose peer sends later.
     #[default]
     Writable,
-    /// It can be read too: the peer has probably spoken already.
+    /// Readable and writable: the peer has probably sent data already.
     Both,
 }
 
@@ -59,16 +58,16 @@ impl Assumed {
     }
 }
 
-/// A connected stream socket (TCP or Unix) that belongs to this thread's loop.
+/// A connected stream socket (TCP or Unix) that belongs to this thread's event loop.
 pub struct Socket {
     fd: OwnedFd,
     key: Key,
-    /// Not `Send`: the loop of another thread does not know the key.
+    /// Makes the type not `Send`: the event loop of another thread does not know the key.
     here: PhantomData<*const ()>,
 }
 
 impl Socket {
-    /// Takes a connected socket and makes it nonblocking if it is not.
+    /// Registers a connected socket and makes it nonblocking if necessary.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
@@ -77,8 +76,8 @@ impl Socket {
         Socket::from_nonblocking(fd, Assumed::default())
     }
 
-    /// Takes a socket that is known to be nonblocking, as those of
-    /// [`super::Listener`] are, with a choice of what to assume.
+    /// Registers a socket that is known to be nonblocking, such as those of [`super::Listener`],
+    /// with the given assumed readiness.
     pub fn from_nonblocking(fd: OwnedFd, assumed: Assumed) -> io::Result<Socket> {
         let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         let key = executor::with(|core| core.poller.add(fd.as_fd(), events, assumed.readiness()))
@@ -90,8 +89,8 @@ impl Socket {
         })
     }
 
-    /// Begins a connection to `address`; [`Socket::connected`] waits for it.
-    /// `WouldBlock` here means that the backlog of a Unix listener is full.
+    /// Starts a connection to `address`; [`Socket::connected`] waits for it. `WouldBlock` means
+    /// that the backlog of a Unix listener is full.
     pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<Socket> {
         let fd = rustix::net::socket_with(
             address.address_family(),
@@ -108,7 +107,7 @@ impl Socket {
         Socket::connect_by(fd, address)
     }
 
-    /// As [`Socket::connect`], with a socket of the caller, nonblocking and not
+    /// Does the same as [`Socket::connect`] with a socket of the caller, nonblocking and not
     /// connected: bound to a source address, marked, or with other options.
     pub fn connect_by(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<Socket> {
         let assumed = match rustix::net::connect(&fd, address) {
@@ -116,11 +115,11 @@ impl Socket {
             Err(Errno::INPROGRESS | Errno::INTR) => Assumed::Nothing,
             Err(error) => return Err(error.into()),
         };
-        // Registered after: before it, the socket would seem hung up.
+        // Registered after the connect: before it, the socket would be reported as hung up.
         Socket::from_nonblocking(fd, assumed)
     }
 
-    /// Waits until a connection that was begun is made or has failed.
+    /// Waits until a pending connection is established or has failed.
     pub async fn connected(&self) -> io::Result<()> {
         self.writable().await;
         if self
@@ -135,14 +134,14 @@ impl Socket {
 
     /// Reads into `buffer`. 0 is the end of the stream (or an empty buffer).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the same bytes, seen as possibly uninitialised; `try_read_uninit`
-        // only writes initialised ones.
+        // SAFETY: the slice covers the same bytes as possibly uninitialised; `try_read_uninit` only
+        // writes initialised ones.
         let buffer = unsafe { &mut *(ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
         self.try_read_uninit(buffer)
     }
 
-    /// Reads into a buffer without contents: its first `n` bytes are
-    /// initialised when `n` is returned.
+    /// Reads into an uninitialised buffer: when `n` is returned, its first `n` bytes are
+    /// initialised.
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         let length = buffer.len();
         if length == 0 {
@@ -152,7 +151,8 @@ impl Socket {
             let (filled, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
             let n = filled.0.len();
             core.moved(n);
-            // 0 stays readable: the stream has ended for every later read too.
+            // After 0 the socket stays readable: every later read also returns the end of the
+            // stream.
             if n < length && n > 0 {
                 let trusted = core
                     .poller
@@ -166,14 +166,14 @@ impl Socket {
         })
     }
 
-    /// Writes what fits of `data`.
+    /// Writes as much of `data` as fits.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         self.try_write_before(data, false)
     }
 
-    /// As [`Socket::try_write`]; with `more` the kernel may hold back a partial segment
-    /// for the bytes that are written next, which should follow at once (it waits 200 ms
-    /// at most).
+    /// Does the same as [`Socket::try_write`]. With `more` the kernel may hold back a partial
+    /// segment for the bytes that are written next, which should follow at once (it waits 200 ms at
+    /// most).
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
@@ -189,12 +189,13 @@ impl Socket {
         })
     }
 
-    /// Writes what fits of several pieces, in one system call.
+    /// Writes as much of several slices as fits, in one system call.
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.try_write_vectored_before(pieces, false)
     }
 
-    /// As [`Socket::try_write_vectored`], with `more` as in [`Socket::try_write_before`].
+    /// Does the same as [`Socket::try_write_vectored`], with `more` as in
+    /// [`Socket::try_write_before`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
@@ -217,10 +218,10 @@ impl Socket {
         })
     }
 
-    /// Any other operation on the descriptor (splice, recvmsg) that reads or
-    /// writes: `operation` is called when the socket may be ready, again after
-    /// EINTR, and its `WouldBlock` is remembered. So it must return that only
-    /// for this socket, not for the pipe on the other side of a splice.
+    /// Runs any other operation on the descriptor (splice, recvmsg) that reads or writes.
+    /// `operation` is called when the socket may be ready, again after EINTR, and its `WouldBlock`
+    /// is remembered. It must therefore return `WouldBlock` only for this socket, not for the pipe
+    /// on the other side of a splice.
     pub fn try_operation<R>(
         &self,
         reads: bool,
@@ -234,8 +235,8 @@ impl Socket {
         self.operate(needed, |_| operation(self.fd.as_fd()))
     }
 
-    /// The common part of all operations: no system call without readiness or budget,
-    /// retry after EINTR, record of `WouldBlock`.
+    /// Runs the common part of all operations: no system call without readiness or budget, retry
+    /// after EINTR, record of `WouldBlock`.
     #[inline]
     fn operate<R>(
         &self,
@@ -253,7 +254,7 @@ impl Socket {
             if !core.may_operate() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            // Ends: each further round needs another signal.
+            // This loop ends, because each further round needs another signal.
             loop {
                 match operation(core) {
                     Ok(value) => {
@@ -272,12 +273,12 @@ impl Socket {
         .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
-    /// Ready when a read may find something: bytes, the end or an error.
+    /// Returns `Ready` when a read may return bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_ready(Direction::Read, Readiness::READABLE, context)
     }
 
-    /// Ready when a write may find room or an error.
+    /// Returns `Ready` when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_ready(Direction::Write, Readiness::WRITABLE, context)
     }
@@ -294,23 +295,23 @@ impl Socket {
                 Poll::Pending
             }
             Some(_) if !core.may_operate() => {
-                // The task is queued again anyway; a waker of an executor
-                // within the task has to be told.
+                // The task is queued again anyway, but the waker of an executor within the task
+                // needs a wake.
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            // Without a loop an operation says what is wrong.
+            // Without an event loop the operation returns the error.
             Some(_) | None => Poll::Ready(()),
         })
         .unwrap_or(Poll::Ready(()))
     }
 
-    /// Waits until a read may find something.
+    /// Waits until a read may return data.
     pub async fn readable(&self) {
         poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Waits until a write may find room.
+    /// Waits until a write may find space.
     pub async fn writable(&self) {
         poll_fn(|context| self.poll_writable(context)).await;
     }
@@ -321,15 +322,15 @@ impl Socket {
             .unwrap_or(Readiness::NONE)
     }
 
-    /// Whether a read may find something, by what is known without a system
-    /// call. An idle connection to a server should not be readable.
+    /// Returns whether a read may return data, as far as known without a system call. An idle
+    /// connection to a server should not be readable.
     pub fn is_readable(&self) -> bool {
         self.readiness().intersects(Readiness::READABLE)
     }
 
-    /// Asks the kernel whether anything is left to be read, so that
-    /// [`Socket::is_readable`] knows: for who took all bytes that it wanted and
-    /// was not told whether they were the last.
+    /// Checks with the kernel whether data is left to read, so that [`Socket::is_readable`] is
+    /// exact. For a caller that read all the bytes it wanted and does not know whether they were
+    /// the last.
     pub fn look(&self) {
         if !self.is_readable() {
             return;
@@ -341,14 +342,14 @@ impl Socket {
         }
     }
 
-    /// Whether the peer has closed its side or the connection has failed, by
-    /// what is known without a system call. Bytes may still be left to read.
+    /// Returns whether the peer has closed its side or the connection has failed, as far as known
+    /// without a system call. Bytes may still be left to read.
     pub fn is_peer_closed(&self) -> bool {
         self.readiness().intersects(Readiness::PEER_CLOSED)
     }
 
-    /// Asks the kernel whether the peer has closed: it knows that before its event is
-    /// processed.
+    /// Checks with the kernel whether the peer has closed; the kernel knows this before the event
+    /// is processed.
     pub fn has_ended(&self) -> bool {
         let mut byte = [0; 1];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
@@ -359,8 +360,8 @@ impl Socket {
         }
     }
 
-    /// Ready when the peer has closed its side or the connection has failed,
-    /// also while bytes wait to be read. Waits in the place of readers.
+    /// Returns `Ready` when the peer has closed its side or the connection has failed, also while
+    /// bytes wait to be read. The task waits in the slot of readers.
     pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         executor::with(|core| match core.poller.readiness(self.key) {
             Some(known) if !known.intersects(Readiness::PEER_CLOSED) => {
@@ -373,8 +374,8 @@ impl Socket {
         .unwrap_or(Poll::Ready(()))
     }
 
-    /// Wakes `waker` once, when the peer sends, closes or fails: for an idle connection.
-    /// The waker of an earlier reader is dropped.
+    /// Wakes `waker` once, when the peer sends, closes or fails. For an idle connection. The waker
+    /// of an earlier reader is dropped.
     pub fn watch(&self, waker: &Waker) {
         executor::with(|core| core.poller.set_reader(self.key, Some(waker)));
     }
@@ -384,13 +385,13 @@ impl Socket {
         executor::with(|core| core.poller.set_reader(self.key, None));
     }
 
-    /// The pending error of the socket, if any, and takes it away.
+    /// Returns and clears the pending error of the socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(sockopt::socket_error(&self.fd)?.err().map(io::Error::from))
     }
 
-    /// Ends our direction; what was written is still delivered. No error when
-    /// the connection is gone already.
+    /// Ends the sending direction; written data is still delivered. A connection that is already
+    /// closed is no error.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match rustix::net::shutdown(&self.fd, Shutdown::Write) {
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
@@ -398,14 +399,14 @@ impl Socket {
         }
     }
 
-    /// Makes the close a reset (TCP): what is not sent yet is thrown away.
+    /// Makes the close a reset (TCP): unsent data is discarded.
     pub fn set_linger_zero(&self) -> io::Result<()> {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
 
-    /// Makes the close one that sends nothing, not even a reset, so that the peer holds its
-    /// side until it gives up. TCP_REPAIR does that where the process may use it; else the
-    /// TTL of the reset is cut to one hop.
+    /// Makes the close silent: nothing is sent, not even a reset, so the peer keeps its side open
+    /// until it times out. Uses TCP_REPAIR if the process has permission; otherwise limits the TTL
+    /// of the reset to one hop.
     pub fn vanish(&self) {
         if self.repair() {
             return;
@@ -414,8 +415,8 @@ impl Socket {
         let _ = self.set_linger_zero();
     }
 
-    /// Puts the connection into the state in which its close sends nothing; false
-    /// where the process may not.
+    /// Switches the connection to the state in which its close sends nothing; returns false without
+    /// permission.
     fn repair(&self) -> bool {
         use nix::libc;
         let on: libc::c_int = 1;
@@ -432,13 +433,13 @@ impl Socket {
         result == 0
     }
 
-    /// The descriptor, for options and addresses. Reads and writes belong into
+    /// Returns the descriptor, for options and addresses. Reads and writes must use
     /// [`Socket::try_operation`].
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// A weak handle of the socket, for queries only.
+    /// Returns a weak handle of the socket, for queries only.
     pub fn downgrade(&self) -> WeakSocket {
         WeakSocket {
             fd: self.fd.as_raw_fd(),
@@ -447,12 +448,11 @@ impl Socket {
         }
     }
 
-    /// Leaves the loop and gives the descriptor back, for another thread or
+    /// Removes the socket from the event loop and returns the descriptor, for another thread or
     /// process.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped or used again, so the descriptor is
-        // moved out once.
+        // SAFETY: `this` is not dropped or used again, so the descriptor is moved out once.
         let fd = unsafe { ptr::read(&this.fd) };
         executor::with(|core| match core.poller.readiness(this.key) {
             Some(_) => {
@@ -466,31 +466,32 @@ impl Socket {
     }
 }
 
-/// A socket that somebody else owns, to be asked for as long as it is open: it
-/// keeps nothing open, and no descriptor is asked after its socket let it go.
+/// A handle for queries on a socket that another owner holds. The handle keeps nothing open, and
+/// does not use the descriptor after the socket has released it.
 #[derive(Clone, Copy, Debug)]
 pub struct WeakSocket {
     fd: RawFd,
     key: Key,
-    /// Not `Send`, as [`Socket`].
+    /// Makes the type not `Send`, like [`Socket`].
     here: PhantomData<*const ()>,
 }
 
 impl WeakSocket {
-    /// Asks the descriptor; None when it is not this loop's or not open any more.
+    /// Calls `ask` with the descriptor; returns `None` when the descriptor is not open or belongs
+    /// to another event loop.
     pub fn with_fd<R>(&self, ask: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         executor::with(|core| core.poller.readiness(self.key)).flatten()?;
-        // SAFETY: the key is known to the loop, so its socket has not been dropped
-        // or given away: both release the key first. It is open until `ask` is over,
-        // since only this thread can drop it.
+        // SAFETY: the event loop knows the key, so the socket has not been dropped or given away:
+        // both release the key first. The descriptor stays open until `ask` returns, because only
+        // this thread can drop the socket.
         Some(ask(unsafe { BorrowedFd::borrow_raw(self.fd) }))
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Closing takes the descriptor out of epoll, unless a duplicate keeps
-        // the socket open; then the generation drops its events.
+        // Closing removes the descriptor from epoll, unless a duplicate keeps the socket open; then
+        // the generation drops its events.
         executor::with(|core| core.poller.release(self.key));
     }
 }
@@ -509,8 +510,8 @@ fn send_flags(more: bool) -> SendFlags {
     if more { flags | SendFlags::MORE } else { flags }
 }
 
-/// Waits for readiness and tries, until something other than `WouldBlock`
-/// comes out. Ends: `WouldBlock` clears the readiness or the budget.
+/// Waits for readiness and tries the operation, until the result is not `WouldBlock`. The loop
+/// ends, because `WouldBlock` clears the readiness or the budget is used up.
 macro_rules! poll_operation {
     ($ready:expr, $operation:expr) => {
         loop {
@@ -530,7 +531,7 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         poll_operation!(self.poll_readable(context), {
-            // SAFETY: nothing in it is made uninitialised.
+            // SAFETY: no byte of the buffer is made uninitialised.
             let spare = unsafe { buffer.unfilled_mut() };
             self.try_read_uninit(spare).map(|n| {
                 // SAFETY: the kernel has written n bytes.

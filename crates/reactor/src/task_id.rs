@@ -1,5 +1,5 @@
-//! The name of a task: which thread, which slot of its slab and which generation
-//! of that slot. It fits into a pointer, so that a waker needs no memory of its own.
+//! The ID of a task: its thread, the slot of the thread's slab and the generation of that slot. The
+//! ID fits into a pointer, so a waker needs no memory of its own.
 
 use super::THREADS_MAX;
 
@@ -11,10 +11,10 @@ const _: () = assert!(THREADS_MAX <= 1 << THREAD_BITS);
 
 const THREAD_BITS: u32 = 8;
 const GENERATION_BITS: u32 = 24;
-/// Modulus of generations.
+/// Mask of the generation bits; generations wrap around.
 pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
-/// The name of one task of this process.
+/// The ID of one task of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TaskId {
     pub(super) thread: u8,

@@ -1,4 +1,4 @@
-//! For tests, also those of other crates: a loop that runs one future.
+//! An event loop that runs one future, for the tests of this crate and of others.
 
 use crate::{THREADS_MAX, run, spawn, stop};
 use rustix::fd::OwnedFd;
@@ -8,11 +8,11 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Thread indexes are of the whole process, and tests run at the same time.
+/// Thread indexes belong to the whole process, and tests run in parallel.
 static IN_USE: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
-/// A thread index that no other test of this process has.
+/// A thread index that no other test of this process uses.
 pub struct Lease(pub usize);
 
 impl Default for Lease {
@@ -36,13 +36,13 @@ impl Drop for Lease {
     }
 }
 
-/// Runs one future on a loop of its own and returns what it returns.
+/// Runs one future on its own event loop and returns its result.
 pub fn on_loop<F>(begin: impl FnOnce() -> F + 'static) -> F::Output
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    /// Stops the loop also when the future panics.
+    /// Stops the event loop also when the future panics.
     struct Stop(usize);
     impl Drop for Stop {
         fn drop(&mut self) {
@@ -64,7 +64,7 @@ where
     output.take().expect("the task under test panicked")
 }
 
-/// Lets the loop ask epoll once more.
+/// Lets the event loop poll epoll once more.
 pub async fn turn() {
     let before = crate::now();
     while crate::now() == before {
@@ -72,7 +72,7 @@ pub async fn turn() {
     }
 }
 
-/// The two descriptors of a pair of Unix sockets that do not block.
+/// Returns the two descriptors of a pair of nonblocking Unix sockets.
 pub fn descriptors() -> (OwnedFd, OwnedFd) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)

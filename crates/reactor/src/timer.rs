@@ -1,10 +1,9 @@
-//! One lazily moved deadline a task, in a hierarchical wheel of milliseconds.
+//! A lazily moved deadline for each task, in a hierarchical timer wheel of milliseconds.
 //!
-//! The wheel is a value: it owns no clock and wakes nobody. An entry stands in
-//! one slot of the wheel. When its deadline moves later or goes away, only a
-//! number changes; the entry is looked at again when its slot comes up, and
-//! then moves on. When the deadline moves earlier, the entry moves at once.
-//! A deadline never fires early, and at most one tick late.
+//! The wheel is a value: it owns no clock and wakes no task. An entry is in one slot of the wheel.
+//! When its deadline moves later or is cleared, only a number changes; the entry is examined again
+//! when its slot is reached, and then moves. When the deadline moves earlier, the entry moves at
+//! once. A deadline never fires early, and at most one tick late.
 
 use super::clock::Instant;
 
@@ -21,9 +20,9 @@ const NOWHERE: u16 = u16::MAX;
 /// The entry of a task in the wheel.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
-    /// When the task wants to be woken, or `NEVER`.
+    /// Tick at which the task is to be woken, or `NEVER`.
     deadline: u64,
-    /// The deadline when the entry was put where it stands.
+    /// The deadline when the entry was put into its slot.
     armed: u64,
     next: u32,
     previous: u32,
@@ -45,10 +44,10 @@ struct Level {
     heads: [u32; SLOTS],
 }
 
-/// The deadlines of all tasks of one loop, by the index of the task.
+/// The deadlines of all tasks of one event loop, indexed by task.
 pub(super) struct Wheel {
     origin: Instant,
-    /// Everything up to this tick has fired.
+    /// Every deadline up to this tick has fired.
     elapsed: u64,
     levels: [Level; LEVELS],
     entries: Vec<Entry>,
@@ -96,7 +95,7 @@ impl Wheel {
         }
     }
 
-    /// Forgets a task that ended.
+    /// Removes the deadline of a task that ended.
     pub(super) fn clear(&mut self, task: u32) {
         if let Some(entry) = self.entries.get_mut(task as usize) {
             entry.deadline = NEVER;
@@ -106,8 +105,8 @@ impl Wheel {
         }
     }
 
-    /// When [`Wheel::advance`] has something to do at the earliest. It may turn
-    /// out then that everything has moved later.
+    /// Returns the earliest instant at which [`Wheel::advance`] has something to do. By then all
+    /// deadlines may have moved later.
     pub(super) fn next(&self) -> Option<Instant> {
         let (_, _, tick) = self.next_slot()?;
         Some(Instant::from_nanos(
@@ -117,7 +116,7 @@ impl Wheel {
         ))
     }
 
-    /// Appends the tasks whose deadlines have come to `due`; each fires once.
+    /// Appends the tasks whose deadlines have passed to `due`; each fires once.
     pub(super) fn advance(&mut self, now: Instant, due: &mut Vec<u32>) {
         let target = now.as_nanos().saturating_sub(self.origin.as_nanos()) / NANOS_PER_TICK;
         while let Some((level, slot, tick)) = self.next_slot() {
@@ -144,16 +143,16 @@ impl Wheel {
         self.elapsed = self.elapsed.max(target);
     }
 
-    /// Empties a slot and returns the first of its list.
+    /// Empties a slot and returns the first entry of its list.
     fn take_slot(&mut self, level: usize, slot: usize) -> u32 {
         let level = &mut self.levels[level];
         level.occupied &= !(1 << slot);
         std::mem::replace(&mut level.heads[slot], NOBODY)
     }
 
-    /// The first slot that comes up: its level, its number, the tick when its
-    /// range begins. A slot of a lower level always comes up before one of a
-    /// higher level, whose range begins after all of the lower level's.
+    /// Returns the next slot to be reached: its level, its number, and the tick at which its range
+    /// begins. A slot of a lower level always precedes one of a higher level, whose range begins
+    /// after all slots of the lower level.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         for (number, level) in self.levels.iter().enumerate() {
             if level.occupied == 0 {
@@ -169,11 +168,11 @@ impl Wheel {
         None
     }
 
-    /// Puts an entry that is in no slot where its deadline belongs.
+    /// Puts an entry that is in no slot into the slot of its deadline.
     fn link(&mut self, task: u32) {
         let deadline = self.entries[task as usize].deadline;
-        // The level is that of the highest bit in which the deadline differs
-        // from the present. It is later than the present, so they differ.
+        // The level is that of the highest bit in which the deadline differs from the current tick.
+        // The deadline is later than the current tick, so they differ.
         let difference = (self.elapsed ^ deadline) | 1;
         let number = (63 - difference.leading_zeros()) / SLOT_BITS;
         let slot = (deadline >> (SLOT_BITS * number)) as usize % SLOTS;
@@ -190,7 +189,7 @@ impl Wheel {
         entry.place = (number << SLOT_BITS) as u16 | slot as u16;
     }
 
-    /// Takes an entry out of its slot.
+    /// Removes an entry from its slot.
     fn unlink(&mut self, task: u32) {
         let Entry {
             next,

@@ -1,4 +1,5 @@
-//! The files of noVNC, spice-html5 and xterm.js: what is read of a package, and under which paths it is served.
+//! The files of noVNC, spice-html5 and xterm.js: the files read from each package, and the paths
+//! under which they are served.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,19 +10,20 @@ use std::sync::Arc;
 /// Files by the paths under which they are served.
 pub(super) type Files = BTreeMap<String, Arc<[u8]>>;
 
-/// Bounds of what is read of a package.
+/// Limits for the files read from a package.
 const FILES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const DEPTH_MAX: usize = 6;
 
-/// What of noVNC is served: modules.
+/// The directories of noVNC that are served; they contain modules.
 const OF_NOVNC: [&str; 2] = ["core", "vendor"];
 
-/// Where the style sheet of xterm.js is, from its modules, by the package on which theirs depends.
+/// The path of the style sheet of xterm.js relative to its modules, in the package on which the
+/// package of the modules depends.
 const STYLE: &str = "../../javascript/xterm/xterm.css";
-/// The module of xterm.js that others use.
+/// The module of xterm.js that other code uses.
 const MAIN: &str = "public/Terminal";
-/// What stands around its modules, which are those of Node.js: a browser has no `require`.
+/// The code around the modules of xterm.js, which are Node.js modules: a browser has no `require`.
 const BEGIN: &str = "const modules = {\n";
 const END: &str = "};
 const loaded = {};
@@ -50,7 +52,8 @@ pub(super) fn modules(directory: &Path) -> Files {
     files
 }
 
-/// Reads the modules of spice-html5 in a directory, without the loader for browsers that have no modules.
+/// Reads the modules of spice-html5 in a directory, without the loader for browsers that have no
+/// modules.
 pub(super) fn spice(directory: &Path) -> Files {
     let mut files = Files::new();
     for below in ["", "/thirdparty"] {
@@ -61,7 +64,7 @@ pub(super) fn spice(directory: &Path) -> Files {
     files
 }
 
-/// Reads xterm.js below a directory: all its modules as a single one, and its style sheet.
+/// Reads xterm.js below a directory: all its modules as a single module, and its style sheet.
 pub(super) fn terminal(directory: &Path) -> Files {
     let mut all = Files::new();
     add(&directory.join("lib"), "", 0, &mut all);
@@ -69,7 +72,7 @@ pub(super) fn terminal(directory: &Path) -> Files {
     let mut has_main = false;
     for (path, bytes) in &all {
         let path = path.trim_start_matches('/').trim_end_matches(".js");
-        // A name that is none of a module would end the text that has it.
+        // Any other name could break the string literal that contains it.
         let is_plain = |one: char| one.is_ascii_alphanumeric() || "/_-".contains(one);
         if !path.chars().all(is_plain) || path.starts_with("addons/") {
             continue;
@@ -95,7 +98,7 @@ pub(super) fn terminal(directory: &Path) -> Files {
     }
 }
 
-/// Reads the modules of a directory and of those in it. What cannot be read is not there.
+/// Reads the modules of a directory and its subdirectories. Unreadable files are skipped.
 fn add(directory: &Path, path: &str, depth: usize, files: &mut Files) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
     use lab::Scratch;
 
-    /// A directory with these files, each with its own path as its text.
+    /// Returns a directory with these files, each with its own path as its content.
     fn having(files: &[&str]) -> Scratch {
         let scratch = Scratch::new().unwrap();
         for file in files {

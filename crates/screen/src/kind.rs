@@ -1,40 +1,40 @@
-//! A row for each kind of what opens in a browser.
+//! A table with one row for each kind of object view that opens in a browser.
 
 use crate::library::{Libraries, Library};
 use part::report::Opens;
 
-/// A kind of what opens, with its page.
+/// A kind of view, with its page.
 pub struct Kind {
-    /// What the part speaks.
+    /// The protocol of the part.
     pub opens: Opens,
-    /// The first word of its paths, which its script knows too.
+    /// The first segment of its paths, which its script also knows.
     pub path: &'static str,
-    /// It is for one user at a time.
+    /// Restricts the view to one user at a time.
     pub is_for_one: bool,
-    /// Connections of one that is open.
+    /// Maximum connections of one open view.
     pub connections: usize,
-    /// What it is called.
+    /// The noun used in messages.
     pub noun: &'static str,
-    /// The same, at the beginning of a sentence.
+    /// The same noun, at the beginning of a sentence.
     pub title: &'static str,
     /// Status of the page when it is connected.
     pub hint: &'static str,
-    /// The button that sends a key for which the browser or the page has another use.
+    /// The button that sends a key that the browser or the page itself uses.
     pub key: &'static str,
-    /// What draws it.
+    /// The library that draws the view.
     pub library: Library,
 }
 
 impl Kind {
-    /// The kind that an object has in place of this one, of all that can be opened of it: the display of a guest may
-    /// have become another one.
+    /// Returns the kind that replaces this one among the kinds that an object offers: the display
+    /// of a guest may have changed its protocol.
     pub fn instead(&self, mut offered: impl Iterator<Item = Opens>) -> Option<&'static Kind> {
         let noun = self.opens.noun();
         let other = offered.find(|opens| opens.noun() == noun && *opens != self.opens)?;
         Some(of(other))
     }
 
-    /// Why it does not open, of an object that has this kind in its place.
+    /// Returns the reason why the view does not open. `instead` is the kind that replaces it.
     pub fn why_none(&self, object: &str, instead: Option<&Kind>) -> String {
         let noun = self.noun;
         match instead {
@@ -67,7 +67,7 @@ pub static KINDS: [Kind; 3] = [
         opens: Opens::Spice,
         path: "spice",
         is_for_one: true,
-        // Main, display, inputs and cursor, and what else there may be.
+        // Main, display, inputs and cursor, and optional further channels.
         connections: 8,
         noun: "display",
         title: "Display",
@@ -88,7 +88,7 @@ pub static KINDS: [Kind; 3] = [
     },
 ];
 
-/// The row of a kind.
+/// Returns the row of a kind.
 pub fn of(opens: Opens) -> &'static Kind {
     let [display, spice, terminal] = &KINDS;
     match opens {
@@ -98,7 +98,7 @@ pub fn of(opens: Opens) -> &'static Kind {
     }
 }
 
-/// Reads the libraries of all kinds that this machine has.
+/// Reads the libraries of all kinds that are installed on this machine.
 pub fn libraries() -> Libraries {
     Libraries::read(&KINDS.each_ref().map(|kind| &kind.library))
 }

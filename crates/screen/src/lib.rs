@@ -1,8 +1,8 @@
-//! What of a guest opens in a browser, for every part with pages of its own: a row for each kind
-//! ([`kind`]), the libraries that draw it ([`library`]), its page ([`page`]), how many are open
-//! ([`open`]), and the WebSocket that carries its bytes ([`socket`]).
+//! The views of a guest that open in a browser, for every part with its own pages: a row for each
+//! kind ([`kind`]), the libraries that draw them ([`library`]), their page ([`page`]), the number
+//! of open views ([`open`]), and the WebSocket that carries the bytes ([`socket`]).
 //!
-//! It knows neither who may open something nor which part speaks at the other end.
+//! This crate does not know who may open a view or which part is at the other end.
 
 mod files;
 pub mod kind;

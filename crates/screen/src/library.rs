@@ -1,4 +1,4 @@
-//! Libraries of JavaScript that draw a display or a terminal, from packages of the distribution.
+//! JavaScript libraries that draw a display or a terminal, from packages of the distribution.
 
 use crate::files::{Files, modules, spice, terminal};
 use std::path::Path;
@@ -6,21 +6,22 @@ use std::sync::Arc;
 
 /// A library from a package of the distribution.
 pub struct Library {
-    /// What it is called.
+    /// The name of the library.
     pub name: &'static str,
-    /// The package.
+    /// The package that contains the library.
     pub package: &'static str,
-    /// Where the package has it.
+    /// The directory of the library in the package.
     pub place: &'static str,
-    /// The file without which there is none; the first part of its path is that of all its files.
+    /// The main file, without which the library is missing. The first segment of its path is common
+    /// to all files of the library.
     pub main: &'static str,
-    /// Its style sheet, if it has one.
+    /// The style sheet, if the library has one.
     pub style: Option<&'static str>,
     read: fn(&Path) -> Files,
 }
 
 impl Library {
-    /// What draws displays by VNC.
+    /// Draws VNC displays.
     pub(crate) const NOVNC: Library = Library {
         name: "noVNC",
         package: "novnc",
@@ -29,7 +30,7 @@ impl Library {
         style: None,
         read: modules,
     };
-    /// What draws terminals.
+    /// Draws terminals.
     pub(crate) const XTERM: Library = Library {
         name: "xterm.js 3",
         package: "node-xterm",
@@ -38,7 +39,7 @@ impl Library {
         style: Some("xterm/xterm.css"),
         read: terminal,
     };
-    /// What draws displays by SPICE.
+    /// Draws SPICE displays.
     pub(crate) const SPICE: Library = Library {
         name: "spice-html5",
         package: "spice-html5",
@@ -48,30 +49,30 @@ impl Library {
         read: spice,
     };
 
-    /// The first part of the paths of its files.
+    /// Returns the first path segment of the library's files.
     pub fn folder(&self) -> &'static str {
         let split = self.main.split_once('/');
         split.map_or(self.main, |(folder, _)| folder)
     }
 }
 
-/// The files of the libraries that this machine has.
+/// The files of the libraries that are installed on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Libraries(Arc<Files>);
 
 impl Libraries {
-    /// Reads those of them that this machine has.
+    /// Reads those of the given libraries that are installed on this machine.
     pub(crate) fn read(all: &[&Library]) -> Libraries {
         let read = |library: &&Library| (library.read)(Path::new(library.place));
         Libraries(Arc::new(all.iter().flat_map(read).collect()))
     }
 
-    /// Whether there is a library.
+    /// Returns whether a library is installed.
     pub fn has(&self, library: &Library) -> bool {
         self.0.contains_key(library.main)
     }
 
-    /// A file by its path, which has no slash in front, and its type.
+    /// Returns a file and its media type by its path, without a leading slash.
     pub fn file(&self, path: &str) -> Option<(&'static str, Arc<[u8]>)> {
         let kind = match path.ends_with(".css") {
             true => "text/css; charset=utf-8",

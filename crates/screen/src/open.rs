@@ -1,20 +1,20 @@
-//! What is open at one time, and who has it.
+//! The views that are currently open, and their users.
 
 use crate::kind::Kind;
 use part::lock;
 use part::report::Opens;
 use std::sync::{Arc, Mutex};
 
-/// Displays and terminals that are open at one time.
+/// Maximum displays and terminals open at one time.
 pub const OPEN_MAX: usize = 32;
-/// Those of one user.
+/// Maximum displays and terminals open for one user.
 pub const OF_USER_MAX: usize = 16;
 
-/// Why no further one is opened.
+/// The reasons why no further view opens.
 const FULL: &str = "Too many displays and terminals are open.";
 const FULL_OF_USER: &str = "You have too many displays and terminals open: close one of them.";
 
-/// What is open.
+/// The open views.
 #[derive(Debug, Default)]
 pub struct Screens {
     open: Mutex<Opened>,
@@ -41,18 +41,18 @@ impl One {
     }
 }
 
-/// A place of something that is open, until it is dropped.
+/// The slot of an open view, until it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     screens: Arc<Screens>,
     number: u64,
-    /// It is the first connection of what is open.
+    /// True for the first connection of the view.
     pub is_first: bool,
     has_ended: bool,
 }
 
 impl Seat {
-    /// Gives it back. True: it was that of the last connection.
+    /// Releases the slot. Returns whether this was the last connection of the view.
     pub fn end(&mut self) -> bool {
         if std::mem::replace(&mut self.has_ended, true) {
             return false;
@@ -75,11 +75,11 @@ impl Drop for Seat {
 }
 
 impl Screens {
-    /// Takes a place for somebody who opens something of an object. Some kinds are for one user at a time, and some
-    /// have several connections in one place.
+    /// Takes a slot for a user who opens a view of an object. Some kinds are for one user at a
+    /// time, and some have several connections in one slot.
     ///
     /// # Errors
-    /// Why there is no place, as [`Screens::why_not`] has it.
+    /// The reason why no slot is free, from [`Screens::why_not`].
     pub fn take(self: &Arc<Self>, kind: &Kind, object: &str, by: &str) -> Result<Seat, String> {
         let mut open = lock(&self.open);
         if let Some(words) = open.why_not(kind, object, by) {
@@ -112,7 +112,7 @@ impl Screens {
         })
     }
 
-    /// Why there is no place for it now, in words; None: there is one.
+    /// Returns the reason why no slot is free; `None` when one is.
     pub fn why_not(&self, kind: &Kind, object: &str, by: &str) -> Option<String> {
         lock(&self.open).why_not(kind, object, by)
     }
@@ -122,7 +122,7 @@ impl Opened {
     fn why_not(&self, kind: &Kind, object: &str, by: &str) -> Option<String> {
         let holder = { self.all.iter() }.find(|one| kind.is_for_one && one.is(kind, object));
         match holder {
-            // The part knows whether these are connections of one page.
+            // The part knows whether these connections belong to one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
             Some(one) => return Some(kind.opens.in_use(&one.by)),
             None => {}
@@ -171,11 +171,11 @@ mod tests {
             refused.contains("its display is in use by anna:"),
             "{refused}"
         );
-        // All of them are one place of the user.
+        // All of them occupy one slot of the user.
         let guests = (1..OF_USER_MAX).map(|at| screens.take(spice, &at.to_string(), "anna"));
         let guests: Result<Vec<_>, _> = guests.collect();
         assert_eq!(screens.take(spice, "x", "anna").unwrap_err(), FULL_OF_USER);
-        // It is open until its last connection has ended.
+        // The view is open until its last connection has ended.
         drop((first, guests));
         assert!(take("bert").is_err());
         assert!(take("anna").is_ok());

@@ -1,18 +1,18 @@
-//! What the page of a display or a terminal shows. A library draws it; the script of the page
+//! The content of the page of a display or a terminal. A library draws it; the script of the page
 //! connects it.
 
 use crate::kind::Kind;
 use maud::{Markup, html};
 
-/// The script.
+/// The script of the page.
 pub const SCRIPT: &str = include_str!("screen.js");
-/// The path at which its page finds the script.
+/// The path at which the page loads the script.
 pub const SCRIPT_PATH: &str = "/screen.js";
-/// The style.
+/// The style sheet of the page.
 pub const STYLE: &str = include_str!("screen.css");
 
-/// The content of a page at `path`, which has its WebSocket below it. `otherwise` says what else there
-/// is for somebody without scripts.
+/// Returns the content of a page at `path`, which has its WebSocket below it. `otherwise` describes
+/// the alternative for a browser without scripts.
 pub fn content(kind: &Kind, title: &str, path: &str, otherwise: &Markup) -> Markup {
     let library = &kind.library;
     html! {
@@ -28,8 +28,8 @@ pub fn content(kind: &Kind, title: &str, path: &str, otherwise: &Markup) -> Mark
     }
 }
 
-/// The content where the library is missing. `process` is the role that has to be restarted when it is
-/// installed.
+/// Returns the content for a missing library. `process` is the role to restart after the library
+/// was installed.
 pub fn missing(kind: &Kind, process: &str, otherwise: &Markup) -> Markup {
     let library = &kind.library;
     html! {

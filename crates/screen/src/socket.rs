@@ -1,4 +1,5 @@
-//! The WebSocket of a page (RFC 6455), and the bytes that it carries between the browser and the part.
+//! The WebSocket of a page (RFC 6455), and the bytes that it carries between the browser and the
+//! part.
 
 use crate::standing::ENDED;
 use futures_util::{SinkExt, StreamExt};
@@ -21,44 +22,45 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
-/// The only version (RFC 6455, section 4.4).
+/// The only protocol version (RFC 6455, section 4.4).
 pub const VERSION: &str = "13";
-/// What is known of a connection that ended without a reason.
+/// The reason for a connection that ended without a reason.
 pub const BROKEN: &str =
     "The connection was broken: the program was restarted, or the network failed.";
 
-/// Why what was open is closed, when its user signs out.
+/// The reason for closing the views of a user who signs out.
 pub const SIGNED_OUT: &str = "Signed out.";
-/// The response to somebody who is not signed in: the page was opened by somebody who was.
+/// The response to a request without a session: the page was opened by a user who was signed in.
 pub const SIGN_IN: &str = "Signed out. Sign in first.";
 
-/// Bytes that are read of the part at a time.
+/// Maximum bytes read from the part at a time.
 const PIECE_BYTES: usize = 32 << 10;
-/// The longest message of a browser: a clipboard.
+/// Maximum length of a message from a browser (a clipboard), in bytes.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// Bytes that wait to be sent.
+/// Maximum bytes waiting to be sent.
 const WAITING_BYTES_MAX: usize = 4 * PIECE_BYTES;
-/// How long the part may take to accept what the browser sends.
+/// Maximum time for the part to accept the data that the browser sends.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of the reason for which a connection ends (RFC 6455, section 5.5).
+/// Maximum length of the close reason in bytes (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
-/// How long it may take until it is known why a connection has ended.
+/// Maximum time to find out why a connection has ended.
 const KNOWN_LIMIT: Duration = Duration::from_secs(4);
-/// How often it is looked whether the browser is there, and its user still may use it. The script of the page
-/// takes the connection for lost if it hears nothing for five times as long.
+/// Interval of the checks whether the browser still responds and its user still has access. The
+/// script of the page considers the connection lost when it receives nothing for five times as
+/// long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A browser that says nothing for so long, or takes nothing that is sent, is gone. What was sent before comes before
-/// the ping that it responds to.
+/// Time after which a browser that sends nothing, or accepts nothing, is considered gone. Data sent
+/// earlier precedes the ping that the browser responds to.
 const SILENT_MAX: Duration = Duration::from_secs(10);
-/// The slowest way to a browser, bytes in a second.
+/// The slowest supported link to a browser, in bytes per second.
 const SLOWEST: usize = 16 << 10;
-/// The longest time for what was sent, seconds: more than the system's buffer takes.
+/// Maximum time to deliver sent data, in seconds: more than the system's buffer needs.
 const SENT_MAX_S: usize = 60;
 
 /// A WebSocket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// What a request asks for.
+/// The kind of a request.
 pub enum Asked {
     /// A WebSocket.
     Socket(Handshake),
@@ -68,18 +70,18 @@ pub enum Asked {
     Nothing,
 }
 
-/// A handshake of which the response is due.
+/// A handshake that awaits its response.
 pub struct Handshake {
     accept: HeaderValue,
     upgrade: OnUpgrade,
 }
 
-/// What keeps something open: it is dropped when the connection ends.
+/// Keeps a view open; dropped when the connection ends.
 pub trait Guard: Send {
-    /// Why its user may not use it any longer; None: they may.
+    /// Returns the reason why the user has lost access; `None` when access continues.
     fn why_not(&self) -> Option<&'static str>;
 
-    /// Waits until it is known why the part has ended the connection.
+    /// Waits until the reason why the part has ended the connection is known.
     fn why_ended(self) -> impl Future<Output = String> + Send;
 }
 
@@ -90,7 +92,7 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
 }
 
 impl Asked {
-    /// What a request asks for (RFC 6455, section 4.2.1).
+    /// Returns the kind of a request (RFC 6455, section 4.2.1).
     pub fn of(head: &Parts) -> Asked {
         let headers = &head.headers;
         let upgrades = head.method == Method::GET
@@ -117,7 +119,7 @@ impl Asked {
 }
 
 impl Handshake {
-    /// Returns the response; after it `serve` gets the WebSocket.
+    /// Returns the response; after it `serve` receives the WebSocket.
     pub fn accept<B, F>(
         self,
         body: B,
@@ -128,7 +130,7 @@ impl Handshake {
     {
         let upgrade = self.upgrade;
         tokio::spawn(async move {
-            // A browser that is gone already needs nothing.
+            // A browser that has disconnected needs no service.
             if let Ok(upgraded) = upgrade.await {
                 serve(socket(upgraded).await).await;
             }
@@ -154,7 +156,7 @@ async fn socket(upgraded: Upgraded) -> Socket {
     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
 }
 
-/// Carries bytes until one side ends, the browser is gone, or its user may not use it any longer.
+/// Forwards bytes until one side ends, the browser disconnects, or its user loses access.
 pub async fn carry<S>(browser: WebSocketStream<S>, part: UnixStream, guard: impl Guard)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -173,10 +175,10 @@ async fn carry_while<S>(
     let (mut from, mut to) = part.into_split();
     let mut piece = vec![0; PIECE_BYTES];
     let mut looks = interval(look_every);
-    // How many bytes were sent since then.
+    // `sent` is the number of bytes sent since `heard`.
     let (mut heard, mut sent) = (Instant::now(), 0);
-    // None: the part has ended it. It ends all connections of a display when one of them ends, so what ended that one
-    // is looked at first.
+    // `None` when the part has ended the connection. The part ends all connections of a display
+    // when one of them ends, so the cause of the first end is checked first.
     let why = loop {
         tokio::select! {
             read = from.read(&mut piece) => {
@@ -192,7 +194,8 @@ async fn carry_while<S>(
                 if !send(&mut browser, Message::Binary(bytes.into()), silent_max).await {
                     return;
                 }
-                // It was not read meanwhile, and what it takes at last shows that it is there.
+                // The browser was not read meanwhile, and accepting the data at last shows that it
+                // still responds.
                 if began.elapsed() >= look_every {
                     heard = Instant::now();
                 }
@@ -216,7 +219,7 @@ async fn carry_while<S>(
                 if let Some(why) = guard.why_not() {
                     break Some(why);
                 }
-                // No script of a page sees a ping.
+                // Scripts of a page cannot see a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
                 let patience = silent_max + travels(sent);
                 for sign in signs {
@@ -227,12 +230,12 @@ async fn carry_while<S>(
             }
         }
     };
-    // What the part still sends is of no interest, and it learns at once that its end is closed.
+    // Further data from the part is discarded, and the part sees at once that its end is closed.
     drop((from, to));
     finish(browser, guard, why).await;
 }
 
-/// Closes the connection of a browser with the reason. `None`: with what becomes known of it.
+/// Closes the connection of a browser with the reason. `None`: waits for the reason from the guard.
 async fn finish<S>(browser: WebSocketStream<S>, guard: impl Guard, why: Option<&str>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -241,18 +244,18 @@ where
         let why = timeout(KNOWN_LIMIT, guard.why_ended()).await;
         return close(browser, why.as_deref().unwrap_or(ENDED)).await;
     };
-    // Who connects again is not refused for this one.
+    // A new connection of the same user must not be refused because of this one.
     drop(guard);
     close(browser, why).await;
 }
 
-/// How long so many bytes may take to a browser.
+/// Returns the maximum time for that many bytes to reach a browser.
 fn travels(bytes: usize) -> Duration {
     let seconds = (bytes / SLOWEST).min(SENT_MAX_S);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
 
-/// Sends a message. False: the browser is gone, or does not read.
+/// Sends a message. Returns false when the browser has disconnected or does not read.
 async fn send<S>(browser: &mut WebSocketStream<S>, message: Message, limit: Duration) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -260,8 +263,8 @@ where
     matches!(timeout(limit, browser.send(message)).await, Ok(Ok(())))
 }
 
-/// Ends the connection of a browser with a reason: a browser shows no script the body of a refused
-/// connection, but why one was closed.
+/// Ends the connection of a browser with a reason. A script cannot read the body of a refused
+/// connection, but it can read the close reason.
 pub async fn close<S>(mut browser: WebSocketStream<S>, why: &str)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -270,11 +273,11 @@ where
         code: CloseCode::Normal,
         reason: Utf8Bytes::from(shortened(why)),
     };
-    // It may be gone.
+    // The browser may have disconnected.
     let _ = timeout(SILENT_MAX, browser.close(Some(frame))).await;
 }
 
-/// As much of a reason as a connection can end with.
+/// Returns the part of a reason that fits into a close frame.
 fn shortened(why: &str) -> &str {
     let mut ends = (0..=REASON_BYTES_MAX.min(why.len())).rev();
     let end = ends.find(|end| why.is_char_boundary(*end));
@@ -306,7 +309,7 @@ mod tests {
         assert!(matches!(asked(&upgrade), Asked::OtherVersion));
         let of = |version| [&upgrade[..], &[("sec-websocket-version", version)]].concat();
         assert!(matches!(asked(&of("12")), Asked::OtherVersion));
-        // It came over no connection that could be upgraded.
+        // The connection of this request cannot be upgraded.
         assert!(matches!(asked(&of("13")), Asked::Nothing));
         assert!(matches!(asked(&of("13")[1..]), Asked::Nothing));
     }
@@ -318,7 +321,7 @@ mod tests {
         assert_eq!(shortened(&long), &long[..REASON_BYTES_MAX - 1]);
     }
 
-    /// Whether its user has signed out.
+    /// A guard whose user has signed out when the flag is set.
     struct SignedOut(Arc<AtomicBool>);
 
     impl Guard for SignedOut {
@@ -341,7 +344,8 @@ mod tests {
         runtime.unwrap().block_on(future)
     }
 
-    /// A connection that is carried: the ends of the browser and of the part, and what carries it.
+    /// Returns a forwarded connection: the ends of the browser and of the part, and the forwarding
+    /// task.
     async fn carried(
         signed_out: &Arc<AtomicBool>,
         look: Duration,
@@ -378,7 +382,8 @@ mod tests {
     fn a_page_that_only_shows_hears_that_the_connection_is_there_and_keeps_it() {
         block_on(async {
             let (mut browser, mut end, _carries) = carried(&Arc::default(), LOOK).await;
-            // In all, longer than a silent one may take. Reading sends what pings are answered with.
+            // The total is longer than the silence limit. Reading also sends the responses to
+            // pings.
             let mut signs = 0;
             while signs < 2 * SILENT.as_millis() / LOOK.as_millis() {
                 let message = browser.next().await.unwrap().unwrap();
@@ -399,7 +404,7 @@ mod tests {
         block_on(async {
             let signed_out = Arc::default();
             let (mut browser, end, _carries) = carried(&signed_out, KNOWN_LIMIT * 2).await;
-            // It has looked whether its user is there, and does not again soon.
+            // The guard has just been checked, and the next check is not due soon.
             let sign = browser.next().await.unwrap().unwrap();
             assert_eq!(sign, Message::Text(Utf8Bytes::default()));
             signed_out.store(true, Ordering::Relaxed);

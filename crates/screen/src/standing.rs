@@ -1,31 +1,32 @@
-//! How an open display or terminal stands, by what is known of its guest: why its connection has ended.
+//! The status of an open display or terminal, from the facts about its guest; explains why its
+//! connection has ended.
 
 use std::time::Duration;
 
-/// The fact of a guest with its node.
+/// The fact that names the node of a guest.
 pub const ON: &str = "on";
-/// The reason where nothing is known.
+/// The reason when no cause is known.
 pub const ENDED: &str = "The connection to the guest has ended.";
 
-/// A guest that moves may be at no node for so long.
+/// Maximum time for which a migrating guest may be on no node.
 pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 
-/// What is known of it at a time.
+/// The known facts about a view at one time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
-    /// The node of the guest; empty: it is not known.
+    /// The node of the guest; empty when unknown.
     pub on: String,
-    /// That node is away.
+    /// True when that node is away.
     pub is_away: bool,
-    /// The process of the part on this machine; empty: it is not known.
+    /// The process of the part on this machine; empty when unknown.
     pub process: String,
-    /// It can be opened now.
+    /// True when the view can be opened now.
     pub is_offered: bool,
 }
 
 impl Standing {
-    /// Why the connection of something that stood so has ended, by how it stands now, so long after; `None`: that
-    /// is not known.
+    /// Returns the reason why a connection that started with this status has ended, given the
+    /// current status `now` and the time `after` the end; `None` when the reason is unknown.
     pub fn why_ended(&self, now: &Standing, after: Duration) -> Option<String> {
         let (on, process) = (&now.on, &now.process);
         if !self.process.is_empty() && *process != self.process {
@@ -63,7 +64,7 @@ mod tests {
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
         assert!(why(&at("beta", "7", false)).contains("does not run any more"));
-        // Before that it may only be on the way to another node.
+        // Before that the guest may be migrating to another node.
         let moves = at("", "7", false);
         assert_eq!(before.why_ended(&moves, NOWHERE_MAX / 2), None);
         let away = Standing {
@@ -71,7 +72,7 @@ mod tests {
             ..at("beta", "7", true)
         };
         assert!(why(&away).contains("beta does not respond"));
-        // Where a process or a node is not known, it has not changed.
+        // An unknown process or node counts as unchanged.
         assert_eq!(
             at("", "", true).why_ended(&at("beta", "8", true), NOWHERE_MAX),
             None

@@ -20,46 +20,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Most bytes that may come before a handshake is over (`allow-0rtt`): what
-/// HAProxy's buffer takes.
+/// Maximum length of early data (`allow-0rtt`), bytes: the size of HAProxy's buffer.
 const EARLY_DATA_BYTES_MAX: u32 = 16_384;
 
-/// Why there is no listener.
+/// Reason why a listener cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptorError {
-    /// No certificate can be presented. With `strict-sni` that is intended.
+    /// There is no certificate. With `strict-sni` that is intended.
     #[error("no SSL certificate specified")]
     NoCertificate,
     /// `verify` without a `ca-file`.
     #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
-    /// No version is left.
+    /// No TLS version is enabled.
     #[error("{0}")]
     NoVersion(#[from] NoVersion),
     /// A name that the store does not have.
     #[error("{0}")]
     Missing(#[from] Missing),
-    /// rustls cannot do it.
+    /// rustls does not support the settings.
     #[error("{0}")]
     Build(#[from] BuildError),
 }
 
-/// Why a client is shown nothing: `strict-sni`, and its name matches nothing or
-/// it has none; or there is no certificate at all. The alert is
-/// `unrecognized_name`.
+/// The listener has no certificate for a client: `strict-sni` is set and the client's SNI is
+/// missing or unknown, or there is no certificate at all. The alert is `unrecognized_name`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused;
 
 /// The certificate and the settings for a handshake.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// rustls' configuration, which shows the certificate.
+    /// The configuration of rustls, which presents the certificate.
     pub config: Arc<ServerConfig>,
-    /// The certificate.
+    /// The certificate that is presented.
     pub certified: Arc<Certified>,
 }
 
-/// How sessions of a listener under some settings are resumed.
+/// Makes the session resumption for a listener with some settings.
 pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
 
 /// The acceptor of a listener with `ssl`.
@@ -77,7 +75,7 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// The certificates, and the settings that they are shown under.
+/// The certificates, and their settings.
 #[derive(Debug, Default)]
 struct State {
     index: Index,
@@ -94,7 +92,7 @@ struct Group {
     base: Arc<ServerConfig>,
 }
 
-/// Shows one certificate.
+/// Resolver that always presents one certificate.
 #[derive(Debug)]
 struct Shows(Arc<Certified>);
 
@@ -104,7 +102,7 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-/// Shows nothing: what groups are made with.
+/// Resolver without a certificate, for the base configuration of a group.
 #[derive(Debug)]
 struct Nothing;
 
@@ -114,10 +112,10 @@ impl ResolvesServerCert for Nothing {
     }
 }
 
-/// Tickets with keys of these settings alone, so that a session is resumed only
-/// where the same is asked of clients; and a few sessions that are kept here.
+/// Makes tickets with keys of their own, and a small session cache. A session is resumed only under
+/// the same requirements for clients.
 pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
-    /// Sessions of listeners without tickets.
+    /// Maximum number of cached sessions of listeners without tickets.
     const SESSIONS_MAX: usize = 1_024;
     Resumption {
         tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
@@ -126,8 +124,8 @@ pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
 }
 
 impl Acceptor {
-    /// Makes one of the words of a line and what the store holds. `defaults` are
-    /// those of `global` for all `bind` lines.
+    /// Creates the acceptor of a line with the contents of the store. `defaults` are those of
+    /// `global` for all `bind` lines.
     pub fn new(
         words: Arc<BindTls>,
         defaults: TlsSide,
@@ -151,7 +149,7 @@ impl Acceptor {
         Acceptor { place, ..self }
     }
 
-    /// The certificate for a client, and how its handshake goes on.
+    /// Selects the certificate and the settings for a client.
     pub fn choose(&self, offer: &Offer<'_>) -> Result<Chosen, Refused> {
         let index = self.index();
         let found = index.index.choose(offer, !self.strict_sni());
@@ -174,7 +172,7 @@ impl Acceptor {
         &self.words
     }
 
-    /// How many certificates there are.
+    /// Returns the number of certificates.
     pub fn certificates(&self) -> usize {
         self.index().index.entries().len()
     }
@@ -197,7 +195,7 @@ impl Acceptor {
             state: State::default(),
             first: None,
         };
-        // What is wrong with the line itself is told even when nothing is shown.
+        // Errors of the line itself are reported even if it has no certificate.
         let own = maker.group(&self.words.line)?;
         for source in &self.words.sources {
             match source {
@@ -214,7 +212,7 @@ impl Acceptor {
         Ok(state)
     }
 
-    /// All that may be said of the handshakes of a line.
+    /// Returns the handshake settings of a line.
     fn settings(&self, line: &TlsLine, stock: &Stock) -> Result<ServerSettings, AcceptorError> {
         let own = &self.words.line;
         let is_own = std::ptr::eq(own, line);
@@ -289,18 +287,18 @@ fn over(own: &TlsSide, line: &TlsSide) -> TlsSide {
     side
 }
 
-/// The making of a [`State`].
+/// A [`State`] under construction.
 struct Maker<'m> {
     acceptor: &'m Acceptor,
     stock: &'m Stock,
     before: Arc<State>,
     state: State,
-    /// The certificates of the first `crt`, shown where none else is the default.
+    /// Certificates of the first `crt`, the default if no `default-crt` is given.
     first: Option<Vec<u32>>,
 }
 
 impl Maker<'_> {
-    /// The place of the group with these settings.
+    /// Returns the index of the group with these settings.
     fn group(&mut self, line: &TlsLine) -> Result<usize, AcceptorError> {
         let settings = self.acceptor.settings(line, self.stock)?;
         let groups = &self.state.groups;

@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use super::certificate::Certificate;
 
-/// Certificates that a file may hold; systems have some 150.
+/// Maximum number of certificates in a file. Systems have about 150.
 pub const AUTHORITIES_MAX: usize = 100_000;
 
-/// Where the bundle of the system's authorities is, by distribution: the first
-/// that is there is taken.
+/// Paths of the system's CA bundle by distribution. The first existing one is used.
 pub const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -24,14 +23,14 @@ pub const SYSTEM_BUNDLES: &[&str] = &[
     "/usr/local/share/certs/ca-root-nss.crt",
 ];
 
-/// Of a directory as `ca-file` these files are read, those that begin with a
-/// dot are not.
+/// Extensions of the files that are read from a directory as `ca-file`. Files that begin with a dot
+/// are ignored.
 pub const DIRECTORY_EXTENSIONS: &[&str] = &[".pem", ".crt", ".cer", ".crl"];
 
-/// Why there are no authorities in a file.
+/// Reason why a file has no usable CA certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoAuthorities {
-    /// It holds neither a certificate nor a list of revoked ones.
+    /// The file has neither a certificate nor a CRL.
     #[error("no certificate or crl found")]
     Empty,
     /// A PEM block is not a certificate.
@@ -42,16 +41,16 @@ pub enum NoAuthorities {
     TooMany,
 }
 
-/// One of them.
+/// A trusted CA certificate.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    /// Its certificate.
+    /// The certificate, DER.
     pub der: CertificateDer<'static>,
     /// The parsed certificate, for OpenSSL's rules.
     pub certificate: Certificate,
 }
 
-/// All of one file, or of one directory.
+/// All CA certificates of a file or a directory.
 pub struct Authorities {
     list: Vec<Authority>,
     anchors: Vec<TrustAnchor<'static>>,
@@ -127,9 +126,9 @@ impl Authorities {
     }
 
     fn add(&mut self, der: CertificateDer<'static>, certificate: Certificate) {
-        // HAProxy does not ask OpenSSL for partial chains: one that another has
-        // signed only helps to reach a root. What webpki cannot take as an anchor
-        // is judged by OpenSSL's rules alone.
+        // HAProxy does not enable partial chains in OpenSSL: a certificate that another one has
+        // signed only helps to reach a root. A certificate that webpki rejects as an anchor is
+        // evaluated by OpenSSL's rules only.
         if !certificate.looks_self_signed() {
             self.between.push(der.clone());
         } else if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
@@ -159,17 +158,17 @@ impl Authorities {
         Arc::new(both)
     }
 
-    /// How many there are.
+    /// Returns the number of certificates.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Never: one that is empty cannot be made.
+    /// Always false: an empty set cannot be created.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All of them, in the order of the file.
+    /// Returns all certificates in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Authority> {
         self.list.iter()
     }
@@ -180,7 +179,7 @@ impl Authorities {
         found.iter().map(|index| &self.list[*index])
     }
 
-    /// Whether this very certificate is one of them.
+    /// Returns whether exactly this certificate is in the set.
     pub fn has(&self, der: &[u8], subject: &[u8]) -> bool {
         self.by_subject(subject)
             .any(|authority| &*authority.der == der)
@@ -191,12 +190,12 @@ impl Authorities {
         &self.between
     }
 
-    /// The roots, as webpki wants them.
+    /// Returns the roots in webpki's format.
     pub fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }
 
-    /// Their names, as a client is told them.
+    /// Returns the subjects, as they are sent to clients.
     pub fn names(&self) -> &[DistinguishedName] {
         &self.names
     }

@@ -1,4 +1,4 @@
-//! From settings to rustls' configurations. It reads no file and keeps nothing.
+//! Conversion of TLS settings to configurations of rustls. Reads no file and has no state.
 
 pub use super::provider::{BuildError, provider};
 
@@ -11,16 +11,16 @@ use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use std::sync::Arc;
 
-/// How sessions are resumed.
+/// Session resumption of a listener.
 #[derive(Clone, Debug)]
 pub struct Resumption {
-    /// Tickets, with keys that change; None where the settings want none.
+    /// Ticket keys, which are rotated. None if tickets are disabled.
     pub tickets: Option<Arc<dyn ProducesTickets>>,
-    /// Sessions that are kept here: where there are no tickets, and for early data.
+    /// Session cache: for listeners without tickets, and for early data.
     pub sessions: Arc<dyn StoresServerSessions>,
 }
 
-/// The provider with what these parameters leave of it, and the versions.
+/// Returns the provider restricted to these parameters, and the enabled versions.
 pub(super) fn restricted(
     parameters: &Parameters,
 ) -> Result<(Arc<CryptoProvider>, Vec<&'static SupportedProtocolVersion>), BuildError> {
@@ -64,8 +64,8 @@ pub(super) fn restricted(
     Ok((Arc::new(made), versions))
 }
 
-/// Early data needs sessions that are kept here, so that none is replayed: a
-/// listener that allows it has no tickets.
+/// Makes the configuration of a listener. Early data needs cached sessions, so that none is
+/// replayed: a listener that allows it issues no tickets.
 pub fn server_config(
     settings: &ServerSettings,
     resolver: Arc<dyn ResolvesServerCert>,
@@ -89,7 +89,7 @@ pub fn server_config(
     config.ignore_client_order = !settings.prefer_client_ciphers;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.max_early_data_size = settings.early_data_max;
-    // The records after the handshake are ours, see `session`.
+    // This crate protects the records after the handshake itself, see `session`.
     config.enable_secret_extraction = true;
     config.session_storage = resumption.sessions;
     let tickets = resumption

@@ -1,24 +1,22 @@
-//! Memory for records on their way, from a pool of the thread. It is held only
-//! while there are bytes in it, so an idle connection has none. Larger than the
-//! buffers of plaintext by what sealing adds, so that a full one of those goes
-//! out in one write.
+//! Buffers for encrypted records, from a pool per thread. A buffer is held only while it contains
+//! bytes, so an idle connection has none. The buffers are larger than those for plaintext by the
+//! overhead of encryption, so that a full plaintext buffer is sent in one write.
 
 use std::cell::RefCell;
 use std::io;
 
 use reactor::Socket;
 
-/// How many bytes one holds: four full records and what the rest adds up to.
+/// Capacity of a buffer: four full records and their overhead, bytes.
 pub(super) const CAPACITY: usize = 64 * 1024 + 512;
-/// Free ones that a thread keeps.
+/// Maximum number of free buffers in the pool of a thread.
 const POOLED_MAX: usize = 64;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes in the middle of a piece of memory: consumed at the front, filled at
-/// the end.
+/// A buffer that is consumed at the front and filled at the end.
 pub(super) struct Bytes {
     memory: Box<[u8]>,
     start: usize,
@@ -26,11 +24,11 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// An empty one.
+    /// Takes an empty buffer from the pool.
     pub(super) fn take() -> Bytes {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         Bytes {
-            // Zeroed when it is new, never again.
+            // New buffers are zeroed; reused ones are not.
             memory: pooled.unwrap_or_else(|| vec![0; CAPACITY].into_boxed_slice()),
             start: 0,
             end: 0,
@@ -46,7 +44,7 @@ impl Bytes {
         }
     }
 
-    /// Gives back all memory but that of the bytes: for a peer that is waited for.
+    /// Frees all memory beyond the contained bytes, while the connection waits for its peer.
     pub(super) fn shrink(&mut self) {
         let mut kept = Bytes::none();
         kept.memory = self.filled().into();
@@ -54,7 +52,7 @@ impl Bytes {
         *self = kept;
     }
 
-    /// Has memory again where it was given back.
+    /// Restores the full capacity after `shrink`.
     pub(super) fn expand(&mut self) {
         if self.memory.len() < CAPACITY {
             let mut whole = Bytes::take();
@@ -79,17 +77,17 @@ impl Bytes {
         &mut self.memory[self.start..self.end]
     }
 
-    /// The room behind the bytes.
+    /// Returns the free space after the bytes.
     pub(super) fn spare(&mut self) -> &mut [u8] {
         &mut self.memory[self.end..]
     }
 
-    /// Makes the first `n` bytes of the room part of the bytes.
+    /// Adds the first `n` bytes of the free space to the contents.
     pub(super) fn commit(&mut self, n: usize) {
         self.end = (self.end + n).min(self.memory.len());
     }
 
-    /// Appends all of `bytes`, or nothing where there is no room: then false.
+    /// Appends all of `bytes`. Returns false and appends nothing if there is not enough space.
     pub(super) fn extend(&mut self, bytes: &[u8]) -> bool {
         match self.spare().get_mut(..bytes.len()) {
             Some(room) => room.copy_from_slice(bytes),
@@ -99,7 +97,7 @@ impl Bytes {
         true
     }
 
-    /// Takes `n` bytes away from the front.
+    /// Removes `n` bytes from the front.
     pub(super) fn consume(&mut self, n: usize) {
         self.start += n.min(self.len());
         if self.start == self.end {
@@ -107,7 +105,7 @@ impl Bytes {
         }
     }
 
-    /// Moves the bytes to the front.
+    /// Moves the bytes to the front of the buffer.
     pub(super) fn compact(&mut self) {
         if self.start > 0 {
             self.memory.copy_within(self.start..self.end, 0);
@@ -115,7 +113,7 @@ impl Bytes {
         }
     }
 
-    /// Reads from a socket into the room; 0 is the end of the stream.
+    /// Reads from a socket into the free space. Returns 0 at the end of the stream.
     pub(super) fn read_from(&mut self, socket: &Socket) -> io::Result<usize> {
         if self.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -125,8 +123,8 @@ impl Bytes {
         Ok(n)
     }
 
-    /// Writes to a socket until it is empty; what the socket does not take
-    /// stays, and `WouldBlock` says so.
+    /// Writes to a socket until the buffer is empty. If the socket is full, the rest stays and the
+    /// error is `WouldBlock`.
     pub(super) fn write_to(&mut self, socket: &Socket, more: bool) -> io::Result<()> {
         while !self.is_empty() {
             let n = socket.try_write_before(self.filled(), more)?;
@@ -171,7 +169,7 @@ mod tests {
         bytes.consume(10);
         bytes.shrink();
         drop(bytes);
-        // What was small did not come into the pool.
+        // Small buffers are not put into the pool.
         POOL.with_borrow(|pool| assert!(pool.iter().all(|memory| memory.len() == CAPACITY)));
     }
 }

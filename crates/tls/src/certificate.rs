@@ -6,31 +6,31 @@ use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, Unparse
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use webpki::RawPublicKeyEntity;
 
-/// Bytes that are signed, with what, and the signature.
+/// The signed bytes of a certificate or CRL with the signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
     /// The signed bytes.
     pub message: Box<[u8]>,
-    /// The content of its AlgorithmIdentifier.
+    /// Content of the AlgorithmIdentifier.
     pub algorithm: Box<[u8]>,
     /// The signature.
     pub signature: Box<[u8]>,
 }
 
-/// How a signature was found.
+/// Result of a signature verification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signature {
-    /// Right.
+    /// The signature is valid.
     Good,
-    /// Wrong, or of another key.
+    /// The signature is wrong, or made with another key.
     Bad,
-    /// Right, but made with a digest that nobody should trust any more.
+    /// The signature is valid, but uses a digest that is no longer secure.
     Weak,
-    /// Made in a way that is not known.
+    /// The signature algorithm is not supported.
     Unknown,
 }
 
-/// Prefixes of the algorithms with MD5 and SHA-1.
+/// Prefixes of signature algorithms with insecure digests, DER.
 const WEAK: &[&[u8]] = &[
     // RSA with MD2, MD4, MD5, SHA-1: 1.2.840.113549.1.1.{2,3,4,5}
     &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2],
@@ -41,12 +41,12 @@ const WEAK: &[&[u8]] = &[
     &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1],
 ];
 
-/// RSA with SHA-1, and a key of RSA.
+/// Object identifiers of RSA with SHA-1, and of an RSA key.
 const RSA_SHA1: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
 const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 
 impl Signed {
-    /// From the SEQUENCE that a certificate or a list of revoked ones is.
+    /// Parses the outer SEQUENCE of a certificate or CRL.
     pub(super) fn parse(der: &[u8]) -> Option<(Signed, Element<'_>)> {
         let mut all = Der(der);
         let mut outer = all.take(SEQUENCE)?.inside();
@@ -67,8 +67,8 @@ impl Signed {
         WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
     }
 
-    /// Whether this key has signed it with RSA and SHA-1: of the weak ones the
-    /// only that is still met, where a file lets that pass.
+    /// Verifies a signature with RSA and SHA-1. That is the only weak algorithm still in use, where
+    /// the configuration ignores the error.
     fn verify_weak(&self, key: &[u8]) -> Signature {
         if !self.algorithm.starts_with(RSA_SHA1) {
             return Signature::Unknown;
@@ -89,7 +89,7 @@ impl Signed {
         }
     }
 
-    /// Whether this key has signed it.
+    /// Verifies that this key made the signature.
     pub fn verify(&self, key: &[u8]) -> Signature {
         if self.is_weak() {
             return self.verify_weak(key);
@@ -113,78 +113,78 @@ impl Signed {
     }
 }
 
-/// `basicConstraints`
+/// Extension `basicConstraints`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Basic {
-    /// May sign certificates.
+    /// True if the certificate may sign others.
     pub ca: bool,
-    /// How many authorities may stand below it.
+    /// Maximum number of CAs below this one.
     pub path_len: Option<u32>,
 }
 
-/// `extendedKeyUsage`
+/// Extension `extendedKeyUsage`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Purposes {
-    /// For servers.
+    /// True if valid for TLS servers.
     pub server: bool,
-    /// For clients.
+    /// True if valid for TLS clients.
     pub client: bool,
 }
 
-/// The certificate.
+/// A parsed certificate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
-    /// Its signature.
+    /// Signature with the signed bytes.
     pub signed: Signed,
-    /// 1, 2 or 3.
+    /// Version: 1, 2 or 3.
     pub version: u32,
-    /// Its number.
+    /// Serial number.
     pub serial: Box<[u8]>,
-    /// The content of the issuer's name.
+    /// Content of the issuer's name.
     pub issuer: Box<[u8]>,
-    /// The content of its own name.
+    /// Content of the subject's name.
     pub subject: Box<[u8]>,
     /// Valid from, seconds since 1970.
     pub not_before_s: i64,
-    /// Valid until.
+    /// Valid until, seconds since 1970.
     pub not_after_s: i64,
-    /// Its key, SubjectPublicKeyInfo.
+    /// Public key, SubjectPublicKeyInfo.
     pub key: Box<[u8]>,
-    /// `basicConstraints`
+    /// Extension `basicConstraints`.
     pub basic: Option<Basic>,
-    /// The first two bytes of `keyUsage`, as they stand.
+    /// First two bytes of the extension `keyUsage`, unchanged.
     pub key_usage: Option<u16>,
-    /// `extendedKeyUsage`
+    /// Extension `extendedKeyUsage`.
     pub purposes: Option<Purposes>,
-    /// `subjectKeyIdentifier`
+    /// Extension `subjectKeyIdentifier`.
     pub key_id: Option<Box<[u8]>>,
-    /// The key's name in `authorityKeyIdentifier`.
+    /// Key identifier in the extension `authorityKeyIdentifier`.
     pub issuer_key_id: Option<Box<[u8]>>,
-    /// The content of `subjectAltName`.
+    /// Content of the extension `subjectAltName`.
     pub alternative_names: Option<Box<[u8]>>,
-    /// A critical extension that is not known here.
+    /// True if there is a critical extension that is not supported.
     pub critical_unknown: bool,
-    /// `nameConstraints`
+    /// True if there is an extension `nameConstraints`.
     pub constrains_names: bool,
 }
 
-/// Extensions of one certificate; real ones have some ten.
+/// Maximum number of extensions of a certificate. Real ones have about ten.
 const EXTENSIONS_MAX: usize = 64;
 
-/// keyCertSign in the first byte of `keyUsage`.
+/// Bit keyCertSign of `keyUsage`.
 pub const KEY_CERT_SIGN: u16 = 0x0400;
-/// cRLSign
+/// Bit cRLSign of `keyUsage`.
 pub const CRL_SIGN: u16 = 0x0200;
-/// digitalSignature
+/// Bit digitalSignature of `keyUsage`.
 pub const DIGITAL_SIGNATURE: u16 = 0x8000;
-/// keyEncipherment
+/// Bit keyEncipherment of `keyUsage`.
 pub const KEY_ENCIPHERMENT: u16 = 0x2000;
-/// keyAgreement
+/// Bit keyAgreement of `keyUsage`.
 pub const KEY_AGREEMENT: u16 = 0x0800;
 
 impl Certificate {
-    /// Reads all certificates of a text in PEM, in their order: in a file of a chain, that of the
-    /// server is the first. Blocks that cannot be read are left out.
+    /// Parses all certificates of a PEM text, in order: in a chain file that of the server is the
+    /// first. Blocks that cannot be parsed are ignored.
     pub fn all_of(text: &[u8]) -> Vec<Certificate> {
         let contents = super::pem::Contents::parse(text).unwrap_or_default();
         let certificates = contents.certificates.iter();
@@ -193,7 +193,7 @@ impl Certificate {
             .collect()
     }
 
-    /// Reads one; None is what is no certificate.
+    /// Parses a certificate. None if it is malformed.
     pub fn parse(der: &[u8]) -> Option<Certificate> {
         let (signed, tbs) = Signed::parse(der)?;
         let mut tbs = tbs.inside();
@@ -208,7 +208,7 @@ impl Certificate {
         let (from, until) = (validity.next()?.time_s()?, validity.next()?.time_s()?);
         let subject = tbs.take(SEQUENCE)?.content.into();
         let key = tbs.take(SEQUENCE)?.whole.into();
-        // issuerUniqueID and subjectUniqueID: nobody uses them.
+        // issuerUniqueID and subjectUniqueID are skipped, because they are unused.
         let _ = (
             tbs.take(0x81),
             tbs.take(0xa1),
@@ -239,7 +239,7 @@ impl Certificate {
             while !list.is_empty() {
                 let extension = list.take(SEQUENCE)?.inside();
                 let id = Der(extension.0).take(OID)?.content;
-                // Which of two would count?
+                // A repeated extension is ambiguous, so the certificate is rejected.
                 if seen.contains(&id) || seen.len() == EXTENSIONS_MAX {
                     return None;
                 }
@@ -283,8 +283,8 @@ impl Certificate {
             [a, b, 17] if [*a, *b] == ID_CE => {
                 self.alternative_names = Some(value.take(SEQUENCE)?.content.into());
             }
-            // issuerAltName, cRLDistributionPoints, certificatePolicies: they change
-            // nothing here, or are looked at by webpki.
+            // issuerAltName, cRLDistributionPoints and certificatePolicies are known, so they are
+            // accepted even if critical: they have no effect here, or webpki checks them.
             [a, b, 18 | 31 | 32] if [*a, *b] == ID_CE => {}
             _ => self.critical_unknown |= critical,
         }
@@ -317,8 +317,8 @@ impl Certificate {
         usage.unwrap_or(true) && basic
     }
 
-    /// A common name that could be a host's and stands in no alternative name.
-    /// Constraints of names have to hold for it, too; webpki does not look.
+    /// Returns whether a common name looks like a host name and is not among the alternative names.
+    /// Name constraints must hold for it, too, but webpki does not check that.
     pub fn has_unlisted_host(&self) -> bool {
         /// commonName, 2.5.4.3
         const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
@@ -357,7 +357,7 @@ fn purposes(mut value: Der<'_>) -> Option<Purposes> {
         match id.strip_prefix(&ID_KP[..]) {
             Some([1]) => found.server = true,
             Some([2]) => found.client = true,
-            // "For anything" is not enough for OpenSSL either.
+            // anyExtendedKeyUsage is not enough for OpenSSL either.
             _ => {}
         }
     }

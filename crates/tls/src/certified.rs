@@ -1,6 +1,5 @@
-//! A certificate with its chain, its key and what is stapled to it, checked to
-//! be one whole; and its parts while an operator still changes them. Files are
-//! read elsewhere.
+//! A certificate with its chain, its private key and its OCSP response, checked for consistency;
+//! and the parts of it while an operator changes them. Files are read elsewhere.
 
 use super::certificate::Certificate;
 use super::der::{Der, OCTET_STRING, OID, SEQUENCE};
@@ -17,23 +16,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const ALT_NAMES: &[u8] = &[0x55, 0x1d, 17];
 /// id-at-commonName, 2.5.4.3
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
-/// The tag of a host name (RFC 5280, 4.2.1.6: dNSName).
+/// Tag of a host name in subjectAltName (RFC 5280, 4.2.1.6: dNSName).
 pub const DNS_NAME: u8 = 0x82;
-/// The extensions of a certificate.
+/// Tag of the extensions in a certificate.
 const EXTENSIONS: u8 = 0xa3;
-/// SET
 const SET: u8 = 0x31;
 
-/// Why parts are no certificate to be shown.
+/// Reason why parts do not form a usable certificate.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CertError {
-    /// The file cannot be understood.
+    /// The PEM file is malformed.
     #[error("{0}")]
     Pem(#[from] PemError),
-    /// It holds no certificate.
+    /// There is no certificate.
     #[error("it has no certificate")]
     NoCertificate,
-    /// The n-th certificate, from 1 on, cannot be read.
+    /// The n-th certificate, counted from 1, cannot be parsed.
     #[error("cannot read its certificate {0}")]
     BadCertificate(usize),
     /// There is no key.
@@ -42,16 +40,16 @@ pub enum CertError {
     /// The key cannot be used.
     #[error("its private key is unusable: {0}")]
     BadKey(Box<str>),
-    /// The key is that of another certificate.
+    /// The key belongs to another certificate.
     #[error("inconsistencies between private key and certificate loaded")]
     Mismatch,
-    /// The supposed issuer did not sign it.
+    /// The given issuer did not sign the certificate.
     #[error("is not an issuer")]
     NotIssuer,
-    /// The issuer cannot be read.
+    /// The issuer's certificate cannot be parsed.
     #[error("cannot be read or parsed")]
     BadIssuer,
-    /// An answer of OCSP is there, and no issuer to compare it with.
+    /// There is an OCSP response, but no issuer to verify that it belongs to the certificate.
     #[error(
         "is present and activates OCSP but it is impossible to compute the OCSP certificate ID \
              (maybe the issuer could not be found)"
@@ -59,10 +57,10 @@ pub enum CertError {
     OcspWithoutIssuer,
 }
 
-/// The type of its key.
+/// Type of the private key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KeyKind {
-    /// An elliptic curve's.
+    /// Elliptic curve.
     Ecdsa,
     /// RSA.
     Rsa,
@@ -70,16 +68,16 @@ pub enum KeyKind {
     Ed25519,
 }
 
-/// The parts of a certificate; each may be missing until all are collected.
+/// The parts of a certificate. Each may be missing until all are collected.
 #[derive(Clone, Default)]
 pub struct Parts {
-    /// Its own certificate, then those of its issuers.
+    /// Leaf certificate, followed by those of its issuers.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The key, where its bytes are no more needed.
+    /// Private key, ready for signing; its bytes have been wiped.
     pub key: Option<Arc<dyn SigningKey>>,
-    /// The issuer's certificate, where the chain has none.
+    /// Certificate of the issuer, if the chain does not contain it.
     pub issuer: Option<CertificateDer<'static>>,
-    /// An answer of OCSP, as it came.
+    /// OCSP response, unchanged.
     pub ocsp: Option<Vec<u8>>,
 }
 
@@ -89,14 +87,14 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The key as rustls signs with it; its bytes may be wiped then.
+/// Converts a key for rustls. Its bytes may be wiped afterwards.
 pub fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, CertError> {
     rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.der())
         .map_err(|error| CertError::BadKey(error.to_string().into()))
 }
 
 impl Parts {
-    /// Takes a file's certificates and key in: what it does not hold stays.
+    /// Adds the certificates and the key of a file. Parts that the file lacks stay.
     pub fn take(&mut self, text: &[u8]) -> Result<(), CertError> {
         let found = Contents::parse(text)?;
         if !found.certificates.is_empty() {
@@ -108,7 +106,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Takes the certificate of the issuer in.
+    /// Adds the certificate of the issuer.
     pub fn take_issuer(&mut self, text: &[u8]) -> Result<(), CertError> {
         let found = Contents::parse(text).map_err(|_| CertError::BadIssuer)?;
         let issuer = found.certificates.into_iter().next();
@@ -122,8 +120,8 @@ impl Parts {
         Ok(())
     }
 
-    /// The whole, checked. An answer of OCSP that cannot be stapled is left out
-    /// and told.
+    /// Checks the parts and combines them. An OCSP response that cannot be stapled is left out and
+    /// returned as an error.
     pub fn certify(self) -> Result<(Certified, Option<OcspError>), CertError> {
         let leaf = self.chain.first().ok_or(CertError::NoCertificate)?;
         let info = Certificate::parse(leaf).ok_or(CertError::BadCertificate(1))?;
@@ -162,7 +160,7 @@ impl Parts {
         Ok((certified, told))
     }
 
-    /// The issuer's certificate: beside the chain, or in it.
+    /// Returns the certificate of the issuer, given separately or in the chain.
     fn issuer_info(&self, leaf: &Certificate) -> Option<Certificate> {
         let beside = self.issuer.iter().chain(self.chain.iter().skip(1));
         let mut all = beside.filter_map(|der| Certificate::parse(der));
@@ -170,15 +168,15 @@ impl Parts {
     }
 }
 
-/// Whether a key is that of a certificate, of whatever version that is.
+/// Returns whether a key belongs to a certificate, of any X.509 version.
 pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
-    /// The key without its algorithm, which may be written in two ways.
+    /// Extracts the key without its algorithm, which may be encoded in two ways.
     fn bits(spki: &[u8]) -> Option<&[u8]> {
         let mut inside = Der(spki).take(SEQUENCE)?.inside();
         inside.take(SEQUENCE)?;
         inside.next()?.bits()
     }
-    // What has no public half to compare is as unknown to OpenSSL.
+    // A key without a public half cannot be compared, in OpenSSL either, so it is accepted.
     key.public_key()
         .is_none_or(|public| bits(&public) == bits(&info.key))
 }
@@ -228,7 +226,7 @@ fn names(leaf: &[u8], info: &Certificate) -> Box<[Box<[u8]>]> {
     all.into()
 }
 
-/// The alternative names of a certificate, with their tags.
+/// Returns the alternative names of a certificate with their tags.
 pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
     let found = (|| {
         let mut outer = Der(der).take(SEQUENCE)?.inside();
@@ -261,17 +259,17 @@ pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
     names
 }
 
-/// A certificate that can be shown.
+/// A certificate that can be presented.
 pub struct Certified {
-    /// Its parts, without the OCSP response.
+    /// Parts of the certificate, without the OCSP response.
     pub parts: Parts,
     /// The fields of its leaf certificate.
     pub info: Certificate,
-    /// Its key.
+    /// Type of the private key.
     pub kind: KeyKind,
-    /// The names that it is for, in lower case.
+    /// Host names of the certificate in lower case.
     pub names: Box<[Box<[u8]>]>,
-    /// By what its answer of OCSP is named; None without an issuer.
+    /// CertID of its OCSP response. None without an issuer.
     pub ocsp_id: Option<Vec<u8>>,
     plain: Arc<CertifiedKey>,
     stapled: Option<(Arc<CertifiedKey>, ocsp::Response)>,
@@ -284,7 +282,7 @@ impl fmt::Debug for Certified {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -307,7 +305,7 @@ impl Certified {
     pub fn with_ocsp(&self, der: &[u8]) -> Result<Certified, OcspError> {
         let mut parts = self.parts.clone();
         parts.ocsp = Some(der.to_vec());
-        // Without an issuer there is nobody whose answer this could be.
+        // Without an issuer no OCSP response can belong to the certificate.
         match parts.certify() {
             Ok((certified, None)) => Ok(certified),
             Ok((_, Some(error))) => Err(error),
@@ -324,12 +322,12 @@ impl Certified {
         }
     }
 
-    /// With nothing stapled to it: how it is shown to servers.
+    /// Returns the certificate without a stapled OCSP response, for connections to servers.
     pub fn plain(&self) -> &Arc<CertifiedKey> {
         &self.plain
     }
 
-    /// Its parts with the answer of OCSP, to be changed.
+    /// Returns the parts including the OCSP response, for changes.
     pub fn parts(&self) -> Parts {
         Parts {
             ocsp: self.ocsp().map(|response| response.der.clone()),
@@ -337,18 +335,18 @@ impl Certified {
         }
     }
 
-    /// The answer that is stapled while it holds.
+    /// Returns the OCSP response that is stapled until it expires.
     pub fn ocsp(&self) -> Option<&ocsp::Response> {
         self.stapled.as_ref().map(|(_, response)| response)
     }
 
-    /// Its own certificate.
+    /// Returns the leaf certificate.
     pub fn leaf(&self) -> &CertificateDer<'static> {
-        // There was one when this was made.
+        // `certify` has checked that the chain is not empty.
         &self.parts.chain[0]
     }
 
-    /// The key that signs.
+    /// Returns the private key.
     pub fn key(&self) -> &Arc<dyn SigningKey> {
         &self.plain.key
     }

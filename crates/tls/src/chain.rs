@@ -1,7 +1,6 @@
-//! The verification of a chain of certificates by OpenSSL's rules, in its order
-//! and with its numbers, so that what a file lets pass (`ca-ignore-err`) and
-//! what rules and logs see (`ssl_c_err`) is what HAProxy has. It decides only
-//! where webpki has refused: see [`super::verify`].
+//! Verification of certificate chains by OpenSSL's rules, in its order and with its error numbers.
+//! Ignored errors (`ca-ignore-err`) and the values of rules and logs (`ssl_c_err`) thereby equal
+//! those of HAProxy. This code decides only if webpki has refused a chain: see [`super::verify`].
 
 use super::authorities::Authorities;
 use super::certificate::{
@@ -9,14 +8,14 @@ use super::certificate::{
 };
 use super::revocation::Revocations;
 
-/// Certificates of a chain that are looked at; real ones have less than six.
+/// Maximum length of a chain. Real ones have fewer than six certificates.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// Authorities, or lists, that share a name and are tried; each costs the
-/// verification of a signature.
+/// Maximum number of CAs or CRLs with the same name that are tried. Each costs a signature
+/// verification.
 pub(super) const SAME_NAME_MAX: usize = 8;
 
-/// OpenSSL's numbers.
+/// OpenSSL's error numbers.
 pub mod code {
     #![allow(
         missing_docs,
@@ -51,25 +50,25 @@ pub mod code {
 /// The purpose of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// A client shows it to us.
+    /// A client presents the certificate to this process.
     Client,
-    /// A server shows it to us.
+    /// A server presents the certificate to this process.
     Server,
 }
 
-/// An error, and how far above the shown certificate.
+/// An error with its position in the chain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Failure {
-    /// 0 is the shown certificate itself.
+    /// Position in the chain. 0 is the presented certificate.
     pub depth: u8,
-    /// OpenSSL's number.
+    /// OpenSSL's error number.
     pub code: u8,
 }
 
 /// The inputs of a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The shown certificate.
+    /// The presented certificate, DER.
     pub leaf: &'a [u8],
     /// The other certificates of the peer's chain.
     pub others: &'a [Certificate],
@@ -77,13 +76,13 @@ pub struct Question<'a> {
     pub authorities: Option<&'a Authorities>,
     /// The CRLs; `None` checks none.
     pub revocations: Option<&'a Revocations>,
-    /// Seconds since 1970.
+    /// Current time, seconds since 1970.
     pub now_s: i64,
-    /// The purpose.
+    /// Purpose of the presented certificate.
     pub purpose: Purpose,
 }
 
-/// The verification stopped at an error that was not let pass.
+/// The verification stopped at an error that is not ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
 
@@ -94,7 +93,7 @@ struct Chain<'t> {
     tell: &'t mut dyn FnMut(Failure) -> bool,
 }
 
-/// Verifies, and tells each error to `tell`, which says whether it is let pass.
+/// Verifies a chain. Reports each error to `tell`, which returns whether it is ignored.
 pub fn verify(
     question: &Question<'_>,
     tell: &mut dyn FnMut(Failure) -> bool,
@@ -118,9 +117,9 @@ pub fn verify(
     chain.signatures_and_times(question)
 }
 
-/// Whether a way up to a root that webpki has found is one for OpenSSL, too.
-/// webpki knows of a root its name and key alone, looks at no `keyUsage` and
-/// takes the first list of revoked ones that there is.
+/// Returns whether OpenSSL would also accept a path to a root that webpki has found. webpki knows
+/// only the name and the key of a root, does not check `keyUsage`, and uses the first CRL that
+/// matches.
 pub fn agrees(way: Vec<Certificate>, question: &Question<'_>) -> bool {
     let listed = |certificate: &Certificate| {
         let lists = question.revocations.iter().flat_map(|all| all.iter());
@@ -154,7 +153,7 @@ impl Chain<'_> {
     }
 
     fn top(&self) -> &Certificate {
-        // There is always the shown one.
+        // The chain always contains the presented certificate.
         &self.certificates[self.certificates.len() - 1]
     }
 
@@ -208,7 +207,7 @@ impl Chain<'_> {
             (0, true) => self.fail(0, code::DEPTH_ZERO_SELF_SIGNED_CERT),
             (_, true) => self.fail(depth, code::SELF_SIGNED_CERT_IN_CHAIN),
             (DEPTH_MAX.., _) => self.fail(depth, code::CERT_CHAIN_TOO_LONG),
-            // HAProxy does not ask OpenSSL for partial chains.
+            // HAProxy does not enable partial chains in OpenSSL.
             _ if self.believed > 0 => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT),
             _ => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
         }
@@ -248,7 +247,8 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Signatures of all but the highest, which nobody has to believe.
+    /// Checks the digests of all signatures but that of the topmost certificate, which need not be
+    /// trusted.
     fn digests(&mut self) -> Result<(), Stopped> {
         for depth in 0..self.certificates.len() - 1 {
             if self.certificates[depth].signed.is_weak() {
@@ -269,7 +269,7 @@ impl Chain<'_> {
                 .iter()
                 .filter(|list| list.issuer == certificate.issuer)
                 .collect();
-            // What holds now before what does not, and the newest first.
+            // Current CRLs come before expired ones, and newer ones before older ones.
             of.sort_by_key(|list| {
                 let holds = list.this_update_s <= question.now_s
                     && list
@@ -279,7 +279,7 @@ impl Chain<'_> {
             });
             of.truncate(SAME_NAME_MAX);
             let mut right = of.iter();
-            // OpenSSL's security level does not look at the digest of a list.
+            // OpenSSL's security level does not apply to the digest of a CRL.
             let signed = right.find(|list| {
                 matches!(
                     list.signed.verify(&issuer.key),
@@ -319,7 +319,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// From the highest down.
+    /// Verifies signatures and validity from the top of the chain down.
     fn signatures_and_times(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
         let mut top = self.certificates.len() - 1;
         if !self.top().looks_self_signed() {
@@ -349,8 +349,8 @@ impl Chain<'_> {
     }
 }
 
-/// The one that has issued a certificate: by names and key identifiers, and of
-/// several the one whose key has signed it, one that is valid now before others.
+/// Finds the issuer of a certificate by name and key identifier. If several match, returns the one
+/// whose key has signed the certificate, and a currently valid one before others.
 fn issuer_among<'c>(
     certificate: &Certificate,
     candidates: impl Iterator<Item = &'c Certificate>,
@@ -364,7 +364,7 @@ fn issuer_among<'c>(
         candidate.subject == certificate.issuer && ids
     };
     let mut fitting: Vec<_> = candidates.filter(fits).collect();
-    // Whether the only one has signed it is asked once, later.
+    // The signature of a single candidate is verified later anyway.
     if let [] | [_] = fitting[..] {
         return fitting.pop();
     }
@@ -377,7 +377,7 @@ fn issuer_among<'c>(
     signed.or(fitting.first()).copied()
 }
 
-/// Whether the extensions of a certificate allow this use of it.
+/// Returns whether the extensions of a certificate allow this purpose.
 fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool {
     let meant = certificate.purposes.is_none_or(|purposes| match purpose {
         Purpose::Client => purposes.client,
@@ -387,7 +387,7 @@ fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool
         Purpose::Client => DIGITAL_SIGNATURE | KEY_AGREEMENT,
         Purpose::Server => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT,
     };
-    // What an authority may sign is asked apart from this.
+    // The permission of a CA to sign certificates is checked separately.
     let usage = is_authority
         || certificate
             .key_usage

@@ -1,7 +1,7 @@
-//! The names that OpenSSL 3 has for the cipher suites a client may offer, by their
-//! numbers. Only names: what is spoken here is in [`super::suites`].
+//! OpenSSL 3 names of the cipher suites that a client may offer, by number. The supported suites
+//! are in [`super::suites`].
 
-/// In the order of their numbers.
+/// Names in the order of their numbers.
 static NAMES: &[(u16, &str)] = &[
     (0x0001, "NULL-MD5"),
     (0x0002, "NULL-SHA"),
@@ -167,7 +167,7 @@ static NAMES: &[(u16, &str)] = &[
     (0xccae, "RSA-PSK-CHACHA20-POLY1305"),
 ];
 
-/// The name of a suite, if OpenSSL knows it.
+/// Returns the OpenSSL name of a suite, if there is one.
 pub fn cipher_name(number: u16) -> Option<&'static str> {
     let at = NAMES.binary_search_by_key(&number, |(known, _)| *known);
     at.ok().map(|at| NAMES[at].1)

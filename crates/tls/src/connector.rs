@@ -1,6 +1,5 @@
-//! How connections to one server are made over TLS: its configuration of
-//! rustls, by which name it is called and known, and which sessions are resumed
-//! with it. It opens no connection.
+//! TLS settings of connections to one server: the configuration of rustls, the SNI, the verified
+//! name, and session resumption. This code opens no connection.
 
 use super::authorities::Authorities;
 use super::build::{self, BuildError};
@@ -20,13 +19,13 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Names under which sessions of one server are remembered; each has a few.
+/// Maximum number of names under which sessions of a server are cached. Each has a few.
 const SESSION_NAMES_MAX: usize = 64;
 
-/// All that the connections to a server are made from.
+/// TLS settings of connections to a server.
 #[derive(Clone, Debug, Default)]
 pub struct ClientSettings {
-    /// Versions, suites and the like.
+    /// Versions, suites, groups and signature algorithms.
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
@@ -36,9 +35,9 @@ pub struct ClientSettings {
     pub authorities: Option<Arc<Authorities>>,
     /// `crl-file`
     pub crls: Option<Arc<Revocations>>,
-    /// `verifyhost`: the name that its certificate has where none is sent.
+    /// `verifyhost`: name that the certificate must have if no SNI is sent.
     pub verify_host: Option<Box<str>>,
-    /// `crt`: what we show.
+    /// `crt`: the client certificate that is presented.
     pub certificate: Option<Arc<CertifiedKey>>,
     /// `no-ssl-reuse`
     pub no_resumption: bool,
@@ -64,19 +63,19 @@ impl PartialEq for ClientSettings {
     }
 }
 
-/// A name that cannot be asked for: the value of `sni`.
+/// A value of `sni` that is not a valid host name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the value of 'sni' is not a host name")]
 pub struct BadName;
 
-/// One state of it.
+/// A set of settings with its configuration.
 #[derive(Debug)]
 struct Made {
     settings: ClientSettings,
     config: Arc<ClientConfig>,
 }
 
-/// The files that a server's line names, by their names in the store.
+/// Names in the store of the files that a `server` line uses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Files {
     /// `crt`
@@ -90,7 +89,7 @@ pub struct Files {
 /// The connector of one server.
 #[derive(Debug)]
 pub struct Connector {
-    /// Its server was removed: it uses nothing of the store any more.
+    /// True once the server was removed: the connector then uses no file of the store.
     gone: AtomicBool,
     place: ConfigLocation,
     files: Files,
@@ -130,7 +129,7 @@ impl Connector {
         self.certificate_uses(name) > 0 || self.names_file(name)
     }
 
-    /// Its server was removed: the files that its line names may go, too.
+    /// Marks the server as removed, so that its files may be removed, too.
     pub fn let_go(&self) {
         self.gone.store(true, Ordering::Relaxed);
     }
@@ -140,12 +139,12 @@ impl Connector {
         Arc::clone(&made)
     }
 
-    /// For the next connection. A changed file makes another.
+    /// Returns the configuration for the next connection. It changes when a file changes.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.made().config)
     }
 
-    /// For a connection that offers other protocols (`check-alpn`).
+    /// Returns the configuration for a connection that offers other protocols (`check-alpn`).
     pub fn config_offering(&self, alpn: Vec<Vec<u8>>) -> Arc<ClientConfig> {
         let mut config = ClientConfig::clone(&self.made().config);
         config.alpn_protocols = alpn;
@@ -157,20 +156,19 @@ impl Connector {
         self.made().settings.clone()
     }
 
-    /// Takes other settings for the connections from now on.
+    /// Replaces the settings of future connections.
     fn install(&self, new: Made) {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         *made = Arc::new(new);
     }
 
-    /// `alpn` as the line has it.
+    /// Returns the value of `alpn`.
     pub fn alpn(&self) -> Vec<Vec<u8>> {
         self.made().settings.alpn.clone()
     }
 
-    /// The name for a new connection that shall be made for this one (`sni`,
-    /// `check-sni`). One that cannot be verified is refused where verification is
-    /// wanted.
+    /// Parses the name for a new connection (`sni`, `check-sni`). Refuses a name that cannot be
+    /// verified if verification is enabled.
     pub fn name(&self, text: &[u8]) -> Result<ServerName<'static>, BadName> {
         match parse_name(text) {
             Some(name) => Ok(name),
@@ -181,8 +179,8 @@ impl Connector {
 }
 
 impl Dependent for Connector {
-    /// Sessions of the settings before are forgotten with them: what was
-    /// verified under other files is not resumed.
+    /// Prepares new settings after a change of a file. The cached sessions are dropped, because
+    /// they were verified with other files.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
         let mut settings = self.settings();
         let missing = |error: Missing| error.to_string();
@@ -230,12 +228,12 @@ impl Dependent for Connector {
     }
 }
 
-/// In place of a name: nothing is sent, and nothing but `verifyhost` verified.
+/// Returns a placeholder for no name: no SNI is sent, and only `verifyhost` is verified.
 pub fn no_name() -> ServerName<'static> {
     ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])))
 }
 
-/// A host's name as rules find it, such as a `host` header with its port.
+/// Parses a host name as rules extract it, such as a `host` header with its port.
 fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     if text.is_empty() {
@@ -249,11 +247,11 @@ fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
         },
     };
     if let Ok(address) = bare.parse::<std::net::IpAddr>() {
-        // What stands for no name must not be asked for: it is not verified.
+        // The placeholder for no name is refused here because it would not be verified.
         let name = ServerName::IpAddress(address.into());
         return (name != no_name()).then_some(name);
     }
-    // A final dot belongs to the name system, not to the name (RFC 6066, 3).
+    // A trailing dot belongs to DNS notation, not to the name (RFC 6066, 3).
     let bare = bare.strip_suffix('.').unwrap_or(bare);
     let name = DnsName::try_from(bare).ok()?;
     Some(ServerName::DnsName(name.to_lowercase_owned()))
@@ -263,7 +261,7 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// rustls' configuration for a server.
+/// Makes the configuration of rustls for a server.
 pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildError> {
     let (provider, versions) = build::restricted(&settings.parameters)?;
     if settings.verify && settings.authorities.is_none() {
@@ -293,7 +291,7 @@ pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildErr
             SingleCertAndKey::from(schemes::restricted(certified, kept)),
         )),
     };
-    // The records after the handshake are ours, see `session`.
+    // This crate protects the records after the handshake itself, see `session`.
     config.enable_secret_extraction = true;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.resumption = match (settings.no_resumption, settings.no_tickets) {
@@ -307,7 +305,7 @@ pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildErr
 
 #[derive(Debug)]
 struct ServerVerifier {
-    /// None with `verify none`.
+    /// Verification settings. None with `verify none`.
     belief: Option<Belief>,
     host: Option<Box<str>>,
     schemes: Vec<SignatureScheme>,

@@ -1,22 +1,21 @@
-//! The TLS counters of the process: current connections, handshakes, and those of them
-//! that were full handshakes. Global, like the session cache and the ticket keys.
+//! TLS counters of the process: current connections, handshakes, and full handshakes. They are
+//! global, like the session cache and the ticket keys.
 
 use reactor::{Gauge, Rate};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The counters.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
-    /// TLS connections now, of clients and with servers; handshakes included.
+    /// Current TLS connections with clients and servers, including handshakes.
     pub connections: Gauge,
-    /// All that ever were.
+    /// TLS connections since the start.
     pub total: AtomicU64,
-    /// Clients' handshakes a second.
+    /// Handshakes with clients per second.
     pub rate: Rate,
-    /// Those that did not resume a session.
+    /// Full handshakes with clients per second.
     pub client_keys: Rate,
-    /// Handshakes with servers that did not resume a session.
+    /// Full handshakes with servers per second.
     pub server_keys: Rate,
 }
 
@@ -28,7 +27,7 @@ pub fn counters() -> &'static TlsCounters {
 }
 
 impl TlsCounters {
-    /// How many of the clients' handshakes of the last second resumed a session,
+    /// Returns the share of the clients' handshakes of the last second that resumed a session,
     /// percent.
     pub fn resumed_percent(&self, now_ms: u64) -> u64 {
         let (all, keys) = (self.rate.read(now_ms), self.client_keys.read(now_ms));
@@ -39,12 +38,12 @@ impl TlsCounters {
     }
 }
 
-/// One TLS connection, counted for as long as it lives.
+/// A TLS connection, counted until it is dropped.
 #[derive(Debug)]
 pub struct Counted(());
 
 impl Counted {
-    /// One more, unless there are `most` already (`maxsslconn`).
+    /// Counts a connection. None if there are already `most` (`maxsslconn`).
     pub fn new(most: Option<u32>) -> Option<Counted> {
         if !COUNTERS.connections.up_to(most.unwrap_or(0)) {
             return None;

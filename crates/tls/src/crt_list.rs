@@ -1,28 +1,28 @@
-//! Crt-lists: the lines of such a file as words, and the list as operators see and change
-//! it. The keywords of `bind` define the words in the brackets.
+//! Crt-lists: the tokens of their lines, and the lists as operators display and change them. The
+//! keywords of `bind` define the options in the brackets.
 
 use super::sni::Filter;
 use crate::settings::TlsLine;
 use std::fmt;
 use std::ops::Range;
 
-/// A line of a list, cut into words: places in the text.
+/// Tokens of a line of a list, as byte ranges in the text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Words {
     /// The certificate.
     pub certificate: Range<usize>,
-    /// The words in brackets.
+    /// Options in brackets.
     pub options: Vec<Range<usize>>,
     /// The SNI filters.
     pub filters: Vec<Range<usize>>,
-    /// Filters stood before the brackets; they count for nothing.
+    /// True if filters precede the brackets; these are ignored.
     pub misplaced: bool,
 }
 
 /// The errors of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
-    /// It begins with brackets.
+    /// The line begins with a bracket.
     #[error("file must start with a cert")]
     NoCertificate,
     /// A second pair of brackets.
@@ -30,7 +30,7 @@ pub enum LineError {
     TooManyBrackets,
 }
 
-/// Cuts a line of a text into words; None for an empty one and for a comment.
+/// Splits a line of a text into tokens. None for an empty line or a comment.
 pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<Words>, LineError> {
     let mut words = Words::default();
     let (mut seen, mut brackets, mut inside) = (false, false, false);
@@ -70,12 +70,12 @@ pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<Words>, LineError
     Ok(seen.then_some(words))
 }
 
-/// A line of a list that is loaded.
+/// A line of a loaded list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The certificate, by its name in the store.
+    /// Name of the certificate in the store.
     pub certificate: Box<str>,
-    /// Its line, from 1 on; those that operators add go on counting.
+    /// Line number, from 1. Lines that operators add continue the numbering.
     pub line: u32,
     /// The options in brackets.
     pub options: TlsLine,
@@ -100,7 +100,7 @@ impl Entry {
         self.filters.iter().try_for_each(|one| write!(f, " {one}"))
     }
 
-    /// With the number of its line behind the name.
+    /// Formats the line with its number after the name of the certificate.
     pub fn numbered(&self) -> String {
         struct Rest<'e>(&'e Entry);
         impl fmt::Display for Rest<'_> {
@@ -112,18 +112,18 @@ impl Entry {
     }
 }
 
-/// A list: a file, or a directory of certificates.
+/// A crt-list: a file, or a directory of certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct List {
     /// Its lines.
     pub entries: Vec<Entry>,
-    /// The number of its last line.
+    /// Number of the last line.
     pub lines: u32,
-    /// A directory: what is added has to be in it.
+    /// True for a directory: added certificates must be in it.
     pub is_directory: bool,
 }
 
-/// The options of a line in the order in which HAProxy shows them.
+/// Sorts the options of a line into the order in which HAProxy displays them.
 pub fn option_words(words: &[&str]) -> String {
     const ORDER: &[&str] = &[
         "npn",

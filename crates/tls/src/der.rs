@@ -1,18 +1,18 @@
-//! A reader of DER that hands out the bytes themselves: a signature is over
-//! the bytes that came, not over what they mean. It takes definite lengths only.
+//! A parser of DER that returns the raw bytes of elements, because signatures cover the bytes as
+//! received. It accepts definite lengths only.
 
-/// The rest of the input.
+/// The unread input.
 #[derive(Clone, Copy, Debug)]
 pub struct Der<'a>(pub &'a [u8]);
 
-/// One element.
+/// A DER element.
 #[derive(Clone, Copy, Debug)]
 pub struct Element<'a> {
     /// Its tag.
     pub tag: u8,
-    /// With tag and length.
+    /// Bytes of the element, including tag and length.
     pub whole: &'a [u8],
-    /// Without.
+    /// Bytes of the content.
     pub content: &'a [u8],
 }
 
@@ -34,14 +34,14 @@ pub const GENERALIZED_TIME: u8 = 0x18;
 pub const SEQUENCE: u8 = 0x30;
 
 impl<'a> Der<'a> {
-    /// The next element; None at the end and where there is none.
+    /// Returns the next element. None at the end, or if it is malformed.
     #[allow(
         clippy::should_implement_trait,
         reason = "a reader that stops at what it cannot read is no iterator over all"
     )]
     pub fn next(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
-        // Tags of more than one byte are in no certificate.
+        // Certificates contain no tags of more than one byte.
         if tag & 0x1f == 0x1f {
             return None;
         }
@@ -65,12 +65,12 @@ impl<'a> Der<'a> {
         })
     }
 
-    /// The next element if it is of this kind; otherwise it stays.
+    /// Returns the next element if it has this tag. Otherwise reads nothing.
     pub fn take(&mut self, tag: u8) -> Option<Element<'a>> {
         (self.0.first() == Some(&tag)).then(|| self.next())?
     }
 
-    /// Whether all is read.
+    /// Returns whether all input is read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -82,7 +82,7 @@ impl<'a> Element<'a> {
         Der(self.content)
     }
 
-    /// The whole bytes of a BIT STRING.
+    /// Returns the content of a BIT STRING that consists of whole bytes.
     pub fn bits(&self) -> Option<&'a [u8]> {
         match self.content.split_first()? {
             (0, bits) if self.tag == BIT_STRING => Some(bits),
@@ -90,7 +90,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// A small number that is not negative.
+    /// Returns a small non-negative INTEGER.
     pub fn small(&self) -> Option<u32> {
         let digits = match self.content {
             [0, rest @ ..] => rest,
@@ -100,7 +100,7 @@ impl<'a> Element<'a> {
         fits.then(|| digits.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
     }
 
-    /// A time, seconds since 1970.
+    /// Returns a time, seconds since 1970.
     pub fn time_s(&self) -> Option<i64> {
         let text = std::str::from_utf8(self.content).ok()?.strip_suffix('Z')?;
         if !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -126,9 +126,9 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Days from 1970 to a date of the Gregorian calendar.
+/// Returns the days from 1970 to a date of the Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March here, so that the leap day is their last.
+    // The year is counted from March, so that the leap day is its last day.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

@@ -1,5 +1,5 @@
-//! Certificates and lists of revoked ones in words, as operators are shown them
-//! (`show ssl cert`, `show ssl ca-file`, `show ssl crl-file`).
+//! Text descriptions of certificates and CRLs for operators (`show ssl cert`, `show ssl ca-file`,
+//! `show ssl crl-file`).
 
 use super::certificate::Certificate;
 use super::certified::{DNS_NAME, alternative_names};
@@ -9,10 +9,9 @@ use aws_lc_rs::digest;
 use rustls::NamedGroup;
 use std::fmt::Write;
 
-/// SET
 const SET: u8 = 0x31;
 
-/// Short names of what distinguished names are made of.
+/// Short names of the attributes in distinguished names.
 const ATTRIBUTES: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 4], "SN"),
@@ -30,7 +29,7 @@ const ATTRIBUTES: &[(&[u8], &str)] = &[
     (b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x01", "UID"),
 ];
 
-/// Bytes as hexadecimal digits.
+/// Formats bytes in hexadecimal.
 pub fn hex(bytes: &[u8], upper: bool) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
@@ -42,7 +41,7 @@ pub fn hex(bytes: &[u8], upper: bool) -> String {
     text
 }
 
-/// A distinguished name on one line: `/C=FR/CN=example.com`. It takes the
+/// Formats a distinguished name on one line, such as `/C=FR/CN=example.com`. The argument is the
 /// content of the name.
 pub fn name(content: &[u8]) -> String {
     let mut text = String::new();
@@ -66,7 +65,7 @@ pub fn name(content: &[u8]) -> String {
     text
 }
 
-/// No line ends within a value: an operator's program reads lines.
+/// Replaces control characters. A line break within a value would break programs that read lines.
 fn printable(character: char) -> char {
     match character.is_control() {
         true => '.',
@@ -92,14 +91,14 @@ fn dotted(oid: &[u8]) -> String {
     format!("{root}.{}", rest.join("."))
 }
 
-/// A time as OpenSSL writes it: `Sep 13 21:20:24 2019 GMT`.
+/// Formats a time as OpenSSL does: `Sep 13 21:20:24 2019 GMT`.
 pub fn time(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     let time = time.to_zoned(jiff::tz::TimeZone::UTC);
     time.strftime("%b %e %H:%M:%S %Y GMT").to_string()
 }
 
-/// The key of a certificate: `RSA2048`, `EC256`.
+/// Returns the key type of a certificate, such as `RSA2048` or `EC256`.
 pub fn key(der: &[u8]) -> Option<String> {
     Some(algorithm(&Certificate::parse(der)?)).filter(|name| !name.is_empty())
 }
@@ -115,7 +114,7 @@ const CURVES: &[(&[u8], u32, NamedGroup)] = &[
     (b"\x2b\x81\x04\x00\x23", 521, NamedGroup::secp521r1),
 ];
 
-/// The curve of a key (its SubjectPublicKeyInfo), where it is of a known one.
+/// Returns the curve of a key (its SubjectPublicKeyInfo), if it is a known one.
 pub(super) fn curve(key: &[u8]) -> Option<NamedGroup> {
     let mut key = Der(key).take(SEQUENCE)?.inside();
     let mut algorithm = key.take(SEQUENCE)?.inside();
@@ -127,7 +126,7 @@ pub(super) fn curve(key: &[u8]) -> Option<NamedGroup> {
     found.map(|(.., group)| *group)
 }
 
-/// `RSA2048`, `EC256`
+/// Returns the key type of a parsed certificate.
 fn algorithm(info: &Certificate) -> String {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
     const ED25519: &[u8] = b"\x2b\x65\x70";
@@ -169,14 +168,14 @@ fn alternatives(der: &[u8]) -> String {
     all.join(", ")
 }
 
-/// A certificate's number.
+/// Formats a serial number in hexadecimal.
 pub fn serial(number: &[u8]) -> String {
     let short = number.strip_prefix(&[0]).filter(|rest| !rest.is_empty());
     hex(short.unwrap_or(number), true)
 }
 
-/// How something is signed, by the long name of OpenSSL. It takes the content
-/// of the AlgorithmIdentifier.
+/// Returns OpenSSL's long name of a signature algorithm. The argument is the content of the
+/// AlgorithmIdentifier.
 pub fn signature(algorithm: &[u8]) -> String {
     let Some(oid) = Der(algorithm).take(OID) else {
         return String::new();
@@ -189,7 +188,7 @@ pub fn signature(algorithm: &[u8]) -> String {
     }
 }
 
-/// The lines about one certificate. Secrets are none of it.
+/// Appends the lines that describe a certificate. They contain no secrets.
 pub fn certificate(der: &[u8], out: &mut String) {
     let Some(info) = Certificate::parse(der) else {
         return;

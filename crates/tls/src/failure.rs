@@ -1,60 +1,60 @@
-//! Why a handshake failed, and what that is called: by HAProxy's numbers and words for
-//! connections, and by those of OpenSSL. Where rustls says less than OpenSSL the
-//! nearest is told. It decides nothing.
+//! Reasons for failed handshakes, with HAProxy's numbers and texts for connection errors, and those
+//! of OpenSSL. If rustls is less specific than OpenSSL, the nearest reason is used. This code
+//! decides nothing.
 
 use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};
 use std::fmt;
 
-/// Why there is no TLS connection.
+/// Reason why there is no TLS connection.
 #[derive(Debug)]
 pub enum Failure {
-    /// Its time passed.
+    /// The time limit has expired.
     Timeout,
-    /// The peer closed before it said anything.
+    /// The peer closed the connection before it sent anything.
     Nothing,
-    /// The peer closed, or the connection broke, in the middle.
+    /// The connection was closed or broke during the handshake.
     Closed,
     /// The input is not TLS.
     Foreign,
     /// The input is plain HTTP.
     Http,
-    /// The name or something else of the hello is refused by our settings.
+    /// The local settings refuse the ClientHello, for its name or another property.
     Refused(Refusal),
-    /// There are as many connections as `maxsslconn` allows.
+    /// The connection limit `maxsslconn` is reached.
     TooMany,
-    /// The peer and we do not agree, or one does not believe the other.
+    /// The peers have no common parameters, or one does not trust the other.
     Tls(rustls::Error, Verified, Option<Agreed>),
 }
 
 /// The parameters negotiated before a handshake failed.
 pub type Agreed = (ProtocolVersion, CipherSuite);
 
-/// Why a hello is refused: the alert that the client gets.
+/// The alert with which a ClientHello is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refusal(pub u8);
 
 impl Refusal {
-    /// There is nothing for that name.
+    /// There is no certificate for the name.
     pub const UNRECOGNIZED_NAME: Refusal = Refusal(112);
-    /// No version is spoken by both.
+    /// There is no common version.
     pub const PROTOCOL_VERSION: Refusal = Refusal(70);
-    /// There is nothing that both sides can use.
+    /// There are no common parameters.
     pub const HANDSHAKE_FAILURE: Refusal = Refusal(40);
-    /// We cannot do it now.
+    /// An internal failure prevents the handshake.
     pub const INTERNAL_ERROR: Refusal = Refusal(80);
 }
 
-/// The numbers of a failure.
+/// Error numbers of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Broken {
-    /// HAProxy's, as `fc_err` tells it.
+    /// HAProxy's error number, the value of `fc_err`.
     pub connection: u8,
-    /// OpenSSL's reason, as `ssl_fc_err` tells it with the library; 0 is none.
+    /// OpenSSL's reason. `ssl_fc_err` combines it with the library number. 0 means none.
     pub reason: u16,
 }
 
-/// HAProxy's numbers.
+/// HAProxy's error numbers.
 mod connection {
     pub(super) const CLOSED: u8 = 24;
     pub(super) const TIMEOUT: u8 = 26;
@@ -64,10 +64,10 @@ mod connection {
     pub(super) const HANDSHAKE: u8 = 34;
 }
 
-/// OpenSSL's number of its own errors of TLS: they stand behind it.
+/// OpenSSL's library number for TLS errors, which is combined with the reason.
 const LIBRARY: u32 = 0x0a00_0000;
 
-/// OpenSSL's reasons and their words.
+/// OpenSSL's reasons with their texts.
 const REASONS: &[(u16, &str)] = &[
     (0x44, "internal error"),
     (0x86, "certificate verify failed"),
@@ -84,7 +84,7 @@ const REASONS: &[(u16, &str)] = &[
     (0x17a, "wrong curve"),
 ];
 
-/// The names of alerts; OpenSSL's error numbers of them begin at 1000.
+/// Names of the alerts. OpenSSL's error numbers for alerts begin at 1000.
 const ALERTS: &[(u8, &str)] = &[
     (0, "close notify"),
     (10, "sslv3 alert unexpected message"),
@@ -120,7 +120,7 @@ const ALERTS: &[(u8, &str)] = &[
 const ALERTS_FROM: u16 = 1000;
 
 impl Broken {
-    /// OpenSSL's number, its library included; 0 is none.
+    /// Returns OpenSSL's error number including the library. 0 means none.
     pub fn library(self) -> u32 {
         match self.reason {
             0 => 0,
@@ -137,7 +137,7 @@ impl Broken {
         }
     }
 
-    /// HAProxy's words.
+    /// Returns HAProxy's text.
     pub fn words(self) -> &'static str {
         match self.connection {
             0 => "Success",
@@ -150,7 +150,7 @@ impl Broken {
         }
     }
 
-    /// OpenSSL's words. None without a reason.
+    /// Returns OpenSSL's text. None without a reason.
     pub fn library_words(self) -> Option<String> {
         let number = self.library();
         let said =
@@ -168,7 +168,7 @@ impl Broken {
 }
 
 impl Failure {
-    /// Its numbers.
+    /// Returns the error numbers.
     pub fn broken(&self) -> Broken {
         let of = |connection, reason| Broken { connection, reason };
         match self {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    /// As HAProxy 2.6 logs them with OpenSSL 3.0.
+    /// The expected texts are those that HAProxy 2.6 logs with OpenSSL 3.0.
     #[test]
     fn failures_have_the_numbers_and_words_of_haproxy() {
         let told = |failure: Failure| {

@@ -1,5 +1,5 @@
-//! Groups of key exchange (`curves`, `ecdhe`): OpenSSL's names and NIST's, and
-//! which of them there are.
+//! Key exchange groups (`curves`, `ecdhe`): the names of OpenSSL and NIST, and the supported
+//! groups.
 
 use aws_lc_rs::agreement;
 use aws_lc_rs::rand::SystemRandom;
@@ -23,8 +23,8 @@ pub static DEFAULT: &[NamedGroup] = &[
     NamedGroup::secp521r1,
 ];
 
-/// Every name, and its group if there is one here. Names of OpenSSL are
-/// compared without case.
+/// All known names with their groups. None if the group is not supported. OpenSSL's names are
+/// case-insensitive.
 const NAMES: &[(&str, Option<NamedGroup>)] = &[
     ("X25519", Some(NamedGroup::X25519)),
     ("P-256", Some(NamedGroup::secp256r1)),
@@ -70,13 +70,13 @@ const NAMES: &[(&str, Option<NamedGroup>)] = &[
     ("ffdhe8192", None),
 ];
 
-/// The names, for suggestions.
+/// Returns all names, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
-/// The group of a name: None where no group has it, Some(None) where rustls
-/// does not have the group.
+/// Returns the group of a name. None if the name is unknown, Some(None) if rustls does not support
+/// the group.
 pub fn by_name(name: &str) -> Option<Option<NamedGroup>> {
     let found = NAMES
         .iter()
@@ -84,7 +84,7 @@ pub fn by_name(name: &str) -> Option<Option<NamedGroup>> {
     found.map(|(_, group)| *group)
 }
 
-/// The name that IANA's list has for a group, which is also OpenSSL's in TLS.
+/// Returns the IANA name of a group, which is also OpenSSL's in TLS.
 pub fn iana_name(group: NamedGroup) -> Option<&'static str> {
     Some(match group {
         NamedGroup::X25519 => "x25519",
@@ -144,7 +144,7 @@ impl SupportedKxGroup for Secp521r1 {
 
 impl ActiveKeyExchange for Secp521r1Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        /// Of a point that is not compressed: TLS 1.3 has no others.
+        /// First byte of an uncompressed point. TLS 1.3 permits no other form.
         const UNCOMPRESSED: u8 = 4;
         let bad = PeerMisbehaved::InvalidKeyShare;
         if peer.first() != Some(&UNCOMPRESSED) {

@@ -1,6 +1,6 @@
-//! Handshakes over a socket of the loop: of a client that came, or with a
-//! server. rustls does them; here its records are moved, and a failure becomes
-//! the alert that says so. Only a whole handshake gives a [`Session`].
+//! TLS handshakes over a socket of the event loop, with clients and servers. rustls performs them;
+//! this code transfers its records and sends an alert on failure. Only a complete handshake yields
+//! a [`Session`].
 
 pub use super::failure::{Agreed, Failure, Refusal};
 
@@ -23,23 +23,23 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerCo
 use std::io;
 use std::sync::Arc;
 
-/// The longest record, with room to spare: what rustls may put out in one step.
+/// Maximum output of rustls in one step: the longest record, with some reserve, bytes.
 const STEP_MAX: usize = 18 * 1024;
 
-/// A failure of rustls where nothing was verified.
+/// Makes the failure for an error of rustls before anything was verified.
 fn untried(error: rustls::Error) -> Failure {
     Failure::Tls(error, Verified::default(), None)
 }
 
-/// The next step of rustls.
+/// Next action after a step of rustls.
 enum Step {
-    /// Another step.
+    /// Make another step.
     Again,
-    /// More of the peer's bytes.
+    /// Read more bytes from the peer.
     Read,
     /// The handshake is done.
     Done,
-    /// The peer ended it.
+    /// The peer ended the handshake.
     Closed,
 }
 
@@ -48,7 +48,7 @@ enum Party {
     Client(UnbufferedClientConnection),
 }
 
-/// Takes all plaintext that rustls has opened.
+/// Collects all plaintext that rustls has decrypted.
 macro_rules! records {
     ($data:expr, $moving:expr, $discard:expr) => {{
         let mut failed = None;
@@ -65,7 +65,7 @@ macro_rules! records {
     }};
 }
 
-/// One step of either party. A macro, since rustls has two types of the same form.
+/// Makes one step of either party. A macro, because rustls has two types with the same methods.
 macro_rules! step {
     ($connection:expr, $moving:expr $(, $early:ident)?) => {{
         let UnbufferedStatus { discard, state, .. } =
@@ -82,14 +82,14 @@ macro_rules! step {
                 }
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
-                // It goes out before anything is waited for.
+                // Written to the socket before anything is awaited.
                 data.done();
                 Ok(Step::Again)
             }
             Ok(ConnectionState::ReadTraffic(mut data)) => records!(data, $moving, discard),
             $(
-                // It waits for the end of the handshake, which nobody can repeat
-                // who only recorded it.
+                // Early data is held back until the handshake has ended, because it could be a
+                // replay of recorded traffic until then.
                 Ok(ConnectionState::$early(mut data)) => records!(data, $moving, discard),
             )?
             Ok(ConnectionState::BlockedHandshake) => Ok(Step::Read),
@@ -112,8 +112,8 @@ impl Party {
     }
 
     fn step(&mut self, moving: &mut Moving) -> Result<Step, rustls::Error> {
-        // Before anything else of the peer's is opened: from here the records
-        // are ours.
+        // Stops before any further record of the peer is decrypted: from here on this crate handles
+        // the records.
         if !self.common().is_handshaking() && !self.common().wants_write() {
             return Ok(Step::Done);
         }
@@ -123,7 +123,7 @@ impl Party {
         }
     }
 
-    /// Version and suite, as soon as both are chosen.
+    /// Returns version and suite once both are negotiated.
     fn agreed(&self) -> Option<Agreed> {
         let common = self.common();
         let suite = common.negotiated_cipher_suite()?;
@@ -148,7 +148,7 @@ impl Party {
         })
     }
 
-    /// Takes the keys out.
+    /// Extracts the keys and makes the session.
     fn establish(self, moving: Moving, terms: Terms) -> Result<Session, rustls::Error> {
         let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let (secrets, from) = match self {
@@ -184,22 +184,22 @@ impl Party {
     }
 }
 
-/// The bytes of a handshake on their way.
+/// Buffers and collected data of a handshake in progress.
 struct Moving {
     incoming: Bytes,
     outgoing: Bytes,
-    /// Plaintext that came with the end of the handshake.
+    /// Plaintext that arrived with the end of the handshake.
     early: Vec<u8>,
     /// The plaintext fields of both hellos.
     clear: Clear,
-    /// Keys, where they are logged.
+    /// Session secrets, if key logging is enabled.
     secrets: Secrets,
 }
 
-/// The random bytes of a server's hello that asks for another hello.
+/// Beginning of the random bytes of a HelloRetryRequest.
 const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
 
-/// Looks for a hello at the beginning of a record, and keeps what is of interest.
+/// Extracts the interesting fields if the bytes begin with the record of a hello.
 fn look(clear: &mut Clear, bytes: &[u8]) {
     let mut cursor = Cursor(bytes);
     let record = (
@@ -236,8 +236,8 @@ impl Moving {
         }
     }
 
-    /// Holds no more than what came: for as long as the peer, or a turn, is
-    /// waited for, and many may wait.
+    /// Frees all memory beyond the received bytes while the peer or a turn is awaited, because many
+    /// connections may wait.
     fn shrink(&mut self) {
         self.incoming.shrink();
         self.outgoing.shrink();
@@ -253,7 +253,7 @@ impl Moving {
         }
     }
 
-    /// Makes room for what rustls may put out in one step.
+    /// Makes space for the output of one step of rustls.
     async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
         if self.outgoing.spare().len() < STEP_MAX {
             self.flush(socket).await?;
@@ -262,9 +262,9 @@ impl Moving {
         Ok(())
     }
 
-    /// Waits for more bytes, and for its turn; how many came, 0 at the end. Only
-    /// what came holds memory meanwhile: peers take their time, and thousands may
-    /// come at once.
+    /// Waits for more bytes and for a turn. Returns the number of bytes, 0 at the end. Meanwhile
+    /// only received bytes hold memory, because peers may be slow and thousands may connect at
+    /// once.
     async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
         self.shrink();
         loop {
@@ -282,7 +282,7 @@ impl Moving {
         }
     }
 
-    /// Sends an alert in clear, if there is room, before a handshake began.
+    /// Sends an unencrypted alert before the handshake begins, if there is space.
     fn alert(&mut self, socket: &Socket, code: u8) {
         let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
         self.outgoing.expand();
@@ -295,14 +295,14 @@ impl Moving {
 /// The parameters of a handshake, besides the configuration of rustls.
 #[derive(Debug)]
 pub struct Terms {
-    /// Until when it has to be done.
+    /// Deadline of the handshake.
     pub deadline: Option<Instant>,
     records: Records,
     counted: Counted,
 }
 
 impl Terms {
-    /// By the settings of a file: there are no more connections than
+    /// Takes the terms from the global settings. Fails if there are already as many connections as
     /// `maxsslconn` allows.
     pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
         Ok(Terms {
@@ -313,8 +313,8 @@ impl Terms {
     }
 }
 
-/// The handshake with a client that came. `input` was read from it already;
-/// `choose` gives the settings for its hello.
+/// Makes the handshake with a client. `input` has the bytes that were already read from it;
+/// `choose` selects the settings for its hello.
 pub async fn accept(
     socket: &Socket,
     input: &[u8],
@@ -338,7 +338,7 @@ pub async fn accept(
     .unwrap_or(Err(Failure::Timeout))
 }
 
-/// The handshake with a server that a connection stands to.
+/// Makes the handshake with a server over an established connection.
 pub async fn connect(
     socket: &Socket,
     config: Arc<ClientConfig>,
@@ -355,7 +355,7 @@ pub async fn connect(
     .unwrap_or(Err(Failure::Timeout))
 }
 
-/// Reads the client's hello and has the settings chosen for it.
+/// Reads the ClientHello and selects the settings for it.
 async fn hello(
     socket: &Socket,
     moving: &mut Moving,
@@ -399,8 +399,7 @@ async fn hello(
     }
 }
 
-/// Answers what is no hello: a peer that speaks TLS is told why, others are not
-/// answered.
+/// Responds to input that is not a ClientHello: a peer with TLS gets an alert, others get nothing.
 fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
     const UNEXPECTED_MESSAGE: u8 = 10;
     let speaks_tls = matches!(
@@ -420,7 +419,7 @@ fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
     }
 }
 
-/// Moves records until the handshake is done or has failed.
+/// Transfers records until the handshake is complete or has failed.
 async fn drive(
     socket: &Socket,
     mut moving: Moving,
@@ -457,7 +456,7 @@ async fn drive(
             }
             Err(error) => {
                 let agreed = party.agreed();
-                // What rustls has to say of it: an alert.
+                // Lets rustls encode its alert.
                 moving.incoming.consume(usize::MAX);
                 while party.common().wants_write() && moving.outgoing.spare().len() >= STEP_MAX {
                     if party.step(&mut moving).is_err() {

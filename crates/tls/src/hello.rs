@@ -1,18 +1,18 @@
-//! A parser of the ClientHello. It selects the settings of a handshake, before rustls
-//! gets the same bytes, and serves fetches for TLS that is passed through. rustls checks
-//! everything again that it decides.
+//! A parser of the ClientHello. It selects the settings of a handshake before rustls gets the same
+//! bytes, and serves fetches for TLS that is passed through. rustls validates everything again that
+//! it uses.
 
 use std::borrow::Cow;
 
-/// The longest hello that is read, all records of it together.
+/// Maximum length of a hello with all its records, bytes.
 pub const HELLO_BYTES_MAX: usize = 32 * 1024;
-/// Records that a hello may be spread over: one byte in each is an attack.
+/// Maximum number of records of a hello: one byte per record is an attack.
 const RECORDS_MAX: usize = 64;
-/// The longest content of a record in clear.
+/// Maximum length of the content of an unencrypted record, bytes.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
-/// A record that holds handshake messages.
+/// Record type of handshake messages.
 const RECORD_HANDSHAKE: u8 = 0x16;
-/// A hello of a client.
+/// Handshake message type of a ClientHello.
 const CLIENT_HELLO: u8 = 1;
 
 /// Reads bytes from the front; None at the end.
@@ -27,7 +27,7 @@ impl<'b> Cursor<'b> {
         Some(taken)
     }
 
-    /// A number of so many bytes (up to 4).
+    /// Reads a big-endian number of `bytes` bytes (at most 4).
     pub fn number(&mut self, bytes: usize) -> Option<usize> {
         Some(
             self.take(bytes)?
@@ -36,21 +36,21 @@ impl<'b> Cursor<'b> {
         )
     }
 
-    /// Bytes whose count stands before them, in so many bytes.
+    /// Reads bytes that are preceded by their length, which has `count_bytes` bytes.
     pub fn counted(&mut self, count_bytes: usize) -> Option<Cursor<'b>> {
         let count = self.number(count_bytes)?;
         self.take(count).map(Cursor)
     }
 }
 
-/// A client's hello.
+/// A ClientHello.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'b> {
-    /// The version that it names; TLS 1.3 is named in an extension.
+    /// Legacy version field. TLS 1.3 is indicated in an extension.
     pub version: (u8, u8),
-    /// Its 32 random bytes.
+    /// Random bytes, 32 of them.
     pub random: &'b [u8],
-    /// The session that it would resume, up to TLS 1.2.
+    /// Session to resume, up to TLS 1.2.
     pub session_id: &'b [u8],
     /// Cipher suites, two bytes each.
     pub ciphers: &'b [u8],
@@ -59,7 +59,7 @@ pub struct Hello<'b> {
 }
 
 impl<'b> Hello<'b> {
-    /// Reads the body of a hello: what follows the message's type and length.
+    /// Parses the body of a ClientHello: the part after the message's type and length.
     pub fn of_body(body: &'b [u8]) -> Option<Hello<'b>> {
         let mut hello = Cursor(body);
         let version = hello.take(2)?;
@@ -67,7 +67,7 @@ impl<'b> Hello<'b> {
         let session_id = hello.counted(1)?.0;
         let ciphers = hello.counted(2)?.0;
         hello.counted(1)?;
-        // A hello may end here.
+        // A hello without extensions may end here.
         let extensions = if hello.0.is_empty() {
             Cursor(b"")
         } else {
@@ -82,7 +82,7 @@ impl<'b> Hello<'b> {
         })
     }
 
-    /// Each extension with its number.
+    /// Returns each extension with its number.
     pub fn all_extensions(&self) -> impl Iterator<Item = (u16, &'b [u8])> + use<'b> {
         let mut rest = self.extensions;
         std::iter::from_fn(move || {
@@ -91,20 +91,20 @@ impl<'b> Hello<'b> {
         })
     }
 
-    /// The content of an extension.
+    /// Returns the content of an extension.
     pub fn extension(&self, wanted: u16) -> Option<Cursor<'b>> {
         let mut all = self.all_extensions();
         all.find(|(kind, _)| *kind == wanted)
             .map(|(_, content)| Cursor(content))
     }
 
-    /// The name of the server that it wants.
+    /// Returns the server name of the client (SNI).
     pub fn server_name(&self) -> Option<&'b [u8]> {
         let mut names = self.extension(0)?.counted(2)?;
         loop {
             let kind = names.number(1)?;
             let name = names.counted(2)?;
-            // A host name; no other kind was ever defined.
+            // Type 0 is a host name; no other type was ever defined.
             if kind == 0 {
                 return Some(name.0);
             }
@@ -125,14 +125,14 @@ impl<'b> Hello<'b> {
         kind == Some(0) && host.is_some_and(is_name) && names.0.is_empty()
     }
 
-    /// The application protocols that it offers, best first.
+    /// Returns the offered application protocols, the preferred first.
     pub fn protocols(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let list = self.extension(16).and_then(|mut e| e.counted(2));
         let mut list = list.unwrap_or(Cursor(b""));
         std::iter::from_fn(move || list.counted(1).map(|name| name.0))
     }
 
-    /// The numbers of an extension that is a counted list of 16-bit ones.
+    /// Returns the numbers of an extension that is a counted list of 16-bit numbers.
     fn numbers(&self, extension: u16, count_bytes: usize) -> impl Iterator<Item = u16> + use<'b> {
         let list = self
             .extension(extension)
@@ -141,43 +141,43 @@ impl<'b> Hello<'b> {
         std::iter::from_fn(move || u16::try_from(list.number(2)?).ok())
     }
 
-    /// Signature schemes that it can check, best first.
+    /// Returns the supported signature schemes, the preferred first.
     pub fn signature_schemes(&self) -> impl Iterator<Item = u16> + use<'b> {
         self.numbers(13, 2)
     }
 
-    /// Groups (curves) that it knows, best first.
+    /// Returns the supported groups (curves), the preferred first.
     pub fn groups(&self) -> impl Iterator<Item = u16> + use<'b> {
         self.numbers(10, 2)
     }
 
-    /// The versions of TLS that it names in the extension of TLS 1.3; none in
-    /// the hello of an older client.
+    /// Returns the TLS versions in the extension of TLS 1.3. Empty for the hello of an older
+    /// client.
     pub fn versions(&self) -> impl Iterator<Item = u16> + use<'b> {
         self.numbers(43, 1)
     }
 
-    /// Its cipher suites, best first.
+    /// Returns the offered cipher suites, the preferred first.
     pub fn cipher_suites(&self) -> impl Iterator<Item = u16> + use<'b> {
         let mut list = Cursor(self.ciphers);
         std::iter::from_fn(move || u16::try_from(list.number(2)?).ok())
     }
 }
 
-/// The bytes of a connection so far, as far as its hello goes.
+/// Result of assembling a ClientHello from the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Assembled<'b> {
     /// More bytes are needed.
     Incomplete,
     /// The body of the hello, see [`Hello::of_body`].
     Whole(Cow<'b, [u8]>),
-    /// No hello of TLS, whatever follows.
+    /// The bytes cannot become a ClientHello.
     Foreign,
-    /// A hello, but one that is longer, or in more pieces, than any real one.
+    /// The ClientHello is longer, or in more records, than any real one.
     Excessive,
 }
 
-/// Puts together the hello at the beginning of a connection out of its records.
+/// Assembles the ClientHello at the beginning of a connection from its records.
 pub fn assemble(bytes: &[u8]) -> Assembled<'_> {
     let mut cursor = Cursor(bytes);
     let mut message: Cow<'_, [u8]> = Cow::Borrowed(b"");
@@ -238,7 +238,7 @@ mod tests {
         extension(0, &[&list[..], &entry].concat())
     }
 
-    /// A hello's message with its header.
+    /// Makes the message of a ClientHello with its header.
     fn message(extensions: &[u8]) -> Vec<u8> {
         let mut body = vec![3, 3];
         body.extend([7; 32]);
@@ -250,7 +250,7 @@ mod tests {
         [&[1, 0][..], &(body.len() as u16).to_be_bytes(), &body].concat()
     }
 
-    /// A message in records of so many bytes.
+    /// Splits a message into records of `each` bytes.
     fn records(message: &[u8], each: usize) -> Vec<u8> {
         let record = |piece: &[u8]| {
             [
@@ -335,12 +335,12 @@ mod tests {
             &b""[..],
             b"\0\0",
             b"\0\x03\0\0\0",
-            // Of another kind, before a host and behind it; two hosts.
+            // An entry of another type before or after a host; two hosts.
             b"\0\x08\x01\0\x01a\0\0\x01b",
             b"\0\x08\0\0\x01a\x01\0\x01b",
             b"\0\x08\0\0\x01a\0\0\x01b",
             b"\0\x04\x01\0\x01a",
-            // A zero in it, something behind it, lengths that lie.
+            // A zero byte in the name, trailing bytes, wrong lengths.
             b"\0\x06\0\0\x03a\0b",
             b"\0\x04\0\0\x01ab",
             b"\0\x05\0\0\x01a",

@@ -1,21 +1,19 @@
-//! Whether a server's certificate is for a name: its alternative names, and as
-//! HAProxy has it the common names of its subject, which authorities inside of
-//! companies still use alone.
+//! Matching of a server's certificate with a host name: by its alternative names and, as in
+//! HAProxy, by the common names of its subject, which some private CAs still use exclusively.
 
 use super::certificate::Certificate;
 use super::der::{Der, OID, SEQUENCE};
 use std::net::IpAddr;
 
-/// SET
 const SET: u8 = 0x31;
-/// dNSName in an alternative name.
+/// Tag of dNSName in an alternative name.
 const DNS_NAME: u8 = 0x82;
-/// iPAddress
+/// Tag of iPAddress in an alternative name.
 const IP_ADDRESS: u8 = 0x87;
 /// commonName, 2.5.4.3
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
 
-/// Whether a certificate is for this host or address.
+/// Returns whether a certificate is valid for this host name or address.
 pub fn is_for(der: &[u8], name: &str) -> bool {
     let Some(certificate) = Certificate::parse(der) else {
         return false;
@@ -52,8 +50,8 @@ fn has_common_name(subject: &[u8], name: &str) -> bool {
     false
 }
 
-/// Compares without case; `*.` stands for exactly one label, and never for one
-/// of a top-level domain.
+/// Compares names without regard to case. `*.` matches exactly one label, and never one directly
+/// below a top-level domain.
 fn matches(pattern: &[u8], name: &str) -> bool {
     let is_address = name.parse::<IpAddr>().is_ok();
     let name = name.as_bytes();

@@ -1,19 +1,19 @@
-//! Errors of the verification of certificates that are let pass, by OpenSSL's
-//! numbers (`ca-ignore-err`, `crt-ignore-err`), and OpenSSL's words for them.
+//! Ignored errors of certificate verification, by OpenSSL's numbers (`ca-ignore-err`,
+//! `crt-ignore-err`), and OpenSSL's texts for them.
 
-/// The highest number that OpenSSL 3.0 has.
+/// Highest error number of OpenSSL 3.0.
 pub const ERROR_MAX: u8 = 94;
 
 /// A set of ignored verification errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct IgnoredErrors(u128);
 
-/// The part of a list that is not valid.
+/// The invalid entry of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadError {
-    /// The number, 0 where there is none.
+    /// Parsed number. 0 if there is none.
     pub number: i64,
-    /// The word.
+    /// Text of the entry.
     pub word: Box<str>,
 }
 
@@ -46,12 +46,12 @@ impl IgnoredErrors {
         Ok(found)
     }
 
-    /// Whether an error is let pass.
+    /// Returns whether an error is ignored.
     pub fn has(self, code: u8) -> bool {
         code < 128 && self.0 & (1 << code) != 0
     }
 
-    /// Whether nothing is let pass.
+    /// Returns whether no error is ignored.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -70,7 +70,7 @@ fn leading_number(word: &str) -> i64 {
     sign * digits.parse::<i64>().unwrap_or(0)
 }
 
-/// The number of an error by the name that OpenSSL's headers give it.
+/// Returns the number of an error by its name in OpenSSL's headers.
 fn by_name(name: &str) -> Option<u8> {
     NAMES
         .iter()
@@ -86,13 +86,13 @@ pub fn words(code: u8) -> &'static str {
         .map_or("certificate verification failed", |(.., words)| words)
 }
 
-/// The name that an error has in OpenSSL's headers.
+/// Returns the name of an error in OpenSSL's headers.
 pub fn constant(code: i64) -> Option<&'static str> {
     let found = NAMES.iter().find(|(number, ..)| i64::from(*number) == code);
     found.map(|(_, name, _)| *name)
 }
 
-/// Number, name in OpenSSL's headers, its words.
+/// Number, name in OpenSSL's headers, and text of each error.
 #[rustfmt::skip]
 const NAMES: &[(u8, &str, &str)] = &[
     (1, "X509_V_ERR_UNSPECIFIED", "unspecified certificate verification error"),

@@ -14,57 +14,56 @@ use std::sync::Arc;
 /// The result of a handshake.
 #[derive(Clone, Debug)]
 pub struct Info {
-    /// The version.
+    /// Negotiated version.
     pub version: ProtocolVersion,
     /// The cipher suite.
     pub suite: CipherSuite,
-    /// The name of the server that the client wanted.
+    /// Server name that the client requested (SNI).
     pub sni: Option<Box<str>>,
-    /// The group by which keys were agreed on; none where an old session went on
-    /// without that.
+    /// Key exchange group. None if a session was resumed without a key exchange.
     pub group: Option<NamedGroup>,
-    /// The protocol that was agreed on.
+    /// Negotiated application protocol.
     pub alpn: Option<Box<[u8]>>,
-    /// An earlier session went on.
+    /// True if a session was resumed.
     pub resumed: bool,
-    /// The first data came before the handshake was done, and could be a repeat.
+    /// True if data arrived before the handshake was complete. Such data could be a replay.
     pub early_data: bool,
-    /// The peer's certificates, its own first. Of a client's connection that was
-    /// resumed they are those of the session.
+    /// Certificates of the peer, the leaf first. For a resumed session of a client they are those
+    /// of the original session.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
     /// The result of the verification of the peer's certificate.
     pub verified: Verified,
-    /// The certificate that was shown to the client.
+    /// Certificate that was presented to the client.
     pub own_certificate: Option<Arc<CertifiedKey>>,
     /// The offer of the client, if `tune.ssl.capture-buffer-size` is set.
     pub offer: Option<Box<Offer>>,
     /// The plaintext fields of both hellos, if known.
     pub clear: Option<Box<Clear>>,
-    /// The keys, where `tune.ssl.keylog` asks for them.
+    /// Session secrets, if `tune.ssl.keylog` is set.
     pub secrets: Option<Box<Secrets>>,
-    /// Why there is no connection: of a handshake that failed, for its log.
+    /// Reason for a failed handshake, for its log line.
     pub broken: Option<Broken>,
 }
 
 /// The plaintext fields of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Clear {
-    /// The client's random bytes.
+    /// Random bytes of the client.
     pub client_random: Option<[u8; 32]>,
-    /// The server's.
+    /// Random bytes of the server.
     pub server_random: Option<[u8; 32]>,
-    /// The session's id, as the server's hello has it.
+    /// Session ID in the ServerHello.
     pub session_id: Option<Box<[u8]>>,
 }
 
 /// The offer of a ClientHello: its lists as sent, up to the size limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Offer {
-    /// The version that the hello names, as one number.
+    /// Legacy version field as one number.
     pub version: u16,
     /// Cipher suites, two bytes each.
     pub ciphers: Box<[u8]>,
-    /// A hash of all of them, also of those there was no room for.
+    /// Hash of all cipher suites, including those beyond the size limit.
     pub ciphers_hash: u64,
     /// The numbers of all extensions, two bytes each.
     pub extensions: Box<[u8]>,
@@ -78,13 +77,13 @@ pub struct Offer {
     pub signature_schemes: Box<[u8]>,
 }
 
-/// The extension with the groups.
+/// Number of the extension with the groups.
 const GROUPS: u16 = 10;
-/// The extension with the formats of points.
+/// Number of the extension with the point formats.
 const POINT_FORMATS: u16 = 11;
-/// The extension with the versions of TLS.
+/// Number of the extension with the TLS versions.
 const VERSIONS: u16 = 43;
-/// The extension with the signature schemes.
+/// Number of the extension with the signature schemes.
 const SIGNATURE_SCHEMES: u16 = 13;
 
 impl Offer {
@@ -119,7 +118,7 @@ impl Offer {
 }
 
 impl Info {
-    /// A handshake of which only the version and the suite are known yet.
+    /// Makes the facts of a handshake of which only the version and the suite are known yet.
     pub fn new(version: ProtocolVersion, suite: CipherSuite) -> Info {
         Info {
             version,
@@ -139,7 +138,7 @@ impl Info {
         }
     }
 
-    /// A handshake that failed: of what was agreed on there is what there was.
+    /// Makes the facts of a failed handshake, with the parameters negotiated until then.
     pub fn failed(failure: &Failure, wanted: ProtocolVersion) -> Info {
         let (agreed, verified) = match failure {
             Failure::Tls(_, verified, agreed) => (*agreed, *verified),
@@ -160,10 +159,10 @@ impl Info {
         info
     }
 
-    /// The version by OpenSSL's name.
+    /// Returns OpenSSL's name of the version.
     pub fn version_name(&self) -> &'static str {
         match self.version {
-            // Older ones only in logs of clients that were refused.
+            // Older versions occur only in logs of refused clients.
             ProtocolVersion::SSLv3 => "SSLv3",
             ProtocolVersion::TLSv1_0 => "TLSv1",
             ProtocolVersion::TLSv1_1 => "TLSv1.1",
@@ -173,35 +172,35 @@ impl Info {
         }
     }
 
-    /// The suite by OpenSSL's name.
+    /// Returns OpenSSL's name of the suite.
     pub fn suite_name(&self) -> &'static str {
         super::suites::openssl_name(self.suite)
     }
 
-    /// The group by which keys were agreed on, as IANA and OpenSSL name it.
+    /// Returns the name of the key exchange group at IANA and in OpenSSL.
     pub fn group_name(&self) -> Option<&'static str> {
         super::groups::iana_name(self.group?)
     }
 
-    /// The bits of the cipher's key.
+    /// Returns the key length of the cipher, bits.
     pub fn key_bits(&self) -> u16 {
         use rustls::CipherSuite as Suite;
         match self.suite {
             Suite::TLS13_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
             | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 128,
-            // AES with 256 bits and ChaCha20.
+            // The others are AES with 256 bits and ChaCha20.
             _ => 256,
         }
     }
 
-    /// The peer's own certificate.
+    /// Returns the leaf certificate of the peer.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let first = self.peer_certificates.as_ref()?.first()?;
         Some(first.as_ref())
     }
 
-    /// The certificate that was shown to the client.
+    /// Returns the certificate that was presented to the client.
     pub fn shown_certificate(&self) -> Option<&[u8]> {
         let first = self.own_certificate.as_ref()?.cert.first()?;
         Some(first.as_ref())

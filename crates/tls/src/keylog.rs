@@ -1,16 +1,15 @@
-//! The keys of a TLS session for those who analyse captured traffic
-//! (`tune.ssl.keylog`): what NSS's key log format has, kept with the connection
-//! for fetches. Nothing is ever written to a file here, and nothing is kept
-//! where the file does not ask for it.
+//! Secrets of TLS sessions for the analysis of captured traffic (`tune.ssl.keylog`): the contents
+//! of NSS's key log format, stored with the connection for fetches. Nothing is ever written to a
+//! file here, and nothing is stored unless the configuration requests it.
 
 use rustls::KeyLog;
 use std::cell::RefCell;
 use zeroize::Zeroizing;
 
-/// Labels that one handshake has at most.
+/// Maximum number of secrets of a handshake.
 const SECRETS_MAX: usize = 8;
 
-/// The keys of one connection by the labels of the key log format.
+/// Secrets of one connection by the labels of the key log format.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secrets(Vec<(Box<str>, Zeroizing<Vec<u8>>)>);
 
@@ -21,20 +20,20 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// The key with that label: `CLIENT_TRAFFIC_SECRET_0`.
+    /// Returns the secret with a label, such as `CLIENT_TRAFFIC_SECRET_0`.
     pub fn get(&self, label: &str) -> Option<&[u8]> {
         let found = self.0.iter().find(|(known, _)| **known == *label);
         found.map(|(_, secret)| &secret[..])
     }
 
-    /// Keeps a key.
+    /// Stores a secret.
     pub fn keep(&mut self, label: &str, secret: &[u8]) {
         if self.0.len() < SECRETS_MAX {
             self.0.push((label.into(), Zeroizing::new(secret.to_vec())));
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -55,9 +54,8 @@ impl KeyLog for Collector {
     }
 }
 
-/// Does a step of a handshake and adds the keys that came up in it. To be put
-/// around every call that lets rustls process records until the handshake is
-/// over.
+/// Makes a step of a handshake and adds the secrets that it produces. Must wrap every call that
+/// lets rustls process records until the handshake is complete.
 pub fn with_secrets<R>(into: &mut Secrets, step: impl FnOnce() -> R) -> R {
     CURRENT.set(std::mem::take(into));
     let done = step();

@@ -1,8 +1,8 @@
-//! Names of ciphers that OpenSSL has or had and rustls has not: static keys and
-//! Diffie-Hellman over numbers, CBC, RC4, DES, export ciphers, no encryption,
-//! shared keys. A list that names them is understood, and told what is left.
+//! Names of ciphers that OpenSSL has or had and rustls lacks: static keys, finite-field
+//! Diffie-Hellman, CBC, RC4, DES, export ciphers, no encryption, pre-shared keys. A list with these
+//! names is accepted, and the remaining ciphers are reported.
 
-/// Suites by name.
+/// Names of suites.
 #[rustfmt::skip]
 pub const RETIRED_CIPHERS: &[&str] = &[
     "DHE-DSS-AES256-GCM-SHA384", "DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-CHACHA20-POLY1305",
@@ -63,7 +63,7 @@ pub const RETIRED_CIPHERS: &[&str] = &[
     "ECDH-RSA-RC4-SHA", "ECDH-ECDSA-RC4-SHA", "DHE-DSS-RC4-SHA",
 ];
 
-/// Words for groups that no suite of rustls is of.
+/// Keywords for groups of suites of which rustls has none.
 #[rustfmt::skip]
 pub const RETIRED_WORDS: &[&str] = &[
     "COMPLEMENTOFDEFAULT", "COMPLEMENTOFALL", "MEDIUM", "LOW", "EXP", "EXPORT", "EXPORT40",

@@ -1,11 +1,10 @@
-//! Names of what certificates are made of, by their object identifiers: OpenSSL's
-//! short ones, which HAProxy's files and logs have. What has no name here is
-//! shown by its numbers.
+//! Names of object identifiers in certificates: OpenSSL's short names, which HAProxy's files and
+//! logs use. Other identifiers are displayed as numbers.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Object identifiers as DER has them, and their names.
+/// Object identifiers in DER, and their names.
 static NAMES: &[(&[u8], &str)] = &[
     // 0.9.2342.19200300.100.1.1
     (
@@ -218,8 +217,8 @@ static NAMES: &[(&[u8], &str)] = &[
     ),
 ];
 
-/// The name of an object identifier, or its numbers with dots between them. None
-/// where the bytes are none.
+/// Returns the name of an object identifier, or its numbers separated by dots. None if the bytes
+/// are malformed.
 pub fn name(oid: &[u8]) -> Option<Cow<'static, str>> {
     if let Some(name) = short_name(oid) {
         return Some(Cow::Borrowed(name));
@@ -233,7 +232,7 @@ pub fn name(oid: &[u8]) -> Option<Cow<'static, str>> {
         if byte & 0x80 != 0 {
             continue;
         }
-        // The first two numbers are one.
+        // The first two numbers are encoded as one.
         let written = if text.is_empty() {
             let first = (number / 40).min(2);
             write!(text, "{first}.{}", number - first * 40)
@@ -247,7 +246,7 @@ pub fn name(oid: &[u8]) -> Option<Cow<'static, str>> {
     complete.then_some(Cow::Owned(text))
 }
 
-/// The name of an object identifier, if it has one here.
+/// Returns the name of an object identifier, if it is known here.
 pub fn short_name(oid: &[u8]) -> Option<&'static str> {
     let found = NAMES.iter().find(|(known, _)| *known == oid);
     found.map(|(_, name)| *name)

@@ -1,38 +1,37 @@
-//! Answers of OCSP responders that are stapled to handshakes: whether one is
-//! about a certificate, what it says, and until when. Its signature is the
-//! client's to verify; nobody is asked for a new one here.
+//! OCSP responses that are stapled to handshakes: whether one belongs to a certificate, its status,
+//! and its validity. Clients verify the signature; no responder is queried here.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;
 
-/// The largest answer, bytes.
+/// Maximum length of an OCSP response, bytes.
 pub const BYTES_MAX: usize = 64 << 10;
 
-/// ENUMERATED
+/// ASN.1 tag of ENUMERATED.
 pub(crate) const ENUMERATED: u8 = 0x0a;
-/// The first tag of a structure's own that holds elements.
+/// First context-specific tag of a constructed element.
 pub(crate) const CONTEXT_0: u8 = 0xa0;
-/// OIDs as they are written.
+/// Object identifiers in DER.
 pub(crate) const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
 const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 
-/// Why an answer is not stapled, in HAProxy's words.
+/// Reason why a response is not stapled, with HAProxy's texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OcspError {
     /// Not an OCSP response.
     #[error("Unable to parse OCSP response")]
     Unparsable,
-    /// The responder refused.
+    /// The responder returned an error.
     #[error("OCSP response status not successful")]
     Status,
     /// The responder does not know the certificate.
     #[error("OCSP single response: certificate status is unknown")]
     Unknown,
-    /// It does not say until when it holds.
+    /// The response has no nextUpdate.
     #[error("OCSP single response: missing nextupdate")]
     NoNextUpdate,
-    /// It holds no longer.
+    /// The response has expired.
     #[error("OCSP single response: no longer valid.")]
     Expired,
     /// The response is about another certificate.
@@ -45,23 +44,23 @@ pub enum OcspError {
 pub enum Status {
     /// The certificate is good.
     Good,
-    /// It was revoked.
+    /// The certificate was revoked.
     Revoked,
 }
 
-/// The certificate that a request is about: the input of the hashes.
+/// The certificate of a response: the input of the hashes in a CertID.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The serial number, as DER has it.
+    /// Serial number, content of the INTEGER.
     pub serial: &'a [u8],
-    /// The issuer's name in DER, without its head.
+    /// Name of the issuer in DER, without tag and length.
     pub issuer_content: &'a [u8],
-    /// The issuer's public key, without what stands around it.
+    /// Public key of the issuer, without its algorithm.
     pub issuer_key: &'a [u8],
 }
 
 impl Subject<'_> {
-    /// The issuer's name with its head, as it is hashed.
+    /// Returns the name of the issuer with tag and length, the input of the hash.
     fn issuer(&self) -> Vec<u8> {
         let length = self.issuer_content.len();
         let mut name = vec![SEQUENCE];
@@ -75,24 +74,23 @@ impl Subject<'_> {
     }
 }
 
-/// An answer that may be stapled.
+/// An OCSP response that may be stapled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// Its bytes.
+    /// The response in DER.
     pub der: Vec<u8>,
-    /// The status.
+    /// Status of the certificate.
     pub status: Status,
-    /// Since when it is so, seconds since 1970.
+    /// Time of the status (thisUpdate), seconds since 1970.
     pub this_update_s: i64,
-    /// Until when it holds.
+    /// End of validity (nextUpdate), seconds since 1970.
     pub next_update_s: i64,
-    /// The first hash of the identifier by which HAProxy's operators name it:
-    /// the whole CertID in DER.
+    /// CertID in DER, by which operators identify the response, as in HAProxy.
     pub id: Vec<u8>,
 }
 
 impl Response {
-    /// Reads an answer and looks whether it is about a certificate and holds now.
+    /// Parses a response, and checks that it belongs to a certificate and is currently valid.
     pub fn parse(der: &[u8], about: &Subject<'_>, now_s: i64) -> Result<Response, OcspError> {
         let one = Single::read(der)?;
         let next_update_s = one.next_update_s.ok_or(OcspError::NoNextUpdate)?;
@@ -112,17 +110,18 @@ impl Response {
         })
     }
 
-    /// The CertID of an answer, by which a certificate is looked for.
+    /// Returns the CertID of a response, to find its certificate.
     pub fn id_of(der: &[u8]) -> Result<Vec<u8>, OcspError> {
         Single::read(der).map(|one| one.id.to_vec())
     }
 }
 
-/// The CertID of a certificate as HAProxy names it: with SHA-1, in DER.
+/// Returns the CertID of a certificate in HAProxy's form: with SHA-1, in DER.
 pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
     let hash = |bytes: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     let value = |tag: u8, bytes: &[u8]| {
-        // Each is far below 128 bytes: two hashes and a serial number of 21.
+        // The length fits in one byte, because all of it is far below 128 bytes: two hashes and a
+        // serial number of 21 bytes.
         let mut whole = vec![tag, bytes.len().min(0x7f) as u8];
         whole.extend(bytes);
         whole
@@ -137,14 +136,14 @@ pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
     value(SEQUENCE, &fields.concat())
 }
 
-/// The first single answer within an answer.
+/// The first SingleResponse of an OCSP response.
 struct Single<'a> {
     id: &'a [u8],
     algorithm: &'a [u8],
     name_hash: &'a [u8],
     key_hash: &'a [u8],
     serial: &'a [u8],
-    /// None: unknown.
+    /// Status of the certificate. None: unknown.
     status: Option<Status>,
     this_update_s: i64,
     next_update_s: Option<i64>,
@@ -160,7 +159,7 @@ impl<'a> Single<'a> {
         let mut data = inside(&mut Der(der), SEQUENCE)?;
         let mut data = inside(&mut data, SEQUENCE)?;
         data.take(CONTEXT_0);
-        // Who answers, and when that was signed.
+        // Skips responderID and producedAt.
         data.next()?;
         data.take(GENERALIZED_TIME)?;
         let mut list = inside(&mut data, SEQUENCE)?;
@@ -211,7 +210,7 @@ fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
     der.take(tag).as_ref().map(Element::inside)
 }
 
-/// The basic answer within an answer.
+/// Returns the BasicOCSPResponse of an OCSP response.
 fn basic(der: &[u8]) -> Result<&[u8], OcspError> {
     let unparsable = OcspError::Unparsable;
     let mut outer = inside(&mut Der(der), SEQUENCE).ok_or(unparsable)?;

@@ -1,5 +1,5 @@
-//! Answers of OCSP in words, as OpenSSL writes them for operators. What says
-//! nothing of the certificate (nonces, the responder's own certificate) is left out.
+//! Text descriptions of OCSP responses in OpenSSL's format for operators. Fields that do not
+//! concern the certificate (nonces, the responder's own certificate) are left out.
 
 use super::der::{
     BIT_STRING, Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE,
@@ -8,21 +8,20 @@ use super::describe::{self, hex};
 use super::ocsp::{Response, Status};
 use std::fmt::Write;
 
-/// SET
 const SET: u8 = 0x31;
-/// The first and the second tag of a structure's own that hold elements.
+/// Second and third context-specific tags of constructed elements.
 const CONTEXT_1: u8 = 0xa1;
 const CONTEXT_2: u8 = 0xa2;
-/// SHA-1 as it is written.
+/// Object identifier of SHA-1 in DER.
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
-/// Bytes of a signature on a line.
+/// Number of signature bytes per line.
 const SIGNATURE_COLUMNS: usize = 18;
 
 fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
     der.take(tag).as_ref().map(Element::inside)
 }
 
-/// The fields of a CertID: algorithm, both hashes, the number.
+/// Returns the fields of a CertID: algorithm, both hashes, and the serial number.
 fn fields(id: &[u8]) -> Option<[&[u8]; 4]> {
     let mut fields = inside(&mut Der(id), SEQUENCE)?;
     let algorithm = inside(&mut fields, SEQUENCE)?.take(OID)?.content;
@@ -31,7 +30,7 @@ fn fields(id: &[u8]) -> Option<[&[u8]; 4]> {
     Some([algorithm, name, key, fields.take(INTEGER)?.content])
 }
 
-/// A CertID in the list of them.
+/// Appends the fields of a CertID, for the list of responses.
 pub fn identifier(id: &[u8], out: &mut String) {
     if let Some([_, name, key, serial]) = fields(id) {
         let _ = writeln!(out, " Certificate ID:");
@@ -51,7 +50,7 @@ struct Around<'a> {
 
 fn around(der: &[u8]) -> Option<Around<'_>> {
     let mut outer = inside(&mut Der(der), SEQUENCE)?;
-    // The status, which is that of success.
+    // Skips the status, which is successful.
     outer.next()?;
     let mut bytes = outer.next()?.inside();
     let mut bytes = inside(&mut bytes, SEQUENCE)?;
@@ -75,7 +74,7 @@ fn around(der: &[u8]) -> Option<Around<'_>> {
     })
 }
 
-/// A distinguished name as answers have it: `C = FR, CN = example`.
+/// Formats a distinguished name as in OCSP output: `C = FR, CN = example`.
 fn name(content: &[u8]) -> String {
     let mut parts = Vec::new();
     let mut relative = Der(content);
@@ -90,7 +89,7 @@ fn name(content: &[u8]) -> String {
     parts.join(", ")
 }
 
-/// The whole answer.
+/// Formats a whole response.
 pub fn response(response: &Response) -> String {
     let mut out = String::from(
         "OCSP Response Data:\n    OCSP Response Status: successful (0x0)\n    Response Type: Basic OCSP Response\n    Version: 1 (0x0)\n",
@@ -171,7 +170,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}: {text}");
         }
-        // No empty line ends the answer of the socket too early.
+        // An empty line would end the response of the socket too early.
         assert!(text.lines().all(|line| !line.is_empty()), "{text}");
     }
 

@@ -1,8 +1,7 @@
-//! PEM files with certificates and a key, in any order, between other text, which is
-//! ignored. Decoded keys are wiped when they are dropped. The blocks are parsed here and
-//! not by rustls' reader. That one leaves copies of decoded keys in memory, and silently
-//! skips keys that operators must hear about: encrypted ones, or those of an obsolete
-//! kind.
+//! PEM files with certificates and a key, in any order, between other text, which is ignored.
+//! Decoded keys are wiped when they are dropped. The blocks are parsed here instead of by rustls'
+//! reader, which leaves copies of decoded keys in memory and silently skips keys that must be
+//! reported: encrypted ones, or those of an obsolete type.
 
 use super::der::Der;
 use base64::Engine;
@@ -14,10 +13,10 @@ use rustls::pki_types::{
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Most certificates of one file: a chain has three or four.
+/// Maximum number of certificates in a file. A chain has three or four.
 const CHAIN_MAX: usize = 1_000;
 
-/// Base64 with its padding or without.
+/// Base64 decoder that accepts missing padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -26,16 +25,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The errors of a PEM file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PemError {
-    /// A block does not end.
+    /// A block has no end line.
     #[error("its '{0}' has no end")]
     Unfinished(Box<str>),
     /// A block is not Base64.
     #[error("its '{0}' is not Base64")]
     NotBase64(Box<str>),
-    /// The key needs a pass phrase.
+    /// The key is protected by a pass phrase.
     #[error("its private key is encrypted")]
     Encrypted,
-    /// The key is of a kind that TLS has no use for any more.
+    /// The key is of a type that TLS no longer uses.
     #[error("its private key is a {0} key")]
     OldKey(&'static str),
     /// There are too many certificates.
@@ -43,7 +42,7 @@ pub enum PemError {
     TooMany,
 }
 
-/// How a key is written.
+/// Encoding of a private key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum KeyForm {
     Pkcs1,
@@ -51,7 +50,7 @@ enum KeyForm {
     Pkcs8,
 }
 
-/// The bytes of a private key. They are wiped when dropped, and never shown.
+/// A private key. Its bytes are wiped when dropped, and never displayed.
 #[derive(Clone)]
 pub struct Key {
     form: KeyForm,
@@ -65,7 +64,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// As rustls takes it, not copied.
+    /// Returns the key for rustls without a copy.
     pub fn der(&self) -> PrivateKeyDer<'_> {
         let der = &self.der[..];
         match self.form {
@@ -85,7 +84,6 @@ pub struct Contents {
     pub key: Option<Key>,
 }
 
-/// One block.
 struct Block<'t> {
     label: &'t str,
     body: &'t [u8],
@@ -106,7 +104,7 @@ impl Block<'_> {
     }
 }
 
-/// The line that begins at `at`, without its end, and where the next one does.
+/// Returns the line that begins at `at`, without its line break, and the beginning of the next one.
 fn line(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
     let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -118,7 +116,7 @@ fn label<'t>(line: &'t [u8], verb: &str) -> Option<&'t str> {
     std::str::from_utf8(name).ok()
 }
 
-/// The next block from `at` on, and where the text goes on behind it.
+/// Finds the next block from `at` on, and the position after it.
 fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemError> {
     while let Some((first, mut next)) = line(text, at) {
         at = next;
@@ -135,7 +133,7 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemEr
                 };
                 return Ok(Some((block, behind)));
             }
-            // Headers of RFC 1421 stand before an empty line.
+            // Headers of RFC 1421 end with an empty line.
             encrypted |= one.starts_with(b"Proc-Type:") && one.ends_with(b"ENCRYPTED");
             let between = one.is_empty() && (body == next || encrypted);
             if one.contains(&b':') || between {
@@ -148,8 +146,7 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemEr
     Ok(None)
 }
 
-/// The first DER value of some bytes: OpenSSL's trusted certificates have
-/// something behind it.
+/// Returns the first DER value: OpenSSL's trusted certificates have further data after it.
 fn first_value(der: &[u8]) -> &[u8] {
     Der(der).next().map_or(der, |first| first.whole)
 }
@@ -195,7 +192,7 @@ impl Contents {
     }
 }
 
-/// The first public key of a text, or that of its first certificate, as DER.
+/// Returns the first public key of a text, or that of its first certificate, as DER.
 pub fn public_key(text: &[u8]) -> Option<Vec<u8>> {
     let mut at = 0;
     while let Ok(Some((block, next))) = block(text, at) {

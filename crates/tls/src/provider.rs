@@ -1,33 +1,33 @@
-//! The cryptography of the process, and why a configuration cannot be made with it.
+//! The cryptographic provider of the process, and the errors of configurations made with it.
 
 use super::groups;
 use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, OnceLock};
 
-/// Why there is no configuration.
+/// Reason why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// No suite of TLS 1.2 is left, and it is the only version.
+    /// TLS 1.2 is the only version, and none of its suites is left.
     #[error("no TLSv1.2 cipher suite is left")]
     NoCipher,
-    /// No suite of TLS 1.3 is left, and it is the only version.
+    /// TLS 1.3 is the only version, and none of its suites is left.
     #[error("no TLSv1.3 cipher suite is left")]
     NoCiphersuite,
-    /// No group is left.
+    /// No key exchange group is left.
     #[error("no curve is left")]
     NoGroup,
-    /// Certificates are to be verified, and nobody is to be believed.
+    /// Verification is enabled, but there is no CA certificate.
     #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
-    /// A host's name that none can have.
+    /// The host name is invalid.
     #[error("'{0}' is not a host name")]
     BadName(Box<str>),
-    /// rustls refuses the rest.
+    /// rustls refuses another setting.
     #[error("{0}")]
     Refused(#[from] rustls::Error),
 }
 
-/// The cryptography of the process, made once.
+/// Returns the cryptographic provider of the process, created once.
 pub fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| {

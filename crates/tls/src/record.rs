@@ -1,9 +1,9 @@
-//! The protection of records (RFC 8446 section 5, RFC 5246 section 6.2.3): one
-//! direction of a connection with the keys that rustls agreed on. The ciphers
-//! are aws-lc's; here stand only the form of a record, its number and its nonce.
+//! Protection of records (RFC 8446 section 5, RFC 5246 section 6.2.3): one direction of a
+//! connection with the keys that rustls negotiated. aws-lc implements the ciphers; this code
+//! handles only the format of a record, its sequence number and its nonce.
 //!
-//! rustls can do this too, but gives plaintext out in memory of its own for each
-//! record and keeps more than a kilobyte for each connection.
+//! rustls can do this too, but it allocates memory for the plaintext of each record and holds more
+//! than a kilobyte per connection.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -13,20 +13,20 @@ use std::io::IoSlice;
 use std::ops::Range;
 use zeroize::Zeroize;
 
-/// The longest content of a record.
+/// Maximum length of the content of a record, bytes.
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
-/// Type, version and length.
+/// Length of the record header: type, version and length.
 pub(super) const HEADER: usize = 5;
 /// Largest growth of content by sealing, bytes (RFC 8446).
 const GROWTH_MAX_13: usize = 256;
 const GROWTH_MAX_12: usize = 2048;
 const TAG: usize = 16;
-/// The part of the nonce that a record of TLS 1.2 with AES-GCM carries.
+/// Length of the nonce part that a record of TLS 1.2 with AES-GCM carries, bytes.
 const EXPLICIT: usize = 8;
-/// Records under one key: AES-GCM is safe for 2^24.5 full ones.
+/// Maximum number of records with one key: AES-GCM is safe for 2^24.5 full ones.
 const RECORDS_MAX: u64 = 1 << 24;
 
-/// Types of what a record holds.
+/// Content types of records.
 pub(super) mod kind {
     pub(crate) const CHANGE_CIPHER: u8 = 20;
     pub(crate) const ALERT: u8 = 21;
@@ -37,31 +37,31 @@ pub(super) mod kind {
 /// The errors of a record, as the alert to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
-    /// It does not belong here.
+    /// The record is not allowed at this point.
     Unexpected = 10,
-    /// It was not sealed with these keys.
+    /// The record was not encrypted with these keys.
     BadMac = 20,
-    /// Too long.
+    /// The record is too long.
     Overflow = 22,
-    /// A value that has no meaning there.
+    /// A field has an illegal value.
     Illegal = 47,
-    /// Its form is wrong.
+    /// The record is malformed.
     Decode = 50,
-    /// We cannot go on.
+    /// An internal failure.
     Internal = 80,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
-    /// TLS 1.3: the true type stands behind the content.
+    /// TLS 1.3: the true content type follows the content.
     New,
-    /// TLS 1.2 with AES-GCM: half of the nonce stands before the content.
+    /// TLS 1.2 with AES-GCM: a part of the nonce precedes the content.
     Explicit,
-    /// TLS 1.2 with ChaCha20.
+    /// TLS 1.2 with ChaCha20-Poly1305.
     Old,
 }
 
-/// One direction of a connection.
+/// Keys and state of one direction of a connection.
 pub(super) struct Protection {
     key: LessSafeKey,
     iv: [u8; 12],
@@ -69,7 +69,7 @@ pub(super) struct Protection {
     form: Form,
 }
 
-/// The header of a record that has come.
+/// Header of a received record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     kind: u8,
@@ -77,10 +77,10 @@ pub(super) struct Header {
     length: usize,
 }
 
-/// Pieces of plaintext as one, read from the front.
+/// Pieces of plaintext that are read as one, from the front.
 pub(super) struct Pieces<'p, 'd> {
     pieces: &'p [IoSlice<'d>],
-    /// Bytes of the first that are used.
+    /// Number of consumed bytes of the first piece.
     offset: usize,
 }
 
@@ -102,13 +102,13 @@ impl<'p, 'd> Pieces<'p, 'd> {
         }
     }
 
-    /// The next bytes that lie together.
+    /// Returns the next contiguous bytes.
     fn first(&self) -> &'p [u8] {
         let first = self.pieces.first();
         first.map_or(&[], |first| &first[self.offset.min(first.len())..])
     }
 
-    /// All that is left.
+    /// Returns the number of remaining bytes.
     pub(super) fn len(&self) -> usize {
         let all: usize = self.pieces.iter().map(|piece| piece.len()).sum();
         all - self.offset.min(all)
@@ -131,7 +131,8 @@ impl<'p, 'd> Pieces<'p, 'd> {
 }
 
 impl Protection {
-    /// From what rustls gives out after a handshake, or after a change of keys.
+    /// Creates the protection from the secrets that rustls returns after a handshake or a key
+    /// update.
     pub(super) fn new(
         is_13: bool,
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
@@ -170,7 +171,7 @@ impl Protection {
             }
     }
 
-    /// Whether the key has been used for as many records as is safe.
+    /// Returns whether the key has protected as many records as is safe.
     pub(super) fn is_worn(&self) -> bool {
         self.form != Form::Old && self.sequence >= RECORDS_MAX
     }
@@ -192,8 +193,8 @@ impl Protection {
         bytes
     }
 
-    /// Seals the next `length` bytes of some pieces as one record at the front
-    /// of `out`, and says how long it is.
+    /// Encrypts the next `length` bytes of some pieces as one record at the front of `out`. Returns
+    /// the length of the record.
     pub(super) fn seal(
         &mut self,
         kind: u8,
@@ -231,7 +232,8 @@ impl Protection {
         });
         let together = pieces.first();
         let sealed = if let Some(plain) = together.get(..length) {
-            // The usual case: from the caller's memory straight into the record.
+            // In the usual case the plaintext is encrypted directly from the caller's memory into
+            // the record.
             let sealed = self
                 .key
                 .seal_out_of_place_scatter(nonce, aad, plain, content, inner, tail);
@@ -247,7 +249,7 @@ impl Protection {
         Ok(total)
     }
 
-    /// Looks at the header of a record. None: more bytes are needed.
+    /// Checks the header of a record. None if more bytes are needed.
     pub(super) fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
         let Some(&[kind, major, minor, high, low]) = bytes.get(..HEADER) else {
             return Ok(None);
@@ -271,8 +273,8 @@ impl Protection {
         Ok((bytes.len() >= HEADER + length).then_some(header))
     }
 
-    /// Opens the record at the front of `bytes` in place: the type of its
-    /// content, where that lies, and how long the whole record is.
+    /// Decrypts the record at the front of `bytes` in place. Returns the content type, the range of
+    /// the content, and the length of the whole record.
     pub(super) fn open(
         &mut self,
         header: Header,
@@ -312,11 +314,11 @@ impl Protection {
             .map_err(|_| Fault::BadMac)?;
         self.sequence = next;
         if self.form == Form::New && length > CONTENT_MAX + 1 {
-            // Padding counts, and the type.
+            // The limit includes padding and the content type.
             return Err(Fault::Overflow);
         }
         let (kind, length) = if self.form == Form::New {
-            // Zeros are padding; the last other byte is the type.
+            // Trailing zeros are padding; the last other byte is the content type.
             let at = content.iter().rposition(|byte| *byte != 0);
             let at = at.ok_or(Fault::Unexpected)?;
             (content[at], at)
@@ -332,14 +334,14 @@ impl Protection {
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        // The key wipes itself.
+        // The key wipes itself when dropped.
         self.iv.zeroize();
     }
 }
 
 impl std::fmt::Debug for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the key.
+        // The output must never contain the key.
         f.debug_struct("Protection")
             .field("sequence", &self.sequence)
             .finish_non_exhaustive()

@@ -1,6 +1,5 @@
-//! Sessions that are kept here for clients to resume: where a listener gives no
-//! tickets. One store for the process, bounded; each listener's settings see
-//! only their own.
+//! Session cache for clients of listeners without tickets. The process has one bounded cache; each
+//! listener finds only sessions with its own settings.
 
 use super::build::Resumption;
 use super::tickets::{
@@ -13,11 +12,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
-/// Sessions where `tune.ssl.cachesize` does not say.
+/// Default number of sessions (`tune.ssl.cachesize`).
 const SESSIONS_DEFAULT: u32 = 20_000;
-/// The most, whatever it says.
+/// Upper limit for `tune.ssl.cachesize`.
 const SESSIONS_MAX: u32 = 10_000_000;
-/// A longer one is not kept: it holds a client's certificates.
+/// Maximum length of a cached session, bytes. It contains the certificates of the client.
 const SESSION_BYTES_MAX: usize = 8 * 1024;
 const SHARDS: usize = 16;
 
@@ -28,7 +27,7 @@ static STORE: LazyLock<[Mutex<Shard>; SHARDS]> = LazyLock::new(Default::default)
 
 type Key = (SettingsDigest, Vec<u8>);
 
-/// A session, with its secrets.
+/// A cached session with its secrets.
 #[derive(Clone)]
 struct Kept {
     value: Zeroizing<Vec<u8>>,
@@ -39,11 +38,11 @@ struct Kept {
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<Key, Kept>,
-    /// In the order of their coming; some are no more.
+    /// Keys in the order of insertion. Some sessions may already be gone.
     order: VecDeque<Key>,
 }
 
-/// Sets how many sessions are kept, and for how long: `tune.ssl.cachesize` and
+/// Sets the number of cached sessions and their lifetime: `tune.ssl.cachesize` and
 /// `tune.ssl.lifetime`.
 pub fn set_limits(settings: &TlsDefaults) {
     let sessions = settings.cached_sessions_max.unwrap_or(SESSIONS_DEFAULT);
@@ -52,12 +51,12 @@ pub fn set_limits(settings: &TlsDefaults) {
     set_lifetime(lifetime_s);
 }
 
-/// How sessions of a listener under some settings are resumed: by any listener
-/// that has the same settings, in this version of the configuration or another.
+/// Makes the session resumption of a listener. A session can be resumed at any listener with the
+/// same settings, in this version of the configuration or another.
 pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
     let client = &settings.client;
-    // A resumed session does not tell which errors of its client's certificate
-    // were let pass when it began: rules that ask for them would be passed by.
+    // A resumed session does not record which errors of the client's certificate were ignored.
+    // Rules that check for them would be bypassed, so resumption is disabled.
     if !client.ca_ignore_err.is_empty() || !client.crt_ignore_err.is_empty() {
         return Resumption {
             tickets: None,
@@ -73,9 +72,9 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
     }
 }
 
-/// All that a client had to show for its session, who we were to it, and what
-/// was agreed on with it: a listener that shows other certificates is another
-/// server, though its name is the same.
+/// Returns a digest of the requirements for clients, of the server's certificates, and of the
+/// negotiated parameters. A listener with other certificates counts as another server, even if its
+/// name is the same.
 fn digest(words: &BindTls, settings: &ServerSettings) -> SettingsDigest {
     let client = &settings.client;
     let words = format!(
@@ -91,12 +90,12 @@ fn digest(words: &BindTls, settings: &ServerSettings) -> SettingsDigest {
     SettingsDigest::of(parts.chain(lists))
 }
 
-/// How often a session was looked for, and how often there was none.
+/// Returns the number of session lookups, and of those without a result.
 pub fn lookups() -> (u64, u64) {
     (LOOKUPS.load(Relaxed), MISSES.load(Relaxed))
 }
 
-/// The sessions of some settings.
+/// Cached sessions with some settings.
 #[derive(Debug)]
 pub struct Sessions(SettingsDigest);
 
@@ -132,7 +131,8 @@ impl Sessions {
     }
 }
 
-/// The identifiers are random, so any byte of them spreads.
+/// Locks a shard, chosen by the last byte of an identifier. The identifiers are random, so any byte
+/// spreads them evenly.
 fn with_shard<R>(id: &[u8], with: impl FnOnce(&mut Shard) -> R) -> R {
     let at = id.last().map_or(0, |byte| usize::from(*byte)) % SHARDS;
     with(&mut STORE[at].lock().unwrap_or_else(PoisonError::into_inner))
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_store_is_bounded() {
         let one = Sessions::of(SettingsDigest::of([&b"bounded"[..]]));
-        // All of one shard.
+        // All of these identifiers belong to one shard.
         for n in 0..3000_u32 {
             let id = [&n.to_be_bytes()[..], &[7]].concat();
             assert!(one.put(id, vec![0; 10]));

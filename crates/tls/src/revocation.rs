@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::fmt;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
-/// Why a file of them is refused.
+/// Reason why a CRL file is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoRevocations {
-    /// It holds neither a list nor a certificate.
+    /// The file has neither a CRL nor a certificate.
     #[error("no certificate or crl found")]
     Empty,
     /// A PEM block is not a CRL.
@@ -19,24 +19,24 @@ pub enum NoRevocations {
     Malformed,
 }
 
-/// One authority's list.
+/// The CRL of one CA.
 #[derive(Debug)]
 pub struct Revoked {
-    /// Its signature.
+    /// Signature with the signed bytes.
     pub signed: Signed,
     /// The content of the issuer's name.
     pub issuer: Box<[u8]>,
-    /// Made at, seconds since 1970.
+    /// Time of issue (thisUpdate), seconds since 1970.
     pub this_update_s: i64,
-    /// To be replaced until, if that is said.
+    /// Time of the next CRL (nextUpdate), if given.
     pub next_update_s: Option<i64>,
-    /// A critical extension, of the list or of an entry: it is not for all of
-    /// its issuer's certificates, or not for those alone.
+    /// True if the CRL or an entry has a critical extension. Then the CRL does not apply to all
+    /// certificates of its issuer, or not to those alone.
     pub critical_unknown: bool,
     serials: HashSet<Box<[u8]>>,
 }
 
-/// Whether one of these extensions is critical; None where they cannot be read.
+/// Returns whether one of these extensions is critical. None if they are malformed.
 fn has_critical(extensions: Option<Element<'_>>) -> Option<bool> {
     let Some(extensions) = extensions else {
         return Some(false);
@@ -98,7 +98,7 @@ impl Revoked {
             version: 1,
             revoked: Vec::new(),
         };
-        // All of it was read once.
+        // The CRL was already parsed successfully, so this cannot fail.
         let _ = text.read(&self.signed.message);
         text
     }
@@ -108,7 +108,7 @@ impl Revoked {
         self.serials.len()
     }
 
-    /// Whether none is.
+    /// Returns whether no certificate is revoked.
     pub fn is_empty(&self) -> bool {
         self.serials.is_empty()
     }
@@ -117,7 +117,7 @@ impl Revoked {
 /// The fields of a CRL for display only.
 #[derive(Debug)]
 pub struct RevokedText<'a> {
-    /// 1 or 2.
+    /// Version: 1 or 2.
     pub version: u32,
     /// Serial numbers of revoked certificates, and their revocation dates in seconds
     /// since 1970.
@@ -144,7 +144,7 @@ impl<'a> RevokedText<'a> {
     }
 }
 
-/// All lists of a file.
+/// All CRLs of a file.
 pub struct Revocations {
     lists: Vec<Revoked>,
     webpki: Vec<CertRevocationList<'static>>,
@@ -179,7 +179,7 @@ impl Revocations {
             let der = der.map_err(|_| NoRevocations::Malformed)?;
             made.lists
                 .push(Revoked::parse(&der).ok_or(NoRevocations::Malformed)?);
-            // A list that webpki cannot take is judged by OpenSSL's rules alone.
+            // A CRL that webpki rejects is evaluated by OpenSSL's rules only.
             if let Ok(list) = OwnedCertRevocationList::from_der(&der) {
                 made.webpki.push(list.into());
             }
@@ -192,12 +192,12 @@ impl Revocations {
         }
     }
 
-    /// All lists.
+    /// Returns all CRLs.
     pub fn iter(&self) -> impl Iterator<Item = &Revoked> {
         self.lists.iter()
     }
 
-    /// As webpki wants them; None where it cannot take every one.
+    /// Returns the CRLs in webpki's format. None if webpki rejects any of them.
     pub fn webpki(&self) -> Option<&[CertRevocationList<'static>]> {
         let all = self.webpki.len() == self.lists.len() && !self.lists.is_empty();
         all.then_some(&self.webpki[..])

@@ -1,5 +1,5 @@
-//! Signature algorithms (`sigalgs`, `client-sigalgs`) by OpenSSL's names and
-//! those of TLS 1.3, and keys that sign with some of them only.
+//! Signature algorithms (`sigalgs`, `client-sigalgs`) by the names of OpenSSL and of TLS 1.3, and
+//! keys that sign with some of them only.
 
 use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use SignatureScheme as S;
 
-/// The names of TLS 1.3 and those of the form `algorithm+digest`. None: rustls
-/// rightly lacks it.
+/// Names of TLS 1.3, and those of the form `algorithm+digest`. None if rustls deliberately lacks
+/// the algorithm.
 const NAMES: &[(&str, Option<SignatureScheme>)] = &[
     ("ecdsa_secp256r1_sha256", Some(S::ECDSA_NISTP256_SHA256)),
     ("ecdsa_secp384r1_sha384", Some(S::ECDSA_NISTP384_SHA384)),
@@ -56,13 +56,13 @@ const NAMES: &[(&str, Option<SignatureScheme>)] = &[
     ("DSA+SHA512", None),
 ];
 
-/// The names, for suggestions.
+/// Returns all names, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(name, _)| *name)
 }
 
-/// The scheme of a name: None where nothing has it, Some(None) where rustls
-/// does not have it.
+/// Returns the scheme of a name. None if the name is unknown, Some(None) if rustls does not support
+/// the scheme.
 pub fn by_name(name: &str) -> Option<Option<SignatureScheme>> {
     let found = NAMES
         .iter()
@@ -84,7 +84,7 @@ impl fmt::Debug for Restricted {
 
 impl SigningKey for Restricted {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        // The file's order is the order of preference, as for OpenSSL's servers.
+        // The order of the configuration is the order of preference, as for OpenSSL's servers.
         let mut both = self.schemes.iter().filter(|own| offered.contains(own));
         both.find_map(|scheme| self.key.choose_scheme(&[*scheme]))
     }
@@ -115,7 +115,7 @@ pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) ->
 pub struct RestrictedResolver {
     /// The resolver that selects the certificate.
     pub inner: Arc<dyn ResolvesServerCert>,
-    /// With what they may sign.
+    /// Permitted signature schemes.
     pub schemes: Arc<[SignatureScheme]>,
 }
 

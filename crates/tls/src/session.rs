@@ -1,10 +1,9 @@
-//! An established TLS connection over a socket: records in, plaintext out, and
-//! back. rustls has made the handshake and keeps what later keys come from; the
-//! records are opened and sealed here. It holds memory for records only while
-//! there are some.
+//! An established TLS connection over a socket, which converts between records and plaintext.
+//! rustls has made the handshake and keeps the secrets for later keys; this code encrypts and
+//! decrypts the records. It holds memory for records only while there are some.
 //!
-//! It never waits: what a socket does not take stays and goes out first, what
-//! has not come whole stays until it has.
+//! No method waits. Bytes that the socket does not take stay and are sent first; an incomplete
+//! record stays until the rest arrives.
 
 use super::bytes::Bytes;
 use super::counters::Counted;
@@ -18,24 +17,23 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
-/// Records without data that are taken in a row: changes of keys, empty ones,
-/// warnings. Tickets count too: real servers send two or four.
+/// Maximum number of consecutive records without data: key updates, empty records, warnings.
+/// Tickets count too; real servers send two or four.
 const FRUITLESS_MAX: u8 = 32;
-/// The longest message after a handshake: a ticket.
+/// Maximum length of a message after the handshake, a ticket, bytes.
 const TICKET_MAX: usize = 64 * 1024;
-/// Room that data leaves in `outgoing` for what has to be said behind it: an
-/// alert, or a goodbye.
+/// Space that data leaves in `outgoing` for an alert or close_notify, bytes.
 const RESERVED: usize = 128;
-/// The longest content of a record, as it is kept.
+/// Maximum length of the content of a record, as the type of the field.
 const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
-/// The first bytes of a transfer, which are sent in smaller records.
+/// Length of the beginning of a transfer, which is sent in smaller records, bytes.
 const BEGINNING: u16 = 48 * 1024;
-/// After such a pause another begins, as HAProxy's `tune.idletimer` has it.
+/// Pause after which a new transfer begins, as HAProxy's `tune.idletimer`, milliseconds.
 const PAUSE_MS: u32 = 1000;
-/// The longest record with its header, as it may come.
+/// Maximum length of a received record with its header, bytes.
 const RECORD_MAX: usize = HEADER + CONTENT_MAX + 2048;
 
-/// Numbers of alerts.
+/// Alert descriptions and levels.
 pub(super) mod alert {
     pub(crate) const CLOSE_NOTIFY: u8 = 0;
     pub(crate) const USER_CANCELED: u8 = 90;
@@ -44,7 +42,7 @@ pub(super) mod alert {
     pub(crate) const FATAL: u8 = 2;
 }
 
-/// Types of handshake messages that come after a handshake.
+/// Types of handshake messages that may arrive after the handshake.
 mod message {
     pub(super) const HELLO_REQUEST: u8 = 0;
     pub(super) const CLIENT_HELLO: u8 = 1;
@@ -52,8 +50,8 @@ mod message {
     pub(super) const KEY_UPDATE: u8 = 24;
 }
 
-/// The longest body of a message that may come after the handshake; None: it
-/// may not.
+/// Returns the maximum body length of a message after the handshake. None if the message is not
+/// allowed.
 fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
     match (secrets, message) {
         (LaterKeys::Fixed(true), message::CLIENT_HELLO) => Some(CONTENT_MAX),
@@ -64,13 +62,13 @@ fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
     }
 }
 
-/// Where the keys of a connection come from when they change.
+/// Source of the keys for key updates.
 pub(super) enum LaterKeys {
-    /// TLS 1.2: they don't. Whether the peer is the client.
+    /// TLS 1.2, which has no key updates. True if the peer is the client.
     Fixed(bool),
-    /// We are the server.
+    /// TLS 1.3, this side is the server.
     Server(Box<KernelConnection<ServerConnectionData>>),
-    /// We are the client.
+    /// TLS 1.3, this side is the client.
     Client(Box<KernelConnection<ClientConnectionData>>),
 }
 
@@ -79,16 +77,16 @@ pub struct Session {
     inner: RefCell<Inner>,
 }
 
-/// Why nothing more comes.
+/// Reason why nothing more can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// It does.
+    /// The connection is open for reading.
     Open,
-    /// The peer said so.
+    /// The peer sent close_notify.
     Closed,
-    /// The connection ended without a word: what came may have been cut off.
+    /// The connection ended without close_notify: the data may be truncated.
     Cut,
-    /// It failed.
+    /// The connection failed.
     Failed(io::ErrorKind),
 }
 
@@ -97,43 +95,43 @@ struct Inner {
     sealer: Protection,
     secrets: LaterKeys,
     incoming: Option<Bytes>,
-    /// Bytes at the front of `incoming` that are plaintext, and bytes behind
-    /// them that are the rest of its record.
+    /// Number of plaintext bytes at the front of `incoming`, and of the remaining bytes of that
+    /// record after them.
     plain: u32,
     tail: u32,
     outgoing: Option<Bytes>,
-    /// Plaintext that rustls opened with the end of the handshake.
+    /// Plaintext that rustls decrypted with the end of the handshake.
     early: Vec<u8>,
-    /// The beginning of a handshake message that goes on in the next record.
+    /// Beginning of a handshake message that continues in the next record.
     joining: Vec<u8>,
     end: End,
     fruitless: u8,
-    /// The peer wants our keys changed before the next data.
+    /// True if the peer has requested a key update before the next data.
     wants_update: bool,
-    /// Our close_notify stands in `outgoing` or was sent.
+    /// True once close_notify is queued or sent.
     said_goodbye: bool,
-    /// Our direction of the socket is to be ended when all is flushed.
+    /// True if the write direction of the socket is to be closed once everything is flushed.
     shut_when_flushed: bool,
     records: Records,
-    /// Bytes that were sent since the beginning or the last pause, as far as
-    /// that is of interest, and when the last were.
+    /// Bytes sent since the beginning or the last pause, up to the limit of interest, and the time
+    /// of the last write.
     sent: u16,
     sent_at_ms: u32,
-    /// Counted while it lives.
+    /// Keeps the connection counted until it is dropped.
     _counted: Counted,
 }
 
-/// How much a record that we send holds at most.
+/// Maximum content lengths of sent records, bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Records {
-    /// At the beginning of a transfer: `tune.ssl.maxrecord`.
+    /// Limit at the beginning of a transfer: `tune.ssl.maxrecord`.
     first: u16,
-    /// Always: `tune.ssl.hard-maxrecord`.
+    /// Limit at all times: `tune.ssl.hard-maxrecord`.
     always: u16,
 }
 
 impl Records {
-    /// As the file has it; 0 is no bound.
+    /// Makes the limits from the configuration. 0 means no limit.
     pub(super) fn of(first: Option<u32>, always: Option<u32>) -> Records {
         let bound = |bytes: Option<u32>| match bytes.map(u16::try_from) {
             Some(Ok(bytes @ 1..=CONTENT_MAX_16)) => bytes,
@@ -193,18 +191,18 @@ impl Session {
         }
     }
 
-    /// Gives plaintext. 0 is the end, see [`Session::is_cut`].
+    /// Reads plaintext. Returns 0 at the end, see [`Session::is_cut`].
     pub fn read(&self, socket: &Socket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.inner.borrow_mut().read(socket, out)
     }
 
-    /// Takes what fits of some plaintext, seals it and writes what the socket
-    /// takes. Nothing is taken while records from before wait.
+    /// Encrypts as much plaintext as fits, and writes as much as the socket accepts. Encrypts
+    /// nothing while earlier records are pending.
     pub fn write(&self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         self.inner.borrow_mut().write(socket, pieces, more)
     }
 
-    /// Ready when a read finds plaintext, the end or an error.
+    /// Ready when a read returns plaintext, the end or an error.
     pub fn poll_readable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
         loop {
@@ -213,19 +211,19 @@ impl Session {
             }
             inner.release();
             ready!(socket.poll_readable(context));
-            // WouldBlock is waited for in the next round; what failed is noted.
+            // WouldBlock is awaited in the next round; other errors are recorded in `end`.
             let _ = inner.fill(socket);
         }
     }
 
-    /// Ready when a write may take something.
+    /// Ready when a write may take bytes.
     pub fn poll_writable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
-        // An error is for the write to tell.
+        // The next write reports an error.
         let _ = ready!(self.poll_flush(socket, context));
         socket.poll_writable(context)
     }
 
-    /// Ready when everything that was taken is with the kernel.
+    /// Ready when all written plaintext is in the kernel.
     pub fn poll_flush(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.inner.borrow_mut();
         loop {
@@ -238,13 +236,13 @@ impl Session {
         }
     }
 
-    /// Whether everything that was taken is with the kernel.
+    /// Returns whether all written plaintext is in the kernel.
     pub fn is_flushed(&self) -> bool {
         self.inner.borrow().outgoing.is_none()
     }
 
-    /// Whether a read finds something. Records without data that have come (a
-    /// server's tickets) are taken in by this.
+    /// Returns whether a read returns something. Processes records without data, such as a server's
+    /// tickets.
     pub fn is_readable(&self, socket: &Socket) -> bool {
         let mut inner = self.inner.borrow_mut();
         loop {
@@ -258,14 +256,13 @@ impl Session {
         }
     }
 
-    /// Whether the peer has said that nothing more comes from it.
+    /// Returns whether the read direction has ended or failed.
     pub fn is_closed(&self) -> bool {
         self.inner.borrow().end != End::Open
     }
 
-    /// Ready when the peer has said that nothing more comes from it, or its side
-    /// is closed. What stands before its goodbye is not looked past: while that
-    /// is not read, only the end of the socket tells.
+    /// Ready when the peer has sent close_notify or closed its side. Unread data before the
+    /// close_notify is not skipped: until it is read, only the end of the socket is detected.
     pub fn poll_closed(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
         while !inner.has_something(socket) {
@@ -273,7 +270,7 @@ impl Session {
             if socket.poll_readable(context).is_pending() {
                 break;
             }
-            // WouldBlock is waited for in the next round; what failed is noted.
+            // WouldBlock is awaited in the next round; other errors are recorded in `end`.
             let _ = inner.fill(socket);
         }
         match inner.end {
@@ -282,8 +279,8 @@ impl Session {
         }
     }
 
-    /// Whether the connection ended without the peer saying so: what was read
-    /// may have been cut off by somebody on the way.
+    /// Returns whether the connection ended without close_notify. An attacker may then have
+    /// truncated the data.
     pub fn is_cut(&self) -> bool {
         self.inner.borrow().end == End::Cut
     }
@@ -296,7 +293,7 @@ impl Session {
         inner.shut_when_flushed = true;
         match inner.flush(socket, false) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // Nothing more can be sent; the end still can.
+                // Nothing more can be sent, but the direction can still be closed.
                 inner.shut_when_flushed = false;
                 socket.shutdown_write()
             }
@@ -312,7 +309,7 @@ impl Session {
         inner.outgoing = None;
     }
 
-    /// Changes the keys that we send with, as a peer may do at any time.
+    /// Updates the sending keys, as a peer may do at any time.
     #[cfg(test)]
     pub(super) fn change_keys(&self, socket: &Socket, asks: bool) {
         let mut inner = self.inner.borrow_mut();
@@ -320,7 +317,7 @@ impl Session {
         let _ = inner.flush(socket, false);
     }
 
-    /// The connection is about to be closed: says goodbye if there is room.
+    /// Queues close_notify if there is space, before the connection is closed.
     pub fn goodbye(&self, socket: &Socket) {
         let mut inner = self.inner.borrow_mut();
         inner.say_goodbye();
@@ -337,7 +334,7 @@ impl Session {
         inner.queue(kind, content).expect("it is sealed");
     }
 
-    /// The next records are sealed with other keys, and the peer is told nothing.
+    /// Encrypts the next records with other keys without a message to the peer.
     pub(super) fn use_next_key(&self) {
         let mut inner = self.inner.borrow_mut();
         let keys = match &mut inner.secrets {
@@ -350,7 +347,7 @@ impl Session {
 }
 
 impl Inner {
-    /// Gives memory back that nothing is in.
+    /// Frees empty buffers.
     fn release(&mut self) {
         self.incoming.take_if(|bytes| bytes.is_empty());
     }
@@ -362,8 +359,8 @@ impl Inner {
             .unwrap_or_default()
     }
 
-    /// Whether a read would not block, after the records that are there were
-    /// opened up to the first data.
+    /// Returns whether a read would not block, after the available records were decrypted up to the
+    /// first data.
     fn has_something(&mut self, socket: &Socket) -> bool {
         !self.early.is_empty() || self.plain > 0 || self.open_next(socket) || self.end != End::Open
     }
@@ -431,7 +428,7 @@ impl Inner {
         n
     }
 
-    /// Moves opened plaintext out.
+    /// Moves decrypted plaintext to the caller.
     fn give(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
         let plain = self.plain();
         let n = plain.len().min(out.len());
@@ -451,14 +448,14 @@ impl Inner {
         n
     }
 
-    /// Opens records that have come, up to the first with data: then true.
+    /// Decrypts available records up to the first with data. Returns true if there is one.
     fn open_next(&mut self, socket: &Socket) -> bool {
         while self.end == End::Open && self.plain == 0 {
             match self.open_one() {
                 Ok(Some(true)) => return true,
                 Ok(Some(false)) => {
-                    // What was answered goes out even if nobody writes; an error
-                    // is for the next write to tell.
+                    // A response is sent even if the caller never writes. The next write reports an
+                    // error.
                     if self.outgoing.is_some() {
                         let _ = self.flush(socket, false);
                     }
@@ -473,7 +470,7 @@ impl Inner {
         self.plain > 0
     }
 
-    /// Opens one record: whether it has data. None: it has not come whole.
+    /// Decrypts one record. Returns whether it has data. None if it is incomplete.
     fn open_one(&mut self) -> Result<Option<bool>, Fault> {
         let Some(bytes) = &mut self.incoming else {
             return Ok(None);
@@ -483,7 +480,7 @@ impl Inner {
         };
         let (kind, content, total) = self.opener.open(header, bytes.filled_mut())?;
         if kind != kind::HANDSHAKE && !self.joining.is_empty() {
-            // A message may not be interleaved with anything.
+            // A fragmented handshake message must not be interleaved with other records.
             return Err(Fault::Unexpected);
         }
         if kind == kind::DATA && !content.is_empty() {
@@ -518,13 +515,13 @@ impl Inner {
         Ok(Some(false))
     }
 
-    /// The peer sent an alert.
+    /// Processes an alert of the peer.
     fn alerted(&mut self, level: u8, code: u8) {
         let is_13 = !matches!(self.secrets, LaterKeys::Fixed(_));
         match (level, code) {
             (_, alert::CLOSE_NOTIFY) => {
                 self.end = End::Closed;
-                // What follows it does not count.
+                // Bytes after close_notify are ignored.
                 self.incoming = None;
             }
             (_, alert::USER_CANCELED) => {}
@@ -533,12 +530,12 @@ impl Inner {
         }
     }
 
-    /// Handshake messages after the handshake; what is not whole is kept.
+    /// Processes handshake messages after the handshake, and keeps an incomplete one.
     fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Told by its head, so that nothing else is ever collected.
+            // Checked by the header, so that no other message is ever collected.
             if length > longest(&self.secrets, kind).ok_or(Fault::Unexpected)? {
                 return Err(Fault::Decode);
             }
@@ -560,14 +557,15 @@ impl Inner {
         match (&mut self.secrets, kind) {
             (LaterKeys::Fixed(true), message::CLIENT_HELLO)
             | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
-                // Renegotiation is refused; a client that insists reaches the bound.
+                // Renegotiation is refused. A client that keeps trying exceeds the limit of records
+                // without data.
                 self.queue(kind::ALERT, &[alert::WARNING, alert::NO_RENEGOTIATION])
             }
             (LaterKeys::Client(kernel), message::NEW_SESSION_TICKET) => kernel
                 .handle_new_session_ticket(body)
                 .map_err(|_| Fault::Decode),
             (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => {
-                // Nothing that was sealed with the old keys may follow it.
+                // No record with the old keys may follow a key update.
                 if !is_last {
                     return Err(Fault::Unexpected);
                 }
@@ -589,7 +587,7 @@ impl Inner {
         }
     }
 
-    /// The connection cannot go on: the peer is told why.
+    /// Ends a failed connection with an alert to the peer.
     fn fail(&mut self, fault: Fault, socket: &Socket) {
         let _ = self.queue(kind::ALERT, &[alert::FATAL, fault as u8]);
         self.said_goodbye = true;
@@ -598,7 +596,7 @@ impl Inner {
         let _ = self.flush(socket, false);
     }
 
-    /// Seals a short message behind what waits.
+    /// Encrypts a short message after the pending output.
     fn queue(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
         let bytes = self.outgoing.get_or_insert_with(Bytes::take);
         let pieces = [IoSlice::new(content)];
@@ -612,8 +610,8 @@ impl Inner {
         Ok(())
     }
 
-    /// New keys for what we send, and says so to the peer, which may be asked
-    /// for the same.
+    /// Switches to new sending keys and notifies the peer, optionally with a request to do the
+    /// same.
     fn update_sending(&mut self, asks: bool) -> Result<(), Fault> {
         let message = [message::KEY_UPDATE, 0, 0, 1, asks.into()];
         if matches!(self.secrets, LaterKeys::Fixed(_)) {
@@ -651,7 +649,7 @@ impl Inner {
         }
     }
 
-    /// Seals what fits of some plaintext.
+    /// Encrypts as much plaintext as fits.
     fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, Fault> {
         if self.wants_update || self.sealer.is_worn() {
             self.update_sending(false)?;
@@ -679,13 +677,13 @@ impl Inner {
         Ok(taken)
     }
 
-    /// Notes that something is sent: after a pause it is a new transfer. Without
-    /// bounds for one there is nothing to note.
+    /// Notes a transmission. After a pause it begins a new transfer. Nothing is noted if there is
+    /// no separate limit for the beginning.
     fn begin(&mut self) {
         if self.records.first == self.records.always {
             return;
         }
-        // It wraps: a pause of 49 days may be taken for none.
+        // The counter wraps around, so that a pause of about 49 days may be missed.
         let now_ms = (reactor::now().as_nanos() / 1_000_000) as u32;
         if now_ms.wrapping_sub(self.sent_at_ms) >= PAUSE_MS {
             self.sent = 0;
@@ -701,7 +699,7 @@ impl Inner {
         let _ = self.queue(kind::ALERT, &[alert::WARNING, alert::CLOSE_NOTIFY]);
     }
 
-    /// Writes what waits.
+    /// Writes the pending output.
     fn flush(&mut self, socket: &Socket, more: bool) -> io::Result<()> {
         if let Some(bytes) = &mut self.outgoing {
             if let Err(error) = bytes.write_to(socket, more) {

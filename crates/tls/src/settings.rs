@@ -1,6 +1,5 @@
-//! TLS settings: those of the `global` section, and what one line's words come
-//! to. They are checked and kept; they take effect where a `bind` or `server`
-//! line says `ssl`.
+//! TLS settings: those of the `global` section, and those of a single line. They are validated and
+//! stored here; they take effect where a `bind` or `server` line has the option `ssl`.
 
 mod bind;
 mod line;
@@ -15,9 +14,9 @@ use std::path::PathBuf;
 /// The TLS options of one `bind` or `server` line, or the defaults of all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsSide {
-    /// `ciphers`: up to TLS 1.2, as OpenSSL writes them.
+    /// `ciphers`: suites up to TLS 1.2, in OpenSSL's notation.
     pub ciphers: Option<Listed<CipherSuite>>,
-    /// `ciphersuites`: of TLS 1.3.
+    /// `ciphersuites`: suites of TLS 1.3.
     pub ciphersuites: Option<Listed<CipherSuite>>,
     /// `curves`.
     pub curves: Option<Listed<NamedGroup>>,
@@ -35,7 +34,7 @@ pub struct TlsSide {
     pub prefer_client_ciphers: bool,
 }
 
-/// `ssl-load-extra-files`: which files beside a certificate's are read.
+/// `ssl-load-extra-files`: kinds of files that are read together with a certificate file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExtraFiles {
     /// `.rsa`, `.ecdsa`: bundles.
@@ -62,7 +61,7 @@ impl Default for ExtraFiles {
     }
 }
 
-/// The TLS settings of `global`.
+/// TLS settings of `global`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsDefaults {
     /// `ca-base`.
@@ -89,7 +88,7 @@ pub struct TlsDefaults {
     pub skip_self_issued_ca: bool,
     /// `maxsslconn`.
     pub connections_max: Option<u32>,
-    /// `maxsslrate`, a second.
+    /// `maxsslrate`, connections per second.
     pub rate_max: Option<u32>,
     /// `tune.ssl.default-dh-param`, bits.
     pub dh_bits: Option<u32>,

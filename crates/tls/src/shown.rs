@@ -1,47 +1,38 @@
-//! Values of certificate fetches, from the certificate's bytes and in HAProxy's format.
-//! It verifies nothing: the fetches also return values of unverified certificates.
+//! Values of certificate fetches, from the certificate's bytes and in HAProxy's format. Nothing is
+//! verified here: the fetches also return values of unverified certificates.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME};
 use super::objects;
 use std::borrow::Cow;
 
-/// SET
 const SET: u8 = 0x31;
-/// UTF8String
 const UTF8_STRING: u8 = 0x0c;
-/// NumericString
 const NUMERIC_STRING: u8 = 0x12;
-/// PrintableString
 const PRINTABLE_STRING: u8 = 0x13;
-/// TeletexString
 const T61_STRING: u8 = 0x14;
-/// IA5String
 const IA5_STRING: u8 = 0x16;
-/// VisibleString
 const VISIBLE_STRING: u8 = 0x1a;
-/// UniversalString
 const UNIVERSAL_STRING: u8 = 0x1c;
-/// BMPString
 const BMP_STRING: u8 = 0x1e;
-/// The version, where it is not 1.
+/// Tag of the version, which is absent in version 1.
 const VERSION: u8 = 0xa0;
 
-/// A certificate of which the parts are known, none of them read yet.
+/// A certificate split into its fields, which are not parsed yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'c> {
     version: Option<Element<'c>>,
     serial: Element<'c>,
     signature: Element<'c>,
-    /// The content of the issuer's name.
+    /// Content of the issuer's name.
     pub issuer: Name<'c>,
     validity: Element<'c>,
-    /// The content of its own name.
+    /// Content of the subject's name.
     pub subject: Name<'c>,
     key: Element<'c>,
 }
 
 impl<'c> Shown<'c> {
-    /// Finds the parts; None where the bytes are no certificate.
+    /// Splits a certificate into its fields. None if it is malformed.
     pub fn parse(der: &'c [u8]) -> Option<Shown<'c>> {
         let mut fields = Der(der).take(SEQUENCE)?.inside().take(SEQUENCE)?.inside();
         Some(Shown {
@@ -55,13 +46,13 @@ impl<'c> Shown<'c> {
         })
     }
 
-    /// Its version: 1, 2 or 3.
+    /// Returns the version: 1, 2 or 3.
     pub fn version(&self) -> u32 {
         let number = self.version.and_then(|v| v.inside().take(INTEGER)?.small());
         number.map_or(1, |number| number.saturating_add(1))
     }
 
-    /// Its number, without the byte that only keeps it positive.
+    /// Returns the serial number without the leading zero byte that keeps it positive.
     pub fn serial(&self) -> &'c [u8] {
         match self.serial.content {
             [0, rest @ ..] if !rest.is_empty() => rest,
@@ -69,22 +60,22 @@ impl<'c> Shown<'c> {
         }
     }
 
-    /// The algorithm of its key: `id-ecPublicKey`.
+    /// Returns the algorithm of the public key, such as `id-ecPublicKey`.
     pub fn key_algorithm(&self) -> Option<Cow<'static, str>> {
         algorithm(self.key.inside().take(SEQUENCE)?)
     }
 
-    /// The algorithm of its signature: `RSA-SHA256`.
+    /// Returns the signature algorithm, such as `RSA-SHA256`.
     pub fn signature_algorithm(&self) -> Option<Cow<'static, str>> {
         algorithm(self.signature)
     }
 
-    /// Valid from, `YYMMDDhhmmssZ`.
+    /// Returns the beginning of the validity, `YYMMDDhhmmssZ`.
     pub fn not_before(&self) -> Option<&'c [u8]> {
         short_time(self.validity.inside().next()?)
     }
 
-    /// Valid until. A year of another century cannot be told in two digits.
+    /// Returns the end of the validity. None in another century, which two digits cannot express.
     pub fn not_after(&self) -> Option<&'c [u8]> {
         let mut times = self.validity.inside();
         times.next()?;
@@ -99,7 +90,7 @@ fn algorithm(identifier: Element<'_>) -> Option<Cow<'static, str>> {
 fn short_time<'c>(time: Element<'c>) -> Option<&'c [u8]> {
     let text = match time.tag {
         UTC_TIME => time.content,
-        // The century of all of these.
+        // Two digits can only express this century.
         GENERALIZED_TIME => time.content.strip_prefix(b"20")?,
         _ => return None,
     };
@@ -108,16 +99,16 @@ fn short_time<'c>(time: Element<'c>) -> Option<&'c [u8]> {
     good.then_some(text)
 }
 
-/// A distinguished name: entries in groups, of which nearly all have one.
+/// A distinguished name: entries in groups, nearly all of which have one entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'c>(Der<'c>);
 
-/// One entry of a name.
+/// An entry of a name.
 #[derive(Clone, Copy, Debug)]
 struct Entry<'c> {
     oid: &'c [u8],
     value: Element<'c>,
-    /// It stands in the group of the one before it.
+    /// True if the entry belongs to the group of the preceding one.
     joined: bool,
 }
 
@@ -142,9 +133,8 @@ impl<'c> Name<'c> {
         })
     }
 
-    /// The value of an entry by its name, in any case of letters, or its numbers:
-    /// the first (1), second … from the beginning, or from the end (-1). There is
-    /// no occurrence 0.
+    /// Returns the value of an entry by its name, in any case, or by its numbers. `occurrence`
+    /// selects among several: 1 is the first, -1 the last. There is no occurrence 0.
     pub fn entry(&self, name: &[u8], occurrence: i64) -> Option<&'c [u8]> {
         let nth = usize::try_from(occurrence.unsigned_abs().checked_sub(1)?).ok()?;
         let matching = |entry: &Entry<'_>| {
@@ -161,7 +151,7 @@ impl<'c> Name<'c> {
         found.map(|entry| entry.value.content)
     }
 
-    /// All of it, as `/C=DE/O=Example/CN=example.com`; None where it is empty.
+    /// Formats the name as `/C=DE/O=Example/CN=example.com`. None if it is empty.
     pub fn one_line(&self) -> Option<Vec<u8>> {
         let mut line = Vec::new();
         for entry in self.entries() {
@@ -173,8 +163,7 @@ impl<'c> Name<'c> {
         (!line.is_empty()).then_some(line)
     }
 
-    /// All of it as RFC 2253 writes it: the last entry first, special characters
-    /// escaped.
+    /// Formats the name as in RFC 2253: the last entry first, special characters escaped.
     pub fn rfc2253(&self) -> Option<Vec<u8>> {
         let entries: Vec<Entry<'c>> = self.entries().collect();
         let mut line = Vec::new();
@@ -195,7 +184,7 @@ impl<'c> Name<'c> {
     }
 }
 
-/// The text of a value in UTF-8; None where it is no text.
+/// Returns the text of a value in UTF-8. None if it is not text.
 fn characters(value: Element<'_>) -> Option<Vec<u8>> {
     let bytes = value.content;
     let wide = |size: usize| -> Option<Vec<u8>> {
@@ -213,7 +202,7 @@ fn characters(value: Element<'_>) -> Option<Vec<u8>> {
         UTF8_STRING | NUMERIC_STRING | PRINTABLE_STRING | IA5_STRING | VISIBLE_STRING => {
             Some(bytes.to_vec())
         }
-        // Taken for Latin-1, as everybody does.
+        // TeletexString is decoded as Latin-1, the common practice.
         T61_STRING => wide(1),
         BMP_STRING => wide(2),
         UNIVERSAL_STRING => wide(4),

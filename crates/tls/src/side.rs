@@ -1,5 +1,5 @@
-//! TLS on the side thread and on threads of their own: peers, log messages. Handshakes
-//! and records are rustls', by tokio-rustls or blocking; the data plane has its own.
+//! TLS on the side thread and on separate threads: for peers and log messages. rustls performs
+//! handshakes and records there, through tokio-rustls or blocking; the data plane has its own code.
 
 use super::acceptor::Acceptor;
 use super::connector::no_name;
@@ -16,10 +16,10 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// A connection in clear or by TLS.
+/// A connection with or without TLS.
 pub type BoxedWire = Pin<Box<dyn Wire>>;
 
-/// A TLS connection, counted for as long as it is there.
+/// A TLS connection, counted until it is dropped.
 struct CountedWire<S> {
     wire: S,
     _counted: Option<Counted>,
@@ -60,11 +60,11 @@ fn counted<S: Wire + 'static>(wire: S) -> BoxedWire {
     })
 }
 
-/// Makes the handshake with a server over `stream`. No name is sent; `verifyhost` is
-/// verified. The caller bounds the time.
+/// Makes the handshake with a server over `stream`. No SNI is sent; `verifyhost` is verified. The
+/// caller sets the time limit.
 ///
 /// # Errors
-/// The connection's, or what rustls refuses.
+/// An error of the connection, or of rustls.
 pub async fn connect<S>(stream: S, connector: &Connector) -> io::Result<BoxedWire>
 where
     S: Wire + 'static,
@@ -73,10 +73,10 @@ where
     Ok(counted(made.await?))
 }
 
-/// Makes the handshake with a client over `stream`. The caller bounds the time.
+/// Makes the handshake with a client over `stream`. The caller sets the time limit.
 ///
 /// # Errors
-/// The connection's, what rustls refuses, or that no certificate is for the client.
+/// An error of the connection, an error of rustls, or that there is no certificate for the client.
 pub async fn accept<S>(stream: S, acceptor: &Acceptor) -> io::Result<BoxedWire>
 where
     S: Wire + 'static,
@@ -88,7 +88,7 @@ where
             server_name: hello.server_name().map(str::as_bytes),
             schemes: hello.signature_schemes(),
             suites: hello.cipher_suites(),
-            // A client without TLS 1.3 gets a certificate for its suites.
+            // A client without TLS 1.3 gets a certificate that fits its suites.
             tls13: hello
                 .cipher_suites()
                 .iter()
@@ -100,13 +100,13 @@ where
     Ok(counted(begun.into_stream(chosen.config).await?))
 }
 
-/// The first byte of the suites of TLS 1.3, which are of no other version.
+/// First byte of the numbers of TLS 1.3 suites, which no other version uses.
 const TLS13_SUITES: u16 = 0x13;
 
-/// Makes the handshake with a server over a socket that blocks, within its timeouts.
+/// Makes the handshake with a server over a blocking socket, within its timeouts.
 ///
 /// # Errors
-/// The connection's, or what rustls refuses.
+/// An error of the connection, or of rustls.
 pub fn connect_blocking<S>(
     mut socket: S,
     connector: &Connector,

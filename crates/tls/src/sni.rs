@@ -1,6 +1,5 @@
-//! The certificates of a listener by name, and the choice of one that a client supports.
-//! Names are bytes in lower case; internationalized names are in ASCII (Punycode), as in
-//! certificates.
+//! The certificates of a listener by name, and the selection of one that a client supports. Names
+//! are bytes in lower case; internationalized names are in ASCII (Punycode), as in certificates.
 
 use super::certified::{Certified, KeyKind};
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};
@@ -11,27 +10,27 @@ use std::sync::Arc;
 /// The fields of a ClientHello that select a certificate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offer<'a> {
-    /// The name that it asks for, in any case.
+    /// Requested server name (SNI), in any case.
     pub server_name: Option<&'a [u8]>,
-    /// The signature schemes that it supports.
+    /// Supported signature schemes.
     pub schemes: &'a [SignatureScheme],
-    /// Its suites.
+    /// Offered cipher suites.
     pub suites: &'a [CipherSuite],
-    /// Whether it supports TLS 1.3.
+    /// True if TLS 1.3 is supported.
     pub tls13: bool,
 }
 
-/// A filter of a line of a list.
+/// An SNI filter of a crt-list line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// The name, or `*.` and the rest of one, in lower case.
+    /// Name, or `*.` and the parent domain, in lower case.
     pub name: Box<[u8]>,
-    /// `!`: not this one, though a wildcard of the line matches it.
+    /// `!`: excludes this name, although a wildcard of the line matches it.
     pub negative: bool,
 }
 
 impl Filter {
-    /// As a list has it.
+    /// Parses a filter of a crt-list.
     pub fn parse(text: &[u8]) -> Filter {
         let (name, negative) = match text.strip_prefix(b"!") {
             Some(name) => (name, true),
@@ -51,16 +50,16 @@ impl fmt::Display for Filter {
     }
 }
 
-/// A certificate of a listener with what handshakes under it are made from.
+/// A certificate of a listener with its handshake settings.
 #[derive(Clone)]
 pub struct Entry {
-    /// Its name in the store.
+    /// Name of the certificate in the store.
     pub name: Box<str>,
     /// The certificate.
     pub certified: Arc<Certified>,
-    /// rustls' configuration, which shows this certificate.
+    /// Configuration of rustls that presents this certificate.
     pub config: Arc<ServerConfig>,
-    /// Names that are not served by it though a wildcard matches.
+    /// Names that are excluded although a wildcard matches.
     excluded: Vec<Box<[u8]>>,
 }
 
@@ -75,15 +74,14 @@ impl fmt::Debug for Entry {
 pub struct Index {
     entries: Vec<Entry>,
     exact: HashMap<Box<[u8]>, Vec<u32>>,
-    /// By what follows the star, with its dot.
+    /// Wildcards by their suffix after the star, which begins with a dot.
     wild: HashMap<Box<[u8]>, Vec<u32>>,
-    /// Shown to whom nothing matches.
+    /// Certificates for clients whose name matches none.
     default: Vec<u32>,
 }
 
 impl Index {
-    /// Adds a certificate under the filters of its line, or under its own names
-    /// where there are none.
+    /// Adds a certificate under the filters of its line, or under its own names if there are none.
     pub fn add(
         &mut self,
         name: &str,
@@ -125,25 +123,25 @@ impl Index {
         }
     }
 
-    /// Makes a certificate one of those that are shown when nothing matches.
+    /// Adds a certificate to those that are presented if no name matches.
     pub fn add_default(&mut self, at: u32) {
         if !self.default.contains(&at) {
             self.default.push(at);
         }
     }
 
-    /// Whether any is shown when nothing matches.
+    /// Returns whether there is a certificate for clients whose name matches none.
     pub fn has_default(&self) -> bool {
         !self.default.is_empty()
     }
 
-    /// All certificates, in the order of the file.
+    /// Returns all certificates in the order of the file.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The certificate for a client; None where nothing matches its name and
-    /// there is no default, or none may be taken.
+    /// Selects the certificate for a client. None if its name matches none and there is no default,
+    /// or the default is not permitted.
     pub fn choose(&self, offer: &Offer<'_>, with_default: bool) -> Option<&Entry> {
         let named = offer.server_name.and_then(|name| self.named(name, offer));
         named.or_else(|| {
@@ -175,13 +173,13 @@ impl Index {
     }
 }
 
-/// The best of some certificates for a client: one that it can verify, with an
-/// elliptic curve before the others, and the first of a kind. Where it can
-/// verify none the first, so that the handshake fails with a reason.
+/// Selects the best of some certificates for a client: one that it can verify, elliptic curves
+/// preferred, and the first of a type. If the client can verify none, returns the first, so that
+/// the handshake fails with a reason.
 fn best<'e>(entries: impl Iterator<Item = &'e Entry>, offer: &Offer<'_>) -> Option<&'e Entry> {
     let mut entries = entries.peekable();
     let first = entries.next()?;
-    // Most names have one certificate, for which nothing has to be tried.
+    // Most names have one certificate, which needs no further checks.
     if entries.peek().is_none() {
         return Some(first);
     }
@@ -203,7 +201,7 @@ fn usable(certified: &Certified, offer: &Offer<'_>) -> bool {
                 .any(|suite| fits(*suite, certified.kind)))
 }
 
-/// Whether a suite of TLS 1.2 authenticates with such a key.
+/// Returns whether a suite of TLS 1.2 authenticates with this type of key.
 fn fits(suite: CipherSuite, kind: KeyKind) -> bool {
     match suite {
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256

@@ -1,20 +1,20 @@
-//! Ciphers in OpenSSL's notation, and what of them rustls does: for TLS 1.2 a
-//! list with operators and words for groups (`ciphers`), for TLS 1.3 plain names
-//! (`ciphersuites`). It follows OpenSSL's rules on the suites that there are
-//! here; all others are counted as known or unknown names.
+//! Cipher lists in OpenSSL's notation, and the subset that rustls supports: for TLS 1.2 a list with
+//! operators and keywords for groups (`ciphers`), for TLS 1.3 plain names (`ciphersuites`).
+//! OpenSSL's rules are applied to the supported suites; all others are reported as known or unknown
+//! names.
 
 use super::names::{RETIRED_CIPHERS, RETIRED_WORDS};
 use rustls::crypto::aws_lc_rs::cipher_suite as rs;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
-/// The result of a translation.
+/// Result of the translation of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Translation<T> {
     /// The supported entries, the preferred first.
     pub kept: Vec<T>,
-    /// Names that OpenSSL knows and rustls has no use for.
+    /// Names that OpenSSL knows and rustls does not support.
     pub lacking: Vec<Box<str>>,
-    /// Names that nobody knows.
+    /// Unknown names.
     pub unknown: Vec<Box<str>>,
 }
 
@@ -57,8 +57,7 @@ struct Suite {
     rustls: &'static SupportedCipherSuite,
 }
 
-/// The suites of TLS 1.2, in the order in which OpenSSL has them when a list
-/// says nothing of order.
+/// Suites of TLS 1.2 in OpenSSL's default order.
 static TLS12: [Suite; 6] = [
     Suite {
         name: "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -104,7 +103,7 @@ static TLS12: [Suite; 6] = [
     },
 ];
 
-/// The suites of TLS 1.3, in OpenSSL's order.
+/// Suites of TLS 1.3 in OpenSSL's order.
 static TLS13: [(&str, &SupportedCipherSuite); 3] = [
     ("TLS_AES_256_GCM_SHA384", &rs::TLS13_AES_256_GCM_SHA384),
     (
@@ -118,8 +117,8 @@ static TLS13: [(&str, &SupportedCipherSuite); 3] = [
 const TLS13_LACKING: [&str; 2] = ["TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"];
 
 impl Suite {
-    /// Returns whether the suite belongs to the group of a word; None if there is no such
-    /// word.
+    /// Returns whether the suite belongs to the group of a keyword. None if there is no such
+    /// keyword.
     fn is_of(&self, word: &str) -> Option<bool> {
         Some(match word {
             "ALL" | "DEFAULT" | "HIGH" | "ECDHE" | "EECDH" | "kEECDH" | "kECDHE" | "ECDH"
@@ -150,7 +149,7 @@ impl Suite {
     }
 }
 
-/// The words and names of lists, for suggestions.
+/// Returns the keywords and names of cipher lists, for suggestions.
 pub fn cipher_names() -> impl Iterator<Item = &'static str> {
     let words = [
         "ALL", "DEFAULT", "HIGH", "ECDHE", "EECDH", "kEECDH", "AES", "AESGCM", "AES128", "AES256",
@@ -163,14 +162,14 @@ pub fn cipher_names() -> impl Iterator<Item = &'static str> {
         .chain(RETIRED_CIPHERS.iter().copied())
 }
 
-/// The names of TLS 1.3, for suggestions.
+/// Returns the names of TLS 1.3 suites, for suggestions.
 pub fn ciphersuite_names() -> impl Iterator<Item = &'static str> {
     TLS13.iter().map(|(name, _)| *name).chain(TLS13_LACKING)
 }
 
-/// A list while its words are done, one after the other, as OpenSSL does it.
+/// A list during its evaluation, word by word, as in OpenSSL.
 struct Order {
-    /// All suites that are not struck out, with whether they are in the list.
+    /// Suites that are not permanently removed, each with whether it is in the list.
     suites: Vec<(&'static Suite, bool)>,
 }
 
@@ -190,7 +189,7 @@ impl Order {
             Some('-') => {
                 let mut out = self.split(|suite, on| on && of(suite));
                 out.iter_mut().for_each(|(_, on)| *on = false);
-                // To the front, so that adding them again keeps their order.
+                // Moved to the front, so that the order is kept when they are added again.
                 out.append(&mut self.suites);
                 self.suites = out;
             }
@@ -216,7 +215,7 @@ impl Order {
         let Some(level) = level.and_then(|text| text.parse::<u8>().ok()) else {
             return false;
         };
-        // Levels up to 3 are satisfied by all that there is here.
+        // All supported suites satisfy levels up to 3.
         let least = match level {
             0..=3 => 128,
             4 => 192,
@@ -228,8 +227,7 @@ impl Order {
     }
 }
 
-/// Translates a list of `ciphers`. One of which nothing is kept is for the
-/// caller to refuse.
+/// Translates a list of `ciphers`. If no suite is kept, the caller must refuse it.
 pub fn ciphers(text: &str) -> Translation<CipherSuite> {
     let mut order = Order {
         suites: TLS12.iter().map(|suite| (suite, false)).collect(),
@@ -250,7 +248,7 @@ pub fn ciphers(text: &str) -> Translation<CipherSuite> {
             .iter()
             .any(|part| TLS12[0].is_of(part).is_none() && !is_tls13(part))
         {
-            // What is left out anyway need not be known.
+            // Names that are removed anyway need not be known.
             if !matches!(operator, Some('!' | '-')) {
                 made.unknown.push(name.into());
             }
@@ -288,13 +286,13 @@ pub fn ciphersuites(text: &str) -> Translation<CipherSuite> {
     made
 }
 
-/// rustls' suites of TLS 1.2: all, or those of a list in its order.
+/// Returns rustls' suites of TLS 1.2: all, or those of a list in its order.
 pub fn tls12(list: Option<&[CipherSuite]>) -> Vec<SupportedCipherSuite> {
     let all = TLS12.iter().map(|suite| *suite.rustls);
     ordered(all.collect(), list)
 }
 
-/// rustls' suites of TLS 1.3: all, or those of a list in its order.
+/// Returns rustls' suites of TLS 1.3: all, or those of a list in its order.
 pub fn tls13(list: Option<&[CipherSuite]>) -> Vec<SupportedCipherSuite> {
     ordered(TLS13.iter().map(|(_, suite)| **suite).collect(), list)
 }
@@ -308,7 +306,7 @@ fn ordered(
     list.iter().filter_map(of).collect()
 }
 
-/// The name of a suite as OpenSSL, and so `ssl_fc_cipher`, has it.
+/// Returns OpenSSL's name of a suite, the value of `ssl_fc_cipher`.
 pub fn openssl_name(suite: CipherSuite) -> &'static str {
     let tls12 = TLS12.iter().find(|known| known.rustls.suite() == suite);
     let tls13 = TLS13.iter().find(|(_, known)| known.suite() == suite);

@@ -1,4 +1,5 @@
-//! For tests, also those of other crates: answers of OCSP, hellos, and who is shown what.
+//! Helpers for tests, also of other crates: OCSP responses, ClientHellos, and the presented
+//! certificate.
 
 use crate::acceptor::Acceptor;
 use crate::der::{GENERALIZED_TIME, OCTET_STRING, OID, SEQUENCE};
@@ -16,7 +17,7 @@ fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// An answer as a responder gives it, less a signature that anybody verifies.
+/// Makes an OCSP response as a responder sends it, with an invalid signature.
 pub fn answer(id: &[u8], status: u8, next_update: Option<&str>) -> Vec<u8> {
     let time = |text: &str| value(GENERALIZED_TIME, text.as_bytes());
     let mut single = [id, &[0x80 | status, 0], &time("20240101000000Z")].concat();
@@ -33,7 +34,7 @@ pub fn answer(id: &[u8], status: u8, next_update: Option<&str>) -> Vec<u8> {
     value(SEQUENCE, &[vec![ENUMERATED, 1, 0], bytes].concat())
 }
 
-/// The time until which a test's answers hold.
+/// End of the validity of the responses in tests.
 pub const FAR: &str = "20990101000000Z";
 
 pub(crate) const SCHEMES: &[SignatureScheme] = &[
@@ -41,7 +42,7 @@ pub(crate) const SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::RSA_PSS_SHA256,
 ];
 
-/// The first name of the certificate that a client is shown.
+/// Returns the first name of the certificate that a client with this SNI gets.
 pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
     let offer = Offer {
         server_name: (!name.is_empty()).then_some(name.as_bytes()),
@@ -54,7 +55,7 @@ pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&first).into_owned())
 }
 
-/// An extension of a client's hello.
+/// Makes an extension of a ClientHello.
 pub fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
     [
         &kind.to_be_bytes()[..],

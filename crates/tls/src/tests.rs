@@ -1,5 +1,5 @@
-//! What TLS over a transport promises, between its own two roles and with the
-//! bytes cut everywhere. Other programs are tried in the scenarios.
+//! Tests of TLS over a transport between the client and server of this crate, with the bytes cut at
+//! any position. The scenarios test other programs.
 
 use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
@@ -80,7 +80,7 @@ fn name() -> ServerName<'static> {
     ServerName::try_from("shop.example").unwrap()
 }
 
-/// Runs a future as a task of its own and waits for what it returns.
+/// Runs a future as a task and returns its output.
 fn task<F>(future: F) -> impl Future<Output = F::Output>
 where
     F: Future + 'static,
@@ -102,7 +102,7 @@ where
     }
 }
 
-/// Both ends of a TLS connection. The first is the client's.
+/// Makes both ends of a TLS connection. The first is the client's.
 async fn established(configs: &Configs) -> ((Transport, Info), (Transport, Info)) {
     let (ours, theirs) = sockets();
     over(configs, ours, theirs).await
@@ -133,7 +133,7 @@ fn secured(socket: Socket, session: Session) -> Transport {
     transport
 }
 
-/// Reads until so many bytes came, or the end.
+/// Reads until `wanted` bytes have arrived, or until the end.
 async fn read(transport: &Transport, wanted: usize) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     while all.len() < wanted {
@@ -159,7 +159,7 @@ async fn write(transport: &Transport, mut data: &[u8]) -> io::Result<()> {
     transport.flushed().await
 }
 
-/// Carries bytes between two sockets, so many at once.
+/// Relays bytes between two sockets, at most `each` at a time.
 async fn relay(from: Socket, to: Socket, each: usize) {
     let (from, to) = (Rc::new(from), Rc::new(to));
     let one_way = |from: Rc<Socket>, to: Rc<Socket>| async move {
@@ -286,7 +286,7 @@ fn several_pieces_become_one_record() {
         let pieces = [b"head ".as_slice(), b"", b"body"].map(IoSlice::new);
         assert_eq!(client.try_write_vectored_before(&pieces, false).unwrap(), 9);
         server.readable().await;
-        // One record, so one read gives all of it even with room for a byte more.
+        // With a single record one read returns all of it, even with a limit of one byte.
         assert_eq!(read(&server, 1).await.unwrap(), b"head body");
     });
 }
@@ -299,13 +299,13 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
         client.shutdown_write().unwrap();
         assert_eq!(read(&server, 1).await.unwrap(), b"");
         assert!(!server.is_cut() && server.is_peer_closed());
-        // The other direction still works.
+        // The other direction remains open.
         write(&server, b"still").await.unwrap();
         assert_eq!(read(&client, 5).await.unwrap(), b"still");
         assert!(client.try_write(b"more").is_err());
 
         let ((client, _), (server, _)) = established(&configs).await;
-        // What is unread would make the close a reset.
+        // Unread bytes would turn the close into a reset.
         reactor::testing::turn().await;
         assert!(!client.is_readable());
         client.silence();
@@ -340,7 +340,7 @@ fn tickets_do_not_spoil_an_idle_connection() {
         }
         assert_eq!(read(&client, 1).await.unwrap(), b"x");
         assert!(!client.is_readable());
-        // The ticket is of use.
+        // The ticket can be used.
         drop((client, server));
         let ((_, ci), (_, si)) = established(&configs).await;
         assert!(ci.resumed && si.resumed);
@@ -370,7 +370,7 @@ fn a_peer_that_only_changes_keys_is_thrown_out() {
         for _ in 0..33 {
             client.tls().unwrap().change_keys(client.socket(), true);
         }
-        // So many writes are more than one turn of a task may do.
+        // So many writes exceed the limit of a task for one turn.
         client.flushed().await.unwrap();
         let error = read(&server, 1).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -403,7 +403,7 @@ fn a_changed_byte_ends_the_connection() {
             reactor::spawn(async move {
                 let mut bytes = vec![0; 70_000];
                 while let Ok(n) = wait_read(&a, &mut bytes).await {
-                    // Only the test's data is so long.
+                    // Only the test's data is this long.
                     if n > 5000 {
                         bytes[n / 2] ^= 1;
                     }
@@ -421,7 +421,7 @@ fn a_changed_byte_ends_the_connection() {
             let error = read(&server, 8000).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             assert!(server.try_write(b"x").is_err());
-            // The peer learns of it by an alert.
+            // The peer receives an alert.
             let error = read(&client, 1).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
@@ -525,7 +525,7 @@ fn a_peer_that_reads_nothing_stops_the_writer_at_a_bound() {
             }
         };
         assert!(!client.is_flushed());
-        // What was taken arrives.
+        // Bytes that were accepted arrive.
         let reader = task(async move { read(&server, blocked).await.unwrap() });
         client.flushed().await.unwrap();
         assert_eq!(reader.await.len(), blocked);

@@ -1,12 +1,10 @@
-//! The keys that seal session tickets. They are of the process, so a session
-//! goes on whichever thread, or version of the configuration, its client meets
-//! next; they change while it runs and old ones are forgotten. A ticket is only
-//! opened under the digest of the settings that it was sealed under: one that
-//! was got where no certificate is asked for is worth nothing where one is.
+//! Keys that encrypt session tickets. The keys belong to the process, so a session can be resumed
+//! on any thread and with any version of the configuration. They are rotated, and old ones are
+//! dropped. A ticket is decrypted only with the same settings digest: a ticket that was issued
+//! without a client certificate is worthless where one is required.
 //!
-//! Tickets are only ours: what is in them is rustls'. So files of
-//! `tls-ticket-keys` let several of our processes share sessions, not ours and
-//! HAProxy's.
+//! Tickets contain rustls' session state. Files of `tls-ticket-keys` therefore let several
+//! processes of this program share sessions, but not with HAProxy.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256};
@@ -21,20 +19,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// How long a session may be resumed where `tune.ssl.lifetime` does not say, seconds.
+/// Default lifetime of a session (`tune.ssl.lifetime`), seconds.
 pub const LIFETIME_S: u32 = 300;
 static LIFETIME: AtomicU32 = AtomicU32::new(LIFETIME_S);
-/// A key seals for so long, seconds; it opens until its last ticket is too old.
+/// Time during which a key encrypts tickets, seconds. It decrypts until its last ticket has
+/// expired.
 const KEY_SEALS_S: u64 = 3600;
-/// The longest lifetime: that of TLS 1.3.
+/// Maximum lifetime, seconds: that of TLS 1.3.
 const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
 /// Lifetime of a session after its full handshake, seconds, however often it was resumed
 /// and got new tickets (RFC 8446, 4.6.1): the certificate that the client presented may
 /// have been revoked since.
 pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
-/// Keys of a file that are used: the last ones.
+/// Number of keys of a file that are used: the last ones.
 const FILE_KEYS: usize = 3;
-/// The longest ticket that is opened; ours are shorter unless a client sends
+/// Maximum length of a ticket that is decrypted, bytes. Tickets are shorter unless a client sends
 /// many certificates.
 const TICKET_MAX: usize = 60 * 1024;
 const NAME: usize = 16;
@@ -42,12 +41,12 @@ const SALT: usize = 16;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// The digest of all settings under which a session may be resumed.
+/// Digest of all settings under which a session may be resumed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SettingsDigest(pub [u8; 32]);
 
 impl SettingsDigest {
-    /// Of some parts, whose borders count.
+    /// Hashes some parts with their lengths, so that their boundaries count.
     pub fn of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> SettingsDigest {
         let mut context = Context::new(&SHA256);
         for part in parts {
@@ -61,12 +60,12 @@ impl SettingsDigest {
 }
 
 thread_local! {
-    /// When the session began that the current handshake goes on with.
+    /// Beginning of the session that the current handshake resumes.
     static BEGAN_S: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Does a step of a handshake. rustls does not tell which session a new ticket
-/// belongs to: when that began is left in the thread, as `verify` does.
+/// Makes a step of a handshake. rustls does not say which session a new ticket belongs to, so the
+/// beginning of the session is stored in the thread, as in `verify`.
 pub(super) fn with_beginning<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
     BEGAN_S.set(*began_s);
     let done = step();
@@ -74,13 +73,13 @@ pub(super) fn with_beginning<R>(began_s: &mut Option<u64>, step: impl FnOnce() -
     done
 }
 
-/// When the session of the current handshake began.
+/// Returns the beginning of the session of the current handshake.
 pub(super) fn began_s(now_s: u64) -> u64 {
     BEGAN_S.get().unwrap_or(now_s)
 }
 
-/// Whether a session that began then may go on: the current handshake goes on
-/// with it. A file that lets single tickets live longer has it so.
+/// Returns whether a session with this beginning may be resumed, and if so notes it for the current
+/// handshake. A configuration with a longer ticket lifetime extends the limit.
 pub(super) fn goes_on(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
     let may = now_s.saturating_sub(began_s) <= WHOLE_LIFE_S.max(lifetime_s);
     if may {
@@ -89,7 +88,7 @@ pub(super) fn goes_on(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
     may
 }
 
-/// One secret that keys are made of.
+/// A secret from which keys are derived.
 #[derive(Clone)]
 struct Master {
     name: [u8; NAME],
@@ -98,8 +97,8 @@ struct Master {
 }
 
 impl Master {
-    /// The key of some settings and one ticket: keys of a file seal for years, so
-    /// no key may seal more than one.
+    /// Derives the key for some settings and one ticket. Keys of a file may be in use for years, so
+    /// no derived key encrypts more than one ticket.
     fn key(&self, settings: &SettingsDigest, salt: &[u8; SALT]) -> Option<LessSafeKey> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
         let mut context = hmac::Context::with_key(&key);
@@ -122,30 +121,30 @@ impl Master {
     }
 }
 
-/// The longest lifetime that any tickets had: keys are kept no longer than that.
+/// Longest lifetime of any tickets so far: keys are kept no longer than needed for it.
 static LONGEST_S: AtomicU64 = AtomicU64::new(LIFETIME_S as u64);
-/// The keys of the process, newest first.
+/// Keys of the process, the newest first.
 static KEYS: Mutex<Vec<Master>> = Mutex::new(Vec::new());
 
-/// The keys of a file of `tls-ticket-keys`.
+/// Keys of a file of `tls-ticket-keys`.
 pub struct FileKeys {
-    /// In the file's order: the last but one seals, all open.
+    /// Keys in the file's order: the second to last encrypts, all decrypt.
     masters: Mutex<Vec<Master>>,
 }
 
 impl fmt::Debug for FileKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the keys.
+        // The output must never contain the keys.
         f.debug_struct("FileKeys").finish_non_exhaustive()
     }
 }
 
-/// How long a session may be resumed, seconds.
+/// Returns the lifetime of sessions, seconds.
 pub(super) fn lifetime_s() -> u32 {
     LIFETIME.load(Relaxed)
 }
 
-/// Sets it.
+/// Sets the lifetime of sessions, seconds.
 pub(super) fn set_lifetime(lifetime_s: u32) {
     LIFETIME.store(lifetime_s, Relaxed);
 }
@@ -153,11 +152,11 @@ pub(super) fn set_lifetime(lifetime_s: u32) {
 /// The errors of a file of ticket keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FileKeysError {
-    /// A line (counted from 1) is not the base64 form of 48 or 80 bytes, or not
-    /// as long as the first.
+    /// A line, counted from 1, is not 48 or 80 bytes in Base64, or its length differs from that of
+    /// the first.
     #[error("line {0} is not a Base64 key of 48 or 80 bytes")]
     BadKey(usize),
-    /// There are fewer than three.
+    /// There are fewer than three keys.
     #[error("at least 3 keys are needed")]
     TooFew,
 }
@@ -176,7 +175,7 @@ impl FileKeys {
             if !matches!(bytes.len(), 48 | 80) {
                 return Err(bad);
             }
-            // As HAProxy has it: all of the length of the first.
+            // All keys must have the length of the first, as in HAProxy.
             let first = masters.first().map(|first| first.secret.len() + NAME);
             if first.is_some_and(|length| length != bytes.len()) {
                 return Err(bad);
@@ -209,8 +208,8 @@ impl FileKeys {
         self.masters().iter().find(|m| m.name == *name).cloned()
     }
 
-    /// Takes the next key, which opens now and seals after one more, in place of
-    /// the oldest. Whether it is as long as the others.
+    /// Adds the next key in place of the oldest. The key decrypts at once, and encrypts after the
+    /// next one is added. Returns false if its length differs from that of the others.
     pub fn push(&self, key: &[u8]) -> bool {
         let mut masters = self.masters();
         let length = masters.first().map(|first| first.secret.len());
@@ -229,7 +228,7 @@ impl FileKeys {
         true
     }
 
-    /// The keys as a file has them, for an operator who may see them.
+    /// Returns the keys in the format of a file, for an operator with permission to see them.
     pub fn lines(&self) -> Vec<Zeroizing<String>> {
         let masters = self.masters();
         let line = |master: &Master| {
@@ -240,17 +239,17 @@ impl FileKeys {
     }
 }
 
-/// Seals and opens the tickets of some settings.
+/// Encrypts and decrypts the tickets of some settings.
 #[derive(Debug)]
 pub struct Ticketer {
     settings: SettingsDigest,
-    /// None: `tune.ssl.lifetime` applies.
+    /// Lifetime of the tickets. None: `tune.ssl.lifetime` applies.
     lifetime_s: Option<u32>,
     file: Option<Arc<FileKeys>>,
 }
 
 impl Ticketer {
-    /// With the keys of the process, or those of a file.
+    /// Uses the keys of the process, or those of a file.
     pub fn new(
         settings: SettingsDigest,
         lifetime_s: Option<u32>,
@@ -340,7 +339,7 @@ pub(super) fn now_s() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// The key of the process that seals now; a new one when the last is old.
+/// Returns the current encryption key of the process, and makes a new one when the last is too old.
 fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
     LONGEST_S.fetch_max(lifetime_s, Relaxed);
     let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -352,7 +351,7 @@ fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
     keys.first().cloned()
 }
 
-/// Drops the keys of tickets that are all too old.
+/// Drops the keys whose tickets have all expired.
 fn forget(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
     keys.retain(|master| now_s.abs_diff(master.made_s) <= KEY_SEALS_S + longest_s);
 }
@@ -378,7 +377,7 @@ mod tests {
         let open = ticketer("no certificate");
         let ticket = open.seal(b"session", now).unwrap();
         assert_eq!(open.open(&ticket, now).as_deref(), Some(&b"session"[..]));
-        // Another value of the same settings: another thread, or a later file.
+        // An equal digest, as of another thread or a later configuration.
         let again = ticketer("no certificate").open(&ticket, now);
         assert_eq!(again.as_deref(), Some(&b"session"[..]));
         assert_eq!(ticketer("a certificate").open(&ticket, now), None);
@@ -406,15 +405,15 @@ mod tests {
 
     #[test]
     fn a_session_ends_a_day_after_it_began_however_often_it_was_resumed() {
-        // Other tests open tickets at the real time, which is a day before the end of
-        // this one: they must not take its keys for those of another time.
+        // Other tests decrypt tickets at the real time, a day before the end of this test. Without
+        // a longer lifetime this test would drop their keys.
         LONGEST_S.fetch_max(2 * WHOLE_LIFE_S, Relaxed);
         let begin = now_s();
         let one = ticketer("day");
         let mut ticket = one.seal(b"session", begin).unwrap();
         let mut resumed = 0;
         for now in (begin + 300..).step_by(300) {
-            // A handshake each: it opens the last ticket and gives another.
+            // Each round is a handshake: it decrypts the last ticket and issues a new one.
             let mut began = None;
             let opened = with_beginning(&mut began, || one.open(&ticket, now));
             if opened.is_none() {

@@ -1,7 +1,7 @@
-//! Fairness between handshakes and everything else: a handshake computes for
-//! half a millisecond or more, so only some may do so in one turn of the loop.
-//! The others stand in a queue behind what is established; only its first looks
-//! again in each turn, so thousands that wait cost nothing.
+//! Fairness between handshakes and all other work. A handshake computes for half a millisecond or
+//! more, so only a few may continue in one turn of the event loop. The others wait in a queue;
+//! established connections are not delayed. Only the first in the queue checks again in each turn,
+//! so thousands of waiting handshakes cost nothing.
 
 use reactor::{self, Instant};
 use std::cell::RefCell;
@@ -10,17 +10,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// Handshakes that go on in one turn, each by what was read of its peer once.
+/// Maximum number of handshakes that continue in one turn, each with one read from its peer.
 const STEPS_MAX: u32 = 4;
 
-/// The queue of handshakes.
 struct Queue {
-    /// The turn, by when it began, and the steps in it.
+    /// Start time of the current turn, and the number of handshakes that continued in it.
     turn: Instant,
     steps: u32,
-    /// The number of the next that waits.
+    /// Number of the next handshake to wait.
     next: u64,
-    /// The waiting handshakes, by their numbers. The first has always been woken.
+    /// Waiting handshakes by their numbers. The first has always been woken.
     waiting: VecDeque<(u64, Waker)>,
 }
 
@@ -35,8 +34,8 @@ thread_local! {
     };
 }
 
-/// Waits until a handshake may go on. Before its memory is taken: many that wait
-/// hold nothing.
+/// Waits until a handshake may continue. Called before its memory is allocated, so that waiting
+/// handshakes hold none.
 pub(super) fn wait() -> impl Future<Output = ()> {
     Wait { number: None }
 }
@@ -47,7 +46,7 @@ pub(super) fn unused() {
 }
 
 struct Wait {
-    /// Its number, while it stands in the queue.
+    /// Position number, while the handshake is in the queue.
     number: Option<u64>,
 }
 
@@ -78,14 +77,14 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // Without a queue the thread is ending.
+            // The thread is ending if there is no queue.
             let _ = QUEUE.try_with(|queue| queue.borrow_mut().leave(number));
         }
     }
 }
 
 impl Queue {
-    /// Whether one more may go on in this turn; then it is counted.
+    /// Returns whether another handshake may continue in this turn, and counts it.
     fn step(&mut self) -> bool {
         let now = reactor::now();
         if self.turn != now {
@@ -108,7 +107,7 @@ impl Queue {
         }
     }
 
-    /// Stands behind all others.
+    /// Appends a handshake to the queue.
     fn enter(&mut self, waker: &Waker) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -119,7 +118,7 @@ impl Queue {
         number
     }
 
-    /// Waits on; the first looks again in the next turn.
+    /// Keeps a handshake in the queue. The first one checks again in the next turn.
     fn stay(&mut self, number: u64, waker: &Waker) {
         let Some(place) = self.place(number) else {
             return;
@@ -132,7 +131,7 @@ impl Queue {
         }
     }
 
-    /// Stops waiting, and wakes the one that is first now.
+    /// Removes a handshake from the queue, and wakes the new first one.
     fn leave(&mut self, number: u64) {
         let Some(place) = self.place(number) else {
             return;
@@ -152,7 +151,7 @@ mod tests {
     use std::pin::pin;
     use std::rc::Rc;
 
-    /// Has a future wait in the queue.
+    /// Polls a future once, so that it waits in the queue.
     async fn begin(wait: &mut (impl Future<Output = ()> + Unpin)) {
         poll_fn(|context| {
             assert!(Pin::new(&mut *wait).poll(context).is_pending());

@@ -1,11 +1,10 @@
 //! Verification of a presented certificate, of a client or of a server.
 //!
-//! webpki decides first. What it accepts, and OpenSSL has no reason to refuse, is
-//! accepted. The rest is checked by OpenSSL's rules ([`super::chain`]): for the number of
-//! the error, because a file may ignore errors, and because OpenSSL accepts certificates
-//! that webpki never accepts (a certificate that is its own CA, or one from before there
-//! were extensions). rustls has no connection context while it verifies, so the result is
-//! left in the thread for [`with_outcome`].
+//! webpki decides first. A chain that it accepts is accepted, unless OpenSSL would refuse it. Other
+//! chains are checked by OpenSSL's rules ([`super::chain`]): for the number of the error, because a
+//! configuration may ignore errors, and because OpenSSL accepts certificates that webpki never
+//! accepts (a certificate that is its own CA, or one without extensions). rustls has no connection
+//! context while it verifies, so the result is stored in the thread for [`with_outcome`].
 
 use super::authorities::Authorities;
 use super::certificate::Certificate;
@@ -32,26 +31,26 @@ use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuild
 /// including ignored errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Verified {
-    /// A certificate was shown and looked at.
+    /// True if a certificate was presented and checked.
     pub verified: bool,
-    /// The first error above the shown certificate (`ssl_c_ca_err`, and its depth).
+    /// First error above the presented certificate (`ssl_c_ca_err`), with its depth.
     pub authority: Option<Failure>,
-    /// The first error of the shown certificate itself (`ssl_c_err`).
+    /// First error of the presented certificate itself (`ssl_c_err`).
     pub own: Option<Failure>,
-    /// The last error, let pass or not.
+    /// Last error, ignored or not.
     pub last: Option<Failure>,
-    /// The error for which the connection was refused (`ssl_fc_err`, logs).
+    /// Error for which the connection was refused (`ssl_fc_err`, logs).
     pub refused: Option<Failure>,
 }
 
 impl Verified {
-    /// As OpenSSL keeps it for `ssl_c_verify`: the last error that stood, 0 for none.
+    /// Returns the last error, 0 for none: OpenSSL's value for `ssl_c_verify`.
     pub fn verify_code(&self) -> u8 {
         self.last.map_or(0, |failure| failure.code)
     }
 }
 
-/// Something that the rules here have no number for.
+/// An error without a specific number.
 const UNKNOWN: Failure = Failure {
     depth: 0,
     code: code::UNSPECIFIED,
@@ -67,18 +66,18 @@ thread_local! {
     }) };
 }
 
-/// Does a step of a handshake and says what was verified in it. To be put
-/// around every call that lets rustls process records until the handshake is
-/// over; an outcome with `verified` set is that connection's. A connection that
-/// resumes a session verifies nothing: what its session knew is not told here.
+/// Makes a step of a handshake and returns the result of a verification in it. Must wrap every call
+/// that lets rustls process records until the handshake is complete; a result with `verified` set
+/// belongs to that connection. A resumed session verifies nothing, and its original result is not
+/// available here.
 pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Verified) {
     CURRENT.set(Verified::default());
     let done = step();
     (done, CURRENT.take())
 }
 
-/// Certificates with the same name among those that a peer shows: more, and the
-/// ways that webpki tries are many.
+/// Maximum number of a peer's certificates with the same name. With more of them webpki would have
+/// to try too many paths.
 const SAME_SUBJECT_MAX: usize = 2;
 
 /// Parses the other certificates of a peer, up to the limit.
@@ -191,7 +190,7 @@ impl Belief {
         }
     }
 
-    /// By OpenSSL's rules.
+    /// Verifies by OpenSSL's rules.
     fn leniently(
         &self,
         question: &Question<'_>,
@@ -204,20 +203,19 @@ impl Belief {
             self.passes(failure, outcome)
         };
         if chain::verify(question, &mut tell).is_err() {
-            // What cannot be read at all is never let pass.
+            // An unparsable certificate is never ignored.
             outcome.refused.get_or_insert(UNKNOWN);
             return false;
         }
-        // Nothing was found. Then webpki must have refused for one of the reasons
-        // in which it is known to be stricter than OpenSSL, or it sees what the
-        // rules here do not.
+        // OpenSSL's rules found no error. Either webpki is known to be stricter than OpenSSL for
+        // this error, or it detects something that the rules here do not.
         if told == 0 && !is_stricter(strict) {
             return self.passes(UNKNOWN, outcome);
         }
         true
     }
 
-    /// Notes an error; whether it is let pass.
+    /// Notes an error. Returns whether it is ignored.
     pub fn passes(&self, failure: Failure, outcome: &mut Verified) -> bool {
         let (first, ignored) = match failure.depth {
             0 => (&mut outcome.own, self.crt_ignore),
@@ -233,8 +231,8 @@ impl Belief {
     }
 }
 
-/// Whether a way that webpki has found is one by OpenSSL's rules, too. Refused,
-/// it looks for another, and in the end those rules alone decide.
+/// Checks whether a path that webpki has found is acceptable by OpenSSL's rules, too. If not,
+/// webpki looks for another path; without one OpenSSL's rules alone decide.
 fn agreed(
     path: &VerifiedPath<'_>,
     authorities: &Authorities,
@@ -245,7 +243,7 @@ fn agreed(
     for between in path.intermediate_certificates() {
         way.push(Certificate::parse(&between.der()).ok_or(webpki::Error::UnknownIssuer)?);
     }
-    // An anchor is a name and a key: several certificates may have both.
+    // An anchor has only a name and a key, which several certificates may share.
     let anchor = path.anchor();
     let is_anchor = |certificate: &Certificate| {
         let key = Der(&certificate.key).take(SEQUENCE);
@@ -264,7 +262,7 @@ fn agreed(
     agrees.then_some(()).ok_or(webpki::Error::UnknownIssuer)
 }
 
-/// Notes an error of a certificate that was believed otherwise.
+/// Notes an error of a certificate that was otherwise trusted.
 pub(super) fn note_refused(failure: Failure) {
     let mut outcome = CURRENT.get();
     outcome.own.get_or_insert(failure);
@@ -273,25 +271,25 @@ pub(super) fn note_refused(failure: Failure) {
     CURRENT.set(outcome);
 }
 
-/// Where webpki refuses what OpenSSL accepts.
+/// Returns whether webpki refuses with this error something that OpenSSL accepts.
 fn is_stricter(error: &webpki::Error) -> bool {
     matches!(
         error,
-        // A client's certificate that may sign others too, or is its own authority.
+        // A client certificate that is also a CA, or its own CA.
         webpki::Error::CaUsedAsEndEntity
-            // Its rules found nobody among anchors that it could not take.
+            // The issuer may be among the certificates that webpki rejects as anchors.
             | webpki::Error::UnknownIssuer
-            // Of before there were extensions.
+            // Certificates of a version without extensions.
             | webpki::Error::UnsupportedCertVersion
             | webpki::Error::EndEntityUsedAsCa
             // A serial number that is too long or negative.
             | webpki::Error::InvalidSerialNumber
-            // A list that is not for all certificates of its issuer.
+            // A CRL that does not apply to all certificates of its issuer.
             | webpki::Error::UnknownRevocationStatus
     )
 }
 
-/// As rustls tells it to the peer.
+/// Converts an error to the one that rustls sends to the peer.
 pub(super) fn refusal(code: u8) -> Error {
     let error = match code {
         code::CERT_HAS_EXPIRED => CertificateError::Expired,
@@ -311,8 +309,8 @@ pub(super) fn refusal(code: u8) -> Error {
     Error::InvalidCertificate(error)
 }
 
-/// Verifies the signature of a handshake with the key of a certificate, also of
-/// one that webpki does not take.
+/// Verifies a handshake signature with the key of a certificate, even if webpki rejects the
+/// certificate.
 pub(super) fn handshake_signature(
     message: &[u8],
     certificate: &CertificateDer<'_>,
@@ -333,7 +331,7 @@ pub(super) fn handshake_signature(
     let key = SubjectPublicKeyInfoDer::from(&*parsed.key);
     let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
     let key = RawPublicKeyEntity::try_from(&key).map_err(|_| bad())?;
-    // TLS 1.3 fixes the curve by the scheme; before, every curve may come.
+    // In TLS 1.3 the scheme determines the curve; in earlier versions any curve is allowed.
     let tried = if is_tls13 {
         &algorithms[..1]
     } else {
@@ -377,12 +375,12 @@ struct ClientVerifier {
     required: bool,
     names: Vec<DistinguishedName>,
     schemes: Vec<SignatureScheme>,
-    /// `curves`: up to TLS 1.2 they bound the curves of clients' keys, too (RFC 8422,
-    /// section 5.1.1), as with OpenSSL.
+    /// `curves`: up to TLS 1.2 these also restrict the curves of client keys (RFC 8422, section
+    /// 5.1.1), as in OpenSSL.
     curves: Option<Arc<[NamedGroup]>>,
 }
 
-/// A client's key is of a curve that `curves` does not list.
+/// The key of a client uses a curve that `curves` does not list.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("wrong curve")]
 pub(super) struct WrongCurve;

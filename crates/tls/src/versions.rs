@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A version of TLS.
+/// A TLS version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TlsVersion {
     /// SSL 3.0
@@ -18,18 +18,18 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// The lowest and highest version, and single ones that are off.
+/// Lowest and highest version, and single disabled versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsVersions {
     /// `ssl-min-ver`.
     pub min: Option<TlsVersion>,
     /// `ssl-max-ver`.
     pub max: Option<TlsVersion>,
-    /// `no-tlsv10` and its like.
+    /// `no-tlsv10` and similar options.
     pub off: Vec<TlsVersion>,
 }
 
-/// The enabled protocol versions. rustls has two.
+/// The enabled protocol versions that rustls supports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpokenVersions {
     /// TLS 1.2
@@ -47,21 +47,21 @@ impl Default for SpokenVersions {
     }
 }
 
-/// Why no version is left.
+/// Reason why no version is enabled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVersion {
-    /// All are switched off.
+    /// All versions are disabled.
     #[error("all SSL/TLS versions are disabled")]
     AllOff,
-    /// Only versions are left that are spoken no more, up to this one.
+    /// Only unsupported versions are enabled. The highest of them.
     #[error("no supported version (TLSv1.2, TLSv1.3) is enabled, only {} or older,", .0.name())]
     TooOld(TlsVersion),
 }
 
-/// A remark on a setting that works.
+/// A remark on a setting that is accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remark {
-    /// `no-…` means nothing beside `ssl-min-ver` or `ssl-max-ver`.
+    /// `no-…` has no effect together with `ssl-min-ver` or `ssl-max-ver`.
     SinglesIgnored,
     /// The requested minimum version is not supported; 1.2 is used.
     Raised(TlsVersion),
@@ -91,7 +91,7 @@ const ALL: [TlsVersion; 5] = [
 ];
 
 impl TlsVersion {
-    /// As `ssl-min-ver` has it.
+    /// Returns the name as in `ssl-min-ver`.
     pub fn name(self) -> &'static str {
         match self {
             TlsVersion::Ssl3 => "SSLv3",
@@ -103,8 +103,7 @@ impl TlsVersion {
     }
 }
 
-/// The bounds of a line over those of the defaults, and which versions are off
-/// where bounds are not given.
+/// Returns the bounds of a line or else of the defaults, and the single disabled versions.
 fn merged(
     line: &TlsVersions,
     defaults: &TlsVersions,
@@ -119,7 +118,7 @@ fn merged(
 pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersions, NoVersion> {
     let (min, max, off) = merged(line, defaults);
     let bounded = min.is_some() || max.is_some();
-    // As in HAProxy: a highest version below the usual lowest one is the lowest too.
+    // As in HAProxy, a highest version below the default lowest version is also the lowest version.
     let lowest = min.unwrap_or_else(|| max.map_or(TlsVersion::Tls12, |m| m.min(TlsVersion::Tls12)));
     let highest = max.unwrap_or(TlsVersion::Tls13);
     let is_on = |version: &TlsVersion| {
@@ -132,7 +131,8 @@ pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersio
     if spoken.tls12 || spoken.tls13 {
         return Ok(spoken);
     }
-    // Nobody speaks SSLv3, and so does no HAProxy of the last years: with it alone all are off.
+    // SSLv3 is not supported, nor is it by recent versions of HAProxy. If it is the only version,
+    // all count as disabled.
     let old = ALL[1..].iter().rev().find(|version| is_on(version));
     Err(old.map_or(NoVersion::AllOff, |version| NoVersion::TooOld(*version)))
 }

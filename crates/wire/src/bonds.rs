@@ -1,9 +1,10 @@
-//! Connections with other nodes end when the cluster no longer accepts the node at the other end: it
-//! was removed, or no present CA stands behind its certificate. A handshake looks at the certificate
-//! once; [`Bonds`] looks at those of all connections again whenever the cluster says something new.
+//! Ends connections with other nodes when the cluster no longer accepts the node at the other end:
+//! the node was removed, or no current CA certifies it. A handshake verifies the certificate once;
+//! [`Bonds`] verifies the certificates of all connections again whenever the cluster publishes a
+//! change.
 //!
-//! The other end is not asked: its descriptor is shut down, so that its reader and its writer see
-//! the end of the connection at once.
+//! The other node is not contacted: the descriptor is shut down, so that its reader and its writer
+//! see the end of the connection at once.
 
 use rustix::net::{Shutdown, shutdown};
 use rustls::pki_types::CertificateDer;
@@ -13,19 +14,19 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Says whose certificate the first one of a chain is, by the name of the node. None: of no present
-/// node, or no present CA stands behind it.
+/// Returns the name of the node that the first certificate of a chain belongs to; `None` when no
+/// current node has it or no current CA certifies it.
 pub type NodeOf = Arc<dyn Fn(&[CertificateDer<'_>]) -> Option<String> + Send + Sync>;
 
-/// How a node at the other end has shown which one it is.
+/// The proof of identity of the node at the other end.
 enum Proof {
-    /// By its certificate, with those behind it.
+    /// The certificate chain of the node, its own certificate first.
     Chain(Vec<CertificateDer<'static>>),
-    /// By its word, on a link without TLS.
+    /// The name that the node reported, on a link without TLS.
     Name(String),
 }
 
-/// What the cluster accepts now.
+/// The nodes and certificates that the cluster currently accepts.
 struct Present {
     node_of: NodeOf,
     names: BTreeSet<String>,
@@ -44,12 +45,12 @@ struct Inner {
     last: u64,
 }
 
-/// All connections of a role with other nodes. They outlive what the cluster said when they began
+/// All connections of a role with other nodes. They survive changes of the cluster's node list
 /// (`Trusted::after`).
 #[derive(Default)]
 pub(crate) struct Bonds(Mutex<Inner>);
 
-/// The right of one connection to go on. The connection holds it as long as it lives.
+/// The permission of one connection to continue. The connection owns it for its whole life.
 pub struct Bond {
     of: Arc<Bonds>,
     number: u64,
@@ -70,14 +71,14 @@ impl Bonds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the cluster says now, and ends the connections that it no longer accepts.
+    /// Applies the cluster's current state, and ends the connections that it no longer accepts.
     pub(crate) fn review(&self, node_of: NodeOf, names: BTreeSet<String>) {
         let mut inner = self.lock();
         let present = Present { node_of, names };
         for entry in inner.all.values() {
             if present.accepts(&entry.proof).is_none() && !entry.is_cut.load(Ordering::Acquire) {
                 entry.is_cut.store(true, Ordering::Release);
-                // It fails only where the connection has ended already.
+                // The shutdown fails only if the connection has already ended.
                 let _ = shutdown(&entry.socket, Shutdown::Both);
             }
         }
@@ -91,12 +92,12 @@ impl Bonds {
         accepts: impl Fn(&Proof) -> Option<String>,
     ) -> Option<(String, Bond)> {
         let mut inner = self.lock();
-        // What the handshake began with may be out of date.
+        // The state that the handshake started with may be out of date.
         let node = match &inner.present {
             Some(present) => present.accepts(&proof)?,
             None => accepts(&proof)?,
         };
-        // Without a descriptor it could not be ended.
+        // Without a descriptor the connection could not be ended.
         let socket = socket.try_clone_to_owned().ok()?;
         inner.last += 1;
         let number = inner.last;
@@ -112,8 +113,8 @@ impl Bonds {
         Some((node, bond))
     }
 
-    /// For a connection with TLS: the name of the node whose certificate it is, and its bond. None: of
-    /// no present node.
+    /// Registers a connection with TLS. Returns the name of the node that owns the certificate, and
+    /// the bond; `None` when it is no current node.
     pub(crate) fn by_chain(
         self: &Arc<Self>,
         socket: BorrowedFd<'_>,
@@ -125,7 +126,8 @@ impl Bonds {
         self.add(socket, proof, |_| node_of(chain))
     }
 
-    /// For a connection without TLS of a node that says this name. None: there is no such node.
+    /// Registers a connection without TLS of a node that reports this name. Returns `None` when
+    /// there is no such node.
     pub(crate) fn by_name(
         self: &Arc<Self>,
         socket: BorrowedFd<'_>,
@@ -139,7 +141,8 @@ impl Bonds {
 }
 
 impl Bond {
-    /// Whether the connection was ended because the cluster no longer accepts the other node.
+    /// Returns whether the connection was ended because the cluster no longer accepts the other
+    /// node.
     pub fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
     }
@@ -170,7 +173,7 @@ mod tests {
         (one, listener.accept().unwrap().0)
     }
 
-    /// Accepts certificates of these bytes.
+    /// Accepts certificates that consist of one of these bytes.
     fn accepts(good: &'static [u8]) -> NodeOf {
         Arc::new(move |chain: &[CertificateDer<'_>]| {
             let first = chain.first()?;
@@ -210,7 +213,7 @@ mod tests {
         assert!(is_over(&mut gone) && is_over(&mut gone_far) && is_over(&mut plain));
         assert!(first.is_cut() && third.is_cut());
         assert!(!second.is_cut() && !is_over(&mut stays));
-        // Its own end closes the connection, as without a bond.
+        // Each connection is closed by its own end, as without a bond.
         drop((first, third));
         assert_eq!(bonds.lock().all.len(), 1);
     }

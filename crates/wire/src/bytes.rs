@@ -1,22 +1,22 @@
-//! What carries bytes, and does not block.
+//! Nonblocking byte streams.
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// What carries bytes, and does not block.
+/// A nonblocking byte stream.
 pub trait Bytes {
-    /// Receives what there is into these slices; zero: there will be no more.
+    /// Receives available bytes into these slices; returns zero at the end of the stream.
     ///
     /// # Errors
-    /// The connection is gone, or nothing has come ([`Errno::AGAIN`]).
+    /// The connection is closed, or no bytes are available ([`Errno::AGAIN`]).
     fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno>;
 
-    /// Sends what the other side takes now.
+    /// Sends as many bytes as the other side accepts now.
     ///
     /// # Errors
-    /// The connection is gone, or it takes nothing ([`Errno::AGAIN`]).
+    /// The connection is closed, or the other side accepts nothing now ([`Errno::AGAIN`]).
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno>;
 }
 

@@ -1,4 +1,4 @@
-//! A connection that does not block: a socket alone, or with TLS on it.
+//! A nonblocking connection: a socket, with or without TLS.
 
 use crate::{Bond, Bytes};
 use rustix::io::Errno;
@@ -7,10 +7,10 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes that TLS has encrypted and the network has not taken, at most.
+/// Maximum bytes that TLS has encrypted and the network has not accepted.
 const ENCRYPTED_BYTES_MAX: usize = 256 << 10;
 
-/// A connection that does not block.
+/// A nonblocking connection.
 pub struct Wire {
     socket: OwnedFd,
     tls: Option<Box<Connection>>,
@@ -18,7 +18,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// On a socket that does not block.
+    /// Creates a connection on a nonblocking socket.
     pub(crate) fn new(socket: OwnedFd, tls: Option<Connection>, bond: Option<Bond>) -> Wire {
         let tls = tls.map(|mut tls| {
             tls.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
@@ -27,38 +27,40 @@ impl Wire {
         Wire { socket, tls, bond }
     }
 
-    /// Whether it has TLS, so that a certificate has shown who is at the other end.
+    /// Returns whether the connection has TLS, so that a certificate proves the identity of the
+    /// other end.
     pub fn is_encrypted(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Whether something came that a look at the socket would not show.
+    /// Returns whether data is available that polling the socket would not report.
     pub fn has_input(&self) -> bool {
         let tls = self.tls.as_ref();
-        // TLS wants nothing more before that was taken.
+        // TLS reads nothing more before the available data is taken.
         tls.is_some_and(|tls| !tls.wants_read())
     }
 
-    /// Whether it has ended because the cluster no longer accepts the node at the other end.
+    /// Returns whether the connection has ended because the cluster no longer accepts the node at
+    /// the other end.
     pub fn is_revoked(&self) -> bool {
         self.bond.as_ref().is_some_and(Bond::is_cut)
     }
 
-    /// Tells the other side that nothing more comes. It is sent by the next write.
+    /// Announces the end of the data to the other side. The next write sends the announcement.
     pub fn end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }
     }
 
-    /// Whether something is encrypted that the network has not taken.
+    /// Returns whether encrypted data waits for the network.
     pub fn has_output(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 }
 
 impl From<OwnedFd> for Wire {
-    /// Without TLS.
+    /// Creates a connection without TLS.
     fn from(socket: OwnedFd) -> Wire {
         Wire {
             socket,
@@ -98,7 +100,7 @@ impl Bytes for Wire {
     }
 }
 
-/// Fills the slices with what TLS has, and with what is behind it on the socket.
+/// Fills the slices with the data that TLS has decrypted, then with further data from the socket.
 fn decrypted(
     tls: &mut Connection,
     socket: BorrowedFd<'_>,
@@ -109,7 +111,7 @@ fn decrypted(
         let mut at = 0;
         while at < slice.len() {
             match tls.reader().read(&mut slice[at..]) {
-                // The other side has ended it, in good order.
+                // The other side has closed the connection cleanly.
                 Ok(0) => return Ok(total),
                 Ok(count) => {
                     at += count;
@@ -120,7 +122,7 @@ fn decrypted(
                 Err(error) => return Err(errno(error)),
             }
             match tls.read_tls(&mut Socket(socket)) {
-                // What came before is taken first.
+                // Data received before the end is returned first.
                 Ok(0) => return Ok(total),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -132,7 +134,7 @@ fn decrypted(
                 }
                 Err(error) => return Err(errno(error)),
             }
-            // A record that is damaged, or not of this connection.
+            // The record is damaged or does not belong to this connection.
             tls.process_new_packets().map_err(|_| Errno::BADMSG)?;
         }
     }
@@ -143,7 +145,7 @@ fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::CONNRESET)
 }
 
-/// A socket for TLS, which reads and writes whole records.
+/// A socket as TLS uses it, which reads and writes whole records.
 struct Socket<'a>(BorrowedFd<'a>);
 
 impl Read for Socket<'_> {

@@ -1,8 +1,8 @@
-//! Which addresses are this machine's.
+//! The local addresses of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// The address of that family that stands for all of this machine.
+/// Returns the unspecified address of the same family, which covers all addresses of this machine.
 pub fn unspecified(of: IpAddr) -> IpAddr {
     match of {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -10,10 +10,10 @@ pub fn unspecified(of: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is this machine's: the way to an own address begins at itself. A bind
-/// would not say that, where addresses of others can be bound.
+/// Returns whether an address is local: the route to a local address starts at the address itself.
+/// A bind would not prove that, because a machine may allow binding foreign addresses.
 pub fn is_mine(address: IpAddr) -> bool {
-    // Nothing is sent: the port does not matter.
+    // Nothing is sent, so the port does not matter.
     let way = UdpSocket::bind((unspecified(address), 0)).and_then(|socket| {
         socket.connect((address, 9))?;
         socket.local_addr()

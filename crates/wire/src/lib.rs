@@ -1,13 +1,14 @@
-//! Connections between the roles of two nodes, and with clients of the network: TCP alone, or with
-//! TLS by the certificates of the cluster.
+//! Connections between the roles of two nodes, and with clients on the network: plain TCP, or TLS
+//! with the certificates of the cluster.
 //!
-//! - [`Trusted`] is what the cluster says of its nodes.
-//! - [`Young`] is a connection during the handshake and the greetings: it blocks, with a deadline.
-//! - [`Wire`] is one afterwards: it never blocks.
+//! - - [`Trusted`] describes the nodes of the cluster.
+//! - - [`Young`] is a connection during the handshake and the greetings: it blocks, with a
+//!   deadline.
+//! - - [`Wire`] is a connection after the greetings: it never blocks.
 //! - [`Bond`] ends a connection when the cluster no longer accepts the node at the other end.
-//! - [`Relay`] carries bytes between one and a stream of this machine, without looking at them.
+//! - - [`Relay`] forwards bytes between a connection and a local stream, without inspecting them.
 //!
-//! Nothing here knows what is said on a connection.
+//! This crate knows nothing about the protocols on a connection.
 
 mod bonds;
 mod bytes;

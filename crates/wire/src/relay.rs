@@ -1,5 +1,5 @@
-//! Carries bytes between a connection of the network and a stream of this machine, where those
-//! are who know what they mean. It looks at none of them.
+//! Forwards bytes between a network connection and a stream of this machine, whose other end
+//! interprets them. The relay inspects none of them.
 
 use crate::silence::is_silent;
 use crate::{Bytes, Wire};
@@ -18,27 +18,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes that wait in one direction.
+/// Buffer size of one direction in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How often an idle connection is probed.
+/// Interval between probes of an idle connection.
 const PROBE: Duration = Duration::from_secs(5);
-/// How many probes the kernel sends at most.
+/// Maximum number of probes that the kernel sends.
 const PROBES_MAX: u32 = 127;
-/// After how long a client is given up whose machine confirms nothing of what it was sent. One
-/// that confirms, and takes nothing, has until `gone`.
+/// Time after which a client is closed when its machine acknowledges nothing. A client that
+/// acknowledges data but accepts nothing has until `gone`.
 const VANISHED: Duration = Duration::from_secs(30);
-/// How long the other side may take to close the connection after this side has.
+/// Maximum time for the other side to close the connection after this side has.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
-/// Bytes in one direction.
+/// The buffer of one direction.
 #[derive(Debug)]
 struct Lane {
     bytes: Vec<u8>,
     begin: usize,
     end: usize,
-    /// Nothing more comes.
+    /// The source has ended.
     is_over: bool,
-    /// It ended by a reset.
+    /// The error if the source ended with a reset.
     reset: Option<Errno>,
 }
 
@@ -61,12 +61,12 @@ impl Lane {
         self.is_empty() && !self.is_over
     }
 
-    /// Drops what waits.
+    /// Discards the buffered bytes.
     fn clear(&mut self) {
         self.begin = self.end;
     }
 
-    /// Takes bytes in; returns whether there were any, or their end.
+    /// Reads bytes; returns whether bytes or the end were read.
     fn fill(&mut self, from: &mut impl Bytes) -> Result<bool, Errno> {
         if !self.wants() {
             return Ok(false);
@@ -84,7 +84,7 @@ impl Lane {
         Ok(true)
     }
 
-    /// Gives bytes away; returns how many.
+    /// Writes bytes; returns how many.
     fn drain(&mut self, to: &mut impl Bytes) -> Result<usize, Errno> {
         if self.is_empty() {
             return Ok(0);
@@ -103,17 +103,17 @@ impl Lane {
 /// The peer of a relay's network connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
-    /// Another node. Its last bytes are delivered however long that takes: they may say why it
-    /// ended the connection.
+    /// Another node. Its last bytes are delivered however long that takes: they may contain the
+    /// reason why it ended the connection.
     Node,
-    /// A client of a volume. When it is gone, its connection ends, as that of a client of this
-    /// machine does: it has no reply to what is still on the way.
+    /// A client of a volume. When it disconnects, its connection ends like that of a local client:
+    /// it receives no reply to pending requests.
     Client,
 }
 
 impl Peer {
-    /// After how long the network is given up if it has taken or confirmed nothing. A client may
-    /// be slow, or its machine may pause.
+    /// Time after which the connection is closed when the network has accepted or acknowledged
+    /// nothing. A client may be slow, or its machine may pause.
     fn gone(self) -> Duration {
         match self {
             Peer::Node => Duration::from_secs(15),
@@ -122,32 +122,34 @@ impl Peer {
     }
 }
 
-/// A connection with its two ends.
+/// A network connection and a local stream, and the bytes between them.
 #[derive(Debug)]
 pub struct Relay {
     wire: Wire,
     stream: UnixStream,
     peer: Peer,
-    /// From this machine to the network, and back.
+    /// From this machine to the network.
     out: Lane,
     back: Lane,
-    /// Counts what the network has taken, bytes.
+    /// Number of bytes that the network has accepted.
     sent: Arc<AtomicU64>,
-    /// The network takes nothing any more.
+    /// The network accepts nothing any longer.
     is_deaf: bool,
-    /// This machine takes nothing any more; it may still have something to say.
+    /// The local stream accepts nothing any longer; it may still send data.
     is_refused: bool,
-    /// The network was told that nothing more comes.
+    /// The end of the data was announced to the network.
     has_ended: bool,
-    /// This machine has said all: until then the other side may close the connection. If it were
-    /// closed with something unread, such as the end of a late handshake, what was sent would be lost.
+    /// The local stream has ended: until this instant the other side may close the connection.
+    /// Closing with unread data, such as the end of a late handshake, would lose the data already
+    /// sent.
     leaves: Option<Instant>,
-    /// A client sends nothing more, and the volume has not taken all of it: until then it may.
+    /// A client has ended its data, and the volume has not accepted all of it yet: until this
+    /// instant it may.
     lingers: Option<Instant>,
 }
 
 impl Relay {
-    /// Between a connection and a stream of this machine.
+    /// Creates a relay between a connection and a local stream.
     pub fn new(wire: Wire, stream: UnixStream, peer: Peer) -> Relay {
         Relay {
             wire,
@@ -164,14 +166,14 @@ impl Relay {
         }
     }
 
-    /// Counts there what the network takes, bytes.
+    /// Counts the bytes that the network accepts in `sent`.
     #[must_use]
     pub fn counting(mut self, sent: &Arc<AtomicU64>) -> Relay {
         self.sent = Arc::clone(sent);
         self
     }
 
-    /// What has already come from the network, and is for this machine.
+    /// Adds bytes already received from the network, to be forwarded to this machine.
     #[must_use]
     pub fn after(mut self, came: Vec<u8>) -> Relay {
         if !came.is_empty() {
@@ -181,13 +183,13 @@ impl Relay {
         self
     }
 
-    /// Carries bytes in both directions, until one side has closed its end and the other one has
-    /// what was sent before. The network is given up once it has taken or confirmed nothing for
-    /// too long. It blocks.
+    /// Forwards bytes in both directions, until one side has closed its end and the other has
+    /// received everything sent before. Closes the connection once the network has accepted or
+    /// acknowledged nothing for too long. This function blocks.
     ///
     /// # Errors
-    /// The system's, or that the network has reset the connection, where all that came before was
-    /// delivered. The connection is gone then, too.
+    /// A system error, or a reset by the network, after all data received before it was delivered.
+    /// The connection is closed then, too.
     pub fn run(mut self) -> Result<(), Errno> {
         self.stream
             .set_nonblocking(true)
@@ -218,7 +220,7 @@ impl Relay {
         }
     }
 
-    /// Carries bytes to the network. Returns whether there were any.
+    /// Forwards bytes to the network. Returns whether there were any.
     fn carry_out(&mut self) -> bool {
         if self.is_deaf {
             return false;
@@ -227,7 +229,7 @@ impl Relay {
             let sent = self.out.drain(&mut self.wire)?;
             self.sent.fetch_add(sent as u64, Ordering::Relaxed);
             if self.wire.has_output() {
-                // What TLS has encrypted.
+                // Sends the data that TLS has encrypted.
                 match self.wire.write(&[]) {
                     Ok(_) | Err(Errno::AGAIN) => {}
                     Err(errno) => return Err(errno),
@@ -235,20 +237,20 @@ impl Relay {
             }
             Ok(moved || sent > 0)
         });
-        // What the other side said before is still to come.
+        // Data that the other side sent before may still arrive.
         self.is_deaf = carried.is_err();
         carried.unwrap_or_default()
     }
 
-    /// Carries bytes from the network. Returns whether there were any.
+    /// Forwards bytes from the network. Returns whether there were any.
     fn carry_back(&mut self) -> Result<bool, Errno> {
         let moved = self.back.fill(&mut self.wire)?;
         let drained = match self.is_refused {
             true => Ok(0),
             false => self.back.drain(&mut self.stream.as_fd()),
         };
-        // What it has said before may not have been read yet. Unread, what the network says now
-        // would make it drop that.
+        // The data that the local stream sent earlier may not have been read yet. The network's
+        // data is read and discarded, because unread data would drop it at the close.
         self.is_refused |= drained.is_err();
         if self.is_refused {
             self.back.clear();
@@ -256,7 +258,8 @@ impl Relay {
         Ok(moved || drained.is_ok_and(|count| count > 0))
     }
 
-    /// Tells the network when nothing more comes from this machine. Returns whether it has.
+    /// Announces the end of the data to the network after this machine has sent everything. Returns
+    /// whether it did.
     fn says_end(&mut self) -> bool {
         if !self.out.is_over || !self.out.is_empty() || self.is_deaf {
             return false;
@@ -274,13 +277,13 @@ impl Relay {
         true
     }
 
-    /// Whether a client is gone, while the volume takes nothing of it: the volume may itself wait
-    /// until the client takes its replies.
+    /// Returns whether a client has disconnected while the volume accepts none of its data: the
+    /// volume may itself wait until the client accepts its replies.
     fn is_abandoned(&self) -> bool {
         self.peer == Peer::Client && self.is_deaf
     }
 
-    /// Waits until something can be carried, or the network ends.
+    /// Waits until bytes can be forwarded or the network ends.
     fn waits(&mut self) {
         let mut network = PollFlags::empty();
         let mut local = PollFlags::empty();
@@ -288,7 +291,8 @@ impl Relay {
         network.set(PollFlags::IN, self.back.wants());
         let has_output = !self.out.is_empty() || self.wire.has_output();
         network.set(PollFlags::OUT, has_output && !self.is_deaf);
-        // A client that closes its connection is gone, also where nothing is taken of it now.
+        // A client that closes its connection has disconnected, even while none of its data is
+        // accepted.
         let is_client = self.peer == Peer::Client;
         network.set(PollFlags::RDHUP, is_client && self.lingers.is_none());
         local.set(PollFlags::IN, self.out.wants() && !is_left && !self.is_deaf);
@@ -296,7 +300,7 @@ impl Relay {
         let until = [self.leaves, self.lingers].into_iter().flatten().min();
         let left = until.map_or(PROBE, |at| at.saturating_duration_since(Instant::now()));
         let left = Timespec::try_from(left).ok();
-        // A side that has ended would wake this at once, unless that is looked at here.
+        // A side that has ended would cause immediate wake-ups unless its events are handled below.
         let mut watched = Vec::with_capacity(2);
         if !local.is_empty() {
             watched.push(PollFd::new(&self.stream, local));
@@ -304,7 +308,7 @@ impl Relay {
         if is_client || !network.is_empty() {
             watched.push(PollFd::from_borrowed_fd(self.wire.as_fd(), network));
         }
-        // Interrupted or not: everything is looked at again.
+        // Everything is checked again, whether poll was interrupted or not.
         let count = poll(&mut watched, left.as_ref());
         let seen = watched.last().map_or(PollFlags::empty(), PollFd::revents);
         let is_gone = match count {
@@ -319,12 +323,12 @@ impl Relay {
     }
 }
 
-/// Lets the kernel notice that the other machine is gone.
+/// Enables keepalive probes, so that the kernel detects an unreachable machine.
 fn notice(wire: &Wire, gone: Duration) {
     let socket = wire.as_fd();
     let probes = gone.as_secs().div_ceil(PROBE.as_secs()) as u32;
     let gone_ms = u32::try_from(gone.as_millis()).unwrap_or(u32::MAX);
-    // Without it a break is noticed later, by silence.
+    // Without these options a broken connection is noticed later, by its silence.
     let _ = set_socket_keepalive(socket, true)
         .and_then(|()| set_tcp_keepidle(socket, PROBE))
         .and_then(|()| set_tcp_keepintvl(socket, PROBE))
@@ -340,10 +344,12 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::mpsc::{Receiver, channel};
 
-    /// A relay on a thread of its own: the client, the end of the volume, and when it is over.
+    /// Runs a relay on its own thread. Returns the client, the end of the volume, and the result at
+    /// the end.
     fn relayed(peer: Peer) -> (TcpStream, UnixStream, Receiver<Result<(), Errno>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Room for all that a test sends behind what the relay takes: the end comes behind it.
+        // Buffer for all the data that a test sends beyond what the relay accepts, because the end
+        // follows that data.
         rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 1 << 20).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = listener.accept().unwrap().0;
@@ -357,7 +363,7 @@ mod tests {
         (client, volume, ended)
     }
 
-    /// Sends until the other side has taken nothing for a moment.
+    /// Sends until the other side has accepted nothing for a moment.
     fn fill(stream: &mut (impl Write + AsFd)) {
         rustix::io::ioctl_fionbio(&*stream, true).unwrap();
         let moment = Timespec::try_from(Duration::from_millis(200)).unwrap();
@@ -370,18 +376,18 @@ mod tests {
         }
     }
 
-    /// Far more than it takes, and far less than until the network is given up.
+    /// Much longer than the relay needs, and much shorter than its network timeout.
     const SOON: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_client_that_closes_leaves_though_the_volume_takes_and_it_took_nothing() {
         let (mut client, mut volume, ended) = relayed(Peer::Client);
-        // Replies that it does not read, and requests that the volume does not take.
+        // Replies that the client does not read, and requests that the volume does not accept.
         fill(&mut volume);
         fill(&mut client);
         drop(client);
         assert_eq!(ended.recv_timeout(SOON), Ok(Ok(())));
-        // The volume sees it.
+        // The volume sees the end of the connection.
         rustix::io::ioctl_fionbio(&volume, false).unwrap();
         let _ = volume.read_to_end(&mut Vec::new());
     }
@@ -389,8 +395,8 @@ mod tests {
     #[test]
     fn a_client_that_closes_leaves_though_the_volume_waits() {
         let (mut client, volume, ended) = relayed(Peer::Client);
-        // A little more than the relay and the socket of the volume have room for: all of it
-        // arrives, and the end behind it.
+        // Slightly more data than the buffers of the relay and the volume's socket can hold. All of
+        // it arrives, followed by the end.
         client
             .write_all(&vec![1; BUFFER_BYTES + (240 << 10)])
             .unwrap();
@@ -419,7 +425,7 @@ mod tests {
         fill(&mut volume);
         rustix::io::ioctl_fionbio(&volume, false).unwrap();
         let mut taken = Vec::new();
-        // What it sent itself nobody read, which is an error at the end.
+        // The data that the volume sent stayed unread, which causes an error at the end.
         let _ = volume.read_to_end(&mut taken);
         assert!(taken == last, "{} bytes", taken.len());
         assert_eq!(ended.recv_timeout(SOON), Ok(Ok(())));
@@ -429,7 +435,7 @@ mod tests {
     fn a_stream_that_takes_nothing_more_still_has_its_last_words_delivered() {
         let (mut node, mut volume, ended) = relayed(Peer::Node);
         volume.shutdown(std::net::Shutdown::Read).unwrap();
-        // More than the buffers have room for, so the relay has met the closed side.
+        // More data than the buffers can hold, so the relay has met the closed side.
         node.write_all(&vec![1; 8 << 20]).unwrap();
         volume.write_all(b"that is all").unwrap();
         drop(volume);
@@ -444,7 +450,7 @@ mod tests {
     fn what_came_before_a_reset_is_delivered_before_the_relay_says_so() {
         let (mut node, mut volume, ended) = relayed(Peer::Node);
         node.write_all(&[7; 100 << 10]).unwrap();
-        // Unread at its end, which resets the connection.
+        // This data stays unread at its end, which resets the connection.
         volume.write_all(&[1; 100]).unwrap();
         let mut watched = [PollFd::new(&node, PollFlags::IN)];
         poll(&mut watched, None).unwrap();

@@ -1,11 +1,13 @@
-//! Whether the machine at the other end of a TCP connection is silent, as the kernel sees it.
+//! Detects from the kernel's statistics that the machine at the other end of a TCP connection is
+//! silent.
 
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Whether it has confirmed nothing for so long, though the kernel has sent and repeated something.
-/// One that has no room confirms that, so it is not silent. No: it is no connection over TCP.
+/// Returns whether the machine has acknowledged nothing for `limit`, although the kernel has sent
+/// and retransmitted data. A machine whose receive buffer is full acknowledges that, so it is not
+/// silent. Returns false when the socket is not TCP.
 pub(super) fn is_silent(socket: BorrowedFd<'_>, limit: Duration) -> bool {
     // SAFETY: all zeroes are a valid tcp_info.
     let mut info: libc::tcp_info = unsafe { zeroed() };

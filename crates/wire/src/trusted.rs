@@ -1,4 +1,4 @@
-//! What the cluster says of its nodes: where they are, and how to know them.
+//! The cluster's description of its nodes: their addresses and their credentials.
 
 use crate::bonds::{Bond, Bonds, NodeOf};
 use rustls::pki_types::CertificateDer;
@@ -9,24 +9,24 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-/// What the cluster says of the nodes: where they are, and how to know them.
+/// The cluster's description of its nodes: their addresses and their credentials.
 pub struct Trusted {
     /// The name of this node.
     pub me: String,
     /// The addresses of all nodes, by name, the preferred one first.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
-    /// To dial: with a certificate of this node.
+    /// The TLS configuration for outgoing connections, with a certificate of this node.
     pub client: Arc<ClientConfig>,
-    /// To be dialled.
+    /// The TLS configuration for incoming connections.
     pub server: Arc<ServerConfig>,
-    /// Says whose certificate this is.
+    /// Finds the node that a certificate belongs to.
     pub node_of: NodeOf,
-    /// Connections that were made since the cluster first said something.
+    /// The connections made since the first description.
     bonds: Arc<Bonds>,
 }
 
 impl Trusted {
-    /// What the cluster says to begin with.
+    /// Creates the first description.
     pub fn new(
         me: String,
         addresses: BTreeMap<String, Vec<IpAddr>>,
@@ -43,7 +43,8 @@ impl Trusted {
         }
     }
 
-    /// Follows what the cluster said before: connections with nodes that it no longer accepts end.
+    /// Continues from the previous description: connections with nodes that the cluster no longer
+    /// accepts end.
     #[must_use]
     pub fn after(mut self, before: Option<&Trusted>) -> Trusted {
         if let Some(before) = before {
@@ -54,8 +55,8 @@ impl Trusted {
         self
     }
 
-    /// The name of the node that has shown this chain of certificates on a connection, and the right
-    /// of that connection to go on. None: it is no present node.
+    /// Returns the name of the node that presented this certificate chain on a connection, and the
+    /// permission of that connection to continue; `None` when it is no current node.
     pub fn admit(
         &self,
         socket: BorrowedFd<'_>,
@@ -64,14 +65,14 @@ impl Trusted {
         self.bonds.by_chain(socket, chain?, &self.node_of)
     }
 
-    /// The right of a connection without TLS to go on, whose other end says that it is this node. None:
-    /// there is no such node.
+    /// Returns the permission to continue for a connection without TLS whose other end reports this
+    /// name; `None` when there is no such node.
     pub fn admit_by_name(&self, socket: BorrowedFd<'_>, name: &str) -> Option<Bond> {
         let is_known = self.addresses.contains_key(name);
         self.bonds.by_name(socket, name, is_known)
     }
 
-    /// The addresses of a node; none if the cluster has no such node.
+    /// Returns the addresses of a node; none if the cluster has no such node.
     pub fn addresses_of(&self, node: &str) -> &[IpAddr] {
         self.addresses.get(node).map_or(&[], Vec::as_slice)
     }

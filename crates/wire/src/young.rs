@@ -1,4 +1,4 @@
-//! A connection during its handshake and the greetings.
+//! A connection during its handshake and greetings.
 
 use crate::{Bond, Trusted, Wire};
 use rustls::pki_types::ServerName;
@@ -9,30 +9,30 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Why there is no connection that both sides may use.
+/// The reason why no usable connection was established.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// The network.
+    /// A network error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The handshake of TLS.
+    /// An error of the TLS handshake.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The other side ended the connection in the handshake of TLS.
+    /// The other side ended the connection during the TLS handshake.
     #[error("the other side ended the handshake of TLS")]
     Ended,
-    /// Its certificate is of no node of this cluster.
+    /// The certificate belongs to no node of this cluster.
     #[error("it is no node of this cluster")]
     Stranger,
 }
 
-/// The other side has closed the connection, or did before it read everything.
+/// Returns whether the other side has closed the connection, possibly before reading everything.
 pub fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-/// A connection that blocks until a moment at most, for what both sides say first.
+/// A blocking connection with a deadline, for the greetings of both sides.
 #[derive(Debug)]
 pub struct Timed {
     socket: TcpStream,
@@ -40,17 +40,17 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// A socket that blocks.
+    /// Creates a timed connection from a blocking socket.
     pub fn new(socket: TcpStream, limit: Duration) -> Timed {
         let until = Instant::now() + limit;
         Timed { socket, until }
     }
 
-    /// Waits for the first bytes; returns whether they are of a handshake of TLS (RFC 8446,
-    /// section 5.1). They can be read afterwards.
+    /// Waits for the first bytes. Returns whether they start a TLS handshake (RFC 8446, section
+    /// 5.1). They can be read afterwards.
     ///
     /// # Errors
-    /// The network's.
+    /// A network error.
     pub fn begins_tls(&self) -> io::Result<bool> {
         self.socket.set_read_timeout(Some(self.left()?))?;
         let mut first = [0];
@@ -58,7 +58,7 @@ impl Timed {
         Ok(count == 1 && first == [22])
     }
 
-    /// What is left of the time; never zero, which would mean without a limit.
+    /// Returns the remaining time; never zero, which would mean no limit.
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         match left.is_zero() {
@@ -102,7 +102,7 @@ pub struct Young {
 }
 
 impl Young {
-    /// Without TLS.
+    /// Creates a connection without TLS.
     pub fn plain(timed: Timed) -> Young {
         Young {
             timed,
@@ -111,30 +111,30 @@ impl Young {
         }
     }
 
-    /// As the side that dials, with TLS. Returns also the name of the other node.
+    /// Runs the TLS handshake as the dialling side. Also returns the name of the other node.
     ///
     /// # Errors
-    /// The handshake's, or it is no node of this cluster.
+    /// An error of the handshake, or the other side is no node of this cluster.
     pub fn dial(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
-        // The certificate says which node it is, not an address.
+        // The certificate identifies the node, not an address.
         let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
         let tls = ClientConnection::new(Arc::clone(&trusted.client), name)?;
         Young::shake(timed, tls.into())?.of_node(trusted)
     }
 
-    /// As the side that was dialled, with TLS. Returns also the name of the other node.
+    /// Runs the TLS handshake as the dialled side. Also returns the name of the other node.
     ///
     /// # Errors
-    /// The handshake's, or it is no node of this cluster.
+    /// An error of the handshake, or the other side is no node of this cluster.
     pub fn answer(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
         Young::serve(timed, &trusted.server)?.of_node(trusted)
     }
 
-    /// As the side that was dialled, with TLS. What certificates it accepts is all that is asked
-    /// of the other side.
+    /// Runs the TLS handshake as the dialled side. Only the certificates that `config` accepts are
+    /// required of the other side.
     ///
     /// # Errors
-    /// The handshake's.
+    /// An error of the handshake.
     pub fn serve(timed: Timed, config: &Arc<ServerConfig>) -> Result<Young, HandshakeError> {
         let tls = ServerConnection::new(Arc::clone(config))?;
         Young::shake(timed, tls.into())
@@ -149,7 +149,7 @@ impl Young {
         Ok(Young { timed, tls, bond })
     }
 
-    /// With the name of the node whose certificate the other side has.
+    /// Adds the name of the node that owns the certificate of the other side.
     fn of_node(mut self, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
         let tls = self.tls.as_ref();
         let chain = tls.and_then(|tls| tls.peer_certificates());
@@ -159,7 +159,7 @@ impl Young {
         Ok((self, node))
     }
 
-    /// Without TLS, of a node that says this name.
+    /// Admits a node without TLS that reports this name.
     ///
     /// # Errors
     /// The cluster has no such node.
@@ -169,10 +169,10 @@ impl Young {
         Ok(self)
     }
 
-    /// What becomes of it after the greetings.
+    /// Converts the connection for use after the greetings.
     ///
     /// # Errors
-    /// The system's.
+    /// A system error.
     pub fn ready(self) -> io::Result<Wire> {
         let Timed { socket, .. } = self.timed;
         socket.set_nodelay(true)?;
@@ -181,7 +181,7 @@ impl Young {
     }
 }
 
-/// What went wrong in a handshake, without the words of the system's error around it.
+/// Returns the reason for a failed handshake, without the surrounding system error.
 fn handshake(error: io::Error) -> HandshakeError {
     let of_tls = error
         .get_ref()

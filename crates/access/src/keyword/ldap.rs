@@ -1,4 +1,4 @@
-//! The words `users ldap`: a directory whose users may sign in.
+//! The line `users ldap`: a directory whose users may sign in.
 
 use super::{Codes, DirectoryCodes};
 use crate::ldap::{DISTINGUISHED, Directory, Grouping, SHORT, Security, Server, TYPED, roots};
@@ -11,38 +11,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Servers of a line, and addresses of one.
+/// Maximum number of servers of a line, and of addresses of a server.
 const SERVERS_MAX: usize = 8;
 const ADDRESSES_MAX: usize = 4;
-/// Groups of a line.
+/// Maximum number of groups of a line.
 const GROUPS_MAX: usize = 64;
-/// Bytes of a distinguished name, and of a file with a password.
+/// Maximum length of a distinguished name, and of a file with a password, bytes.
 const NAME_MAX: usize = 1_024;
 const PASSWORD_BYTES_MAX: u64 = 1_024;
-/// Bytes of a file of certificates.
+/// Maximum size of a CA file, bytes.
 const AUTHORITIES_BYTES_MAX: u64 = 1 << 20;
-/// The ports of LDAP, and of LDAP in TLS.
+/// Ports of LDAP, and of LDAP over TLS.
 const PORT: u16 = 389;
 const TLS_PORT: u16 = 636;
-/// What finds a user where the line says nothing: in Active Directory, and in OpenLDAP.
+/// Default filter for a user, which matches in Active Directory and in OpenLDAP.
 const FILTER: &str = "(|(sAMAccountName=%u)(uid=%u))";
-/// Where the groups of a user are where the line says nothing.
+/// Default attribute with the groups of a user.
 const MEMBER_OF: &str = "memberOf";
-/// The certificates that Debian's and Fedora's systems trust.
+/// CA bundles of the system on Debian and on Fedora.
 const SYSTEM_BUNDLES: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 
-/// The words that may stand behind the servers.
+/// Options that may follow the servers.
 const OPTIONS: &str = "`base`, `bind-dn`, `bind-password-file`, `filter`, `group-attribute`, `group-filter`, `ca-file`, \
     `plain` or `group:NAME`";
 
-/// A line that serves as an example.
+/// Example of a line.
 const FORM: &str =
     "for example `users ldap ldaps://dc1.example.org base \"dc=example,dc=org\" group:Desktop`";
 
-/// A server, as the line has it.
+/// A server in the line.
 #[derive(Debug)]
 struct Named {
     span: Span,
@@ -54,9 +54,9 @@ struct Named {
 /// A line `users ldap`.
 #[derive(Debug)]
 pub struct Ldap {
-    /// Where it stands.
+    /// Position of the line.
     pub span: Span,
-    /// Only users of these groups may sign in.
+    /// Groups whose users may sign in. Empty: all users.
     pub groups: Vec<Written<String>>,
     servers: Vec<Named>,
     base: Option<String>,
@@ -68,20 +68,20 @@ pub struct Ldap {
     plain: bool,
 }
 
-/// Whether a word is the address of a server.
+/// Returns whether a word is the URL of a server.
 pub fn is_server(word: &Word) -> bool {
     let text = word.str();
     text.starts_with("ldap://") || text.starts_with("ldaps://")
 }
 
 impl Ldap {
-    /// Reads what is behind `users ldap`.
+    /// Reads the words after `users ldap`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the error.
     pub fn read(args: &mut Args<'_>, codes: &Codes) -> Result<Ldap, Diagnostic> {
         Ldap::line(args, codes).map_err(|told| match &told.help {
-            // The example of the keyword is a userlist.
+            // The help of the keyword has an example for a userlist, so it is replaced.
             Some(help) if help.starts_with("for example ") => told.help(FORM),
             _ => told,
         })
@@ -172,7 +172,7 @@ impl Ldap {
         }
     }
 
-    /// Whether the words fit together.
+    /// Checks the combination of options.
     fn consistent(&self, args: &Args<'_>, codes: &Codes) -> Built {
         let told = |what: &str| Err(args.mistake(codes.value, self.span, what));
         if self.account.is_some() != self.password.is_some() {
@@ -189,7 +189,7 @@ impl Ldap {
         Ok(())
     }
 
-    /// The directory. `named` are the groups that other lines of the section name.
+    /// Makes the directory. `named` are the groups that other lines of the section name.
     pub fn directory(
         &self,
         named: &[&Written<String>],
@@ -231,7 +231,8 @@ impl Ldap {
     fn server(&self, server: &Named, codes: &DirectoryCodes, context: &mut Context) -> Server {
         let addresses: Vec<IpAddr> = match server.name.parse() {
             Ok(address) => vec![address],
-            // In an order of their own: a nameserver that changes it changes nothing here.
+            // Sorted, so that a nameserver that rotates its addresses does not change the
+            // configuration.
             Err(_) => BTreeSet::from_iter(context.outside.addresses(&server.name).iter().copied())
                 .into_iter()
                 .collect(),
@@ -282,7 +283,7 @@ impl Ldap {
     }
 }
 
-/// The certificates that the system trusts.
+/// Reads the CA bundle of the system.
 fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
     outside.is_own(path);
     let text = outside.read(path, AUTHORITIES_BYTES_MAX).ok()?;
@@ -290,7 +291,7 @@ fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
     Some(text.to_vec())
 }
 
-/// The first line of a file.
+/// Reads the password in the first line of a file.
 fn password(
     file: &Written<PathBuf>,
     codes: &DirectoryCodes,
@@ -302,7 +303,7 @@ fn password(
         line.unwrap_or_default().trim_ascii_end().to_vec()
     });
     let why = match password {
-        // An empty one would search as nobody, and not as the account.
+        // With an empty password the search would be anonymous, not by the account.
         Ok(password) if password.is_empty() => "has no password in its first line",
         Ok(password) => return Some(password),
         Err(_) => "cannot be read",
@@ -349,7 +350,7 @@ fn server(word: &Word) -> Result<Named, &'static str> {
     }
 }
 
-/// Takes a distinguished name.
+/// Reads a distinguished name.
 fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     const WHAT: &str = "a distinguished name such as \"dc=example,dc=org\"";
     let word = args.required(WHAT)?;
@@ -361,7 +362,7 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     }
 }
 
-/// Takes an absolute path.
+/// Reads an absolute path.
 fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let path = PathBuf::from(word.str());
@@ -371,7 +372,7 @@ fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     }
 }
 
-/// Takes a filter in which an attribute has to be equal to one of these values.
+/// Reads a filter in which an attribute must be equal to one of these values.
 fn filter(args: &mut Args<'_>, values: &[&str]) -> Result<String, Diagnostic> {
     let word = args.required("a filter such as \"(uid=%u)\"")?;
     let filter = Filter::parse(word.str());

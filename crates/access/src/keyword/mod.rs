@@ -1,5 +1,5 @@
-//! The lines of a section that say who may sign in: users of a `userlist`, users of the system, and second
-//! factors. Each part has rows of its own for them, with its own codes.
+//! Lines of a section that define who may sign in: users of a `userlist`, users of the operating
+//! system, and second factors. Each part has its own keywords for them, with its own codes.
 
 mod ldap;
 mod pam;
@@ -17,20 +17,20 @@ use language::arguments::{Args, Built};
 use language::{Code, Diagnostic, Span, Word, Written, suggest};
 use std::fmt;
 
-/// The codes of a part for these lines.
+/// Diagnostic codes of a part for these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
-    /// A value does not fit.
+    /// A value is invalid.
     pub value: &'static Code,
-    /// Something is there twice.
+    /// A setting is repeated.
     pub twice: &'static Code,
-    /// A line names a user or a group that nobody knows.
+    /// A line names an unknown user or group.
     pub no_user: &'static Code,
-    /// The section says how the system is asked, but not for whom.
+    /// The section configures PAM, but has no users for it.
     pub no_pam_users: &'static Code,
 }
 
-/// The codes of a part for what a directory needs of the machine.
+/// Diagnostic codes of a part for the files and servers of a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryCodes {
     /// A file cannot be used.
@@ -40,14 +40,14 @@ pub struct DirectoryCodes {
 }
 
 impl Codes {
-    /// The error for something that may appear only once.
+    /// Makes the error for a setting that may appear only once.
     pub fn again(&self, first: Span, span: Span, what: &str) -> Diagnostic {
         let told = format!("{what} may appear only once");
         let told = Diagnostic::error(self.twice, span, told).label("a second one");
         told.also(first, "first given here")
     }
 
-    /// The error for a user or a group that is unknown.
+    /// Makes the error for an unknown user or group.
     pub fn unknown<'n>(
         &self,
         (word, name): (&str, &Written<String>),
@@ -61,12 +61,13 @@ impl Codes {
     }
 }
 
-/// Who is known in a section, for messages: "userlist 'a' has", "userlist 'a' and the lines `pam` have".
+/// Known sources of users in a section, for messages: "userlist 'a' has", "userlist 'a' and the
+/// lines `pam` have".
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// The `userlist`.
+    /// Name of the `userlist`.
     pub list: Option<String>,
-    /// There are users of the system.
+    /// True if there are users of the operating system.
     pub has_pam: bool,
 }
 
@@ -80,15 +81,15 @@ impl fmt::Display for Known {
     }
 }
 
-/// A word with its place.
+/// Returns a word with its position.
 pub fn named(word: &Word) -> Written<String> {
     Written::new(word.str().to_owned(), word.span)
 }
 
-/// Takes a word that stands there in any case.
+/// Reads a mandatory keyword.
 ///
 /// # Errors
-/// There is another one, or none.
+/// The keyword is missing, or another one is there.
 pub fn fixed(args: &mut Args<'_>, word: &str) -> Built {
     let what = format!("`{word}`");
     let found = args.required(&what)?;
@@ -98,7 +99,8 @@ pub fn fixed(args: &mut Args<'_>, word: &str) -> Built {
     }
 }
 
-/// The users of a `userlist`, and its groups. None: there is no such list, which is told elsewhere.
+/// Returns the users and the groups of a `userlist`. None if there is no such list, which is
+/// reported elsewhere.
 pub fn listed(list: &Written<String>, exchange: &mut Exchange) -> Option<(Vec<User>, Vec<String>)> {
     exchange.refer(Accounts::KIND, &list.value, list.span);
     let mut all = exchange.all(Accounts::KIND);

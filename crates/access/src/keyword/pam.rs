@@ -1,4 +1,4 @@
-//! The line `pam`: users of the system, whose passwords the system checks.
+//! The line `pam`: users of the operating system, whose passwords PAM checks.
 
 use super::{Codes, named};
 use crate::pam::System;
@@ -9,14 +9,14 @@ use language::arguments::{Args, Built};
 use language::{Diagnostic, Span, Written, suggest};
 use std::path::{Path, PathBuf};
 
-/// Bytes of `/etc/group`, and of `/etc/passwd`.
+/// Maximum size of `/etc/group`, and of `/etc/passwd`, bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-/// Letters of the name of a service.
+/// Maximum length of the name of a service.
 const SERVICE_MAX: usize = 64;
-/// Names on lines `pam`, and users of all groups together.
+/// Maximum number of names on lines `pam`, and of users of all groups together.
 const USERS_MAX: usize = 10_000;
 
-/// The lines so far.
+/// The lines read so far.
 #[derive(Debug, Default)]
 pub struct Pam {
     users: Vec<Written<String>>,
@@ -47,7 +47,7 @@ fn service(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     if let Some(first) = &pam.service {
         return Err(codes.again(first.span, span, "'pam service'"));
     }
-    // It is the name of a file in /etc/pam.d.
+    // The name must be that of a file in /etc/pam.d, so it must not contain a path.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let name = word.str();
     if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {
@@ -73,10 +73,10 @@ fn socket(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
 }
 
 impl Pam {
-    /// Reads a line behind `pam`.
+    /// Reads a line after the keyword `pam`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
         let what = "`user`, `group`, `service` or `socket`";
         let word = args.required(what)?;
@@ -89,12 +89,12 @@ impl Pam {
         }
     }
 
-    /// Whether there are such users.
+    /// Returns whether the lines name any user or group.
     pub fn has_users(&self) -> bool {
         !self.users.is_empty() || !self.groups.is_empty()
     }
 
-    /// How the system is asked.
+    /// Returns the PAM settings.
     pub fn system(&self) -> System {
         let default = System::default();
         System {
@@ -103,8 +103,8 @@ impl Pam {
         }
     }
 
-    /// The users, and the names of the groups that lines may name. A user of the `userlist`
-    /// cannot be one of the system, too.
+    /// Returns the users, and the names of the groups that lines may refer to. A user of the
+    /// `userlist` cannot be one of the operating system, too.
     pub fn users(
         &self,
         listed: &[User],
@@ -161,7 +161,7 @@ impl Pam {
         (users, groups.names().map(str::to_owned).collect())
     }
 
-    /// The first line that names users.
+    /// Returns the first line that names users.
     pub fn first(&self) -> Option<Span> {
         { self.users.iter().chain(&self.groups) }
             .map(|one| one.span)
@@ -174,13 +174,14 @@ impl Pam {
     }
 }
 
-/// The groups of the system, with their members.
+/// Groups of the operating system with their members.
 struct Groups {
     members: Vec<(String, Vec<String>)>,
 }
 
 impl Groups {
-    /// Of this machine, whatever version is loaded. A file that cannot be read has nobody.
+    /// Reads the groups of this machine, which are not part of a configuration version. A file that
+    /// cannot be read counts as empty.
     fn of_system(outside: &mut Outside) -> Groups {
         let mut text = |path: &str| {
             outside.is_own(Path::new(path));
@@ -191,8 +192,8 @@ impl Groups {
         Groups::read(&text("/etc/group"), &text("/etc/passwd"))
     }
 
-    /// Reads `/etc/group` and `/etc/passwd` (group(5), passwd(5)): the members of each group, also those
-    /// whose own group it is. A line that is none is left out.
+    /// Reads `/etc/group` and `/etc/passwd` (group(5), passwd(5)): the members of each group,
+    /// including the users whose primary group it is. Malformed lines are ignored.
     fn read(group: &str, passwd: &str) -> Groups {
         let users = passwd.lines().filter_map(|line| {
             let mut fields = line.split(':');
@@ -217,20 +218,20 @@ impl Groups {
         }
     }
 
-    /// The members of a group, by name; None: there is no such group.
+    /// Returns the members of a group. None if there is no such group.
     fn members(&self, group: &str) -> Option<&[String]> {
         let found = self.members.iter().find(|(name, _)| name == group);
         found.map(|(_, members)| &members[..])
     }
 
-    /// The groups of a user.
+    /// Returns the groups of a user.
     fn of(&self, user: &str) -> Vec<String> {
         let is_in = |members: &Vec<String>| members.iter().any(|name| name == user);
         let groups = self.members.iter().filter(|(_, members)| is_in(members));
         groups.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of all groups.
+    /// Returns the names of all groups.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|(name, _)| name.as_str())
     }

@@ -1,23 +1,23 @@
-//! The line `trusted-proxy`, and `accept-proxy` of an address.
+//! The line `trusted-proxy`, and the option `accept-proxy` of an address.
 
 use crate::network::Network;
 use crate::proxies::TrustedProxies;
 use language::arguments::{Args, Built};
 use language::{Code, Diagnostic, Span};
 
-/// Networks of a section.
+/// Maximum number of networks of a section.
 const NETWORKS_MAX: usize = 64;
 
-/// The codes of a part for these lines.
+/// Diagnostic codes of a part for these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyCodes {
     /// `accept-proxy` without a line `trusted-proxy`.
     pub no_proxies: &'static Code,
-    /// A network that trusts everybody.
+    /// A network that trusts every client.
     pub everybody: &'static Code,
 }
 
-/// The lines of a section about the proxies in front of it.
+/// The lines of a section about the reverse proxies in front of it.
 #[derive(Debug, Default)]
 pub struct Proxies {
     networks: Vec<(Network, Span)>,
@@ -28,7 +28,7 @@ impl Proxies {
     /// Reads a line `trusted-proxy`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>) -> Built {
         let mut word = args.required("the address of a proxy, or a network")?;
         loop {
@@ -45,18 +45,18 @@ impl Proxies {
         }
     }
 
-    /// Notes the word `accept-proxy` of an address.
+    /// Notes an option `accept-proxy`.
     pub fn accept(&mut self, span: Span) {
         self.accepts.push(span);
     }
 
-    /// The trusted proxies.
+    /// Returns the trusted proxies.
     pub fn trusted(&self) -> TrustedProxies {
         let networks = self.networks.iter().map(|(network, _)| *network);
         networks.collect::<Vec<_>>().into()
     }
 
-    /// What is wrong with the lines together.
+    /// Returns the diagnostics for the combination of the lines.
     pub fn wrong(&self, codes: &ProxyCodes) -> Vec<Diagnostic> {
         let mut told = Vec::new();
         if self.networks.is_empty() {

@@ -8,10 +8,9 @@ use language::arguments::{Args, Built};
 use language::{Span, Written};
 use std::collections::BTreeMap;
 
-/// Lines `second-factor user`.
+/// Maximum number of lines `second-factor user`.
 const SECRETS_MAX: usize = 10_000;
 
-/// The secret of a user.
 #[derive(Debug)]
 struct Secret {
     span: Span,
@@ -19,23 +18,23 @@ struct Secret {
     value: Vec<u8>,
 }
 
-/// The second factors so far.
+/// The second factors read so far.
 #[derive(Debug, Default)]
 pub struct Secrets {
     all: Vec<Secret>,
 }
 
 impl Secrets {
-    /// Reads a line behind `second-factor user`.
+    /// Reads a line after `second-factor user`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of the error.
     pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
         let span = args.line().span;
         let user = named(args.required("the name of a user")?);
         fixed(args, "secret")?;
         let word = args.required("a secret in Base32")?;
-        // The message does not repeat it.
+        // The message must not repeat the secret.
         let Some(value) = second_factor::read(word.str()) else {
             let told = "the secret is not 16 to 64 bytes in Base32";
             let told = args.mistake(codes.value, word.span, told);
@@ -53,12 +52,12 @@ impl Secrets {
         Ok(())
     }
 
-    /// The first line.
+    /// Returns the position of the first line.
     pub fn first(&self) -> Option<Span> {
         self.all.first().map(|one| one.span)
     }
 
-    /// The names of the lines in lower case, with their second factors.
+    /// Returns the second factors by the name of the user in lower case.
     pub fn named(&self) -> BTreeMap<String, SecondFactor> {
         let all = self.all.iter();
         let all = all.map(|one| (one.user.value.to_lowercase(), one.value.clone()));
@@ -66,7 +65,7 @@ impl Secrets {
             .collect()
     }
 
-    /// Gives the users their second factors.
+    /// Assigns the second factors to their users.
     pub fn complete(
         &self,
         users: &mut [User],

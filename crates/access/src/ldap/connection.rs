@@ -1,4 +1,5 @@
-//! A connection with a server of a directory: one request at a time, and each message of the server bounded.
+//! Connection to an LDAP server: one request at a time, with a limit for each message of the
+//! server.
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};
@@ -13,32 +14,32 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Bytes that are read at a time.
+/// Size of a read, bytes.
 const READ_BYTES: usize = 16 << 10;
-/// Bytes of all entries of a search.
+/// Maximum total size of the entries of a search, bytes.
 const SEARCH_BYTES_MAX: usize = 4 << 20;
-/// How long a server may search, seconds.
+/// Time limit of a search at the server, seconds.
 const SEARCH_S: u32 = 5;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A connection with a server.
+/// A connection to a server.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     replies: Replies,
-    /// The number of the last request.
+    /// Message ID of the last request.
     last: u32,
-    /// Bytes that came for it.
+    /// Bytes received for that request.
     came: usize,
 }
 
 impl Connection {
-    /// Connects with a server, in TLS unless it is plain.
+    /// Connects to a server, with TLS unless the server is configured as plain.
     ///
     /// # Errors
-    /// Why it cannot, in words.
+    /// The reason for the failure.
     pub(super) async fn open(
         server: &Server,
         address: SocketAddr,
@@ -46,7 +47,7 @@ impl Connection {
     ) -> Result<Connection, String> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| language::reason(&error))?;
-        // A delay is all that would be lost.
+        // A failure costs only latency.
         let _ = stream.set_nodelay(true);
         let stream = match server.security {
             Security::Plain => return Ok(Connection::over(Box::new(stream))),
@@ -81,12 +82,12 @@ impl Connection {
         sent.await.map_err(|error| language::reason(&error))
     }
 
-    /// The next reply to the last request.
+    /// Returns the next response to the last request.
     async fn reply(&mut self) -> Result<Reply, String> {
         let mut bytes = [0; READ_BYTES];
         loop {
             if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
-                // By the number 0 a server says that it ends the connection.
+                // With message ID 0 a server announces that it ends the connection.
                 return match id == self.last {
                     true => Ok(reply),
                     false => Err("it does not answer as an LDAP server does".to_owned()),
@@ -103,7 +104,7 @@ impl Connection {
         }
     }
 
-    /// Binds by a name and a password.
+    /// Binds with a name and a password.
     pub(super) async fn bind(&mut self, name: &str, password: &[u8]) -> Result<Outcome, String> {
         self.send(|id| request::bind(id, name, password)).await?;
         match self.reply().await? {
@@ -112,7 +113,7 @@ impl Connection {
         }
     }
 
-    /// Searches for entries, and returns at most so many, and whether there are more.
+    /// Searches for entries. Returns at most `entries_max`, and whether there are more.
     pub(super) async fn search(
         &mut self,
         base: &str,
@@ -148,14 +149,14 @@ impl Connection {
         }
     }
 
-    /// Ends the connection.
     pub(super) async fn close(mut self) {
-        // A server notices the end of the connection, too.
+        // If the request cannot be sent, the server notices the end of the connection anyway.
         let _ = self.send(request::unbind).await;
     }
 }
 
-/// Asks a server to continue in TLS. What it has sent before TLS is nothing that it said: there must be none.
+/// Requests StartTLS. Data that the server sent before TLS could be forged, so any such data is an
+/// error.
 async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     let mut plain = Plain {
         stream,
@@ -198,7 +199,7 @@ impl Plain {
     }
 }
 
-/// How TLS is spoken with servers whose certificates are signed by one of these.
+/// Makes the TLS settings for servers whose certificates are signed by these authorities.
 fn client(authorities: &[u8]) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions();
@@ -207,14 +208,14 @@ fn client(authorities: &[u8]) -> Result<ClientConfig, String> {
     Ok(config.with_no_client_auth())
 }
 
-/// The certificates of a file.
+/// Reads the certificates of a CA file.
 ///
 /// # Errors
-/// It has none that is usable, in words.
+/// The file has no usable certificate.
 pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(pem);
-    // A bundle of a system may have some that are of no use.
+    // The bundle of a system may contain unusable certificates.
     roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     match roots.is_empty() {
         true => Err("there is no certificate in it".to_owned()),

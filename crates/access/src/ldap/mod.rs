@@ -1,8 +1,8 @@
-//! Users of a directory (LDAP), such as Active Directory or OpenLDAP: the directory has their names, groups and
-//! passwords. A name is searched for, and then bound to with the password that was typed.
+//! Users of an LDAP directory, such as Active Directory or OpenLDAP. The directory has their names,
+//! groups and passwords. A name is searched for; then the password is verified by a bind.
 //!
-//! Nothing of a user goes to a server before TLS has begun, unless the line says `plain`, and an empty password
-//! goes to none.
+//! No user data goes to a server before TLS has begun, unless the line has the option `plain`. An
+//! empty password goes to no server.
 
 mod connection;
 mod name;
@@ -24,115 +24,116 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How long a server has until it accepts us; then the next one is asked.
+/// Timeout of a connection to a server. Then the next server is tried.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// How long a server has for a search or a bind.
+/// Timeout of a search or a bind.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long all of it may take.
+/// Timeout of the whole operation.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Groups of a user that a search finds.
+/// Maximum number of groups of a user that a search returns.
 const GROUPS_MAX: u32 = 1_000;
-/// No attribute (RFC 4511 section 4.5.1.8): the distinguished name of a group is enough.
+/// Requests no attribute (RFC 4511 section 4.5.1.8): the distinguished name of a group is enough.
 const NONE: &str = "1.1";
-/// What stands in filters for the name of a user without its domain.
+/// Placeholder in filters for the name of a user without its domain.
 pub const SHORT: &str = "%u";
-/// The same for the name as it was typed.
+/// Placeholder for the name as it was typed.
 pub const TYPED: &str = "%n";
-/// The same for the distinguished name of the user.
+/// Placeholder for the distinguished name of the user.
 pub const DISTINGUISHED: &str = "%d";
 
-/// How a server is spoken to.
+/// Transport security of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Security {
-    /// In TLS from the first byte.
+    /// TLS from the first byte.
     Tls,
-    /// In TLS after StartTLS.
+    /// TLS after StartTLS.
     StartTls,
-    /// Without TLS.
+    /// No TLS.
     Plain,
 }
 
 /// A server of a directory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Server {
-    /// The name that its certificate has to have.
+    /// Host name, which its certificate must have.
     pub name: String,
-    /// Its port.
+    /// TCP port.
     #[serde(default)]
     pub port: u16,
-    /// Where it is, as its name was resolved at the load; empty: the name had no address then.
+    /// Addresses to which the name was resolved when the configuration was loaded. Empty: the name
+    /// had no address then.
     pub addresses: Vec<SocketAddr>,
-    /// How it is spoken to.
+    /// Transport security.
     pub security: Security,
 }
 
-/// How the groups of a user are found.
+/// Source of the groups of a user.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Grouping {
-    /// The entry of the user has them in this attribute.
+    /// The user's entry lists the groups in this attribute.
     Attribute(String),
-    /// A search with this filter finds them.
+    /// A search with this filter finds the groups.
     Filter(String),
 }
 
-/// A directory, and who of it may sign in.
+/// A directory, and the conditions for its users to sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Directory {
-    /// Its servers; the next one is asked when one does not answer.
+    /// Servers. The next one is tried when one does not respond.
     pub servers: Vec<Server>,
-    /// The certificates that sign those of servers, PEM.
+    /// CA certificates for the servers, PEM.
     #[serde(with = "serde_bytes")]
     pub authorities: Vec<u8>,
-    /// The distinguished name below which users and groups are.
+    /// Distinguished name below which users and groups are searched.
     pub base: String,
-    /// The account that searches; None: nobody in particular.
+    /// Distinguished name and password of the account for searches. None: anonymous.
     pub account: Option<(String, Vec<u8>)>,
-    /// What finds a user.
+    /// Filter that finds a user.
     pub filter: String,
-    /// What finds the groups of one.
+    /// Source of the groups of a user.
     pub grouping: Grouping,
-    /// Only users of these groups may sign in; empty: all.
+    /// Groups whose users may sign in. Empty: all users.
     pub only: Vec<String>,
-    /// The groups that lines of the section name. Nobody hears of others.
+    /// Groups that lines of the section name. Other groups of a user are not passed on.
     pub named: Vec<String>,
-    /// Second factors, by the name of the user in lower case.
+    /// Second factors by the name of the user in lower case.
     pub second_factors: BTreeMap<String, SecondFactor>,
-    /// Whether users without a second factor cannot sign in.
+    /// True if users without a second factor cannot sign in.
     pub second_factor_required: bool,
 }
 
-/// A user who was found.
+/// A user that the directory has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
-    /// The distinguished name.
+    /// Distinguished name, for the bind.
     distinguished: String,
-    /// The name, as the directory has it, in lower case and without a domain.
+    /// Name according to the directory, in lower case and without a domain.
     pub name: String,
-    /// Groups that lines of the section name.
+    /// Groups of the user that lines of the section name.
     pub groups: Vec<String>,
 }
 
-/// Why no server finds a user.
+/// Reason why no server could search for a user.
 #[derive(Debug)]
 pub struct Unfound {
-    /// A server was asked for the user, and did not find out.
+    /// True if a server was queried for the user but gave no result.
     pub has_answer: bool,
-    /// Which servers, and why, in words.
+    /// The servers and their errors.
     pub words: String,
 }
 
-/// Why a server does not find a user.
+/// Reason why a server could not search for a user.
 enum Failed {
-    /// It does not answer, or not us.
+    /// The server does not respond, or refuses the connection.
     Server(String),
-    /// The search for this user failed; that for another one may not. Whether it took too long.
+    /// The search for this user failed; one for another user may succeed. True if it timed out.
     Search(String, bool),
 }
 
-/// The directory has several entries of a name.
+/// The directory has several entries for a name.
 struct Several;
 
-/// A server that has been asked for a user, and can be asked for the password.
+/// A connection to the server that found a user, for the verification of the password.
 pub struct Seat {
     connection: Connection,
     server: Server,
@@ -140,10 +141,10 @@ pub struct Seat {
 }
 
 impl Directory {
-    /// Finds a user by a name. `Ok` with None: the directory has none, or several.
+    /// Finds a user by name. `Ok` with None: the directory has none, or several.
     ///
     /// # Errors
-    /// No server finds out whether there is one.
+    /// No server could search for the user.
     pub async fn find(
         &self,
         asked: &Asked,
@@ -218,7 +219,7 @@ impl Directory {
         Ok((seat, found))
     }
 
-    /// Connects with a server, and binds as the account that searches.
+    /// Connects to a server, and binds as the account for searches.
     async fn connect(&self, server: &Server, address: SocketAddr) -> Result<Connection, String> {
         let connected = async {
             let mut connection = Connection::open(server, address, &self.authorities).await?;
@@ -229,7 +230,7 @@ impl Directory {
         connected.unwrap_or_else(|_| Err(late(CONNECT_LIMIT)))
     }
 
-    /// Tries the servers that did not answer, those of which it is time.
+    /// Probes the servers that did not respond and are due for another attempt.
     pub async fn tries(&self, standing: &Standing) {
         let servers = standing.resolved(&self.servers).await;
         for (server, address) in standing.due(&servers, Instant::now()) {
@@ -243,7 +244,7 @@ impl Directory {
         }
     }
 
-    /// Binds as the account that searches.
+    /// Binds as the account for searches.
     async fn sign_in(&self, connection: &mut Connection) -> Result<(), String> {
         let Some((name, password)) = &self.account else {
             return Ok(());
@@ -264,7 +265,7 @@ impl Directory {
         let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
         let failed = |why| Failed::Search(why, false);
         let filter = filled(&self.filter).map_err(failed)?;
-        // The template says which attribute has the name.
+        // The filter determines which attribute has the name.
         let template = Filter::parse(&self.filter);
         let template = template.map_err(|error| failed(error.to_string()))?;
         let naming = template.equal_to(&[SHORT, TYPED]);
@@ -293,7 +294,8 @@ impl Directory {
                 let own = escape(&entry.name);
                 let values = [(SHORT, &*short), (TYPED, &typed), (DISTINGUISHED, &own)];
                 let found = self.groups(connection, fill(text, &values), &entry.name);
-                // That of another user may be found at once.
+                // A timeout here is a failure of this search only: the groups of another user may
+                // be found quickly.
                 let found = timeout(ANSWER_LIMIT, found).await;
                 let found = found.map_err(|_| Failed::Search(late(ANSWER_LIMIT), true))?;
                 found.map_err(failed)?
@@ -306,7 +308,8 @@ impl Directory {
         })))
     }
 
-    /// The distinguished names of the groups that a filter finds; `name` is that of the user.
+    /// Returns the distinguished names of the groups that a filter finds. `name` is that of the
+    /// user.
     async fn groups(
         &self,
         connection: &mut Connection,
@@ -324,8 +327,8 @@ impl Directory {
         }
     }
 
-    /// Those groups that lines name, of the distinguished names of all groups of a user. A line names a group by its
-    /// distinguished name, or by the first value of that.
+    /// Returns the groups that lines name, given the distinguished names of all groups of a user. A
+    /// line names a group by its distinguished name, or by the first value of that.
     fn of_lines(&self, groups: &[String]) -> Vec<String> {
         let lower: Vec<(String, String)> = { groups.iter() }
             .map(|group| {
@@ -340,12 +343,12 @@ impl Directory {
         self.named.iter().filter(has).cloned().collect()
     }
 
-    /// Whether a user of these groups may sign in.
+    /// Returns whether a user of these groups may sign in.
     pub fn admits(&self, groups: &[String]) -> bool {
         self.only.is_empty() || groups.iter().any(|group| self.only.contains(group))
     }
 
-    /// What a user has besides the password.
+    /// Returns the second factor of a user.
     pub fn second_factor(&self, name: &str) -> SecondFactor {
         match self.second_factors.get(name) {
             Some(second) => second.clone(),
@@ -354,16 +357,17 @@ impl Directory {
         }
     }
 
-    /// What sessions of its users depend on: with another one of these they end.
+    /// Returns the settings that determine the identity of the users. A change of any of them ends
+    /// the sessions.
     pub fn identity(&self) -> (&str, &str, &Grouping) {
         (&self.base, &self.filter, &self.grouping)
     }
 
-    /// Whether a password is that of a user. For nobody a bind is made, too, so that the time that it takes does not
-    /// say whether there is such a user.
+    /// Returns whether a password is that of a user. Without a user a bind is made, too, so that
+    /// the duration does not reveal whether the user exists.
     ///
     /// # Errors
-    /// The server does not say so, in words; it is asked last then.
+    /// The server gave no result. It is tried last from now on.
     pub async fn verify(
         &self,
         seat: Seat,
@@ -420,8 +424,8 @@ fn refused(what: &str, code: u32, words: &str) -> String {
     }
 }
 
-/// A filter with values in it, which are escaped already. One pass: a value that looks like a name of another one
-/// stays as it is.
+/// Inserts values, which are already escaped, into a filter. A single pass leaves a value unchanged
+/// that looks like another placeholder.
 fn fill(text: &str, values: &[(&str, &str)]) -> Result<Filter, String> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('%') {
@@ -436,7 +440,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> Result<Filter, String> {
     Filter::parse(&filled).map_err(|error| format!("filter: {error}"))
 }
 
-/// The name of a user, by the first of these attributes that the entry has.
+/// Returns the name of a user: the first of these attributes that the entry has.
 fn named(entry: &Entry, attributes: &[&str]) -> Option<String> {
     let mut values = attributes
         .iter()

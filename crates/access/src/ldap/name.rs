@@ -1,19 +1,19 @@
-//! Names, as users type them.
+//! Names as users type them.
 
-/// Bytes of a name.
+/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 128;
 
-/// A name that somebody typed.
+/// A name that a user typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// As it was typed, without spaces around it.
+    /// Name as typed, without surrounding spaces.
     pub typed: String,
-    /// In lower case, and without its domain: `EXAMPLE\Anna` and `anna@example.org` are `anna`.
+    /// Name in lower case, without its domain: `EXAMPLE\Anna` and `anna@example.org` become `anna`.
     pub short: String,
 }
 
 impl Asked {
-    /// The name of a text. None: it is none.
+    /// Reads a name. None if it is invalid.
     pub fn read(text: &str) -> Option<Asked> {
         let typed = text.trim();
         let name = typed.rsplit('\\').next().unwrap_or_default();

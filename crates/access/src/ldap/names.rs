@@ -1,5 +1,6 @@
-//! The addresses of the servers of a directory. They are resolved when the configuration is loaded, and again while
-//! the role runs: after a power cut the nameserver may come later than this machine, and servers move.
+//! Addresses of the servers of a directory. They are resolved when the configuration is loaded, and
+//! again while the role runs: after a power failure the nameserver may start later than this
+//! machine, and servers move.
 
 use super::Server;
 use part::lock;
@@ -12,32 +13,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Age at which an address is resolved again, and the pause after an attempt where none is usable.
+/// Age at which an address is resolved again, and the pause after an attempt while no address is
+/// usable.
 const AGE_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
-/// Time that a sign-in waits for the first address of a server.
+/// Maximum time that a sign-in waits for the first address of a server.
 const WAIT: Duration = Duration::from_secs(3);
-/// Addresses of one name.
+/// Maximum number of addresses of a name.
 const ADDRESSES_MAX: usize = 4;
 
-/// Resolves a name. It blocks.
+/// Resolves a name. Blocks the thread.
 pub(super) type Resolve = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
 
-/// The addresses of names.
+/// Resolver with the current addresses of the servers.
 pub(super) struct Names {
-    /// What the log calls the section.
+    /// Name of the section in the log.
     section: String,
     resolve: Arc<Resolve>,
     known: Mutex<BTreeMap<(String, u16), Known>>,
     resolved: Notify,
 }
 
-/// What is known of one name.
+/// State of one name.
 struct Known {
-    /// The addresses that the configuration has.
+    /// Addresses in the configuration.
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,
-    /// The last attempt; at first the load.
+    /// Time of the last attempt; at first that of the load.
     tried: Option<Instant>,
     is_pending: bool,
 }
@@ -48,7 +50,7 @@ impl fmt::Debug for Names {
     }
 }
 
-/// Resolves by the system: its files, then its nameservers.
+/// Resolves by the operating system: its hosts file, then its nameservers.
 pub(super) fn by_system(name: &str, port: u16) -> Vec<SocketAddr> {
     let found = (name, port).to_socket_addrs();
     found.map(Iterator::collect).unwrap_or_default()
@@ -64,8 +66,9 @@ impl Names {
         }
     }
 
-    /// The servers with their addresses of now. Old addresses are resolved again, and nobody waits for that; `has_none`:
-    /// no server responds, so that is due earlier. Only while a server has no address at all it is waited for.
+    /// Returns the servers with their current addresses. Old addresses are resolved again in the
+    /// background; `has_none` means that no server responds, so this happens earlier. Waits only
+    /// while no server has an address at all.
     pub(super) async fn servers(
         self: &Arc<Names>,
         servers: &[Server],
@@ -74,7 +77,8 @@ impl Names {
         let waits = async {
             loop {
                 let mut resolved = std::pin::pin!(self.resolved.notified());
-                // Before the look: what is resolved after it wakes.
+                // Enabled before the check, so that a name resolved after the check wakes this
+                // task.
                 resolved.as_mut().enable();
                 if !self.refresh(servers, has_none) {
                     return;
@@ -82,7 +86,7 @@ impl Names {
                 resolved.await;
             }
         };
-        // Without an address the next server is asked.
+        // After the timeout the servers without an address are skipped.
         let _ = timeout(WAIT, waits).await;
         let known = lock(&self.known);
         let with = |server: &Server| {
@@ -96,7 +100,8 @@ impl Names {
         servers.iter().map(with).collect()
     }
 
-    /// Starts what is due. Returns whether no server has an address, and one is being resolved.
+    /// Starts the resolutions that are due. Returns whether no server has an address and one is
+    /// being resolved.
     fn refresh(self: &Arc<Names>, servers: &[Server], has_none: bool) -> bool {
         let now = Instant::now();
         let mut known = lock(&self.known);
@@ -140,7 +145,7 @@ impl Names {
         let names = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut found = (names.resolve)(&name, port);
-            // In an order of their own: a nameserver that changes it changes nothing here.
+            // Sorted, so that a nameserver that rotates its addresses does not change them here.
             found.sort();
             found.dedup();
             found.truncate(ADDRESSES_MAX);
@@ -152,7 +157,7 @@ impl Names {
         let mut known = lock(&self.known);
         if let Some(one) = known.get_mut(&key) {
             one.is_pending = false;
-            // A nameserver that does not respond changes nothing.
+            // If a nameserver does not respond, the old addresses remain in use.
             if !found.is_empty() && found != one.addresses {
                 let shown: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
                 let (section, name, shown) = (&self.section, &key.0, shown.join(", "));
@@ -166,7 +171,7 @@ impl Names {
         self.resolved.notify_waiters();
     }
 
-    /// The names without an address.
+    /// Lists the servers whose names have no address.
     pub(super) fn without(&self) -> Vec<String> {
         let known = lock(&self.known);
         let without = known.iter().filter(|(_, one)| one.addresses.is_empty());
@@ -190,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Names with a nameserver that can be changed.
+    /// Makes a resolver with a zone that tests can change.
     fn names() -> (Arc<Names>, Arc<Mutex<Vec<&'static str>>>) {
         let zone: Arc<Mutex<Vec<&str>>> = Arc::default();
         let seen = Arc::clone(&zone);
@@ -211,7 +216,7 @@ mod tests {
         run(async {
             assert_eq!(names.servers(&servers, false).await, servers);
             assert_eq!(names.without().len(), 1);
-            // The nameserver has come; the pause is over.
+            // The nameserver has started, and the pause is over.
             *lock(&zone) = vec!["192.0.2.2:636", "192.0.2.1:636", "192.0.2.1:636"];
             lock(&names.known)
                 .values_mut()
@@ -241,7 +246,7 @@ mod tests {
         run(async {
             let ask = async |has_none| {
                 names.servers(&servers, has_none).await;
-                // What was started has ended.
+                // Wait until all resolutions have ended.
                 while lock(&names.known).values().any(|one| one.is_pending) {
                     tokio::task::yield_now().await;
                 }
@@ -253,12 +258,12 @@ mod tests {
             assert_eq!(ask(false).await, "192.0.2.1:636");
             make_old();
             assert_eq!(ask(false).await, "192.0.2.1:636");
-            // No server responds: the name is asked for earlier.
+            // No server responds, so the name is resolved earlier.
             assert_eq!(ask(true).await, "192.0.2.7:636");
             lock(&zone).clear();
             make_old();
             assert_eq!(ask(true).await, "192.0.2.7:636");
-            // A reload has other addresses.
+            // A reload brings other addresses.
             let reloaded = [server("dc1.example.org", &["192.0.2.3:636"])];
             let found = names.servers(&reloaded, false).await;
             assert_eq!(found, reloaded);

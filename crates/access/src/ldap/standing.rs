@@ -1,5 +1,5 @@
-//! Which servers of a directory answer. One that did not is asked last until it answers again, which is tried now and
-//! then without anybody who waits for it.
+//! Availability of the servers of a directory. A server that did not respond is tried last until it
+//! responds again. It is probed in the background now and then.
 
 use super::Server;
 use super::names::{Names, by_system};
@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How often one that did not answer is tried.
+/// Interval of the probes of a server that did not respond.
 const TRIED_EVERY: Duration = Duration::from_secs(30);
 
-/// Which servers of a directory answer.
+/// Availability of the servers of a directory.
 #[derive(Debug)]
 pub struct Standing {
-    /// What the log calls the section.
+    /// Name of the section in the log.
     name: String,
     names: Arc<Names>,
     state: Mutex<State>,
@@ -25,21 +25,21 @@ pub struct Standing {
 #[derive(Debug, Default)]
 struct State {
     silent: BTreeMap<SocketAddr, Silent>,
-    /// When none of them answered.
+    /// Last time at which no server responded.
     none: Option<Instant>,
 }
 
-/// A server that did not answer.
+/// A server that did not respond.
 #[derive(Debug)]
 struct Silent {
-    /// When it is tried again.
+    /// Time of the next probe.
     again: Instant,
-    /// It, and why.
+    /// Name of the server and the error.
     words: String,
 }
 
 impl Standing {
-    /// Of the directory of a section, which the log calls so.
+    /// Creates the state for the directory of a section with this name in the log.
     pub fn new(name: &str) -> Standing {
         Standing {
             name: name.to_owned(),
@@ -48,13 +48,13 @@ impl Standing {
         }
     }
 
-    /// The servers with their addresses of now.
+    /// Returns the servers with their current addresses.
     pub(super) async fn resolved(&self, servers: &[Server]) -> Vec<Server> {
         let has_none = lock(&self.state).none.is_some();
         self.names.servers(servers, has_none).await
     }
 
-    /// The servers as they are asked now: those that did not answer come last.
+    /// Returns the servers in the order of their use: those that did not respond come last.
     pub(super) fn order<'s>(&self, servers: &'s [Server]) -> Vec<(&'s Server, SocketAddr)> {
         let mut all: Vec<(&Server, SocketAddr)> = addresses(servers).collect();
         let mut state = lock(&self.state);
@@ -64,13 +64,14 @@ impl Standing {
         all
     }
 
-    /// Whether one that did not answer has to be tried now.
+    /// Returns whether a server that did not respond is due for a probe.
     pub fn has_due(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         state.silent.values().any(|silent| silent.again <= now)
     }
 
-    /// Those that did not answer and have to be tried now, each by one who asks.
+    /// Returns the servers that are due for a probe, and schedules their next one, so that only one
+    /// task probes each.
     pub(super) fn due<'s>(
         &self,
         servers: &'s [Server],
@@ -87,7 +88,7 @@ impl Standing {
             .collect()
     }
 
-    /// A server did not answer.
+    /// Notes that a server did not respond.
     pub(super) fn is_silent(&self, (server, address): (&Server, SocketAddr), why: &str) {
         let silent = Silent {
             again: Instant::now() + TRIED_EVERY,
@@ -99,7 +100,7 @@ impl Standing {
         }
     }
 
-    /// A server has answered.
+    /// Notes that a server has responded.
     pub(super) fn answers(&self, (server, address): (&Server, SocketAddr)) {
         let mut state = lock(&self.state);
         state.none = None;
@@ -110,17 +111,17 @@ impl Standing {
         }
     }
 
-    /// None of the servers answered.
+    /// Notes that no server responded.
     pub(super) fn has_none(&self) {
         lock(&self.state).none = Some(Instant::now());
     }
 
-    /// Whether none of the servers answered somebody who asked since then.
+    /// Returns whether no server responded at a time since `then`.
     pub fn had_none_since(&self, then: Instant) -> bool {
         lock(&self.state).none.is_some_and(|none| then <= none)
     }
 
-    /// The servers that did not answer when they were asked last, and why.
+    /// Lists the servers that did not respond last, with the errors.
     pub fn troubles(&self) -> Vec<String> {
         let state = lock(&self.state);
         let all = state.silent.values();
@@ -128,7 +129,7 @@ impl Standing {
         silent.chain(self.names.without()).collect()
     }
 
-    /// Writes a line.
+    /// Writes a line to the log.
     pub(crate) fn log(&self, words: &str) {
         write_error(&format!("evenkeel: {}: {words}\n", self.name));
     }
@@ -172,7 +173,7 @@ mod tests {
             "LDAP server dc1 (192.0.2.1:636): no answer within 2 s"
         );
         let later = Instant::now() + TRIED_EVERY;
-        // Also those that nobody would reach in their turn, and each once.
+        // The probe includes servers that no sign-in would reach, and each only once.
         assert_eq!(names(standing.due(&servers, later)), ["dc1", "dc2"]);
         assert_eq!(names(standing.due(&servers, later)), [""; 0]);
         standing.answers(second);

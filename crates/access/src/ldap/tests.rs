@@ -1,4 +1,4 @@
-//! Users of a directory: of OpenLDAP's `slapd`, and of servers that misbehave.
+//! Tests with the users of a directory: OpenLDAP's `slapd`, and servers that misbehave.
 
 use super::*;
 use crate::limiter::Key;
@@ -81,13 +81,13 @@ fn desk() -> Desk {
     Desk::new("test", Sessions::new(None).unwrap(), verify)
 }
 
-/// What a directory finds, asked for the first time.
+/// Searches a directory with fresh availability state.
 fn found(directory: &Directory, asked: &Asked) -> Result<(Seat, Option<Found>), String> {
     let found = run(directory.find(asked, &Standing::new("test")));
     found.map_err(|unfound| unfound.words)
 }
 
-/// What comes of a password, tried from an address of its own.
+/// Tries a password from an address.
 fn tried(desk: &Desk, list: &List, from: u8, name: &str, password: &str) -> Result<User, Refused> {
     let client = Client::program(IpAddr::from([192, 0, 2, from]));
     run(desk.password(list, &client, name, password))
@@ -103,7 +103,7 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
     };
     for directory in [of(&slapd), of_tls] {
         let (desk, list) = (desk(), list(directory));
-        // All forms of a name are one user, with the name that the directory has.
+        // All forms of a name lead to one user, with the name in the directory.
         for (from, name) in [
             "anna",
             " ANNA",
@@ -119,7 +119,7 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
             assert_eq!(user.account.groups, ["desktop, ALL"]);
             assert_eq!(user.account.password, Password::Directory);
         }
-        // Wrong passwords; patterns; a name of two; bytes of a filter; nobody.
+        // Wrong passwords, wildcards, a name with two entries, filter syntax, and an unknown user.
         for (from, (name, password)) in [
             ("anna", "medlar"),
             ("anna", ""),
@@ -173,7 +173,7 @@ fn a_server_that_is_not_the_right_one_gets_no_password() {
     let slapd = Slapd::start(PEOPLE).unwrap();
     let asked = Asked::read("anna").unwrap();
     let why = |directory: Directory| found(&directory, &asked).err().unwrap();
-    // Another authority, another name, no TLS, and another password of the account.
+    // Another CA, another name, no TLS, and a wrong password of the account.
     let other = lab::pki::Authority::new("Other CA").unwrap();
     let of_other = Directory {
         authorities: other.certificate_pem().into(),
@@ -200,19 +200,19 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let closed = server(lab::free_port().unwrap(), Security::StartTls);
-    // It accepts, and says nothing.
+    // The server accepts connections and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = server(silent.local_addr().unwrap().port(), Security::Tls);
     let mut nowhere = closed.clone();
     nowhere.addresses.clear();
-    // No name server has it (RFC 6761, section 6.4).
+    // No nameserver has this name (RFC 6761, section 6.4).
     nowhere.name = "dc.invalid".to_owned();
     let mut directory = of(&slapd);
     let good = directory.servers.remove(0);
     directory.servers = vec![nowhere.clone(), closed.clone(), silent, good];
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
-    // All are said, and asked last from then on.
+    // All three are reported, and tried last from now on.
     let told = desk.standing().troubles();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told.iter().any(|one| one.ends_with("no answer within 2 s")));
@@ -224,7 +224,7 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     );
     directory.servers = vec![nowhere, closed];
     let without = list(directory.clone());
-    // No guess, however often.
+    // An attempt that no server judged never counts.
     for _ in 0..9 {
         assert_eq!(
             tried(&desk, &without, 2, "anna", "quince"),
@@ -296,7 +296,7 @@ fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one(
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let user = [entry(2, "Anna"), outcome(2, 0x65, 0)].concat();
-    // It closes at the bind of the user.
+    // The server closes the connection at the bind of the user.
     let (bad, serve) = scripted(vec![outcome(1, 0x61, 0), user]);
     let mut directory = of(&slapd);
     directory.servers = [bad.servers, directory.servers].concat();
@@ -314,7 +314,7 @@ fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one(
 
 #[test]
 fn who_gives_up_before_the_answer_has_tried() {
-    // It finds the user, and is slow to judge.
+    // The server finds the user and never responds to the bind.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, judges) = std::sync::mpsc::channel();
@@ -371,7 +371,7 @@ fn tries_by_several_names_of_one_user_count_together() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
     let (desk, list) = (desk(), list(of(&slapd)));
-    // The address of mail is no other form of the name, and each client is another one.
+    // The mail address is not another form of the name, and each attempt comes from another client.
     for from in 1..=5 {
         let names = ["anna", "a.first@mail.example.org"];
         let name = names[usize::from(from % 2)];
@@ -416,7 +416,8 @@ fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
         assert_eq!(account_in(&changed(change)), None);
         assert_eq!(sessions.half_of(&changed(change), &half, 101), None);
     }
-    // Without the directory nobody of it is in, and nobody of a list is one of it.
+    // Without the directory none of its users has a session, and a user of a list is not one of the
+    // directory.
     assert_eq!(account_in(&List::default()), None);
     let listed = List {
         users: vec![User::new(Account {
@@ -435,7 +436,8 @@ fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
     assert!(sessions.begin_of(&before, &many, 100).is_err());
 }
 
-/// A server without TLS that sends these bytes for each message that comes, and then closes; returns what came.
+/// Starts a server without TLS that sends one of these replies to each message, and then closes.
+/// Returns the bytes that it received.
 fn scripted(replies: Vec<Vec<u8>>) -> (Directory, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -446,7 +448,7 @@ fn scripted(replies: Vec<Vec<u8>>) -> (Directory, JoinHandle<Vec<u8>>) {
             let mut bytes = [0; 4_096];
             let count = stream.read(&mut bytes).unwrap();
             all.extend(&bytes[..count]);
-            // It may have been enough already.
+            // The client may already have closed the connection.
             let _ = stream.write_all(&reply);
         }
         all
@@ -456,7 +458,7 @@ fn scripted(replies: Vec<Vec<u8>>) -> (Directory, JoinHandle<Vec<u8>>) {
     (directory, serve)
 }
 
-/// A value with a length of four bytes, as Active Directory writes them.
+/// Encodes a value with a length of four bytes, as Active Directory does.
 fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
     let length = u32::try_from(inside.len()).unwrap().to_be_bytes();
     [&[tag, 0x84], &length[..], inside].concat()
@@ -550,7 +552,7 @@ fn hostile_servers_are_refused() {
         let told = told(reply);
         assert!(told.contains(why), "{told}");
     }
-    // Half of an entry, and an entry without a name.
+    // A truncated entry, and an entry without a name.
     let nameless = [entry(1, "\u{1}"), outcome(1, 0x65, 0)].concat();
     let (directory, serve) = scripted(vec![nameless]);
     assert_eq!(found(&directory, &asked).unwrap().1, None);
@@ -630,7 +632,7 @@ fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
     let (right, sent) = verified(0, "quince");
     assert_eq!(right, Ok(true));
     assert!(sent.ends_with(&request::bind(2, "cn=x", b"quince")));
-    // An empty password goes to no server: nobody is bound to instead.
+    // An empty password goes to no server; a bind without a name is made instead.
     let (empty, sent) = verified(0, "");
     assert_eq!(empty, Ok(false));
     assert!(sent.ends_with(&request::bind(2, "", b"")));

@@ -1,32 +1,33 @@
-//! The pages of signing in, and what all pages have: the head, the mark, the style. Values in, markup out.
+//! Pages for signing in, and the parts common to all pages: the head, the logo, the style. Values
+//! in, markup out.
 //!
-//! maud escapes all texts; nothing here is marked as escaped already.
+//! maud escapes all texts; nothing here is marked as already escaped.
 
 use language::render::visible;
 use maud::{DOCTYPE, Markup, html};
 use std::borrow::Cow;
 
-/// The style of what all pages have.
+/// Style sheet common to all pages.
 pub const STYLE: &str = include_str!("base.css");
-/// The mark, as an icon of the browser.
+/// The logo as the icon of the browser tab.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath \
                     d='M1 8h14a7 7 0 0 1-14 0z' fill='%232f6fbf'/%3E%3Cpath d='M1 5h14' stroke='%232f6fbf' \
                     stroke-width='2'/%3E%3C/svg%3E";
 
-/// Bytes of a name that the form shows again.
+/// Maximum length of a name that the form repeats, bytes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// A text without control characters, and without those that turn the direction of writing.
+/// Removes control characters from a text, and those that change the direction of writing.
 pub fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
 }
 
-/// A field of a form that nobody sees.
+/// Draws a hidden field of a form.
 pub fn hidden(name: &str, value: &str) -> Markup {
     html! { input type="hidden" name=(name) value=(value); }
 }
 
-/// The head of a document. `brand` is what the pages are of.
+/// Draws the head of a document. `brand` is the product name.
 pub fn head(title: &str, brand: &str, script: Option<&str>) -> Markup {
     html! {
         head {
@@ -42,7 +43,7 @@ pub fn head(title: &str, brand: &str, script: Option<&str>) -> Markup {
     }
 }
 
-/// The mark.
+/// Draws the logo.
 pub fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 16 16" aria-hidden="true" {
@@ -52,7 +53,7 @@ pub fn mark() -> Markup {
     }
 }
 
-/// A document with one card.
+/// Draws a document with one card.
 fn card(brand: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -68,14 +69,14 @@ fn card(brand: &str, content: &Markup) -> Markup {
     }
 }
 
-/// The form to sign in; `next` is the path to go to then.
+/// Draws the sign-in form. `next` is the path to open afterwards.
 pub fn sign_in(brand: &str, wrong: Option<&str>, next: &str) -> Markup {
     sign_in_as(brand, "", wrong, next)
 }
 
-/// The same for another try, with the name that was typed.
+/// Draws the sign-in form for another attempt, with the name that was typed.
 pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> Markup {
-    // A page repeats no more than a name can have.
+    // A longer text cannot be a name, so it is not repeated.
     let known = Some(typed).filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
@@ -93,7 +94,8 @@ pub fn sign_in_as(brand: &str, typed: &str, wrong: Option<&str>, next: &str) -> 
     card(brand, &content)
 }
 
-/// The form for a code. `half` proves that the password was given; `next` is the path to go to then.
+/// Draws the form for a one-time code. `half` proves that the password was correct; `next` is the
+/// path to open afterwards.
 pub fn second_factor(brand: &str, wrong: Option<&str>, half: &str, next: &str) -> Markup {
     let content = html! {
         @if let Some(wrong) = wrong { p.wrong role="alert" { (clean(wrong)) } }
@@ -110,7 +112,7 @@ pub fn second_factor(brand: &str, wrong: Option<&str>, half: &str, next: &str) -
     card(brand, &content)
 }
 
-/// An error as a page; `back` are the words of the link to the first page.
+/// Draws an error page. `back` is the text of the link to the first page.
 pub fn failure(brand: &str, status: u16, words: &str, back: &str) -> Markup {
     let title = match status {
         400 => "This request was not understood",

@@ -1,4 +1,4 @@
-//! A section whose lines are of two parts.
+//! Tests of a section whose lines belong to two parts.
 
 use super::*;
 use crate::sections::Sections;
@@ -15,14 +15,14 @@ language::codes! {
 
 static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&WORDS, &WORDS);
 
-/// What a part was given: lines with the section that they stand in.
+/// The lines passed to a part, each with its section.
 type Given = Vec<String>;
 
 /// The part of the section.
 #[derive(Debug, Default)]
 struct Owner(Given);
 
-/// The part with further lines in it, and a section of its own.
+/// The part with further lines in it, and its own section.
 #[derive(Debug, Default)]
 struct Other(Given);
 
@@ -140,7 +140,7 @@ static OTHER: Part = Part {
     run: None,
 };
 
-/// What both parts are given on the node `alpha`, and what is told.
+/// Returns the lines passed to both parts on the node `alpha`, and the diagnostics.
 fn read_as_alpha(text: &str) -> (Given, Given, String) {
     let parts: [&'static Part; 2] = [&OTHER, &OWNER];
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];

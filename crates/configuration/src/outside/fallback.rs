@@ -1,6 +1,6 @@
-//! Answers of earlier loads. A version that a machine accepted once is served again also where
-//! a name does not resolve any more, or where an account is gone: what an earlier load found
-//! applies then, and the load reports what it did not find.
+//! Answers of earlier loads. A version that a machine has accepted is served again even if a name
+//! no longer resolves or an account no longer exists: the answer of an earlier load applies
+//! instead, and the load reports the missing item.
 
 use super::{Account, AccountKind, Answers, Question};
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Entries of each kind that are kept.
+/// Maximum stored entries of each kind.
 const ENTRIES_MAX: usize = 4_096;
-/// Things not found that are kept to be reported.
+/// Maximum missing items stored for the report.
 const LACKS_MAX: usize = 64;
 
-/// The addresses of names and the numbers of accounts that loads of this machine found.
+/// The addresses of names and the numbers of accounts that loads on this machine found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Found {
@@ -23,20 +23,21 @@ pub struct Found {
 }
 
 impl Found {
-    /// Decodes the bytes of [`Found::encode`]; of other bytes nothing is found.
+    /// Decodes the bytes of [`Found::encode`]; other bytes give an empty result.
     pub fn decode(bytes: &[u8]) -> Found {
         rmp_serde::from_slice(bytes).unwrap_or_default()
     }
 
-    /// The bytes for a file.
+    /// Returns the encoded bytes for a file.
     ///
     /// # Panics
-    /// Never: memory takes all.
+    /// Never panics, because writing to memory does not fail.
     pub fn encode(&self) -> Vec<u8> {
         rmp_serde::to_vec_named(self).expect("memory takes all")
     }
 
-    /// Adds what a load found. Of too many entries those of earlier loads go.
+    /// Adds the results of a load. If there are too many entries, those of earlier loads are
+    /// dropped.
     pub(crate) fn add(&mut self, answers: &Answers) {
         let hosts = answers.hosts.iter().filter(|(_, found)| !found.is_empty());
         let hosts: BTreeMap<_, _> = hosts
@@ -65,7 +66,7 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
     earlier.extend(kept);
 }
 
-/// A thing that the machine lacks.
+/// An item missing on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
     /// The query without an answer.
@@ -74,21 +75,21 @@ pub struct Lack {
     pub instead: Option<String>,
 }
 
-/// The answers for a load that goes on where the machine lacks something, and what it lacked.
+/// The answers for a load that continues when items are missing, and the missing items.
 #[derive(Debug)]
 pub struct Fallback {
-    /// The load is of a version that was accepted earlier; otherwise only names are noted.
+    /// True for a load of a previously accepted version; otherwise only names are recorded.
     is_of_accepted: bool,
     found: Found,
     lacks: Mutex<Vec<Lack>>,
-    /// The time that is left for nameservers that do not respond: a machine with many names
-    /// would else wait for each of them before it serves anything.
+    /// The time left for nameservers that do not respond. Without this limit, a machine with many
+    /// names would wait for each of them before it serves anything.
     patience: Mutex<Duration>,
 }
 
 impl Fallback {
-    /// With these answers of earlier loads. All name lookups together may take `patience`;
-    /// names after that count as unresolved.
+    /// Creates a fallback with these answers of earlier loads. All name lookups together may take
+    /// `patience`; names after that count as unresolved.
     pub fn new(found: Found, patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: true,
@@ -98,8 +99,8 @@ impl Fallback {
         }
     }
 
-    /// For a load of other files: it notes the names that do not resolve. Nothing applies
-    /// instead of them, and anything else that the machine lacks is refused.
+    /// Creates a fallback for a load of other files: it records the names that do not resolve. No
+    /// earlier answers replace them, and any other missing item is refused.
     pub fn of_names(patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: false,
@@ -107,18 +108,18 @@ impl Fallback {
         }
     }
 
-    /// Whether the load is of a version that was accepted earlier.
+    /// Returns whether the load is of a previously accepted version.
     pub fn is_of_accepted(&self) -> bool {
         self.is_of_accepted
     }
 
-    /// Returns what was not found, in the order of the queries.
+    /// Returns the missing items, in the order of the queries.
     pub fn lacks(&self) -> Vec<Lack> {
         let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         lacks.clone()
     }
 
-    /// Notes a thing without an answer.
+    /// Records a query without an answer.
     pub fn note(&self, question: Question, instead: Option<String>) {
         let mut lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = lacks.iter().any(|lack| lack.question == question);
@@ -127,8 +128,8 @@ impl Fallback {
         }
     }
 
-    /// The addresses of a name: those that `look_up` finds in time, otherwise those of an
-    /// earlier load. Without either the query is noted by the line that needs it.
+    /// Returns the addresses of a name: those that `look_up` finds in time, otherwise those of an
+    /// earlier load. Without either, the line that needs the name records the query.
     pub fn host(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
         let now = self.in_time(name, look_up);
         if !now.is_empty() {
@@ -161,7 +162,7 @@ impl Fallback {
         found
     }
 
-    /// The number of an account that this machine does not know (any more).
+    /// Returns the number of an account that does not exist on this machine (any longer).
     pub fn account(&self, kind: AccountKind, name: &str) -> Option<u32> {
         let number = *self.found.accounts.get(&(kind, name.to_owned()))?;
         self.note(
@@ -209,7 +210,7 @@ mod tests {
         let lacks = fallback.lacks();
         let instead: Vec<_> = lacks.iter().map(|lack| lack.instead.as_deref()).collect();
         assert_eq!(instead, [Some("192.0.2.1"), Some("33")]);
-        // A new answer counts before an earlier one.
+        // A new answer has priority over an earlier one.
         fn other(_: &str) -> Arc<[IpAddr]> {
             Arc::new([[192, 0, 2, 9].into()])
         }
@@ -224,7 +225,7 @@ mod tests {
             Arc::new([])
         }
         let fallback = Fallback::new(found(), Duration::from_millis(20));
-        // Without a bound each of them would take ten minutes.
+        // Without a limit each of them would take ten minutes.
         for n in 0..50 {
             assert!(fallback.host(&format!("n{n}.example"), silent).is_empty());
         }

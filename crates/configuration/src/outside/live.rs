@@ -1,4 +1,4 @@
-//! Asking the system. Nothing else of loading does.
+//! Queries to the system. No other code of a load queries the system.
 
 use super::{Account, AccountKind, Entries, Interface, Runs, Secret, Unreadable};
 use language::source::Text;
@@ -16,25 +16,24 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Most of a list of accounts that is looked through for a similar name, bytes.
+/// Maximum bytes of a list of accounts that are searched for a similar name.
 const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
 
-/// Most names of one directory.
+/// Maximum names in one directory.
 const ENTRIES_MAX: usize = 1 << 20;
 
-/// How long a pipe may be silent: a load must not wait for ever for somebody
-/// who writes into one.
+/// Maximum time without data from a pipe, so that a load does not wait forever for a writer.
 const SILENCE_MAX: Timespec = Timespec {
     tv_sec: 5,
     tv_nsec: 0,
 };
 
-/// A pipe or a device, which has bytes only when somebody gives some.
+/// A pipe or a device, which has bytes only when a writer supplies them.
 struct Patient(File);
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // Without a writer the end of a pipe is only seen once there was one.
+        // Without a writer, the end of a pipe is visible only after a first writer existed.
         match poll(
             &mut [PollFd::new(&self.0, PollFlags::IN)],
             Some(&SILENCE_MAX),
@@ -45,8 +44,8 @@ impl Read for Patient {
     }
 }
 
-/// A file that may have so many bytes, and room for them. Of pipes and of files that grow
-/// the size says too little: one byte too many is read of them.
+/// Opens a file of at most `bytes_max` bytes, and returns the buffer size. The size of pipes and
+/// growing files is unreliable, so one byte more than allowed is read.
 fn open(path: &Path, bytes_max: u64) -> Result<(impl Read, usize), Unreadable> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
@@ -65,7 +64,7 @@ fn open(path: &Path, bytes_max: u64) -> Result<(impl Read, usize), Unreadable> {
     Ok((file.take(most), found.len() as usize + 1))
 }
 
-/// Reads a file that may have so many bytes.
+/// Reads a file of at most `bytes_max` bytes.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let mut bytes = Vec::with_capacity(room);
@@ -76,7 +75,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
     }
 }
 
-/// Reads a file with a secret: nothing but the result has held its bytes.
+/// Reads a file with a secret: only the result has contained its bytes.
 pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
     let (mut file, room) = open(path, bytes_max)?;
     let secret = Secret::read(&mut file, room)?;
@@ -86,7 +85,7 @@ pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreada
     }
 }
 
-/// The names in a directory.
+/// Returns the names in a directory.
 pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -99,13 +98,14 @@ pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
     Ok(names.into())
 }
 
-/// Whether the mode of a file lets everyone read it.
+/// Returns whether the mode of a file lets everyone read it.
 pub(super) fn readable_by_all(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)
 }
 
-/// Whether the mode of a file lets a user execute it; of its groups none counts.
+/// Returns whether the mode of a file lets a user execute it. Group membership is not checked: the
+/// group bit counts for every user.
 pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
     let Ok(file) = std::fs::metadata(path) else {
         return Runs::Missing;
@@ -124,7 +124,8 @@ pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
     }
 }
 
-/// Whether nothing has this name. A path that this user may not look at is not known to be missing.
+/// Returns whether no file has this name. A path that this user may not inspect does not count as
+/// missing.
 pub(super) fn is_missing(path: &Path) -> bool {
     let found = std::fs::metadata(path);
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -134,7 +135,7 @@ pub(super) fn is_empty(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
 }
 
-/// The addresses of a host, in the resolver's order.
+/// Returns the addresses of a host, in the resolver's order.
 pub(super) fn addresses(name: &str) -> Arc<[IpAddr]> {
     match (name, 0).to_socket_addrs() {
         Ok(found) => found.map(|address| address.ip()).collect(),
@@ -142,7 +143,7 @@ pub(super) fn addresses(name: &str) -> Arc<[IpAddr]> {
     }
 }
 
-/// A user or a group.
+/// Looks up a user or a group.
 pub(super) fn account(kind: AccountKind, name: &str) -> Account {
     let found = match kind {
         AccountKind::User => User::from_name(name).map(|u| u.map(|user| user.uid.as_raw())),
@@ -154,8 +155,8 @@ pub(super) fn account(kind: AccountKind, name: &str) -> Account {
     }
 }
 
-/// The account that may be meant. Those of directories were looked through
-/// above; for a guess the file will do.
+/// Returns a similar account. The lookup above included directory services; for a suggestion the
+/// local file is enough.
 fn near(kind: AccountKind, name: &str) -> Option<Box<str>> {
     let list = match kind {
         AccountKind::User => "/etc/passwd",
@@ -172,7 +173,7 @@ fn ip(address: SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
 }
 
-/// The interfaces, in the system's order.
+/// Returns the interfaces, in the system's order.
 pub(super) fn interfaces() -> Vec<Interface> {
     let ones = |mask: IpAddr| match mask {
         IpAddr::V4(mask) => mask.to_bits().leading_ones(),
@@ -199,8 +200,8 @@ pub(super) fn interfaces() -> Vec<Interface> {
     all
 }
 
-/// The addresses of this host's interfaces; None where they cannot be known or
-/// the system lets anyone bind any address.
+/// Returns the addresses of this host's interfaces; `None` if they are unknown or the system lets
+/// anyone bind any address.
 pub(super) fn own_addresses() -> Option<Arc<[IpAddr]>> {
     let allowed = [
         "/proc/sys/net/ipv4/ip_nonlocal_bind",

@@ -1,8 +1,7 @@
-//! All queries of a load to its environment: files, host names, accounts, addresses of
-//! interfaces. They are made here and nowhere else, either to the system, whose results
-//! are recorded, or to a recording alone. Each query is made once per load, so the same
-//! file or name means the same in every line. This module does not know what the results
-//! mean.
+//! All queries of a load to its environment: files, host names, accounts, addresses of interfaces.
+//! Only this module makes them, either to the system, whose results are recorded, or to a recording
+//! alone. Each query is made once per load, so the same file or name means the same in every line.
+//! This module does not know what the results mean.
 
 mod fallback;
 mod live;
@@ -25,21 +24,21 @@ use std::sync::Arc;
 
 use language::source::Text;
 
-/// Largest file that a line may name, bytes; most lines take less.
+/// Maximum size of a file that a line may name, in bytes; most lines accept less.
 pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
-/// Questions without an answer that are kept to be told.
+/// Maximum unanswered queries stored for the report.
 const UNANSWERED_MAX: usize = 100;
-/// What a recording answers where it does not have a file.
+/// The result for a file that a recording does not contain.
 const NOT_RECORDED: Unreadable = Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error());
 
-/// Why a file has no bytes for us.
+/// The reason why a file has no readable bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Unreadable {
     /// The file exceeds this many bytes.
     TooLarge(u64),
-    /// The system refused, with this number of its own.
+    /// The system refused with this error number.
     Refused(i32),
-    /// It can have no such name.
+    /// No file can have such a name.
     Unnameable,
 }
 
@@ -64,9 +63,9 @@ impl From<Unreadable> for io::Error {
 /// A user or group of the system, looked up by its name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Account {
-    /// Its number.
+    /// The number of the account.
     Known(u32),
-    /// There is none, but perhaps one of a similar name.
+    /// No such account exists; an account with a similar name, if there is one.
     Unknown(Option<Box<str>>),
 }
 
@@ -79,7 +78,7 @@ pub enum AccountKind {
     Group,
 }
 
-/// A question, as it is told when nothing answers it.
+/// A query, for the report when it has no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Question {
     /// The bytes of a file.
@@ -88,9 +87,9 @@ pub enum Question {
     Secret(PathBuf),
     /// The names of the files in a directory.
     Entries(PathBuf),
-    /// Whether everyone may read a file.
+    /// The permission for everyone to read a file.
     Mode(PathBuf),
-    /// Whether a path is a directory.
+    /// The type of a path: directory or not.
     Directory(PathBuf),
     /// The addresses of a host.
     Host(String),
@@ -98,7 +97,7 @@ pub enum Question {
     Account(AccountKind, String),
     /// The addresses of this host.
     OwnAddresses,
-    /// Whether only root can change a program that runs as root.
+    /// The protection of a program that runs as root: only root can change it.
     Unchangeable(PathBuf),
 }
 
@@ -127,25 +126,24 @@ pub type Entries = Arc<[OsString]>;
 /// The recorded queries with their results.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answers {
-    /// Files by their names.
+    /// Files by path.
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
-    /// Files that hold secrets, by their names.
+    /// Files with secrets, by path.
     pub secrets: BTreeMap<PathBuf, Result<Secret, Unreadable>>,
     /// The names in directories, sorted.
     pub entries: BTreeMap<PathBuf, Result<Entries, Unreadable>>,
-    /// Whether everyone may read a file.
+    /// True for each file that everyone may read.
     pub modes: BTreeMap<PathBuf, bool>,
-    /// Whether there is a directory.
+    /// True for each path that is a directory.
     pub directories: BTreeMap<PathBuf, bool>,
-    /// The addresses of hosts, in the resolver's order; none of a name that
-    /// does not resolve.
+    /// The addresses of hosts, in the resolver's order; empty for a name that does not resolve.
     pub hosts: BTreeMap<String, Arc<[IpAddr]>>,
-    /// Accounts.
+    /// Accounts by kind and name.
     pub accounts: BTreeMap<(AccountKind, String), Account>,
-    /// The addresses of this host, if it was asked for them; within that None
-    /// where they cannot be known.
+    /// The addresses of this host, if they were queried; the inner value is `None` if they are
+    /// unknown.
     pub own_addresses: Option<Option<Arc<[IpAddr]>>>,
-    /// Files that each machine has of its own: part of no version, and read here.
+    /// Files that belong to each machine: not part of a version, and read on this machine.
     pub own_files: BTreeSet<PathBuf>,
 }
 
@@ -153,11 +151,11 @@ pub struct Answers {
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,
-    /// Only the answers that are there count.
+    /// Only the recorded answers are used.
     recorded: bool,
-    /// Files are those of a version, and not of this machine.
+    /// Files are those of a version, not of this machine.
     prepared: Option<Box<Prepared>>,
-    /// What applies where this machine lacks something.
+    /// The answers for items missing on this machine.
     fallback: Option<Arc<Fallback>>,
     unanswered: Vec<Question>,
 }
@@ -165,26 +163,27 @@ pub struct Outside {
 /// An interface of this host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interface {
-    /// Its name.
+    /// The name of the interface.
     pub name: String,
-    /// Its addresses with their prefixes.
+    /// The addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
-/// Whether a program can be executed; the better answer is the greater one.
+/// The result of checking whether a program can be executed; better results are greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Runs {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// It is the name of a directory.
+    /// The path is a directory.
     Directory,
-    /// Its mode does not allow it.
+    /// The mode of the file does not allow execution.
     NotExecutable,
-    /// It can.
+    /// The program can be executed.
     Yes,
 }
 
-/// Looks an answer up, or asks for it and keeps it. None: nobody answers.
+/// Looks an answer up, or makes the query and stores the answer. Returns `None` if there is no
+/// answer.
 fn ask<Q, K, A>(
     answers: &mut BTreeMap<K, A>,
     question: &Q,
@@ -208,7 +207,7 @@ where
 }
 
 impl Outside {
-    /// The answers of a recording, and nothing else.
+    /// Creates an environment that uses only the answers of a recording.
     pub fn recorded(answers: Answers) -> Self {
         Outside {
             answers,
@@ -217,7 +216,8 @@ impl Outside {
         }
     }
 
-    /// The files of a version; hosts, accounts and addresses are this machine's.
+    /// Creates an environment with the files of a version; hosts, accounts and addresses are those
+    /// of this machine.
     pub fn prepared(prepared: Prepared) -> Self {
         Outside {
             prepared: Some(Box::new(prepared)),
@@ -225,25 +225,26 @@ impl Outside {
         }
     }
 
-    /// Where this machine has no answer, that of an earlier load applies.
+    /// Uses the answers of an earlier load where this machine has none.
     pub fn with_fallback(self, fallback: Option<Arc<Fallback>>) -> Self {
         Outside { fallback, ..self }
     }
 
-    /// Whether the load is of a version that was accepted earlier, which must start again.
+    /// Returns whether the load is of a previously accepted version, which must start again.
     pub fn is_accepted(&self) -> bool {
         let fallback = self.fallback.as_ref();
         fallback.is_some_and(|one| one.is_of_accepted())
     }
 
-    /// The load goes on without an answer to this, which the machine may have later.
+    /// Records that the load continues without an answer to this query, which the machine may have
+    /// later.
     pub fn goes_without(&self, question: Question) {
         if let Some(fallback) = &self.fallback {
             fallback.note(question, None);
         }
     }
 
-    /// Asks about a path: the recording, the version that is loaded, or this machine.
+    /// Makes a query about a path to the recording, the loaded version, or this machine.
     fn about<A: Clone>(
         &mut self,
         answers: fn(&mut Answers) -> &mut BTreeMap<PathBuf, A>,
@@ -265,7 +266,7 @@ impl Outside {
         found
     }
 
-    /// A file is this machine's, whatever version is loaded.
+    /// Marks a file as belonging to this machine, whatever version is loaded.
     pub fn is_own(&mut self, path: &Path) {
         self.answers.own_files.insert(path.to_owned());
     }
@@ -281,7 +282,7 @@ impl Outside {
     /// The file cannot be read, or is too large.
     pub fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
         let known = self.answers.files.get(path);
-        // A line that takes less of a file came before one that takes more.
+        // An earlier line may accept a smaller file than a later one.
         let larger = |known: &Result<Text, Unreadable>| matches!(known, Err(Unreadable::TooLarge(max)) if *max < bytes_max);
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
@@ -301,8 +302,8 @@ impl Outside {
         }
     }
 
-    /// Reads a file that may contain a key: the bytes are wiped with their last owner,
-    /// and never written to a file.
+    /// Reads a file that may contain a key: the bytes are wiped with their last owner, and never
+    /// written to a file.
     ///
     /// # Errors
     /// The file cannot be read, or is too large.
@@ -338,7 +339,7 @@ impl Outside {
         found.unwrap_or(Err(NOT_RECORDED))
     }
 
-    /// Whether every user of this machine may read a file.
+    /// Returns whether every user of this machine may read a file.
     pub fn readable_by_all(&mut self, path: &Path) -> bool {
         let found = self.about(
             |answers| &mut answers.modes,
@@ -350,8 +351,8 @@ impl Outside {
         found.unwrap_or(false)
     }
 
-    /// Whether a user can execute a file, on this machine and now: programs are no part of
-    /// a version, so the answer is not recorded, and a replay looks for none.
+    /// Returns whether a user can execute a file on this machine now. Programs are not part of a
+    /// version, so the answer is not recorded, and a replay skips the check.
     pub fn runs(&self, path: &Path, uid: Option<u32>) -> Runs {
         match self.recorded {
             true => Runs::Yes,
@@ -359,18 +360,19 @@ impl Outside {
         }
     }
 
-    /// Whether it is a file without content, on this machine and now: like [`Outside::runs`].
+    /// Returns whether a path is an empty file on this machine now, not recorded, like
+    /// [`Outside::runs`].
     pub fn is_empty(&self, path: &Path) -> bool {
         !self.recorded && live::is_empty(path)
     }
 
-    /// Whether nothing has this name, on this machine and now: like [`Outside::runs`]. False where the user
-    /// may not look.
+    /// Returns whether no file has this name on this machine now, not recorded, like
+    /// [`Outside::runs`]. False if the user may not inspect the path.
     pub fn is_missing(&self, path: &Path) -> bool {
         !self.recorded && live::is_missing(path)
     }
 
-    /// Whether it is the name of a directory.
+    /// Returns whether a path is a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
         let found = self.about(
             |answers| &mut answers.directories,
@@ -382,8 +384,8 @@ impl Outside {
         found.unwrap_or(false)
     }
 
-    /// The addresses of a host, in the resolver's order; none where its name
-    /// does not resolve.
+    /// Returns the addresses of a host, in the resolver's order; empty if its name does not
+    /// resolve.
     pub fn addresses(&mut self, name: &str) -> Arc<[IpAddr]> {
         let fallback = self.fallback.as_deref();
         let found = ask(
@@ -401,7 +403,7 @@ impl Outside {
         })
     }
 
-    /// The number of a user or group.
+    /// Returns the number of a user or group.
     pub fn account(&mut self, kind: AccountKind, name: &str) -> Account {
         let question = (kind, name.to_owned());
         let fallback = self.fallback.as_deref();
@@ -423,8 +425,8 @@ impl Outside {
         })
     }
 
-    /// The addresses of this host's interfaces; None where they cannot be known
-    /// or the system lets anyone bind any address.
+    /// Returns the addresses of this host's interfaces; `None` if they are unknown or the system
+    /// lets anyone bind any address.
     pub fn own_addresses(&mut self) -> Option<Arc<[IpAddr]>> {
         if self.answers.own_addresses.is_none() && self.recorded {
             self.nobody_knows(Question::OwnAddresses);
@@ -434,8 +436,8 @@ impl Outside {
         found.get_or_insert_with(live::own_addresses).clone()
     }
 
-    /// The interfaces of this host as they are now, and of a recording none: no answer is
-    /// kept.
+    /// Returns the current interfaces of this host, and none for a recording: the answer is not
+    /// stored.
     pub fn interfaces(&self) -> Vec<Interface> {
         match self.recorded {
             true => Vec::new(),
@@ -449,12 +451,12 @@ impl Outside {
         }
     }
 
-    /// Whether only the answers of a recording count.
+    /// Returns whether only the answers of a recording are used.
     pub fn is_recorded(&self) -> bool {
         self.recorded
     }
 
-    /// Names of files and directories that were asked for in vain.
+    /// Returns the names of files and directories that could not be read.
     pub fn unreadable(&self) -> Vec<String> {
         let answers = &self.answers;
         let files = answers.files.iter().filter(|(_, found)| found.is_err());
@@ -467,12 +469,12 @@ impl Outside {
         names.filter(|name| !name.is_empty()).collect()
     }
 
-    /// Questions that the recording does not answer.
+    /// Returns the queries that the recording does not answer.
     pub fn unanswered(&self) -> &[Question] {
         &self.unanswered
     }
 
-    /// What was asked and answered.
+    /// Returns the queries with their answers.
     pub fn into_answers(self) -> Answers {
         self.answers
     }

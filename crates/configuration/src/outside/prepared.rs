@@ -1,6 +1,5 @@
-//! The files of a version that was made elsewhere: they are answered from it, and
-//! from nowhere else, so that every machine that is given the version loads the
-//! same. It opens nothing.
+//! The files of a version that was prepared elsewhere: queries about files use only this version,
+//! so that every machine with the version loads the same configuration. This module opens no file.
 
 use super::{Entries, Secret, Unreadable};
 use language::source::Text;
@@ -9,21 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Files that were asked for in vain, as many as are kept to be told.
+/// Maximum missing files stored for the report.
 const MISSED_MAX: usize = 10_000;
-/// Everyone may read a file of this mode.
+/// The mode bit that lets everyone read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedFile {
-    /// The content; wiped with its last owner.
+    /// The content, wiped with its last owner.
     pub bytes: Secret,
-    /// The permissions that it had.
+    /// The permissions that the file had.
     pub mode: u32,
 }
 
-/// The files of a version, by the names that its configuration has for them.
+/// The files of a version, by their names in its configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Prepared {
     label: String,
@@ -33,7 +32,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Without files; the label says which version it is: `version 12`.
+    /// Creates a version without files; the label identifies the version: `version 12`.
     pub fn new(label: impl Into<String>) -> Prepared {
         Prepared {
             label: label.into(),
@@ -96,7 +95,7 @@ impl Prepared {
 
     /// Returns a hint about files that a message names and the version lacks.
     pub(super) fn advice(&self, message: &str) -> Option<String> {
-        // Of a file and those beside it (`x.pem`, `x.pem.key`) the longest name.
+        // Among a file and related files (`x.pem`, `x.pem.key`), the longest name.
         let named = self.missed.iter().rev().map(|path| path.display());
         let named = named.map(|path| path.to_string());
         let missed = named

@@ -1,12 +1,12 @@
-//! Bytes that may hold a key. They are shared, never copied, shown in no
-//! output, and wiped when the last holder lets them go.
+//! Bytes that may contain a key. They are shared, never copied, shown in no output, and wiped with
+//! their last owner.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Least room that is made at once, bytes.
+/// Minimum initial capacity in bytes.
 const ROOM_MIN: usize = 4096;
 
 /// The bytes of a file with a secret.
@@ -19,12 +19,12 @@ impl Secret {
         Secret(Arc::new(Zeroizing::new(bytes)))
     }
 
-    /// A copy of bytes that somebody else wipes.
+    /// Copies bytes that another owner wipes.
     pub fn copy(bytes: &[u8]) -> Secret {
         Secret::new(bytes.to_vec())
     }
 
-    /// Reads to the end. A buffer that is outgrown is wiped.
+    /// Reads to the end. A buffer that became too small is wiped.
     pub(super) fn read(from: &mut impl Read, room: usize) -> io::Result<Secret> {
         let mut bytes = Zeroizing::new(vec![0; room.max(ROOM_MIN)]);
         let mut length = 0;
@@ -46,7 +46,7 @@ impl Secret {
         Ok(Secret(Arc::new(bytes)))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Answers that are live, kept and recorded; and that nobody else asks.
+//! Tests of live, stored and recorded answers, and that no other code queries the system.
 
 use super::*;
 
@@ -58,14 +58,14 @@ fn errors_are_those_of_the_system() {
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
     let error = outside.read(Path::new("/"), 1 << 20).unwrap_err();
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::IsADirectory);
-    // It never ends, and its size says that it is empty.
+    // The device never ends, and its reported size is zero.
     assert_eq!(
         outside.read(Path::new("/dev/zero"), 5000),
         Err(Unreadable::TooLarge(5000))
     );
 }
 
-/// What stands in files of loading, of keywords and of rules, and only [`live`] may hold.
+/// Strings that only [`live`] may contain, in the files of loading, of keywords and of rules.
 const ASKING: &[&str] = &[
     "std::fs::",
     "fs::",
@@ -82,8 +82,8 @@ const ASKING: &[&str] = &[
     "env::var",
 ];
 
-/// Files that may: [`live`] itself, the reader of the files of the command line, and what
-/// asks the process while traffic flows.
+/// Exempt files: [`live`] itself, the reader of the files of the command line, and the code that
+/// queries the process while traffic flows.
 const MAY_ASK: &[&str] = &[
     "configuration/src/outside/live.rs",
     "configuration/src/files.rs",

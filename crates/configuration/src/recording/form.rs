@@ -1,6 +1,6 @@
-//! A recording to bytes and back: a head, then MessagePack. What it is written from and
-//! read into borrows all bytes, so that no copy of a secret is left behind. The order of
-//! the fields is the form; a change raises [`super::VERSION`].
+//! Converts a recording to bytes and back: a header, then MessagePack. The form borrows all bytes,
+//! so that no copy of a secret remains. The order of the fields is the format; a change increments
+//! [`super::VERSION`].
 
 use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
 use crate::node::Nodes;
@@ -19,32 +19,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Largest file of a configuration, bytes: spans count in 32 bits.
+/// Maximum size of a configuration file in bytes: spans are 32 bits wide.
 const FILE_BYTES_MAX: usize = 1 << 30;
-/// Values within values: no field has more.
+/// Maximum nesting of values: no field has more.
 const DEPTH_MAX: usize = 16;
 
-/// Why bytes are not a recording.
+/// The reason why bytes are not a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// They do not begin as one.
+    /// The bytes do not begin with the magic.
     #[error("not a recording of a load")]
     NotOne,
-    /// They are of another version.
+    /// The recording has another format version.
     #[error("the recording has format version {0}, but this program supports {VERSION}")]
     Version(u32),
-    /// They end early, or something stands behind the end.
+    /// The bytes end early, or further bytes follow the end.
     #[error("the recording has {found} bytes instead of {named}")]
     Length {
-        /// How many bytes follow the head.
+        /// Number of bytes after the header.
         found: u64,
-        /// How many the head names.
+        /// Number of bytes that the header specifies.
         named: u64,
     },
     /// The bytes after the header are not an encoding of this version.
     #[error("the recording is malformed: {0}")]
     Malformed(rmp_serde::decode::Error),
-    /// A file of the configuration has more bytes than spans can count.
+    /// A configuration file has more bytes than a span can address.
     #[error("a file of the recording has {0} bytes")]
     TooLarge(usize),
 }
@@ -62,7 +62,7 @@ struct ProgramFacts {
     awslc_api: Option<u32>,
 }
 
-/// The fields of a recording, as they are written.
+/// The fields of a recording in their encoded form.
 #[derive(Serialize, Deserialize)]
 struct Form<'b> {
     #[serde(borrow)]
@@ -81,7 +81,7 @@ struct Form<'b> {
     directories: Named<'b, bool>,
     hosts: Vec<(&'b str, Vec<IpAddr>)>,
     accounts: Vec<((AccountKind, &'b str), Account)>,
-    /// None if they were not queried.
+    /// Empty if they were not queried.
     own_addresses: Vec<Option<Vec<IpAddr>>>,
     own_files: Vec<&'b Bytes>,
 }
@@ -94,7 +94,7 @@ fn path(bytes: &Bytes) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// The answers about files or directories, each as `value` has it.
+/// Converts the answers about files or directories, each with `value`.
 fn named<'b, A, B>(answers: &'b BTreeMap<PathBuf, A>, value: impl Fn(&'b A) -> B) -> Named<'b, B> {
     let answers = answers.iter();
     answers.map(|(path, a)| (of_path(path), value(a))).collect()
@@ -202,7 +202,7 @@ impl From<Form<'_>> for Recording {
     }
 }
 
-/// Counts the bytes that are written, so that the buffer is made once.
+/// Counts the written bytes, so that the buffer is allocated once.
 struct Count(u64);
 
 impl Write for Count {
@@ -216,7 +216,7 @@ impl Write for Count {
     }
 }
 
-/// Writes the form, and only the system's errors are errors: our types serialise.
+/// Writes the form. Only the system can cause an error, because every type can be serialised.
 fn body(form: &Form<'_>, out: &mut impl Write) -> io::Result<()> {
     rmp_serde::encode::write(out, form).map_err(io::Error::other)
 }
@@ -236,14 +236,13 @@ pub(super) fn to_vec(recording: &Recording) -> Zeroizing<Vec<u8>> {
     let mut count = Count(0);
     // Neither a counter nor a Vec fails.
     let _ = write(recording, &mut count);
-    // With all its room from the beginning, so that no part of it stays in a
-    // buffer that was outgrown.
+    // Allocated with the full capacity, so that no part of a secret remains in an outgrown buffer.
     let mut bytes = Zeroizing::new(Vec::with_capacity(count.0 as usize));
     let _ = write(recording, &mut *bytes);
     bytes
 }
 
-/// Takes a number of the head off.
+/// Splits a number off the header.
 fn head<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), RecordingError> {
     let (number, rest) = bytes.split_first_chunk().ok_or(RecordingError::NotOne)?;
     Ok((*number, rest))
@@ -256,7 +255,7 @@ pub(super) fn recording(bytes: &[u8]) -> Result<Recording, RecordingError> {
     if version != VERSION {
         return Err(RecordingError::Version(version));
     }
-    // For readers of nothing but the head.
+    // For readers of the header alone.
     let ([_secrets], rest) = head(rest)?;
     let (named, rest) = head(rest)?;
     let (named, found) = (u64::from_le_bytes(named), rest.len() as u64);

@@ -1,11 +1,10 @@
-//! The inputs of a load, and the results of its queries, as a value: enough to build the
-//! same configuration again in a process without the files, privileges or a resolver. It
-//! does no IO.
+//! The inputs of a load, and the results of its queries, as a value: enough to build the same
+//! configuration again in a process without the files, privileges or a resolver. This module does
+//! no I/O.
 //!
-//! Not included is what an unprivileged process in an empty root can query at any time:
-//! its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The
-//! time zone of logs comes from a file; `model::log::time_zone` reads that before the
-//! chroot.
+//! A recording excludes everything that an unprivileged process in an empty root can query at any
+//! time: its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The
+//! time zone of logs comes from a file, which `model::log::time_zone` reads before the chroot.
 
 mod form;
 
@@ -26,26 +25,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// How a recording begins.
+/// The magic at the start of a recording.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// The version of its form. One that is not ours is refused.
+/// The format version. Other versions are refused.
 const VERSION: u32 = 8;
 
-/// Files beyond the configuration's own that may name variables (`lf-file`) are smaller.
+/// Maximum size of other files that may name variables (`lf-file`), in bytes.
 const NAMING_BYTES_MAX: usize = 1 << 20;
 /// Variables that are set for every configuration.
 const SET_FOR_FILES: [&str; 2] = ["HAPROXY_CFGFILES", "HAPROXY_LOCALPEER"];
 
-/// Every run of letters, digits and underscores.
+/// Returns every run of letters, digits and underscores.
 fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     text.split(move |byte| !part(byte))
         .filter(|word| !word.is_empty())
 }
 
-/// The names of keys that only one map has, or that have different values.
+/// Returns the names of keys that only one map has, or that have different values.
 fn changed_keys<K: Ord, V: PartialEq>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
@@ -59,43 +58,43 @@ fn changed_keys<K: Ord, V: PartialEq>(
     keys.map(name).collect()
 }
 
-/// The inputs of a load, and all questions that it asked, with the answers.
+/// The inputs of a load, and all queries with their answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recording {
-    /// The files of the configuration, in their order.
+    /// The configuration files, in their order.
     pub files: Vec<(String, Text)>,
-    /// The variables that the first line saw.
+    /// The variables before the first line.
     pub environment: Environment,
     /// The facts about the program, for conditions.
     pub facts: Facts,
     /// The options of the load.
     pub options: LoadOptions,
-    /// The words that begin sections, of all parts of the program that loaded it.
+    /// The words that begin sections, of all parts of the program that did the load.
     pub words: Words,
     /// The exported names of other parts that these sections may refer to.
     pub imports: Vec<Export>,
-    /// The node that it was loaded as, once that was determined.
+    /// The node for which it was loaded, once determined.
     pub(crate) nodes: Option<Nodes>,
     answers: Answers,
 }
 
-/// A thing that the sections of one part define and those of others may refer to.
+/// An object that the sections of one part define and those of others may refer to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Export {
-    /// Kind of thing: `virtual-ip`.
+    /// The kind of object: `virtual-ip`.
     pub kind: String,
-    /// Its name among those of its kind.
+    /// The name, unique within the kind.
     pub name: String,
     #[serde(with = "serde_bytes")]
     value: Vec<u8>,
 }
 
 impl Export {
-    /// Makes one of what others may know of the thing.
+    /// Creates an export with the public data of an object.
     ///
     /// # Panics
     ///
-    /// Where the value's own `Serialize` fails.
+    /// Panics if the value's own `Serialize` fails.
     pub fn new(kind: &str, name: &str, value: &impl Serialize) -> Export {
         Export {
             kind: kind.to_owned(),
@@ -104,7 +103,7 @@ impl Export {
         }
     }
 
-    /// One of which nothing is to be known but its name, and that by nobody later.
+    /// Creates an export that has only a name and is not needed after the load.
     pub fn name(kind: &str, name: &str) -> Export {
         Export {
             kind: kind.to_owned(),
@@ -117,18 +116,18 @@ impl Export {
         self.value.is_empty()
     }
 
-    /// Returns the exported value; None if it is not of this type.
+    /// Returns the exported value; `None` if it is not of this type.
     pub fn value<T: DeserializeOwned>(&self) -> Option<T> {
         rmp_serde::from_slice(&self.value).ok()
     }
 }
 
-/// Bytes of a recording from which [`without_secrets`] knows.
+/// Bytes of a recording that [`without_secrets`] needs.
 #[cfg(test)]
 const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
 
-/// Whether the recording with this head says that it holds no key, so that it
-/// may be written to a file. Of what is no recording of ours that is not known.
+/// Returns whether a recording with this header contains no key, so that it may be written to a
+/// file. Returns false for other data, whose content is unknown.
 pub fn without_secrets(head: &[u8]) -> bool {
     let rest = head.strip_prefix(MAGIC);
     let rest = rest.and_then(|rest| rest.strip_prefix(&VERSION.to_le_bytes()));
@@ -136,22 +135,23 @@ pub fn without_secrets(head: &[u8]) -> bool {
 }
 
 impl Recording {
-    /// The nodes that the files are for. None before the first load.
+    /// Returns the nodes that the files apply to; `None` before the first load.
     pub fn nodes(&self) -> Option<&Nodes> {
         self.nodes.as_ref()
     }
 
-    /// Whether both lead to the same configuration.
+    /// Returns whether both lead to the same configuration.
     pub fn is_equivalent(&self, other: &Recording) -> bool {
         self.changed_inputs(other).is_empty()
     }
 
-    /// The inputs beside the lines of the configuration that differ, for messages: `file
-    /// /etc/a.pem`, `host name web1`. Empty where both lead to the same configuration.
+    /// Returns the changed inputs other than the lines of the configuration, for messages: `file
+    /// /etc/a.pem`, `host name web1`. Empty if both lead to the same configuration.
     ///
-    /// Not compared: the addresses of this host, among which virtual ones come and go (they
-    /// count only by the node that they name); whether unresolved names are ignored, as a start
-    /// does and a reload does not; and the description of the version, which is for messages.
+    /// The comparison ignores the addresses of this host, which include changing virtual ones (they
+    /// matter only through the node that they identify). It also ignores whether unresolved names
+    /// are accepted, as in a start but not in a reload, and the description of the version, which
+    /// is for messages.
     pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
         let (old, new) = (&self.answers, &other.answers);
         let path = |path: &PathBuf| path.display().to_string();
@@ -206,7 +206,7 @@ impl Recording {
         changed
     }
 
-    /// The inputs of a load that has asked nothing yet.
+    /// Creates the inputs of a load without any answers.
     pub fn new(
         files: Vec<(String, Text)>,
         environment: Environment,
@@ -226,21 +226,20 @@ impl Recording {
         }
     }
 
-    /// Takes the answers out, to be asked.
+    /// Takes the answers, for queries.
     pub fn take_answers(&mut self) -> Answers {
         std::mem::take(&mut self.answers)
     }
 
-    /// Keeps what was asked and answered.
+    /// Stores the queries with their answers.
     pub fn keep(&mut self, answers: Answers) {
         self.answers = answers;
     }
 
-    /// The names of variables that the files may ask for: every word of theirs, and of
-    /// the values of variables that are among these. What is not among them stays out of
-    /// the recording: a replay sees no secret that the environment of the start
-    /// happens to hold. `at_end` is the environment behind the last line: what lines set
-    /// is named by them.
+    /// Returns the names of variables that the files may refer to: all their words, and the words
+    /// in the values of these variables. Other variables are not recorded, so that a replay sees no
+    /// secret that the environment of the start happens to contain. `at_end` is the environment
+    /// after the last line; variables that lines set are named by those lines.
     pub fn named_variables(&self, at_end: &Environment) -> BTreeSet<Vec<u8>> {
         let files = self.files.iter().map(|(_, text)| &text[..]);
         let named = self.answers.files.values().flatten().map(|text| &text[..]);
@@ -253,7 +252,7 @@ impl Recording {
         for name in SET_FOR_FILES {
             texts.extend(left.remove(name.as_bytes()));
         }
-        // Nearly all words are no variable, which mostly their first byte and length show.
+        // Nearly all words are not variables, which usually their first byte and length show.
         let shape = |name: &[u8]| {
             let first = name.first().copied().unwrap_or(0);
             (usize::from(first), 1_u64 << name.len().min(63))
@@ -277,9 +276,9 @@ impl Recording {
         wanted
     }
 
-    /// All files that were read or looked for, those of the configuration
-    /// included, each once: whose change may change the outcome. Relative names
-    /// count from the directory of the process that loaded.
+    /// Returns all files that were read or searched for, including the configuration files, each
+    /// once: a change of any of them may change the outcome. Relative names start at the directory
+    /// of the process that did the load.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let named = self.files.iter().map(|(name, _)| Path::new(name));
         let answers = &self.answers;
@@ -293,7 +292,7 @@ impl Recording {
         all.into_iter()
     }
 
-    /// The directories that lines name for all files in them.
+    /// Returns the directories that lines name for all files in them.
     pub fn listed(&self) -> impl Iterator<Item = &Path> {
         self.answers.entries.keys().map(|path| path.as_path())
     }
@@ -303,8 +302,7 @@ impl Recording {
         found.add(&self.answers);
     }
 
-    /// The files that lines name and that could be read, keys and certificates
-    /// included, each once.
+    /// Returns the readable files that lines name, keys and certificates included, each once.
     pub fn read(&self) -> impl Iterator<Item = &Path> {
         let answers = &self.answers;
         let files = answers.files.iter().filter(|(_, found)| found.is_ok());
@@ -316,8 +314,8 @@ impl Recording {
         all.into_iter()
     }
 
-    /// A number for what all files hold: the same for the same files, and with
-    /// near certainty another one for others. Ignores the paths in `except`.
+    /// Returns a hash of the content of all files: equal for the same files, and almost certainly
+    /// different for others. Ignores the paths in `except`.
     pub fn content(&self, except: &BTreeSet<PathBuf>) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (name, text) in &self.files {
@@ -340,9 +338,9 @@ impl Recording {
         hasher.finish()
     }
 
-    /// The files that lines name and that could be read, with what they hold, and
-    /// whether it was read as a secret: what another machine needs to load the
-    /// same. Ignores what each machine has of its own.
+    /// Returns the readable files that lines name, with their content, and whether they were read
+    /// as secrets: everything that another machine needs to load the same. Ignores files that
+    /// belong to each machine.
     pub fn contents(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         let answers = &self.answers;
         let secrets = answers.secrets.iter().filter_map(|(path, found)| {
@@ -358,8 +356,7 @@ impl Recording {
         all.filter(|(path, ..)| !answers.own_files.contains(*path))
     }
 
-    /// The directories that lines name, with the names in them where these were
-    /// asked for.
+    /// Returns the directories that lines name, with the names in them if these were queried.
     pub fn directories(&self) -> impl Iterator<Item = (&Path, &[OsString])> {
         let answers = &self.answers;
         let listed = answers.entries.iter().filter_map(|(path, found)| {
@@ -373,8 +370,8 @@ impl Recording {
         listed.chain(only_named.map(|(path, _)| (path.as_path(), &[][..])))
     }
 
-    /// The files that lines name, each once, with what they hold where they
-    /// could be read. What a secret holds is not told.
+    /// Returns the files that lines name, each once, with the content of those that could be read.
+    /// The content of secrets is not returned.
     pub fn named(&self) -> impl Iterator<Item = (&Path, Option<&[u8]>)> {
         let answers = &self.answers;
         let files = answers.files.iter();
@@ -387,8 +384,8 @@ impl Recording {
             .chain(unread.map(|path| (path.as_path(), None)))
     }
 
-    /// The files that were read as secrets (certificates with their keys), each with a
-    /// number for what it holds: another one, with near certainty, for other bytes.
+    /// Returns the files that were read as secrets (certificates with their keys), each with a hash
+    /// of its content, which is almost certainly different for other bytes.
     pub fn secrets(&self) -> impl Iterator<Item = (&Path, u64)> {
         let read = self.answers.secrets.iter();
         read.filter_map(|(path, found)| {
@@ -398,8 +395,8 @@ impl Recording {
         })
     }
 
-    /// Whether its bytes hold what must not be written to a file: a secret that
-    /// was asked for as one, or a key in a file that was not.
+    /// Returns whether the recording contains data that must not be written to a file: a file read
+    /// as a secret, or a key in another file.
     pub fn has_secrets(&self) -> bool {
         let answers = &self.answers;
         let key = |text: &[u8]| memchr::memmem::find(text, PRIVATE_KEY).is_some();
@@ -409,21 +406,21 @@ impl Recording {
             || answers.files.values().flatten().any(|text| key(text))
     }
 
-    /// As bytes that [`Recording::decode`] takes. They are wiped when dropped.
+    /// Returns the bytes for [`Recording::decode`]. They are wiped when dropped.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         form::to_vec(self)
     }
 
-    /// Writes the bytes of [`Recording::encode`] without a copy, many of them in small
-    /// pieces: a file needs a buffer.
+    /// Writes the bytes of [`Recording::encode`] without a copy, in many small writes, so a
+    /// file needs a buffered writer.
     ///
     /// # Errors
-    /// The writer fails.
+    /// An error of the writer.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         form::write(self, out)
     }
 
-    /// Decodes the bytes of [`Recording::encode`]. They may be hostile.
+    /// Decodes the bytes of [`Recording::encode`], which may be hostile.
     ///
     /// # Errors
     /// The bytes are invalid, or of another version.

@@ -1,4 +1,4 @@
-//! Links that sign the administrator of the machine in, once.
+//! Links that sign the administrator of the machine in, each valid once.
 
 use ::access::session::random;
 use aws_lc_rs::digest;
@@ -6,15 +6,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use std::collections::BTreeMap;
 
-/// How long a link can be used, seconds.
+/// Validity of a link, seconds.
 pub const LINK_S: u64 = 600;
-/// Links that were given and not used.
+/// Maximum number of unused links.
 const LINKS_MAX: usize = 16;
 
-/// The links.
+/// The unused links of this console.
 #[derive(Debug, Default)]
 pub struct Links {
-    /// Digests of links, and until when they can be used.
+    /// Expiry time of each link, by the SHA-256 of its secret.
     until: BTreeMap<[u8; 32], u64>,
 }
 
@@ -25,7 +25,7 @@ fn digest_of(secret: &str) -> [u8; 32] {
 }
 
 impl Links {
-    /// Makes a link that signs in once; returns its secret.
+    /// Makes a link that signs in once, and returns its secret.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -33,7 +33,7 @@ impl Links {
         let secret = BASE64.encode(random::<24>()?);
         self.until.retain(|_, until| *until > now);
         if self.until.len() >= LINKS_MAX {
-            // The one that ends first makes room.
+            // The link that expires first makes room.
             let first = self.until.iter().min_by_key(|(_, until)| **until);
             let first = first.map(|(link, _)| *link);
             first.map(|link| self.until.remove(&link));
@@ -43,13 +43,13 @@ impl Links {
         Ok(secret)
     }
 
-    /// Whether a link can still be used.
+    /// Returns whether a link is known, unused and not expired.
     pub fn has(&self, secret: &str, now: u64) -> bool {
         let until = self.until.get(&digest_of(secret));
         until.is_some_and(|until| *until > now)
     }
 
-    /// Uses a link up. False: it is no link, is too old, or was used.
+    /// Consumes a link. Returns false if the link is unknown, expired or already used.
     pub fn take(&mut self, secret: &str, now: u64) -> bool {
         let until = self.until.remove(&digest_of(secret));
         until.is_some_and(|until| until > now)

@@ -1,5 +1,5 @@
-//! What of coming in is the console's alone: roles, tokens of programs, and links that sign in once. Values,
-//! without I/O; the rest is in the crate `access`.
+//! Authentication that only the console has: roles, API tokens, and links that sign in once.
+//! Values, without I/O; everything else is in the crate `access`.
 
 pub mod link;
 pub mod token;
@@ -9,15 +9,17 @@ use crate::user::{Role, Viewer};
 use ::access::session::Sessions;
 use part::role::Admission;
 
-/// The cookie of a session. Its prefix binds it to this host, to its root and to TLS.
+/// Name of the session cookie. Its prefix binds it to this host, to the path `/` and to TLS.
 pub const COOKIE: &str = "__Host-evenkeel";
-/// The cookie of a browser in which somebody has signed in.
+/// Name of the cookie that marks a browser in which a user has signed in.
 pub const DEVICE_COOKIE: &str = "__Host-evenkeel-device";
-/// Who comes by a link: the administrator of the machine, who is in no list.
+/// User name of a session that a link began: the administrator of the machine, who is in no list of
+/// users.
 pub const BY_LINK: &str = "administrator";
 
-/// Who has this token of a session now, and what they may do. None: nobody any more, or nobody here:
-/// of a version that no majority has confirmed only the administrator of the machine remains.
+/// Returns the user of a session token, with the current role. None if the session has ended, or if
+/// this node does not admit the user: while no majority has confirmed the version, only the
+/// administrator of the machine is admitted.
 pub fn viewer(
     sessions: &Sessions,
     config: &Config,
@@ -45,7 +47,7 @@ pub fn viewer(
     })
 }
 
-/// Why nobody of the list may come in, in words; None: they may.
+/// Explains why no listed user may sign in. None if they may.
 pub fn why_closed(admission: Admission) -> Option<String> {
     let why = admission.why();
     match admission {

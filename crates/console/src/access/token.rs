@@ -1,16 +1,17 @@
-//! Tokens of programs: random, shown once when they are made; the file has only their SHA-256.
+//! API tokens for programs. A token is random and shown once, when it is made; the file has only
+//! its SHA-256.
 
 use crate::config::{Config, Token};
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-/// What every token begins with, so that scanners of leaked secrets find it.
+/// Prefix of every token, so that scanners for leaked secrets find it.
 const PREFIX: &str = "evk_";
-/// The longest text that is looked at.
+/// Maximum length of a presented token, bytes. Longer ones are not hashed.
 const TEXT_MAX: usize = 128;
 
-/// Makes a token.
+/// Makes a random token of 256 bits.
 ///
 /// # Errors
 /// The system has no random numbers.
@@ -29,24 +30,24 @@ pub fn hash(text: &str) -> [u8; 32] {
     out
 }
 
-/// Writes a hash, as a file has it.
+/// Writes a hash in hexadecimal, as the configuration has it.
 pub fn write(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a hash of a file. None: it is no SHA-256 in hexadecimal digits.
+/// Reads a hash from the configuration. None if the text is not a SHA-256 in hexadecimal digits.
 pub fn read(text: &str) -> Option<[u8; 32]> {
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
     bytes.ok()?.try_into().ok()
 }
 
-/// Finds the token of a text.
+/// Finds the token whose hash matches a presented text.
 pub fn find<'c>(config: &'c Config, text: &str) -> Option<&'c Token> {
     if text.len() > TEXT_MAX {
         return None;
     }
     let hash = hash(text);
-    // All of them, so that the time that it takes does not say which one it is.
+    // Compares all tokens, so that the duration does not reveal which one matched.
     config.tokens.iter().fold(None, |found, one| {
         let same = constant_time::verify_slices_are_equal(&one.hash, &hash).is_ok();
         if same { Some(one) } else { found }

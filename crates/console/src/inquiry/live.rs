@@ -1,5 +1,5 @@
-//! What live pages ask at one time: each once for all browsers that see the same, and once for each
-//! look at the platform; and a bound for how much that is.
+//! Queries of live pages. Browsers with the same query share it, and it runs once per poll of the
+//! platform. The number of different queries is bounded.
 
 use super::{Answer, Ask};
 use crate::platform::Platform;
@@ -7,28 +7,29 @@ use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-/// Different ones at one time.
+/// Maximum number of different queries at a time.
 const LIVE_MAX: usize = 16;
 
-/// All of them.
+/// All queries of live pages.
 #[derive(Debug, Default)]
 pub struct Inquiries {
     known: Mutex<BTreeMap<(String, Ask), Weak<Inquiry>>>,
 }
 
-/// What some live pages ask of one machine, until the last of them is closed.
+/// A query to one machine that live pages share. It is dropped when the last of them closes.
 #[derive(Debug)]
 pub struct Inquiry {
-    /// The machine; empty: this one.
+    /// Name of the machine to query. Empty: this machine.
     pub on: String,
-    /// What is asked.
+    /// The query.
     pub ask: Ask,
-    /// The last answer, and the look that it belongs to. Who asks holds it, so nobody asks twice.
+    /// The last response, with the poll of the platform that it belongs to. The task that queries
+    /// holds the lock, so no query runs twice.
     pub last: tokio::sync::Mutex<Option<(Arc<Platform>, Arc<Answer>)>>,
 }
 
 impl Inquiries {
-    /// Joins those who ask the same. None: so many different things are asked that no more is.
+    /// Joins the pages with the same query. None if the limit of different queries is reached.
     pub fn follow(&self, on: &str, ask: &Ask) -> Option<Arc<Inquiry>> {
         let mut known = lock(&self.known);
         known.retain(|_, one| one.strong_count() > 0);

@@ -1,5 +1,5 @@
-//! What pages and programs ask of a proxy's runtime API beyond a look: finished requests, and the
-//! entries of stick tables. Values without I/O: what is asked, as a command, and what came of it.
+//! Queries to the runtime API of a proxy beyond the regular poll: finished requests, and the
+//! entries of stick tables. Values without I/O: a query, its command, and its response.
 
 pub mod live;
 pub mod request;
@@ -14,79 +14,80 @@ use std::fmt::Write;
 use std::time::Duration;
 use table::Table;
 
-/// Bytes of a reply at most.
+/// Maximum length of a response, bytes.
 pub const BYTES_MAX: u64 = 4 << 20;
-/// Bytes of the metrics of a proxy at most: some 6 kB for each server.
+/// Maximum length of the metrics of a proxy, bytes: about 6 kB per server.
 pub const METRICS_BYTES_MAX: u64 = 32 << 20;
-/// What of the proxy's metrics is asked for: all but the addresses, which report for themselves.
+/// Scopes of the metrics that are requested from the proxy: all but the addresses, which report for
+/// themselves.
 const METRICS: &str = "scope=global&scope=frontend&scope=listener&scope=backend&scope=server&scope=sticktable&scope=resolver";
-/// Requests of a page.
+/// Maximum number of requests on a page.
 pub const PAGE: u16 = 60;
-/// Requests of a card.
+/// Maximum number of requests on a card.
 pub const CARD: u16 = 5;
-/// Entries of a table.
+/// Maximum number of entries of a table that are shown.
 const ENTRIES: usize = 200;
-/// Requests that a program may ask for at a time.
+/// Maximum number of requests that a program may query at a time.
 pub const MOST: u16 = 500;
-/// Characters of a value of a filter.
+/// Maximum length of a filter value, characters.
 const VALUE_MAX: usize = 200;
-/// How a proxy begins to say that it keeps no requests.
+/// Beginning of the proxy's message that it keeps no requests.
 const OFF: &str = "No requests are kept";
-/// How it begins to say that it has none of this number.
+/// Beginning of the proxy's message that it has no request of this number.
 const MISSING: &str = "No such ";
 
-/// What is asked. It takes the role `operator`: clients and what they asked for are in it, and the
-/// runtime API shows that from its level `operator` on, too.
+/// A query to a proxy. It needs the role `operator`: the response contains clients and their
+/// requests, and the runtime API also requires its level `operator` for that.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// The newest requests that a filter leaves.
+    /// The newest requests that match a filter.
     Requests {
-        /// Which.
+        /// Filter for the requests.
         filter: Filter,
-        /// How many at most.
+        /// Maximum number of requests.
         max: u16,
     },
-    /// One request, by its number.
+    /// A single request, by its number.
     Request {
-        /// The number, as in `show sess`.
+        /// Identifier of the request, as in `show sess`.
         id: u64,
     },
     /// The entries of a stick table with the largest values.
     Table {
-        /// Its name.
+        /// Name of the table.
         name: String,
-        /// The column; empty: the first rate, or the first one.
+        /// Column to sort by. Empty: the first rate, or the first column if there is no rate.
         by: String,
-        /// What their keys contain.
+        /// Only entries whose key contains this text.
         has: String,
     },
-    /// Where a request would go.
+    /// The server to which a request would go.
     Route(Box<route::Question>),
-    /// The files of the configuration that is served.
+    /// The files of the running configuration.
     Files,
-    /// The numbers of the proxy for Prometheus. They go to programs as they are.
+    /// The metrics of the proxy for Prometheus. Programs get them unchanged.
     Metrics,
 }
 
-/// Why there is no answer.
+/// An error in place of a response.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Fault {
     error: String,
 }
 
-/// Which requests are wanted; an empty text: all.
+/// Filter for requests. An empty text matches all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filter {
-    /// The host, with or without its port.
+    /// Host, with or without its port.
     pub host: String,
-    /// How the path begins.
+    /// Prefix of the path.
     pub path: String,
-    /// A status, or a class of them: `5xx`.
+    /// Status code, or a class of them such as `5xx`.
     pub status: String,
-    /// An address, with or without its port.
+    /// Address of the client, with or without its port.
     pub client: String,
-    /// A backend, or one of its servers: `app/one`.
+    /// Backend, or one of its servers such as `app/one`.
     pub server: String,
     /// A frontend.
     pub frontend: String,
@@ -94,14 +95,14 @@ pub struct Filter {
     pub outcome: String,
 }
 
-/// A value of a query, as far as it can be part of a command.
+/// Returns a value of a query string without the characters that cannot be part of a command.
 fn value(fields: &[(String, String)], name: &str) -> String {
     let found = fields.iter().find(|(known, _)| known == name);
     let text = found.map_or("", |(_, value)| value.trim());
     let text = text.chars().filter(|c| !c.is_control());
     let mut kept = String::new();
     for c in text.take(VALUE_MAX) {
-        // Two of these would begin a payload.
+        // Two of these characters would begin a payload of the runtime API.
         if c != '<' || !kept.ends_with('<') {
             kept.push(c);
         }
@@ -110,7 +111,8 @@ fn value(fields: &[(String, String)], name: &str) -> String {
 }
 
 impl Filter {
-    /// Reads it from the fields of a query; what cannot be part of a command is left out.
+    /// Reads a filter from the fields of a query string, and drops what cannot be part of a
+    /// command.
     pub fn of_query(fields: &[(String, String)]) -> Filter {
         let value = |name: &str| value(fields, name);
         Filter {
@@ -124,7 +126,7 @@ impl Filter {
         }
     }
 
-    /// The names and values that are set: those of a query, and the words of the command.
+    /// Returns the names and values that are set, as in a query string and in the command.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("host", &self.host),
@@ -140,29 +142,29 @@ impl Filter {
     }
 }
 
-/// What came of it.
+/// Response to a query.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
     /// Requests, the newest first.
     Requests(Requests),
-    /// One of them.
+    /// One request.
     Request(Box<Request>),
-    /// A stick table.
+    /// The entries of a stick table.
     Table(Table),
-    /// Where a request would go.
+    /// The server to which a request would go, and the reasons.
     Route(Box<route::Report>),
-    /// The files that are served, secrets covered.
+    /// The files of the running configuration, with their secrets masked.
     Files(Vec<File>),
-    /// The proxy keeps no requests.
+    /// The proxy keeps no requests. The message of the proxy.
     Off(String),
-    /// It has nothing of this name or number, and why.
+    /// The proxy has no request or table of this name or number. The message of the proxy.
     Missing(String),
-    /// It refuses, or does not respond, and why.
+    /// The proxy refuses the query or does not respond. The reason.
     Failed(String),
 }
 
 impl Ask {
-    /// The table of a name, with the fields of a query.
+    /// Makes the query for a table, with the fields of a query string.
     pub fn table(name: &str, fields: &[(String, String)]) -> Ask {
         Ask::Table {
             name: name.to_owned(),
@@ -171,7 +173,7 @@ impl Ask {
         }
     }
 
-    /// How long an answer may be, in bytes.
+    /// Returns the maximum length of a response, bytes.
     pub fn bytes_max(&self) -> u64 {
         match self {
             Ask::Metrics => METRICS_BYTES_MAX,
@@ -179,10 +181,10 @@ impl Ask {
         }
     }
 
-    /// How long an answer may take.
+    /// Returns the timeout of the query.
     pub fn limit(&self) -> Duration {
         match self {
-            // The files are loaded for it.
+            // These queries load the configuration files.
             Ask::Route(_) | Ask::Files => Duration::from_secs(7),
             Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } | Ask::Metrics => {
                 Duration::from_secs(3)
@@ -190,7 +192,8 @@ impl Ask {
         }
     }
 
-    /// The command of the runtime API, or the line for the process that evaluates a request.
+    /// Returns the command of the runtime API, or the line for the process that evaluates a
+    /// request.
     pub fn command(&self) -> Vec<u8> {
         let mut command = String::new();
         // Writing to a string cannot fail.
@@ -222,7 +225,7 @@ impl Ask {
 }
 
 impl Answer {
-    /// Reads a reply to what was asked.
+    /// Reads the response to a query.
     pub fn read(ask: &Ask, reply: Result<&str, &str>) -> Answer {
         let text = match reply {
             Ok(text) => text.trim(),
@@ -232,7 +235,7 @@ impl Answer {
             Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
             Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
             Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
-            // No page shows them.
+            // No page shows the metrics.
             Ask::Metrics => return Answer::Failed("these are for programs".to_owned()),
             Ask::Route(_) | Ask::Files if text.is_empty() => {
                 return Answer::Failed(
@@ -265,13 +268,13 @@ impl Answer {
     }
 }
 
-/// Writes the line for the process that reads the configuration that is served.
+/// Writes the line for the process that reads the running configuration.
 fn process(command: &mut String, line: &Line) -> std::fmt::Result {
     let line = serde_json::to_string(line);
     write!(command, "{}", line.unwrap_or_default())
 }
 
-/// A text as one word of a command.
+/// Escapes a text as one word of a command.
 pub fn word(text: &str) -> String {
     let mut word = String::new();
     for c in text.chars() {

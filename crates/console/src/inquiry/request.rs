@@ -1,70 +1,70 @@
-//! Finished requests, as `show requests json` and `show request json` show them.
+//! Finished requests, in the format of `show requests json` and `show request json`.
 
 use serde::Deserialize;
 
-/// Some of them, the newest first.
+/// Finished requests, the newest first.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Requests {
-    /// The requests.
+    /// The requests that match the filter.
     pub requests: Vec<Request>,
-    /// When the oldest one ended that is kept.
+    /// End time of the oldest request that the proxy keeps.
     pub oldest: Option<String>,
 }
 
-/// A request, or a TCP session. Texts are as the proxy escapes them.
+/// A finished request, or a TCP session. Texts are as the proxy escapes them.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Request {
-    /// Its number.
+    /// Identifier of the request.
     pub id: String,
-    /// When it ended.
+    /// End time.
     pub ended: String,
-    /// Address and port.
+    /// Address and port of the client.
     pub client: String,
-    /// How it ended, in four letters, and what they mean.
+    /// Termination state: the code of four letters in the log.
     pub termination: String,
-    /// The same in words.
+    /// Meaning of each letter of the termination state.
     pub meaning: Vec<String>,
-    /// Status of the response.
+    /// Status code of the response. None if there was no response.
     pub status: Option<u16>,
-    /// Bytes from the client.
+    /// Bytes received from the client.
     pub bytes_in: u64,
-    /// Bytes to it.
+    /// Bytes sent to the client.
     pub bytes_out: u64,
-    /// Where the time went.
+    /// Duration of each phase.
     pub timers: Timers,
-    /// Where it came from.
+    /// The request line and its identification.
     #[serde(flatten)]
     pub line: Line,
-    /// Where it went, and why.
+    /// The frontend, backend and server of the request, with the rules that chose them.
     #[serde(flatten)]
     pub course: Course,
     /// Rules that took effect.
     pub rules: Vec<Rule>,
-    /// And how many more.
+    /// Number of further rules that are not listed.
     pub rules_left_out: u64,
-    /// Servers that failed it.
+    /// Attempts at servers that failed.
     pub failed_tries: Vec<Try>,
 }
 
-/// What was asked for.
+/// The request line and its identification.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Line {
     /// `http` or `tcp`.
     pub mode: String,
-    /// Its id in logs.
+    /// Value of `unique-id-format`, as in the logs.
     pub unique_id: Option<String>,
-    /// The method.
+    /// HTTP method.
     pub method: Option<String>,
-    /// The host.
+    /// Host without the rest of the URL.
     pub host: Option<String>,
-    /// The path, without a query.
+    /// Path without the query string.
     pub path: Option<String>,
 }
 
-/// Who took it.
+/// The path of a request through the proxy.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Course {
@@ -72,43 +72,43 @@ pub struct Course {
     pub frontend: Option<String>,
     /// The backend.
     pub backend: Option<String>,
-    /// What chose it.
+    /// Rule or setting that chose the backend.
     pub backend_by: Option<String>,
     /// The server.
     pub server: Option<String>,
-    /// What chose it.
+    /// Rule or setting that chose the server.
     pub server_by: Option<String>,
-    /// Status of the server's own response.
+    /// Status code of the server's own response.
     pub server_status: Option<u16>,
-    /// Whether the response came from the cache.
+    /// True if the response came from the cache.
     pub cached: bool,
-    /// The page of the proxy's own that was the response.
+    /// Page of the proxy itself that was the response, if any.
     pub page: Option<String>,
-    /// Tries beyond the first.
+    /// Number of attempts after the first.
     pub retries: u64,
-    /// Requests before it in the queue of the server.
+    /// Requests ahead of this one in the queue of the server.
     pub server_queue: u64,
-    /// And in that of the backend.
+    /// Requests ahead of this one in the queue of the backend.
     pub backend_queue: u64,
 }
 
-/// Durations, milliseconds; None: it did not come so far.
+/// Durations of the phases, milliseconds. None if the request did not reach the phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Timers {
-    /// Until the request was whole.
+    /// Time until the request was complete.
     #[serde(rename = "TR")]
     pub request: Option<u64>,
-    /// In queues.
+    /// Time in queues.
     #[serde(rename = "Tw")]
     pub queue: Option<u64>,
-    /// Until there was a connection.
+    /// Time until the connection to the server was established.
     #[serde(rename = "Tc")]
     pub connect: Option<u64>,
-    /// Until the response began.
+    /// Time until the response began.
     #[serde(rename = "Tr")]
     pub response: Option<u64>,
-    /// All of it.
+    /// Total active time of the request.
     #[serde(rename = "Ta")]
     pub active: Option<u64>,
 }
@@ -117,33 +117,34 @@ pub struct Timers {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Rule {
-    /// Its file.
+    /// Configuration file of the rule.
     pub file: Option<String>,
-    /// And its line there.
+    /// Line number in the file.
     pub line: Option<u64>,
-    /// Its first words.
+    /// First words of the rule.
     pub rule: String,
-    /// What stands in the line, in the configuration that served the request.
+    /// Text of the line in the configuration that served the request.
     pub text: Option<String>,
-    /// Whether it ended the rules.
+    /// True if no later rule was evaluated.
     pub ends: bool,
 }
 
-/// A server that failed.
+/// An attempt at a server that failed.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Try {
     /// The server.
     pub server: String,
-    /// When, milliseconds after the first byte.
+    /// Time of the failure after the first byte, milliseconds.
     pub after_ms: u64,
-    /// How.
+    /// Reason for the failure.
     pub failure: String,
 }
 
 impl Request {
-    /// Each step that was reached with its duration, in their order. What remains of all of it is that of the
-    /// data; of a step that has not ended, where the request failed; or of the proxy, which replied itself.
+    /// Returns each phase that was reached with its duration, in order. The rest of the total time
+    /// is the data transfer; or a phase that has not ended, where the request failed; or the proxy
+    /// itself, where it replied.
     pub fn steps(&self) -> Vec<(&'static str, u64)> {
         let timers = &self.timers;
         let steps = [
@@ -170,7 +171,7 @@ impl Request {
         all
     }
 
-    /// Whether it failed, as the filter `outcome failed` means it.
+    /// Returns whether the request failed, as defined by the filter `outcome failed`.
     pub fn has_failed(&self) -> bool {
         self.status.is_some_and(|status| status / 100 == 5)
             || self.termination.starts_with(|c| "CcSsRIDUK".contains(c))

@@ -1,48 +1,51 @@
-//! Where a request would go, as `evenkeel route --json` shows it; and the files that are served.
+//! Prediction of the server to which a request would go, in the format of `evenkeel route --json`;
+//! and the running configuration files.
 
 use super::Fault;
 use part::versions::File;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a question, as a line.
+/// Maximum length of a request to evaluate, as a line, bytes.
 pub const QUESTION_BYTES_MAX: usize = 48 << 10;
-/// Bytes of the fields of a question together.
+/// Maximum total length of the fields of a request to evaluate, bytes.
 const FIELDS_BYTES_MAX: usize = 16 << 10;
-/// Headers of a request.
+/// Maximum number of headers of a request to evaluate.
 const HEADERS_MAX: usize = 64;
 
-/// A request as somebody writes it; what is empty is not said.
+/// A request to evaluate, as a user describes it. Empty fields are not set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    /// The method.
+    /// HTTP method.
     pub method: String,
-    /// The URL.
+    /// Requested URL.
     pub url: String,
-    /// The address of the client, with a port or without.
+    /// Address of the client, with or without a port.
     pub source: String,
-    /// The address that it connects to, with a port or without.
+    /// Address that the client connects to, with or without a port.
     pub to: String,
-    /// The name that it asks for with TLS, if it is not the host of the URL.
+    /// Server name that the client sends in TLS (SNI), if it is not the host of the URL.
     pub sni: String,
-    /// The frontend.
+    /// Frontend that receives the request.
     pub frontend: String,
-    /// The headers, as `Name: value`.
+    /// Headers, each as `Name: value`.
     pub headers: Vec<String>,
-    /// The body.
+    /// Request body.
     pub data: String,
 }
 
 impl Question {
-    /// Reads it from the fields of a query. A field `header` is one header or several lines of them.
+    /// Reads a request from the fields of a query string. A field `header` is one header, or
+    /// several on lines of their own.
     ///
     /// # Errors
-    /// It is too long, or has too many headers, in words.
+    /// The request is too long or has too many headers.
     pub fn of_query(fields: &[(String, String)]) -> Result<Question, String> {
         let value = |name: &str| {
             let found = fields.iter().find(|(known, _)| known == name);
             let text = found.map_or("", |(_, value)| value.trim());
-            // A browser shows no such character in a field, so nobody would see what is asked.
+            // Browsers do not show control characters in a field, so the user would not see what is
+            // evaluated.
             text.chars().filter(|c| !c.is_control()).collect::<String>()
         };
         let headers = fields.iter().filter(|(name, _)| name == "header");
@@ -76,7 +79,7 @@ impl Question {
         Ok(question)
     }
 
-    /// Its fields that are there, as those of a query.
+    /// Returns the fields that are set, as in a query string.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("method", &self.method),
@@ -94,97 +97,96 @@ impl Question {
     }
 }
 
-/// A line for the process that reads the configuration that is served.
+/// An order to the process that reads the running configuration, one JSON line.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Line {
-    /// Where would this request go?
+    /// Evaluate this request.
     Route(Box<Question>),
-    /// What is served? The answer is [`Served`].
+    /// List the files of the running configuration. The response is [`Served`].
     Files,
 }
 
-/// What it says of the files.
+/// Response of the process to a query for the files.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Served {
-    /// Why it does not show them.
+    /// Reason why the files are not available.
     Fault(Fault),
-    /// Those of the command line first, each as an operator may see it.
+    /// The files, those of the command line first, with secrets masked for the operator.
     Files(Vec<File>),
 }
 
-/// What the process that evaluates a request says.
+/// Response of the process that evaluates a request.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Said {
-    /// Why there is no report.
+    /// Reason why there is no report.
     Fault(Fault),
-    /// The report.
     Report(Box<Report>),
 }
 
-/// Where a request would go, and why.
+/// The server to which a request would go, with the evaluation that leads there.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Report {
     /// The request line.
     pub request: String,
-    /// The client.
+    /// Address of the client.
     #[serde(default)]
     pub source: Option<String>,
-    /// The address that it connects to.
+    /// Address that the client connects to.
     #[serde(default)]
     pub destination: Option<String>,
     /// The frontend.
     pub frontend: String,
-    /// With TLS.
+    /// TLS properties. None without TLS.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// The lines of the files that were evaluated.
+    /// Configuration lines that were evaluated.
     pub lines: Vec<Evaluated>,
-    /// And how many more.
+    /// Number of further lines that are not listed.
     #[serde(default)]
     pub left_out: u64,
-    /// Where it goes.
+    /// Destination of the request.
     pub outcome: Outcome,
-    /// The state that it was evaluated with.
+    /// Live state of the proxy that was used. None without a running proxy.
     #[serde(default)]
     pub live: Option<Live>,
 }
 
-/// Of a connection with TLS.
+/// TLS properties of the connection.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Tls {
-    /// The name that was asked for.
+    /// Server name that the client sends (SNI).
     pub name: String,
-    /// The names of the certificate.
+    /// Names of the certificate that is presented.
     pub certificate: Vec<String>,
 }
 
-/// A line of a file that was evaluated.
+/// A configuration line that was evaluated.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Evaluated {
-    /// The proxy that it belongs to.
+    /// Proxy section of the line.
     pub section: String,
-    /// Its file.
+    /// Configuration file.
     pub file: String,
-    /// And its number there.
+    /// Line number in the file.
     pub line: u64,
-    /// What stands there.
+    /// Text of the line.
     pub text: String,
-    /// Whether its condition was met; None: it has none.
+    /// True if the condition was met. None without a condition.
     pub met: Option<bool>,
-    /// The terms of the condition.
+    /// Terms of the condition.
     pub terms: Vec<Term>,
-    /// It took effect.
+    /// True if the line took effect.
     pub applies: bool,
-    /// It ended its rules.
+    /// True if the line ended its rule set.
     pub ends: bool,
-    /// The backend that it chose.
+    /// Backend that the line chose.
     pub backend: Option<String>,
-    /// Why it has no effect although its condition was met.
+    /// Reason why the line has no effect although its condition was met.
     pub fails: Option<String>,
 }
 
@@ -192,85 +194,85 @@ pub struct Evaluated {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Term {
-    /// Its name, or its text.
+    /// Name of the ACL, or the text of an anonymous one.
     pub term: String,
-    /// What it came to.
+    /// True if the term matched.
     pub met: bool,
-    /// The values that were compared.
+    /// Values that were compared.
     pub values: Vec<String>,
 }
 
-/// Where a request goes.
+/// Destination of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Outcome {
-    /// To a server.
+    /// The request goes to a server.
     Server {
-        /// Its backend.
+        /// Backend of the server.
         backend: String,
-        /// Its name.
+        /// Name of the server.
         server: String,
-        /// Its address; empty: its name has none.
+        /// Address of the server. Empty if its name is not resolved.
         address: String,
-        /// Why this one.
+        /// Reason for the choice.
         why: String,
     },
-    /// The proxy replies.
+    /// The proxy replies itself.
     Reply {
-        /// The status and its text.
+        /// Status code and reason phrase.
         status: String,
-        /// Of a redirect.
+        /// Target of a redirect.
         location: Option<String>,
-        /// Why.
+        /// Reason for the reply.
         why: String,
     },
-    /// It waits.
+    /// The request waits in a queue.
     Queue {
-        /// The backend.
+        /// Backend of the queue.
         backend: String,
-        /// The server, if it waits for this one.
+        /// Server, if the request waits for this one.
         server: Option<String>,
-        /// Why.
+        /// Reason for waiting.
         why: String,
     },
-    /// Nowhere.
+    /// The request has no destination.
     Nothing {
-        /// Why.
+        /// Reason.
         why: String,
     },
 }
 
-/// The state of the proxy.
+/// Live state of the proxy.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Live {
-    /// When, in UTC.
+    /// Time of the state, UTC.
     pub at: String,
-    /// The servers of the backend.
+    /// Servers of the backend.
     pub servers: Vec<Server>,
-    /// What else decides, and what is not known.
+    /// Notes on what else affects the choice, and on what is not known.
     pub notes: Vec<String>,
 }
 
-/// A server at that moment.
+/// Live state of a server.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Server {
-    /// Its name.
+    /// Name of the server.
     pub name: String,
-    /// Its status.
+    /// Status, as in the statistics.
     pub status: String,
-    /// How long it has had it, milliseconds.
+    /// Time since the last change of the status, milliseconds.
     pub since_ms: u64,
-    /// What its last check found.
+    /// Result of the last health check.
     pub check: String,
-    /// Its sessions.
+    /// Current sessions.
     pub sessions: u32,
-    /// How many it may have; 0 is no limit.
+    /// Maximum sessions. 0: no limit.
     pub limit: u32,
-    /// Requests that wait for it.
+    /// Requests in the queue of the server.
     pub waiting: u32,
-    /// Its weight.
+    /// Current weight.
     pub weight: u32,
 }
 

@@ -1,53 +1,53 @@
-//! A stick table, as `show table NAME json` shows it.
+//! A stick table, in the format of `show table NAME json`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A table with those entries that have the largest values.
+/// A stick table with the entries that have the largest values.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Table {
-    /// Its name: of its proxy, or of a `peers` section and a table there.
+    /// Name of the table: that of its proxy, or of a `peers` section and a table in it.
     pub name: String,
-    /// The type of its keys.
+    /// Type of the keys.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Entries that there is room for.
+    /// Maximum number of entries.
     pub size: u64,
-    /// Entries that there are.
+    /// Current number of entries.
     pub used: u64,
-    /// How long an entry lives unused, milliseconds; None: for ever.
+    /// Expiry time of an unused entry, milliseconds. None: never.
     pub expire_ms: Option<u64>,
-    /// The column whose largest values come first.
+    /// Column whose largest values come first.
     pub sorted_by: Option<String>,
-    /// How many entries fit the filter.
+    /// Number of entries that match the filter.
     pub matching: u64,
-    /// What is stored.
+    /// Data types that the table stores.
     pub columns: Vec<Column>,
-    /// The entries.
+    /// Entries that match the filter.
     pub entries: Vec<Entry>,
 }
 
-/// Something that is stored with each key.
+/// A data type that is stored with each key.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Column {
-    /// Its type of data: `http_req_rate`.
+    /// Name of the data type, such as `http_req_rate`.
     pub name: String,
-    /// The period of a rate, milliseconds; 0: it is none.
+    /// Period of a rate, milliseconds. 0 if the data type is not a rate.
     pub period_ms: u64,
 }
 
-/// An entry.
+/// An entry of the table.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// Its key, as it is shown.
+    /// Key as the proxy displays it.
     pub key: String,
-    /// Whether the key can be named as it is shown.
+    /// True if a command can name the key as it is displayed.
     pub plain: bool,
-    /// Milliseconds that it has left.
+    /// Time until the entry expires, milliseconds.
     pub expires_ms: u64,
-    /// The values, by the names of the columns.
+    /// Values by column name.
     pub values: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! Codes of what is wrong with a `console` section.
+//! Codes of the diagnostics for a `console` section.
 
 use ::access::keyword::{Codes, ProxyCodes};
 use language::arguments::ArgumentCodes;
@@ -6,7 +6,7 @@ use language::arguments::ArgumentCodes;
 /// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
-/// The codes for lines that say who may sign in.
+/// Codes for lines about users.
 pub(super) static OF_ACCESS: Codes = Codes {
     value: &VALUE,
     twice: &TWICE,
@@ -14,7 +14,7 @@ pub(super) static OF_ACCESS: Codes = Codes {
     no_pam_users: &NO_PAM_USERS,
 };
 
-/// The codes for the proxies in front.
+/// Codes for lines about trusted proxies.
 pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
     no_proxies: &NO_PROXIES,
     everybody: &EVERYBODY,

@@ -13,12 +13,12 @@ use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::{Diagnostic, Span, Written};
 
-/// Lines `token`.
+/// Maximum number of lines `token`.
 const TOKENS_MAX: usize = 1_000;
-/// Letters of a date.
+/// Length of a date, bytes.
 const DATE_LENGTH: usize = 10;
 
-/// A token, and where its user is written.
+/// A token, with the positions of its line and of its user.
 #[derive(Debug)]
 pub(super) struct Issued {
     span: Span,
@@ -26,10 +26,10 @@ pub(super) struct Issued {
     token: Token,
 }
 
-/// The second factors and tokens so far.
+/// The second factors and tokens read so far.
 #[derive(Debug, Default)]
 pub(super) struct Credentials {
-    /// Who must have a second factor: users of this role, and of those above.
+    /// Lowest role whose users must have a second factor.
     required: Option<Written<Role>>,
     pub(super) secrets: Secrets,
     tokens: Vec<Issued>,
@@ -104,7 +104,7 @@ fn token(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Returns the end of a day, seconds since 1970. None: it is no date.
+/// Returns the end of a day, seconds since 1970. None if the text is not a date.
 pub fn end_of(date: &str) -> Option<u64> {
     let date = Some(date).filter(|date| date.len() == DATE_LENGTH)?;
     let date: Date = date.parse().ok()?;
@@ -118,7 +118,7 @@ fn end_of_day(args: &mut Args<'_>) -> Result<u64, Diagnostic> {
 }
 
 impl Credentials {
-    /// The first line that makes sense only with users.
+    /// Returns the first line that makes sense only with users.
     pub(super) fn first(&self) -> Option<(&'static str, Span)> {
         let required = self.required.iter().map(|one| ("second-factor", one.span));
         let secrets = { self.secrets.first().into_iter() }.map(|span| ("second-factor", span));
@@ -148,7 +148,7 @@ impl Credentials {
         }
     }
 
-    /// The tokens of users of a list.
+    /// Returns the tokens of the listed users, and reports those of other users.
     pub(super) fn tokens(
         &self,
         users: &[User],

@@ -1,4 +1,4 @@
-//! The section `console`. Each keyword is a row.
+//! The section `console`. Each keyword is a row of a table.
 
 mod codes;
 mod credentials;
@@ -23,13 +23,13 @@ pub use credentials::end_of;
 use section::{Draft, Rule, Who};
 use std::any::Any;
 
-/// The part's name.
+/// Name of this part.
 pub const NAME: &str = "console";
 
-/// How long requests under way may take at a stop, milliseconds.
+/// Time limit for requests in progress at a stop, milliseconds.
 const STOP_MS: u64 = 1_000;
 
-/// The console, as a part of a configuration.
+/// The console as a part of the configuration.
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
@@ -71,7 +71,7 @@ static LINES: &[Family<LineBuilder>] =
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section in the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "console",
@@ -149,7 +149,8 @@ fn security(draft: &Draft, context: &mut Context) -> Security {
     }
 }
 
-/// Who may sign in, and with which tokens. Of a list that does not exist there is nobody.
+/// Returns the users who may sign in, and their tokens. Both are empty if the list of users does
+/// not exist.
 fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<User>, Vec<Token>) {
     let known = Known {
         list: draft.users.as_ref().map(|list| list.value.clone()),
@@ -206,7 +207,7 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
     (users, tokens)
 }
 
-/// The highest role that a rule gives to a user.
+/// Returns the highest role that the rules give to a user.
 fn role(rules: &[Rule], account: &Account) -> Role {
     let is_of = |rule: &&Rule| match &rule.who {
         Who::User => rule.name.value == account.name,

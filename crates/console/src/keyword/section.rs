@@ -14,12 +14,11 @@ use language::{Diagnostic, Line, Span, Word, Written};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Bytes of a certificate file.
+/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Lines `role`.
+/// Maximum number of lines `role`.
 const RULES_MAX: usize = 1_000;
 
-/// The line `bind`.
 #[derive(Debug)]
 pub(super) struct Bind {
     span: Span,
@@ -29,14 +28,14 @@ pub(super) struct Bind {
     pub(super) accepts_proxy: bool,
 }
 
-/// Whom a role is for.
+/// Subject of a role: a user or a group.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Who {
     User,
     Group,
 }
 
-/// A role for somebody.
+/// A line `role`, which gives a role to a user or a group.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) span: Span,
@@ -45,7 +44,7 @@ pub(super) struct Rule {
     pub(super) name: Written<String>,
 }
 
-/// The section so far.
+/// The lines of the section read so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) begun: Option<Span>,
@@ -150,7 +149,7 @@ fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     }
 }
 
-/// Reads a certificate with its key.
+/// Reads a certificate with its private key.
 pub(super) fn read_certificate(
     context: &mut Context,
     file: &Written<PathBuf>,

@@ -1,4 +1,4 @@
-//! What an operator can do, as forms. A viewer sees none of them.
+//! Forms for the actions of an operator. Viewers see none of them.
 
 use super::machine::doubt;
 use super::words::{clean, encode};
@@ -13,23 +13,23 @@ use part::report::{Grade, Offer, Subject};
 use part::role::Level;
 use screen::kind;
 
-/// What is done to a server: the value of `do`, its button, and what that says of itself.
+/// Actions on a server: the value of the field `do`, the label of the button, and its description.
 const OF_SERVERS: [(&str, &str, &str); 3] = [
     ("ready", "Put back", "Put back into service"),
     ("drain", "Drain", "Drain: no new sessions for"),
     ("maint", "Maintenance", "Take out for maintenance"),
 ];
 
-/// Buttons of one subject at most.
+/// Maximum number of buttons of one subject.
 const OFFERS_MAX: usize = 16;
 
-/// Whether there are forms at all for what is on this machine.
+/// Returns whether the viewer gets forms for the subjects of a machine.
 pub(super) fn are_there(shown: &Shown<'_>, member: &Member) -> bool {
-    // What does not respond does nothing, either.
+    // A machine that does not respond cannot act, either.
     shown.viewer.role >= Role::Operator && doubt(member).is_none()
 }
 
-/// The buttons of a server; only those that would change something.
+/// Draws the buttons of a server, only those that would change something.
 pub(super) fn of_server(shown: &Shown<'_>, page: &Page, member: &Member, row: &Row) -> Markup {
     if !are_there(shown, member) {
         return html! {};
@@ -58,7 +58,7 @@ pub(super) fn of_server(shown: &Shown<'_>, page: &Page, member: &Member, row: &R
     }
 }
 
-/// The buttons of a subject of a part's report: what it offers now.
+/// Draws a button for each action that a subject of a report currently offers.
 pub(super) fn of_subject(
     shown: &Shown<'_>,
     page: &Page,

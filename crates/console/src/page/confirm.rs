@@ -1,4 +1,4 @@
-//! Whether somebody is sure.
+//! Confirmation of a dangerous action.
 
 use super::Page;
 use super::frame::head;
@@ -8,17 +8,17 @@ use ::access::page::hidden;
 use maud::{DOCTYPE, Markup, html};
 use part::report::Offer;
 
-/// What is to be confirmed.
+/// An action to confirm.
 pub struct Question<'q> {
-    /// What something is done to.
+    /// Subject of the action.
     pub object: &'q str,
-    /// On which machine.
+    /// Machine of the subject.
     pub machine: &'q str,
-    /// What is done.
+    /// The offered action.
     pub offer: &'q Offer,
 }
 
-/// The page: it sends the same form again, with a yes.
+/// Draws the confirmation page. Its form repeats the original one and adds the confirmation.
 pub fn confirm(question: &Question<'_>, viewer: &Viewer, form: &[(String, String)]) -> Markup {
     let back = form.iter().find(|(name, _)| name == "back");
     let back = back.map_or("/", |(_, path)| path.as_str());

@@ -1,4 +1,4 @@
-//! What would happen if a machine failed now, in a sentence each: only what the members tell.
+//! Predicted effects of the failure of each machine, a sentence each, from what the members report.
 
 use super::machine::doubt;
 use super::words::{clean, counted, list};
@@ -6,11 +6,12 @@ use crate::platform::{Member, MemberKind, Platform};
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
 
-/// The kind of subject of a node that takes guests, and its state while an operator forbids that.
+/// Kind of the subject for a node that can run guests, and its state while an operator forbids
+/// that.
 pub(super) const NODE: &str = "node";
 pub(super) const DRAINED: &str = "drained";
 
-/// The section of all machines.
+/// Draws the section for all machines.
 pub(super) fn of(platform: &Platform) -> Markup {
     let up = platform
         .members
@@ -32,7 +33,7 @@ pub(super) fn of(platform: &Platform) -> Markup {
     }
 }
 
-/// How many machines are a majority.
+/// Returns the number of machines that form a majority.
 fn needed(platform: &Platform) -> usize {
     platform.members.len() / 2 + 1
 }
@@ -41,14 +42,14 @@ fn is_up(member: &Member) -> bool {
     member.state.grade != Grade::Bad
 }
 
-/// The cluster's words as a sentence.
+/// Turns the text of the cluster into a sentence.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(letters).chain(['.']).collect()
 }
 
-/// The sentence of a machine.
+/// Describes the effect of the failure of a machine.
 fn effect(platform: &Platform, member: &Member) -> String {
     let others: Vec<&Member> = { platform.members.iter() }
         .filter(|other| other.name != member.name)
@@ -115,8 +116,8 @@ fn effect(platform: &Platform, member: &Member) -> String {
     moves + &lost(member)
 }
 
-/// What follows if those that are left do not reach each other: a link between them is cut, and this machine
-/// passes on what they say.
+/// Describes the effect if the remaining members cannot reach each other: a link between them is
+/// cut, and this machine relays their messages.
 fn split(platform: &Platform, member: &Member, others: &[&Member]) -> Option<String> {
     let up: Vec<&str> = { others.iter().filter(|one| is_up(one)) }
         .map(|one| one.name.as_str())
@@ -154,7 +155,7 @@ fn split(platform: &Platform, member: &Member, others: &[&Member]) -> Option<Str
     })
 }
 
-/// What stands still without a majority.
+/// Lists what cannot proceed without a majority.
 fn waits(platform: &Platform) -> String {
     let has = |kind: &str| {
         platform
@@ -175,7 +176,7 @@ fn subjects<'m>(member: &'m Member, kind: &'m str) -> impl Iterator<Item = &'m S
     reports.flat_map(move |report| report.of_kind(kind))
 }
 
-/// Whether a node takes no guests by an order, as far as the machines report.
+/// Returns whether an operator has drained a node, as far as the machines report.
 pub(super) fn is_drained(platform: &Platform, name: &str) -> bool {
     let mut nodes = platform.members.iter().flat_map(|one| subjects(one, NODE));
     nodes.any(|node| node.name == name && node.state.word == DRAINED)
@@ -188,13 +189,13 @@ fn count_good(member: &Member, kind: &str) -> usize {
         .count()
 }
 
-/// The guests that run on a machine.
+/// Lists the guests that run on a machine.
 fn running(member: &Member) -> Vec<&str> {
     let guests = subjects(member, "guest").filter(|one| one.state.grade == Grade::Good);
     guests.map(|guest| guest.name.as_str()).collect()
 }
 
-/// What happens to the guests of a machine, and to the volumes that others have in full.
+/// Describes what happens to the guests of a machine, and to its volumes that others have in full.
 fn held(platform: &Platform, member: &Member, others: &[&Member]) -> String {
     if !is_up(member) || doubt(member).is_some() {
         return String::new();
@@ -240,7 +241,7 @@ fn held(platform: &Platform, member: &Member, others: &[&Member]) -> String {
     words
 }
 
-/// What runs on a machine, as far as its last report says.
+/// Describes what a machine holds and runs, according to its last report. None if nothing.
 fn has(member: &Member) -> Option<String> {
     if doubt(member).is_some() {
         return Some("What it holds and runs".to_owned());
@@ -257,7 +258,7 @@ fn has(member: &Member) -> Option<String> {
     }
 }
 
-/// The volumes that no other machine has in full.
+/// Lists the volumes that no other machine has in full.
 fn lost(member: &Member) -> String {
     let is_only = |volume: &&Subject| {
         let is_owner = volume.value("owner here") == Some(1);
@@ -299,7 +300,7 @@ mod tests {
             of(&broken, 0).starts_with("No node would serve. Nothing could be decided: 1 of 3")
         );
         assert!(of(&broken, 0).contains("Guests and volumes would wait until a majority is back."));
-        // The cluster's own words are not all.
+        // The text of the cluster part is only a part of the sentence.
         let mut told = sample::platform();
         told.members[0].if_it_fails = "the address moves to beta".to_owned();
         assert_eq!(
@@ -325,7 +326,7 @@ mod tests {
             words.starts_with("The address moves to beta. Guest mail would stop: beta is drained."),
             "{words}"
         );
-        // The arbiter passes on what the two nodes say.
+        // The arbiter relays the messages of the two nodes.
         let mut cut = sample::platform();
         let mut look = cut.members[0].look.as_deref().unwrap().clone();
         let report = look.reports.iter_mut().find(|one| one.part == "cluster");

@@ -1,4 +1,4 @@
-//! One time line over all machines and parts, the newest first.
+//! Timeline of the events of all machines and parts, the newest first.
 
 use super::words::{clean, date, moment, stamp};
 use super::{Shown, machine};
@@ -6,10 +6,10 @@ use crate::platform::Happened;
 use maud::{Markup, html};
 use part::report::Event;
 
-/// Events that are shown.
+/// Maximum number of events that are shown.
 const EVENTS_MAX: usize = 500;
 
-/// The events of the machines that are shown, which the filter leaves: the newest first.
+/// Returns the events of the shown machines that match the filter, the newest first.
 pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
     let is_shown = |one: &Happened<'_>| {
         let Event { from, to, why, .. } = &*one.event;
@@ -22,7 +22,7 @@ pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
     all
 }
 
-/// From what to what.
+/// Draws the old and the new state of an event.
 pub(super) fn change(event: &Event) -> Markup {
     html! {
         @if !event.from.is_empty() { (clean(&event.from)) " " span.arrow { "→" span.vh { " to" } } " " }
@@ -30,7 +30,7 @@ pub(super) fn change(event: &Event) -> Markup {
     }
 }
 
-/// The page.
+/// Draws the page of the events.
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     let all = all(shown);
     let number = all.len();
@@ -73,7 +73,7 @@ fn time(event: &Event, dates: bool) -> Markup {
     }
 }
 
-/// Events as a table; those of one day need no dates.
+/// Draws events as a table. Events of one day need no dates.
 pub(super) fn table(
     events: &[&Happened<'_>],
     caption: &str,

@@ -1,4 +1,4 @@
-//! What all pages have: the head, the navigation, the foot; and the pages without them.
+//! Parts common to all pages: head, navigation and foot; and the pages without them.
 
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
@@ -8,7 +8,7 @@ use ::access::page::{self as shared, hidden, mark};
 use maud::{DOCTYPE, Markup, html};
 use part::report::Grade;
 
-/// Parts in the order of the navigation; others come behind them.
+/// Parts in the order of the navigation. Other parts follow them.
 const PARTS: [&str; 6] = [
     "address",
     "volume",
@@ -17,20 +17,20 @@ const PARTS: [&str; 6] = [
     "cluster",
     "supervisor",
 ];
-/// Parts of the navigation at most.
+/// Maximum number of parts in the navigation.
 const PARTS_MAX: usize = 12;
-/// What the pages call this program.
+/// Product name on the pages.
 pub const BRAND: &str = "Evenkeel";
 
 pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
     shared::head(title, BRAND, script)
 }
 
-/// A document with what is between the top and the foot.
+/// A document with the content between the top and the foot.
 struct Whole<'w> {
-    /// The title, without the machine.
+    /// Title without the name of the machine.
     title: &'w str,
-    /// The script.
+    /// Path of the script, if any.
     script: Option<&'w str>,
     main: Markup,
     foot: Markup,
@@ -50,7 +50,8 @@ fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
                 (top(page, shown))
                 main #main.(class(page)) tabindex="-1" {
                     @if let Some(told) = shown.told {
-                        // What came of an action has the focus, so that it is read out and the way goes on from there.
+                        // The result of an action gets the focus, so that a screen reader reads it
+                        // aloud and keyboard navigation continues from there.
                         p.told role="status" tabindex="-1" autofocus { (clean(told)) }
                     }
                     (whole.main)
@@ -61,7 +62,7 @@ fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
     }
 }
 
-/// A whole document of these parts, which is live.
+/// Draws a live document that consists of these parts.
 pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, Markup)]) -> Markup {
     let main = html! {
         div.title {
@@ -88,7 +89,7 @@ pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, M
     )
 }
 
-/// A document below a page, as it was when it was asked for.
+/// Draws a document below a page, which is not updated live.
 pub(super) fn below(
     page: &Page,
     shown: &Shown<'_>,
@@ -138,7 +139,7 @@ fn class(page: &Page) -> &'static str {
     }
 }
 
-/// What the filter of a page is called; the overview has none.
+/// Returns the label of the filter of a page. None if the page has no filter.
 fn filter(page: &Page) -> Option<&'static str> {
     match page {
         Page::Overview | Page::Configuration | Page::Requests => None,
@@ -165,7 +166,7 @@ fn top(page: &Page, shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// The entries of the navigation.
+/// Draws the entries of the navigation.
 pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
     let parts = parts(shown.platform);
     let is_here = |one: &Page| match (one, page) {
@@ -194,7 +195,7 @@ pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// The parts that some machine reports, and whether something of each is bad.
+/// Lists the parts that any machine reports, and whether each has something bad.
 fn parts(platform: &Platform) -> Vec<(&str, bool)> {
     let looks = platform
         .members
@@ -226,7 +227,7 @@ fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
     };
     html! {
         footer {
-            // The script writes into this element whether the page is live.
+            // The script writes the live status of the page into this element.
             span #live role="status" {
                 @if let Some(now_ms) = now_ms { "As of " (moment(now_ms).1) ". " }
                 a href=(path) { "Reload" } " to see the newest."
@@ -237,8 +238,8 @@ fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// What a link that signs in once shows: a person presses the button, a program that looks at
-/// links does not.
+/// Draws the page of a link that signs in once. A person presses the button; a program that only
+/// follows links does not.
 pub fn once(secret: &str) -> Markup {
     html! {
         (DOCTYPE)
@@ -257,7 +258,7 @@ pub fn once(secret: &str) -> Markup {
     }
 }
 
-/// An error as a page.
+/// Draws an error page.
 pub fn failure(status: u16, words: &str) -> Markup {
     shared::failure(BRAND, status, words, "To the overview")
 }

@@ -1,20 +1,21 @@
-//! Lines of numbers over time: small ones beside a number, and large ones with scales.
+//! Graphs of numbers over time: small ones next to a number, and large ones with scales.
 
 use super::words::{count, moment, scaled};
 use crate::history::Sample;
 use maud::{Markup, html};
 use std::fmt::Write as _;
 
-/// Points of a small line.
+/// Points of a small graph.
 const SMALL: usize = 40;
-/// Points of a large one.
+/// Points of a large graph.
 const LARGE: usize = 120;
-/// Height of a small one in its own units; a point is one wide.
+/// Height of a small graph in its own units. A point is one unit wide.
 const SMALL_HEIGHT: u64 = 20;
-/// Height of a large one in its own units.
+/// Height of a large graph in its own units.
 const LARGE_HEIGHT: u64 = 100;
 
-/// The greatest values of equal steps, the newest last; None before the first sample.
+/// Returns the largest value of each of `number` equal steps, the newest last. None before the
+/// first sample.
 fn steps(values: &[u32], length: usize, number: usize) -> Vec<Option<u32>> {
     let missing = length.saturating_sub(values.len());
     let step = |at: usize| {
@@ -25,7 +26,7 @@ fn steps(values: &[u32], length: usize, number: usize) -> Vec<Option<u32>> {
     (0..number).map(step).collect()
 }
 
-/// A line through the points, and the area below it.
+/// Returns the SVG paths of a line through the points, and of the area below it.
 fn paths(points: &[Option<u32>], most: u32, height: u64) -> [String; 2] {
     let (mut line, mut first) = (String::new(), None);
     for (x, value) in points.iter().enumerate() {
@@ -46,7 +47,7 @@ fn paths(points: &[Option<u32>], most: u32, height: u64) -> [String; 2] {
     [line, area]
 }
 
-/// A small line without a scale, for a number that stands beside it; nothing without a history.
+/// Draws a small graph without a scale, for the number next to it. Empty without a history.
 pub(super) fn small(values: &[u32], length: usize) -> Markup {
     let points = steps(values, length, SMALL);
     let most = points.iter().flatten().copied().max().unwrap_or_default();
@@ -61,21 +62,20 @@ pub(super) fn small(values: &[u32], length: usize) -> Markup {
     }
 }
 
-/// What a large graph shows.
+/// Settings of a large graph.
 pub(super) struct Large<'g> {
-    /// Its heading.
     pub title: &'g str,
     /// The unit of the values.
     pub unit: &'g str,
-    /// The length of the period in words.
+    /// Name of the period.
     pub period: &'g str,
     /// The length of the period, seconds.
     pub seconds: u64,
-    /// Samples of the whole period.
+    /// Number of samples of the whole period.
     pub length: usize,
 }
 
-/// A scale that ends at a round number.
+/// Returns the top of a scale: a round number that is not below the largest value.
 fn top(most: u32) -> u32 {
     let mut unit: u32 = 1;
     while unit.saturating_mul(10) < most {
@@ -86,7 +86,7 @@ fn top(most: u32) -> u32 {
     found.unwrap_or(most).max(2)
 }
 
-/// The average of values that are each of so many seconds.
+/// Returns the average of values, weighted by the seconds that each covers.
 fn average(values: &[u32], seconds: &[u64]) -> u32 {
     let (mut sum, mut all) = (0_u128, 0_u128);
     for (value, s) in values.iter().zip(seconds) {
@@ -96,7 +96,7 @@ fn average(values: &[u32], seconds: &[u64]) -> u32 {
     u32::try_from(sum / all.max(1)).unwrap_or(u32::MAX)
 }
 
-/// A large graph with its scales, and a title for each step.
+/// Draws a large graph with its scales, and a title for each step.
 pub(super) fn large(
     of: &Large<'_>,
     (samples, of_s): (&[Sample], &[u64]),
@@ -147,14 +147,14 @@ pub(super) fn large(
     }
 }
 
-/// The time of day at a step of the period.
+/// Returns the time of day at a step of the period.
 fn time_at(of: &Large<'_>, now_ms: u64, step: u64, steps: u64) -> String {
     let ago_ms = of.seconds * 1000 * (steps - step.min(steps)) / steps.max(1);
     let (_, time) = moment(now_ms.saturating_sub(ago_ms));
     time.get(..5).unwrap_or_default().to_owned()
 }
 
-/// Areas that nobody sees, each with what a pointer reads there.
+/// Draws invisible areas that carry the tooltips of the steps.
 fn titles(
     points: &[Option<u32>],
     of: &Large<'_>,

@@ -1,4 +1,4 @@
-//! A machine as a heading, and what is wrong with what is known of it.
+//! Headings of machines, and notes on stale data.
 
 use super::words::{clean, encode};
 use super::{Page, Shown, state};
@@ -6,16 +6,17 @@ use crate::platform::{Member, MemberKind, PATIENCE_MS, UNSEEN_MS};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// Data that is older is said to be old. While nobody watches, a machine looks at itself, is asked by
-/// this one, and is shown, each [`UNSEEN_MS`]; all three may take their time, and nothing is wrong.
+/// Age from which data is marked as old, milliseconds. While no user watches, a machine polls
+/// itself, is queried by this one, and is shown, each every [`UNSEEN_MS`]. All three may take their
+/// time without a fault.
 const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);
 
-/// Why what is shown of a machine may not be so any more; None: it is fresh.
+/// Explains why the data of a machine may be out of date. None if it is fresh.
 pub(super) fn doubt(member: &Member) -> Option<String> {
     let (name, age) = (&member.name, span(member.age_ms));
     match (&member.look, &member.silent) {
         (None, Some(why)) => Some(format!("{name} does not respond: {why}")),
-        // It runs no console: what the cluster says of it is all there is.
+        // An arbiter runs no console, so the report of the cluster is all that is known.
         (None, None) if member.kind == MemberKind::Arbiter => None,
         (None, None) => Some(format!("{name} has not reported yet")),
         (Some(_), Some(why)) => Some(format!(
@@ -28,7 +29,7 @@ pub(super) fn doubt(member: &Member) -> Option<String> {
     }
 }
 
-/// What a machine is for, in a word.
+/// Returns a word for the kind of a machine.
 pub(super) fn kind(member: &Member) -> &'static str {
     match member.kind {
         MemberKind::Node => "node",
@@ -36,7 +37,7 @@ pub(super) fn kind(member: &Member) -> &'static str {
     }
 }
 
-/// What is to be known of the age of its data, where it stands.
+/// Draws a note about the age of a machine's data, if it is out of date.
 pub(super) fn doubt_note(member: &Member) -> Markup {
     html! {
         @if let Some(doubt) = doubt(member) {
@@ -45,7 +46,7 @@ pub(super) fn doubt_note(member: &Member) -> Markup {
     }
 }
 
-/// The notes of all machines that are shown.
+/// Draws the notes of all shown machines.
 pub(super) fn notices(shown: &Shown<'_>) -> Markup {
     html! {
         @for (_, member) in shown.members() { (doubt_note(member)) }
@@ -53,12 +54,13 @@ pub(super) fn notices(shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// What stands on a page when no machine is known.
+/// Draws the page text for the case that no machine is known.
 pub(super) fn nobody() -> Markup {
     html! { p.empty { "No machine has reported yet. This page fills as soon as one does." } }
 }
 
-/// The heading of the section of a machine; without a cluster there is nothing to tell apart.
+/// Draws the heading of the section of a machine. Without a cluster there is no heading, because
+/// there is only one machine.
 pub(super) fn heading(shown: &Shown<'_>, index: usize, member: &Member) -> Markup {
     let is_alone = shown.platform.members.len() == 1;
     html! {
@@ -71,7 +73,7 @@ pub(super) fn heading(shown: &Shown<'_>, index: usize, member: &Member) -> Marku
     }
 }
 
-/// The filter and, where there are several, the choice of a machine.
+/// Draws the filter and, where there are several machines, the choice of a machine.
 pub(super) fn choices(page: &Page, shown: &Shown<'_>, label: &str) -> Markup {
     let path = page.path();
     let members = &shown.platform.members;
@@ -102,12 +104,12 @@ pub(super) fn choices(page: &Page, shown: &Shown<'_>, label: &str) -> Markup {
     }
 }
 
-/// An element id for something on a machine.
+/// Returns an element id for an object on a machine.
 pub(super) fn id(of: &str, member: &Member, name: &str) -> String {
     format!("{of}:{}:{}", encode(&member.name), encode(name))
 }
 
-/// Whether it is to be said what is on which machine.
+/// Returns whether there are several machines, so that pages name the machine of each object.
 pub(super) fn several(shown: &Shown<'_>) -> bool {
     shown.platform.members.len() > 1
 }
@@ -124,7 +126,8 @@ mod tests {
             beta.age_ms = age_ms;
             doubt(&beta)
         };
-        // Its own look, the question, and the look of this machine.
+        // The age is the sum of three intervals: the machine's own poll, the query, and the poll of
+        // this machine.
         assert_eq!(doubt_at(3 * UNSEEN_MS), None);
         let old = doubt_at(40_000);
         assert_eq!(old.as_deref(), Some("the data of beta is 40 s old"));

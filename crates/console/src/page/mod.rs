@@ -1,7 +1,7 @@
-//! The pages: what a platform is, as HTML. Values in, markup out; no page asks anything.
+//! The pages: the state of a platform as HTML. Values in, markup out; no page does I/O.
 //!
-//! All texts come from files, from processes without rights or from the network. maud escapes
-//! them; nothing here is marked as escaped already.
+//! All texts come from files, from unprivileged processes or from the network. maud escapes them;
+//! nothing here is marked as already escaped.
 
 mod actions;
 pub mod config;
@@ -37,66 +37,66 @@ use crate::platform::{Member, Platform};
 use crate::user::Viewer;
 use maud::Markup;
 
-/// The style sheet, `/style.css`.
+/// The style sheet at `/style.css`.
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
     include_str!("style.css"),
     include_str!("../../../screen/src/screen.css"),
     include_str!("config/style.css")
 );
-/// The script, `/live.js`. Every page works without it.
+/// The script at `/live.js`. Every page works without it.
 pub const SCRIPT: &str = include_str!("live.js");
 
-/// The script of the editor, `/edit.js`.
+/// The script of the editor at `/edit.js`.
 pub const EDITOR: &str = include_str!("config/edit.js");
 
-/// A page.
+/// A page of the console.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Page {
-    /// What needs attention, the picture, the traffic in numbers.
+    /// Problems that need attention, the picture of the machines, the traffic in numbers.
     Overview,
     /// All frontends, backends and servers.
     Traffic,
-    /// The frontend and the backend of a name.
+    /// The frontend and the backend with this name.
     Proxy(String),
     /// The report of a part.
     Part(String),
     /// The newest requests.
     Requests,
-    /// What happened.
+    /// The events of all machines.
     Events,
     /// The versions of the configuration.
     Configuration,
 }
 
-/// What is drawn, beside the platform.
+/// The data that a page shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'s> {
-    /// All machines.
+    /// State of all machines.
     pub platform: &'s Platform,
-    /// The viewer.
+    /// The user who views the page.
     pub viewer: &'s Viewer,
-    /// Only what has these words (`?q=`); empty: everything.
+    /// Filter (`?q=`): only entries with these words are shown. Empty: all.
     pub filter: &'s str,
-    /// Only this machine (`?on=`).
+    /// Name of the only machine that is shown (`?on=`). None: all.
     pub member: Option<&'s str>,
     /// Outcome of the last action, shown once.
     pub told: Option<&'s str>,
-    /// What the page asks of the proxy.
+    /// Query of the page to the proxy, if any.
     pub asked: Option<Asked<'s>>,
 }
 
-/// What a page asks of the proxy of the chosen machine.
+/// A query of a page to the proxy of the chosen machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'s> {
-    /// What.
+    /// The query.
     pub ask: &'s Ask,
-    /// What it says; None: it was not asked.
+    /// Response of the proxy. None: the query was not sent.
     pub answer: Option<&'s Answer>,
 }
 
 impl<'s> Shown<'s> {
-    /// Everything, without an outcome or a question.
+    /// Shows everything, without an outcome or a query.
     pub fn all(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
         Shown {
             platform,
@@ -110,7 +110,7 @@ impl<'s> Shown<'s> {
 }
 
 impl Page {
-    /// Its path, percent-encoded.
+    /// Returns the path, percent-encoded.
     pub fn path(&self) -> String {
         match self {
             Page::Overview => "/".to_owned(),
@@ -123,7 +123,7 @@ impl Page {
         }
     }
 
-    /// Returns the page of a path; a query string behind it is ignored.
+    /// Returns the page of a path, ignoring a query string.
     pub fn of_path(path: &str) -> Option<Page> {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let name = |prefix: &str| {
@@ -140,14 +140,14 @@ impl Page {
         }
     }
 
-    /// Whether a path with a query leads to this console, and nowhere else: a browser leaves control
-    /// characters out, and takes `//` and `\\` for the beginning of another host.
+    /// Returns whether a path with a query string stays on this console. Browsers drop control
+    /// characters, and treat `//` and `\\` as the beginning of another host.
     pub fn is_here(path: &str) -> bool {
         let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
         path.starts_with('/') && !path.starts_with("//") && !path.contains(is_odd)
     }
 
-    /// Its heading.
+    /// Returns the heading.
     pub fn title(&self) -> String {
         match self {
             Page::Overview => "Overview".to_owned(),
@@ -162,21 +162,22 @@ impl Page {
 }
 
 impl<'s> Shown<'s> {
-    /// The machines that are shown, each with its index.
+    /// Returns the machines that are shown, each with its index.
     fn members(&self) -> impl Iterator<Item = (usize, &'s Member)> + use<'s> {
         let only = self.member;
         let all = self.platform.members.iter().enumerate();
         all.filter(move |(_, member)| only.is_none_or(|only| only == member.name))
     }
 
-    /// Whether one of these texts has each of the words of the filter.
+    /// Returns whether each word of the filter occurs in one of these texts.
     fn matches(&self, texts: &[&str]) -> bool {
         let all = texts.join(" ").to_lowercase();
         let filter = self.filter.to_lowercase();
         filter.split_whitespace().all(|word| all.contains(word))
     }
 
-    /// The query string of these choices, with its question mark; empty for none.
+    /// Returns the query string for a filter and a machine, with its question mark. Empty for
+    /// neither.
     fn query(&self, filter: &str, member: Option<&str>) -> String {
         let filter = (!filter.is_empty()).then(|| format!("q={}", encode(filter)));
         let member = member.map(|name| format!("on={}", encode(name)));
@@ -188,12 +189,12 @@ impl<'s> Shown<'s> {
     }
 }
 
-/// Draws a whole document.
+/// Draws the whole document.
 pub fn document(page: &Page, shown: &Shown<'_>) -> Markup {
     frame::document(page, shown, &parts(page, shown))
 }
 
-/// Draws the parts of a document that change, as their element ids and inner HTML.
+/// Draws the parts of a document that change, as element ids and their inner HTML.
 pub fn pieces(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, String)> {
     let entries = [("nav", frame::entries(page, shown))].into_iter();
     let all = entries.chain(parts(page, shown));

@@ -1,4 +1,4 @@
-//! The first page: what needs attention, where what runs, and how much there is to do.
+//! The first page: problems that need attention, which machine runs what, and the traffic.
 
 use super::machine::{doubt, nobody, several};
 use super::problems::{self, Known};
@@ -12,14 +12,14 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Orders of single machines that are listed.
+/// Maximum number of orders on single machines that are listed.
 const ORDERS_MAX: usize = 10;
-/// Problems that are listed.
+/// Maximum number of problems that are listed.
 const PROBLEMS_MAX: usize = 20;
-/// Events that are listed.
+/// Maximum number of events that are listed.
 const EVENTS: usize = 8;
 
-/// Its parts.
+/// Draws the parts of the page.
 pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
     vec![
         ("alert", alert(shown)),
@@ -37,7 +37,8 @@ fn looks<'s>(shown: &Shown<'s>) -> impl Iterator<Item = &'s Look> {
     members.filter_map(|member| member.look.as_deref())
 }
 
-/// What is read out when it changes: without times, which change all the time.
+/// Draws the text that a screen reader announces when it changes. Times are left out because they
+/// change all the time.
 fn alert(shown: &Shown<'_>) -> Markup {
     let all = problems::all(shown.platform);
     let names: Vec<&str> = all
@@ -85,8 +86,8 @@ fn attention(shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// Orders that hold on some machines only, a line each: an order at a socket or in the console
-/// changes the proxy of one machine.
+/// Lists the orders that are in effect on some machines only, a line each. An order at a socket or
+/// in the console changes the proxy of one machine.
 fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     let mut out: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -95,7 +96,8 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
         let traffic = member.look.iter().filter_map(|look| look.traffic.as_ref());
         for row in traffic.flat_map(|traffic| &traffic.rows) {
             all.entry(row.named()).or_default().insert(&member.name);
-            // A server of another kind is out here and in service there.
+            // A server in maintenance, for example, is out of service on one machine and in service
+            // on another.
             if grade(&row.status) == Grade::Busy {
                 out.entry(row.named()).or_default().insert(&member.name);
             }
@@ -114,8 +116,8 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     })
 }
 
-/// Settings that differ between machines which serve the same version, a line each: an order at a
-/// socket has changed them on some.
+/// Lists the settings that differ between machines with the same version, a line each: a command at
+/// a socket has changed them on some.
 fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
     let members = platform.members.iter();
     let members = members.filter(|member| doubt(member).is_none() && serves_one_version(platform));
@@ -155,7 +157,8 @@ fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
         })
 }
 
-/// Whether all nodes serve the same version, as far as the machines report, and none is in progress.
+/// Returns whether all nodes serve the same version, as far as the machines report, and none is in
+/// progress.
 fn serves_one_version(platform: &Platform) -> bool {
     let reports = { platform.members.iter() }.flat_map(|one| &one.look);
     let subjects = reports
@@ -172,8 +175,8 @@ fn serves_one_version(platform: &Platform) -> bool {
     served.len() <= 1
 }
 
-/// How many frontends, backends and servers are out of service on purpose; what several machines
-/// have counts once.
+/// Counts the frontends, backends and servers that an operator has taken out of service. An object
+/// on several machines counts once.
 fn taken_out(shown: &Shown<'_>) -> usize {
     let traffic = looks(shown).filter_map(|look| look.traffic.as_ref());
     let rows = traffic.flat_map(|traffic| &traffic.rows);
@@ -213,7 +216,8 @@ fn link_words(page: &Page) -> String {
     }
 }
 
-/// The sentence for when nothing needs attention, with what that is known of.
+/// Returns the sentence for a state without problems, with the numbers of machines and servers that
+/// it covers.
 fn calm(shown: &Shown<'_>) -> String {
     let members = shown.platform.members.len();
     let mut up = 0;
@@ -238,7 +242,7 @@ fn calm(shown: &Shown<'_>) -> String {
 }
 
 fn numbers(shown: &Shown<'_>) -> Markup {
-    // What a machine said before it fell silent is not what it serves now.
+    // The last numbers of a machine that no longer responds are not its current traffic.
     let members = shown.platform.members.iter();
     let fresh = members.filter(|member| doubt(member).is_none());
     let looks = fresh.filter_map(|member| member.look.as_deref());
@@ -252,7 +256,7 @@ fn numbers(shown: &Shown<'_>) -> Markup {
             p.empty { "No machine that responds has a proxy." }
         };
     }
-    // A role that was taken over may report any number.
+    // A compromised role may report any number, so the sum must not overflow.
     let sum = |of: fn(&Row) -> u64| {
         let rows = all.iter().flat_map(|traffic| traffic.frontends());
         rows.map(of).fold(0, u64::saturating_add)
@@ -294,14 +298,14 @@ fn numbers(shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// The rate of all frontends of the machine that draws, over the last hour.
+/// Draws the rate of all frontends of the drawing machine over the last hour.
 fn hour(shown: &Shown<'_>) -> Markup {
     let me = shown.platform.me();
     let traffic = me.and_then(|me| me.look.as_ref()?.traffic.as_ref());
     let mut sum: Vec<u32> = Vec::new();
     for row in traffic.iter().flat_map(|traffic| traffic.frontends()) {
         let samples = shown.platform.history.of(row, Period::Hour);
-        // All end now; the shorter ones began later.
+        // All samples end now; shorter series began later, so they are aligned at the end.
         if samples.len() > sum.len() {
             sum.splice(0..0, std::iter::repeat_n(0, samples.len() - sum.len()));
         }
@@ -388,7 +392,7 @@ mod tests {
                  holds on one machine.",
             ]
         );
-        // Another version may have another weight.
+        // Machines with different versions may have different weights.
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
         alpha.reports.push(part::report::Report {
             part: "cluster".to_owned(),

@@ -1,5 +1,4 @@
-//! The report of a part: all subjects over all machines at a glance, then each with all that is
-//! known of it.
+//! The report of a part: an overview of all subjects on all machines, then each subject in detail.
 
 use super::machine::{self, id, nobody, several};
 use super::words::{binary, clean, count, moment, of_part, stamp};
@@ -8,16 +7,16 @@ use crate::platform::Member;
 use maud::{Markup, html};
 use part::report::{Event, Fact, Grade, NumberKind, NumberRow, Report, Subject, Unit, Value, span};
 
-/// Subjects of a machine.
+/// Maximum number of subjects of a machine.
 const SUBJECTS_MAX: usize = 200;
-/// Subjects of the table of all machines.
+/// Maximum number of subjects in the overview of all machines.
 const GLANCE_MAX: usize = 60;
-/// Events of a subject.
+/// Maximum number of events of a subject.
 const EVENTS_MAX: usize = 8;
-/// How deep subjects are indented; a report has a bound of its own.
+/// Maximum indentation of nested subjects. The depth of a report has its own bound.
 const DEPTH_MAX: usize = 6;
 
-/// The sections of the machines that report this part.
+/// Draws the sections of the machines that report this part.
 pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
     let mut all = Vec::new();
     for (index, member) in shown.members() {
@@ -47,7 +46,7 @@ pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
 
 type OfMember<'s> = (usize, &'s Member, Vec<&'s Report>);
 
-/// Each subject as a line with its state on every machine.
+/// Draws each subject as a row with its state on every machine.
 fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
     let mut names: Vec<(&str, &str)> = Vec::new();
     for subject in all
@@ -60,7 +59,7 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
             names.push(name);
         }
     }
-    // What has another name on each machine, as a process, is nothing to compare.
+    // A subject whose name differs on each machine, such as a process, cannot be compared.
     let is_on = |name: &(&str, &str), reports: &[&Report]| find(reports, *name).is_some();
     names.retain(|name| {
         all.iter()
@@ -117,7 +116,7 @@ fn find<'r>(
     found.next()
 }
 
-/// Its state, and since when it is so.
+/// Draws the state of a subject and its duration.
 fn how(report: &Report, subject: &Subject) -> Markup {
     html! {
         (state::word(&subject.state.word, subject.state.grade))
@@ -125,7 +124,7 @@ fn how(report: &Report, subject: &Subject) -> Markup {
     }
 }
 
-/// Whether the filter leaves a subject, or something in it.
+/// Returns whether the filter matches a subject or one of its children.
 fn has(shown: &Shown<'_>, subject: &Subject) -> bool {
     shown.matches(&[
         &subject.kind,
@@ -155,12 +154,12 @@ fn of_report(shown: &Shown<'_>, member: &Member, report: &Report, at: usize) -> 
     }
 }
 
-/// Where a subject is drawn.
+/// Context of a subject to draw.
 struct Place<'p> {
     shown: &'p Shown<'p>,
     member: &'p Member,
     report: &'p Report,
-    /// Distinct on the machine.
+    /// Element id, unique on the machine.
     id: String,
 }
 
@@ -225,8 +224,8 @@ fn numbers(report: &Report, subject: &Subject) -> Markup {
     }
 }
 
-/// A counter is called by what it counts, as in `evenkeel status`; the unit stands behind the
-/// value, and not in the name.
+/// Returns the label of a number. A counter is named after what it counts, as in `evenkeel status`;
+/// the unit follows the value instead of the name.
 fn label(row: &NumberRow) -> &str {
     let name = match row.kind {
         NumberKind::Counter => row.words.trim_end_matches('.'),
@@ -246,7 +245,7 @@ fn is_bytes(row: &NumberRow) -> bool {
 }
 
 fn with_unit(row: &NumberRow, value: u64) -> String {
-    /// Seconds that are not a length of time, but a time: what began after 2001.
+    /// Lower bound from which seconds are a Unix time and not a duration: September 2001.
     const TIMES_FROM: u64 = 1_000_000_000;
     let is_question = row.words.starts_with("1 ") || row.words.starts_with("Whether ");
     match row.unit {

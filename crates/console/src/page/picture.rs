@@ -1,5 +1,5 @@
-//! The picture: the machines as boxes with what runs on them, and the links between them. It is
-//! drawn twice, for a wide and for a narrow window; the style sheet shows one of them.
+//! Picture of the machines as boxes with what runs on them, and the links between them. It is drawn
+//! twice, for a wide and for a narrow window; the style sheet shows one of them.
 
 mod boxes;
 
@@ -10,10 +10,10 @@ use boxes::{Content, HEAD, content};
 use maud::{Markup, html};
 use part::report::Grade;
 
-/// Machines that are drawn.
+/// Maximum number of machines that are drawn.
 const MACHINES_MAX: usize = 8;
 
-/// A rectangle, and what stands in it.
+/// A box with its position and content.
 struct Placed<'p> {
     member: &'p Member,
     content: Content,
@@ -36,22 +36,22 @@ impl Placed<'_> {
         self.y + self.height
     }
 
-    /// Where a link from the side ends.
+    /// Returns the vertical position at which a link from the side ends.
     fn dock(&self) -> usize {
         self.y + HEAD / 2
     }
 }
 
-/// A link between two machines, as far as it is known.
+/// A link between two machines, as far as its state is known.
 struct Link {
     grade: Grade,
     words: String,
 }
 
-/// The picture of a platform; nothing without a machine.
+/// Draws the picture of a platform. Empty without a machine.
 pub(super) fn of(platform: &Platform) -> Markup {
     let mut members: Vec<&Member> = platform.members.iter().collect();
-    // The same on every machine: nodes by their names, then arbiters.
+    // The order is the same on every machine: nodes by name, then arbiters.
     members.sort_by_key(|one| (one.kind == MemberKind::Arbiter, &one.name));
     let more = members.len().saturating_sub(MACHINES_MAX);
     members.truncate(MACHINES_MAX);
@@ -91,7 +91,7 @@ fn single(member: &Member) -> Markup {
     svg("single", WIDTH, height + 2, &boxes::draw(&placed))
 }
 
-/// Two columns; the third of three machines stands below, between them.
+/// Draws two columns. The third of three machines is centred below the others.
 fn wide(members: &[&Member]) -> Markup {
     const WIDTH: usize = 960;
     const BOX: usize = 370;
@@ -134,7 +134,8 @@ fn wide(members: &[&Member]) -> Markup {
     svg("wide", WIDTH, y - BELOW + 1, &inner)
 }
 
-/// One column; links stand between neighbours, and that of the first and the third beside them.
+/// Draws one column. Links connect neighbours; the link of the first and the third runs beside
+/// them.
 fn narrow(members: &[&Member]) -> Markup {
     const WIDTH: usize = 360;
     const BELOW: usize = 40;
@@ -164,7 +165,7 @@ fn narrow(members: &[&Member]) -> Markup {
     svg("narrow", WIDTH, y - BELOW + 1, &inner)
 }
 
-/// What one of them, or the other, says of the link: the worse of both.
+/// Returns the state of a link: the worse of what its two ends report.
 fn link(a: &Member, b: &Member) -> Link {
     let seen = [seen(a, b), seen(b, a)].into_iter().flatten();
     let worst = seen.max_by_key(|link| link.grade);
@@ -174,9 +175,9 @@ fn link(a: &Member, b: &Member) -> Link {
     })
 }
 
-/// How the cluster's report on a machine has another one.
+/// Returns the link to another machine in the cluster report of a machine.
 fn seen(from: &Member, to: &Member) -> Option<Link> {
-    // What a machine saw before it fell silent says nothing of now.
+    // The last report of a machine that no longer responds does not describe the current link.
     let look = from.look.as_ref().filter(|_| doubt(from).is_none())?;
     let report = look
         .reports
@@ -189,7 +190,7 @@ fn seen(from: &Member, to: &Member) -> Option<Link> {
             words: "no link".to_owned(),
         });
     }
-    // Without the round trip, which is another one each time.
+    // The round-trip time is left out because it changes with each poll.
     let words = state.word.strip_prefix("reachable, ").unwrap_or("linked");
     let words = words.split(',').next().unwrap_or_default();
     Some(Link {
@@ -248,7 +249,7 @@ fn beside(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
     html! { (path(&link, &format!("M{} {}H6V{}H{}", a.x, a.dock(), c.dock(), c.x))) }
 }
 
-/// All links of many machines, behind their boxes.
+/// Draws the links between more than three machines, behind their boxes.
 fn behind(all: &[Placed<'_>]) -> Markup {
     let pairs = all.iter().enumerate();
     let pairs = pairs.flat_map(|(at, a)| all[at + 1..].iter().map(move |b| (a, b)));

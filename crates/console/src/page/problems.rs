@@ -1,4 +1,4 @@
-//! What needs attention, over all machines, each thing once.
+//! Problems of all machines that need attention, without duplicates.
 
 use super::Page;
 use super::effects::{DRAINED, NODE};
@@ -9,21 +9,22 @@ use crate::platform::{Member, Platform};
 use part::report::{Grade, Report, Subject};
 use std::collections::BTreeMap;
 
-/// A virtual address in the reports, and the state of its owner.
+/// Kind of subject for a virtual address, and the state of its owner.
 const ADDRESS: &str = "virtual-ip";
 const OWNER: &str = "MASTER";
-/// For how long an address has to be somewhere before two owners are a conflict, milliseconds.
+/// Minimum age of ownership before two owners of an address are a conflict, milliseconds.
 const SETTLED_MS: u64 = 4_000;
 
-/// A problem, and the machines that have it.
+/// A problem with the names of the machines that have it.
 pub(super) struct Known<'p> {
     pub problem: Problem,
     pub on: Vec<&'p str>,
-    /// Where more is to be seen.
+    /// Page with the details.
     pub page: Option<Page>,
 }
 
-/// All of them: machines first, then in the order of the machines.
+/// Lists all problems: first those of the machines themselves, then the others in the order of the
+/// machines.
 pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
     let members = &platform.members;
     let away = |member: &&Member| member.state.grade == Grade::Bad || doubt(member).is_some();
@@ -35,7 +36,7 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
         let problems = member.look.iter().flat_map(|look| look.problems());
         for problem in problems {
             let machine = problem.what.strip_prefix("member ");
-            // The cluster says of a machine what stands there already.
+            // The cluster report repeats a problem of a machine that is already listed.
             if machine.is_some_and(|name| away.iter().any(|one| one.name == name)) {
                 continue;
             }
@@ -55,7 +56,7 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
     all
 }
 
-/// Nodes that take no guests by an order: until it is revoked, no guest finds a place there.
+/// Lists the drained nodes: no guest can start there until the order is revoked.
 fn drained(platform: &Platform) -> Vec<Known<'_>> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
@@ -81,7 +82,8 @@ fn drained(platform: &Platform) -> Vec<Known<'_>> {
     known.collect()
 }
 
-/// Addresses that several machines have: each answers for it, so clients reach one or the other.
+/// Lists the addresses that several machines hold. Each of them responds for the address, so
+/// clients reach one or the other.
 fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
     let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
@@ -110,7 +112,7 @@ fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
     known.collect()
 }
 
-/// Whether a machine has had an address for longer than a hand-over takes.
+/// Returns whether a machine has owned an address for longer than a handover takes.
 fn is_settled(report: &Report, address: &Subject) -> bool {
     let since = address.since.map(|since| since.boottime_ms);
     let age_ms = since.map(|since| report.at.boottime_ms.saturating_sub(since));
@@ -142,7 +144,8 @@ fn of_machine(member: &Member) -> Known<'_> {
     }
 }
 
-/// The page with more: by its name in [`Problem::what`] or by the command in [`Problem::next`].
+/// Returns the page with the details of a problem: by the name in [`Problem::what`] or by the
+/// command in [`Problem::next`].
 fn page_of(problem: &Problem) -> Option<Page> {
     if let Some(part) = problem.next.strip_prefix("evenkeel status ") {
         return Some(Page::Part(part.to_owned()));
@@ -168,7 +171,8 @@ mod tests {
     use part::report::Moment;
     use std::sync::Arc;
 
-    /// A platform on whose nodes the address `www` has been in these states for so long, milliseconds.
+    /// Makes a platform on whose nodes the address `www` has had these states for the given
+    /// milliseconds.
     fn with(states: [(&str, u64); 2]) -> Platform {
         let mut platform = sample::platform();
         for (member, (state, for_ms)) in platform.members.iter_mut().zip(states) {

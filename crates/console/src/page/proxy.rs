@@ -1,4 +1,5 @@
-//! One frontend or backend, with its day, and its servers with their last checks.
+//! A frontend or backend with its traffic of a day, and its servers with their last health
+//! checks.
 
 use super::graph::{Large, large};
 use super::machine::{self, nobody};
@@ -13,12 +14,12 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
 
-/// Rows of servers.
+/// Maximum number of servers.
 const SERVERS_MAX: usize = 200;
-/// Rows of times.
+/// Maximum number of rows in the table of durations.
 const TIMED_MAX: usize = 42;
 
-/// The sections of the machines that have a proxy of this name.
+/// Draws the sections of the machines that have a proxy of this name.
 pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
     let page = Page::Proxy(name.to_owned());
     let mut all = Vec::new();
@@ -104,7 +105,8 @@ fn of_member(
     }
 }
 
-/// When the machine that draws was last looked at, by its own reports; 0 if they do not say.
+/// Returns the time of the last poll of a machine according to its reports, milliseconds since
+/// 1970. 0 if there is no report.
 pub(super) fn now_ms(member: &Member) -> u64 {
     let reports = member.look.iter().flat_map(|look| &look.reports);
     let times = reports.map(|report| report.at.unix_ms);

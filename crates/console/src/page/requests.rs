@@ -1,5 +1,5 @@
-//! The newest requests of a machine, one of them with what was decided for it, and those that failed
-//! last.
+//! The newest requests of a machine, one request with the decisions about it, and the last failed
+//! requests.
 
 use super::frame::below;
 use super::machine::{doubt_note, nobody};
@@ -14,18 +14,20 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::borrow::Cow;
 
-/// Characters of a text in a row, and on the page of a request.
+/// Maximum length of a text in a row, of a path, and of a text on the page of a request,
+/// characters.
 const SHORT: usize = 64;
 const PATH: usize = 128;
 const LONG: usize = 4_000;
-/// Rules and failed tries that are listed.
+/// Maximum number of rules and failed attempts that are listed.
 const LINES_MAX: usize = 40;
-/// Characters of a line of these, and how many sentences there are on how it ended.
+/// Maximum length of such a line, characters, and maximum number of sentences about the termination
+/// state.
 const LINE: usize = 300;
 const MEANINGS_MAX: usize = 8;
-/// Width of the bar, in its own units.
+/// Width of the bar in its own units.
 const BAR: u64 = 1_000;
-/// The fields of the form: name, label, and an example.
+/// Fields of the form: name, label, and an example.
 const FIELDS: [(&str, &str, &str); 6] = [
     ("host", "Host", "shop.example.org"),
     ("path", "Path begins with", "/cart"),
@@ -35,7 +37,7 @@ const FIELDS: [(&str, &str, &str); 6] = [
     ("frontend", "Frontend", "www"),
 ];
 
-/// The filter of what was asked.
+/// Returns the filter of the query for requests, if there is one.
 pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     match shown.asked?.ask {
         Ask::Requests { filter, .. } => Some(filter),
@@ -43,7 +45,7 @@ pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
     }
 }
 
-/// The page of the requests that a filter leaves, on a machine.
+/// Returns the path of the page with the requests that match a filter, on a machine.
 pub(super) fn path(filter: Option<&Filter>, member: Option<&str>) -> String {
     let pairs = filter.into_iter().flat_map(Filter::pairs);
     let on = member.map(|name| ("on", name));
@@ -57,7 +59,7 @@ pub(super) fn path(filter: Option<&Filter>, member: Option<&str>) -> String {
     }
 }
 
-/// The machine whose proxy is asked.
+/// Returns the machine whose proxy is queried: the chosen one, or else this one.
 pub(super) fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
     let members = &shown.platform.members;
     let chosen = shown
@@ -66,7 +68,7 @@ pub(super) fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
     chosen.or(shown.platform.me())
 }
 
-/// A text cut to so many characters.
+/// Shortens a text to a number of characters.
 pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     let text = clean(text);
     match text.char_indices().nth(max) {
@@ -75,7 +77,7 @@ pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// The form of the filter, and the choice of a machine.
+/// Draws the form of the filter, and the choice of a machine.
 pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
     let none = Filter::default();
     let now = filter(shown).unwrap_or(&none);
@@ -121,7 +123,7 @@ pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// Why there is nothing to see; None: there is.
+/// Explains why no requests can be shown. None if they can.
 fn refusal(shown: &Shown<'_>) -> Option<Markup> {
     let Some(member) = member(shown) else {
         return Some(nobody());
@@ -152,7 +154,7 @@ fn refusal(shown: &Shown<'_>) -> Option<Markup> {
     }
 }
 
-/// How to switch the history on.
+/// Explains how to enable the request history.
 fn off(member: &Member) -> Markup {
     html! {
         div.subject {
@@ -168,7 +170,7 @@ fn off(member: &Member) -> Markup {
     }
 }
 
-/// The page.
+/// Draws the page of the requests.
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     if let Some(refusal) = refusal(shown) {
         return refusal;
@@ -208,7 +210,8 @@ fn oldest(found: &Requests) -> Markup {
     }
 }
 
-/// The requests that failed last, for a card; nothing where requests are not kept or not shown.
+/// Draws the last failed requests for a card. Empty where requests are not kept or the viewer may
+/// not see them.
 pub(super) fn errors(shown: &Shown<'_>) -> Markup {
     let answer = shown.asked.and_then(|asked| asked.answer);
     let may = shown.viewer.role >= Role::Operator;
@@ -250,7 +253,7 @@ fn table(shown: &Shown<'_>, found: &Requests, caption: &str) -> Markup {
     }
 }
 
-/// The page of one request, on the same machine.
+/// Returns the path of the page of a request on the same machine.
 fn own(shown: &Shown<'_>, one: &Request) -> String {
     let on = shown.member.map(|name| format!("?on={}", encode(name)));
     format!("/requests/{}{}", encode(&one.id), on.unwrap_or_default())
@@ -265,7 +268,7 @@ fn grade(one: &Request) -> Grade {
     }
 }
 
-/// The status as a word, or what there is in place of one.
+/// Draws the status code, or the text in place of it.
 fn status(one: &Request) -> Markup {
     let words = match (one.status, one.line.mode.as_str()) {
         (Some(status), _) => status.to_string(),
@@ -280,7 +283,8 @@ fn row(shown: &Shown<'_>, one: &Request) -> Markup {
     let (line, course) = (&one.line, &one.course);
     let time = one.ended.get(11..23).unwrap_or(&one.ended);
     html! {
-        // By the number a row stays the same one, with the focus in it, while others come above it.
+        // The id keeps the identity of a row, and with it the focus, while newer rows are inserted
+        // above.
         tr.bad[one.has_failed()] id={ "q-" (cut(&one.id, SHORT)) } {
             th.time scope="row" {
                 a href=(own(shown, one)) { time datetime=(cut(&one.ended, SHORT)) { (cut(time, SHORT)) } }
@@ -300,7 +304,7 @@ fn row(shown: &Shown<'_>, one: &Request) -> Markup {
     }
 }
 
-/// Which frontend took it, and which server.
+/// Draws the frontend and the server of a request.
 fn server(
     frontend: &Option<String>,
     course: &crate::inquiry::request::Course,
@@ -318,7 +322,7 @@ fn server(
     }
 }
 
-/// The page of one request: what was decided for it, and why.
+/// Draws the page of one request: each decision about it, with its reason.
 pub fn one(shown: &Shown<'_>, id: u64) -> Markup {
     let title = format!("{id:#x}");
     let found = shown.asked.and_then(|asked| asked.answer);
@@ -373,13 +377,13 @@ fn queue(course: &crate::inquiry::request::Course) -> Option<String> {
         .then(|| format!("behind {server} of the server, {backend} of the backend"))
 }
 
-/// The colour of a step.
+/// Returns the colour number of a phase.
 fn step(name: &str) -> usize {
     let known = ["request", "queue", "connect", "response"];
     { known.iter().position(|known| *known == name) }.unwrap_or(known.len())
 }
 
-/// Where the time went: a bar, and the same in numbers.
+/// Draws the durations of the phases as a bar and as numbers.
 fn bar(one: &Request) -> Markup {
     let (timers, steps) = (&one.timers, one.steps());
     let sum = steps

@@ -1,4 +1,4 @@
-//! Where a request would go: the form, and the report with each line that was evaluated.
+//! The page for the path of a request: the form, and the report with each evaluated line.
 
 use super::frame::below;
 use super::machine::{doubt_note, nobody};
@@ -12,28 +12,27 @@ use crate::user::Role;
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// Path of the page.
 pub(super) const PATH: &str = "/route";
-/// Characters of a text, and of a value that was compared.
+/// Maximum length of a text, and of a compared value, characters.
 const TEXT: usize = 600;
 const VALUE: usize = 200;
-/// Lines, terms of one, values of one, and servers that are drawn.
+/// Maximum number of lines, terms of a line, values of a term, servers, and notes that are drawn.
 const LINES_MAX: usize = 300;
 const TERMS_MAX: usize = 20;
 const VALUES_MAX: usize = 8;
 const SERVERS_MAX: usize = 40;
 const NOTES_MAX: usize = 12;
-/// The one-line fields of the form: name, label, and an example.
+/// Single-line fields of the form: name, label, and an example.
 const FIELDS: [(&str, &str, &str); 4] = [
     ("source", "Source address", "192.0.2.10"),
     ("sni", "TLS name, if not the host", "shop.example.org"),
     ("frontend", "Frontend, if several take it", "www"),
     ("to", "Destination address", "203.0.113.1:443"),
 ];
-/// Methods of the list; any other one can be written into the URL of the page.
+/// Methods of the selection. Other methods can be given in the URL of the page.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// The page.
+/// Draws the page.
 pub fn route(shown: &Shown<'_>, question: &Question) -> Markup {
     let content = match (member(shown), shown.viewer.role >= Role::Operator) {
         (None, _) => nobody(),
@@ -57,7 +56,7 @@ pub fn route(shown: &Shown<'_>, question: &Question) -> Markup {
     )
 }
 
-/// The link to the form.
+/// Draws the link to the form.
 pub(super) fn link(shown: &Shown<'_>) -> Markup {
     html! {
         @if shown.viewer.role >= Role::Operator {
@@ -239,7 +238,7 @@ fn server(one: &Server) -> Markup {
     }
 }
 
-/// How many requests wait, with the verb.
+/// Returns the number of waiting requests with its verb.
 fn waiting(number: u32) -> String {
     match number {
         1 => "1 request waits".to_owned(),

@@ -1,4 +1,4 @@
-//! Frontends, backends and servers as rows whose columns are aligned from table to table.
+//! Tables of frontends, backends and servers, with columns aligned across tables.
 
 use super::state::{self, quantity};
 use super::words::{clean, count, scaled};
@@ -10,7 +10,7 @@ use crate::traffic::{Kind, Row, Traffic};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
-/// A frontend and a backend of a name, and the servers.
+/// The frontend and the backend with one name, and the servers.
 pub(super) struct Proxy<'t> {
     pub name: &'t str,
     pub frontend: Option<&'t Row>,
@@ -19,7 +19,7 @@ pub(super) struct Proxy<'t> {
 }
 
 impl Proxy<'_> {
-    /// Whether something of it does not work.
+    /// Returns whether the frontend, the backend or a server is down.
     pub(super) fn is_wrong(&self) -> bool {
         let all = self
             .frontend
@@ -29,14 +29,14 @@ impl Proxy<'_> {
         { all }.any(|row| grade(&row.status) == Grade::Bad)
     }
 
-    /// How many of its servers take traffic.
+    /// Counts the servers that accept traffic.
     pub(super) fn up(&self) -> usize {
         let up = self.servers.iter();
         up.filter(|row| grade(&row.status) == Grade::Good).count()
     }
 }
 
-/// The proxies of a machine, in the order of its files.
+/// Returns the proxies of a machine in the order of its files.
 pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
     let mut all: Vec<Proxy<'_>> = Vec::new();
     for row in &traffic.rows {
@@ -60,15 +60,15 @@ pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
     all
 }
 
-/// Where rows are drawn.
+/// Context of the rows to draw.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'p> {
     pub shown: &'p Shown<'p>,
     pub page: &'p Page,
     pub member: &'p Member,
-    /// The history is that of the machine that draws, and of no other.
+    /// History of the drawing machine. None for any other machine.
     pub history: Option<&'p History>,
-    /// Whether the last check is shown also where all is well.
+    /// True if the last health check is shown for healthy servers, too.
     pub checks: bool,
 }
 
@@ -88,13 +88,13 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// Whether there is a column of buttons.
+    /// Returns whether the table has a column of buttons.
     pub(super) fn acts(&self) -> bool {
         actions::are_there(self.shown, self.member)
     }
 }
 
-/// A table of rows of a kind; the caption is for those that hear the page.
+/// Draws a table of rows of one kind. The caption is for screen readers.
 pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row]) -> Markup {
     let acts = place.acts();
     html! {
@@ -112,7 +112,7 @@ pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row])
                     th scope="col" { "Queue" }
                     th scope="col" { "In" }
                     th scope="col" { "Out" }
-                    // The column is there for the alignment also where it stays empty.
+                    // The column aligns the tables, so it exists even if it is empty.
                     @match (acts, kind) {
                         (true, Kind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
                         _ => td.c-act {},
@@ -124,7 +124,7 @@ pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row])
     }
 }
 
-/// A count in a column: its first digits where it is large.
+/// Formats a count for a column; a large one is abbreviated.
 fn short(number: u64) -> String {
     const LONG: u64 = 100_000;
     match number < LONG {
@@ -161,7 +161,7 @@ fn of(place: &Place<'_>, row: &Row) -> Markup {
     }
 }
 
-/// The state of a row, since when, and what brought it there.
+/// Draws the state of a row, its duration and its reason.
 pub(super) fn status(row: &Row, always_why: bool) -> Markup {
     let grade = grade(&row.status);
     let is_well = grade == Grade::Good && !row.status.contains(['/', '(']);
@@ -179,7 +179,7 @@ fn rates(place: &Place<'_>, row: &Row) -> Vec<u32> {
     samples.iter().map(|sample| sample.rate).collect()
 }
 
-/// The numbers of a row, as cells.
+/// Draws the numbers of a row as cells.
 fn numbers(place: &Place<'_>, row: &Row) -> Markup {
     let cell = |number: u64| html! { td.z[number == 0] { (quantity(&short(number))) } };
     let some = |number: Option<u64>| match number {
@@ -204,16 +204,17 @@ fn numbers(place: &Place<'_>, row: &Row) -> Markup {
     }
 }
 
-/// What percentiles are called, in the order of [`Row::percentiles_ms`].
+/// Names of the percentiles, in the order of [`Row::percentiles_ms`].
 const PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
 
-/// What 50, 95 and 99 of 100 of its last requests took at most, in words.
+/// Describes the 50th, 95th and 99th percentile of the duration of the last requests of a row.
 fn percentiles(row: &Row) -> Option<String> {
     let [p50, p95, p99] = row.percentiles_ms?.map(count);
     Some(format!("p50 {p50} ms, p95 {p95} ms, p99 {p99} ms"))
 }
 
-/// Rows with the percentiles of how long their last requests took; nothing where none has had any.
+/// Draws a table with the percentiles of the duration of the last requests. Empty if no row has had
+/// any request.
 pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
     let known = rows
         .iter()
@@ -248,7 +249,7 @@ pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
     }
 }
 
-/// The rate of a row behind its last hour.
+/// Draws the rate of a row after a graph of its last hour.
 pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
     html! {
         (graph::small(&rates(place, row), History::length(Period::Hour)))
@@ -256,7 +257,7 @@ pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
     }
 }
 
-/// The same numbers in the line of a backend that is closed.
+/// Draws the same numbers in the line of a collapsed backend.
 pub(super) fn line(place: &Place<'_>, row: &Row) -> Markup {
     let ms = row.takes_ms.map(|ms| format!("{} ms", count(ms)));
     let some = |number: Option<u64>| number.map(short).unwrap_or_default();

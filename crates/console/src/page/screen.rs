@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use screen::kind::Kind;
 use screen::page::{self, SCRIPT_PATH};
 
-/// The document for an object of a part. `path` is its own address.
+/// Draws the document for a display of an object of a part. `path` is the path of the page itself.
 pub fn document(
     platform: &Platform,
     viewer: &Viewer,

@@ -1,10 +1,10 @@
-//! A state as a word with a shape in its colour: nobody needs the colour.
+//! States, each drawn as a word with a coloured shape, so that no state depends on the colour.
 
 use super::words::clean;
 use maud::{Markup, html};
 use part::report::Grade;
 
-/// The class of a grade in the style sheet.
+/// Returns the class of a grade in the style sheet.
 pub(super) fn class(grade: Grade) -> &'static str {
     match grade {
         Grade::Unknown => "unknown",
@@ -15,7 +15,7 @@ pub(super) fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// The word of a state, behind its shape.
+/// Draws the word of a state after its shape.
 pub(super) fn word(word: &str, grade: Grade) -> Markup {
     html! {
         @if !word.is_empty() {
@@ -24,9 +24,9 @@ pub(super) fn word(word: &str, grade: Grade) -> Markup {
     }
 }
 
-/// A count with a unit that stands back behind it.
+/// Draws a count with its unit in a fainter style.
 pub(super) fn quantity(text: &str) -> Markup {
-    // The unit begins at the last ordinary space: the narrow ones separate digits.
+    // The unit begins after the last ordinary space: narrow spaces separate groups of digits.
     match text.rsplit_once(' ') {
         Some((number, unit)) => html! { (number) " " span.u { (unit) } },
         None => html! { (text) },

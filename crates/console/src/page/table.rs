@@ -1,4 +1,4 @@
-//! A stick table with those of its entries that have the largest values.
+//! A stick table with the entries that have the largest values.
 
 use super::actions::are_there;
 use super::frame::below;
@@ -16,25 +16,26 @@ use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::span;
 
-/// Tables that a list has.
+/// Maximum number of tables in a list.
 const TABLES_MAX: usize = 40;
-/// Columns and entries that are drawn.
+/// Maximum number of columns and entries that are drawn.
 const COLUMNS_MAX: usize = 8;
 const ENTRIES_MAX: usize = 200;
-/// Bytes of all entries together: keys of hostile clients are escaped.
+/// Maximum length of all entries together, bytes. Hostile clients can choose keys that grow when
+/// they are escaped.
 const BYTES_MAX: usize = 70_000;
-/// Characters of a name, of a key and of a value.
+/// Maximum length of a name, of a key and of a value, characters.
 const NAME: usize = 64;
 const KEY: usize = 64;
 const VALUE: usize = 32;
 
-/// The page of a table on a machine.
+/// Returns the path of the page of a table on a machine.
 fn path(name: &str, member: Option<&str>) -> String {
     let on = member.map(|name| format!("?on={}", encode(name)));
     format!("/tables/{}{}", encode(name), on.unwrap_or_default())
 }
 
-/// The tables of a proxy of a machine, or of all of its proxies.
+/// Lists the tables of one proxy, or of all proxies, of a machine.
 pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<&str>) -> Markup {
     let fits = |one: &&TableHead| proxy.is_none_or(|name| one.name == name);
     let all: Vec<&TableHead> = traffic.tables.iter().filter(fits).collect();
@@ -57,7 +58,7 @@ pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<
     }
 }
 
-/// The page.
+/// Draws the page of a table.
 pub fn table(shown: &Shown<'_>, name: &str) -> Markup {
     let title = format!("Stick table {}", cut(name, 2 * NAME));
     let content = match member(shown) {
@@ -96,7 +97,7 @@ fn of_member(shown: &Shown<'_>, member: &Member, name: &str) -> Markup {
     }
 }
 
-/// What was asked for: the column, and what keys contain.
+/// Returns the requested column and the text that keys must contain.
 fn asked<'s>(shown: &Shown<'s>) -> [&'s str; 2] {
     match shown.asked.map(|asked| asked.ask) {
         Some(Ask::Table { by, has, .. }) => [by, has],
@@ -222,7 +223,7 @@ fn row(
     }
 }
 
-/// The form of all buttons that remove an entry.
+/// Element id of the form for all buttons that remove an entry.
 const REMOVAL: &str = "remove-entry";
 
 fn remove(one: &Entry) -> Markup {

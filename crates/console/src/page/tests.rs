@@ -1,4 +1,4 @@
-//! Every page of every sample.
+//! Tests of every page with every sample.
 
 use super::*;
 use crate::sample;
@@ -102,13 +102,13 @@ fn forms_of_an_operator_have_the_token_and_a_viewer_has_none_that_act() {
     let traffic = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
     assert!(traffic.contains("value=\"drain\""));
     assert!(traffic.contains("name=\"back\" value=\"/traffic\""));
-    // A machine that does not respond does nothing, either.
+    // A machine that does not respond offers no actions.
     let broken = sample::broken();
     let traffic = document(&Page::Traffic, &Shown::all(&broken, &operator)).into_string();
     assert!(!traffic.contains("name=\"on\" value=\"beta\""));
 }
 
-/// Gives every text of a platform a hostile ending.
+/// Appends a hostile ending to every text of a platform.
 fn hostile(platform: &mut Platform) {
     const EVIL: &str = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
     for member in &mut platform.members {
@@ -177,7 +177,7 @@ fn hostile_names_are_escaped() {
         for evil in [
             "<script>", "\u{202e}", "\u{1b}", "<i>", "<b>anna", "anna<b>",
         ] {
-            // What is sent back as it is stands only in values of hidden fields.
+            // Texts that the browser sends back unchanged occur only in values of hidden fields.
             let html = match evil {
                 "\u{202e}" | "\u{1b}" => html
                     .split("<input")
@@ -238,7 +238,7 @@ fn a_thousand_servers_stay_a_page() {
         let html = document(&page, &Shown::all(&platform, &operator)).into_string();
         assert!(html.len() < 400_000, "{page:?}: {} bytes", html.len());
     }
-    // What does not work is seen, however many others there are.
+    // A failed server is shown, however many others there are.
     let html = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
     assert!(html.contains("server-07-21"));
     let filtered = Shown {
@@ -307,7 +307,7 @@ fn the_script_is_small_and_nothing_comes_from_elsewhere() {
     }
 }
 
-/// Asserts on a page with this reply of the proxy.
+/// Draws the page for this response of the proxy and checks it.
 fn requests(reply: &str) -> String {
     let (platform, operator) = (sample::platform(), viewer(Role::Operator));
     let (ask, answer) = sample::asked(Ok(reply));
@@ -342,7 +342,7 @@ fn requests_of_hostile_clients_stay_a_page() {
         }
         let ids = ids(&html);
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
-        // Every text of one request.
+        // Every text of the request is replaced by the hostile one.
         let mut value: serde_json::Value = serde_json::from_str(sample::REQUEST).unwrap();
         poison(&mut value, &path);
         let ask = Ask::Request { id: 7 };
@@ -365,7 +365,7 @@ fn requests_of_hostile_clients_stay_a_page() {
     }
 }
 
-/// Every text of a value becomes this one.
+/// Replaces every text of a value by this one.
 fn poison(value: &mut serde_json::Value, text: &str) {
     match value {
         serde_json::Value::String(one) => text.clone_into(one),

@@ -11,23 +11,23 @@ use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
 
-/// Rows of a table.
+/// Maximum number of rows of a table.
 const TABLE_MAX: usize = 40;
-/// Rows of servers on the whole page; a backend beyond them has a link to its own page.
+/// Maximum number of servers on the whole page. A backend beyond them links to its own page.
 const SERVERS_MAX: usize = 80;
-/// Lines of backends of a machine.
+/// Maximum number of backends of a machine.
 const BACKENDS_MAX: usize = 200;
-/// A machine with so few servers has all its backends open.
+/// Number of servers up to which all backends of a machine are expanded.
 const FEW: usize = 24;
 
-/// The sections of the machines.
+/// Draws the sections of the machines.
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     let mut left = SERVERS_MAX;
     let members: Vec<_> = shown.members().collect();
     html! {
         @if members.is_empty() { (nobody()) }
         @for (index, member) in members {
-            // An arbiter has no proxy, and nobody looks for one there.
+            // An arbiter has no proxy, so it has no section.
             @if member.kind == MemberKind::Node || traffic_of(member).is_some() {
                 section.machine aria-labelledby={ "m-" (index) } {
                     (machine::heading(shown, index, member))
@@ -76,7 +76,7 @@ fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize)
     }
 }
 
-/// What the filter leaves of a proxy.
+/// The rows of a proxy that match the filter.
 struct Found<'t> {
     proxy: &'t Proxy<'t>,
     frontend: Option<&'t Row>,
@@ -116,7 +116,7 @@ fn backends_of(
     left: &mut usize,
 ) -> Markup {
     let shown = &backends[..backends.len().min(BACKENDS_MAX)];
-    // What is wrong comes first where there is not room for all.
+    // Backends with problems take precedence when not all of them fit.
     let wrong = shown.iter().filter(|one| one.proxy.is_wrong());
     let mut reserved: usize = wrong.map(|one| one.servers.len().min(TABLE_MAX)).sum();
     let is_few = number <= FEW || !place.shown.filter.is_empty();
@@ -169,13 +169,14 @@ fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) 
             } @else {
                 div.line { (head) }
             }
-            // Beside the summary: it takes clicks itself, and contains no link.
+            // The link is next to the summary because the summary handles clicks itself and cannot
+            // contain a link.
             a.own href=(own) aria-label={ "Details of backend " (clean(name)) } { "Details" }
         }
     }
 }
 
-/// How many servers of a backend are up.
+/// Draws the number of servers of a backend that are up.
 fn up(proxy: &Proxy<'_>) -> Markup {
     let words = match proxy.servers.len() {
         0 => "no servers".to_owned(),
@@ -194,7 +195,7 @@ fn up(proxy: &Proxy<'_>) -> Markup {
 fn servers(place: &Place<'_>, found: &Found<'_>, own: &str) -> Markup {
     let mut servers = found.servers.clone();
     if servers.len() > TABLE_MAX {
-        // Those that do not work are never among the rest.
+        // Servers that are down are never cut off.
         servers.sort_by_key(|row| Reverse(grade(&row.status) == Grade::Bad));
         servers.truncate(TABLE_MAX);
     }

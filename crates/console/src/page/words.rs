@@ -1,4 +1,4 @@
-//! Numbers, times and names as they are shown.
+//! Formatting of numbers, times and names.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -6,12 +6,12 @@ use language::render::visible;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A text without control characters, and without those that turn the direction of writing.
+/// Removes control characters from a text, and those that change the direction of writing.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
 }
 
-/// A count, its digits in groups of three from 10,000 on.
+/// Formats a count, with groups of three digits from 10,000 on.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     if digits.len() < 5 {
@@ -20,7 +20,7 @@ pub(super) fn count(number: u64) -> String {
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            // A narrow space that does not break.
+            // A narrow no-break space.
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -28,7 +28,7 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// A count and its noun, which takes an s beside 1.
+/// Formats a count with its noun, in the plural unless the count is 1.
 pub(super) fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
@@ -37,7 +37,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-/// A number with a unit, three digits at most before it.
+/// Formats a number with a unit and an SI prefix, with at most three digits before the unit.
 pub(super) fn scaled(number: u64, unit: &str) -> String {
     const PREFIXES: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
     if number < 1000 {
@@ -56,7 +56,7 @@ pub(super) fn scaled(number: u64, unit: &str) -> String {
     }
 }
 
-/// Bytes in units of 1,024, as volumes and memory have them.
+/// Formats bytes in units of 1,024, as for volumes and memory.
 pub(super) fn binary(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -75,31 +75,31 @@ pub(super) fn binary(bytes: u64) -> String {
     }
 }
 
-/// A time in the zone of the machine that draws.
+/// Converts a time to the zone of the drawing machine.
 fn zoned(unix_ms: u64) -> Zoned {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
     let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
     at.to_zoned(TimeZone::system())
 }
 
-/// The day of a time in words, and its time of day.
+/// Returns the day of a time as a text, and the time of day.
 pub(super) fn moment(unix_ms: u64) -> (String, String) {
     let at = zoned(unix_ms);
     let day = at.strftime("%A, %-d %B %Y").to_string();
     (day, at.strftime("%H:%M:%S").to_string())
 }
 
-/// The time of day, as on all pages.
+/// Returns the time of day in the format of all pages.
 pub fn time(unix_ms: u64) -> String {
     moment(unix_ms).1
 }
 
-/// The day of a time, short.
+/// Returns the day of a time in a short format.
 pub(super) fn date(unix_ms: u64) -> String {
     zoned(unix_ms).strftime("%Y-%m-%d").to_string()
 }
 
-/// A time as programs read it.
+/// Formats a time for programs (RFC 3339).
 pub(super) fn stamp(unix_ms: u64) -> String {
     zoned(unix_ms)
         .timestamp()
@@ -107,13 +107,13 @@ pub(super) fn stamp(unix_ms: u64) -> String {
         .to_string()
 }
 
-/// The name of the zone that times are in.
+/// Returns the name of the time zone of the pages.
 pub(super) fn zone() -> String {
     let now = Timestamp::now().to_zoned(TimeZone::system());
     format!("UTC{}", now.strftime("%:z"))
 }
 
-/// What the report of a part is called.
+/// Returns the title of the report of a part.
 pub(super) fn of_part(part: &str) -> String {
     match part {
         "address" => "Addresses".to_owned(),
@@ -126,7 +126,7 @@ pub(super) fn of_part(part: &str) -> String {
     }
 }
 
-/// A text with its first letter in upper case.
+/// Converts the first letter of a text to upper case.
 pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
@@ -152,7 +152,7 @@ pub fn encode(name: &str) -> String {
     text
 }
 
-/// Decodes a name; None if it is not percent-encoded UTF-8.
+/// Decodes a name. None if it is not percent-encoded UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -170,7 +170,7 @@ pub fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Names, one after another: `a, b and c`.
+/// Joins names into a list such as `a, b and c`.
 pub(super) fn list(names: &[&str]) -> String {
     match names.split_last() {
         None => String::new(),

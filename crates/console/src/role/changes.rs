@@ -1,21 +1,21 @@
-//! What changed among the members of a cluster, as events: a member away or back, another leader.
+//! Changes among the members of a cluster as events: a member is away or back, another leader.
 
 use super::members::{CLUSTER, MEMBER, cluster_of};
 use crate::look::Look;
 use part::report::{Event, Grade, Moment, Report, Subject};
 
-/// The part with the processes, and its kind of subject for a role.
+/// Part with the processes, and its kind of subject for a role.
 const SUPERVISOR: &str = "supervisor";
 const ROLE: &str = "role";
-/// How long the control role runs before its report counts: until then it finds the others and a
-/// leader, milliseconds.
+/// Time after the start of the control role before its report is used, milliseconds. Until then the
+/// role is still looking for the other members and a leader.
 const SETTLES_MS: u64 = 10_000;
 /// The states of a member.
 const AWAY: &str = "away";
 const REACHABLE: &str = "reachable";
 const DISK_FAILS: &str = "its disk fails";
 
-/// The report of the cluster, unless its role has only just begun to look for the others.
+/// Returns the report of the cluster, unless its role has only just begun to look for the others.
 pub fn settled(look: &Look) -> Option<&Report> {
     let report = cluster_of(look)?;
     let mut reports = look.reports.iter();
@@ -28,7 +28,7 @@ pub fn settled(look: &Look) -> Option<&Report> {
     age_ms.is_none_or(|ms| ms >= SETTLES_MS).then_some(report)
 }
 
-/// What changed between two of them, each with what it happened to.
+/// Lists the changes between two reports, each with its subject.
 pub fn between(before: &Report, now: &Report, at: Moment) -> Vec<(String, Event)> {
     let members = now.of_kind(MEMBER).filter_map(|member| {
         let was = before.find(MEMBER, &member.name)?;
@@ -68,8 +68,8 @@ fn event(at: Moment, from: &str, to: &str, why: String) -> Event {
     }
 }
 
-/// The state of a member in a word: by which path it is reached stands at its link, and for how long it
-/// is away changes all the time.
+/// Returns the state of a member in a word. The path to it is shown at its link, and the duration
+/// of its absence changes all the time; both are left out.
 fn state(member: &Subject) -> &'static str {
     let word = member.state.word.as_str();
     match member.state.grade == Grade::Bad {
@@ -79,13 +79,13 @@ fn state(member: &Subject) -> &'static str {
     }
 }
 
-/// For how long nothing was heard from a member that is away; empty: it was never heard.
+/// Describes how long a member that is away has been silent. Empty if it was never heard.
 fn silence(member: &Subject, words: &str) -> String {
     let since = member.state.word.split_once(" for ");
     since.map_or_else(String::new, |(_, since)| format!("{words} {since}"))
 }
 
-/// The leader of before, if it is away now.
+/// Explains that the previous leader is away. None if it is not.
 fn leader_away(before: &Report, now: &Report) -> Option<String> {
     let leads = |member: &&Subject| {
         let kind = member.words("kind").unwrap_or_default();
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::sample::sample;
 
-    /// What beta says of alpha, and who is the leader.
+    /// Makes a report of beta with this state of alpha and this leader.
     fn report(alpha: &str, leader: Option<&str>) -> Report {
         let grade = |bad| if bad { Grade::Bad } else { Grade::Good };
         let whole = match leader {

@@ -1,5 +1,5 @@
-//! The consoles of the other nodes: each tells the others how it is, and does for an operator at
-//! another one what it would do for its own.
+//! Communication with the consoles of the other nodes. Each reports its state to the others, and
+//! executes for their operators the same actions as for its own.
 
 use crate::access::BY_LINK;
 use crate::inquiry::Ask;
@@ -22,91 +22,87 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use wire::Trusted;
 
-/// The port of consoles.
+/// Port for the traffic between consoles.
 pub const PORT: u16 = 7446;
-/// Bytes of a frame: those of a question, and those of all that a node says of itself.
+/// Maximum length of a frame, bytes: that of a query, and that of the whole state of a node.
 const QUESTION_MAX: usize = 64 << 10;
 const REPLY_MAX: usize = 24 << 20;
-/// How deep values may stand in each other.
+/// Maximum nesting depth of values.
 const DEPTH_MAX: usize = 64;
-/// How long a connection with its handshake, and an answer, may take.
+/// Timeout of a connection with its handshake, and of a response.
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
-/// How long a node that has nothing to ask keeps its connection.
+/// Time after which a connection without a query is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often another node is asked: while somebody looks, and otherwise.
+/// Interval of the queries to another node: while a user watches, and otherwise.
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
-/// Connections of others at one time.
+/// Limits of simultaneous connections from others.
 const ROOMS: Rooms = Rooms {
     nodes: 16,
     strangers: 8,
 };
-/// What consoles say to each other.
 const PROTOCOL: Protocol = Protocol {
     of: "consoles",
     port: PORT,
     signs: *b"EKCO",
     version: 1,
 };
-/// Orders for one node that wait.
+/// Maximum number of pending orders for one node.
 const ORDERS_MAX: usize = 16;
-/// Reports of sign-ins for one node that wait.
+/// Maximum number of pending sign-in reports for one node.
 const SIGN_INS_MAX: usize = 1_024;
 
-/// What one console asks of another.
+/// A query to another console.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 enum Question {
-    /// How are you?
+    /// Report your state.
     Look,
-    /// Do this for somebody who has signed in here.
+    /// Execute an action for a user who has signed in on this node.
     Act {
-        /// Who.
+        /// Name of the user.
         by: String,
-        /// The token by which they do it.
+        /// Token that the user presented, if any.
         #[serde(default)]
         token: Option<String>,
-        /// What they may at the other console, and so at most here; a console of an older program
-        /// does not say it.
+        /// Role of the user at the querying console: the upper limit at this one. None from a
+        /// console of an older program.
         #[serde(default)]
         role: Option<Role>,
-        /// What.
         action: Action,
     },
-    /// What does your proxy say to this? A console of an older program does not know the question, and
-    /// ends the connection.
+    /// Query your proxy. A console of an older program does not know this query and ends the
+    /// connection.
     Read {
-        /// For whom.
+        /// Name of the user.
         by: String,
-        /// What they may at the other console, and so at most here.
+        /// Role of the user at the querying console: the upper limit at this one.
         role: Role,
-        /// What is asked.
         ask: Ask,
     },
-    /// Tries at this console have failed or succeeded. An older program ends the connection at this and the next
-    /// question, and counts for itself.
+    /// Sign-in attempts at this console have failed or succeeded. A console of an older program
+    /// ends the connection at this and the next query, and counts on its own.
     Tries(Vec<Change>),
-    /// A user has used the code of this time step here.
+    /// A user has used the one-time code of this time step here.
     UseCode {
-        /// Whose.
         user: String,
-        /// The time step.
+        /// Time step of the code.
         step: u64,
     },
 }
 
-/// What it answers.
+/// The response to a query.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 enum Reply {
     Look(Option<Box<Told>>),
     Done(Result<String, String>),
     Read(Result<String, String>),
-    /// Tries are counted.
+    /// The attempts are counted.
     Counted,
-    /// Whether a code was not used there.
+    /// True if the code had not been used there.
     IsNew(bool),
 }
 
-/// A look, as it is sent.
+/// The state of a node, as it is sent.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 struct Told {
     age_ms: u64,
@@ -147,7 +143,8 @@ impl Told {
     }
 }
 
-/// Speaks with the other nodes that the cluster names, from each time that it says something of them.
+/// Communicates with the other nodes that the cluster names. Restarts whenever the cluster reports
+/// a change of them.
 pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
     loop {
         let now = trusted.borrow_and_update().clone();
@@ -188,7 +185,7 @@ async fn within<T>(
     }
 }
 
-/// Asks one node again and again.
+/// Queries one node periodically.
 async fn ask(
     trusted: &Trusted,
     node: &str,
@@ -203,7 +200,7 @@ async fn ask(
             connection = None;
         }
         if is_new && connection.is_some() {
-            // What happened before, or while there was no connection.
+            // Sends the attempts from before the connection was established.
             for changes in shared.desk.left().chunks(CHANGES_MAX) {
                 let question = Question::Tries(changes.to_vec());
                 if exchange(trusted, node, &mut connection, &question)
@@ -235,7 +232,7 @@ async fn ask(
     }
 }
 
-/// Takes in what a node says.
+/// Stores the state that a node reported, or the failure to report it.
 fn tell(shared: &Shared, node: &str, looked: Result<Option<Look>, String>) {
     let mut others = lock(&shared.others);
     let Some(known) = others.known.get_mut(node) else {
@@ -262,7 +259,8 @@ async fn look_at(
     }
 }
 
-/// Reports sign-ins to a node: those that wait, too, since a look comes between two reports.
+/// Reports sign-ins to a node, including all pending ones, because a query for the state comes
+/// between two reports.
 async fn report(
     (trusted, node): (&Trusted, &str),
     first: SignIn,
@@ -274,13 +272,13 @@ async fn report(
         match sign_in {
             SignIn::Tries(changes) => {
                 let question = Question::Tries(changes);
-                // A node without a connection gets all once it has one.
+                // A node without a connection gets all attempts once it has one.
                 let _ = exchange(trusted, node, connection, &question).await;
             }
             SignIn::Code { user, step, is_new } => {
                 let question = Question::UseCode { user, step };
                 let reply = exchange(trusted, node, connection, &question).await;
-                // Who waits for it may have gone.
+                // The waiting task may have ended.
                 let _ = is_new.send(!matches!(reply, Ok(Reply::IsNew(false))));
             }
         }
@@ -288,7 +286,8 @@ async fn report(
     }
 }
 
-/// Has an order carried out there. One that was sent may have been carried out, also without an answer.
+/// Has an order executed by another node. An order that was sent may have been executed even if no
+/// response arrives.
 async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Dialled>) {
     let by = errand.by;
     let question = match errand.wanted {
@@ -311,7 +310,7 @@ async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Op
         }
         Err(why) => Err(format!("{node}: {why}")),
     };
-    // Who waits for it may have gone.
+    // The waiting task may have ended.
     let _ = errand.reply.send(answer);
 }
 
@@ -341,31 +340,32 @@ async fn exchange(
     Ok(reply)
 }
 
-/// Listens where the cluster reaches this node.
+/// Listens at the address by which the cluster reaches this node.
 async fn listens(known: &Known, shared: &Arc<Shared>) {
     let serves = |guest: Guest| {
         let shared = Arc::clone(shared);
         async move {
-            // Strangers, and connections that end: nobody has to know.
+            // Errors of strangers and ended connections are not logged.
             let _ = serve(guest, &shared).await;
         }
     };
-    // A console that cannot connect says so.
+    // A console that cannot connect reports that itself.
     listen(PORT, known, ROOMS, |_| {}, serves).await;
 }
 
-/// The life of a connection of another node.
+/// Serves a connection of another node until it ends.
 async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
     let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, |_| true).await;
     let (mut stream, from) = answered.map_err(|(_, broken)| broken.to_string())?;
-    // It is kept until the end.
+    // Keeps the connection slot until the connection ends.
     let _place = guest.place;
     loop {
         let question: Question =
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             Question::Look => {
-                // Somebody looks at this node from there.
+                // A user at the other node watches this one, so it must poll at the short
+                // interval.
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());
                 Reply::Look(look.map(|look| Box::new(Told::of(look))))
@@ -392,7 +392,7 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
             }
             Question::UseCode { user, step } => {
                 let is_new = shared.desk.claimed_code(&user, step);
-                // The next process is to know that this code was used.
+                // Wakes the role, so that the next process also knows that this code was used.
                 shared.wake();
                 Reply::IsNew(is_new)
             }
@@ -405,8 +405,8 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
     }
 }
 
-/// Somebody at another node, as this one knows them: what they may do, the file of this node says, too.
-/// A token that this node does not have, or that has expired, may see only.
+/// Returns a user of another node with the role that applies here: at most what the file of this
+/// node says. A token that this node does not have, or that has expired, may only view.
 fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Role>) -> Viewer {
     let config = shared.config();
     let role = match by.as_str() {
@@ -428,7 +428,7 @@ fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Ro
     }
 }
 
-/// Does something for an operator at another node.
+/// Executes an action for an operator at another node.
 async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<String, String> {
     if by.role < action.needs() {
         return Err(format!("{} may not do this here", by.shown()));
@@ -451,7 +451,7 @@ async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<
     }
 }
 
-/// Asks the proxy of this node for somebody at another one.
+/// Queries the proxy of this node for a user at another one.
 async fn read_here(shared: &Shared, by: &Viewer, ask: Ask) -> Result<String, String> {
     if by.role < Role::Operator {
         return Err(format!("{} may not see this here", by.shown()));
@@ -534,7 +534,7 @@ mod tests {
             viewer(&shared, by.to_owned(), token.map(str::to_owned), at_most).role
         };
         let role = |by: &str, at_most| role_by(by, None, at_most);
-        // A token counts as this node has it.
+        // The token as configured on this node decides.
         for (token, expected) in [
             ("ci", Role::Operator),
             ("look", Role::Viewer),

@@ -1,5 +1,4 @@
-//! One look after the other: what is asked of whom, and when all answers are there. A value without
-//! I/O.
+//! A poll of the machine: the queries that are sent, and their completion. A value without I/O.
 
 use crate::look::{Look, has_proxy};
 use crate::platform::PATIENCE_MS;
@@ -8,19 +7,19 @@ use part::report::Report;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-/// How long answers are waited for, milliseconds.
+/// Timeout of the responses, milliseconds.
 const LIMIT_MS: u64 = PATIENCE_MS;
 
-/// The role of the proxy in the report of the supervisor, and its fact with the process that serves while
-/// this one is paused.
+/// Role of the proxy in the report of the supervisor, and its fact with the process that serves
+/// while this one is paused.
 const ROLE: &str = "role";
 const PROXY: &str = "proxy";
 const SUCCESSOR: &str = "successor";
-/// The status of a frontend that is paused, and of one that another process serves meanwhile.
+/// Status of a paused frontend, and of one that another process serves meanwhile.
 const PAUSED: &str = "PAUSED";
 const UPGRADED: &str = "OPEN (upgrade)";
 
-/// What is asked.
+/// A query of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
     /// The report of a part.
@@ -29,23 +28,23 @@ pub enum Ask {
     Traffic,
 }
 
-/// An answer.
+/// A response to a query.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The report of a part.
     Report(Report),
-    /// What the proxy serves.
+    /// The statistics of the proxy.
     Traffic(Box<Traffic>),
-    /// There is nothing of it.
+    /// The part or the proxy does not exist.
     Nothing,
-    /// It does not say how it is, and why not.
+    /// There is no response, for this reason.
     Silent(String),
 }
 
-/// What is known of a look so far.
+/// A poll in progress.
 #[derive(Debug, Default)]
 pub struct Gather {
-    /// Questions without an answer, by their numbers.
+    /// Queries without a response, by their numbers.
     open: BTreeMap<u64, Ask>,
     until: u64,
     reports: BTreeMap<&'static str, Report>,
@@ -54,7 +53,7 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Begins a look with these questions and their numbers.
+    /// Begins a poll with these queries and their numbers.
     pub fn begin(questions: impl IntoIterator<Item = (u64, Ask)>, now: u64) -> Gather {
         Gather {
             open: questions.into_iter().collect(),
@@ -63,12 +62,12 @@ impl Gather {
         }
     }
 
-    /// When it ends in any case, milliseconds.
+    /// Returns the deadline of the poll, milliseconds.
     pub fn until(&self) -> u64 {
         self.until
     }
 
-    /// Takes an answer in. Late ones, and those to nothing, are ignored.
+    /// Adds a response. Late ones and those without a query are ignored.
     pub fn take(&mut self, number: u64, answer: Answer) {
         let Some(ask) = self.open.remove(&number) else {
             return;
@@ -86,12 +85,12 @@ impl Gather {
         }
     }
 
-    /// Whether everybody has answered, or had the time.
+    /// Returns whether all responses have arrived or the deadline has passed.
     pub fn is_complete(&self, now: u64) -> bool {
         self.open.is_empty() || now >= self.until
     }
 
-    /// The look, in the order of these parts.
+    /// Returns the state of the machine, with the reports in the order of these parts.
     pub fn end(mut self, host: &str, pid: u32, order: &[&'static str]) -> Look {
         for (number, ask) in std::mem::take(&mut self.open) {
             let words = "it did not answer in time".to_owned();
@@ -101,7 +100,7 @@ impl Gather {
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
         let reports: Vec<Report> = reports.collect();
         if !has_proxy(&reports) {
-            // Nobody answers for a proxy that is not configured.
+            // A proxy that is not configured does not respond; that is no problem.
             self.silent = None;
         }
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
@@ -119,14 +118,14 @@ impl Gather {
     }
 }
 
-/// The process of a new program that serves while the proxy that is asked is paused, by the report of the
-/// supervisor.
+/// Returns the process of a new program that serves while the queried proxy is paused, according to
+/// the supervisor.
 fn successor(reports: &[Report]) -> Option<String> {
     let mut proxies = reports.iter().filter_map(|report| report.find(ROLE, PROXY));
     proxies.find_map(|role| role.words(SUCCESSOR))
 }
 
-/// The proxy that is asked is paused, and another process serves its frontends.
+/// Marks the paused frontends of the queried proxy as served by another process.
 fn serves_elsewhere(traffic: &mut Traffic, successor: &str) {
     for row in traffic.rows.iter_mut().filter(|row| row.status == PAUSED) {
         UPGRADED.clone_into(&mut row.status);
@@ -216,7 +215,7 @@ mod tests {
             (row.status, row.check)
         };
         let proxy = || Subject::new(ROLE, PROXY);
-        // An operator has paused it.
+        // Without a successor, an operator has paused the frontend.
         assert_eq!(shown(proxy()).0, PAUSED);
         let (status, check) = shown(proxy().fact(SUCCESSOR, "77"));
         assert_eq!(status, UPGRADED);

@@ -1,4 +1,4 @@
-//! The machines of a platform, from what this one knows: its own look, and the report of its cluster.
+//! The machines of a platform as this one knows them: its own state, and the report of its cluster.
 
 use crate::look::Look;
 use crate::platform::{Member, MemberKind};
@@ -7,30 +7,30 @@ use part::report::{Grade, Report, State, Subject};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The part whose report says who the members are, and its kind of subject for all of them.
+/// Part whose report lists the members, and its kind of subject for all of them.
 pub const CLUSTER: &str = "cluster";
-/// The kind of subject of a member.
+/// Kind of subject for a member.
 pub const MEMBER: &str = "member";
-/// What follows from its failure, or did.
+/// Facts with the effect of a failure: the predicted one, and that of a failure that has happened.
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";
-/// The state of the one that reports.
+/// State of the reporting member itself.
 const ITSELF: &str = "this machine";
 
-/// The report of the cluster, if it names the members: a control role that does not respond says nothing
-/// of them.
+/// Returns the report of the cluster if it names the members. A control role that does not respond
+/// names none.
 pub fn cluster_of(look: &Look) -> Option<&Report> {
     let report = look.reports.iter().find(|report| report.part == CLUSTER)?;
     report.of_kind(MEMBER).next().map(|_| report)
 }
 
-/// Whether the machine belongs to a cluster as far as this look says, although nothing is known of it now.
+/// Returns whether the machine belongs to a cluster whose control role does not respond.
 pub fn has_silent_cluster(look: &Look) -> bool {
     cluster_of(look).is_none() && look.reports.iter().any(|report| report.part == CLUSTER)
 }
 
-/// All of them, this one first, by the report of the cluster, which may be older than the look; with what
-/// others said of themselves.
+/// Returns all machines, this one first, according to the report of the cluster, which may be older
+/// than the state. The reports of the other machines are added.
 pub fn of(
     look: Arc<Look>,
     report: Option<&Report>,
@@ -79,7 +79,7 @@ fn member(subject: &Subject) -> Member {
     let effect = [IF_IT_FAILS, FAILED].iter();
     let effect = { effect }.find_map(|fact| subject.words(fact));
     let mut state = subject.state.clone();
-    // How it is reached stands at the link.
+    // The path to the member is shown at its link.
     state.word = state.word.split(',').next().unwrap_or_default().to_owned();
     Member {
         name: subject.name.clone(),

@@ -1,6 +1,7 @@
-//! The role: it looks at everything that runs here, again and again, keeps what was, and serves it.
-//! Questions go to the supervisor, which passes them on. A thread serves HTTP, another one speaks with
-//! the proxy; this one, the main thread of the process, waits for nothing but its next turn.
+//! The console role. It polls everything that runs on the machine, keeps the history, and serves
+//! the pages. Queries go to the supervisor, which forwards them. One thread serves HTTP, another
+//! one communicates with the proxy; this one, the main thread of the process, waits for nothing but
+//! its next turn.
 
 mod changes;
 pub mod far;
@@ -48,55 +49,55 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::Trusted;
 
-/// How often is looked while somebody sees it; otherwise each [`UNSEEN_MS`].
+/// Interval of the polls while a user watches, milliseconds. Otherwise [`UNSEEN_MS`].
 const SEEN_MS: u64 = 500;
-/// How often the history is kept for the next process.
+/// Interval at which the history is saved for the next process, milliseconds.
 const KEEP_MS: u64 = 60_000;
-/// And when something has happened.
+/// Delay before the state is saved after a change, milliseconds.
 const KEEP_CHANGES_MS: u64 = 5_000;
-/// Bytes of the answer to an action.
+/// Maximum length of the response to an action, bytes.
 const REPLY_MAX: u64 = 16 << 10;
-/// How long an answer of the runtime API may take.
+/// Timeout of a response of the runtime API.
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
-/// Actions under way.
+/// Maximum number of actions in progress.
 const ACTING_MAX: usize = 16;
 
-/// Where the role is.
+/// The environment of the role: what the program provides to the console.
 #[derive(Clone, Copy)]
 pub struct Place {
-    /// The machine.
+    /// Returns the name of the machine.
     pub host: fn() -> String,
-    /// The parts with a report, in the order of their display.
+    /// Returns the parts with a report, in the order of their display.
     pub parts: fn() -> Vec<&'static str>,
-    /// A message that gives the proxy a connection to its runtime API.
+    /// Makes a message that gives the proxy a connection to its runtime API.
     pub operate: fn(Level) -> PartMessage,
-    /// A message that starts a process which evaluates a request, with a connection for it.
+    /// Makes a message that starts a process which evaluates a request, with a connection for it.
     pub route: fn() -> PartMessage,
-    /// A message that brings the control role a connection for questions about versions.
+    /// Makes a message that gives the control role a connection for queries about versions.
     pub versions: fn() -> PartMessage,
     /// Verifies a password.
     pub verify: Verify,
     /// The reference manual.
     pub manual: Manual,
-    /// What the answer of a part to an order says: what was done, or why not.
+    /// Reads a part's response to an order: what was done, or the reason for a refusal.
     pub outcome: fn(part: &str, answer: &[u8]) -> Result<String, String>,
-    /// Gives up every right but the membership in a group, once the console listens, and before there
-    /// is a second thread.
+    /// Drops all privileges but the membership in a group. Called once the console listens, and
+    /// before there is a second thread.
     pub confine: fn(Option<u32>) -> Result<(), String>,
 }
 
-/// An action under way: its connection to the proxy, and who waits.
+/// An action in progress: its connection to the proxy, and the waiting task.
 struct Acting {
-    /// Of something that the proxy does.
+    /// Connection to the proxy, if the action is one of the proxy.
     connection: Option<UnixStream>,
     order: Order,
 }
 
-/// What the other thread came back with.
+/// A result from the other thread.
 enum Came {
-    /// The traffic of a look, by the number of its question.
+    /// Statistics of the proxy for a poll, with the number of the query.
     Traffic(u64, Result<String, String>),
-    /// The end of an action.
+    /// An action has ended.
     Acted(Order, Result<String, String>),
 }
 
@@ -112,35 +113,35 @@ pub struct Role {
     looks: Looks,
     asks: Vec<Question>,
     acting: BTreeMap<u64, Acting>,
-    /// Connections to the proxy for the looks, by the numbers of their questions.
+    /// Connections to the proxy for polls, by the numbers of the queries.
     reading: BTreeMap<u64, UnixStream>,
     kept: Kept,
-    /// The thread of the pages has ended.
+    /// True once the thread of the pages has ended.
     ended: Arc<AtomicBool>,
 }
 
-/// The looks, one after the other.
+/// The polls, one at a time.
 struct Looks {
     number: u64,
     gather: Option<Gather>,
-    /// When the next one begins, milliseconds of the boot clock.
+    /// Time of the next poll, milliseconds of the boot clock.
     due: u64,
     history: Arc<History>,
     last: Option<Arc<Look>>,
-    /// What the cluster said last of its members.
+    /// Last report of the cluster about its members.
     cluster: Option<Report>,
-    /// What it said last when it had found its members; a process of the console before this one may
-    /// have heard it.
+    /// Last report of the cluster after it had found its members. A previous console process may
+    /// have received it.
     settled: Option<Report>,
-    /// What operators did since the last one.
+    /// Events of actions since the last poll.
     done: Vec<(String, Event)>,
 }
 
-/// What the next process gets.
+/// State that is saved for the next process.
 struct Kept {
     state: State,
     bytes: Vec<u8>,
-    /// When it is made anew.
+    /// Time of the next save, milliseconds of the boot clock.
     due: u64,
 }
 
@@ -151,10 +152,11 @@ fn now() -> u64 {
 }
 
 impl Role {
-    /// Starts it with a payload, and with what the process before has kept.
+    /// Starts the role with a configuration payload and the state that the previous process has
+    /// saved.
     ///
     /// # Errors
-    /// Why it cannot serve, in words.
+    /// The reason why the console cannot serve.
     pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let config = Config::read(payload)?;
         let mut state = kept.and_then(State::read).unwrap_or_default();
@@ -176,7 +178,8 @@ impl Role {
         let (trusted, known) = watch::channel(None);
         let role = Role {
             looks: Looks {
-                // The supervisor may still answer what a role before this one asked.
+                // The process ID keeps the numbers apart from those of a previous process, whose
+                // responses the supervisor may still send.
                 number: u64::from(std::process::id()) << 32,
                 gather: None,
                 due: 0,
@@ -231,7 +234,7 @@ impl Role {
                     () = versions => {}
                 }
             });
-            // Connections end here.
+            // Closes the connections.
             runtime.shutdown_background();
             ended.store(true, Ordering::Release);
         });
@@ -239,10 +242,10 @@ impl Role {
         Ok(())
     }
 
-    /// Goes over to another payload.
+    /// Switches to another configuration payload.
     ///
     /// # Errors
-    /// Why it continues with the one that it has.
+    /// The reason why the current configuration stays in effect.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let config = Config::read(payload)?;
         let before = self.shared.config();
@@ -258,7 +261,8 @@ impl Role {
         };
         if of_door(&before) != of_door(&config) {
             if before.address == config.address {
-                // Two sockets of this address cannot both listen.
+                // The old socket must be closed first: two sockets with the same address cannot
+                // both listen.
                 self.doors.send_replace(None);
             }
             let door = Door::open(&config, &self.kept.state.certificate)?;
@@ -268,7 +272,7 @@ impl Role {
         Ok(())
     }
 
-    /// What the control role reports about this machine as a member.
+    /// Applies a report of the control role about this machine as a member.
     pub fn member(&mut self, news: &MemberNews) {
         let before = self.shared.admission();
         self.shared.member(news);
@@ -281,24 +285,24 @@ impl Role {
                 }
             };
             write_error(&format!("evenkeel: console: {words}{}\n", after.why()));
-            // Pages that are open end, or show it.
+            // Open pages end, or show the change.
             self.looks.due = 0;
         }
     }
 
-    /// When [`Role::turn`] has something to do.
+    /// Returns the time of the next call of [`Role::turn`].
     pub fn due(&self) -> Instant {
         let gathers = self.looks.gather.as_ref().map(Gather::until);
         let due = gathers.unwrap_or(self.looks.due).min(self.kept.due);
         Instant::now() + Duration::from_millis(due.saturating_sub(now()))
     }
 
-    /// Readable when [`Role::turn`] has something to do before that.
+    /// Returns a descriptor that is readable when [`Role::turn`] must be called earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.shared.wakes()
     }
 
-    /// Does what is due.
+    /// Does all pending work.
     pub fn turn(&mut self) {
         self.shared.is_awake();
         while let Ok(came) = self.came.1.try_recv() {
@@ -322,7 +326,7 @@ impl Role {
             self.reads.wait(reading, connection);
         }
         for connection in self.shared.connections() {
-            // Without a control role the connection ends, which the asker sees.
+            // Without a control role the connection is closed, which the querying task notices.
             let number = self.next_number();
             self.asks.push(Question {
                 number,
@@ -334,7 +338,7 @@ impl Role {
         self.keep();
     }
 
-    /// Begins a look if it is due, and ends one that is complete.
+    /// Begins a poll if it is due, and ends a complete one.
     fn look(&mut self) {
         let now = now();
         if self
@@ -390,7 +394,7 @@ impl Role {
         Some((number, own))
     }
 
-    /// Shows what a complete look came to.
+    /// Publishes the result of a complete poll.
     fn shown(&mut self, now: u64) {
         let Some(gather) = self.looks.gather.take() else {
             return;
@@ -423,7 +427,7 @@ impl Role {
         self.shared.publish(members, history);
     }
 
-    /// Adds what changed among the members of the cluster.
+    /// Adds the changes among the members of the cluster as events.
     fn follow_members(&mut self, look: &mut Look, now: u64) {
         let Some(report) = changes::settled(look).cloned() else {
             return;
@@ -444,19 +448,19 @@ impl Role {
         }
     }
 
-    /// The cluster says this of its nodes.
+    /// Applies the cluster's list of trusted nodes.
     pub fn trust(&self, trusted: Trusted) {
         let before = self.trusted.borrow().clone();
         let trusted = trusted.after(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
-    /// Takes out the questions to others.
+    /// Returns the pending queries to others, and clears them.
     pub fn asks(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.asks)
     }
 
-    /// An answer to one of them.
+    /// Processes the response to one of the queries.
     pub fn answered(&mut self, answer: Received) {
         let number = answer.ask;
         let missing = match &answer.message {
@@ -465,7 +469,7 @@ impl Role {
         };
         let why = missing.as_ref().map(|(words, _)| words.as_str());
         if self.reads.connected(number, why) {
-            // The answer goes to who asked, from another thread.
+            // The other thread delivers the response to the querying task.
         } else if let Some(acting) = self.acting.remove(&number) {
             match missing {
                 Some((words, _)) => self.acted(acting.order, Err(words)),
@@ -495,9 +499,8 @@ impl Role {
         self.look();
     }
 
-    /// Begins an action.
     fn obey(&mut self, mut order: Order) {
-        // Other nodes may send orders that were on their way.
+        // Other nodes may have sent orders before they learned of the removal.
         if self.shared.admission() == Admission::Removed {
             let words = Admission::Removed.why().to_owned();
             return self.acted(order, Err(words));
@@ -522,7 +525,7 @@ impl Role {
         }
     }
 
-    /// Sends a part what its report offers. Returns the number of the question.
+    /// Sends a part the action that its report offers. Returns the number of the query.
     fn take_up(&mut self, order: &mut Order) -> Result<u64, String> {
         let look = self.looks.last.clone();
         let offer = look.as_deref().and_then(|look| order.action.offer(look));
@@ -552,7 +555,7 @@ impl Role {
         Ok(number)
     }
 
-    /// The part that has to do something answers.
+    /// Processes the response of the part or proxy that executes an action.
     fn send(&mut self, acting: Acting, answer: &Message) {
         let Acting { connection, order } = acting;
         match (connection, order.action.command(), &order.action) {
@@ -576,12 +579,12 @@ impl Role {
         }
     }
 
-    /// An action is over. What did it says nothing, or what follows; or why it was not done.
+    /// Ends an action. A response without an error has a description of the outcome, or is empty.
     fn acted(&mut self, order: Order, answer: Result<String, String>) {
         let (what, word) = (order.action.object(), order.action.done());
         let asked = order.action.word().to_owned();
         let by = order.by.shown();
-        // The proxy says only why something was not done.
+        // The proxy responds only if it did not execute a command.
         let answer = match (answer, &order.action) {
             (Ok(said), action @ (Action::Server { .. } | Action::Entry { .. })) => {
                 action.outcome(&said).map(|()| String::new())
@@ -610,14 +613,15 @@ impl Role {
                 outcome.as_deref().unwrap_or_else(|words| words)
             ));
         }
-        // Who waits for it may have gone.
+        // The waiting task may have ended.
         let _ = order.reply.send(outcome);
-        // What it did is to be seen at once, and not to be lost.
+        // Polls at once so that the pages show the effect, and saves the event so that it is not
+        // lost.
         self.looks.due = 0;
         self.kept.due = 0;
     }
 
-    /// How the console is.
+    /// Returns the report of the console about itself.
     pub fn report(&self) -> Report {
         let config = self.shared.config();
         let subject = Subject::new("console", &config.address.to_string())
@@ -644,7 +648,7 @@ impl Role {
     /// Makes a link that signs in once.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// The reason why there is no link.
     pub fn link(&self) -> Result<Link, String> {
         if self.shared.admission() == Admission::Removed {
             let why = Admission::Removed.why();
@@ -668,7 +672,7 @@ impl Role {
         })
     }
 
-    /// Keeps what the next process starts with.
+    /// Saves the state for the next process, if it is due or the sessions have changed.
     fn keep(&mut self) {
         let now = now();
         let sessions = lock(&self.shared.desk.sessions).kept();
@@ -685,19 +689,19 @@ impl Role {
         self.kept.state.history = History::default();
     }
 
-    /// What the next process starts with.
+    /// Returns the state for the next process.
     pub fn kept(&self) -> Vec<u8> {
         self.kept.bytes.clone()
     }
 
-    /// Ends: no more connections.
+    /// Stops: accepts no more connections.
     pub fn stop(&mut self) {
         self.kept.due = 0;
         self.keep();
         self.doors.send_replace(None);
     }
 
-    /// Whether it has ended.
+    /// Returns whether the thread of the pages has ended.
     pub fn has_stopped(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

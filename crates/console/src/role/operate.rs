@@ -1,5 +1,5 @@
-//! The runtime API of the proxy, over connections that the supervisor passed on: one after the other,
-//! on a thread of its own, since an answer may take its time.
+//! Client of the proxy's runtime API. The supervisor provides the connections. Commands run one at
+//! a time, on a thread of their own because a response may be slow.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-/// Answers that are waited for at one time.
+/// Maximum number of pending commands.
 const WAITING_MAX: usize = 16;
 
-/// A command, and what is done with what it answers.
+/// A command, with the function that receives its response.
 struct Job {
     connection: UnixStream,
     command: Vec<u8>,
@@ -19,17 +19,17 @@ struct Job {
     then: Box<dyn FnOnce(Result<String, String>) + Send>,
 }
 
-/// The thread.
+/// Handle of the thread that sends the commands.
 pub struct Operate {
     jobs: SyncSender<Job>,
     limit: Duration,
 }
 
 impl Operate {
-    /// Starts it; the name is that of the thread, the limit how long an answer may take.
+    /// Starts the thread with a name and a timeout for the responses.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub fn start(name: &str, limit: Duration) -> io::Result<Operate> {
         let (jobs, came) = sync_channel(WAITING_MAX);
         let thread = thread::Builder::new().name(name.to_owned());
@@ -37,7 +37,7 @@ impl Operate {
         Ok(Operate { jobs, limit })
     }
 
-    /// Sends a command; `then` gets the answer, or why there is none, on that thread.
+    /// Sends a command. `then` gets the response, or the reason why there is none, on that thread.
     pub fn send(
         &self,
         connection: UnixStream,
@@ -74,7 +74,8 @@ fn run(came: &Receiver<Job>) {
     }
 }
 
-/// The whole answer, within the limit: a proxy that sends a byte now and then is one that hangs.
+/// Reads the whole response within the time limit. A limit per read would not suffice, because a
+/// proxy that sends a byte now and then also hangs.
 fn answer(
     mut connection: UnixStream,
     command: &[u8],

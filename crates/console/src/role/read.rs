@@ -1,5 +1,5 @@
-//! What pages ask of the proxy's runtime API beyond a look: on a thread of its own, so that a large
-//! reply holds up neither a look nor an action.
+//! Queries of the pages to the proxy's runtime API beyond the regular poll. They run on a thread of
+//! their own, so that a large response delays neither a poll nor an action.
 
 use super::operate::Operate;
 use crate::inquiry::Ask;
@@ -9,26 +9,26 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Questions that wait for their connections.
+/// Maximum number of queries that wait for their connections.
 const WAITING_MAX: usize = 16;
-/// How long an answer of the runtime API may take, and one of a process that evaluates a request.
+/// Timeout of a response of the runtime API, and of a process that evaluates a request.
 const LIMIT: Duration = Duration::from_secs(3);
 const ROUTE_LIMIT: Duration = Duration::from_secs(7);
 
-/// The thread, and what is not with it yet.
+/// Threads for the queries, and the queries that have no connection yet.
 pub(super) struct Reads {
     operate: Operate,
-    /// For requests that are evaluated, which takes longer.
+    /// Thread for requests to evaluate, which take longer.
     routes: Operate,
-    /// By the numbers of the questions for their connections.
+    /// Queries without a connection, by the numbers of the messages that request one.
     waiting: BTreeMap<u64, (UnixStream, Reading)>,
 }
 
 impl Reads {
-    /// Starts it.
+    /// Starts the threads.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub(super) fn start() -> io::Result<Reads> {
         Ok(Reads {
             operate: Operate::start("console/read", LIMIT)?,
@@ -37,9 +37,9 @@ impl Reads {
         })
     }
 
-    /// Waits for a connection; None: there is no way to get one.
+    /// Registers a query until its connection is ready. None: no connection can be made.
     pub(super) fn wait(&mut self, reading: Reading, connection: Option<(u64, UnixStream)>) {
-        // Who does not wait any more needs no answer.
+        // Queries whose task has ended need no response.
         self.waiting.retain(|_, (_, one)| !one.reply.is_closed());
         match connection {
             Some((number, own)) if self.waiting.len() < WAITING_MAX => {
@@ -50,7 +50,8 @@ impl Reads {
         }
     }
 
-    /// A connection is there, or why there is none. False: this number is somebody else's.
+    /// Starts a query whose connection is ready, or reports why there is none. Returns false if the
+    /// number belongs to another message.
     pub(super) fn connected(&mut self, number: u64, missing: Option<&str>) -> bool {
         let Some((connection, reading)) = self.waiting.remove(&number) else {
             return false;
@@ -61,7 +62,7 @@ impl Reads {
         }
         let Reading { ask, reply } = reading;
         let then = move |answer| {
-            // Who asked may have gone.
+            // The querying task may have ended.
             let _ = reply.send(answer);
         };
         let thread = match ask {
@@ -76,6 +77,6 @@ impl Reads {
 }
 
 fn refuse(reading: Reading, words: &str) {
-    // Who asked may have gone.
+    // The querying task may have ended.
     let _ = reading.reply.send(Err(words.to_owned()));
 }

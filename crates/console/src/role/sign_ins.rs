@@ -1,5 +1,5 @@
-//! Sign-ins that the consoles of all nodes report to each other: tries count at all of them together, and a code that
-//! was used at one is accepted at no other one.
+//! Exchange of sign-ins between the consoles of all nodes. Attempts count at all of them together,
+//! and a one-time code that was used at one is accepted at no other.
 
 use crate::shared::{Shared, SignIn};
 use ::access::peers::{Change, IsNew, Peers};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// Time that the other nodes have for their responses.
+/// Timeout of the responses of the other nodes.
 const LIMIT: Duration = Duration::from_millis(1_000);
 
-/// The consoles of the other nodes, as the desk of this one sees them.
+/// The consoles of the other nodes, for the authentication of this one.
 pub(super) struct Consoles(Weak<Shared>);
 
 impl Consoles {
@@ -36,7 +36,8 @@ impl Peers for Consoles {
             return;
         };
         for node in lock(&shared.others).sign_ins() {
-            // What has no room would be back soon; a node that connects again gets all.
+            // A report for which the queue is full is dropped. Waiting would not help, and a node
+            // that reconnects gets all attempts.
             let _ = node.try_send(SignIn::Tries(changes.to_vec()));
         }
     }
@@ -58,7 +59,7 @@ impl Peers for Consoles {
             let mut all_new = true;
             for response in responses {
                 let response = timeout_at(until, response).await;
-                // A node that does not respond is as one that is gone.
+                // A node that does not respond is treated as one that is away.
                 all_new &= !matches!(response, Ok(Ok(false)));
             }
             all_new

@@ -1,4 +1,4 @@
-//! What the next process of the role starts with.
+//! State that one process of the role leaves to the next.
 
 use crate::history::History;
 use ::access::session;
@@ -7,33 +7,33 @@ use part::report::{Event, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// The most that is kept, bytes.
+/// Maximum size of the saved state, bytes.
 const BYTES_MAX: usize = 4 << 20;
 
-/// What is kept.
+/// The saved state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Who has signed in.
+    /// Sessions of the users who have signed in.
     pub sessions: session::Kept,
-    /// The certificate that was made here, PEM.
+    /// The self-signed certificate with its key, PEM.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
-    /// How the traffic was.
+    /// History of the traffic.
     pub history: History,
-    /// What happened, each with what it happened to.
+    /// Events, each with its subject.
     pub changes: VecDeque<(String, Event)>,
-    /// What the cluster said last of its members.
+    /// Last report of the cluster about its members.
     pub members: Option<Report>,
 }
 
 impl State {
-    /// Reads what a process kept, which may have been of another program.
+    /// Decodes the state that a process has saved, possibly one of another program version.
     pub fn read(bytes: &[u8]) -> Option<State> {
         codec::decode(bytes).ok()
     }
 
-    /// As it is kept; too much of a history is forgotten.
+    /// Encodes the state. The history is dropped if it is too large.
     pub fn encode(&self) -> Vec<u8> {
         let bytes = codec::encode(self);
         if bytes.len() <= BYTES_MAX {

@@ -1,4 +1,4 @@
-//! What somebody does.
+//! Actions that users send by forms.
 
 use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
@@ -16,14 +16,14 @@ use part::role::Level;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long what is done may take.
+/// Timeout of an action.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The longest name.
+/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 256;
-/// The longest key of a table.
+/// Maximum length of a key of a table, bytes.
 const KEY_MAX: usize = 1_024;
 
-/// Why something was refused.
+/// Reason for a refusal, with the HTTP status.
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) words: String,
@@ -36,7 +36,7 @@ fn refused(status: StatusCode, words: &str) -> Refused {
     }
 }
 
-/// Reads what is wanted.
+/// Reads the action from a form.
 fn action(form: &[(String, String)]) -> Result<Action, Refused> {
     let wrong = |words: &str| Err(refused(StatusCode::BAD_REQUEST, words));
     match field(form, "what").as_str() {
@@ -81,13 +81,14 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
     }
 }
 
-/// Whether a word can be the name of something: it becomes part of a command.
+/// Returns whether a word can be the name of an object. The check matters because the word becomes
+/// part of a command.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
     !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits)
 }
 
-/// Whether a text can be a name of a table or a key of one: a word of a command, escaped.
+/// Returns whether a text can be the name or a key of a table: a word of a command, escaped.
 fn is_word(text: &str, max: usize) -> bool {
     !text.is_empty()
         && text.len() <= max
@@ -95,15 +96,15 @@ fn is_word(text: &str, max: usize) -> bool {
         && !text.contains("<<")
 }
 
-/// Whether a text can be the name of a table.
+/// Returns whether a text can be the name of a table.
 pub(super) fn is_table(name: &str) -> bool {
     is_word(name, NAME_MAX)
 }
 
-/// Does what a form wants, for somebody.
+/// Executes the action of a form for a user.
 ///
 /// # Errors
-/// Why it was refused.
+/// The reason for the refusal.
 pub(super) async fn carry_out(
     shared: &Shared,
     viewer: &Viewer,
@@ -150,7 +151,7 @@ pub(super) async fn carry_out(
     }
 }
 
-/// A form of a page.
+/// Handles a form of a page.
 pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some(bytes) = body(request).await else {
@@ -172,7 +173,7 @@ pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) ->
     }
 }
 
-/// The page that asks whether somebody is sure, where something follows that is to be confirmed.
+/// Returns the confirmation page, if the action has an effect that needs confirmation.
 fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> Option<Response> {
     let action = action(form).ok()?;
     if field(form, "sure") == "yes" || viewer.role < action.needs() {
@@ -196,7 +197,7 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
     asked.then(|| html(StatusCode::OK, page::confirm(&question, viewer, form)))
 }
 
-/// What is asked before an entry of a table is removed.
+/// Returns the confirmation text for the removal of an entry of a table.
 fn removal() -> Offer {
     Offer {
         word: "remove".to_owned(),
@@ -209,7 +210,8 @@ fn removal() -> Offer {
     }
 }
 
-/// Back to where the form was, with what came of it, and when: the state may change afterwards.
+/// Redirects to the page of the form, with the outcome and its time, because the state may change
+/// afterwards.
 pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
     let words = format!("{}: {words}", page::time(now_ms()));
     let path = if Page::is_here(path) { path } else { "/" };

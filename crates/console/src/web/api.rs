@@ -1,4 +1,4 @@
-//! The same for programs: `/api/v1`, and metrics for Prometheus.
+//! The API for programs: `/api/v1`, and metrics for Prometheus.
 
 use super::act::carry_out;
 use super::asks::Asks;
@@ -24,12 +24,12 @@ pub(super) fn refused(status: StatusCode, words: &str) -> Response {
     as_json(status, &json!({ "error": words }))
 }
 
-/// `GET /api/v1`: what there is, for everybody.
+/// `GET /api/v1`: the description of the API, without authentication.
 pub(super) async fn description() -> Response {
     ([(CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
 }
 
-/// `GET /api/v1/platform`: all that is known now.
+/// `GET /api/v1/platform`: the current state of all machines.
 pub(super) async fn platform(State(shared): State<Common>, _: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
@@ -90,7 +90,7 @@ fn row(row: &Row) -> Value {
     })
 }
 
-/// `GET /api/v1/events`: what happened, a line of JSON each, the newest first.
+/// `GET /api/v1/events`: the events, one line of JSON each, the newest first.
 pub(super) async fn events(State(shared): State<Common>, _: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
@@ -109,14 +109,15 @@ pub(super) async fn events(State(shared): State<Common>, _: Asks) -> Response {
     ([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response()
 }
 
-/// `POST /api/v1/act`: the fields of a page's form; never by a session, since a browser sends that also
-/// for other sites.
+/// `POST /api/v1/act`: the fields of a page's form. A session is not accepted, because a browser
+/// sends its cookie with forms of other sites, too.
 pub(super) async fn act(
     State(shared): State<Common>,
     asks: Result<Asks, Response>,
     request: Request<Body>,
 ) -> Response {
-    // Before any answer: a client may read it only when it has sent everything.
+    // The body is read before any response, because a client may read the response only after it
+    // has sent everything.
     let Some(bytes) = body(request).await else {
         return refused(StatusCode::BAD_REQUEST, "the form did not come whole");
     };
@@ -141,7 +142,7 @@ pub(super) async fn act(
     }
 }
 
-/// `GET /metrics`: the numbers of all parts of this machine, the proxy among them.
+/// `GET /metrics`: the metrics of all parts of this machine, including the proxy.
 pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Response {
     shared.see();
     let platform = shared.platform.borrow().clone();
@@ -156,7 +157,8 @@ pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Respons
                 text.push_str(said.trim_end());
                 text.push('\n');
             }
-            // The others are of use without it; that it is up or not, the supervisor reports.
+            // The other metrics are useful without those of the proxy. The supervisor reports
+            // whether the proxy is up.
             Ok(_) | Err(_) => text.push_str("# the proxy does not tell its numbers now\n"),
         }
     }

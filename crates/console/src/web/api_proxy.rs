@@ -1,4 +1,4 @@
-//! What programs ask of the proxy: requests, and the entries of stick tables.
+//! The API for the proxy: requests, and the entries of stick tables.
 
 use super::act::{carry_out, is_table};
 use super::api::{as_json, refused};
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-/// Asks the proxy of the machine of a query.
+/// Queries the proxy of the machine that the query string names.
 async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask) -> Response {
     if let Some(response) = asks.refusal(inquire::NEEDS) {
         return response;
@@ -36,7 +36,7 @@ async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask
     refused(StatusCode::CONFLICT, &words)
 }
 
-/// `GET /api/v1/requests`: the newest requests that a filter leaves.
+/// `GET /api/v1/requests`: the newest requests that match a filter.
 pub(super) async fn requests(
     State(shared): State<Common>,
     asks: Asks,
@@ -55,7 +55,7 @@ pub(super) async fn requests(
     ask(&shared, &asks, &query, &Ask::Requests { filter, max }).await
 }
 
-/// `GET /api/v1/requests/{id}`: what was decided for one, and why.
+/// `GET /api/v1/requests/{id}`: one request, with each decision about it and its reason.
 pub(super) async fn request(
     State(shared): State<Common>,
     asks: Asks,
@@ -69,7 +69,7 @@ pub(super) async fn request(
     ask(&shared, &asks, &query, &Ask::Request { id }).await
 }
 
-/// `GET /api/v1/route`: where a request would go.
+/// `GET /api/v1/route`: the server to which a request would go.
 pub(super) async fn route(
     State(shared): State<Common>,
     asks: Asks,

@@ -1,4 +1,4 @@
-//! The configuration for programs: its versions and files, and changes of them.
+//! The API for the configuration: its versions and files, and changes of them.
 
 use super::api::{as_json, refused};
 use super::asks::Asks;
@@ -15,7 +15,7 @@ use axum::response::Response;
 use part::versions::{Answer, Edit, Findings, Question};
 use serde_json::{Value, json};
 
-/// Versions in one answer.
+/// Maximum number of versions in a response.
 const VERSIONS_MAX: u32 = 200;
 
 fn value(value: &impl serde::Serialize) -> Value {
@@ -29,7 +29,7 @@ fn respond(said: Result<Value, Failed>) -> Response {
     }
 }
 
-/// What the control role answers.
+/// Returns the response of the control role to a query.
 async fn asked(shared: &Shared, question: &Question) -> Result<Value, Failed> {
     let answer = ask(shared, question).await;
     Ok(
@@ -46,13 +46,13 @@ async fn asked(shared: &Shared, question: &Question) -> Result<Value, Failed> {
     )
 }
 
-/// `GET /api/v1/versions`: the newest first, and what is in progress.
+/// `GET /api/v1/versions`: the versions, the newest first, including the one in progress.
 pub(super) async fn versions(State(shared): State<Common>, _: Asks) -> Response {
     let max = VERSIONS_MAX;
     respond(asked(&shared, &Question::Versions { max }).await)
 }
 
-/// `GET /api/v1/files`: those of a version, by default the accepted one.
+/// `GET /api/v1/files`: the files of a version, by default of the accepted one.
 pub(super) async fn of_version(
     State(shared): State<Common>,
     _: Asks,
@@ -65,7 +65,7 @@ pub(super) async fn of_version(
     })
 }
 
-/// `GET /api/v1/differences`: what differs between two versions.
+/// `GET /api/v1/differences`: the differences between two versions.
 pub(super) async fn differences(
     State(shared): State<Common>,
     _: Asks,
@@ -84,12 +84,13 @@ pub(super) async fn differences(
     })
 }
 
-/// The form of somebody who may change the configuration.
+/// Reads the form of a user who may change the configuration.
 async fn form(
     asks: Result<Asks, Response>,
     request: Request<Body>,
 ) -> Result<(Viewer, Vec<(String, String)>), Response> {
-    // Before any answer: a client may read it only when it has sent everything.
+    // The body is read before any response, because a client may read the response only after it
+    // has sent everything.
     let max = match &asks {
         Ok(asks) if asks.viewer.role == Role::Admin => FORM_BYTES_MAX,
         _ => super::FORM_BYTES_MAX,
@@ -110,7 +111,7 @@ async fn form(
     }
 }
 
-/// The question of such a form.
+/// Sends the control role the query that such a form describes.
 async fn changes(
     shared: &Shared,
     asks: Result<Asks, Response>,
@@ -133,7 +134,7 @@ fn wrong(words: String) -> Failed {
     (StatusCode::BAD_REQUEST, words)
 }
 
-/// `POST /api/v1/check`: whether this machine could serve a text.
+/// `POST /api/v1/check`: checks whether this machine could serve a text.
 pub(super) async fn check(
     State(shared): State<Common>,
     asks: Result<Asks, Response>,
@@ -145,7 +146,7 @@ pub(super) async fn check(
     changes(&shared, asks, request, question).await
 }
 
-/// `POST /api/v1/apply`: a text becomes a version, unless this machine could not serve it.
+/// `POST /api/v1/apply`: makes a version of a text, unless this machine could not serve it.
 pub(super) async fn apply(
     State(shared): State<Common>,
     asks: Result<Asks, Response>,
@@ -182,7 +183,8 @@ async fn applied(
     }
 }
 
-/// What this machine's own check has against an edit; None: it could serve it.
+/// Returns the findings of this machine's own check if it could not serve an edit. None if it
+/// could.
 async fn unservable(shared: &Shared, edit: &Edit) -> Result<Option<Findings>, Failed> {
     let answer = ask(shared, &Question::Check(edit.clone())).await;
     match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
@@ -195,7 +197,7 @@ async fn unservable(shared: &Shared, edit: &Edit) -> Result<Option<Findings>, Fa
     }
 }
 
-/// `POST /api/v1/version`: confirm or cancel the one in progress, or return to an older one.
+/// `POST /api/v1/version`: confirms or cancels the version in progress, or returns to an older one.
 pub(super) async fn act(
     State(shared): State<Common>,
     asks: Result<Asks, Response>,

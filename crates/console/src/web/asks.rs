@@ -1,4 +1,4 @@
-//! Which program, or which browser, asks the API: an extractor for its handlers.
+//! Authentication of API requests, as an extractor for the handlers.
 
 use super::api::{as_json, refused};
 use super::bearer::{self, BadToken};
@@ -19,22 +19,23 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::net::IpAddr;
 
-/// What a client may prove who it is with (RFC 7617, RFC 6750).
+/// Challenges that list the accepted ways to authenticate (RFC 7617, RFC 6750).
 const BASIC: &str = "Basic realm=\"evenkeel\", charset=\"UTF-8\"";
 const BEARER: &str = "Bearer realm=\"evenkeel\"";
 const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
 const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";
 
-/// Who asks: by a token, by name and password, or by the session of a browser.
+/// An authenticated request: by a token, by name and password, or by the session of a browser.
 pub(super) struct Asks {
     pub(super) viewer: Viewer,
-    /// By the cookie of a session, which a browser sends also for other sites.
+    /// True if a session cookie authenticated it. A browser sends that with forms of other sites,
+    /// too.
     pub(super) by_session: bool,
     scope: Option<Scope>,
 }
 
 impl Asks {
-    /// Why they may not do what takes a role; None: they may.
+    /// Returns the refusal of an operation that needs a role. None if the request may do it.
     pub(super) fn refusal(&self, role: Role) -> Option<Response> {
         let may = self.viewer.role >= role;
         if may && self.by_session {
@@ -55,7 +56,7 @@ impl Asks {
     }
 }
 
-/// A refusal that says what the client may try.
+/// Makes a refusal that lists the accepted ways to authenticate.
 fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Response {
     let mut response = refused(status, words);
     for challenge in challenges {
@@ -65,7 +66,7 @@ fn wants(status: StatusCode, words: &str, challenges: &[&'static str]) -> Respon
     response
 }
 
-/// The client is to say who asks.
+/// Makes the response to a request without authentication.
 fn unknown() -> Response {
     let words = "name and password, or a token, please";
     wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER])
@@ -90,7 +91,7 @@ impl FromRequestParts<Common> for Asks {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Common) -> Result<Asks, Response> {
         let asks = authenticated(parts, shared).await?;
-        // After who asks: strangers hear nothing else.
+        // Parameters are checked after authentication, so that strangers learn nothing about them.
         let query = fields(parts.uri.query().unwrap_or_default().as_bytes());
         let names = query.iter().map(|(name, _)| name.as_str());
         match described::refusal(parts.method.as_str(), parts.uri.path(), names) {
@@ -100,7 +101,7 @@ impl FromRequestParts<Common> for Asks {
     }
 }
 
-/// Who asks, by what the request says.
+/// Authenticates a request by its headers.
 async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response> {
     let why = shared.why_closed();
     let closed = |why: &str| as_json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }));
@@ -113,11 +114,11 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
             scope: None,
         });
     };
-    // Whatever the password or the token is: it may be one that was withdrawn.
+    // The credentials are not even checked, because they may have been revoked in a newer version.
     if let Some(why) = &why {
         return Err(closed(why));
     }
-    // A browser that has kept the password sends it along with a form of any other site.
+    // A browser that has stored the password sends it with a form of any other site, too.
     if !parts.method.is_safe() && !is_own(&parts.headers, &parts.uri) {
         let words = "this came from a page of another site, which may not act here";
         return Err(refused(StatusCode::FORBIDDEN, words));
@@ -144,7 +145,7 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
     Ok(asks)
 }
 
-/// By name and password (RFC 7617).
+/// Authenticates by name and password (RFC 7617).
 async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Response> {
     let pair = BASE64.decode(given).ok();
     let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
@@ -186,7 +187,7 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
     })
 }
 
-/// By a token (RFC 6750).
+/// Authenticates by a token (RFC 6750).
 fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Response>> {
     let bad = |words: &str| Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]));
     match bearer::verify(shared, from, text) {

@@ -1,4 +1,4 @@
-//! What a program proves who it is with: a token, within what it may try.
+//! Verification of the tokens of programs, with a limit of attempts.
 
 use super::Common;
 use crate::access::token;
@@ -9,18 +9,17 @@ use ::access::proof::Refused;
 use part::lock;
 use std::net::IpAddr;
 
-/// Why a token does not let a program in.
+/// Reason why a token is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum BadToken {
-    /// As for passwords.
+    /// Refused as a wrong password is: by the result or the limit of attempts.
     Refused(Refused),
-    /// This one has expired.
+    /// The token has expired. Its name.
     Expired(String),
-    /// Its user is in no list any more.
+    /// The user of the token is no longer in a list. The name.
     NoUser(String),
 }
 
-/// Verifies a token.
 pub(super) fn verify(shared: &Common, from: IpAddr, text: &str) -> Result<(User, Token), BadToken> {
     let config = shared.config();
     let Some(token) = token::find(&config, text) else {

@@ -1,5 +1,5 @@
-//! The configuration: its files, and changes of them. The control role decides; a change takes the
-//! role `admin`, here as there.
+//! Pages of the configuration: its files, and changes of them. The control role decides; a change
+//! needs the role `admin`, here and there.
 
 use super::act::back;
 use super::pages::to_sign_in;
@@ -21,14 +21,14 @@ use part::lock;
 use part::versions::{Answer, Change, Edit, File, Files, Findings, QUESTION_BYTES_MAX, Question};
 use std::sync::Arc;
 
-/// Bytes of a form with a text, encoded.
+/// Maximum length of a form with a text, encoded, bytes.
 pub(super) const FORM_BYTES_MAX: usize = 3 * QUESTION_BYTES_MAX;
-/// The longest reason.
+/// Maximum length of the reason for a change, bytes.
 const MESSAGE_MAX: usize = 1_000;
-/// The longest time for a confirmation, seconds.
+/// Maximum time limit for a confirmation, seconds.
 const CONFIRM_S_MAX: u64 = 86_400;
 
-/// Why there is no page, with its status.
+/// Reason why there is no page, with its status.
 pub(super) type Failed = (StatusCode, String);
 
 fn conflict(words: String) -> Failed {
@@ -40,7 +40,7 @@ fn strange<T>() -> Result<T, Failed> {
     Err(conflict(words))
 }
 
-/// Draws a page of a platform for a viewer.
+/// Context that draws the pages of a platform for a viewer.
 pub(super) struct Drawing {
     pub(super) platform: Arc<Platform>,
     pub(super) viewer: Viewer,
@@ -51,7 +51,7 @@ impl Drawing {
         Shown::all(&self.platform, &self.viewer)
     }
 
-    /// As the history names the viewer.
+    /// Returns the viewer's name in the history.
     pub(super) fn author(&self) -> String {
         let host = self.platform.me().map(|me| me.name.as_str());
         format!("{}@{}", self.viewer.shown(), host.unwrap_or("this machine"))
@@ -69,7 +69,7 @@ fn respond(drawn: Result<Markup, Failed>) -> Response {
     }
 }
 
-/// `GET /config/…`: a page below the versions.
+/// `GET /config/…`: a page below the list of versions.
 pub(super) async fn page(
     State(shared): State<Common>,
     Path(name): Path<String>,
@@ -96,7 +96,7 @@ pub(super) async fn page(
     })
 }
 
-/// The files that this machine serves, cluster or not.
+/// Shows the files that this machine serves, with or without a cluster.
 async fn served(
     shared: &Shared,
     drawing: &Drawing,
@@ -113,7 +113,7 @@ async fn served(
     }
 }
 
-/// A version that a query names.
+/// Reads the number of a version from a query string.
 pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed> {
     match field(query, name).as_str() {
         "" => Ok(None),
@@ -165,7 +165,7 @@ async fn file(
     Ok(config::file(&drawing.shown(), &viewed))
 }
 
-/// By default from the version before.
+/// Shows the differences between two versions, by default from the preceding one.
 async fn difference(
     shared: &Shared,
     drawing: &Drawing,
@@ -211,7 +211,7 @@ fn texts(files: &Files) -> impl Iterator<Item = &File> {
     files.files.iter().filter(|file| file.text.is_some())
 }
 
-/// The editor with a file of the accepted version.
+/// Opens the editor with a file of the accepted version.
 async fn edit(
     shared: &Shared,
     drawing: &Drawing,
@@ -253,7 +253,7 @@ async fn roll_back(
     Ok(config::roll_back(&drawing.shown(), to, &all, wrong))
 }
 
-/// What the manual says of a line, for the editor; or of a code, as a page.
+/// Shows the entry of the manual for a line in the editor, or the explanation of a code as a page.
 fn manual(shared: &Shared, drawing: &Drawing, query: &[(String, String)]) -> Response {
     let code = field(query, "code");
     if !code.is_empty() {
@@ -267,14 +267,15 @@ fn manual(shared: &Shared, drawing: &Drawing, query: &[(String, String)]) -> Res
     html(StatusCode::OK, config::manual(text.as_deref()))
 }
 
-/// `POST /config/…`: a form of an administrator.
+/// `POST /config/…`: handles a form of an administrator.
 pub(super) async fn form(
     State(shared): State<Common>,
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
-    // A client may read a refusal only when it has sent everything.
+    // The body is read before any refusal, because a client may read the response only after it has
+    // sent everything.
     let viewer = signed_in(&shared, &headers).map(|(viewer, _)| viewer);
     let max = match viewer.as_ref().map(is_admin) {
         Some(Ok(())) => FORM_BYTES_MAX,
@@ -282,7 +283,7 @@ pub(super) async fn form(
     };
     let bytes = body_within(request, max).await;
     let Some(viewer) = viewer else {
-        // A script asks: it loads the page again, which leads to the sign-in.
+        // The request comes from a script, which reloads the page; that leads to the sign-in.
         return match name.as_str() {
             "check" => failure(StatusCode::UNAUTHORIZED, ""),
             _ => to("/sign-in"),
@@ -310,7 +311,7 @@ pub(super) async fn form(
     }
 }
 
-/// The fields of a form with a text.
+/// Fields of a form with a text.
 pub(super) struct Typed {
     of: u64,
     path: String,
@@ -321,7 +322,7 @@ pub(super) struct Typed {
 impl Typed {
     pub(super) fn of(form: &[(String, String)]) -> Result<Typed, Failed> {
         let words = || (StatusCode::BAD_REQUEST, "Of which version?".to_owned());
-        // A browser ends lines in its own way.
+        // Browsers end lines with CR LF.
         let text = field(form, "text").replace("\r\n", "\n");
         Ok(Typed {
             of: field(form, "of").parse().map_err(|_| words())?,
@@ -359,9 +360,10 @@ async fn check(shared: &Shared, typed: &Typed) -> Result<Findings, Failed> {
     }
 }
 
-/// What a check finds, for the script of the editor.
+/// Returns the findings of a check, for the script of the editor.
 async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, Failed> {
-    // Who types sees soon when another version is accepted.
+    // While a user types, the platform is polled often, so that a newly accepted version is
+    // noticed soon.
     shared.see();
     let typed = Typed::of(form)?;
     let found = check(shared, &typed).await?;
@@ -375,7 +377,7 @@ async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, F
     ))
 }
 
-/// The version that was accepted since the one that is edited, as it was known last.
+/// Returns the version that was accepted since the edited one, as last known.
 fn newer(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
     let versions = lock(&shared.versions).clone()?;
     let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
@@ -388,7 +390,7 @@ fn newer(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
     })
 }
 
-/// The same as it is now, with what changed.
+/// Queries the version that was accepted since the edited one, with its differences.
 async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
     versions::refresh(shared).await;
     let newer = newer(shared, typed)?;
@@ -404,14 +406,14 @@ async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
     })
 }
 
-/// The editor again, or the last look before a change.
+/// Returns the editor with its findings, or the review of the change.
 async fn edited(
     shared: &Shared,
     drawing: &Drawing,
     form: &[(String, String)],
 ) -> Result<Markup, Failed> {
     let mut typed = Typed::of(form)?;
-    // Who merged the changes of a version goes on from that one.
+    // A user who has merged the changes of a newer version continues from that one.
     if let Some(onto) = version(form, "onto")? {
         typed.of = onto;
     }
@@ -424,7 +426,7 @@ async fn edited(
         };
         return Ok(config::editor(&drawing.shown(), &editing, None));
     }
-    // What was typed is not lost because a check does not work.
+    // A check that fails must not lose the typed text.
     let found = match check(shared, &typed).await {
         Ok(found) => found,
         Err((_, words)) => {
@@ -446,7 +448,7 @@ async fn edited(
     })
 }
 
-/// Who wants it, and why.
+/// Reads the author and the reason of a change.
 pub(super) fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String> {
     let message = field(form, "message").trim().to_owned();
     if message.is_empty() {
@@ -494,7 +496,7 @@ async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) 
     }
 }
 
-/// Back to the versions, with what came of it.
+/// Redirects to the versions, with the outcome.
 fn decided(shared: &Shared, answer: Answer) -> Response {
     let path = Page::Configuration.path();
     match answer {

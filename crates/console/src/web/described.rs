@@ -1,15 +1,17 @@
-//! The parameters and fields that the interface describes: others are refused by name.
+//! Validation of parameters and fields against the description of the API. Unknown ones are refused
+//! by name.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// The description of the interface (OpenAPI).
+/// Description of the API (OpenAPI).
 pub(super) const DESCRIPTION: &str = include_str!("openapi.json");
-/// Characters of a name that is refused.
+/// Maximum length of a refused name in the message, characters.
 const NAME_MAX: usize = 64;
 
-/// The names that an operation takes, and whether each may be repeated; with its method and path.
+/// Operations with their methods and paths. Each has the names that it accepts, and whether each
+/// name may be repeated.
 type Operations = Vec<(String, String, BTreeMap<String, bool>)>;
 
 fn operations() -> &'static Operations {
@@ -26,7 +28,8 @@ fn operations() -> &'static Operations {
     })
 }
 
-/// The parameters of a query, and the fields of a form; whether each may be repeated.
+/// Returns the parameters of the query string and the fields of the form, and whether each may be
+/// repeated.
 fn names(operation: &Value) -> BTreeMap<String, bool> {
     let is_list = |schema: &Value| schema["type"] == "array";
     let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -40,7 +43,7 @@ fn names(operation: &Value) -> BTreeMap<String, bool> {
     parameters.chain(fields).collect()
 }
 
-/// Whether a path is one of a template, in which `{name}` stands for any segment.
+/// Returns whether a path matches a template in which `{name}` stands for any segment.
 fn is_of(path: &str, template: &str) -> bool {
     let (mut path, mut template) = (path.split('/'), template.split('/'));
     loop {
@@ -52,8 +55,9 @@ fn is_of(path: &str, template: &str) -> bool {
     }
 }
 
-/// Why a request is refused whose parameters or fields have these names; `None`: the operation knows
-/// them all, and none is there twice, or it is not described.
+/// Explains why a request with these parameters or fields is refused. `None` if the operation
+/// accepts each of them and none is repeated without permission, or if the operation is not
+/// described.
 pub(super) fn refusal<'n>(
     method: &str,
     path: &str,

@@ -1,5 +1,5 @@
-//! The proxy asked for a page or a program: that of this machine through the main thread, that of
-//! another one through its console.
+//! Queries to a proxy for a page or a program: to that of this machine through the main thread, to
+//! that of another one through its console.
 
 use crate::inquiry::live::Inquiry;
 use crate::inquiry::{Answer, Ask};
@@ -11,22 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Who may ask.
+/// Lowest role that may send queries.
 pub(super) const NEEDS: Role = Role::Operator;
-/// How much longer than its limit an answer may take until it is here.
+/// Additional time for the transport of a response beyond the timeout of the query.
 const WAY: Duration = Duration::from_secs(1);
 
-/// The number of a request: `0x1f`.
+/// Reads the number of a request, such as `0x1f`.
 pub(super) fn number(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     { u64::from_str_radix(digits, 16).ok() }.filter(|_| are_digits)
 }
 
-/// Asks the proxy of a machine; empty: of this one. Returns what its runtime API says.
+/// Queries the proxy of a machine, or of this one if the name is empty. Returns the response of its
+/// runtime API.
 ///
 /// # Errors
-/// Why there is no answer, in words.
+/// The reason why there is no response.
 pub(super) async fn raw(
     shared: &Shared,
     on: &str,
@@ -53,13 +54,13 @@ pub(super) async fn raw(
     }
 }
 
-/// The same, read.
+/// Queries the proxy of a machine and reads the response.
 pub(super) async fn now(shared: &Shared, on: &str, ask: &Ask, viewer: &Viewer) -> Answer {
     let said = raw(shared, on, ask, viewer).await;
     Answer::read(ask, said.as_deref().map_err(String::as_str))
 }
 
-/// The same for live pages: once for each look at the platform.
+/// Queries the proxy for live pages, once per poll of the platform.
 pub(super) async fn of_look(
     shared: &Shared,
     inquiry: &Inquiry,

@@ -1,5 +1,5 @@
-//! A page that is live: its changed pieces as server-sent events (WHATWG HTML, 9.2), one for each look
-//! at the platform in which something differs.
+//! Live pages: the changed parts as server-sent events (WHATWG HTML, 9.2). Each poll of the
+//! platform with a difference leads to one event.
 
 use super::pages::Wanted;
 use super::{Common, field, fields, inquire, signed_in};
@@ -17,23 +17,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Pages that are live at one time.
+/// Maximum number of live pages.
 const LIVE_MAX: usize = 200;
-/// How often something is sent in any case, so that both sides notice the end of the connection.
+/// Interval of a keep-alive message, so that both sides notice the end of the connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// The stream of one page.
+/// The event stream of one page.
 struct Stream {
     shared: Arc<Shared>,
     _live: Live,
     looks: watch::Receiver<Arc<crate::platform::Platform>>,
     following: Following,
-    /// What the page asks of the proxy.
+    /// Query of the page to the proxy.
     inquiry: Option<Arc<Inquiry>>,
     token: String,
 }
 
-/// Opens it.
+/// Opens the event stream of a page.
 pub(super) async fn live(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -50,14 +50,15 @@ pub(super) async fn live(
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // A page that is nothing but its answer stays as it is rather than to ask too much.
+    // A page that consists of the response alone is refused, so that it keeps its content instead
+    // of exceeding the limit of queries.
     let inquiry = wanted.inquiry(&shared, &viewer);
     if inquiry.is_none() && wanted.needs_answer(&viewer) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     shared.see();
     let mut looks = shared.platform.subscribe();
-    // The page may be of a look before.
+    // The page may show an earlier poll, so the current one counts as changed.
     looks.mark_changed();
     let stream = Stream {
         _live: live,
@@ -79,10 +80,10 @@ pub(super) async fn live(
 }
 
 impl Stream {
-    /// The next event. None: the viewer is signed out, or the console ends.
+    /// Returns the next event. None if the viewer is signed out or the console ends.
     async fn next(&mut self) -> Option<Bytes> {
         let changed = tokio::time::timeout(SIGN_OF_LIFE, self.looks.changed()).await;
-        // Somebody who was signed out sees nothing more.
+        // A user who was signed out must see nothing more.
         let viewer = self.shared.viewer(&self.token)?;
         match changed {
             Ok(Ok(())) => {}

@@ -1,4 +1,4 @@
-//! The console over HTTP: who comes in, what they see, and what they do.
+//! The HTTP server of the console: sign-in, pages and actions.
 
 mod act;
 mod api;
@@ -47,21 +47,21 @@ use crate::config::Security;
 use crate::page;
 use crate::user::Viewer;
 
-/// Bytes of a form.
+/// Maximum length of a form, bytes.
 const FORM_BYTES_MAX: usize = 16 << 10;
-/// How long the body of a request may take.
+/// Timeout for the body of a request.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
-/// Nothing from elsewhere, nothing within pages but what this console serves as files.
+/// Content security policy: pages may load only the files of this console.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The addresses of clients of proxies.
+/// Header in which proxies list the addresses of clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What every request has at hand.
+/// State that every handler gets.
 type Common = Arc<Shared>;
 
-/// All that is served.
+/// Returns the router of all paths.
 pub fn router(shared: Common) -> Router {
     screen::routes(Router::new())
         .route("/", get(pages::page))
@@ -109,14 +109,14 @@ pub fn router(shared: Common) -> Router {
         .with_state(shared)
 }
 
-/// The connection of somebody who has signed in keeps its place. Programs: see [`asks`]. A request that a trusted
-/// proxy forwards is of the client that the proxy names.
+/// Counts the connection of a signed-in user for that user. For programs see [`asks`]. A request
+/// that a trusted proxy forwards counts for the client that the proxy names.
 async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Request<Body> {
     let guest = { request.extensions().get::<Guest>().cloned() }.unwrap_or_default();
     let mut is_forwarded = false;
     if let Some(From(peer)) = request.extensions().get().copied() {
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
-        // What is no text is no address, and ends the search.
+        // A value that is not text is not an address, and ends the search.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         let proxies = &shared.config().proxies;
         is_forwarded = proxies.has(peer);
@@ -124,7 +124,7 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
         guest.move_to(client);
         request.extensions_mut().insert(From(client));
     }
-    // The requests of one connection of a proxy are of many clients.
+    // A proxy sends the requests of many clients over one connection.
     if (is_forwarded || !guest.is_known())
         && let Some((viewer, _)) = signed_in(&shared, request.headers())
     {
@@ -133,7 +133,7 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
     request
 }
 
-/// What every response says to the browser.
+/// Adds the security headers to every response.
 async fn secured(State(shared): State<Common>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
@@ -154,58 +154,57 @@ async fn secured(State(shared): State<Common>, mut response: Response) -> Respon
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
     );
-    // A certificate that was made here is one that a person has accepted: a browser that insists
-    // on a better one would lock them out.
+    // A user accepts a self-signed certificate as an exception. With HSTS the browser would permit
+    // no exception and lock the user out.
     if matches!(shared.config().security, Security::Certificate(_)) {
         set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     response
 }
 
-/// A response of markup.
+/// Makes a response of markup.
 fn html(status: StatusCode, markup: Markup) -> Response {
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8")];
     (status, headers, markup.into_string()).into_response()
 }
 
-/// An error as a page.
 fn failure(status: StatusCode, words: &str) -> Response {
     html(status, page::failure(status.as_u16(), words))
 }
 
-/// Whose request this is, with their token.
+/// Returns the user of a request, with the session token.
 fn signed_in<'h>(shared: &Shared, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
     let cookies = headers.get_all(COOKIE).iter();
     let mut tokens = cookies.filter_map(|value| value_in(value.to_str().ok()?, access::COOKIE));
     tokens.find_map(|token| Some((shared.viewer(token)?, token)))
 }
 
-/// Where somebody tries, by a request.
+/// Returns the client whose sign-in attempts are counted.
 fn client(from: IpAddr, headers: &HeaderMap) -> Client<'_> {
     let cookies = headers.get_all(COOKIE).iter();
     let cookies = cookies.filter_map(|value| value.to_str().ok());
     Client::of(from, cookies, access::DEVICE_COOKIE)
 }
 
-/// The body of a request, if it comes whole and in time.
+/// Returns the body of a request, if it is complete in time.
 async fn body(request: Request<Body>) -> Option<Vec<u8>> {
     body_within(request, FORM_BYTES_MAX).await
 }
 
-/// The same, with so many bytes at most.
+/// Returns the body of a request, with a maximum length.
 async fn body_within(request: Request<Body>, max: usize) -> Option<Vec<u8>> {
     let bytes = axum::body::to_bytes(request.into_body(), max);
     let bytes = tokio::time::timeout(BODY_LIMIT, bytes).await.ok()?.ok()?;
     Some(bytes.to_vec())
 }
 
-/// The first value of a field of a form.
+/// Returns the first value of a field of a form.
 fn field(form: &[(String, String)], name: &str) -> String {
     let found = form.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
-/// The fields of a form, or of a query.
+/// Decodes the fields of a form or a query string.
 fn fields(bytes: &[u8]) -> Vec<(String, String)> {
     let pairs = form_urlencoded::parse(bytes);
     pairs
@@ -233,7 +232,7 @@ async fn display(headers: HeaderMap) -> Response {
     )
 }
 
-/// A file of this program: it changes with the program only.
+/// Serves a static file. It changes only with the program, so its digest is the entity tag.
 fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let tag: String = digest

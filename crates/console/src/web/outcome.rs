@@ -1,4 +1,4 @@
-//! What became of a version that a program proposed, for a program that waits for it.
+//! Outcome of a version that a program proposed, for a program that waits for it.
 
 use super::api::as_json;
 use crate::shared::Shared;
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// The longest wait.
+/// Maximum waiting time.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
-/// How often the control role is asked how far a version is.
+/// Interval of the queries to the control role for the progress of a version.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Versions among which it is looked for.
+/// Number of newest versions among which the version is searched.
 const VERSIONS_MAX: u32 = 50;
 
-/// The field `wait`; None: nobody waits.
+/// Reads the field `wait`. None: do not wait.
 ///
 /// # Errors
-/// It is no number, or too large, in words.
+/// The text is not a number, or the number is too large.
 pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     let most = WAIT_MAX.as_secs();
     let seconds = match text {
@@ -33,7 +33,7 @@ pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Waits until a version is decided, or somebody has to confirm it, and says what became of it.
+/// Waits until a version is decided or needs confirmation, and returns its outcome.
 pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Response {
     let until = Instant::now() + wait;
     let mut last = None;
@@ -53,12 +53,12 @@ pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Respons
     }
 }
 
-/// Whether nothing more becomes of it by itself.
+/// Returns whether the version makes no more progress on its own.
 fn has_outcome(stage: Stage) -> bool {
     !stage.is_in_progress() || stage == Stage::AwaitsConfirmation
 }
 
-/// How far a version is now.
+/// Queries the progress of a version.
 async fn found(shared: &Shared, version: u64) -> Result<Version, String> {
     let max = VERSIONS_MAX;
     match ask(shared, &Question::Versions { max }).await? {

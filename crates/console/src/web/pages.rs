@@ -1,4 +1,4 @@
-//! The pages.
+//! Handlers of the pages.
 
 use super::act::is_table;
 use super::{Common, failure, field, fields, html, inquire, signed_in};
@@ -19,23 +19,23 @@ use maud::Markup;
 use part::lock;
 use std::sync::Arc;
 
-/// Fields of a query: what came of the last action, and that these words are the console's own, which
-/// a link from elsewhere could not say.
+/// Fields of a query string: the outcome of the last action, and a seal which proves that the
+/// console wrote it. Without the seal a link from elsewhere could display any text.
 pub(super) const TOLD: &str = "told";
 pub(super) const SEAL: &str = "seal";
 
-/// What a request wants to see.
+/// Parameters of a request for a page.
 pub(super) struct Wanted {
     pub(super) page: Page,
     filter: String,
     pub(super) member: String,
     told: String,
-    /// What the page asks of the proxy.
+    /// Query of the page to the proxy.
     pub(super) ask: Option<Ask>,
 }
 
 impl Wanted {
-    /// Of a path and a query. None: there is no such page.
+    /// Reads a path and a query string. None if there is no such page.
     pub(super) fn of(shared: &Shared, path: &str, query: &str) -> Option<Wanted> {
         let query = fields(query.as_bytes());
         let mut told = field(&query, TOLD);
@@ -52,7 +52,7 @@ impl Wanted {
         })
     }
 
-    /// Joins those who ask the same. None: nothing is asked, or too much.
+    /// Joins the viewers with the same query. None if there is no query, or if there are too many.
     pub(super) fn inquiry(&self, shared: &Shared, viewer: &Viewer) -> Option<Arc<Inquiry>> {
         let ask = self
             .ask
@@ -62,7 +62,7 @@ impl Wanted {
         shared.inquiries.follow(&on, ask)
     }
 
-    /// The machine that is asked; empty: this one.
+    /// Returns the name of the machine to query. Empty: this one.
     fn on(&self, platform: &Platform) -> String {
         let me = platform.me().map(|me| me.name.as_str());
         match me == Some(self.member.as_str()) {
@@ -71,12 +71,12 @@ impl Wanted {
         }
     }
 
-    /// Whether there is nothing to see without an answer.
+    /// Returns whether the page shows nothing without the response.
     pub(super) fn needs_answer(&self, viewer: &Viewer) -> bool {
         self.page == Page::Requests && viewer.role >= inquire::NEEDS
     }
 
-    /// The same as it is drawn for all who may do as much.
+    /// Returns the view that all viewers with the same role share.
     pub(super) fn view(self, role: Role) -> View {
         View {
             page: self.page,
@@ -87,7 +87,7 @@ impl Wanted {
         }
     }
 
-    /// What is drawn.
+    /// Returns the data to draw.
     pub(super) fn shown<'s>(
         &'s self,
         platform: &'s Platform,
@@ -106,7 +106,7 @@ impl Wanted {
     }
 }
 
-/// What a page asks of the proxy: requests, or those that failed last.
+/// Returns the query of a page to the proxy: its requests, or the last failed ones.
 fn ask(page: &Page, query: &[(String, String)], platform: &Platform) -> Option<Ask> {
     let failed = Filter {
         outcome: "failed".to_owned(),
@@ -138,7 +138,7 @@ fn ask(page: &Page, query: &[(String, String)], platform: &Platform) -> Option<A
     }
 }
 
-/// To the form, and back from there.
+/// Redirects to the sign-in form, which leads back to the page.
 pub(super) fn to_sign_in(path: &str, query: &str) -> Response {
     let next = match query {
         "" => path.to_owned(),
@@ -151,7 +151,7 @@ pub(super) fn to_sign_in(path: &str, query: &str) -> Response {
     })
 }
 
-/// A page.
+/// Handles a request for a page.
 pub(super) async fn page(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -169,7 +169,7 @@ pub(super) async fn page(
     let mut platform = shared.platform.borrow().clone();
     if wanted.page == Page::Configuration {
         versions::refresh(&shared).await;
-        // The last look may be from before somebody looked.
+        // The last poll may be from before a user watched, so the versions are added.
         let versions = lock(&shared.versions).clone();
         platform = Arc::new(Platform {
             versions,
@@ -196,7 +196,8 @@ pub(super) async fn page(
     html(status, page::document(&wanted.page, &shown))
 }
 
-/// Whether no machine has something, as far as all machines with a proxy say what theirs has.
+/// Returns whether no machine has an object, provided that all machines with a proxy have reported
+/// theirs.
 fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
     let mut nodes = { platform.members.iter() }.filter(|one| one.kind == MemberKind::Node);
     let mut says = platform.me().is_some();
@@ -209,7 +210,7 @@ fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
     says && !any
 }
 
-/// A page of what the proxy says of one thing, for those who may ask.
+/// Draws a page for a response of the proxy, if the viewer may query it.
 async fn answered(
     shared: &Shared,
     viewer: &Viewer,
@@ -225,7 +226,7 @@ async fn answered(
     let is_missing = match (&answer, ask) {
         (Some(Answer::Missing(_)), _) => true,
         (Some(Answer::Table(_)), _) => false,
-        // Those who may not ask see the heads of all tables.
+        // A viewer who may not send queries sees the heads of all tables.
         (_, Ask::Table { name, .. }) => is_missing(&platform, |traffic| {
             traffic.tables.iter().any(|one| one.name == *name)
         }),
@@ -243,7 +244,6 @@ async fn answered(
     html(status, draw(&shown))
 }
 
-/// The page of a request.
 pub(super) async fn request(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -270,7 +270,7 @@ pub(super) async fn request(
     .await
 }
 
-/// The page with the form for a request, and where that would go.
+/// Shows the form for a request to evaluate, and the server to which it would go.
 pub(super) async fn route(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -290,7 +290,7 @@ pub(super) async fn route(
     };
     let ask = Ask::Route(Box::new(question.clone()));
     if question.url.is_empty() {
-        // Nothing is asked yet.
+        // The form is still empty.
         let platform = shared.platform.borrow().clone();
         let shown = wanted.shown(&platform, &viewer, None);
         return html(StatusCode::OK, page::route(&shown, &question));
@@ -301,7 +301,6 @@ pub(super) async fn route(
     .await
 }
 
-/// The page of a stick table.
 pub(super) async fn table(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -324,14 +323,14 @@ pub(super) async fn table(
     .await
 }
 
-/// What is served nowhere.
+/// Handles unknown paths.
 pub(super) async fn not_found(
     State(shared): State<Common>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     if uri.path() == "/api" || uri.path().starts_with("/api/") {
-        // A program is not asked to sign in.
+        // Programs get an error instead of the sign-in form.
         let words = "there is no such path: /api/v1 describes those that there are";
         return super::api::refused(StatusCode::NOT_FOUND, words);
     }

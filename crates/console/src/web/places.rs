@@ -1,7 +1,8 @@
-//! How many connections there may be. Strangers share the places that others do not need, and the oldest of them
-//! leaves for a new one, so a crowd of connections keeps nobody out. Who has signed in keeps a place, within bounds
-//! of its user: some places are never taken by users who are no administrators, so there is always one for an
-//! administrator, and for somebody who signs in.
+//! Limits of simultaneous connections. Connections without a session share the slots that others do
+//! not need, and the oldest of them is closed for a new one, so a flood of connections locks nobody
+//! out. A connection with a session keeps its slot within the limits of its user. Users who are not
+//! administrators can never take some of the slots, so one is always left for an administrator, and
+//! for users who sign in.
 
 use crate::user::Role;
 use ::access::network::client_network;
@@ -12,15 +13,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 
-/// Connections at one time, and of one address (of IPv6 one network of 64 bits). A trusted proxy has no bound of its
-/// own: its clients have theirs.
+/// Maximum number of connections, in total and per address (for IPv6, per /64 network). A trusted
+/// proxy itself has no limit, but each of its clients has one.
 const ALL_MAX: usize = 512;
 const OF_ADDRESS_MAX: usize = 128;
-/// Connections of one user, and of all users who are no administrators.
+/// Maximum number of connections per user, and of all users who are not administrators.
 const OF_USER_MAX: usize = 64;
 const OF_OTHERS_MAX: usize = 384;
 
-/// The connections that there are.
 #[derive(Default)]
 pub(super) struct Places {
     all: Mutex<All>,
@@ -28,35 +28,36 @@ pub(super) struct Places {
 
 #[derive(Default)]
 struct All {
-    /// By their numbers, so the oldest first.
+    /// Connections by number, and thus the oldest first.
     taken: BTreeMap<u64, Taken>,
     next: u64,
 }
 
 struct Taken {
-    /// The network of the client.
+    /// Network of the client.
     of: IpAddr,
-    /// The user, once somebody has signed in.
+    /// User of the connection, once it has a session.
     user: Option<(Role, String)>,
     leave: Arc<Notify>,
 }
 
-/// A connection, for those who find out whose it is.
+/// Handle of a connection, to set its client and user.
 #[derive(Clone, Default)]
 pub(super) struct Guest {
     places: Weak<Places>,
     number: u64,
 }
 
-/// A connection's place, until it is dropped.
+/// Slot of a connection, freed when it is dropped.
 pub(super) struct Place {
-    /// The connection.
+    /// Handle of the connection.
     pub(super) guest: Guest,
     leave: Arc<Notify>,
 }
 
 impl Places {
-    /// A place for a connection of this address, or of a trusted proxy. None: all are taken by administrators.
+    /// Takes a slot for a connection of this address, or of a trusted proxy. None if administrators
+    /// have taken all of them.
     pub(super) fn take(self: &Arc<Places>, from: IpAddr, is_proxy: bool) -> Option<Place> {
         let of = client_network(from);
         let mut all = lock(&self.all);
@@ -82,8 +83,9 @@ impl Places {
 }
 
 impl Guest {
-    /// Somebody has signed in: the place counts for this user. At the bound of the user, or of all who are no
-    /// administrators, the oldest connection of the user with most of them leaves.
+    /// Counts the connection for a user with a session. If the limit of the user, or of all users
+    /// who are not administrators, is exceeded, the oldest connection of the user with the most of
+    /// them is closed.
     pub(super) fn know(&self, user: &str, role: Role) {
         let Some(places) = self.places.upgrade() else {
             return;
@@ -110,7 +112,7 @@ impl Guest {
         }
     }
 
-    /// Whether somebody has signed in.
+    /// Returns whether the connection has a session.
     pub(super) fn is_known(&self) -> bool {
         let places = self.places.upgrade();
         places.is_some_and(|places| {
@@ -120,7 +122,7 @@ impl Guest {
         })
     }
 
-    /// A trusted proxy has named the client: the place counts for its address from now on.
+    /// Counts the connection for the address of the client that a trusted proxy has named.
     pub(super) fn move_to(&self, from: IpAddr) {
         let Some(places) = self.places.upgrade() else {
             return;
@@ -146,8 +148,9 @@ impl All {
         self.count(|one| one.of == of)
     }
 
-    /// The oldest stranger leaves: of an address, or of the one that has most connections. Without strangers the
-    /// oldest connection of the user with most of them does, of the lowest role. None: there are only administrators.
+    /// Closes the oldest connection without a session: of the given address, or of the address with
+    /// the most of them. If all have sessions, closes the oldest connection of the user with the
+    /// most of them, among those with the lowest role. None if all belong to administrators.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let is_meant = |one: &Taken| of.is_none_or(|of| of == one.of);
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
@@ -156,7 +159,7 @@ impl All {
         }
         let strangers = self.taken.iter();
         let strangers = strangers.filter(|(_, one)| one.user.is_none() && is_meant(one));
-        // Of several with as many the first is the oldest.
+        // On a tie the first one is the oldest.
         let oldest = strangers.min_by_key(|(_, one)| Reverse(counts.get(&one.of).copied()));
         if let Some(number) = oldest.map(|(number, _)| *number) {
             return self.leaves(number);
@@ -165,13 +168,14 @@ impl All {
             let role = one.user.as_ref().map(|(role, _)| *role);
             is_meant(one) && role.is_some_and(|role| role < Role::Admin)
         };
-        // At the bound of an address administrators have no other place to give.
+        // At the limit of an address even an administrator's connection is closed, because no other
+        // slot can be freed.
         let is_any = |one: &Taken| of.is_some() && is_meant(one);
         let user = { self.user_with_most(is_other) }.or_else(|| self.user_with_most(is_any))?;
         self.oldest_leaves(|one| is_meant(one) && one.user.as_ref() == Some(&user))
     }
 
-    /// The user with most of these connections, among those with the lowest role.
+    /// Returns the user with the most of these connections, among those with the lowest role.
     fn user_with_most(&self, which: impl Fn(&Taken) -> bool) -> Option<(Role, String)> {
         let mut counts: BTreeMap<&(Role, String), usize> = BTreeMap::new();
         for user in { self.taken.values() }
@@ -199,7 +203,7 @@ impl All {
 }
 
 impl Place {
-    /// Ready when the place is another one's.
+    /// Completes when another connection has taken over the slot.
     pub(super) async fn left(&self) {
         self.leave.notified().await;
     }
@@ -247,7 +251,8 @@ mod tests {
         assert_eq!(left(&of_one), [1]);
         assert!(!has_left(&other) && !has_left(&new));
         assert_eq!(lock(&places.all).count_of(address(1)), OF_ADDRESS_MAX);
-        // Without strangers the oldest of the user with most connections.
+        // Without connections that have no session, the oldest one of the user with the most
+        // connections is closed.
         of_one.remove(1);
         for (at, place) in of_one.iter().enumerate() {
             let users = [
@@ -274,7 +279,7 @@ mod tests {
             all.push(take(&places, last));
         }
         let new = take(&places, 7);
-        // The first of those with most.
+        // The first of the address with the most connections is closed.
         assert_eq!(left(&all), [9]);
         drop((all, new));
         assert!(lock(&places.all).taken.is_empty());
@@ -283,7 +288,7 @@ mod tests {
     #[test]
     fn a_viewer_with_all_connections_keeps_no_administrator_out() {
         let places = Arc::new(Places::default());
-        // One account, and a thousand connections from as many addresses as it likes.
+        // One account opens a thousand connections from many addresses.
         let mut held = Vec::new();
         for at in 0..1_000 {
             let place = take(&places, u8::try_from(at % 200).unwrap());
@@ -292,7 +297,7 @@ mod tests {
             held.retain(|place| !has_left(place));
             assert!(held.len() <= OF_USER_MAX);
         }
-        // With more accounts there are places left, too, also while strangers come.
+        // More accounts cannot take the reserved slots either, even while new connections arrive.
         for at in 0..1_000 {
             let place = take(&places, u8::try_from(at % 200).unwrap());
             place.guest.know(&format!("vic{}", at % 20), Role::Operator);

@@ -1,5 +1,5 @@
-//! A display or a terminal of a guest: its page, and the connection of the browser to the part that
-//! has it.
+//! Displays and terminals of guests: the page, and the connection between the browser and the part
+//! that runs the guest.
 
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
@@ -28,13 +28,13 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// How long the part may take until it has connected.
+/// Timeout for the part to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is to be opened: the part, the kind and the name of the subject, and the offer's word.
+/// Path parameters: the part, the kind and name of the subject, and the word of the offer.
 type Wanted = Path<(String, String, String, String)>;
 
-/// Adds what all kinds have: pages, connections, and the files of the libraries.
+/// Adds the routes of all kinds: pages, connections, and the files of the libraries.
 pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
     for kind in &KINDS {
         let path = format!("/{}/{{part}}/{{kind}}/{{name}}/{{word}}", kind.path);
@@ -60,7 +60,7 @@ fn action(Path((part, kind, name, word)): Wanted) -> Action {
     }
 }
 
-/// Why it is not opened now; `None`: it may be.
+/// Explains why a display cannot be opened now. `None` if it can.
 fn why_not(
     shared: &Shared,
     viewer: &Viewer,
@@ -84,14 +84,15 @@ fn why_not(
     ))
 }
 
-/// What an action opens now.
+/// Returns what an action currently opens.
 fn opens(shared: &Shared, action: &Action) -> Option<Opens> {
     let platform = shared.platform.borrow().clone();
     let look = platform.me()?.look.as_deref()?;
     action.offer(look)?.opens
 }
 
-/// The response without WebSocket: what would prevent a connection now, or that nothing would.
+/// Responds to a request without WebSocket: the reason that would prevent a connection now, or that
+/// there is none.
 fn why_none(shared: &Shared, viewer: &Viewer, kind: &Kind, action: &Action) -> Response {
     let why = { &shared.screens }.why_not(kind, &action.object(), &viewer.shown());
     match why {
@@ -100,14 +101,14 @@ fn why_none(shared: &Shared, viewer: &Viewer, kind: &Kind, action: &Action) -> R
     }
 }
 
-/// The response to another version of WebSocket, with the one that is spoken (RFC 6455, section 4.4).
+/// Responds to another version of WebSocket with the supported one (RFC 6455, section 4.4).
 fn wrong_version() -> Response {
     let version = [(SEC_WEBSOCKET_VERSION, socket::VERSION)];
     let words = "This takes version 13 of WebSocket (RFC 6455).";
     (StatusCode::UPGRADE_REQUIRED, version, words).into_response()
 }
 
-/// `GET /screen/…`: the page.
+/// `GET /screen/…`: shows the page of the display.
 async fn page(
     kind: &'static Kind,
     State(shared): State<Common>,
@@ -121,13 +122,14 @@ async fn page(
     shared.see();
     let part = wanted.0.0.clone();
     let action = action(wanted);
-    // What does not run may do so in a moment: the page says so, and tries again.
+    // A guest that is not running may start soon, so operators get the page, which shows the state
+    // and tries again.
     if viewer.role < Role::Operator
         && let Some((status, words)) = why_not(&shared, &viewer, (kind, &action))
     {
         return failure(status, &words);
     }
-    // The display may have become one of another kind.
+    // The display of the guest may meanwhile be of another kind.
     let instead = kind.instead(opens(&shared, &action).into_iter());
     let path = uri
         .path()
@@ -150,7 +152,8 @@ async fn page(
     )
 }
 
-/// `GET /screen/…/socket`: the bytes of the part in messages; without WebSocket, why there are none.
+/// `GET /screen/…/socket`: transfers the bytes of the part in WebSocket messages. Without
+/// WebSocket, responds with the reason why there is no connection.
 async fn socket(
     kind: &'static Kind,
     State(shared): State<Common>,
@@ -163,7 +166,7 @@ async fn socket(
         return said(StatusCode::UNAUTHORIZED, SIGN_IN.to_owned());
     };
     let asked = Asked::of(&head);
-    // A page of another site could open it with the cookie of this one.
+    // A page of another site could open the connection with the cookie of this one.
     let is_own = headers.contains_key(ORIGIN) && is_own(headers, &head.uri);
     if matches!(asked, Asked::Socket(_)) && !is_own {
         let words = "This is opened by its own page only.";
@@ -191,7 +194,7 @@ async fn socket(
     })
 }
 
-/// Has the part connected for a viewer with this token.
+/// Requests a connection to the part for a viewer with this session token.
 async fn open(
     shared: &Common,
     (viewer, token): (&Viewer, &str),
@@ -210,7 +213,7 @@ async fn open(
     Ok((part, open))
 }
 
-/// Has the part speak over a connection, of which the other end is returned.
+/// Gives the part one end of a connection, and returns the other end.
 async fn connect(
     shared: &Shared,
     viewer: &Viewer,
@@ -235,11 +238,11 @@ async fn connect(
     }
 }
 
-/// What is open: its place, and the session by which it was opened.
+/// An open display or terminal: its slot, and the session that opened it.
 struct Open {
     shared: Arc<Shared>,
     token: String,
-    /// What was opened, and how it stood then.
+    /// Action that opened it, and the status of the guest at that time.
     action: Action,
     standing: Standing,
     seat: Seat,
@@ -260,7 +263,7 @@ impl Guard for Open {
             seat,
             ..
         } = self;
-        // Another operator need not wait for the reason.
+        // Frees the slot first, so that another operator need not wait for the reason.
         drop(seat);
         let mut news = shared.platform.subscribe();
         let since = Instant::now();
@@ -270,7 +273,7 @@ impl Guard for Open {
             if let Some(why) = standing.why_ended(&now, since.elapsed()) {
                 return why;
             }
-            // It is looked at again also if there is no news.
+            // The status is checked again even without news.
             if let Ok(Err(_)) = timeout(NOWHERE_MAX, news.changed()).await {
                 return ENDED.to_owned();
             }
@@ -278,7 +281,7 @@ impl Guard for Open {
     }
 }
 
-/// `GET /novnc/…`, `GET /xterm/…`, `GET /spice-html5/…`: a file of a library.
+/// `GET /novnc/…`, `GET /xterm/…`, `GET /spice-html5/…`: serves a file of a library.
 async fn file(State(shared): State<Common>, headers: HeaderMap, uri: Uri) -> Response {
     if signed_in(&shared, &headers).is_none() {
         return failure(StatusCode::UNAUTHORIZED, "Sign in first.");

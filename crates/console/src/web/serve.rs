@@ -1,5 +1,5 @@
-//! The listener and its connections: TLS or none, and limits for each of them, so that slow clients
-//! and many of them take nothing from others.
+//! The listener and its connections, with or without TLS. Limits per connection keep slow or
+//! numerous clients from affecting others.
 
 use super::places::Places;
 use crate::certificate;
@@ -19,19 +19,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// How long a handshake, and the head of a request, may take.
+/// Timeout of a handshake, and of the head of a request.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How often a client of HTTP/2 shows that it is there, and how long it may take for it.
+/// Interval and timeout of the keep-alive pings of HTTP/2.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
-/// Bytes of all headers of a request.
+/// Maximum length of all headers of a request, bytes.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
-/// Requests at one time in a connection of HTTP/2.
+/// Maximum number of concurrent streams of an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
-/// Connections that wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// A socket that listens, and what it speaks.
+/// A listening socket with its protocol settings.
 pub struct Door {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -40,11 +40,11 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens the one that the file wants. An address that this machine does not have yet may come;
-    /// `own` is the certificate that was made here.
+    /// Opens the listener of the configuration. The address need not exist on this machine yet.
+    /// `own` is the self-signed certificate.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// The reason why the console cannot listen.
     pub fn open(config: &Config, own: &[u8]) -> Result<Door, String> {
         let address = config.address;
         let tls = match &config.security {
@@ -53,7 +53,7 @@ impl Door {
             Security::Certificate(pem) => Some(certificate::read(pem)?),
         };
         let listener = listener(address).or_else(|error| match address.ip().is_unspecified() {
-            // A machine without IPv6.
+            // The machine has no IPv6.
             true if address.is_ipv6() && error != rustix::io::Errno::ADDRINUSE => {
                 listener((Ipv4Addr::UNSPECIFIED, address.port()).into())
             }
@@ -91,11 +91,11 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
     Ok(socket.into())
 }
 
-/// Where a client is.
+/// Address of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct From(pub IpAddr);
 
-/// Serves what comes in at the doors, one after the other, until the last one is closed.
+/// Accepts connections at the current listener, until it is replaced by none.
 pub async fn run(mut doors: watch::Receiver<Option<Arc<Door>>>, router: Router) {
     let places = Arc::new(Places::default());
     loop {
@@ -138,7 +138,7 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
                 true => read_header(&mut stream).await,
                 false => Ok(None),
             };
-            // A proxy without the header that the file demands.
+            // A trusted proxy did not send the header that the configuration requires.
             let Ok(client) = client else {
                 return;
             };
@@ -167,23 +167,24 @@ async fn accepted(stream: tokio::net::TcpStream, tls: Option<TlsAcceptor>, route
     }
 }
 
-/// Without descriptors or memory for more connections, those that there are go on.
+/// Waits after an error, because connections are accepted again only once there are descriptors or
+/// memory. Existing connections continue.
 async fn rest(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// The first bytes of a connection of HTTP/2 (RFC 9113, section 3.4).
+/// Client preface of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection of HTTP/1, or of HTTP/2 where the handshake of TLS has chosen it.
+/// Serves an HTTP/1 connection, or an HTTP/2 connection if the TLS handshake has selected that.
 async fn connection<S>(stream: S, is_two: bool, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = TowerToHyperService::new(router);
-    // What goes wrong is the client's.
+    // Errors are caused by the client, so they are ignored.
     if !is_two {
         let mut builder = http1::Builder::new();
         builder
@@ -196,7 +197,7 @@ where
             .await;
         return;
     }
-    // hyper waits for these bytes without a limit.
+    // hyper waits for the preface without a timeout, so it is read here.
     let (mut reads, writes) = tokio::io::split(stream);
     let mut preface = [0; PREFACE.len()];
     let read = tokio::time::timeout(HANDSHAKE_LIMIT, reads.read_exact(&mut preface)).await;
@@ -227,10 +228,10 @@ mod tests {
         socket.connect(to).await.unwrap()
     }
 
-    /// What a client gets that begins with a header, or without one.
+    /// Returns the response to a client with or without a PROXY header.
     async fn response(mut stream: TcpStream, header: &str) -> String {
         let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        // One that is refused may be closed already.
+        // The server may already have closed a refused connection.
         let _ = stream
             .write_all(format!("{header}{request}").as_bytes())
             .await;
@@ -264,7 +265,7 @@ mod tests {
             let (proxy, stranger) = ([127, 0, 0, 2], [127, 0, 0, 3]);
             for (from, header, expected) in [
                 (proxy, header, "198.51.100.7"),
-                // A health check of the proxy itself.
+                // The proxy itself sends this for a health check.
                 (proxy, "PROXY UNKNOWN\r\n", "127.0.0.2"),
                 (proxy, "", ""),
                 (stranger, "", "127.0.0.3"),

@@ -1,5 +1,5 @@
-//! How somebody comes in: by a password of the list, and the code of a second factor if they have
-//! one; or by a link that works once.
+//! Sign-in: by password, plus the one-time code of a second factor if the user has one; or by a
+//! link that works once.
 
 use super::{Common, body, client, failure, field, fields, html, signed_in};
 use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};
@@ -24,11 +24,11 @@ use part::lock;
 use part::role::Admission;
 use std::sync::Arc;
 
-/// Said to somebody whose password nobody can check.
+/// Message for a user whose password cannot be checked.
 pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now. The log of the console says why. \
     `evenkeel console link` lets an administrator of the machine in.";
 
-/// Where to go after signing in: a page of this console.
+/// Returns the page of this console to open after the sign-in.
 fn next_of(next: &str) -> &str {
     let is_own = Page::is_here(next);
     match is_own && next.is_ascii() && next.len() < 1_024 {
@@ -37,7 +37,6 @@ fn next_of(next: &str) -> &str {
     }
 }
 
-/// To another page.
 pub(super) fn to(path: &str) -> Response {
     let place = HeaderValue::from_str(path);
     let place = place.unwrap_or(HeaderValue::from_static("/"));
@@ -57,10 +56,11 @@ fn set_cookie(response: &mut Response, name: &str, value: &str, lasts_s: u64) {
     }
 }
 
-/// Whether a form came from a page of this console, as far as the browser says where it came from.
+/// Returns whether a form came from a page of this console, as far as the browser reports its
+/// origin.
 pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    // HTTP/2 has it in `:authority`.
+    // HTTP/2 has the host in `:authority`.
     let authority = uri.authority().map(Authority::as_str);
     let host = authority.or_else(|| text(HOST));
     let origins = headers.get_all(ORIGIN).iter();
@@ -72,7 +72,6 @@ pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     )
 }
 
-/// The form.
 pub(super) async fn form(
     State(shared): State<Common>,
     headers: HeaderMap,
@@ -87,7 +86,7 @@ pub(super) async fn form(
     }
 }
 
-/// The form while nobody of the list may come in: why.
+/// Shows the sign-in form with the reason, while no listed user may sign in.
 fn closed(why: &str, next: &str) -> Response {
     html(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -95,14 +94,14 @@ fn closed(why: &str, next: &str) -> Response {
     )
 }
 
-/// Why links open nothing here; None: they do.
+/// Explains why links do not work at this console. None if they do.
 fn why_no_link(shared: &Shared) -> Option<Response> {
     let why = shared.why_closed()?;
     let is_removed = shared.admission() == Admission::Removed;
     is_removed.then(|| failure(StatusCode::SERVICE_UNAVAILABLE, &why))
 }
 
-/// Somebody signs in: with a password, or after that with a code.
+/// Handles a sign-in: a password, or after that a one-time code.
 pub(super) async fn sign_in(
     State(shared): State<Common>,
     Extension(From(from)): Extension<From>,
@@ -137,7 +136,7 @@ pub(super) async fn sign_in(
     }
 }
 
-/// Somebody has given the password: that is enough, or a code is to come.
+/// Continues after a correct password: begins the session, or asks for a code.
 fn first(shared: &Shared, user: &User, next: &str) -> Response {
     let name = &user.account.name;
     match &user.second_factor {
@@ -162,7 +161,7 @@ fn first(shared: &Shared, user: &User, next: &str) -> Response {
     }
 }
 
-/// Somebody who has given the password gives a code.
+/// Checks the one-time code of a user whose password was correct.
 async fn second(
     shared: &Common,
     client: &Client<'_>,
@@ -180,7 +179,7 @@ async fn second(
     };
     match shared.desk.code(client, &user, &field(form, "code")).await {
         Ok(()) => {
-            // The next process is to know that this code was used.
+            // Wakes the role, so that the next process also knows that this code was used.
             shared.wake();
             begin(shared, &user, next)
         }
@@ -193,7 +192,7 @@ async fn second(
     }
 }
 
-/// The page for another try, and when that is possible.
+/// Shows the form for another attempt, with the waiting time if there is one.
 fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
     match why {
         Refused::Wrong | Refused::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),
@@ -223,7 +222,6 @@ fn begin(shared: &Shared, user: &User, next: &str) -> Response {
     }
 }
 
-/// Somebody goes.
 pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body>) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let Some((viewer, token)) = signed_in(&shared, &headers) else {
@@ -238,7 +236,8 @@ pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body
     with_cookie("/sign-in", "", 0)
 }
 
-/// A link was opened: by a person, or by a program that looks at links. So it takes a button.
+/// Shows the page of a link with a button. A person presses the button; a program that only follows
+/// links does not.
 pub(super) async fn link(State(shared): State<Common>, Path(secret): Path<String>) -> Response {
     if let Some(refused) = why_no_link(&shared) {
         return refused;
@@ -255,7 +254,7 @@ fn used_up() -> Response {
     failure(StatusCode::GONE, words)
 }
 
-/// A link is used.
+/// Consumes a link and begins the session.
 pub(super) async fn use_link(
     State(shared): State<Arc<Shared>>,
     Path(secret): Path<String>,
@@ -312,7 +311,7 @@ mod tests {
         assert!(!own(&[host, ("origin", "null")]));
         assert!(!own(&[host, ("sec-fetch-site", "cross-site")]));
         assert!(own(&[host, ("sec-fetch-site", "same-origin")]));
-        // HTTP/2.
+        // Over HTTP/2 the host is in the URI.
         let uri = Uri::from_static("https://a.example:8600/act");
         let of_two = |origin| is_own(&headers(&[("origin", origin)]), &uri);
         assert!(of_two("https://a.example:8600"));

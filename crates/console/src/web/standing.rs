@@ -1,16 +1,17 @@
-//! How an open display or terminal stands, by what is known of its guest: why its connection has ended.
+//! Status of the guest behind an open display or terminal, which explains why a connection has
+//! ended.
 
 use crate::platform::Platform;
 use crate::shared::Action;
 use part::report::Grade;
 use screen::standing::{ON, Standing};
 
-/// The fact of a role with its process.
+/// Fact with the process of a role.
 const PROCESS: &str = "process";
-/// The kind of the subject that is a role, in the report of the supervisor.
+/// Kind of subject for a role in the report of the supervisor.
 const ROLE: &str = "role";
 
-/// What is known of what an action opens.
+/// Returns the status of what an action opens.
 pub fn of(platform: &Platform, action: &Action) -> Standing {
     let (Action::Offer { part, subject, .. }, Some(look)) = (
         action,
@@ -45,7 +46,8 @@ mod tests {
     use screen::standing::NOWHERE_MAX;
     use std::sync::Arc;
 
-    /// The platform with the guest mail on a node, its role of a process, and whether it can be opened.
+    /// Makes a platform with the guest mail on a node, with its process and whether its display can
+    /// be opened.
     fn at(on: &str, process: &str, is_offered: bool) -> Platform {
         let mut platform = sample::platform();
         let member = &mut platform.members[0];

@@ -1,14 +1,13 @@
-//! `option checkcache`: whether an answer hands one user's cookie to everyone
-//! behind a shared cache. A value: what is done then stands elsewhere.
+//! Cacheability of responses: `option checkcache` detects responses with which a shared cache would
+//! give one user's cookie to everyone. A value; the reaction is elsewhere.
 
 use crate::message::{Message, split_values};
 
-/// Statuses whose answers caches keep without being told to.
+/// Status codes whose responses are cached by default.
 const CACHED: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
-/// Methods whose answers caches keep without being told to.
+/// Methods whose responses are cached by default.
 const SAFE: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
-/// Directives of Cache-Control that keep an answer, or its cookie, out of
-/// shared caches.
+/// Directives of Cache-Control that keep a response, or its cookie, out of shared caches.
 const FORBIDDING: [&[u8]; 6] = [
     b"private",
     b"no-store",
@@ -18,7 +17,7 @@ const FORBIDDING: [&[u8]; 6] = [
     b"no-cache=\"set-cookie\"",
 ];
 
-/// Whether an answer sets a cookie and may be kept by a shared cache.
+/// Returns whether a response sets a cookie and a shared cache may store it.
 pub fn shares_cookie(request: &Message, response: &Message) -> bool {
     if response.get(b"set-cookie").is_none() {
         return false;
@@ -37,8 +36,8 @@ pub fn shares_cookie(request: &Message, response: &Message) -> bool {
     public || (CACHED.contains(&response.status()) && SAFE.contains(&request.method()))
 }
 
-/// Whether a shared cache may keep an answer: what `cookie … nocache` looks at.
-/// Unlike `option checkcache` it wants to see that the answer is meant to be kept.
+/// Returns whether a shared cache may store a response, for `cookie … nocache`. Unlike `option
+/// checkcache`, this requires an indication that the response is meant to be stored.
 pub fn is_cacheable(request: &Message, response: &Message) -> bool {
     if !CACHED.contains(&response.status()) || !SAFE.contains(&request.method()) {
         return false;
@@ -64,12 +63,12 @@ pub fn is_cacheable(request: &Message, response: &Message) -> bool {
     meant && !pragma.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
 }
 
-/// A list of fields that no cache is to keep, which begins with cookies.
+/// Beginning of a list of fields that must not be cached, with cookies as the first.
 const SET_COOKIE_LIST: &[u8] = b"no-cache=\"set-cookie";
 
 fn forbids(directive: &[u8]) -> bool {
-    // A list of fields that begins with it: `no-cache="set-cookie, x"`, whole
-    // or cut at its comma.
+    // Matches a list that begins with the field, `no-cache="set-cookie, x"`, complete or split at
+    // its comma.
     const LIST: &[u8] = SET_COOKIE_LIST;
     let listed = directive
         .get(..LIST.len())
@@ -90,7 +89,7 @@ mod tests {
 
     const COOKIE: Field = ("set-cookie", "a=b");
 
-    /// Method, status and fields of the answer, and whether its cookie is shared.
+    /// Method, status and fields of the response, and whether its cookie is shared.
     const ANSWERS: &[(&str, u16, &[Field], bool)] = &[
         ("GET", 200, &[], false),
         ("GET", 200, &[COOKIE], true),

@@ -1,21 +1,21 @@
-//! Chunked bodies: a decoder that takes the bytes in any pieces and hands out
-//! the data without copying it, and the heads for writing chunks.
+//! Chunked bodies: a decoder that accepts the bytes in any pieces and returns the data without
+//! copying, and the heads for writing chunks.
 //!
-//! Stricter than heads are: no bare line feed, no folding in trailers.
-//! Extensions are dropped; what goes on is always chunked anew.
+//! The decoder is stricter than the parser of heads: no bare line feed, no folding in trailers.
+//! Extensions are dropped, because forwarded bodies are always chunked anew.
 
 use super::fault::{Fault, FaultKind};
 use super::head;
 use super::head::Line;
 use crate::message::Fields;
 
-/// The longest chunk size line, extensions included.
+/// Maximum length of a chunk size line including extensions, bytes.
 const CHUNK_LINE_MAX: usize = 1024;
-/// Bytes of a trailer section.
+/// Maximum length of a trailer section, bytes.
 const TRAILER_BYTES_MAX: usize = 8192;
-/// Lines of a trailer section.
+/// Maximum number of lines of a trailer section.
 const TRAILER_LINES_MAX: usize = 100;
-/// The longest body that is counted, as for Content-Length.
+/// Maximum length of a body, bytes; the same as for Content-Length.
 const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 
 /// The next item of the body.
@@ -23,9 +23,9 @@ const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 pub enum Chunk<'a> {
     /// Data of the body, never empty.
     Data(&'a [u8]),
-    /// All input is used up and the body goes on.
+    /// All input is consumed, and the body continues.
     NeedMore,
-    /// The body is over; what is left of the input is not its.
+    /// The body has ended. The rest of the input does not belong to it.
     End,
 }
 
@@ -34,32 +34,32 @@ enum State {
     /// Before the first digit of a size.
     SizeStart,
     Size,
-    /// Blanks behind the size.
+    /// Blanks after the size.
     SizeBlank,
     Extension,
-    /// In a quoted string of an extension, which no line end may cut.
+    /// In a quoted string of an extension, which a line end must not split.
     Quoted,
-    /// Behind a backslash in it.
+    /// After a backslash in a quoted string.
     Escaped,
-    /// The LF of a size line.
+    /// Before the LF of a size line.
     SizeEnd,
     Data,
-    /// The CR behind the data.
+    /// Before the CR after the data.
     DataCr,
     DataLf,
-    /// In the trailer section, at the start of a line or in it.
+    /// In the trailer section, at the start of a line or within it.
     Trailers,
     Done,
 }
 
-/// Decodes one chunked body.
+/// Decoder of one chunked body.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Of the current chunk: its size, then what is left of it.
+    /// Size of the current chunk, then the rest of it.
     left: u64,
     line_bytes: u32,
-    /// Bytes of input taken so far.
+    /// Number of input bytes consumed so far.
     taken: u64,
     body: u64,
     trailers: Option<Box<Trailers>>,
@@ -80,7 +80,7 @@ impl Default for ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// At the start of a body.
+    /// Creates a decoder at the start of a body.
     pub fn new() -> Self {
         ChunkedDecoder {
             state: State::SizeStart,
@@ -92,8 +92,8 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Takes from the front of the input what the next step needs. After a
-    /// fault the body cannot be read on.
+    /// Consumes the next item from the front of the input. After a fault the rest of the body
+    /// cannot be read.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Chunk<'a>, Fault> {
         loop {
             match self.state {
@@ -127,10 +127,9 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Takes chunks that stand whole in `bytes` from `*taken` on, where they begin
-    /// there and are written the usual way, and moves their data together behind
-    /// the `*data` bytes at the front. Says how many; what is not of that kind is
-    /// left to [`ChunkedDecoder::next`].
+    /// Decodes chunks that are complete in `bytes` from `*taken` on and have the usual notation.
+    /// Their data is moved together after the `*data` bytes at the front. Returns the number of
+    /// chunks. All other chunks are left to [`ChunkedDecoder::next`].
     pub fn whole_chunks(&mut self, bytes: &mut [u8], taken: &mut usize, data: &mut usize) -> usize {
         let (begin, mut count) = (*taken, 0);
         self.skip_to_size_line(bytes, taken);
@@ -163,7 +162,7 @@ impl ChunkedDecoder {
         count
     }
 
-    /// Takes the line end behind a chunk's data, where that is what comes next.
+    /// Skips the line end after a chunk's data, if that is next.
     fn skip_to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
         let rest = bytes.get(*taken..).unwrap_or_default();
         let line_end = match self.state {
@@ -178,17 +177,17 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Whether the end was reached.
+    /// Returns whether the end was reached.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Bytes of the body announced so far.
+    /// Returns the number of body bytes announced so far.
     pub fn body_bytes(&self) -> u64 {
         self.body
     }
 
-    /// The trailer fields, once [`Chunk::End`] came; those that would frame or
+    /// Returns the trailer fields, once [`Chunk::End`] was returned. Fields that would frame or
     /// route a message are dropped.
     pub fn trailers(&self) -> Option<&Fields> {
         self.trailers
@@ -217,7 +216,7 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// A byte of the line that gives the size.
+    /// Processes a byte of the size line.
     fn size_line(&mut self, byte: u8) -> Result<(), Fault> {
         self.line_bytes += 1;
         if self.line_bytes as usize > CHUNK_LINE_MAX {
@@ -274,10 +273,9 @@ impl ChunkedDecoder {
         Ok(())
     }
 
-    /// Takes input up to the end of a trailer line; false when it is used up
-    /// before.
+    /// Consumes input up to the end of a trailer line. Returns false if the input ends before.
     fn trailer(&mut self, input: &mut &[u8]) -> Result<bool, Fault> {
-        // The usual end, without memory.
+        // The usual end without trailers needs no memory.
         if self.trailers.is_none() {
             if let [b'\r', b'\n', rest @ ..] = *input {
                 *input = rest;
@@ -344,11 +342,11 @@ impl ChunkedDecoder {
     }
 }
 
-/// The length of a size line, and the size that it gives: a line of digits alone,
-/// not of 0, and short.
+/// Returns the length of a size line and the size in it, if the line consists of few digits and the
+/// size is not 0.
 #[inline]
 fn usual_size(input: &[u8]) -> Option<(usize, usize)> {
-    /// Enough for every chunk that fits into a buffer.
+    /// Sufficient for every chunk that fits into a buffer.
     const DIGITS_MAX: usize = 8;
     let mut size = 0;
     for (at, byte) in input.iter().take(DIGITS_MAX).enumerate() {
@@ -364,9 +362,8 @@ fn usual_size(input: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Trailers that would change how the message is framed, routed, who sent it
-/// or what it is: a recipient that merges trailers into the head must not
-/// find them.
+/// Returns whether a trailer would change the framing, routing, sender or type of the message. A
+/// recipient that merges trailers into the head must not find such fields.
 pub(crate) fn is_forbidden_trailer(name: &[u8]) -> bool {
     const NAMES: &[&[u8]] = &[
         b"authorization",
@@ -393,8 +390,7 @@ pub(crate) fn is_forbidden_trailer(name: &[u8]) -> bool {
     NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
-/// The line before the data of a chunk, on the stack. Behind the data stands
-/// `\r\n`.
+/// Size line of a chunk, on the stack. The data is followed by `\r\n`.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkHead {
     bytes: [u8; 18],
@@ -402,7 +398,7 @@ pub struct ChunkHead {
 }
 
 impl ChunkHead {
-    /// For so many bytes of data. A chunk of 0 would end the body: use
+    /// Makes the size line for a number of data bytes. A chunk of size 0 would end the body: use
     /// [`write_last_chunk`].
     pub fn new(size: u64) -> Self {
         let mut bytes = [0; 18];
@@ -423,16 +419,16 @@ impl ChunkHead {
         }
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the line.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[usize::from(self.start)..]
     }
 }
 
-/// The end of a body without trailers.
+/// End of a body without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes the end of a body, with its trailers.
+/// Writes the end of a body with its trailers.
 pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(fields) = trailers {

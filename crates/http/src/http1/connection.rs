@@ -1,28 +1,27 @@
-//! The Connection header and what belongs to it: persistence, upgrades, TE.
+//! The Connection header and related headers: persistence, upgrades, TE.
 //!
-//! `close` and `keep-alive` speak to the next hop only: they are taken out and
-//! written anew by [`super::framing`]. Other options stay as they are, as
-//! HAProxy leaves them; but none may name a header that frames the message,
-//! since the server would drop that header.
+//! `close` and `keep-alive` are meant for the next hop only: they are removed and written anew by
+//! [`super::framing`]. Other options are kept, as in HAProxy; but none may name a header that
+//! frames the message, because the server would drop that header.
 
 use super::Upgrade;
 use super::fault::{Fault, FaultKind};
 use super::head::Noted;
 use crate::message::{Fields, Message, Version, split_values};
 
-/// The options that were found.
+/// Options found in the Connection headers.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Options {
     close: bool,
     keep_alive: bool,
     pub(super) upgrade: bool,
-    /// Names a header that may not be dropped.
+    /// True if an option names a header that must not be dropped.
     frames: bool,
     empty: bool,
 }
 
 impl Options {
-    /// Whether the sender lets the connection live.
+    /// Returns whether the sender keeps the connection open.
     pub(super) fn keeps(&self, version: Version) -> bool {
         !self.close && (self.keep_alive || version != Version::Http10)
     }
@@ -34,7 +33,7 @@ fn names_framing(option: &[u8]) -> bool {
         .any(|name| option.eq_ignore_ascii_case(name))
 }
 
-/// Reads the Connection headers.
+/// Parses the Connection headers.
 pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
     let mut options = Options::default();
     if !noted.connection.any() {
@@ -53,9 +52,9 @@ pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
     options
 }
 
-/// `option http-use-proxy-header`: whether a client that sent `Proxy-Connection`
-/// lets its connection live. None: it sent none, or its request is not one to a
-/// proxy (its target begins with `/` or `*`).
+/// Returns whether a client that sent `Proxy-Connection` keeps its connection open (`option
+/// http-use-proxy-header`). None if it sent no such header, or if the request is not one to a proxy
+/// (its target begins with `/` or `*`).
 pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
     if matches!(request.target().first(), None | Some(b'/' | b'*')) {
         return None;
@@ -70,7 +69,8 @@ pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
     (options.close || options.keep_alive).then(|| options.keeps(request.version()))
 }
 
-/// Takes out what does not go on; `upgrade` says whether that option does.
+/// Removes the options that must not be forwarded. `upgrade` indicates whether that option is
+/// forwarded.
 pub(super) fn clean(fields: &mut Fields, noted: &Noted, options: &Options, upgrade: bool) {
     if noted.te.any() {
         clean_te(fields);
@@ -100,14 +100,14 @@ pub(super) fn clean(fields: &mut Fields, noted: &Noted, options: &Options, upgra
         if left.is_empty() {
             fields.remove_at(index);
         } else {
-            // Never longer than what was there.
+            // The rest is never longer than the original value.
             let _ = fields.replace_value(index, &left);
             from = index + 1;
         }
     }
 }
 
-/// Of TE only `trailers` can be promised by a proxy.
+/// A proxy can only promise `trailers` in TE.
 fn clean_te(fields: &mut Fields) {
     let trailers = fields
         .values(b"te")
@@ -117,8 +117,8 @@ fn clean_te(fields: &mut Fields) {
         while let Some(next) = fields.position(b"te", first + 1) {
             fields.remove_at(next);
         }
-        // One of several values, so never longer than they were together;
-        // where it is refused all the same the header is better away.
+        // The value is one of several, so it is never longer than they were together. If it is
+        // refused nevertheless, the header is removed.
         if fields.replace_value(first, b"trailers").is_ok() {
             return;
         }
@@ -126,9 +126,9 @@ fn clean_te(fields: &mut Fields) {
     fields.remove(b"te");
 }
 
-/// Whether a request asks for another protocol. Where it cannot (HTTP/1.0, a
-/// body, no `connection: upgrade`) its Upgrade header does not go on. Neither
-/// does `h2c`: behind such a tunnel no rule would see a request any more.
+/// Returns whether a request asks for another protocol. If it cannot (HTTP/1.0, a body, no
+/// `connection: upgrade`), its Upgrade header is not forwarded. Nor is `h2c`: within such a tunnel
+/// rules could not see requests.
 pub(super) fn request_upgrade(
     message: &mut Message,
     noted: &Noted,
@@ -157,7 +157,7 @@ pub(super) fn request_upgrade(
     Ok(protocol)
 }
 
-/// Checks the 101 that answers an upgrade.
+/// Validates the 101 response to an upgrade.
 pub(super) fn response_upgrade(
     message: &Message,
     options: &Options,
@@ -206,7 +206,7 @@ fn drop_h2c(fields: &mut Fields) {
     fields.remove(b"http2-settings");
     fields.remove(b"upgrade");
     if !left.is_empty() {
-        // Shorter than what was just removed.
+        // The value is shorter than the removed one.
         let _ = fields.set(b"upgrade", &left);
     }
 }

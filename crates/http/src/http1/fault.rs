@@ -1,95 +1,93 @@
 //! Errors of HTTP/1 messages, with their position.
 
-/// The kinds of errors.
+/// Kinds of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
-    /// The head is longer than the buffer lets it be.
+    /// The head exceeds the limit of the buffer.
     HeadTooLong,
     /// More header lines than `tune.http.maxhdr`.
     TooManyHeaders,
-    /// More blank lines before the head than anyone needs.
+    /// Too many blank lines before the head.
     TooManyBlankLines,
     /// The HTTP/2 preface where HTTP/1 was expected.
     Http2Preface,
-    /// No version: HTTP/0.9.
+    /// There is no version: HTTP/0.9.
     Http09,
-    /// A byte that no method may hold.
+    /// A byte that is not allowed in a method.
     MethodByte,
-    /// No method.
+    /// The method is missing.
     MethodMissing,
-    /// A byte that no target may hold.
+    /// A byte that is not allowed in a target.
     TargetByte,
     /// A target that is neither a path, a URL, `*` nor CONNECT's `host:port`.
     TargetForm,
-    /// Not `HTTP/1.x`.
+    /// The version is not `HTTP/1.x`.
     Version,
-    /// A status that is not three digits from 100 up.
+    /// The status is not a number of three digits from 100 up.
     Status,
-    /// A NUL, or a carriage return that ends no line.
+    /// A NUL, or a carriage return that does not end a line.
     ControlByte,
     /// A line without a colon.
     ColonMissing,
-    /// A line that begins with its colon.
+    /// A line that begins with a colon.
     NameMissing,
-    /// A byte that no header name may hold, such as a space before the colon.
+    /// A byte that is not allowed in a header name, such as a space before the colon.
     NameByte,
-    /// The first header line begins with a space.
+    /// The first header line begins with a blank.
     FoldedFirstLine,
     /// A folded line in a header that frames or routes the message.
     FoldedFraming,
-    /// A Content-Length that is not a plain decimal number that fits.
+    /// A Content-Length that is not a plain decimal number in range.
     ContentLength,
-    /// Content-Lengths that differ.
+    /// Several Content-Lengths with different values.
     ContentLengthsDiffer,
-    /// A body where the method of an HTTP/1.0 request has none.
+    /// A body with a method that allows none in an HTTP/1.0 request.
     UnexpectedBody,
-    /// A Transfer-Encoding that does not end in `chunked`, or says it twice.
+    /// A Transfer-Encoding that does not end in `chunked`, or contains it twice.
     TransferEncoding,
-    /// Another coding before `chunked`.
+    /// Another transfer coding before `chunked`.
     TransferCoding,
-    /// Chunks in HTTP/1.0, where nobody has to understand them.
-    /// Hosts that differ.
+    /// Several Hosts with different values.
     HostsDiffer,
     /// A Host that differs from the authority of the target.
     HostMismatch,
-    /// A byte that no Host may hold.
+    /// A byte that is not allowed in a Host.
     HostByte,
-    /// A WebSocket upgrade without its key, or its answer without the accept.
+    /// A WebSocket upgrade without its key, or a response to it without the accept value.
     WebSocketKey,
-    /// A 101 which nobody asked for or which names no protocol.
+    /// A 101 that was not requested or that names no protocol.
     UnexpectedUpgrade,
-    /// A chunk size that is no hexadecimal number that fits.
+    /// A chunk size that is not a hexadecimal number in range.
     ChunkSize,
-    /// A byte that no chunk extension may hold.
+    /// A byte that is not allowed in a chunk extension.
     ChunkExtension,
     /// A chunk size line that is too long.
     ChunkLineTooLong,
-    /// A chunk that does not end where its size says.
+    /// A chunk that does not end at its size.
     ChunkEnd,
-    /// A line feed without its carriage return in a chunked body.
+    /// A line feed without a carriage return in a chunked body.
     BareLineFeed,
-    /// The chunks add up to more than can be counted.
+    /// The sum of the chunk sizes exceeds the countable range.
     BodyTooLong,
     /// A trailer section that is too long.
     TrailersTooLong,
-    /// HTTP/2: a pseudo-header that is unknown, repeated, or stands where none
-    /// may.
+    /// HTTP/2: a pseudo-header that is unknown, repeated, or not allowed at its position.
     PseudoHeader,
-    /// HTTP/2: a pseudo-header that every such message has.
+    /// HTTP/2: a mandatory pseudo-header is missing.
     PseudoMissing,
-    /// HTTP/2: a scheme that is none.
+    /// HTTP/2: an invalid scheme.
     Scheme,
-    /// HTTP/2: an authority that names nobody.
+    /// HTTP/2: an authority without a host.
     AuthorityEmpty,
-    /// HTTP/2: a capital letter in a name.
+    /// HTTP/2: an upper-case letter in a name.
     NameCase,
-    /// HTTP/2: a header that only HTTP/1's connections have.
+    /// HTTP/2: a header that is only allowed in HTTP/1 connections.
     ConnectionSpecific,
-    /// HTTP/2: a length, and no body behind the head.
+    /// HTTP/2: a length, but no body after the head.
     LengthWithoutBody,
-    /// HTTP/2: an interim response that is the last.
+    /// HTTP/2: an interim response that ends the stream.
     InterimEnd,
-    /// HTTP/2: extended CONNECT for a protocol that cannot be passed on.
+    /// HTTP/2: extended CONNECT for a protocol that cannot be forwarded.
     Protocol,
 }
 
@@ -144,7 +142,7 @@ impl FaultKind {
         }
     }
 
-    /// The status with which a request that has this fault is answered.
+    /// Returns the status of the response to a request with this fault.
     pub fn request_status(self) -> u16 {
         match self {
             FaultKind::UnexpectedBody => 413,
@@ -153,10 +151,10 @@ impl FaultKind {
         }
     }
 
-    /// The status with which a request over HTTP/2 is answered; `None` where it
-    /// is malformed, so that its stream is reset with PROTOCOL_ERROR (RFC 9113,
-    /// section 8.1.1). As with HAProxy, what HTTP/2 itself forbids resets, and
-    /// what any version of HTTP forbids is answered.
+    /// Returns the status of the response to an HTTP/2 request with this fault. `None` if the
+    /// request is malformed, so that its stream is reset with PROTOCOL_ERROR (RFC 9113, section
+    /// 8.1.1). As in HAProxy, violations of HTTP/2 itself cause a reset, and violations of HTTP in
+    /// any version cause a response.
     pub fn http2_status(self) -> Option<u16> {
         match self {
             FaultKind::MethodByte
@@ -172,19 +170,19 @@ impl FaultKind {
     }
 }
 
-/// A fault at a byte of the input that the parser was given.
+/// An error with its position in the input of the parser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{} (at byte {at})", .kind.words())]
 pub struct Fault {
     /// The kind of error.
     pub kind: FaultKind,
-    /// Where: an offset into the head; for a body, into the bytes of it that
-    /// had been decoded; for HTTP/2, into the names and values of the list.
+    /// Position: an offset into the head; for a body, into the bytes decoded so far; for HTTP/2,
+    /// into the names and values of the list.
     pub at: u64,
 }
 
 impl Fault {
-    /// Wrong there: an offset into the head.
+    /// Makes a fault at an offset into the head.
     pub fn new(kind: FaultKind, at: usize) -> Fault {
         Fault {
             kind,

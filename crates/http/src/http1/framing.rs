@@ -5,10 +5,10 @@
 use super::{BodyLength, Parsed};
 use crate::message::{Message, Refusal, Version};
 
-/// `option http-keep-alive` (the default), `http-server-close`, `httpclose`.
+/// Connection mode: `option http-keep-alive` (the default), `http-server-close`, `httpclose`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum ConnectionMode {
-    /// Both sides live on.
+    /// Both connections stay open.
     #[default]
     KeepAlive,
     /// The server side closes after each response.
@@ -29,7 +29,7 @@ pub enum ConnectionHeader {
 }
 
 impl ConnectionHeader {
-    /// Adds it at the end of a message.
+    /// Adds the header at the end of a message.
     pub fn add_to(self, message: &mut Message) -> Result<(), Refusal> {
         match self {
             ConnectionHeader::Absent => Ok(()),
@@ -39,8 +39,8 @@ impl ConnectionHeader {
     }
 }
 
-/// The header of a request to a server. An upgrade already says what it
-/// needs, and closes nothing.
+/// Returns the header of a request to a server. An upgrade already has its Connection header, and
+/// the connection is not closed.
 pub fn to_server(request: &Message, parsed: &Parsed, mode: ConnectionMode) -> ConnectionHeader {
     let old = request.version() == Version::Http10;
     let chunked_old = old && parsed.body == BodyLength::Chunked;
@@ -54,31 +54,31 @@ pub fn to_server(request: &Message, parsed: &Parsed, mode: ConnectionMode) -> Co
     }
 }
 
-/// Room for the headers of framing.
+/// Space for the headers of framing, bytes.
 const ROOM_BYTES: usize = 64;
 
-/// How a response goes to its client.
+/// Framing of a response to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientFraming {
-    /// The header to add.
+    /// The Connection header to add.
     pub connection: ConnectionHeader,
-    /// Whether another request may follow on the connection.
+    /// True if another request may follow on the connection.
     pub keep_alive: bool,
-    /// The body is chunked and goes on without chunks, ended by the close:
-    /// the client speaks HTTP/1.0.
+    /// True if a chunked body is forwarded without chunks and ended by the close, because the
+    /// client uses HTTP/1.0.
     pub unchunk: bool,
-    /// The body has no length and goes on in chunks: it comes over HTTP/2.
+    /// True if a body without a length is forwarded in chunks, because it arrives over HTTP/2.
     pub chunk: bool,
 }
 
 impl ClientFraming {
-    /// Makes the head of a response say so.
+    /// Changes the head of a response accordingly.
     pub fn apply(&self, response: &mut Message) -> Result<(), Refusal> {
         if self.unchunk {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
         }
-        // What follows depends on it, so a head that rules filled gets the room.
+        // The framing must not be missing, so a head that rules have filled gets additional space.
         if response.fields().room() < ROOM_BYTES {
             response.set_limit(response.wire_len() + ROOM_BYTES);
         }
@@ -90,8 +90,8 @@ impl ClientFraming {
     }
 }
 
-/// The framing of a response to a client whose request had this version and
-/// said (see [`Parsed::keep_alive`]) whether to live on.
+/// Returns the framing of a response for a client whose request had this version, and
+/// `request_keeps` (see [`Parsed::keep_alive`]) for persistence.
 pub fn to_client(
     request_version: Version,
     request_keeps: bool,
@@ -116,8 +116,8 @@ pub fn to_client(
             chunk: false,
         };
     }
-    // A length that an HTTP/1.0 response gives in chunks is given all the same
-    // to a client of 1.1, but it may doubt it: close.
+    // A client of HTTP/1.1 gets the chunked body of an HTTP/1.0 response with chunks, but its
+    // length is doubtful, so the connection is closed.
     let doubtful = old_response && parsed.body == BodyLength::Chunked;
     let keep_alive =
         request_keeps && mode != ConnectionMode::Close && ends && !unchunk && !doubtful;
@@ -209,8 +209,8 @@ mod tests {
         let (c, k, n) = ("close", "keep-alive", "");
         let fixed = "200 OK\r\nContent-Length: 2\r\n";
         let chunked = "200 OK\r\nTransfer-Encoding: chunked\r\n";
-        // Request's version and whether it keeps, response's version, rest of
-        // its head, and the header in the three modes.
+        // Version of the request and whether it keeps the connection open, version of the response,
+        // the rest of its head, and the header in the three modes.
         let table = [
             ("1.1", true, "1.1", fixed, [n, n, c]),
             ("1.1", false, "1.1", fixed, [c, c, c]),
@@ -226,7 +226,7 @@ mod tests {
             ("1.0", true, "1.1", "200 OK\r\n", [c, c, c]),
             ("1.1", true, "1.0", "200 OK\r\n", [n, n, n]),
             ("1.1", true, "1.1", "100 Continue\r\n", [n, n, n]),
-            // HAProxy sends chunks and keep-alive here; 1.0 knows no chunks.
+            // HAProxy sends chunks and keep-alive here, but HTTP/1.0 has no chunks.
             ("1.0", true, "1.1", chunked, [c, c, c]),
         ];
         for (request, keeps, version, rest, expected) in table {

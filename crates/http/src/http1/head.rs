@@ -1,30 +1,30 @@
-//! The lines of a head: blank lines before it, the end of each line, header
-//! fields with their folding. Shared by requests, responses and trailers.
+//! Parser for the lines of a head: preceding blank lines, line ends, and header fields with their
+//! folding. Shared by requests, responses and trailers.
 //!
-//! It knows no start line and, of the names, only those that frame or route a
-//! message: it notes where they are.
+//! It does not parse start lines. Of the header names it knows only those that frame or route a
+//! message, and records their positions.
 
 use super::Limits;
 use super::fault::{Fault, FaultKind};
 use crate::message::{Fields, NAME_BYTES, trim};
 
-/// Blank lines skipped before a head: a client may send one after a body that
-/// it miscounted; more than a handful is not a client.
+/// Maximum number of blank lines before a head. A client may send one after a miscounted body, but
+/// no client sends many.
 const BLANK_LINES_MAX: usize = 16;
 
-/// A line without its end, and where it begins.
+/// A line without its line end, and its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// Holds no NUL, CR or LF.
+    /// Content without NUL, CR and LF.
     pub(super) bytes: &'a [u8],
     /// The input including the line end.
     pub(super) whole: &'a [u8],
     pub(super) at: usize,
 }
 
-/// Reads lines from the front. A line ends in LF, and a CR before it belongs
-/// to the end; as with HAProxy the CR may be missing, since what goes on is
-/// written with both. A CR elsewhere and NUL are refused.
+/// Reader of lines from the front of the input. A line ends with LF, and a preceding CR belongs to
+/// the line end; as in HAProxy the CR may be missing, because forwarded lines have both. Any other
+/// CR, and NUL, are refused.
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
     bytes: &'a [u8],
@@ -36,7 +36,7 @@ impl<'a> Lines<'a> {
         Lines { bytes, at: 0 }
     }
 
-    /// The next line, `None` when its end is not here yet.
+    /// Returns the next line, `None` if its end has not arrived.
     pub(super) fn next(&mut self) -> Result<Option<Line<'a>>, Fault> {
         let rest = &self.bytes[self.at..];
         let Some(end) = memchr::memchr3(b'\n', b'\r', 0, rest) else {
@@ -57,13 +57,13 @@ impl<'a> Lines<'a> {
         }))
     }
 
-    /// Returns the rest, without a line end.
+    /// Returns the unread rest.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
 
-    /// The first line of a head, `None` when its end is not here yet; then
-    /// `check_partial` looks at what is.
+    /// Returns the first line of a head, `None` if its end has not arrived; then `check_partial`
+    /// checks the available part.
     pub(super) fn start_line(
         &mut self,
         limits: &Limits,
@@ -78,7 +78,7 @@ impl<'a> Lines<'a> {
                 Ok(None)
             }
             Err(fault) => {
-                // What is wrong first is told, however the bytes arrived.
+                // The first error is reported, however the bytes arrived.
                 check_partial(self)?;
                 Err(fault)
             }
@@ -97,8 +97,7 @@ impl<'a> Lines<'a> {
         Err(Fault::new(FaultKind::TooManyBlankLines, self.at))
     }
 
-    /// Whether the head that does not end in these bytes can still end in
-    /// time.
+    /// Checks that an incomplete head can still end within the limit.
     pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), Fault> {
         match self.bytes.len() >= limits.head_bytes {
             true => Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes)),
@@ -107,8 +106,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Header lines that need a second look, as flags and as the index of the
-/// first one of the kind.
+/// Occurrences of headers that need further checks.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Noted {
     pub(super) host: Seen,
@@ -120,11 +118,11 @@ pub(crate) struct Noted {
     pub(super) expect: Seen,
 }
 
-/// How often a name was seen, and where first.
+/// Number of occurrences of a name, and the position of the first.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Seen {
     pub(super) count: u32,
-    /// Offset in the input of the first.
+    /// Offset of the first occurrence in the input.
     pub(super) at: u32,
 }
 
@@ -145,35 +143,35 @@ impl Seen {
     }
 }
 
-/// Whether a name is a known one of small letters and dashes, in either case. Of
-/// a fixed length and without a way out it is a few wide instructions.
+/// Returns whether a name equals a known one of lower-case letters and dashes, in any case. A fixed
+/// length and no early exit allow the compiler to use a few wide instructions.
 fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    /// Parts small letters from capitals; a dash has it.
+    /// Bit that distinguishes lower-case from upper-case letters. It is set in a dash.
     const SMALL: u8 = 0x20;
     let Ok(name) = <&[u8; N]>::try_from(name) else {
         return false;
     };
     let mut differs = 0;
     for at in 0..N {
-        // What else becomes a small letter so is its capital; what becomes a
-        // dash is CR, which no line holds.
+        // Only its upper-case form also becomes a lower-case letter with this bit. Only CR also
+        // becomes a dash, but no line contains CR.
         differs |= (name[at] | SMALL) ^ known[at];
     }
     differs == 0
 }
 
 impl Noted {
-    /// Notes a header of HTTP/2, which stands in no line.
+    /// Records a header of HTTP/2, which is not in a line.
     pub(crate) fn note(&mut self, name: &[u8], at: usize) {
         if let Some(seen) = self.of(name) {
             seen.note(at);
         }
     }
 
-    // In the loop over the fields of every head.
+    // Called in the loop over the fields of every head.
     #[inline(always)]
     fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
-        // Lengths first: nearly all names are none of these.
+        // The length is compared first, because nearly all names are none of these.
         let (seen, is) = match name.len() {
             2 => (&mut self.te, is(name, b"te")),
             4 => (&mut self.host, is(name, b"host")),
@@ -187,8 +185,8 @@ impl Noted {
         is.then_some(seen)
     }
 
-    /// Whether a fold in this header could be read in two ways by which a
-    /// message is framed or routed.
+    /// Returns whether a fold in this header would be ambiguous for the framing or routing of the
+    /// message.
     fn frames(name: &[u8]) -> bool {
         [
             &b"host"[..],
@@ -202,14 +200,14 @@ impl Noted {
     }
 }
 
-/// How a section of fields ended.
+/// Result of parsing a section of fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Section {
     Incomplete,
     Done,
 }
 
-/// Reads the header lines up to the blank one.
+/// Parses header lines up to the blank line.
 pub(super) fn parse_fields(
     lines: &mut Lines<'_>,
     limits: &Limits,
@@ -227,7 +225,7 @@ pub(super) fn parse_fields(
                 return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
             }
             if folded {
-                // Now that nothing more comes behind them.
+                // Trimmed at the end, when no further fold can follow.
                 fields.trim_values();
             }
             return Ok(Section::Done);
@@ -244,7 +242,7 @@ pub(super) fn parse_fields(
         if let Some(seen) = noted.of(name) {
             seen.note(line.at);
         }
-        // Nearly all lines are in wire form already.
+        // Nearly all lines already have the form in which they are sent.
         if line.whole.len() == line.bytes.len() + 2
             && line.bytes.len() == name.len() + 2 + value.len()
             && line.bytes[name.len()..].starts_with(b": ")
@@ -256,7 +254,7 @@ pub(super) fn parse_fields(
     }
 }
 
-/// Splits a header line at its colon and checks the name.
+/// Splits a header line at its colon and validates the name.
 pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let bytes = line.bytes;
     let name_end = bytes
@@ -272,9 +270,9 @@ pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a 
     split_odd(line, name_end, relaxed)
 }
 
-/// Parses a line whose name is not a token. In relaxed mode, visible odd bytes and inner
-/// spaces are accepted, and blanks before the colon are dropped, so `content-length : 1`
-/// is a length here as it may be for the server.
+/// Parses a line whose name is not a token. In relaxed mode, visible odd bytes and inner spaces are
+/// accepted, and blanks before the colon are dropped. So `content-length : 1` counts as a length
+/// here, as it may for the server.
 fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let Some(colon) = memchr::memchr(b':', line.bytes) else {
         return Err(Fault::new(FaultKind::ColonMissing, line.at + odd));
@@ -290,7 +288,7 @@ fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8],
     {
         return Err(fault);
     }
-    // A recipient that drops the odd bytes must not find framing there.
+    // A recipient that drops the odd bytes must not find a framing header.
     let mut token = name.to_vec();
     token.retain(|b| NAME_BYTES[*b as usize] != 0);
     if token.len() != name.len() && Noted::frames(&token) {
@@ -302,8 +300,8 @@ fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8],
     Ok((name, trim(&line.bytes[colon + 1..])))
 }
 
-/// Obsolete folding: the line joins the value before it. As with HAProxy the
-/// line end becomes two spaces and the blanks stay.
+/// Handles obsolete folding: the line is appended to the previous value. As in HAProxy, the line
+/// end becomes two spaces and the blanks are kept.
 fn fold(fields: &mut Fields, line: Line<'_>) -> Result<(), Fault> {
     let Some(last) = fields.len().checked_sub(1) else {
         return Err(Fault::new(FaultKind::FoldedFirstLine, line.at));
@@ -314,7 +312,7 @@ fn fold(fields: &mut Fields, line: Line<'_>) -> Result<(), Fault> {
     if Noted::frames(name) {
         return Err(Fault::new(FaultKind::FoldedFraming, line.at));
     }
-    // Blanks at the end stay for now: a further fold may come behind them.
+    // Trailing blanks are kept for now, because another fold may follow.
     fields.extend_last(&[b"  ", line.bytes]);
     Ok(())
 }
@@ -339,7 +337,7 @@ mod tests {
             for name in [known, &capitals] {
                 assert!(Noted::default().of(name).is_some());
             }
-            // Every other byte in every place, but CR, which ends a line.
+            // Every other byte at every position, except CR, which ends a line.
             for at in 0..known.len() {
                 for byte in (0..=u8::MAX).filter(|byte| *byte != b'\r') {
                     let mut name = known.to_vec();

@@ -1,11 +1,11 @@
-//! The host of a request: one value, and the same in the target.
+//! The host of a request: a single value that agrees with the target.
 
 use super::fault::{Fault, FaultKind};
 use super::head::Noted;
 use crate::message::{Message, TargetForm};
 
-/// Checks the Host headers against each other and the target. Equal ones are
-/// merged; a missing one is the server's business, as with HAProxy.
+/// Checks the Host headers against each other and the target. Equal ones are merged. A missing one
+/// is left to the server, as in HAProxy.
 pub(crate) fn check(
     message: &mut Message,
     noted: &Noted,
@@ -37,7 +37,7 @@ pub(crate) fn check(
         if !relaxed {
             return Err(Fault::new(FaultKind::HostMismatch, target_at));
         }
-        // What the server routes by must be what the rules saw.
+        // The server must route by the same host that the rules saw.
         if message.target_parts().form == TargetForm::Absolute && !wanted.is_empty() {
             let wanted = wanted.to_vec();
             message
@@ -70,7 +70,7 @@ fn merge(message: &mut Message, noted: &Noted) -> Result<(), Fault> {
 enum Scheme {
     Http,
     Https,
-    /// CONNECT: either default port.
+    /// CONNECT, for which both default ports are possible.
     Connect,
     Other,
 }
@@ -80,7 +80,7 @@ fn scheme(message: &Message) -> Scheme {
     let parts = message.target_parts();
     let name = &target[..parts.scheme_end];
     if parts.form == TargetForm::Authority {
-        // Methods are compared with case: `connect` is another one, whose Host stays.
+        // Methods are case-sensitive: `connect` is another method, whose Host is kept.
         match message.method() == b"CONNECT" {
             true => Scheme::Connect,
             false => Scheme::Other,
@@ -94,7 +94,7 @@ fn scheme(message: &Message) -> Scheme {
     }
 }
 
-/// `u:p@host` names the host.
+/// Removes the user information, as in `u:p@host`.
 fn without_user(authority: &[u8]) -> &[u8] {
     match memchr::memrchr(b'@', authority) {
         Some(at) => &authority[at + 1..],
@@ -102,18 +102,18 @@ fn without_user(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// Where `:port` begins, if there is one.
+/// Returns the position of `:port`, if there is one.
 fn port_at(authority: &[u8]) -> Option<usize> {
     let colon = memchr::memrchr(b':', authority)?;
-    // The colons of `[::1]` part no port.
+    // The colons within `[::1]` do not separate a port.
     match memchr::memrchr(b']', authority) {
         Some(bracket) if bracket > colon => None,
         _ => Some(colon),
     }
 }
 
-/// A name or an IPv4 address, perhaps with a port, as nearly all are: letters,
-/// digits, dots and dashes, and one colon at most.
+/// Returns whether the host is a simple name or IPv4 address with an optional port, as nearly all
+/// are: letters, digits, dots, dashes, and at most one colon.
 fn is_plain(host: &[u8]) -> bool {
     let mut colons = 0;
     host.iter().all(|byte| {
@@ -133,7 +133,7 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// `host:80:443` is read as either by somebody.
+/// Returns whether there is at most one port. Recipients interpret `host:80:443` differently.
 fn has_one_port(host: &[u8]) -> bool {
     port_at(host).is_none_or(|at| port_at(&host[..at]).is_none())
 }
@@ -149,7 +149,7 @@ fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
 
 fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     match port_at(authority) {
-        // What would still have a port without this one has none that is plain.
+        // If a port remains without this one, none of them is unambiguous.
         Some(at) if port_at(&authority[..at]).is_some() => authority,
         Some(at) if at + 1 == authority.len() || is_default_port(&authority[at + 1..], scheme) => {
             &authority[..at]
@@ -158,13 +158,13 @@ fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     }
 }
 
-/// Whether the host beside the authority of a target, as HTTP/2 may have it,
-/// names the same.
+/// Returns whether a Host header agrees with the authority of an HTTP/2 request, which may have
+/// both.
 pub(crate) fn agree(authority: &[u8], host: &[u8], scheme: &[u8]) -> bool {
     let scheme = match scheme {
         s if s.eq_ignore_ascii_case(b"http") => Scheme::Http,
         s if s.eq_ignore_ascii_case(b"https") => Scheme::Https,
-        // CONNECT has none.
+        // CONNECT has no scheme.
         b"" => Scheme::Connect,
         _ => Scheme::Other,
     };
@@ -177,15 +177,15 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
     }
     let authority_bare = without_default_port(authority, scheme);
     let host_bare = without_default_port(host, scheme);
-    // Two ports of CONNECT that are both usual are still two ports; `host:` names none.
+    // For CONNECT two different default ports are different hosts; `host:` has no port.
     let both_name_one =
         authority_bare.len() + 1 < authority.len() && host_bare.len() + 1 < host.len();
     !(both_name_one && scheme == Scheme::Connect) && authority_bare.eq_ignore_ascii_case(host_bare)
 }
 
-/// `http://host:80/` is `http://host/`: as with HAProxy, what the rules and
-/// the server see has no needless port, in the target and in Host. CONNECT
-/// needs the port in its target, so only its Host loses it.
+/// Removes a default port from the target and from Host: `http://host:80/` becomes `http://host/`.
+/// As in HAProxy, rules and the server see no redundant port. CONNECT needs the port in its target,
+/// so only its Host loses it.
 fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let parts = message.target_parts();
     if parts.form == TargetForm::Authority {
@@ -205,9 +205,9 @@ fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let named = without_user(authority);
     let user = authority.len() - named.len();
     let bare = user + without_default_port(named, scheme).len();
-    // A port alone stays: without it the target would name nobody.
+    // A port without a host is kept: without it the target would have no authority.
     if bare < authority.len() && bare > user {
-        // Only shorter, never refused.
+        // The target only becomes shorter, so this is never refused.
         let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
         drop_port_of_host(message, scheme);
     }
@@ -223,8 +223,8 @@ fn drop_port_of_host(message: &mut Message, scheme: Scheme) {
     }
 }
 
-/// A URL without a path has the path `/` (RFC 9112, 3.2.1); that of OPTIONS
-/// stays empty, since there it means the server as a whole.
+/// Adds the path `/` to a URL without a path (RFC 9112, 3.2.1). For OPTIONS the path stays empty,
+/// because that means the server as a whole.
 fn add_path(message: &mut Message, target_at: usize) -> Result<(), Fault> {
     let parts = message.target_parts();
     let end = message.target().len();
@@ -239,7 +239,7 @@ fn add_path(message: &mut Message, target_at: usize) -> Result<(), Fault> {
         .map_err(|_| Fault::new(FaultKind::HeadTooLong, target_at))
 }
 
-/// `host:port` with a port of digits, as CONNECT needs it.
+/// Returns whether an authority has the form `host:port` with a numeric port, as CONNECT requires.
 pub(crate) fn is_host_and_port(authority: &[u8]) -> bool {
     let Some(colon) = port_at(authority) else {
         return false;
@@ -251,8 +251,8 @@ pub(crate) fn is_host_and_port(authority: &[u8]) -> bool {
         && authority[..colon].iter().all(|b| host_byte(*b))
 }
 
-/// Bytes of a name, an address or a port; bytes above ASCII are let through
-/// as HAProxy does, what parts or ends an authority elsewhere is not.
+/// Returns whether a byte is allowed in a name, an address or a port. Bytes above ASCII are
+/// accepted, as in HAProxy; bytes that delimit an authority are not.
 fn host_byte(byte: u8) -> bool {
     !matches!(byte, 0..=b' ' | 0x7f)
         && !matches!(

@@ -1,27 +1,26 @@
-//! Content-Length and Transfer-Encoding: one reading or a fault. What is
-//! kept is rewritten in its plain form.
+//! Content-Length and Transfer-Encoding: one interpretation or a fault. Accepted values are
+//! rewritten in their plain form.
 
 use super::fault::{Fault, FaultKind};
 use super::head::Noted;
 use crate::message::{Fields, split_values};
 
-/// The longest body that a length may announce: what fits a signed 64-bit
-/// number, since many recipients count so.
+/// Maximum length of a body, bytes: the range of a signed 64-bit number, which many recipients use.
 const CONTENT_LENGTH_MAX: u64 = i64::MAX as u64;
 
-/// The only transfer coding that is understood.
+/// The only supported transfer coding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Coding {
     Chunked,
 }
 
-/// The length that all Content-Length values agree on. It stays as one line.
+/// Returns the length on which all Content-Length values agree, and reduces them to one line.
 pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Option<u64>, Fault> {
     if !noted.content_length.any() {
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
-    // Nearly always one plain number, which stays as it is.
+    // Nearly always a single plain number, which is not changed.
     if noted.content_length.count == 1
         && let Some(length) = fields.get(NAME).and_then(plain_number)
     {
@@ -43,8 +42,8 @@ pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Optio
     Ok(length)
 }
 
-/// Whether the body is chunked. Anything else than that is a fault: nobody
-/// between the ends can know how to read it.
+/// Returns whether the body is chunked. Any other coding is a fault, because not all recipients on
+/// the path can know how to read it.
 pub(super) fn transfer_encoding(
     fields: &mut Fields,
     noted: &Noted,
@@ -70,13 +69,13 @@ pub(super) fn transfer_encoding(
     Ok(Some(Coding::Chunked))
 }
 
-/// Both headers away: the message has no body whatever they say.
+/// Removes both headers, because the message has no body regardless of them.
 pub(super) fn remove_both(fields: &mut Fields) {
     fields.remove(b"content-length");
     fields.remove(b"transfer-encoding");
 }
 
-/// The first line of a name gets the plain value, the others go.
+/// Sets the first line of a name to the plain value, and removes the others.
 fn keep_one(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
     let Some(first) = fields.position(name, 0) else {
         return;
@@ -87,13 +86,12 @@ fn keep_one(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
         }
     }
     if fields.at(first).is_some_and(|(_, value)| value != plain) {
-        // Never longer than what was there.
+        // The plain value is never longer than the original.
         let _ = fields.replace_value(first, plain);
     }
 }
 
-/// A number in its plain form: digits without a zero before them, few enough
-/// to fit.
+/// Parses a number in plain form: digits without a leading zero, few enough not to overflow.
 fn plain_number(value: &[u8]) -> Option<u64> {
     const DIGITS_MAX: usize = 18;
     if value.is_empty() || value.len() > DIGITS_MAX || (value[0] == b'0' && value.len() > 1) {
@@ -105,7 +103,7 @@ fn plain_number(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// A plain decimal number that fits.
+/// Parses a decimal number in range.
 fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -118,7 +116,7 @@ fn number(value: &[u8]) -> Option<u64> {
     (sum <= CONTENT_LENGTH_MAX).then_some(sum)
 }
 
-/// Decimal digits on the stack.
+/// Buffer for decimal digits, on the stack.
 #[derive(Default)]
 struct Digits([u8; 20]);
 

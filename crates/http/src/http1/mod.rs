@@ -1,16 +1,14 @@
-//! HTTP/1 as values: heads are parsed into a [`Message`], chunked bodies are
-//! decoded and encoded, and it is said which `connection` header goes where.
+//! HTTP/1 as values: heads are parsed into a [`Message`], chunked bodies are decoded and encoded,
+//! and the `connection` header of each direction is determined.
 //!
-//! It does no IO, reads no clock and keeps no state between heads. Whatever
-//! two recipients could read in two ways is either refused with a [`Fault`]
-//! or written out in the one way in which it was understood; the haproxy that
-//! was compared (2.6) is the measure of what is accepted, except where it is
-//! laxer than is safe.
+//! This module does no I/O, reads no clock and keeps no state between heads. Input that two
+//! recipients could interpret differently is either refused with a [`Fault`], or written in the one
+//! form in which it was understood. The reference for acceptance is haproxy 2.6, except where that
+//! is laxer than is safe.
 //!
-//! One parser of our own reads heads, not httparse: faults need a position,
-//! folded lines and relaxed names need a second look in any case, and two
-//! parsers could differ. httparse stands in the tests, which demand that the
-//! two agree.
+//! Heads are parsed by this module and not by httparse: faults need a position, folded lines and
+//! relaxed names need further checks anyway, and two parsers could disagree. The tests require
+//! agreement with httparse.
 
 mod cache;
 mod chunked;
@@ -33,7 +31,7 @@ pub use page::{ErrorPage, Redirect, RedirectCode, error_page};
 pub use request::{Preface, http2_preface, parse_request};
 pub use response::{RequestFacts, parse_response};
 
-// What HTTP/2 checks as HTTP/1 does.
+// Checks that HTTP/2 shares with HTTP/1.
 pub(crate) use chunked::is_forbidden_trailer;
 pub(crate) use head::Noted;
 pub(crate) use host::{agree as hosts_agree, check as check_host, is_host_and_port};
@@ -45,11 +43,11 @@ use crate::message::{MESSAGE_BYTES_DEFAULT, Message};
 /// Limits of a message head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes of a head: `tune.bufsize` less `tune.maxrewrite`.
+    /// Maximum length of a head, bytes: `tune.bufsize` minus `tune.maxrewrite`.
     pub head_bytes: usize,
-    /// Bytes that the message may grow to by rules: `tune.bufsize`.
+    /// Maximum length to which rules may extend the message, bytes: `tune.bufsize`.
     pub message_bytes: usize,
-    /// `tune.http.maxhdr`: the start line counts as one.
+    /// `tune.http.maxhdr`: maximum number of lines, including the start line.
     pub headers: usize,
     /// `option accept-invalid-http-request` (or `-response`).
     pub accept_invalid: bool,
@@ -69,66 +67,65 @@ impl Default for Limits {
     }
 }
 
-/// How long the body behind a head is.
+/// Length of the body after a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyLength {
-    /// There is none.
+    /// There is no body.
     None,
     /// A body of this many bytes, never 0.
     Length(u64),
-    /// Chunks, see [`ChunkedDecoder`].
+    /// A chunked body, see [`ChunkedDecoder`].
     Chunked,
-    /// All until the server closes.
+    /// The body ends when the server closes.
     UntilClose,
-    /// All until the sender ends its stream: HTTP/2, where no length was given.
-    /// HTTP/1 sends it on in chunks, or until the close to who knows none.
+    /// The body ends with the stream: HTTP/2 without a length. HTTP/1 forwards it in chunks, or
+    /// until the close to a recipient without chunks.
     Stream,
-    /// No HTTP any more: a 101, or a success of CONNECT.
+    /// The connection is no longer HTTP: after a 101, or a successful CONNECT.
     Tunnel,
 }
 
-/// The facts of a parsed head, besides the message.
+/// Facts of a parsed head in addition to the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parsed {
-    /// Bytes of input that the head took, blank lines before it included.
+    /// Number of input bytes that the head took, including preceding blank lines.
     pub consumed: usize,
     /// The body that follows.
     pub body: BodyLength,
-    /// Whether the sender lets the connection live after this message. Its
-    /// framing is taken into account: what was doubtful is not reused.
+    /// True if the sender keeps the connection open after this message. A connection with doubtful
+    /// framing is not reused.
     pub keep_alive: bool,
-    /// A request that asks for another protocol; a response that agrees.
+    /// Requested protocol of a request, or accepted protocol of a response.
     pub upgrade: Option<Upgrade>,
-    /// A request waits for `100 Continue` before it sends its body.
+    /// True if the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
-    /// A response after which another comes for the same request.
+    /// True for a response that another one follows for the same request.
     pub interim: bool,
 }
 
-/// The protocol that an upgrade asks for.
+/// Protocol of an upgrade.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Upgrade {
-    /// `websocket`, with its key checked.
+    /// `websocket`, with its key validated.
     WebSocket,
-    /// Any other.
+    /// Any other protocol.
     Other,
 }
 
-/// The result of parsing.
+/// Result of parsing a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ParseStatus {
-    /// All fine so far, but the head does not end here: read more and parse
-    /// again from the start.
+    /// The head is valid so far but incomplete. Read more and parse again from the start.
     Incomplete,
-    /// The message is filled.
+    /// The head is complete, and the message is filled.
     Done(Parsed),
 }
 
-/// Prepares the message that a parser fills from so many bytes.
+/// Prepares the message for a parser that fills it from this number of bytes.
 pub(crate) fn prepare(message: &mut Message, limits: &Limits, bytes: usize) {
     message.clear();
     message.set_limit(limits.message_bytes);
-    // A colon may gain a space, a bare line feed a carriage return.
+    // A colon may gain a space, and a bare line feed a carriage return.
     const GROWTH: usize = 64;
     message
         .fields_mut()

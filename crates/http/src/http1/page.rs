@@ -1,17 +1,15 @@
-//! Responses that the proxy makes itself: the default error pages and
-//! redirects, as HAProxy 2.6 sends them. The Connection header is not here:
-//! see [`super::to_client`].
+//! Responses that the proxy makes itself: default error pages and redirects, with the same bytes as
+//! HAProxy 2.6. The Connection header is added elsewhere: see [`super::to_client`].
 
 use crate::message::{Message, Refusal, Version, reason_of};
 
 /// A default page.
 #[derive(PartialEq, Eq, Debug)]
 pub struct ErrorPage {
-    /// Its status.
+    /// Status code.
     pub status: u16,
-    /// The words of the status line and of the heading.
+    /// Text of the status line and of the heading.
     pub reason: &'static str,
-    /// The sentence below the heading.
     sentence: &'static str,
 }
 
@@ -67,8 +65,7 @@ const PAGES: &[ErrorPage] = &[
         "Internal Server Error",
         "An internal server error occurred.",
     ),
-    // The stop at the beginning is HAProxy's; clients that compare get the
-    // same bytes.
+    // The leading full stop is HAProxy's; clients that compare get the same bytes.
     page(
         501,
         "Not Implemented",
@@ -101,8 +98,7 @@ const fn page(status: u16, reason: &'static str, sentence: &'static str) -> Erro
     }
 }
 
-/// The default page of a status; `None` where HAProxy has none (it then takes
-/// that of 500).
+/// Returns the default page of a status. `None` if HAProxy has none, and uses that of 500.
 pub fn error_page(status: u16) -> Option<&'static ErrorPage> {
     PAGES
         .binary_search_by_key(&status, |p| p.status)
@@ -111,12 +107,12 @@ pub fn error_page(status: u16) -> Option<&'static ErrorPage> {
 }
 
 impl ErrorPage {
-    /// All statuses that have a page, in order.
+    /// Returns all status codes that have a page, in order.
     pub fn statuses() -> impl Iterator<Item = u16> {
         PAGES.iter().map(|p| p.status)
     }
 
-    /// Its body.
+    /// Returns the body of the page.
     pub fn body(&self) -> Vec<u8> {
         format!(
             "<html><body><h1>{} {}</h1>\n{}\n</body></html>\n",
@@ -125,7 +121,7 @@ impl ErrorPage {
         .into_bytes()
     }
 
-    /// Makes the message the head of this page and returns the body.
+    /// Fills the message with the head of this page, and returns the body.
     pub fn respond(&self, message: &mut Message) -> Result<Vec<u8>, Refusal> {
         let body = self.body();
         message.begin_response(Version::Http11, self.status, self.reason.as_bytes())?;
@@ -136,7 +132,7 @@ impl ErrorPage {
     }
 }
 
-/// The statuses that a redirect can have.
+/// Status codes of redirects.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum RedirectCode {
     /// 301
@@ -153,7 +149,7 @@ pub enum RedirectCode {
 }
 
 impl RedirectCode {
-    /// The code of a number.
+    /// Returns the code of a number.
     pub fn of(status: u16) -> Option<Self> {
         Some(match status {
             301 => RedirectCode::MovedPermanently,
@@ -165,7 +161,7 @@ impl RedirectCode {
         })
     }
 
-    /// Its number.
+    /// Returns the number.
     pub fn status(self) -> u16 {
         match self {
             RedirectCode::MovedPermanently => 301,
@@ -184,24 +180,24 @@ impl RedirectCode {
     }
 }
 
-/// A redirect, whose location the rule has made.
+/// A redirect.
 #[derive(Clone, Copy, Debug)]
 pub struct Redirect<'a> {
-    /// Its status.
+    /// Status code.
     pub code: RedirectCode,
-    /// Where to.
+    /// Value of the Location header.
     pub location: &'a [u8],
-    /// `set-cookie NAME=VALUE` as it stands in the rule.
+    /// `set-cookie NAME=VALUE` as written in the rule.
     pub set_cookie: Option<&'a [u8]>,
     /// `clear-cookie NAME`.
     pub clear_cookie: Option<&'a [u8]>,
 }
 
 impl Redirect<'_> {
-    /// Makes the message the head of this redirect; there is no body.
+    /// Fills the message with the head of this redirect. There is no body.
     pub fn respond(&self, message: &mut Message) -> Result<(), Refusal> {
         let status = self.code.status();
-        // Redirections have the newer word.
+        // Redirects use the newer reason phrase.
         let reason = if status == 302 {
             "Found"
         } else {

@@ -1,8 +1,7 @@
-//! Heads of requests.
+//! Parser for the heads of requests.
 //!
-//! What is refused and what is rewritten follows HAProxy 2.6, and is stricter
-//! where it lets pass what a server could read in another way: see the table
-//! in the tests.
+//! Refusals and rewrites follow HAProxy 2.6, and are stricter where HAProxy accepts input that a
+//! server could interpret differently: see the table in the tests.
 
 use super::connection;
 use super::fault::{Fault, FaultKind};
@@ -15,18 +14,18 @@ use crate::message::{Message, NAME_BYTES, TargetForm, TargetParts, Version};
 /// The connection preface of an HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether a connection begins with HTTP/2's preface.
+/// Result of the check for HTTP/2's preface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Preface {
-    /// It does, all of it is here.
+    /// The input begins with the complete preface.
     Yes,
-    /// It does so far.
+    /// The input is a beginning of the preface.
     Partial,
-    /// It does not.
+    /// The input does not begin with the preface.
     No,
 }
 
-/// Looks for the preface of HTTP/2 at the start of a connection.
+/// Checks for the preface of HTTP/2 at the start of a connection.
 pub fn http2_preface(bytes: &[u8]) -> Preface {
     if bytes.starts_with(PREFACE) {
         Preface::Yes
@@ -37,8 +36,8 @@ pub fn http2_preface(bytes: &[u8]) -> Preface {
     }
 }
 
-/// Parses the head of a request from all the bytes that came so far. On
-/// anything but [`ParseStatus::Done`] the message is unspecified.
+/// Parses the head of a request from all bytes received so far. The message is unspecified unless
+/// the result is [`ParseStatus::Done`].
 pub fn parse_request(
     bytes: &[u8],
     limits: &Limits,
@@ -70,8 +69,8 @@ pub fn parse_request(
     finish(message, &noted, limits, lines.at)
 }
 
-/// HTTP/0.9 under `accept-invalid-http-request`: a line is all there is, and
-/// what goes on is HTTP/1.0.
+/// Makes the facts of an HTTP/0.9 request under `accept-invalid-http-request`: the head is a single
+/// line, forwarded as HTTP/1.0.
 fn simple_request(consumed: usize) -> Parsed {
     Parsed {
         consumed,
@@ -105,7 +104,7 @@ fn finish(
     }))
 }
 
-/// Whether the client waits for `100 Continue`.
+/// Returns whether the client waits for `100 Continue`.
 #[inline]
 pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
     noted.expect.any()
@@ -116,8 +115,7 @@ pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
             .any(|v| v.eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// The length of the body, and whether the framing was such that the
-/// connection must not be used again.
+/// Returns the length of the body, and whether the framing forbids the reuse of the connection.
 fn body_of(
     message: &mut Message,
     noted: &Noted,
@@ -141,8 +139,8 @@ fn body_of(
             return Err(noted.transfer_encoding.fault(FaultKind::UnexpectedBody));
         }
         message.remove(b"content-length");
-        // HTTP/1.0 knows no chunks: whether all on the way took the body for one is not
-        // known, so neither connection carries another request (RFC 9112, section 6.1).
+        // HTTP/1.0 has no chunks. Recipients on the path may not have treated the body as chunked,
+        // so neither connection is reused (RFC 9112, section 6.1).
         return Ok((BodyLength::Chunked, length.is_some() || old));
     }
     match length {
@@ -157,7 +155,7 @@ struct RequestLine<'a> {
     target: &'a [u8],
     target_at: usize,
     version: Version,
-    /// HTTP/0.9.
+    /// True for HTTP/0.9.
     simple: bool,
 }
 
@@ -169,8 +167,8 @@ fn blanks(bytes: &[u8], mut at: usize) -> usize {
 }
 
 impl<'a> RequestLine<'a> {
-    /// Method, target and version, parted by any number of blanks, as HAProxy
-    /// accepts them; one space is written.
+    /// Parses method, target and version, separated by any number of blanks, as HAProxy accepts
+    /// them. They are forwarded with one space.
     fn parse(line: Line<'a>, limits: &Limits) -> Result<Self, Fault> {
         let bytes = line.bytes;
         let fault = |kind, at| Fault::new(kind, line.at + at);
@@ -213,7 +211,7 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// Where the method ends: at a blank.
+/// Returns the end of the method, which is followed by a blank.
 fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
     let end = bytes
         .iter()
@@ -227,7 +225,7 @@ fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
     }
 }
 
-/// Bytes of a target.
+/// Returns whether a byte is allowed in a target.
 pub(crate) fn is_target_byte(byte: u8, relaxed: bool) -> bool {
     match byte {
         b'#' | 0x80.. => relaxed,
@@ -236,8 +234,8 @@ pub(crate) fn is_target_byte(byte: u8, relaxed: bool) -> bool {
     }
 }
 
-/// `HTTP/1.0`; `HTTP/1.1` and later minor versions. Relaxed, any numbers, of
-/// which those from 1.1 up count as 1.1.
+/// Parses the version: `HTTP/1.0`, or `HTTP/1.1` and later minor versions. In relaxed mode any
+/// numbers are accepted, and those from 1.1 up count as 1.1.
 pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<Version> {
     match bytes {
         b"HTTP/1.1" => return Some(Version::Http11),
@@ -263,7 +261,7 @@ pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<Version> {
     }
 }
 
-/// Whether a target is one that this method may have.
+/// Returns whether the form of a target is allowed for the method.
 fn form_fits(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') {
         return method != b"CONNECT";
@@ -274,9 +272,9 @@ fn form_fits(method: &[u8], target: &[u8]) -> bool {
     }
     match parts.form {
         TargetForm::Origin => true,
-        // RFC 9112, 3.2.4: the server as a whole is asked for its options only.
+        // RFC 9112, 3.2.4: only OPTIONS refers to the server as a whole.
         TargetForm::Asterisk => method == b"OPTIONS",
-        // An authority, and behind it a path or nothing.
+        // An authority, optionally followed by a path.
         TargetForm::Absolute => {
             parts.authority_start < parts.path_start
                 && matches!(target.get(parts.path_start), None | Some(b'/'))
@@ -285,8 +283,8 @@ fn form_fits(method: &[u8], target: &[u8]) -> bool {
     }
 }
 
-/// A first line without its end: what cannot begin a request is refused at
-/// once (a TLS hello on a clear port would otherwise wait for a line feed).
+/// Checks an incomplete first line: input that cannot begin a request is refused at once. Otherwise
+/// a TLS hello on a port without TLS would wait for a line feed.
 fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
     let rest = lines.rest();
     if rest.is_empty() || rest == b"\r" {

@@ -1,4 +1,4 @@
-//! Heads of responses, read in the light of the request that they answer.
+//! Parser for the heads of responses, given the request.
 
 use super::connection;
 use super::fault::{Fault, FaultKind};
@@ -12,21 +12,21 @@ use crate::websocket::Accept;
 /// The facts of a request that determine how its response is parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct RequestFacts {
-    /// HEAD: no body whatever the length.
+    /// HEAD: there is no body regardless of the length.
     pub head: bool,
     /// CONNECT: a success is a tunnel.
     pub connect: bool,
-    /// The protocol that the request asked for.
+    /// Protocol that the request asked for.
     pub upgrade: Option<Upgrade>,
     /// The expected `Sec-WebSocket-Accept`.
     pub accept: Option<Accept>,
-    /// The key is ours, so that nobody behind us looks at the answer to it: the
-    /// client speaks HTTP/2, which has no keys.
+    /// True if the key was made by this proxy, so that the proxy must check the response to it: the
+    /// client uses HTTP/2, which has no keys.
     pub checks_accept: bool,
 }
 
 impl RequestFacts {
-    /// Of the request as it was sent to the server.
+    /// Extracts the facts of a request as sent to the server.
     pub fn of(request: &Message, upgrade: Option<Upgrade>) -> Self {
         RequestFacts {
             head: request.method() == b"HEAD",
@@ -41,8 +41,8 @@ impl RequestFacts {
     }
 }
 
-/// Parses the head of a response from all the bytes that came so far. On
-/// anything but [`ParseStatus::Done`] the message is unspecified.
+/// Parses the head of a response from all bytes received so far. The message is unspecified unless
+/// the result is [`ParseStatus::Done`].
 pub fn parse_response(
     bytes: &[u8],
     request: &RequestFacts,
@@ -122,7 +122,7 @@ fn finish(
     }))
 }
 
-/// Looks at the answer to a key of our own.
+/// Checks the response to a WebSocket key that this proxy made.
 fn check_accept(message: &Message, request: &RequestFacts) -> Result<(), Fault> {
     let wanted = request.accept.filter(|_| request.checks_accept);
     match wanted {
@@ -133,7 +133,7 @@ fn check_accept(message: &Message, request: &RequestFacts) -> Result<(), Fault> 
     }
 }
 
-/// Version, status and reason, parted by any number of blanks.
+/// Parses version, status and reason, separated by any number of blanks.
 fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), Fault> {
     let bytes = line.bytes;
     let fault = |kind, at| Fault::new(kind, line.at + at);
@@ -159,8 +159,7 @@ fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), F
     Ok((version, status, &bytes[skip(status_end)..]))
 }
 
-/// A first line without its end: what cannot begin a response is refused at
-/// once.
+/// Checks an incomplete first line: input that cannot begin a response is refused at once.
 fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
     const START: &[u8] = b"HTTP/";
     let rest = lines.rest();

@@ -3,10 +3,10 @@
 use crate::http1::{BodyLength, Parsed, RequestFacts};
 use crate::message::{Message, Refusal, TargetForm, Version};
 
-/// Writes the head of a request for a server that speaks HTTP/1. One that came
-/// over HTTP/2 has a whole URL for its target, of which such a server gets the
-/// path; logs go on showing what came, so the message stays as it is. `chunked`:
-/// its body goes in chunks, which its head says here whatever rules made of it.
+/// Writes the head of a request for an HTTP/1 server. A request that arrived over HTTP/2 has a
+/// whole URL as its target, of which the server gets the path; the message is not changed, so that
+/// logs show the original. `chunked`: the body is sent in chunks, and the head declares this
+/// regardless of changes by rules.
 #[inline]
 pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
     let says_so = || request.fields().contains(b"transfer-encoding");
@@ -17,7 +17,7 @@ pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the head of one that came over HTTP/2, or whose body was given chunks here.
+/// Writes the head of a request that arrived over HTTP/2, or whose body is chunked by this proxy.
 #[inline(never)]
 fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
     let begin = out.len();
@@ -32,7 +32,7 @@ fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
                 _ => (b"/", path),
             }
         } else {
-            // A URL that a rule gave goes on as such.
+            // A URL set by a rule is forwarded unchanged.
             (b"", target)
         };
     out.reserve(request.wire_len() + CHUNKED.len());
@@ -55,12 +55,12 @@ fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
     request.adjust_cases(out, begin);
 }
 
-/// HTTP/1 knows no other way for a length that is not known ahead.
+/// HTTP/1 has no other framing for a body of unknown length.
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 
-/// Makes a response ready for a client of HTTP/1: one without a body says so,
-/// since HTTP/1 would take the close for its end. Chunks are for
-/// [`crate::http1::to_client`], which knows the client.
+/// Prepares a response for an HTTP/1 client. A response without a body declares this, because
+/// otherwise HTTP/1 would wait for the close. Chunks are added by [`crate::http1::to_client`],
+/// which knows the client.
 #[inline]
 pub fn response_to_http1(
     message: &mut Message,

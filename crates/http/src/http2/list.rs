@@ -1,5 +1,5 @@
-//! Lists of fields: the pseudo-headers in front, the rest behind, every name and
-//! value checked (RFC 9113, section 8.2). Trailers, which have no front.
+//! Field lists: pseudo-headers first, then headers, with every name and value validated (RFC 9113,
+//! section 8.2); and trailers, which have no pseudo-headers.
 
 use crate::http1::{Fault, FaultKind, Limits, Noted, is_forbidden_trailer};
 use crate::message::{Fields, NAME_BYTES, Refusal, trim};
@@ -13,12 +13,12 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// A field, and where it stands.
+/// A field and its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
-    /// Names and values before it, in bytes.
+    /// Total length of the preceding names and values, bytes.
     pub(super) at: usize,
 }
 
@@ -32,7 +32,7 @@ impl Found<'_> {
     }
 }
 
-/// The fields of a list that is whole.
+/// Returns the fields of a complete list.
 pub(super) fn walk(list: &FieldList) -> Result<impl Iterator<Item = Found<'_>>, Fault> {
     if list.is_overflowed() {
         return Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes()));
@@ -45,7 +45,7 @@ pub(super) fn walk(list: &FieldList) -> Result<impl Iterator<Item = Found<'_>>, 
     }))
 }
 
-/// A pseudo-header that is here for the first time.
+/// Stores a pseudo-header, which must not be repeated.
 pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result<(), Fault> {
     match place.replace(field.value) {
         None => Ok(()),
@@ -53,8 +53,7 @@ pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result
     }
 }
 
-/// Checks a field that is no pseudo-header; its value without blanks around it,
-/// which nobody counts as part of a value.
+/// Validates a header. Returns its value without surrounding blanks, which are not part of a value.
 pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
     let name = field.name;
     if !name.iter().all(|b| is_lower(*b)) || name.is_empty() {
@@ -71,10 +70,10 @@ pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
     Ok(value)
 }
 
-/// Bytes of a name which are no capital letters.
+/// Returns whether a byte is allowed in a name and is not an upper-case letter.
 fn is_lower(byte: u8) -> bool {
     let kept = NAME_BYTES[byte as usize];
-    // 0 stands for no such byte, and is none itself.
+    // In the table 0 marks a byte that is not allowed.
     kept == byte && kept != 0
 }
 
@@ -82,15 +81,15 @@ fn is_lower(byte: u8) -> bool {
 fn name_fault(name: &[u8]) -> FaultKind {
     match name {
         [] => FaultKind::NameMissing,
-        // Behind the others, or in trailers.
+        // A pseudo-header after headers, or in trailers.
         [b':', ..] => FaultKind::PseudoHeader,
         _ if name.iter().all(|b| NAME_BYTES[*b as usize] != 0) => FaultKind::NameCase,
         _ => FaultKind::NameByte,
     }
 }
 
-/// Headers that speak of one connection of HTTP/1 (RFC 9113, section 8.2.2);
-/// `te` may promise trailers all the same.
+/// Returns whether a header is specific to an HTTP/1 connection (RFC 9113, section 8.2.2). `te` may
+/// nevertheless promise trailers.
 pub(super) fn is_of_connection(name: &[u8]) -> bool {
     match name.len() {
         2 => name == b"te",
@@ -103,7 +102,7 @@ pub(super) fn is_of_connection(name: &[u8]) -> bool {
     }
 }
 
-/// Headers as they go into a message.
+/// Collector of the headers of a message.
 pub(super) struct Taken {
     pub(super) noted: Noted,
     count: usize,
@@ -111,7 +110,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// At most as many as the limits let be; the start line counts as one.
+    /// Accepts at most as many headers as the limits allow; the start line counts as one.
     pub(super) fn new(limits: &Limits) -> Self {
         Taken {
             noted: Noted::default(),
@@ -120,7 +119,7 @@ impl Taken {
         }
     }
 
-    /// Puts a header that was checked at the end of a message.
+    /// Appends a validated header to a message.
     pub(super) fn push(
         &mut self,
         fields: &mut Fields,
@@ -137,9 +136,9 @@ impl Taken {
     }
 }
 
-/// The trailers behind a body. As with HAProxy those that would frame or route
-/// the message, or belong to a connection, are faults. Others that a recipient
-/// must not merge into the head are left out, as those of HTTP/1 are.
+/// Parses the trailers after a body. As in HAProxy, those that would frame or route the message, or
+/// belong to a connection, are faults. Others that a recipient must not merge into the head are
+/// dropped, as in HTTP/1.
 pub fn trailers(list: &FieldList) -> Result<Box<Fields>, Fault> {
     let mut trailers = Box::new(Fields::new());
     for field in walk(list)? {

@@ -1,13 +1,13 @@
-//! HTTP/2 messages as values: lists of fields become a [`crate::message::Message`]
-//! and back. Strict both ways: what HTTP/1 or another recipient could read in
-//! two ways is refused. Frames and their compression are `protocol::http2`.
+//! HTTP/2 messages as values: conversion between field lists and [`crate::message::Message`]. Both
+//! directions are strict: input that HTTP/1 or another recipient could interpret differently is
+//! refused. Frames and their compression are in `protocol::http2`.
 //!
-//! A request has the form that HAProxy 2.6 shows to rules and logs: its target is
-//! `https://host/path`, its first header `host`, its last the cookies in one line.
-//! What HTTP/1 must not see of that is taken out by [`write_request`].
+//! A request has the form that HAProxy 2.6 presents to rules and logs: its target is
+//! `https://host/path`, its first header is `host`, and its last one has all cookies.
+//! [`write_request`] removes what HTTP/1 must not see of that.
 //!
-//! Checks that HTTP/1 has as well (hosts, lengths, bytes of a target) are HTTP/1's
-//! own: there is one reading, not two that could differ.
+//! Checks that HTTP/1 also needs (hosts, lengths, bytes of a target) are shared with HTTP/1, so
+//! that the two cannot differ.
 
 mod downgrade;
 mod list;

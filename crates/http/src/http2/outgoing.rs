@@ -1,5 +1,5 @@
-//! Messages as the fields that HTTP/2 sends. Nothing is copied: the fields borrow
-//! from the message. What belongs to a connection of HTTP/1 is left out.
+//! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message
+//! without copies. Headers that are specific to HTTP/1 connections are left out.
 
 use super::list::is_of_connection;
 use crate::http1::is_forbidden_trailer;
@@ -9,12 +9,12 @@ use crate::websocket;
 /// A name and a value.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
-/// Why a message cannot be sent over HTTP/2.
+/// Reason why a message cannot be sent over HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unsendable {
-    /// A target that is neither a path, a URL, `*` of OPTIONS nor CONNECT's.
+    /// The target is neither a path, a URL, `*` of OPTIONS nor that of CONNECT.
     Target,
-    /// A WebSocket for nobody: extended CONNECT has an authority.
+    /// A WebSocket request without an authority, which extended CONNECT requires.
     Authority,
     /// The message is not a request, or not a response.
     Kind,
@@ -28,9 +28,9 @@ pub struct RequestFields<'a> {
     is_tunnel: bool,
 }
 
-/// A request for a server. An upgrade becomes an extended CONNECT, which the server
-/// must have allowed. `scheme` is that of the connection: where
-/// the client named one in its target, that goes on.
+/// Converts a request for a server. An upgrade becomes an extended CONNECT, which the server must
+/// have allowed. `scheme` is that of the connection; a scheme in the client's target takes
+/// precedence.
 pub fn request<'a>(
     message: &'a Message,
     scheme: &'a [u8],
@@ -88,8 +88,8 @@ pub fn request<'a>(
     })
 }
 
-/// The host, which rules may have set; without one that of the target. Nothing
-/// where it names nobody.
+/// Returns the host, which rules may have set, or else the authority of the target. Empty if it
+/// names no host.
 fn authority_of(message: &Message) -> &[u8] {
     let authority = match message.get(b"host") {
         Some(host) => host,
@@ -108,7 +108,7 @@ fn authority_of(message: &Message) -> &[u8] {
 }
 
 impl<'a> RequestFields<'a> {
-    /// The fields in the order in which they are sent.
+    /// Returns the fields in the order in which they are sent.
     pub fn iter(&self) -> impl Iterator<Item = Pair<'a>> + use<'a> {
         let is_tunnel = self.is_tunnel;
         let rest = self.message.fields().iter().filter(move |(name, value)| {
@@ -130,9 +130,9 @@ pub struct ResponseFields<'a> {
     is_tunnel: bool,
 }
 
-/// A response for a client. `extended_connect` says that its request was one: then
-/// the 101 of HTTP/1 is its success, and no other success may look like it, or
-/// the client would speak to a tunnel that is none.
+/// Converts a response for a client. `extended_connect` indicates that its request was an extended
+/// CONNECT. Then the 101 of HTTP/1 is its success, and no other success may look the same, because
+/// the client would use a tunnel that does not exist.
 pub fn response(
     message: &Message,
     extended_connect: bool,
@@ -140,7 +140,7 @@ pub fn response(
     let status = match (message.status(), extended_connect) {
         (0, _) => return Err(Unsendable::Kind),
         (101, true) => 200,
-        // Nobody asked for it.
+        // The request did not ask for this.
         (101, false) | (200..300, true) => 502,
         (status, _) => status,
     };
@@ -156,7 +156,7 @@ pub fn response(
 }
 
 impl ResponseFields<'_> {
-    /// The fields in the order in which they are sent.
+    /// Returns the fields in the order in which they are sent.
     pub fn iter(&self) -> impl Iterator<Item = Pair<'_>> {
         let is_tunnel = self.is_tunnel;
         let rest = self.message.fields().iter().filter(move |(name, _)| {
@@ -166,7 +166,7 @@ impl ResponseFields<'_> {
     }
 }
 
-/// Trailers: as a head's fields, without those that no trailers may have.
+/// Converts trailers, without fields that are not allowed in trailers.
 pub fn trailers(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
     fields
         .iter()
@@ -182,8 +182,8 @@ fn is_of_http1_tunnel(name: &[u8]) -> bool {
     )
 }
 
-/// Whether a header of a message goes on, `te` only where it promises trailers. A name that only `option
-/// accept-invalid-http-request` let in has no place in HTTP/2.
+/// Returns whether a header is forwarded; `te` only if it promises trailers. A name that only
+/// `option accept-invalid-http-request` accepts is not allowed in HTTP/2.
 fn goes_on(name: &[u8], promises_trailers: bool) -> bool {
     (promises_trailers || !is_of_connection(name))
         && name.iter().all(|b| NAME_BYTES[*b as usize] != 0)

@@ -1,4 +1,4 @@
-//! Heads of requests.
+//! Parser for the heads of requests.
 
 use super::list::{self, Found, Of, Taken};
 use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, Upgrade};
@@ -37,7 +37,7 @@ enum Kind<'a> {
         path: &'a [u8],
     },
     Connect,
-    /// RFC 8441.
+    /// Extended CONNECT (RFC 8441).
     Extended {
         scheme: &'a [u8],
         path: &'a [u8],
@@ -54,7 +54,7 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// Makes a message of a request's list. On a fault the message is unspecified.
+/// Converts the field list of a request to a message. After a fault the message is unspecified.
 pub fn request(
     list: &FieldList,
     end_stream: bool,
@@ -90,7 +90,7 @@ pub fn request(
         }
     }
     cookies.join(list, &mut taken, message.fields_mut())?;
-    // Not relaxed: an odd byte of an authority would move the path.
+    // Always strict, because an odd byte in an authority would move the path.
     http1::check_host(message, &taken.noted, 0, false)?;
     let parsed = finish(message, &kind, end_stream, &taken)?;
     match message.wire_len() > limits.head_bytes {
@@ -99,7 +99,7 @@ pub fn request(
     }
 }
 
-/// The method, and what the others make of it.
+/// Returns the method and the kind of request.
 fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'a>), Fault> {
     let fault = |kind| Fault::new(kind, 0);
     let missing = fault(FaultKind::PseudoMissing);
@@ -107,7 +107,7 @@ fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'
     if method.is_empty() {
         return Err(fault(FaultKind::MethodMissing));
     }
-    // No HTTP/1 recipient may take it for HTTP/2's preface.
+    // An HTTP/1 recipient must not mistake the request for HTTP/2's preface.
     if !method.iter().all(|b| NAME_BYTES[*b as usize] != 0) || method == b"PRI" {
         return Err(fault(FaultKind::MethodByte));
     }
@@ -135,7 +135,7 @@ fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'
     match pseudo.protocol {
         None => Ok((method, Kind::Plain { scheme, path })),
         Some(_) if !is_connect => Err(fault(FaultKind::PseudoHeader)),
-        // Behind a tunnel of HTTP/2 no rule would see a request any more.
+        // Within a tunnel of HTTP/2 rules could not see requests.
         Some(protocol)
             if protocol.is_empty()
                 || protocol.eq_ignore_ascii_case(b"h2c")
@@ -161,11 +161,11 @@ fn is_scheme(scheme: &[u8]) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
-/// An authority that is there names somebody; CONNECT has one, with a port, and
-/// it is its target.
+/// Checks the authority, which must name a host if present. CONNECT requires one with a port, which
+/// is its target.
 fn check_authority(pseudo: &Pseudo<'_>, kind: &Kind<'_>) -> Result<(), Fault> {
     match (pseudo.authority, kind) {
-        // Nor does a port alone.
+        // A port without a host is not enough.
         (Some(b"" | [b':', ..]), _) => Err(Fault::new(FaultKind::AuthorityEmpty, 0)),
         (None, Kind::Plain { .. }) => Ok(()),
         (None, _) => Err(Fault::new(FaultKind::PseudoMissing, 0)),
@@ -181,7 +181,7 @@ fn check_authority(pseudo: &Pseudo<'_>, kind: &Kind<'_>) -> Result<(), Fault> {
     }
 }
 
-/// The start line. `*` is no part of a URL: `OPTIONS https://host`.
+/// Sets the start line. `*` is not part of the URL: `OPTIONS https://host`.
 fn begin(
     message: &mut Message,
     method: &[u8],
@@ -199,8 +199,8 @@ fn begin(
     message.begin_request_of(method, target, Version::Http2)
 }
 
-/// Cookies may come in crumbs (RFC 9113, section 8.2.3); what goes on is one
-/// header, the last as with HAProxy.
+/// Cookies, which may be split into several fields (RFC 9113, section 8.2.3). They are forwarded as
+/// one header, the last one, as in HAProxy.
 #[derive(Default)]
 struct Cookies<'a> {
     first: Option<Found<'a>>,
@@ -224,7 +224,7 @@ impl Cookies<'_> {
     }
 }
 
-/// The body, and what extended CONNECT is in HTTP/1.
+/// Determines the body, and converts extended CONNECT to its HTTP/1 form.
 fn finish(
     message: &mut Message,
     kind: &Kind<'_>,

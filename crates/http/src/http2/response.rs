@@ -1,4 +1,4 @@
-//! Heads of responses, interim or final.
+//! Parser for the heads of responses, interim or final.
 
 use super::list::{self, Found, Of, Taken};
 use super::request::body_of;
@@ -7,9 +7,9 @@ use crate::message::{Message, Version};
 use crate::websocket;
 use protocol::http2::FieldList;
 
-/// Makes a message of a response's list. It has no reason, which HTTP/2 does not
-/// know. A success of a WebSocket's extended CONNECT becomes the 101 that HTTP/1
-/// has for it. On a fault the message is unspecified.
+/// Converts the field list of a response to a message. The reason is empty, because HTTP/2 has
+/// none. The success of a WebSocket's extended CONNECT becomes the 101 of HTTP/1. After a fault the
+/// message is unspecified.
 pub fn response(
     list: &FieldList,
     end_stream: bool,
@@ -74,7 +74,7 @@ pub fn response(
     })
 }
 
-/// Three digits from 100 up.
+/// Parses three digits from 100 up.
 fn status_of(value: &[u8]) -> Option<u16> {
     match value {
         [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {

@@ -1,21 +1,20 @@
-//! Authentication of connections. NTLM and Negotiate authenticate the connection and not the
-//! request: the client whose request follows on it has the same identity (RFC 4559, section 6;
-//! against RFC 9110, section 11.2). Such a connection must not carry the requests of others.
+//! Authentication of connections. NTLM and Negotiate authenticate the connection instead of the
+//! request: later requests on it have the same identity (RFC 4559, section 6; against RFC 9110,
+//! section 11.2). Such a connection must not carry requests of other clients.
 
 use super::Message;
 
-/// What a response asks for whose server authenticates the connection.
+/// Challenge of a server that authenticates the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionChallenge {
     /// The server offers the scheme.
     Offer,
-    /// The server has sent a token and waits for the one that answers it, on the same
-    /// connection.
+    /// The server has sent a token and expects the response to it on the same connection.
     Token,
 }
 
-/// The beginnings of the names of schemes that authenticate connections: NTLM, Negotiate and
-/// its variants (Nego2), Kerberos.
+/// Prefixes of the schemes that authenticate connections: NTLM, Negotiate and its variants (Nego2),
+/// Kerberos.
 const SCHEMES: [&[u8]; 3] = [b"ntlm", b"nego", b"kerberos"];
 
 fn authenticates_connection(value: &[u8]) -> bool {
@@ -26,7 +25,7 @@ fn authenticates_connection(value: &[u8]) -> bool {
 }
 
 impl Message {
-    /// Returns what the server of this response asks for, if it authenticates the connection.
+    /// Returns the challenge of this response, if its server authenticates the connection.
     pub fn connection_challenge(&self) -> Option<ConnectionChallenge> {
         let name: &[u8] = match self.status() {
             401 => b"www-authenticate",

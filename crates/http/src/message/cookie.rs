@@ -1,5 +1,5 @@
-//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes.
-//! Nothing here knows what a cookie is for.
+//! Cookies as `req.cook` and `res.cook` see them. Values keep their quotes. The meaning of cookies
+//! is not known here.
 
 use super::fields::Fields;
 use super::trim::trim;
@@ -11,7 +11,7 @@ pub struct CookiePairs<'a> {
     response: bool,
 }
 
-/// The pairs of a `cookie` line: `;` and `,` part them.
+/// Returns the pairs of a `cookie` line, separated by `;` and `,`.
 pub fn request_cookies(line: &[u8]) -> CookiePairs<'_> {
     CookiePairs {
         rest: line,
@@ -19,8 +19,8 @@ pub fn request_cookies(line: &[u8]) -> CookiePairs<'_> {
     }
 }
 
-/// The pairs of a `set-cookie` line: only the first of what stands between
-/// two commas is a cookie, the others are its attributes.
+/// Returns the pairs of a `set-cookie` line. Between two commas only the first pair is a cookie;
+/// the others are its attributes.
 pub fn response_cookies(line: &[u8]) -> CookiePairs<'_> {
     CookiePairs {
         rest: line,
@@ -28,7 +28,7 @@ pub fn response_cookies(line: &[u8]) -> CookiePairs<'_> {
     }
 }
 
-/// Returns where a pair ends: at the first of these bytes outside of quotes.
+/// Returns the end of a pair: the first of these bytes outside of quotes.
 pub fn end_of(line: &[u8], stops: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
@@ -70,12 +70,12 @@ impl<'a> Iterator for CookiePairs<'a> {
 }
 
 impl Fields {
-    /// The pairs of all `cookie` lines.
+    /// Returns the pairs of all `cookie` lines.
     pub fn request_cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.get_all(b"cookie").flat_map(request_cookies)
     }
 
-    /// The pairs of all `set-cookie` lines.
+    /// Returns the pairs of all `set-cookie` lines.
     pub fn response_cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.get_all(b"set-cookie").flat_map(response_cookies)
     }

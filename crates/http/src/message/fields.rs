@@ -1,36 +1,34 @@
-//! An ordered list of header fields in one byte arena, which already holds
-//! them as they go on the wire (`name: value\r\n`), so that what was not
-//! changed is written with one copy. Names are kept in lower case.
+//! An ordered list of header fields in one byte arena. The arena holds them in the form in which
+//! they are sent (`name: value\r\n`), so that unchanged fields are written with one copy. Names are
+//! in lower case.
 //!
-//! It never parses a head and never judges what a header means. It holds no
-//! field that could break a head apart: [`Refusal::Byte`].
+//! This module never parses a head and does not interpret headers. It stores no field that could
+//! split a head: [`Refusal::Byte`].
 
 use super::trim::trim;
 
-/// Live bytes that a message holds when nobody said otherwise; the same as
-/// HAProxy's `tune.bufsize`.
+/// Default limit of a message, bytes; the same as HAProxy's `tune.bufsize`.
 pub const MESSAGE_BYTES_DEFAULT: usize = 16_384;
-/// The highest limit that can be set: offsets are 32 bits.
+/// Maximum limit of a message, bytes: offsets have 32 bits.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
-/// Holes that are not worth compacting.
+/// Unused bytes in the arena below which it is not compacted.
 const HOLES_TOLERATED: usize = 4096;
 
-/// Why a change was refused; the message is as it was before.
+/// Reason why a change was refused. The message is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The message would become larger than its limit.
     #[error("the message would exceed its buffer")]
     Full,
-    /// A byte that would end the line or that no name, method or target may
-    /// hold.
+    /// A byte that would end the line, or that is not allowed in a name, method or target.
     #[error("invalid byte 0x{0:02x}")]
     Byte(u8),
-    /// A name, method or target of no bytes.
+    /// An empty name, method or target.
     #[error("it would be empty")]
     Empty,
 }
 
-/// A field in the arena: `name: value\r\n` from `start` on.
+/// A field in the arena, `name: value\r\n` from `start` on.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     start: u32,
@@ -52,14 +50,14 @@ impl Field {
     }
 }
 
-/// The line before the fields (a start line), or nothing.
+/// Line before the fields (a start line), if any.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct First {
     pub(super) start: u32,
     pub(super) len: u32,
 }
 
-/// The fields of a head or of a trailer section.
+/// Fields of a head or of a trailer section.
 #[derive(Clone, Debug)]
 pub struct Fields {
     bytes: Vec<u8>,
@@ -81,7 +79,7 @@ impl Default for Fields {
     }
 }
 
-/// Lower case of every byte that may stand in a name; 0 for the others.
+/// Lower case of every byte that is allowed in a name; 0 for the others.
 pub const NAME_BYTES: [u8; 256] = {
     let mut table = [0u8; 256];
     let extra = b"!#$%&'*+-.^_`|~";
@@ -101,23 +99,23 @@ pub const NAME_BYTES: [u8; 256] = {
     table
 };
 
-/// Bytes that may stand in a value: all but NUL, CR and LF.
+/// Returns the first byte that is not allowed in a value: NUL, CR or LF.
 fn value_fault(value: &[u8]) -> Option<u8> {
     memchr::memchr3(0, b'\r', b'\n', value).map(|at| value[at])
 }
 
 impl Fields {
-    /// No fields, the default limit.
+    /// Creates a list without fields, with the default limit.
     pub fn new() -> Self {
         Fields::default()
     }
 
-    /// Bytes of memory that they hold, however many there are.
+    /// Returns the allocated memory, bytes.
     pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
     }
 
-    /// Forgets all; keeps the memory and the limit.
+    /// Removes everything, but keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.list.clear();
@@ -125,32 +123,32 @@ impl Fields {
         self.live = 0;
     }
 
-    /// How many live bytes may stand here, at most [`MESSAGE_BYTES_MAX`].
+    /// Sets the maximum number of live bytes, at most [`MESSAGE_BYTES_MAX`].
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes.min(MESSAGE_BYTES_MAX);
     }
 
-    /// How many bytes can still be added.
+    /// Returns how many bytes can still be added.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.live)
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is no field.
+    /// Returns whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Bytes of memory held, for accounting.
+    /// Returns the allocated memory for accounting, bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
     }
 
-    /// Bytes that [`Self::write_lines`] writes, the first line included.
+    /// Returns the number of bytes that [`Self::write_lines`] writes, including the first line.
     pub fn wire_len(&self) -> usize {
         self.live
     }
@@ -160,46 +158,46 @@ impl Fields {
         &self.bytes[start..start + field.name_len as usize]
     }
 
-    /// The value without the blanks that a rule may have put at its ends: they are
-    /// sent, and nobody counts them as part of it (RFC 9110, section 5.5).
+    /// Returns the value without blanks that a rule may have added at its ends. They are sent, but
+    /// are not part of the value (RFC 9110, section 5.5).
     #[inline]
     fn value_of(&self, field: Field) -> &[u8] {
         trim(self.written(field))
     }
 
-    /// The value as it is sent.
+    /// Returns the value as it is sent.
     fn written(&self, field: Field) -> &[u8] {
         let start = field.value_start();
         &self.bytes[start..start + field.value_len as usize]
     }
 
-    /// Takes blanks off the ends of all values.
+    /// Removes blanks from the ends of all values.
     pub fn trim_values(&mut self) {
         for index in 0..self.list.len() {
             let written = self.written(self.list[index]);
             let value = trim(written);
             if value.len() != written.len() {
                 let value = value.to_vec();
-                // It only gets shorter.
+                // The value only becomes shorter.
                 let _ = self.replace_value(index, &value);
             }
         }
     }
 
-    /// The fields in order, names in lower case.
+    /// Returns the fields in order, with names in lower case.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
         self.list
             .iter()
             .map(|f| (self.name_of(*f), self.value_of(*f)))
     }
 
-    /// The n-th field.
+    /// Returns the n-th field.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let field = *self.list.get(index)?;
         Some((self.name_of(field), self.value_of(field)))
     }
 
-    /// The index of the first field of a name at or after `from`.
+    /// Returns the index of the first field of a name at or after `from`.
     pub fn position(&self, name: &[u8], from: usize) -> Option<usize> {
         self.list
             .iter()
@@ -210,12 +208,12 @@ impl Fields {
     }
 
     fn is(&self, field: Field, name: &[u8]) -> bool {
-        // Who asks nearly always writes it as it is kept.
+        // Callers nearly always use the stored case.
         field.name_len as usize == name.len()
             && (self.name_of(field) == name || self.name_of(field).eq_ignore_ascii_case(name))
     }
 
-    /// The first value of a name.
+    /// Returns the first value of a name.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.list
             .iter()
@@ -223,7 +221,7 @@ impl Fields {
             .map(|f| self.value_of(*f))
     }
 
-    /// The values of a name in order, one a line.
+    /// Returns the values of a name in order, one per line.
     pub fn get_all<'a, 'n>(
         &'a self,
         name: &'n [u8],
@@ -234,12 +232,12 @@ impl Fields {
             .map(|f| self.value_of(*f))
     }
 
-    /// How many lines a name has.
+    /// Returns the number of lines of a name.
     pub fn count(&self, name: &[u8]) -> usize {
         self.get_all(name).count()
     }
 
-    /// Whether a name is there.
+    /// Returns whether there is a field of this name.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.get(name).is_some()
     }
@@ -268,8 +266,8 @@ impl Fields {
         self.add(name, value)
     }
 
-    /// Replaces the value of the n-th field; a field that is not there is not
-    /// replaced. The field keeps its place.
+    /// Replaces the value of the n-th field, in its position. Does nothing if there is no such
+    /// field.
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), Refusal> {
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
@@ -301,7 +299,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Replaces the n-th field by one of another name, in its place.
+    /// Replaces the n-th field by one with another name, in its position.
     pub fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
         let Some(old) = self.list.get(index).copied() else {
@@ -315,7 +313,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Removes all fields of a name; how many there were.
+    /// Removes all fields of a name. Returns their number.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         self.remove_if(|n, _| n.eq_ignore_ascii_case(name))
     }
@@ -328,7 +326,7 @@ impl Fields {
         }
     }
 
-    /// Removes the fields of which the test says so; how many there were.
+    /// Removes the fields for which `test` returns true. Returns their number.
     pub fn remove_if(&mut self, mut test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
         let before = self.list.len();
         let mut live = self.live;
@@ -347,8 +345,8 @@ impl Fields {
         before - self.list.len()
     }
 
-    /// Writes the first line (if any) and the fields, without the empty line
-    /// that ends them. Runs that lie together go in one copy.
+    /// Writes the first line (if any) and the fields, without the final empty line. Contiguous
+    /// fields are copied at once.
     pub fn write_lines(&self, out: &mut Vec<u8>) {
         let mut from = self.first.start as usize;
         let mut to = from + self.first.len as usize;
@@ -392,15 +390,15 @@ impl Fields {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Takes a field that a parser has checked: the value is trimmed, nothing
-    /// in it ends a line. The parser bounds the sum, not the limit.
+    /// Appends a field that a parser has validated: the value is trimmed and contains no line end.
+    /// The parser enforces the total size; the limit is not checked.
     pub(crate) fn push_checked(&mut self, name: &[u8], value: &[u8]) {
         let field = self.append(name, value);
         self.list.push(field);
     }
 
-    /// As [`Self::push_checked`] for a whole line that already is in wire form:
-    /// one copy, the name made lower case in its place.
+    /// Like [`Self::push_checked`] for a whole line in wire form: a single copy, with the name
+    /// converted to lower case in place.
     pub(crate) fn push_wire(&mut self, line: &[u8], name_len: usize) {
         debug_assert!(line.ends_with(b"\r\n") && line[name_len..].starts_with(b": "));
         let start = self.bytes.len();
@@ -414,8 +412,8 @@ impl Fields {
         });
     }
 
-    /// Appends checked bytes to the value of the last field; only for a parser
-    /// that did nothing but [`Self::push_checked`] before.
+    /// Appends validated bytes to the value of the last field. Only for a parser that used nothing
+    /// but [`Self::push_checked`] before.
     pub(crate) fn extend_last(&mut self, pieces: &[&[u8]]) {
         let Some(last) = self.list.last_mut() else {
             return;
@@ -432,7 +430,7 @@ impl Fields {
         self.live += added;
     }
 
-    /// Makes room for a head of so many bytes at once.
+    /// Allocates memory for a head of this size at once.
     pub(crate) fn reserve(&mut self, bytes: usize, fields: usize) {
         self.bytes.reserve(bytes);
         self.list.reserve(fields);
@@ -446,8 +444,7 @@ impl Fields {
         &self.bytes
     }
 
-    /// Replaces the first line by one made of pieces; `Full` when the whole
-    /// would be over the limit.
+    /// Replaces the first line by pieces. `Full` if the total would exceed the limit.
     pub(super) fn set_first(&mut self, pieces: &[Piece<'_>]) -> Result<(), Refusal> {
         let len: usize = pieces.iter().map(Piece::len).sum();
         let others = self.live - self.first.len as usize;
@@ -470,14 +467,14 @@ impl Fields {
         Ok(())
     }
 
-    /// A byte of the first line is overwritten (the digit of a version).
+    /// Overwrites a byte of the first line, such as the digit of a version.
     pub(super) fn patch_first(&mut self, at: usize, byte: u8) {
         if at < self.first.len as usize {
             self.bytes[self.first.start as usize + at] = byte;
         }
     }
 
-    /// The arena never holds more than twice what lives in it and a bit.
+    /// Compacts the arena, so that it never holds more than twice its live bytes plus a constant.
     fn compact_if_worth(&mut self) {
         let holes = self.bytes.len() - self.live;
         if holes <= HOLES_TOLERATED || holes <= self.live {
@@ -496,11 +493,11 @@ impl Fields {
     }
 }
 
-/// A part of a new first line.
+/// A piece of a new first line.
 #[derive(Clone, Debug)]
 pub(super) enum Piece<'a> {
     New(&'a [u8]),
-    /// A range of the arena as it is.
+    /// A range of the arena.
     Old(std::ops::Range<usize>),
 }
 
@@ -513,7 +510,7 @@ impl Piece<'_> {
     }
 }
 
-/// A name or a method: a token of at least one byte.
+/// Validates a name or a method: a token of at least one byte.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
     if name.is_empty() {
         return Err(Refusal::Empty);

@@ -1,9 +1,9 @@
-//! One message for every version of HTTP: a start line and an ordered list of
-//! header fields in one byte arena. HTTP/1 is parsed into it and written from
-//! it; what HTTP/2 and 3 have instead of a start line fits as well.
+//! A single message type for every version of HTTP: a start line and an ordered list of header
+//! fields in one byte arena. HTTP/1 is parsed into it and written from it; it can also represent
+//! the pseudo-headers of HTTP/2 and 3.
 //!
-//! It never reads or writes a socket and decides nothing about framing. It
-//! holds nothing that could break a head apart when it is written.
+//! This module never reads or writes a socket and decides nothing about framing. A message contains
+//! nothing that could split its head when it is written.
 
 mod authentication;
 mod cookie;
@@ -25,12 +25,12 @@ use fields::{Piece, check_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The version that the sender spoke.
+/// Version of HTTP that the sender used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
-    /// HTTP/1.1, and any later minor version of 1, which promises the same.
+    /// HTTP/1.1, or any later minor version of 1, which is compatible.
     Http11,
     /// HTTP/2
     Http2,
@@ -39,7 +39,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As `req.ver` and logs say it: `1.1`.
+    /// Returns the number as in `req.ver` and logs, such as `1.1`.
     pub fn number(self) -> &'static str {
         match self {
             Version::Http10 => "1.0",
@@ -61,22 +61,22 @@ impl Version {
 /// A start line, borrowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartLine<'a> {
-    /// Of a request.
+    /// Start line of a request.
     Request {
-        /// `GET`
+        /// Method, such as `GET`.
         method: &'a [u8],
-        /// The target as it was sent: `/path?query`, `http://host/path`, `*`, `host:443`.
+        /// Target as sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
-        /// The sender's.
+        /// Version of the sender.
         version: Version,
     },
-    /// Of a response.
+    /// Start line of a response.
     Response {
-        /// The sender's.
+        /// Version of the sender.
         version: Version,
-        /// 100 to 999.
+        /// Status code, 100 to 999.
         status: u16,
-        /// May be empty.
+        /// Reason phrase. May be empty.
         reason: &'a [u8],
     },
 }
@@ -88,7 +88,7 @@ enum Kind {
     Response { status: u16 },
 }
 
-/// Bytes of `HTTP/1.1 200 ` before the reason.
+/// Length of `HTTP/1.1 200 ` before the reason, bytes.
 const RESPONSE_PREFIX_BYTES: usize = 13;
 
 /// A request or a response without its body.
@@ -103,7 +103,7 @@ pub struct Message {
     cases: Option<Arc<HeaderCases>>,
 }
 
-/// Names of headers as they are written to who takes case for a part of them, by
+/// Names of headers with the case in which they are written for recipients that depend on it, by
 /// their names in lower case.
 pub type HeaderCases = HashMap<Box<[u8]>, Box<[u8]>>;
 
@@ -114,8 +114,8 @@ impl Default for Message {
 }
 
 impl Message {
-    /// An empty message; [`Self::begin_request`] or [`Self::begin_response`]
-    /// makes it one.
+    /// Creates an empty message. [`Self::begin_request`] or [`Self::begin_response`] sets its start
+    /// line.
     pub fn new() -> Self {
         Message {
             fields: Fields::new(),
@@ -126,12 +126,12 @@ impl Message {
         }
     }
 
-    /// Bytes of memory that it holds, whatever is in it.
+    /// Returns the allocated memory, bytes.
     pub fn memory(&self) -> usize {
         self.fields.memory()
     }
 
-    /// Forgets all; keeps the memory and the limit.
+    /// Removes everything, but keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.fields.clear();
         self.kind = Kind::Empty;
@@ -140,13 +140,13 @@ impl Message {
         self.cases = None;
     }
 
-    /// Lets names of headers be written as these say.
+    /// Sets the case in which header names are written.
     pub fn set_cases(&mut self, cases: Option<Arc<HeaderCases>>) {
         self.cases = cases;
     }
 
-    /// Writes names in the head that stands at the end of `out`, from `begin` on, as
-    /// [`Self::set_cases`] says. No name changes its length.
+    /// Adjusts header names in the head at the end of `out`, from `begin` on, as
+    /// [`Self::set_cases`] requires. No name changes its length.
     #[inline]
     pub(crate) fn adjust_cases(&self, out: &mut [u8], begin: usize) {
         if let Some(cases) = &self.cases {
@@ -154,7 +154,7 @@ impl Message {
         }
     }
 
-    /// A request from its parts; forgets what was here.
+    /// Replaces the contents by a request line.
     pub fn begin_request(
         &mut self,
         method: &[u8],
@@ -189,8 +189,7 @@ impl Message {
         Ok(())
     }
 
-    /// As [`Self::begin_request_checked`], with a target that is composed of
-    /// pieces.
+    /// Like [`Self::begin_request_checked`], with a target composed of pieces.
     pub(crate) fn begin_request_of(
         &mut self,
         method: &[u8],
@@ -217,8 +216,8 @@ impl Message {
         Ok(())
     }
 
-    /// A response from its parts; forgets what was here. A status outside of
-    /// 100 to 999 becomes 500: it cannot be written.
+    /// Replaces the contents by a status line. A status outside of 100 to 999 cannot be written and
+    /// becomes 500.
     pub fn begin_response(
         &mut self,
         version: Version,
@@ -257,23 +256,23 @@ impl Message {
         Ok(())
     }
 
-    /// The header fields.
+    /// Returns the header fields.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
-    /// The header fields, mutable. To change `host` of a request use [`Self::set`], which
-    /// also updates what depends on it.
+    /// Returns the header fields, mutable. To change the `host` of a request use [`Self::set`],
+    /// which also updates the target.
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
     }
 
-    /// How many live bytes the head may have, see [`Fields::set_limit`].
+    /// Sets the maximum number of live bytes of the head, see [`Fields::set_limit`].
     pub fn set_limit(&mut self, bytes: usize) {
         self.fields.set_limit(bytes);
     }
 
-    /// The start line; `None` before a `begin_*`.
+    /// Returns the start line. `None` before a `begin_*`.
     pub fn start(&self) -> Option<StartLine<'_>> {
         match self.kind {
             Kind::Empty => None,
@@ -295,7 +294,7 @@ impl Message {
         matches!(self.kind, Kind::Request { .. })
     }
 
-    /// The sender's version.
+    /// Returns the version of the sender.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -349,24 +348,24 @@ impl Message {
         }
     }
 
-    /// The method of a request; nothing for a response.
+    /// Returns the method of a request. Empty for a response.
     pub fn method(&self) -> &[u8] {
         &self.fields.bytes()[self.method_range()]
     }
 
-    /// The target of a request as it is written.
+    /// Returns the target of a request as it is written.
     pub fn target(&self) -> &[u8] {
         &self.fields.bytes()[self.target_range()]
     }
 
-    /// Whether the target was put together from what a client of HTTP/2 says in
-    /// parts, and no rule gave another: then scheme and authority are for rules
-    /// and logs, and a server of HTTP/1 gets the path.
+    /// Returns whether the target was composed from the pseudo-headers of an HTTP/2 client, and no
+    /// rule has replaced it. Then scheme and authority are for rules and logs, and an HTTP/1 server
+    /// gets the path.
     pub fn is_target_composed(&self) -> bool {
         self.composed
     }
 
-    /// The status of a response; 0 for a request.
+    /// Returns the status of a response. 0 for a request.
     pub fn status(&self) -> u16 {
         match self.kind {
             Kind::Response { status } => status,
@@ -374,12 +373,12 @@ impl Message {
         }
     }
 
-    /// The reason of a response; may be empty.
+    /// Returns the reason of a response, which may be empty.
     pub fn reason(&self) -> &[u8] {
         &self.fields.bytes()[self.reason_range()]
     }
 
-    /// Another method.
+    /// Replaces the method.
     pub fn set_method(&mut self, method: &[u8]) -> Result<(), Refusal> {
         check_name(method)?;
         let Kind::Request { target_len, .. } = self.kind else {
@@ -401,7 +400,7 @@ impl Message {
         Ok(())
     }
 
-    /// Another status; with `None` the reason is the usual one of the status.
+    /// Replaces the status. If `reason` is `None`, the standard reason of the status is used.
     pub fn set_status(&mut self, status: u16, reason: Option<&[u8]>) -> Result<(), Refusal> {
         let Kind::Response { .. } = self.kind else {
             return Ok(());
@@ -413,7 +412,7 @@ impl Message {
         self.response_line(self.version, status, Piece::New(reason))
     }
 
-    /// The first value of a header.
+    /// Returns the first value of a header.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.fields.get(name)
     }
@@ -423,9 +422,8 @@ impl Message {
         self.fields.add(name, value)
     }
 
-    /// Removes all headers of a name and adds one at the end. The host of a
-    /// request is also replaced in an absolute target, so that both go on
-    /// saying the same.
+    /// Removes all headers of a name and adds one at the end. The host of a request is also
+    /// replaced in an absolute target, so that both stay equal.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
             self.set_authority_of_target(trim(value))?;
@@ -433,22 +431,22 @@ impl Message {
         self.fields.set(name, value)
     }
 
-    /// Removes all headers of a name; how many there were.
+    /// Removes all headers of a name. Returns their number.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         self.fields.remove(name)
     }
 
-    /// Removes the headers of which the test (name, value) says so.
+    /// Removes the headers for which `test` (name, value) returns true.
     pub fn remove_if(&mut self, test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
         self.fields.remove_if(test)
     }
 
-    /// Bytes that [`Self::write_http1`] writes.
+    /// Returns the number of bytes that [`Self::write_http1`] writes.
     pub fn wire_len(&self) -> usize {
         self.fields.wire_len() + 2
     }
 
-    /// Writes the head as HTTP/1, the empty line included.
+    /// Writes the head as HTTP/1, including the empty line.
     pub fn write_http1(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         out.reserve(self.wire_len());
@@ -478,7 +476,7 @@ fn status_digits(status: u16) -> [u8; 3] {
     ]
 }
 
-/// Statuses that have words of their own, in ascending order.
+/// Status codes with a reason of their own, in ascending order.
 const REASONS: &[(u16, &str)] = &[
     (100, "Continue"),
     (101, "Switching Protocols"),
@@ -550,7 +548,7 @@ const REASONS: &[(u16, &str)] = &[
     (520, "Web server is returning an unknown error"),
 ];
 
-/// The words that go with a status, as HAProxy says them.
+/// Returns HAProxy's reason phrase for a status.
 pub fn reason_of(status: u16) -> &'static str {
     if let Ok(at) = REASONS.binary_search_by_key(&status, |(known, _)| *known) {
         return REASONS[at].1;

@@ -1,14 +1,14 @@
-//! Parameters of a URL as `urlp(name,delimiter)` sees them: behind the first
-//! delimiter, parted by `&`, `;` and the delimiter itself. Nothing is decoded.
+//! Parameters of a URL as `urlp(name,delimiter)` sees them: after the first delimiter, separated by
+//! `&`, `;` and the delimiter itself. Nothing is decoded.
 
-/// The first value of a parameter; empty when it has `=` and nothing behind.
+/// Returns the first value of a parameter. Empty if nothing follows its `=`.
 pub fn parameter<'a>(target: &'a [u8], name: &[u8], delimiter: u8) -> Option<&'a [u8]> {
     parameters(target, delimiter)
         .find(|(n, _)| *n == name)
         .map(|(_, v)| v)
 }
 
-/// All parameters that have a `=`, in order.
+/// Returns all parameters that have a `=`, in order.
 pub fn parameters(target: &[u8], delimiter: u8) -> impl Iterator<Item = (&[u8], &[u8])> {
     let all = match memchr::memchr(delimiter, target) {
         Some(at) => &target[at + 1..],
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn parameters_are_found_as_haproxy_finds_them() {
-        // target, urlp(a), urlp(a,;)
+        // Target, urlp(a), urlp(a,;).
         let table: &[(&str, Option<&str>, Option<&str>)] = &[
             ("/?a=1", Some("1"), None),
             ("/?a=1&a=2", Some("1"), None),

@@ -15,27 +15,27 @@ pub enum TargetForm {
     Absolute,
     /// `*`
     Asterisk,
-    /// `host:port`, of CONNECT, and whatever else is none of the others.
+    /// `host:port` of CONNECT, and anything that is none of the others.
     Authority,
 }
 
-/// Where the parts of a target lie in it.
+/// Positions of the parts of a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TargetParts {
-    /// Its form.
+    /// Form of the target.
     pub form: TargetForm,
-    /// Bytes of the scheme, without `://`.
+    /// End of the scheme, before `://`.
     pub scheme_end: usize,
-    /// The authority: `authority_start..path_start`.
+    /// Start of the authority: `authority_start..path_start`.
     pub authority_start: usize,
-    /// Where the path begins; the end of the target when it has none.
+    /// Start of the path; the end of the target if it has none.
     pub path_start: usize,
-    /// Where the path ends: at the `?` or at the end.
+    /// End of the path: at the `?` or at the end.
     pub path_end: usize,
 }
 
 impl TargetParts {
-    /// Takes a target apart. Any bytes have an answer.
+    /// Splits a target. Any bytes are accepted.
     pub fn of(target: &[u8]) -> TargetParts {
         let mut parts = TargetParts {
             form: TargetForm::Authority,
@@ -65,7 +65,7 @@ impl TargetParts {
     }
 }
 
-/// The length of the scheme when the target begins with one and `://`.
+/// Returns the length of the scheme if the target begins with one and `://`.
 fn scheme_of(target: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', target)?;
     let scheme = &target[..colon];
@@ -77,7 +77,7 @@ fn scheme_of(target: &[u8]) -> Option<usize> {
     ok.then_some(colon)
 }
 
-/// Bytes that end or split the request line cannot stand in a target.
+/// Checks that a target is not empty and has no bytes that would end or split the request line.
 pub(super) fn check(target: &[u8]) -> Result<(), Refusal> {
     if target.is_empty() {
         return Err(Refusal::Empty);
@@ -89,32 +89,32 @@ pub(super) fn check(target: &[u8]) -> Result<(), Refusal> {
 }
 
 impl Message {
-    /// Where the parts of the target lie in it.
+    /// Returns the positions of the parts of the target.
     pub fn target_parts(&self) -> TargetParts {
         TargetParts::of(self.target())
     }
 
-    /// The path: without scheme, authority and query; empty for `*`, for
-    /// `http://host` and for CONNECT.
+    /// Returns the path without scheme, authority and query. Empty for `*`, for `http://host` and
+    /// for CONNECT.
     pub fn path(&self) -> &[u8] {
         let target = self.target();
         let parts = TargetParts::of(target);
         &target[parts.path_start..parts.path_end]
     }
 
-    /// The path and the query with its question mark.
+    /// Returns the path and the query with its question mark.
     pub fn path_and_query(&self) -> &[u8] {
         let target = self.target();
         &target[TargetParts::of(target).path_start..]
     }
 
-    /// The query without its question mark; `None` when there is no mark.
+    /// Returns the query without its question mark. `None` if there is no question mark.
     pub fn query(&self) -> Option<&[u8]> {
         let target = self.target();
         target.get(TargetParts::of(target).path_end + 1..)
     }
 
-    /// The authority of an absolute target or of CONNECT's; `None` for others.
+    /// Returns the authority of an absolute target or of CONNECT. `None` for other targets.
     pub fn target_authority(&self) -> Option<&[u8]> {
         let target = self.target();
         let parts = TargetParts::of(target);
@@ -126,7 +126,7 @@ impl Message {
         }
     }
 
-    /// `set-uri`: another target. An absolute one also sets `host`.
+    /// Replaces the target (`set-uri`). An absolute one also sets `host`.
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), Refusal> {
         let parts = TargetParts::of(target);
         self.set_target_pieces(0, &[target], usize::MAX)?;
@@ -142,9 +142,9 @@ impl Message {
         Ok(())
     }
 
-    /// `set-path`: another path, the query stays. Where there was no path the
-    /// whole target is replaced. A path that does not begin with a slash gets
-    /// one: glued to the authority it would name another host.
+    /// Replaces the path and keeps the query (`set-path`). If there was no path, the whole target
+    /// is replaced. A slash is added to a path without one, because it would otherwise become part
+    /// of the authority and name another host.
     pub fn set_path(&mut self, path: &[u8]) -> Result<(), Refusal> {
         let parts = self.target_parts();
         let slash: &[u8] = if path.first() == Some(&b'/') {
@@ -158,7 +158,7 @@ impl Message {
         }
     }
 
-    /// `set-pathq`: another path and query.
+    /// Replaces the path and the query (`set-pathq`).
     pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), Refusal> {
         let parts = self.target_parts();
         let slash: &[u8] = if path_and_query.first() == Some(&b'/') {
@@ -173,8 +173,8 @@ impl Message {
         self.set_target_pieces(keep, &[slash, path_and_query], usize::MAX)
     }
 
-    /// `set-query`: another query, given without its question mark. An empty
-    /// one keeps a mark that was there. `*` and CONNECT have no query.
+    /// Replaces the query, given without its question mark (`set-query`). An empty query keeps an
+    /// existing question mark. `*` and CONNECT have no query.
     pub fn set_query(&mut self, query: &[u8]) -> Result<(), Refusal> {
         let parts = self.target_parts();
         let target_len = self.target().len();
@@ -190,7 +190,7 @@ impl Message {
         self.set_target_pieces(parts.path_end, &[slash, b"?", query], usize::MAX)
     }
 
-    /// The authority in an absolute target follows the host header.
+    /// Replaces the authority of an absolute target, so that it equals the host header.
     pub(super) fn set_authority_of_target(&mut self, host: &[u8]) -> Result<(), Refusal> {
         let parts = self.target_parts();
         if parts.form != TargetForm::Absolute {
@@ -199,8 +199,8 @@ impl Message {
         self.set_target_pieces(parts.authority_start, &[host], parts.path_start)
     }
 
-    /// The target becomes its first `keep` bytes, the new ones, and what it
-    /// had from `from` on.
+    /// Replaces the target by its first `keep` bytes, the new pieces, and the old part from `from`
+    /// on.
     pub(crate) fn set_target_pieces(
         &mut self,
         keep: usize,

@@ -1,4 +1,4 @@
-//! Messages from their start line to the bytes on the wire.
+//! Tests of messages, from the start line to the written bytes.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn a_response_writes_what_it_was_made_of() {
 
 #[test]
 fn the_parts_of_a_target_are_haproxys() {
-    // target, path, pathq, query
+    // Target, path, pathq, query.
     let table = [
         ("/a/b?c", "/a/b", "/a/b?c", Some("c")),
         ("http://a/b?c", "/b", "/b?c", Some("c")),
@@ -128,7 +128,7 @@ fn targets_are_rewritten_as_haproxy_does() {
         ("/a?", path, "/n", "/n?", "h"),
         ("/a", query, "q=1", "/a?q=1", "h"),
         ("/a", query, "", "/a", "h"),
-        // Ours where HAProxy writes a target that no server can read.
+        // Here HAProxy writes a target that no server can parse.
         ("/a/b?c=d", path, "", "/?c=d", "h"),
         ("/a/b?c=d", path, "n", "/n?c=d", "h"),
         ("http://h/a/b?c=d", path, "n", "http://h/n?c=d", "h"),

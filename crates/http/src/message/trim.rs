@@ -1,7 +1,7 @@
 //! Optional white space around values.
 
-/// Without the spaces and tabs at both ends. Other white space is no blank in
-/// HTTP: `\x0cchunked` is not `chunked`.
+/// Removes spaces and tabs from both ends. Other white space is not blank in HTTP: `\x0cchunked` is
+/// not `chunked`.
 pub fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;

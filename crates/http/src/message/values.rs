@@ -11,7 +11,7 @@ pub struct Values<'a> {
     rest: Option<&'a [u8]>,
 }
 
-/// Splits one line at the commas that stand outside of quotes. An empty line
+/// Splits one line at the commas outside quotes. An empty line
 /// is one empty value.
 pub fn split_values(line: &[u8]) -> Values<'_> {
     Values { rest: Some(line) }
@@ -28,7 +28,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The first comma outside of quotes, or the end.
+/// Returns the position of the first comma outside of quotes, or the end.
 fn comma(line: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
@@ -44,7 +44,7 @@ fn comma(line: &[u8]) -> usize {
     line.len()
 }
 
-/// The n-th of an iterator: from 1 for the first, from -1 for the last.
+/// Returns the n-th item of an iterator: 1 is the first, -1 the last.
 fn nth<'a>(mut all: impl Iterator<Item = &'a [u8]> + Clone, occurrence: i32) -> Option<&'a [u8]> {
     match occurrence {
         0 => None,
@@ -58,7 +58,7 @@ fn nth<'a>(mut all: impl Iterator<Item = &'a [u8]> + Clone, occurrence: i32) -> 
 }
 
 impl Fields {
-    /// All comma-separated values of a name, in order.
+    /// Returns all comma-separated values of a name, in order.
     pub fn values<'a, 'n>(
         &'a self,
         name: &'n [u8],
@@ -66,17 +66,17 @@ impl Fields {
         self.lines(name).flat_map(split_values)
     }
 
-    /// `hdr(name,occurrence)`: 1 is the first, -1 the last; 0 is none.
+    /// Returns a value as `hdr(name,occurrence)`: 1 is the first, -1 the last; 0 is none.
     pub fn nth_value(&self, name: &[u8], occurrence: i32) -> Option<&[u8]> {
         nth(self.values(name), occurrence)
     }
 
-    /// `fhdr(name,occurrence)`: whole lines.
+    /// Returns a whole line as `fhdr(name,occurrence)`.
     pub fn nth_line(&self, name: &[u8], occurrence: i32) -> Option<&[u8]> {
         nth(self.lines(name), occurrence)
     }
 
-    /// `hdr_cnt(name)`.
+    /// Returns the number of values, as `hdr_cnt(name)`.
     pub fn count_values(&self, name: &[u8]) -> usize {
         self.values(name).count()
     }

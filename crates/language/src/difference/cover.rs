@@ -1,24 +1,24 @@
-//! A text as it may be shown: every byte of it, but secrets covered. What is commented
-//! out is covered as if it were not.
+//! Masks the secrets of a text and keeps every other byte. Secrets in comments are masked in the
+//! same way.
 
 use super::Vocabulary;
 use super::secret::{COVER, Visibility, seen};
 use crate::Environment;
 use crate::reader::{LINE_BYTES_MAX, expanded_words, placed_words};
 
-/// Shortest word within a secret that is searched for by itself.
+/// Minimum length, in bytes, of a word within a secret that is searched for by itself.
 const PART_BYTES_MIN: usize = 8;
-/// Comments within comments that are looked into.
+/// Maximum depth of comments within comments that are searched.
 const DEPTH_MAX: usize = 8;
 
-/// A text with its secrets covered; it has as many lines as before.
+/// Returns a text with its secrets masked; the number of lines stays the same.
 pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         if at > 0 {
             out.push(b'\n');
         }
-        // What no reader takes as a line is nothing that can be looked into.
+        // A line that is too long for the reader cannot be searched, so all of it is masked.
         match line.len() > LINE_BYTES_MAX {
             true => out.extend_from_slice(COVER.as_bytes()),
             false => cover_line(line, vocabulary, DEPTH_MAX, &mut out),
@@ -27,8 +27,8 @@ pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     out
 }
 
-/// The words of a text that [`covered`] covers, each as its line has it and without quotes; of a URL
-/// also the password alone.
+/// Returns the words that [`covered`] masks, each as written and without quotes; for a URL, also
+/// the password alone.
 pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let lines = text.split(|b| *b == b'\n');
@@ -45,7 +45,7 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
     all
 }
 
-/// Adds a word that is covered, and the parts of it that may be quoted alone.
+/// Adds a masked word, and its parts that a message may quote separately.
 fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     let word = String::from_utf8_lossy(word).into_owned();
     // `scheme://user:password@host`, or `user:password`.
@@ -59,13 +59,13 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
         None if user.len() < word.len() => all.push(user.to_owned()),
         None => {}
     }
-    // A word in quotes may be quoted word by word; short ones are in any text.
+    // A message may quote the words of a quoted word separately. Short words occur in any text.
     let shown = match seen {
         Visibility::Part(part) => part.as_str(),
         _ => "",
     };
     let parts = word.split([' ', '\t']).skip(1);
-    // The script that a program runs is none.
+    // The script that a program runs is not secret.
     let is_path = |part: &str| word.starts_with('/') && part.starts_with('/');
     let parts = parts.filter(|part| part.len() >= PART_BYTES_MIN && !is_path(part));
     let parts = parts.filter(|part| !shown.contains(part));
@@ -73,8 +73,8 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     all.push(word);
 }
 
-/// The words of a line that [`covered`] covers, as they are with the values of variables. A value
-/// may be a secret that its variable does not look like.
+/// Returns the words of a line that [`covered`] masks, with the values of variables. A value may be
+/// a secret although the name of its variable does not suggest it.
 pub(crate) fn expanded_secrets(
     line: &[u8],
     vocabulary: &Vocabulary<'_>,
@@ -97,7 +97,8 @@ pub(crate) fn expanded_secrets(
     all
 }
 
-/// A line in which each byte of a secret is a `*`: places in it stay where they are.
+/// Returns a line in which each byte of a secret is a `*`, so that positions in the line stay the
+/// same.
 pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     let mut out = line.to_vec();
     if line.len() > LINE_BYTES_MAX {
@@ -115,7 +116,7 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
                 has_secret = true;
                 out[range].fill(b'*');
             }
-            // What is the same at both ends of the word is shown.
+            // The common parts at both ends of the word stay visible.
             Visibility::Part(part) => {
                 let word = &line[range.clone()];
                 let same = |(a, b): &(&u8, &u8)| a == b;
@@ -137,7 +138,7 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
                 let comment = starred(&rest[at..], vocabulary);
                 out[end + at..].copy_from_slice(&comment);
             }
-            // Behind a mistake, what the words would be if it were none.
+            // After an error, the rest is treated as if it consisted of words.
             false if !is_comment => {
                 let mut words = words;
                 let begun = words.len();
@@ -186,7 +187,8 @@ fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut 
     match comment.filter(|_| depth > 0) {
         Some(at) if rest[..at].iter().any(|b| b"#!".contains(b)) => {
             out.extend_from_slice(&rest[..at]);
-            // A comment on a secret is about it: mostly another one, such as the former.
+            // A comment after a secret is usually about it, and may contain another secret such as
+            // the previous one.
             match has_secret && rest[..at].contains(&b'#') {
                 true => {
                     out.extend_from_slice(COVER.as_bytes());
@@ -195,7 +197,7 @@ fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut 
                 false => cover_line(&rest[at..], vocabulary, depth - 1, out),
             }
         }
-        // What stands behind a mistake was not read as words.
+        // The text after an error was not parsed into words.
         Some(_) => out.extend_from_slice(COVER.as_bytes()),
         None => out.extend_from_slice(rest),
     }
@@ -240,7 +242,7 @@ mod tests {
         );
     }
 
-    /// Lines, and how they are shown.
+    /// Lines, and their masked forms.
     const COVERED: &[(&str, &str)] = &[
         (
             "http-request set-var(txn.s) path,hmac(sha256,S3CRET),hex",
@@ -374,7 +376,7 @@ mod tests {
         assert!(text.starts_with("password"), "{text}");
     }
 
-    /// What is hidden of a line by stars, and what stays where it is.
+    /// Tests the masked bytes of a line, and that the other bytes keep their positions.
     #[test]
     fn starred_lines_keep_their_places() {
         let starred = |text: &str| {

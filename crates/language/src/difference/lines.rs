@@ -1,4 +1,4 @@
-//! Texts to sections and their lines, as they are written.
+//! Converts texts to sections and their lines, as written.
 
 use super::{TextDifference, Vocabulary};
 use crate::Outline;
@@ -10,24 +10,24 @@ use std::collections::HashMap;
 pub(super) struct Section {
     pub kind: Vec<u8>,
     pub name: Vec<u8>,
-    /// Its first line included, where it has one.
+    /// All lines, including the first line if there is one.
     pub lines: Vec<Line>,
 }
 
 impl Section {
-    /// Its lines without the first.
+    /// Returns the lines after the first one.
     pub fn body(&self) -> &[Line] {
         let head = usize::from(!self.kind.is_empty());
         self.lines.get(head..).unwrap_or_default()
     }
 }
 
-/// A line that has words.
+/// A line with at least one word.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Line {
-    /// Never none.
+    /// Never empty.
     pub words: Vec<Vec<u8>>,
-    /// The conditions that it stands under, as text.
+    /// The conditions around the line, as text.
     pub under: Vec<u8>,
 }
 
@@ -37,11 +37,11 @@ impl Line {
     }
 }
 
-/// Reads the files of a version as one.
+/// Reads the files of a version as a single configuration.
 pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (_, text) in files {
-        // A file begins outside of any section.
+        // A file begins outside any section.
         let mut current: Option<usize> = None;
         let mut outline = Outline::new(
             vocabulary.sections.iter().copied(),
@@ -75,16 +75,16 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
     sections
 }
 
-/// The `.if` blocks that are open.
+/// The open `.if` blocks.
 #[derive(Default)]
 struct Conditions {
     open: Vec<Vec<u8>>,
-    /// Blocks beyond [`NESTED_MAX`].
+    /// Number of blocks beyond [`NESTED_MAX`].
     beyond: usize,
 }
 
 impl Conditions {
-    /// Takes a line in; says what it stands under.
+    /// Processes a line; returns the conditions around it.
     fn line(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         let text = || words.join(&b' ');
         let first = words.first().map_or(&b""[..], |word| word);
@@ -122,17 +122,17 @@ impl Conditions {
     }
 }
 
-/// Bytes of conditions that tell lines apart.
+/// Maximum bytes of conditions that distinguish lines.
 const CONDITION_BYTES_MAX: usize = 4096;
 
-/// The lines of another text that hold something.
+/// Returns the nonempty lines of another text.
 pub(super) fn of_text(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| *b == b'\n')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
 }
 
-/// Compares two texts; None if they are equal.
+/// Compares two texts; returns `None` if they are equal.
 pub(super) fn compare_texts(old: &[u8], new: &[u8]) -> Option<TextDifference> {
     if old == new {
         return None;

@@ -1,12 +1,11 @@
-//! The changes between two configurations, in words, for the operator who requests a
-//! reload. Sections are compared by kind and name, and lines within them by their words:
-//! spaces, comments and quoting make no difference, and order matters only among lines
-//! that begin with the same word.
+//! The changes between two configurations as text, for the operator who requests a reload. Sections
+//! are compared by kind and name, and lines within them by their words: spaces, comments and
+//! quoting make no difference, and order matters only among lines that begin with the same word.
 //!
-//! It compares the text: variables stay names, and a line under `.if` is compared with
-//! its condition. It knows no keyword; the caller says which words begin a section and
-//! which precede a secret. A [`Difference`] contains no secret. It does not say what a
-//! change means.
+//! The comparison uses the text: variables stay names, and a line under `.if` is compared with its
+//! condition. This module knows no keyword; the caller supplies the words that begin a section and
+//! those that precede a secret. A [`Difference`] contains no secret. It does not describe the
+//! meaning of a change.
 
 mod cover;
 mod lines;
@@ -26,12 +25,12 @@ use lines::{Line, Section};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The words of which something is known.
+/// The words with a special meaning in the comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary<'a> {
     /// The first words that begin a section.
     pub sections: Vec<&'a str>,
-    /// Names that are also keywords, with the section that has the keyword
+    /// Section names that are also keywords, with the section that has the keyword
     /// ([`crate::Outline`]).
     pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
@@ -40,11 +39,12 @@ pub struct Vocabulary<'a> {
     pub programs: Vec<&'a str>,
 }
 
-/// The words of the keywords of this program: see [`know`].
+/// The vocabulary of this program's keywords: see [`know`].
 static KNOWN: OnceLock<Vocabulary<'static>> = OnceLock::new();
 
-/// Says once, at the start of the program, which words precede secrets. Everything that quotes a
-/// configuration covers what stands behind them; without it, only what names itself secret.
+/// Sets the words that precede secrets, once, at the start of the program. Everything that quotes a
+/// configuration masks the words after them; without this call, only words whose names suggest a
+/// secret cause masking.
 pub fn know(vocabulary: Vocabulary<'static>) {
     // The words of one program are always the same.
     let _ = KNOWN.set(vocabulary);
@@ -60,26 +60,26 @@ pub(crate) fn known() -> &'static Vocabulary<'static> {
     KNOWN.get().unwrap_or(&NONE)
 }
 
-/// One version of a configuration.
+/// A version of a configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Texts<'a> {
-    /// Its files, in their order.
+    /// The files in their order.
     pub files: &'a [(String, Vec<u8>)],
-    /// The contents that lines name, by the name for people: `map /etc/routes.map`.
+    /// Other contents that lines refer to, with a display name: `map /etc/routes.map`.
     pub other: &'a [(String, Vec<u8>)],
 }
 
-/// The changes.
+/// The changes between two versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
-    /// Sections, in the order of the new version; then those that are gone.
+    /// Changed sections, in the order of the new version; removed sections follow.
     pub sections: Vec<SectionChange>,
-    /// Other texts, in the same order.
+    /// Changes of other texts, in the same order.
     pub texts: Vec<TextChange>,
 }
 
 impl Difference {
-    /// Whether nothing changed.
+    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.sections.is_empty() && self.texts.is_empty()
     }
@@ -88,69 +88,69 @@ impl Difference {
 /// The change of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SectionChange {
-    /// Its first word; empty for lines before the first section.
+    /// The first word; empty for lines before the first section.
     pub kind: String,
-    /// Its second word; empty where it has none.
+    /// The second word; empty if there is none.
     pub name: String,
-    /// The change.
+    /// The kind of change.
     pub change: Change,
 }
 
-/// The change of a section.
+/// The kind of change of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// Added; its number of lines.
+    /// Added, with this number of lines.
     New(usize),
     /// Removed.
     Gone,
-    /// Its lines changed, or its position among the sections.
+    /// The lines changed, or the position among the sections.
     Changed {
-        /// Its lines.
+        /// The changed lines.
         lines: Vec<LineChange>,
-        /// Sections that it stood behind stand behind it.
+        /// The section was moved relative to others.
         moved: bool,
     },
 }
 
-/// The change of a line. Texts are for people: secrets are masked.
+/// The change of a line. Texts are for display: secrets are masked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LineChange {
     /// Added.
     Added(String),
     /// Removed.
     Removed(String),
-    /// Some of its words are others.
+    /// Some words differ.
     Changed(String),
-    /// It stands at another place among those that begin with the same word.
+    /// Moved among the lines that begin with the same word.
     Moved(String),
 }
 
 /// The change of another text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextChange {
-    /// Its name for people.
+    /// The display name.
     pub name: String,
-    /// The change.
+    /// The kind of change.
     pub change: TextDifference,
 }
 
-/// The change of another text.
+/// The kind of change of another text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextDifference {
-    /// Added; its number of lines.
+    /// Added, with this number of lines.
     New(usize),
-    /// No longer named.
+    /// No longer referred to.
     Gone,
-    /// Its lines changed.
+    /// The lines changed.
     Lines {
-        /// Lines that were not there.
+        /// Number of added lines.
         added: usize,
-        /// Lines that are no more.
+        /// Number of removed lines.
         removed: usize,
     },
-    /// Its lines are the same in another order, or only their ends differ.
+    /// The lines are the same in another order, or only the line ends differ.
     Reordered,
-    /// A binary file whose content changed.
+    /// The content of a binary file changed.
     Bytes,
 }
 
@@ -166,8 +166,8 @@ pub fn between(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> D
     }
 }
 
-/// The key by which a section is found in the other version: kind, name, and the ordinal
-/// among the sections of that name.
+/// The key that identifies a section in the other version: kind, name, and the ordinal among the
+/// sections of that name.
 type Key<'s> = (&'s [u8], &'s [u8], usize);
 
 fn keyed(sections: &[Section]) -> Vec<(Key<'_>, &Section)> {
@@ -216,7 +216,7 @@ fn section_change(section: &Section, change: Change) -> SectionChange {
     }
 }
 
-/// Changes of lines: in the order of the new version, then those that are gone.
+/// Returns the changed lines in the order of the new version, followed by the removed ones.
 fn changed_lines(old: &[Line], new: &[Line], vocabulary: &Vocabulary<'_>) -> Vec<LineChange> {
     if old == new {
         return Vec::new();
@@ -267,7 +267,7 @@ fn pick_lines<'l>(lines: &'l [Line], at: &[usize]) -> Vec<&'l Line> {
     at.iter().map(|at| &lines[*at]).collect()
 }
 
-/// The places of lines that begin with the same word, before and after.
+/// Returns the indices of lines that begin with the same word, in the old and the new version.
 fn groups(old: &[Line], new: &[Line]) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut found: HashMap<&[u8], usize> = HashMap::new();
     let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();

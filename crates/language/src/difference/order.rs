@@ -1,21 +1,21 @@
-//! Matches the entries of a new list with those of an old one, and finds which of them
-//! moved. Takes O(n log n) time, however much the lists differ.
+//! Matches the entries of a new list with those of an old one, and finds which of them moved. Takes
+//! O(n log n) time, however much the lists differ.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// How two lists belong together.
+/// The result of matching two lists.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Places {
-    /// For each of the new: where it stood.
+    /// The old index of each new entry.
     pub partners: Vec<Option<usize>>,
-    /// For each of the new: whether it moved, as few as explain the order.
+    /// True for each new entry that moved; the smallest set that explains the order.
     pub moved: Vec<bool>,
     /// Indices of old entries that were removed.
     pub gone: Vec<usize>,
 }
 
-/// Pairs equal entries, the first with the first.
+/// Pairs equal entries in their order.
 pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
     let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
     for (at, entry) in old.iter().enumerate() {
@@ -46,7 +46,7 @@ pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
 
 /// Marks the longest increasing subsequence of the numbers.
 fn longest_rise(numbers: &[usize]) -> Vec<bool> {
-    // The place of the lowest number that ends a rise of each length.
+    // The index of the lowest number that ends an increasing subsequence of each length.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
     for (at, number) in numbers.iter().enumerate() {

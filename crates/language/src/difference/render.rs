@@ -1,14 +1,14 @@
-//! A difference in words: a line for each section, below it what became of its
-//! lines. Short: what is too much is counted.
+//! Renders a difference as text: a line for each section, followed by the changes of its lines.
+//! Output beyond the limit is only counted.
 
 use super::{Change, Difference, LineChange, SectionChange, TextChange, TextDifference};
 use crate::visible::visible;
 use std::fmt::{self, Write};
 
-/// Lines that are shown where nobody says otherwise.
+/// Default number of lines shown.
 pub const LINES_SHOWN: usize = 40;
 
-/// Characters of a line that are shown.
+/// Maximum characters shown of a line.
 const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Difference {
@@ -18,8 +18,8 @@ impl fmt::Display for Difference {
 }
 
 impl Difference {
-    /// The difference in at most so many lines, and one more that says how many
-    /// were left out. Each ends with a line feed.
+    /// Returns the difference in at most `lines_max` lines, and a further line with the number of
+    /// omitted ones. Each line ends with a line feed.
     pub fn render(&self, lines_max: usize) -> String {
         if self.is_empty() {
             return "nothing changed\n".into();
@@ -97,7 +97,7 @@ fn plural(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// "2 lines added, 1 removed".
+/// Returns a summary such as "2 lines added, 1 removed".
 fn summary(lines: &[LineChange], moved: bool) -> String {
     let kind = |change: &LineChange| match change {
         LineChange::Added(_) => 0,
@@ -122,7 +122,7 @@ fn summary(lines: &[LineChange], moved: bool) -> String {
 
 fn text_line(text: &TextChange) -> String {
     let what = match text.change {
-        // No text: it has no lines.
+        // Binary content has no lines.
         TextDifference::New(0) => "new".into(),
         TextDifference::New(n) => format!("new, {}", plural(n, "line")),
         TextDifference::Gone => "no longer used".into(),

@@ -1,6 +1,5 @@
-//! Words for people, with what is secret covered: the word behind one that the
-//! vocabulary names or whose name says what follows, passwords in URLs, and
-//! credentials of HTTP.
+//! Words for display with secrets masked: words after one that the vocabulary lists or whose name
+//! suggests a secret, passwords in URLs, and HTTP credentials.
 
 use super::Vocabulary;
 use super::lines::Line;
@@ -9,7 +8,7 @@ use crate::visible::visible;
 /// The mask that replaces a secret.
 pub const COVER: &str = "***";
 
-/// A word that contains one of these may be followed by a secret.
+/// A secret may follow a word that contains one of these.
 const SUSPECT: &[&str] = &[
     "password",
     "passwd",
@@ -22,7 +21,7 @@ const SUSPECT: &[&str] = &[
     "authorization",
 ];
 
-/// Converters whose arguments hold a key, and the argument from which on they are covered.
+/// Converters whose arguments include a key, and the first argument that is masked.
 const KEYED: &[(&str, usize)] = &[
     ("hmac(", 1),
     ("jwt_verify(", 1),
@@ -32,12 +31,13 @@ const KEYED: &[(&str, usize)] = &[
     ("aes_cbc_enc(", 1),
 ];
 
-/// Actions whose next word is the name of a header, before its value; the second ones have two values.
+/// Actions whose next word is the name of a header, followed by its value; the second group has two
+/// values.
 const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr", "set-param"];
 const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
-/// Headers and options that sign somebody in.
+/// Headers and options that contain credentials.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
-/// In the name of a header, a parameter or a variable: its value may be secret.
+/// Parts of the name of a header, a parameter or a variable whose value may be secret.
 const WEAK: &[&str] = &[
     "key",
     "auth",
@@ -49,14 +49,14 @@ const WEAK: &[&str] = &[
     "cookie",
     "credential",
 ];
-/// Functions of expressions with such a name, and those whose result is always secret.
+/// Functions in expressions whose argument is such a name, and those whose result is always secret.
 const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
 const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
-/// What checks send.
+/// Words before the data that a check sends.
 const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
-/// Lines whose next word is no secret: the name of a token of the console, a file, and a time.
+/// Lines whose next word is not secret: the name of a console token, a file, and a time.
 const OPEN: &[&str] = &["token", "token-key", "token-lifetime"];
-/// Lines whose second word is a name that the user chose: it says nothing about the word behind it.
+/// Lines whose second word is a name chosen by the user, which has no meaning for the next word.
 const OF_NAMES: &[&str] = &[
     "acl",
     "server",
@@ -89,41 +89,40 @@ const PROGRAMS: &[&str] = &[
     "command",
     "misc_path",
 ];
-/// Lines of HAProxy 1.x that write whole headers.
+/// Lines of HAProxy 1.x that contain whole headers.
 const OF_HEADER_LINES: &[&str] = &["reqadd", "rspadd"];
-/// Of these, the arguments are in the word of the program, and options follow.
+/// Words of `PROGRAMS` whose program and arguments are a single word, followed by options.
 const OF_ONE_WORD: &[&str] = &["notify", "script"];
-/// Words before words of which all may be secret: what a kernel is started with.
+/// Words after which all words may be secret: the boot arguments of a kernel.
 const ALL_BEHIND: &[&str] = &["append"];
-/// Lines that set a variable of the environment: its value is behind its name.
+/// Lines that set an environment variable: the value follows the name.
 const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
 /// Words of conditions that are never secret.
 const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
 
-/// Whether a name says that what it names is secret.
+/// Returns whether a name suggests a secret.
 pub fn is_suspect(name: &str) -> bool {
     let low = name.to_ascii_lowercase();
     SUSPECT.iter().any(|suspect| low.contains(suspect))
 }
 
-/// Schemes of credentials; what stands behind them is secret.
+/// Credential schemes; a secret follows them.
 const SCHEMES: &[&str] = &["basic", "bearer"];
 
 /// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Visibility {
-    /// All of it.
+    /// The whole word is visible.
     Whole,
-    /// This in its place.
+    /// The text that replaces the word.
     Part(String),
-    /// Masked.
     Covered,
 }
 
 /// Returns the visible parts of the words of a line.
 pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let texts: Vec<String> = words.iter().map(|word| super::words::shown(word)).collect();
-    // `on NODE LINE`: the words of the line decide.
+    // In `on NODE LINE`, the words of the line decide.
     let prefix = match texts.first().map(String::as_str) {
         Some("on") => texts.len().min(2),
         _ => 0,
@@ -136,15 +135,15 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
 fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let mut all = Vec::with_capacity(texts.len());
     let first = texts.first().map_or("", String::as_str);
-    // How many words from here on are secret.
+    // Number of secret words from this position on.
     let mut secrets = 0_usize;
     let mut method = false;
     let mut in_condition = first == "acl";
-    // Behind a program are its arguments.
+    // The arguments follow a program.
     let mut program = None;
     for (at, text) in texts.iter().enumerate() {
         in_condition = (in_condition || text == "{") && text != "}";
-        // `{ req.hdr(x-token) -m str … }`: how it is compared is no secret.
+        // In `{ req.hdr(x-token) -m str … }` the matching method is not secret.
         let flag = secrets > 0 && text.len() == 2 && text.starts_with('-');
         if flag || method || STRUCTURE.contains(&text.as_str()) {
             if ["}", "if", "unless"].contains(&text.as_str()) {
@@ -154,7 +153,7 @@ fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility
             all.push(Visibility::Whole);
             continue;
         }
-        // `notify master PROGRAM`: the state comes before the program.
+        // In `notify master PROGRAM` the state precedes the program.
         let is_state = |takes_all: &mut bool| !*takes_all && !text.contains(['/', ' ']);
         if program.as_mut().is_some_and(is_state) {
             all.push(Visibility::Whole);
@@ -175,7 +174,8 @@ fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility
             false => part(text, first, at.checked_sub(1).and_then(|at| texts.get(at))),
         });
         secrets = secrets.saturating_sub(1);
-        // The name of a secret that is itself behind one names nothing; a scheme of credentials does.
+        // If a secret word itself looks like the name of a secret, it has no effect; a credential
+        // scheme does.
         if is_secret
             && SCHEMES
                 .iter()
@@ -200,9 +200,9 @@ fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility
     all
 }
 
-/// The visible part of a word that is not secret as a whole.
+/// Returns the visible part of a word that is not entirely secret.
 fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
-    // A definition of keepalived's language: `$AUTH_PASS=…`.
+    // A definition in keepalived's syntax: `$AUTH_PASS=…`.
     if let Some((name, value)) = text.split_once('=')
         && name.starts_with('$')
         && !value.is_empty()
@@ -239,7 +239,7 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
     }
 }
 
-/// How many words behind this one are secret.
+/// Returns the number of secret words after this one.
 fn named(
     text: &str,
     (first, at): (&str, usize),
@@ -255,7 +255,7 @@ fn named(
     if (at == 0 && OPEN.contains(&text)) || low.ends_with("-file") {
         return 0;
     }
-    // Names and paths contain any word.
+    // Names and paths may contain any word.
     let is_name = at == 1 && (OF_NAMES.contains(&first) || vocabulary.sections.contains(&first));
     if is_name || text.starts_with('/') {
         return 0;
@@ -279,13 +279,13 @@ fn named(
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
 }
 
-/// Whether a name may be that of a secret.
+/// Returns whether a name may be that of a secret.
 fn is_weak(low: &str) -> bool {
     let name = low.replace("authority", "");
     WEAK.iter().any(|weak| name.contains(weak))
 }
 
-/// Whether one of these functions has such a name.
+/// Returns whether the argument of one of these functions is such a name.
 fn names_weakly(low: &str, naming: &str) -> bool {
     low.match_indices(naming).any(|(at, _)| {
         let rest = &low[at + naming.len()..];
@@ -293,19 +293,19 @@ fn names_weakly(low: &str, naming: &str) -> bool {
     })
 }
 
-/// What a check sends: the command, and not what stands behind it.
+/// Returns the visible part of the data that a check sends: the command without its arguments.
 fn sent(text: &str) -> String {
     let low = text.to_ascii_lowercase();
     match text.split_once([' ', '\t']) {
         Some((command, _)) => format!("{command} {COVER}"),
-        // Redis' own form has its words on lines; bytes are no words.
+        // The Redis protocol has its words on separate lines, and binary data has no words.
         None if text.starts_with(['*', '$']) || low.contains("auth") => COVER.to_owned(),
         None if text.len() > 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) => COVER.to_owned(),
         None => text.to_owned(),
     }
 }
 
-/// The words of a line as people may see them.
+/// Returns the words of a line for display.
 pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let seen = seen(&line.words, vocabulary);
     let shown = |(word, seen): (&Vec<u8>, Visibility)| match seen {
@@ -316,12 +316,12 @@ pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
     line.words.iter().zip(seen).map(shown).collect()
 }
 
-/// A line as people may see it.
+/// Returns a line for display.
 pub(super) fn text(line: &Line, vocabulary: &Vocabulary<'_>) -> String {
     under(line, words(line, vocabulary).join(" "))
 }
 
-/// With the condition that it stands under.
+/// Adds the condition around the line.
 pub(super) fn under(line: &Line, text: String) -> String {
     if line.under.is_empty() || line.first().starts_with(b".") {
         return text;
@@ -329,8 +329,8 @@ pub(super) fn under(line: &Line, text: String) -> String {
     format!("{text} (under {})", super::words::shown(&line.under))
 }
 
-/// A word on one line; one with spaces is seen as one, and one with variables as
-/// one that has them.
+/// Returns a word on one line. A word with spaces gets single quotes, and one with variables gets
+/// double quotes.
 fn quoted(text: String, variables: bool) -> String {
     let quote = match variables {
         true => "\"",
@@ -340,7 +340,7 @@ fn quoted(text: String, variables: bool) -> String {
     format!("{quote}{}{quote}", visible(&text))
 }
 
-/// Covers keys among the arguments of converters.
+/// Masks keys among the arguments of converters.
 fn keyed(mut text: String, functions: &[(&str, usize)]) -> String {
     for (name, first) in functions {
         let mut from = 0;
@@ -360,7 +360,8 @@ fn keyed(mut text: String, functions: &[(&str, usize)]) -> String {
     text
 }
 
-/// Where the arguments end that begin here: at the parenthesis that closes them, outside of quotes.
+/// Returns the end of the arguments that begin at `from`: the matching closing parenthesis outside
+/// quotes.
 fn end_of_arguments(text: &str, from: usize) -> usize {
     let (mut depth, mut quote) = (0, None);
     for (at, letter) in text[from..].char_indices() {
@@ -377,14 +378,14 @@ fn end_of_arguments(text: &str, from: usize) -> usize {
     text.len()
 }
 
-/// A text with the credentials of the URLs in it covered, word by word.
+/// Returns a text with the credentials of its URLs masked, word by word.
 pub fn without_credentials(text: &str) -> String {
     let words = text.split(' ').map(|word| credentials(word.to_owned()));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Covers passwords of URLs (`scheme://user:password@host`, or without a scheme)
-/// and what stands behind a scheme of credentials.
+/// Masks passwords in URLs (`scheme://user:password@host`, or without a scheme) and the text after
+/// a credential scheme.
 fn credentials(mut text: String) -> String {
     let low = text.to_ascii_lowercase();
     for scheme in SCHEMES {
@@ -396,7 +397,7 @@ fn credentials(mut text: String) -> String {
         }
     }
     for suspect in SUSPECT {
-        // Of a query; what stands behind it in the word is not needed.
+        // A query parameter. The rest of the word is not needed.
         let name = format!("{suspect}=");
         if let Some(at) = low.find(&name).map(|at| at + name.len()) {
             text.truncate(at);
@@ -404,7 +405,7 @@ fn credentials(mut text: String) -> String {
             return text;
         }
     }
-    // A secret in a query parameter: `?token=…`. The rest of the word is covered with it.
+    // A secret in a query parameter: `?token=…`. The rest of the word is masked, too.
     for at in low.match_indices(['?', '&']).map(|(at, _)| at + 1) {
         let parameter = low[at..].split('&').next().unwrap_or_default();
         if let Some((name, value)) = parameter.split_once('=')
@@ -421,7 +422,7 @@ fn credentials(mut text: String) -> String {
         .find(['/', '?', ' '])
         .map_or(text.len(), |n| authority + n);
     if let Some(at) = text[authority..end].rfind('@') {
-        // A user of HTTP without a password is mostly a token.
+        // An HTTP user without a password is usually a token.
         let of_http = low.starts_with("http");
         let user = &text[authority..authority + at];
         match user.split_once(':') {

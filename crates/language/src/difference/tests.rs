@@ -1,4 +1,4 @@
-//! Differences as people read them, and what holds for any two texts.
+//! Tests of rendered differences, and of properties that hold for any two texts.
 
 use super::*;
 use insta::assert_snapshot;
@@ -215,7 +215,7 @@ fn other_texts_are_told_in_numbers_only() {
     assert_snapshot!(between(texts(&old), texts(&new), &vocabulary()));
 }
 
-/// What this thread has had of a processor, however busy the machine is.
+/// Returns the processor time that this thread has used, however busy the machine is.
 fn processor_time() -> std::time::Duration {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     let nanoseconds = times.split_whitespace().next().unwrap();
@@ -231,7 +231,7 @@ fn ten_thousand_servers_are_compared_in_little_processor_time() {
     let began = processor_time();
     let difference = compare(&list(1), &list(3));
     assert!(!difference.is_empty());
-    // Far above what it takes without optimization.
+    // Much more than the comparison needs without optimization.
     let spent = processor_time() - began;
     assert!(spent < std::time::Duration::from_secs(5), "{spent:?}");
 }

@@ -1,15 +1,13 @@
-//! Two lines that are one line changed: which belong together, and how their
-//! words differ.
+//! Pairs removed and added lines that are one changed line, and finds how their words differ.
 
 use super::lines::Line;
 use super::{Vocabulary, secret};
 use similar::DiffTag;
 use std::collections::HashMap;
 
-/// For each added line, the removed one that it was. Lines belong together when
-/// their first two words are the same (`server web1 …`), the first with the
-/// first; else when they are the only ones that begin with their word and say
-/// nothing but a value (`maxconn 100`).
+/// Returns the removed line that each added line replaces. Lines are paired in order when their
+/// first two words are equal (`server web1 …`). Otherwise they are paired when they are the only
+/// ones that begin with their word and contain only a value (`maxconn 100`).
 pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>> {
     let mut pairs = vec![None; added.len()];
     let mut taken = vec![false; removed.len()];
@@ -56,18 +54,17 @@ pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>>
     pairs
 }
 
-/// The bytes of a word as text for people.
+/// Returns the bytes of a word as text for display.
 pub(super) fn shown(bytes: &[u8]) -> String {
-    // The NUL before the `$` of a variable is for comparing only.
+    // The NUL before the `$` of a variable is only for the comparison.
     let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Words of a line whose pairs are looked for. A line has no more
-/// ([`crate::reader::WORDS_MAX`]).
+/// Maximum words of a line that are compared. A line never has more ([`crate::reader::WORDS_MAX`]).
 const WORDS_COMPARED_MAX: usize = crate::reader::WORDS_MAX;
 
-/// A line and how it changed: `server web1 10.0.0.1:80 → 10.0.0.2:80, weight 1 → 2`.
+/// Returns a line and its change: `server web1 10.0.0.1:80 → 10.0.0.2:80, weight 1 → 2`.
 pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> String {
     let (before, after) = (
         secret::words(old, vocabulary),
@@ -85,7 +82,7 @@ pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> Str
     for (removed, added) in &steps {
         let was = before.get(removed.clone()).unwrap_or_default().join(" ");
         let is = after.get(added.clone()).unwrap_or_default().join(" ");
-        // The word before says what a value is of, unless the head does.
+        // The previous word names the value, unless the head includes it.
         let name = match added.start.checked_sub(1) {
             Some(at) if at >= head => after.get(at).map(|word| format!("{word} ")),
             _ => None,
@@ -113,7 +110,7 @@ pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> Str
 
 type Run = std::ops::Range<usize>;
 
-/// The runs of words that differ, before and after.
+/// Returns the runs of words that differ, in the old and the new line.
 fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(Run, Run)> {
     let some = |words: &[Vec<u8>]| words.len().min(WORDS_COMPARED_MAX);
     let (old, new) = (&old[..some(old)], &new[..some(new)]);

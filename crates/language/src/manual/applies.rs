@@ -1,4 +1,4 @@
-//! To which files a difference from HAProxy applies: by the lines that they have.
+//! Decides from the lines of a file whether a difference from HAProxy applies to it.
 
 use crate::Span;
 
@@ -7,31 +7,31 @@ use crate::Span;
 pub struct Statement {
     /// The kind of the section: `backend`.
     pub section: String,
-    /// Its words, with quotes and variables resolved.
+    /// The words, with quotes and variables resolved.
     pub words: Vec<String>,
-    /// Where it stands.
+    /// The position of the line.
     pub span: Span,
 }
 
 impl Statement {
-    /// Whether its first words are these.
+    /// Returns whether the line begins with these words.
     pub fn begins(&self, words: &[&str]) -> bool {
         self.words.iter().zip(words).all(|(own, word)| own == word)
             && self.words.len() >= words.len()
     }
 
-    /// Whether it begins in one of these ways.
+    /// Returns whether the line begins with any of these word lists.
     pub fn begins_any(&self, ways: &[&[&str]]) -> bool {
         ways.iter().any(|way| self.begins(way))
     }
 
-    /// Whether these words stand in it, one behind the other.
+    /// Returns whether these words are in the line, in sequence.
     pub fn has(&self, words: &[&str]) -> bool {
         let mut windows = self.words.windows(words.len().max(1));
         windows.any(|window| window.iter().zip(words).all(|(own, word)| own == word))
     }
 
-    /// Whether a name stands in one of its words, not as a part of a longer name: a fetch,
+    /// Returns whether a word contains a name as a whole, not as a part of a longer name: a fetch,
     /// a converter, an entry of a list.
     pub fn names(&self, name: &str) -> bool {
         let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
@@ -45,43 +45,44 @@ impl Statement {
         })
     }
 
-    /// Whether one of the names stands in it.
+    /// Returns whether the line contains any of the names.
     pub fn names_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.names(name))
     }
 }
 
-/// Whether a line is of a kind.
+/// A test for lines of a certain kind.
 pub type Is = fn(&Statement) -> bool;
 
-/// When a difference applies to files.
+/// The condition under which a difference applies to files.
 #[derive(Clone, Copy, Debug)]
 pub enum Applies {
-    /// If they have such lines.
+    /// The files have such lines.
     To(Is),
-    /// To such lines, if there are also others of another kind.
+    /// The files have such lines, and also lines of the second kind.
     Beside(Is, Is),
-    /// If they have no such line.
+    /// The files have no such line.
     Without(Is),
-    /// If a proxy of theirs has `mode http`.
+    /// A proxy has `mode http`.
     ToHttp,
-    /// If their load told something that begins so.
+    /// The load reported a message that begins with this text.
     Told(&'static str),
 }
 
-/// What is known of files.
+/// The known facts about files.
 #[derive(Clone, Debug, Default)]
 pub struct Files<'f> {
-    /// Their lines.
+    /// The lines of the files.
     pub statements: &'f [Statement],
-    /// A proxy of theirs has `mode http`.
+    /// A proxy has `mode http`.
     pub http: bool,
-    /// What their load told, each with its place.
+    /// The messages that the load reported, with their positions.
     pub told: &'f [(String, Option<Span>)],
 }
 
 impl Applies {
-    /// The lines that it applies to, none for files as a whole; None where it does not apply.
+    /// Returns the lines to which the difference applies, none for the files as a whole; `None` if
+    /// it does not apply.
     pub fn places(&self, files: &Files<'_>) -> Option<Vec<Span>> {
         let lines = |is: &Is| -> Vec<Span> {
             let lines = files.statements.iter().filter(|line| is(line));

@@ -28,7 +28,7 @@ pub fn contents(material: &Material<'_>, width: usize) -> String {
     text
 }
 
-/// A chapter, laid out for so many columns.
+/// Returns a chapter, formatted for a width in columns.
 pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> String {
     let mut text = format!(
         "{}\n{}\n",
@@ -65,7 +65,7 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
     text
 }
 
-/// The entries of a table, a few lines each.
+/// Returns the entries of a table, a few lines each.
 fn table(chapter: &Chapter<'_>, width: usize) -> String {
     let mut text = String::new();
     for entry in &chapter.entries {
@@ -78,7 +78,7 @@ fn table(chapter: &Chapter<'_>, width: usize) -> String {
     text
 }
 
-/// The table of differences from HAProxy.
+/// Returns the table of differences from HAProxy.
 pub fn differences(material: &Material<'_>, width: usize) -> String {
     let mut text = String::from("Differences from HAProxy\n========================\n");
     for one in material.differences {
@@ -88,12 +88,12 @@ pub fn differences(material: &Material<'_>, width: usize) -> String {
     text
 }
 
-/// The documentation of a row, laid out for so many columns.
+/// Returns the documentation of a row, formatted for a width in columns.
 pub fn paragraphs(doc: &str, width: usize) -> String {
     markup::terminal(doc, width)
 }
 
-/// One of the differences, without its name.
+/// Returns one difference without its name.
 pub fn difference(difference: &Difference, width: usize) -> String {
     markup::terminal(&difference.points(), width)
 }

@@ -1,6 +1,5 @@
-//! The reference manual as a few HTML pages: a page a chapter, an index that is
-//! searched without a server, the differences from HAProxy, the codes. They need
-//! nothing but each other.
+//! The reference manual as HTML pages: a page for each chapter, an index with a search that needs
+//! no server, the differences from HAProxy, the codes. The pages are self-contained.
 
 use super::markup::{escaped, html};
 use super::reference::{Chapter, Entry, Material};
@@ -9,21 +8,21 @@ use std::collections::HashMap;
 const STYLE: &str = include_str!("style.css");
 const SEARCH: &str = include_str!("search.js");
 
-/// A page: its file's name and what is in it.
+/// A page: its file name and content.
 pub type Page = (String, String);
 
-/// The parts that all pages share.
+/// The data that all pages share.
 struct Book<'m> {
     title: &'m str,
     material: &'m Material<'m>,
     chapters: Vec<Chapter<'m>>,
-    /// Where a keyword stands, by the names that texts give it.
+    /// The addresses of keywords, by the names that texts use.
     links: HashMap<String, String>,
-    /// Where the row of a kind and a name stands: one name may have several.
+    /// The addresses of rows by kind and name, because a name may have several rows.
     kinds: HashMap<(&'static str, &'static str), String>,
 }
 
-/// The pages of the manual.
+/// Returns the pages of the manual.
 pub fn pages(title: &str, material: &Material<'_>) -> Vec<Page> {
     let chapters = material.chapters();
     let links = links(&chapters);
@@ -86,7 +85,7 @@ fn kinds(chapters: &[Chapter<'_>]) -> HashMap<(&'static str, &'static str), Stri
     kinds
 }
 
-/// JSON that may stand in a script.
+/// Returns JSON that is safe within a script.
 fn in_script(json: serde_json::Result<String>) -> String {
     let text = json.unwrap_or_else(|_| "[]".to_owned());
     text.replace("</", "<\\/")
@@ -102,7 +101,7 @@ impl Book<'_> {
         html(markdown, &|name| self.link(name))
     }
 
-    /// A whole page around its content.
+    /// Returns a whole page around its content.
     fn page(&self, title: &str, own: &str, content: &str) -> String {
         let mut navigation = String::new();
         let mut part = "";
@@ -183,7 +182,7 @@ impl Book<'_> {
         self.page(chapter.title, &format!("{}.html", chapter.slug), &content)
     }
 
-    /// Entries of a few words each.
+    /// Returns a table of short entries.
     fn table(&self, chapter: &Chapter<'_>) -> String {
         let mut text = String::from(
             "<table class=\"lookup\">\n<thead><tr><th>Value</th><th>Meaning</th></tr></thead>\n<tbody>\n",
@@ -200,7 +199,7 @@ impl Book<'_> {
         text + "</tbody>\n</table>\n"
     }
 
-    /// Links to what may follow a keyword on its line.
+    /// Returns links to the options and actions that may follow a keyword on its line.
     fn followers(&self, name: &str) -> String {
         let mut text = String::new();
         for (kind, names) in self.material.followers(name) {
@@ -301,8 +300,8 @@ impl Book<'_> {
         self.page("Diagnostic codes", "codes.html", &content)
     }
 
-    /// The index as JavaScript: name, kind, where, the beginning of the text, and
-    /// all that is searched besides in lower case.
+    /// Returns the index as JavaScript: name, kind, address, the first sentence, and the other
+    /// searched text in lower case.
     fn search(&self) -> String {
         let mut items: Vec<[String; 5]> = Vec::new();
         for chapter in &self.chapters {
@@ -341,7 +340,7 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     format!("<p class=\"names\">{}</p>\n", names.join(" "))
 }
 
-/// Links to the entries of a chapter on a page; an empty one is the same page.
+/// Returns links to the entries of a chapter on a page; an empty `page` is the same page.
 fn entries(chapter: &Chapter<'_>, page: &str) -> String {
     let entries = chapter.entries.iter();
     listed(entries.map(|entry| {
@@ -362,13 +361,13 @@ fn item(title: &str, target: &str, own: &str) -> String {
     )
 }
 
-/// Texts in one, in lower case and with single spaces.
+/// Joins texts, in lower case and with single spaces.
 fn searched(texts: &[&str]) -> String {
     let words = texts.iter().flat_map(|text| text.split_whitespace());
     words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// The beginning of a text, for lists.
+/// Returns the first sentence of a text, for lists.
 pub(super) fn first_sentence(text: &str) -> String {
     let flat: Vec<&str> = text.split_whitespace().collect();
     let flat = flat.join(" ");

@@ -1,25 +1,23 @@
-//! The small part of Markdown in which keywords, codes and chapters are
-//! described: paragraphs, lists, fenced blocks, `code` and **strong** words.
-//! Read once, and laid out for a terminal or as HTML.
+//! The subset of Markdown used for keywords, codes and chapters: paragraphs, lists, fenced blocks,
+//! `code` and **strong** words. Parsed once, and formatted for a terminal or as HTML.
 
-/// Narrowest page that is laid out; narrower terminals break the lines themselves.
+/// Minimum width for formatting, in columns; narrower terminals break the lines themselves.
 const WIDTH_MIN: usize = 40;
 
-/// Widest line that reads well.
+/// Maximum width that is easy to read, in columns.
 pub(super) const WIDTH_MAX: usize = 100;
 
-/// A part of a text.
+/// A block of a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Block {
-    /// Words that flow.
+    /// Flowing words.
     Paragraph(String),
-    /// Points of a list, each words that flow.
+    /// Items of a list, each with flowing words.
     List(Vec<String>),
-    /// Lines that stay as they are.
+    /// Lines that are kept unchanged.
     Fenced(String),
 }
 
-/// Reads a text.
 pub(super) fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut fenced: Option<String> = None;
@@ -64,12 +62,12 @@ pub(super) fn blocks(markdown: &str) -> Vec<Block> {
     blocks
 }
 
-/// With one space between.
+/// Joins words with single spaces.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Laid out for so many columns.
+/// Formats a text for a width in columns.
 pub(super) fn terminal(markdown: &str, width: usize) -> String {
     let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
     let mut text = String::new();
@@ -98,7 +96,7 @@ pub(super) fn terminal(markdown: &str, width: usize) -> String {
     text
 }
 
-/// Breaks words into lines; the first begins with one text, the others with another.
+/// Breaks words into lines; the first line begins with `begin[0]`, the others with `begin[1]`.
 fn flow(text: &mut String, words: &str, width: usize, begin: [&str; 2]) {
     text.push_str(begin[0]);
     let mut column = begin[0].len();
@@ -122,8 +120,7 @@ fn flow(text: &mut String, words: &str, width: usize, begin: [&str; 2]) {
     text.push('\n');
 }
 
-/// The text with what HTML reads otherwise written as it must be, also within
-/// quotes.
+/// Escapes the characters that are special in HTML, also within attribute values.
 pub(super) fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len() + 16);
     for character in text.chars() {
@@ -139,7 +136,7 @@ pub(super) fn escaped(text: &str) -> String {
     html
 }
 
-/// As HTML; `link` says where a word of code leads to.
+/// Formats a text as HTML; `link` returns the target of a code word.
 pub(super) fn html(markdown: &str, link: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = String::new();
     for block in blocks(markdown) {
@@ -160,8 +157,7 @@ pub(super) fn html(markdown: &str, link: &dyn Fn(&str) -> Option<String>) -> Str
     text
 }
 
-/// Words with their code and strong parts. What is opened and not closed stays
-/// as it is written.
+/// Formats words with their code and strong parts. An unclosed mark stays as written.
 fn inline(words: &str, link: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = String::new();
     let mut rest = words;

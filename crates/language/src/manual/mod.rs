@@ -1,6 +1,5 @@
-//! Keyword rows and codes as pages: for the terminal (`evenkeel keyword NAME`,
-//! `evenkeel explain CODE`) and for the reference manual. It knows none of
-//! them; their crates hand them in.
+//! Keyword rows and codes as pages: for the terminal (`evenkeel keyword NAME`, `evenkeel explain
+//! CODE`) and for the reference manual. Other crates supply the rows and codes.
 
 mod applies;
 mod book;
@@ -22,17 +21,16 @@ use crate::suggest;
 /// The result of looking up a name.
 #[derive(Clone, Debug)]
 pub struct Lookup<'d> {
-    /// The rows of that name: one name may be a keyword, an action and a fetch.
+    /// The rows of that name: a name may be a keyword, an action and a fetch.
     pub rows: Vec<&'d Documented>,
-    /// When there are none, the names that begin with it: `stats` is no keyword,
-    /// `stats uri` is.
+    /// Without rows, the names that begin with it: `stats` is not a keyword, `stats uri` is.
     pub longer: Vec<&'static str>,
-    /// When there are none of either, the nearest name, or first word of one.
+    /// Without either, the nearest name or first word of a name.
     pub near: Option<&'static str>,
 }
 
-/// Whether a row is what a name stands for: also an action behind the name of
-/// its rules (`http-request deny`), and an alias with its percent sign.
+/// Returns whether a name refers to a row: also an action after the name of its rules
+/// (`http-request deny`), and an alias with its percent sign.
 fn is_named(row: &Documented, name: &str) -> bool {
     let behind_rules = |place: &&&str| {
         let rest = name
@@ -51,7 +49,7 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
         .iter()
         .filter(|row| is_named(row, name))
         .collect();
-    // What does something before what is only known by name.
+    // Supported keywords come before unsupported ones.
     rows.sort_by_key(|row| !row.built);
     if !rows.is_empty() {
         return Lookup {
@@ -74,7 +72,7 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     longer.dedup();
     let near = match longer.is_empty() {
         true => {
-            // `optoin` is near to no whole name, but to the word that some begin with.
+            // `optoin` is similar to no whole name, but to the first word of some.
             let first = |d: &Documented| d.name.split(' ').next().unwrap_or(d.name);
             suggest::nearest(name, documented.iter().map(|d| d.name))
                 .or_else(|| suggest::nearest(name, documented.iter().map(first)))
@@ -84,8 +82,8 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     Lookup { rows, longer, near }
 }
 
-/// The places that its kind does not say: a fetch stands where fetches stand,
-/// an action among its rules.
+/// Returns the places that the kind does not imply: fetches are allowed where fetches are allowed,
+/// and actions among their rules.
 fn places_told(row: &Documented) -> Vec<&'static str> {
     row.places
         .iter()
@@ -94,7 +92,7 @@ fn places_told(row: &Documented) -> Vec<&'static str> {
         .collect()
 }
 
-/// The page of a keyword, laid out for so many columns.
+/// Returns the page of a keyword, formatted for a width in columns.
 pub fn page(row: &Documented, width: usize) -> String {
     let mut text = format!("{} (", row.name);
     match &places_told(row)[..] {
@@ -119,7 +117,7 @@ pub fn page(row: &Documented, width: usize) -> String {
     text
 }
 
-/// The page of a code, laid out for so many columns.
+/// Returns the page of a code, formatted for a width in columns.
 pub fn explain(code: &Code, width: usize) -> String {
     format!(
         "{}: {}\n\n{}",
@@ -129,7 +127,7 @@ pub fn explain(code: &Code, width: usize) -> String {
     )
 }
 
-/// The common white space in front of the lines becomes four spaces.
+/// Replaces the common indentation of the lines with four spaces.
 fn indented(example: &str) -> String {
     let depth = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let common = example

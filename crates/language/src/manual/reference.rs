@@ -1,27 +1,26 @@
-//! The reference manual as a value: parts, families and entries out of the rows
-//! of keywords, with what is known of HAProxy's differences and of codes. It is
-//! laid out by [`super::html`] and [`super::book`].
+//! The reference manual as a value: parts, families and entries from the rows of keywords, with the
+//! differences from HAProxy and the codes. Formatted by [`super::html`] and [`super::book`].
 
 use super::applies::Applies;
 use crate::diagnostic::Code;
 use crate::keyword::Documented;
 
-/// Something that HAProxy does otherwise, on purpose or not yet the same.
+/// A difference from HAProxy, intended or temporary.
 #[derive(Clone, Copy, Debug)]
 pub struct Difference {
-    /// A short name that stays: tests say by it which difference they met.
+    /// A short, stable name: tests use it to report which difference they met.
     pub key: &'static str,
     /// The keyword or topic, as `evenkeel keyword` finds it.
     pub about: &'static str,
-    /// The kinds of rows of that name that it concerns ([`Documented::kind`]).
+    /// The kinds of rows of that name that the difference affects ([`Documented::kind`]).
     pub kinds: &'static [&'static str],
     /// The behaviour of HAProxy.
     pub haproxy: &'static str,
     /// The behaviour of Evenkeel.
     pub here: &'static str,
-    /// Why.
+    /// The reason.
     pub reason: &'static str,
-    /// The files that it applies to.
+    /// The files to which the difference applies.
     pub applies: Applies,
 }
 
@@ -38,34 +37,34 @@ pub struct Material<'m> {
     pub phrases: &'m [super::Phrase],
 }
 
-/// A keyword on its page: rows that say the same of one name in several places.
+/// A keyword on its page: rows with the same text for one name in several places.
 #[derive(Clone, Debug)]
 pub struct Entry<'m> {
-    /// Its name.
+    /// The name of the keyword.
     pub name: &'static str,
-    /// Where on its page it stands.
+    /// The anchor on its page.
     pub anchor: String,
-    /// Its rows: one in most cases, one for each set of rules of an action.
+    /// The rows: usually one, or one for each set of rules of an action.
     pub rows: Vec<&'m Documented>,
 }
 
-/// Keywords that belong together: a page.
+/// Related keywords: a page.
 #[derive(Clone, Debug)]
 pub struct Chapter<'m> {
-    /// "Timeouts"
+    /// The title: "Timeouts".
     pub title: &'static str,
-    /// "time-limits"
+    /// The name in addresses: "time-limits".
     pub slug: String,
     /// The part of the manual: "Keywords of sections".
     pub part: &'static str,
-    /// Its keywords by name.
+    /// The keywords, by name.
     pub entries: Vec<Entry<'m>>,
 }
 
-/// Whether a kind of rows belongs to a part.
+/// A test whether a kind of rows belongs to a part.
 type Holds = fn(&str) -> bool;
 
-/// Kinds of rows that are looked up in a table rather than read.
+/// Kinds of rows that readers look up in a table.
 const TABLES: &[&str] = &[
     "termination state",
     "ACL flag",
@@ -81,7 +80,7 @@ const TABLES: &[&str] = &[
     "server state",
 ];
 
-/// The parts, in their order, with the kinds of rows that they have.
+/// The parts, in their order, with the kinds of their rows.
 const PARTS: [(&str, Holds); 8] = [
     ("Reference tables", |kind| TABLES.contains(&kind)),
     ("Keywords of sections", |kind| {
@@ -99,7 +98,7 @@ const PARTS: [(&str, Holds); 8] = [
     ("keepalived's files", |_| true),
 ];
 
-/// A name as a part of an address: "time-limits".
+/// Returns a name for use in an address: "time-limits".
 pub fn slug(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars() {
@@ -113,7 +112,7 @@ pub fn slug(text: &str) -> String {
 }
 
 impl<'m> Material<'m> {
-    /// The chapters: parts in their order, titles of one by the alphabet.
+    /// Returns the chapters, ordered by part and then by title.
     pub fn chapters(&self) -> Vec<Chapter<'m>> {
         let mut chapters: Vec<(usize, Chapter<'m>)> = Vec::new();
         for row in self.rows.iter().filter(|row| row.built) {
@@ -127,7 +126,7 @@ impl<'m> Material<'m> {
             let at = found.unwrap_or_else(|| {
                 let chapter = Chapter {
                     title: row.family,
-                    // What stands in parentheses only helps to find it.
+                    // The text in parentheses only helps the search.
                     slug: slug(row.family.split(" (").next().unwrap_or(row.family)),
                     part: PARTS[part].0,
                     entries: Vec::new(),
@@ -141,7 +140,7 @@ impl<'m> Material<'m> {
         let mut chapters: Vec<Chapter<'m>> =
             chapters.into_iter().map(|(_, chapter)| chapter).collect();
         for chapter in &mut chapters {
-            // Tables stand in the order that their rows were written in.
+            // Tables keep the order in which their rows were written.
             if !chapter.is_table() {
                 chapter.entries.sort_by_key(|entry| entry.name);
             }
@@ -149,7 +148,7 @@ impl<'m> Material<'m> {
         chapters
     }
 
-    /// Returns the differences about a keyword: those of its name that concern its kind.
+    /// Returns the differences about a keyword: those of its name that affect its kind.
     pub fn differences_of(&self, entry: &Entry<'m>) -> impl Iterator<Item = &'m Difference> {
         let differences = self.differences;
         let name = entry.name;
@@ -161,8 +160,8 @@ impl<'m> Material<'m> {
             .filter(concerns)
     }
 
-    /// The kinds of rows that follow a keyword on its line (`bind` has `bind option`),
-    /// with those rows by name.
+    /// Returns the kinds of rows that follow a keyword on its line (`bind` has `bind option`), with
+    /// the names of those rows.
     pub fn followers(&self, name: &str) -> Vec<(&'static str, Vec<&'static str>)> {
         let name = if name == "default-server" {
             "server"
@@ -180,7 +179,7 @@ impl<'m> Material<'m> {
         kinds
     }
 
-    /// Names that HAProxy has and that are not built, by their kinds.
+    /// Returns the HAProxy names that are not supported, by kind.
     pub fn not_built(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut kinds = by_kind(self.rows.iter().filter(|row| !row.built));
         kinds.sort_unstable();
@@ -188,7 +187,7 @@ impl<'m> Material<'m> {
     }
 }
 
-/// The names of rows by their kinds, sorted.
+/// Returns the names of rows by kind, sorted.
 fn by_kind<'r>(
     rows: impl Iterator<Item = &'r Documented>,
 ) -> Vec<(&'static str, Vec<&'static str>)> {
@@ -216,7 +215,7 @@ impl Difference {
 }
 
 impl<'m> Chapter<'m> {
-    /// Whether its entries are a few words each, which a table shows best.
+    /// Returns whether the entries are short enough for a table.
     pub fn is_table(&self) -> bool {
         let short = |row: &&Documented| TABLES.contains(&row.kind) && row.kind != "log format";
         self.entries.iter().flat_map(|entry| &entry.rows).all(short)
@@ -230,7 +229,7 @@ impl<'m> Chapter<'m> {
             entry.rows.push(row);
             return;
         }
-        // A name of signs alone, or one that stands here already, is called by its kind.
+        // A name without letters and digits, or a duplicate, gets an anchor with its kind.
         let mut anchor = slug(row.name);
         let is_taken =
             |anchor: &str| anchor.is_empty() || self.entries.iter().any(|e| e.anchor == anchor);

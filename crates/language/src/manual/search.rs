@@ -1,42 +1,42 @@
-//! The search of the manual: names, texts and examples of keywords, by words, by
-//! what people call things, and with slips of the finger.
+//! The search of the manual: finds names, texts and examples of keywords by words and synonyms, and
+//! corrects typing errors.
 
 use super::html::first_sentence;
 use super::reference::{Chapter, Entry, Material};
 use crate::suggest;
 use std::collections::BTreeSet;
 
-/// A synonym, and the names of the keywords that it stands for.
+/// A synonym, and the names of its keywords.
 pub type Phrase = (&'static str, &'static [&'static str]);
 
-/// Findings that are shown.
+/// Maximum results shown.
 const MOST: usize = 40;
-/// Words that say nothing of what is looked for.
+/// Words that are ignored in a search.
 const EMPTY_WORDS: &[&str] = &[
     "a", "an", "and", "by", "for", "from", "how", "in", "is", "of", "on", "the", "to", "with",
 ];
-/// Shorter words are not corrected: too much is near to them.
+/// Minimum length of a word that is corrected, because too many words are similar to shorter ones.
 const CORRECTED_MIN: usize = 4;
 
-/// Something that was found.
+/// A search result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hit {
     /// The name of the keyword, or the code.
     pub name: &'static str,
-    /// The slug of its chapter.
+    /// The slug of the chapter.
     pub chapter: String,
-    /// The beginning of its text.
+    /// The first sentence of the text.
     pub text: String,
 }
 
 /// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SearchResult {
-    /// The best first.
+    /// The results, best first.
     pub hits: Vec<Hit>,
-    /// The words that were looked for instead of those that were asked for.
+    /// The corrected words, if the search used others than requested.
     pub corrected: Option<String>,
-    /// No entry has all words; these have most of them.
+    /// No entry contains all words; the results contain most of them.
     pub partial: bool,
 }
 
@@ -50,9 +50,9 @@ struct Item {
     text: String,
 }
 
-/// Finds keywords and codes. All words have to be in the name, the chapter, the
-/// text or the example; where none has them all, words are corrected; where that does not
-/// help either, as many as possible, at least half of them.
+/// Finds keywords and codes. All words have to be in the name, the chapter, the text or the
+/// example. If no entry has them all, the words are corrected; if that does not help either,
+/// entries with as many words as possible are returned, at least half of them.
 pub fn search(material: &Material<'_>, words: &[&str]) -> SearchResult {
     let wanted = wanted(words);
     if wanted.is_empty() {
@@ -123,7 +123,7 @@ fn item(chapter: &Chapter<'_>, entry: &Entry<'_>) -> Item {
     }
 }
 
-/// A word without the ending of a plural.
+/// Returns a word without a plural ending.
 fn singular(word: &str) -> &str {
     match word.strip_suffix('s') {
         Some(stem) if stem.len() >= CORRECTED_MIN && !stem.ends_with('s') => stem,
@@ -131,14 +131,14 @@ fn singular(word: &str) -> &str {
     }
 }
 
-/// Whether all words of a phrase were asked for.
+/// Returns whether the request contains all words of a phrase.
 fn is_meant(phrase: &str, wanted: &[String]) -> bool {
     phrase
         .split(' ')
         .all(|word| wanted.iter().any(|asked| singular(asked) == singular(word)))
 }
 
-/// How many of the words an entry has, and how well it fits.
+/// Returns the number of words that an entry contains, and the quality of the match.
 fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
     let whole = wanted.join(" ");
     if item.lower == whole {
@@ -171,10 +171,9 @@ fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
     (had, rank)
 }
 
-/// Returns the items that contain at least `least` of the words, or have a synonym of
-/// them.
+/// Returns the items that contain at least `least` of the words, or have a synonym of them.
 fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> Vec<Hit> {
-    // Of the phrases that are meant the longest counts most.
+    // The longest of the matching phrases comes first.
     let mut meant: Vec<&Phrase> = phrases
         .iter()
         .filter(|(phrase, _)| is_meant(phrase, wanted))
@@ -205,7 +204,7 @@ fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> 
     found.iter().take(MOST).map(of).collect()
 }
 
-/// The nearest of many words, of which only so many are compared at once.
+/// Returns the nearest of many words, which are compared in chunks of limited size.
 fn nearest<'w>(word: &str, of: &BTreeSet<&'w str>) -> Option<&'w str> {
     let all: Vec<&str> = of
         .iter()
@@ -218,7 +217,7 @@ fn nearest<'w>(word: &str, of: &BTreeSet<&'w str>) -> Option<&'w str> {
     suggest::nearest(word, best)
 }
 
-/// The words, those that are nowhere replaced by the nearest one that is.
+/// Returns the words, with unknown ones replaced by the nearest known word.
 fn corrected(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<String> {
     let mut known: BTreeSet<&str> = BTreeSet::new();
     let split = |text| str::split(text, |c: char| !c.is_ascii_alphanumeric());
@@ -241,11 +240,10 @@ fn corrected(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Strin
         {
             return word.clone();
         }
-        // What people call things is meant more often than names, names more often
-        // than words of texts.
+        // Synonyms are more likely than names, and names more likely than words of texts.
         nearest(word, &called)
             .or_else(|| nearest(word, &known))
-            // Among so many words, one with another beginning is near by chance.
+            // Among so many words, one with another first letter is similar only by chance.
             .or_else(|| {
                 nearest(word, &rare).filter(|near| near.chars().next() == word.chars().next())
             })
@@ -340,7 +338,7 @@ mod tests {
             (vec!["timeout client"], Some("timeout client"))
         );
         assert_eq!(names(&["qqqqqqq"]), (Vec::new(), None));
-        // Among the words of all texts, one with another beginning is near by chance.
+        // Among the words of all texts, one with another first letter is similar only by chance.
         assert_eq!(names(&["leastcnn"]).1.as_deref(), Some("leastconn"));
         assert_eq!(names(&["üleastconn"]), (Vec::new(), None));
     }

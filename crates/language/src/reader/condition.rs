@@ -1,6 +1,6 @@
-//! The conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`,
-//! `||` and parentheses. A condition asks about variables and about the
-//! program ([`Facts`]), never about the system it runs on.
+//! The conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`, `||` and
+//! parentheses. A condition tests variables and facts about the program ([`Facts`]), never the
+//! system.
 
 use super::facts::{Facts, Version};
 use super::fault::FaultKind;
@@ -12,13 +12,13 @@ use crate::suggest;
 /// Maximum depth of nested parentheses and negations.
 pub const CONDITION_DEPTH_MAX: usize = 256;
 
-/// Why a condition cannot be evaluated, and where in its text.
+/// The reason why a condition cannot be evaluated, and the position in its text.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct ConditionError {
     /// The kind of error.
     pub kind: ConditionErrorKind,
-    /// The byte of the text (after quotes and variables) at which it is wrong.
+    /// The byte offset of the error in the text (after quotes and variables).
     pub at: usize,
 }
 
@@ -31,10 +31,10 @@ pub enum ConditionErrorKind {
         /// The text that was found instead.
         rest: String,
     },
-    /// Something behind the end.
+    /// Text after the end.
     #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
     Trailing {
-        /// Its first character.
+        /// The first character of that text.
         character: char,
         /// The whole text.
         text: String,
@@ -42,10 +42,10 @@ pub enum ConditionErrorKind {
     /// A parenthesis without its partner.
     #[error("expected ')' after conditional expression '{rest}'")]
     Parenthesis {
-        /// From the opening one on.
+        /// The text from the opening parenthesis on.
         rest: String,
     },
-    /// The arguments of a predicate do not end.
+    /// The arguments of a predicate are not closed.
     #[error("expected ')' after the arguments of predicate '{predicate}'")]
     UnclosedArguments {
         /// The predicate.
@@ -54,26 +54,25 @@ pub enum ConditionErrorKind {
     /// Not enough arguments.
     #[error("missing arguments (got {got}/{needed}) of predicate '{predicate}'")]
     MissingArguments {
-        /// Of which predicate.
+        /// The predicate.
         predicate: &'static str,
-        /// How many there are.
+        /// Number of arguments found.
         got: usize,
-        /// How many it takes.
+        /// Number of arguments required.
         needed: usize,
     },
-    /// More arguments than the predicate takes.
+    /// More arguments than the predicate accepts.
     #[error("expected ')' before '{rest}' in predicate '{predicate}'")]
     ExtraArguments {
         /// The predicate.
         predicate: &'static str,
-        /// From the first one too many on.
+        /// The text from the first surplus argument on.
         rest: String,
     },
     /// More than [`CONDITION_DEPTH_MAX`] parentheses and negations.
     #[error("more than {CONDITION_DEPTH_MAX} nested parentheses and negations")]
     TooDeep,
-    /// The text itself cannot be read (only of `-cc`; in a file it is reported
-    /// before).
+    /// The text has a lexical error (only for `-cc`; in a file it is reported earlier).
     #[error(transparent)]
     Lexical(#[from] FaultKind),
 }
@@ -116,8 +115,8 @@ struct Context<'a> {
 
 struct Predicate {
     name: &'static str,
-    /// How many arguments it takes; one that takes a single one may have none,
-    /// which then is empty.
+    /// Number of arguments; a predicate with one argument may have none, which counts as an empty
+    /// one.
     arguments: usize,
     holds: fn(&Context<'_>, &[Vec<u8>]) -> bool,
 }
@@ -154,7 +153,7 @@ static PREDICATES: &[Predicate] = &[
     Predicate {
         name: "feature",
         arguments: 1,
-        // An empty name is in every list, as it is in HAProxy's.
+        // An empty name is in every list, as in HAProxy.
         holds: |c, a| {
             std::str::from_utf8(&a[0])
                 .is_ok_and(|name| name.is_empty() || c.facts.features.contains(name))
@@ -193,7 +192,7 @@ static PREDICATES: &[Predicate] = &[
     Predicate {
         name: "version_atleast",
         arguments: 1,
-        // What is no version is older than every version.
+        // An invalid version is older than every version.
         holds: |c, a| version(&c.facts.version) >= version_of(&a[0]),
     },
     Predicate {
@@ -223,8 +222,8 @@ fn openssl(context: &Context<'_>, other: &[u8]) -> Option<(Version, Version)> {
     ))
 }
 
-/// Evaluates a condition of the command line (`-cc`): with quotes, escapes and variables,
-/// without comments. An empty one is false.
+/// Evaluates a condition of the command line (`-cc`): with quotes, escapes and variables, without
+/// comments. An empty condition is false.
 ///
 /// # Errors
 /// The condition cannot be parsed.
@@ -314,7 +313,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Takes an operator if it stands here.
+    /// Consumes an operator if it is next.
     fn takes(&mut self, operator: &[u8]) -> bool {
         let before = self.at;
         self.spaces();
@@ -327,8 +326,8 @@ impl Parser<'_> {
         found
     }
 
-    /// Both sides are always read, so that a mistake in the second one is seen
-    /// whatever the first one is.
+    /// Both sides are always parsed, so that an error in the second one is reported whatever the
+    /// first one is.
     fn any(&mut self) -> Evaluated {
         let mut value = self.all()?;
         while self.takes(b"||") {
@@ -437,7 +436,7 @@ impl Parser<'_> {
         Ok((predicate.holds)(&self.context, &arguments))
     }
 
-    /// Reads arguments up to the closing parenthesis. White space in them counts.
+    /// Parses arguments up to the closing parenthesis. White space in them is significant.
     fn arguments(
         &mut self,
         predicate: &Predicate,
@@ -469,7 +468,7 @@ impl Parser<'_> {
                 }
                 (None, b',') => arguments.push(std::mem::take(&mut current)),
                 (None, b')') => {
-                    // Nothing between the parentheses is one empty argument, or none.
+                    // Empty parentheses contain one empty argument, or none.
                     if self.at - 1 > first || predicate.arguments == 1 {
                         arguments.push(current);
                     }

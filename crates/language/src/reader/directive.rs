@@ -1,6 +1,5 @@
-//! `.if`, `.elif`, `.else`, `.endif` and the four that speak: `.diag`,
-//! `.notice`, `.warning`, `.alert`. What a skipped block holds is only looked
-//! at for the directives that nest in it.
+//! The directives `.if`, `.elif`, `.else`, `.endif` and the four message directives: `.diag`,
+//! `.notice`, `.warning`, `.alert`. A skipped block is searched only for nested directives.
 
 use super::condition::{self, ConditionError};
 use super::facts::Facts;
@@ -11,7 +10,7 @@ use crate::source::{SourceMap, Span};
 use crate::suggest;
 use crate::token::{Line, Word};
 
-/// Most `.if` blocks in each other; HAProxy's own limit.
+/// Maximum depth of nested `.if` blocks; HAProxy's own limit.
 pub const NESTED_MAX: usize = 100;
 
 static DIRECTIVES: &[&str] = &[
@@ -20,11 +19,11 @@ static DIRECTIVES: &[&str] = &[
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// This branch is read.
+    /// This branch is active.
     Taken,
     /// No branch was true so far.
     Waiting,
-    /// A branch before this one was read, or the block is inside a skipped one.
+    /// An earlier branch was active, or the block is inside a skipped one.
     Done,
 }
 
@@ -35,20 +34,20 @@ struct Block {
     otherwise: Option<Span>,
 }
 
-/// The blocks that are open.
+/// The open blocks.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     open: Vec<Block>,
-    /// Blocks beyond [`NESTED_MAX`], which are skipped and only counted.
+    /// Number of blocks beyond [`NESTED_MAX`], which are skipped.
     beyond: usize,
 }
 
-/// Where a directive reports.
+/// The destination of a directive's diagnostics.
 pub(super) struct Report<'a> {
     pub sources: &'a SourceMap,
     pub diagnostics: &'a mut Diagnostics,
-    /// Its line has a lexical error, which was reported. No further error is reported for
-    /// it, but a block that it opens or closes is opened or closed.
+    /// The line has a lexical error, which was reported. No further error is reported for it, but
+    /// its block is still opened or closed.
     pub recovered: bool,
 }
 
@@ -61,12 +60,12 @@ impl Report<'_> {
 }
 
 impl Blocks {
-    /// Whether lines are read here.
+    /// Returns whether lines are active at this position.
     pub fn active(&self) -> bool {
         self.beyond == 0 && self.open.last().is_none_or(|b| b.state == State::Taken)
     }
 
-    /// Takes a line whose first byte is a dot.
+    /// Processes a line whose first byte is a dot.
     pub fn directive(
         &mut self,
         line: &Line,
@@ -160,7 +159,7 @@ impl Blocks {
         }
     }
 
-    /// The block that an `.elif` or `.else` belongs to, unless it is misplaced.
+    /// Returns the block of an `.elif` or `.else`, unless the directive is misplaced.
     fn current(&mut self, line: &Line, name: &str, report: &mut Report<'_>) -> Option<&mut Block> {
         if self.beyond > 0 {
             return None;
@@ -265,13 +264,13 @@ fn condition_state(
         Ok(false) => State::Waiting,
         Err(error) => {
             report.push(bad_condition(line, &error, &places));
-            // Neither this branch nor the `.else`: what it would have meant is unknown.
+            // Neither this branch nor the `.else` applies, because the intended value is unknown.
             State::Done
         }
     }
 }
 
-/// The words behind the directive as one text, and where each of them begins in it.
+/// Returns the words after the directive as one text, and the position of each word in it.
 fn joined(words: &[Word]) -> (Vec<u8>, Vec<(usize, Word)>) {
     let mut text = Vec::new();
     let mut places = Vec::new();

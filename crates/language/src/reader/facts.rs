@@ -2,25 +2,25 @@
 
 use std::collections::BTreeSet;
 
-/// Versions and abilities of the program, for `.if` and `-cc`.
+/// Versions and features of the program, for `.if` and `-cc`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// The version of HAProxy whose language this is: "2.6.12", "3.1-dev4".
+    /// The version of HAProxy whose language is supported: "2.6.12", "3.1-dev4".
     pub version: String,
-    /// Names of `haproxy -vv` that stand behind a '+': "OPENSSL", "THREAD".
+    /// Feature names that `haproxy -vv` shows after a '+': "OPENSSL", "THREAD".
     pub features: BTreeSet<String>,
     /// The names for which `enabled(NAME)` is true: "EPOLL", "SPLICE".
     pub enabled: BTreeSet<String>,
     /// The name and version of the TLS library, for `ssllib_name_startswith`.
     pub tls_library: String,
-    /// The version of OpenSSL that the TLS library stands in for, if any.
+    /// The version of OpenSSL to which the TLS library is equivalent, if any.
     pub openssl_version: Option<String>,
     /// The API version of AWS-LC, if that is the TLS library.
     pub awslc_api: Option<u32>,
 }
 
 impl Facts {
-    /// A program of this version that has nothing.
+    /// Creates the facts of a program of this version without any feature.
     pub fn new(version: impl Into<String>) -> Self {
         Facts {
             version: version.into(),
@@ -32,7 +32,7 @@ impl Facts {
         }
     }
 
-    /// With TLS by this library, which stands in for this version of OpenSSL.
+    /// Sets the TLS library, and the version of OpenSSL to which it is equivalent.
     pub fn with_tls_library(mut self, name: &str, openssl: &str) -> Self {
         self.tls_library = name.to_owned();
         self.openssl_version = Some(openssl.to_owned());
@@ -45,15 +45,15 @@ impl Facts {
         self
     }
 
-    /// Adds what is enabled.
+    /// Adds enabled names.
     pub fn with_enabled<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.enabled.extend(names.into_iter().map(str::to_owned));
         self
     }
 }
 
-/// A version that can be compared. Missing parts are zero; a development or
-/// candidate version is older than the release of its number.
+/// A comparable version. Missing parts are zero; a development or candidate version is older than
+/// the release of the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Version {
     numbers: [u32; 3],
@@ -61,12 +61,12 @@ pub(super) struct Version {
     commits: u32,
 }
 
-/// Above every `-devN`: the release itself.
+/// Higher than every `-devN`: the release itself.
 const RELEASED: u32 = u32::MAX;
 
 impl Version {
-    /// Reads `2.6`, `2.6.12`, `2.7-dev3`, `2.6.12-15`; what a distribution
-    /// appends behind a '+' or a '~' does not count. None if it is no version.
+    /// Parses `2.6`, `2.6.12`, `2.7-dev3`, `2.6.12-15`; the suffix of a distribution after a '+' or
+    /// a '~' is ignored. Returns `None` for an invalid version.
     pub fn haproxy(text: &str) -> Option<Version> {
         let text = text.split(['+', '~']).next()?;
         let mut parts = text.split('-');
@@ -89,7 +89,7 @@ impl Version {
         Some(version)
     }
 
-    /// Reads `3.0.2`, `1.1.1w`, `3.2.0-beta1`.
+    /// Parses `3.0.2`, `1.1.1w`, `3.2.0-beta1`.
     pub fn openssl(text: &str) -> Option<Version> {
         let (text, stage) = match text.split_once('-') {
             None => (text, RELEASED),

@@ -1,4 +1,4 @@
-//! Mistakes in the bytes of a line, and how they are told.
+//! Errors in the bytes of a line, and their diagnostics.
 
 use super::lex::{LINE_BYTES_MAX, WORDS_MAX};
 use crate::codes;
@@ -18,13 +18,13 @@ pub enum FaultKind {
     /// `\x` without two hexadecimal digits.
     #[error("truncated or invalid hexadecimal sequence")]
     Hexadecimal,
-    /// A variable whose name does not begin as a name may.
+    /// A variable whose name begins with an invalid character.
     #[error("forbidden first char in environment variable name")]
     VariableName,
-    /// `${` without the closing brace where it has to be.
+    /// `${` without the required closing brace.
     #[error("unmatched brace in environment variable name")]
     VariableBrace,
-    /// `[` in a variable that does not go on as `[*]`.
+    /// `[` in a variable that does not continue as `[*]`.
     #[error("truncated or invalid word expansion sequence")]
     VariableSplit,
     /// More than [`WORDS_MAX`] words.
@@ -36,28 +36,28 @@ pub enum FaultKind {
     /// `\x00` or a variable with such a byte: the word ends there.
     #[error("a NUL byte ends this word")]
     Nul,
-    /// A carriage return with something behind it: the line ends there.
+    /// A carriage return that text follows: the line ends there.
     #[error("the text after the carriage return is ignored")]
     CarriageReturn,
-    /// A word of no bytes that is written (`""`), with words behind it.
+    /// A written empty word (`""`) that other words follow.
     #[error("this word is empty, so the rest of the line is ignored")]
     EmptyWord,
-    /// A word of no bytes that a variable made, with words behind it.
+    /// An empty word from a variable that other words follow.
     #[error("this word is empty, so the rest of the line is ignored")]
     EmptyVariable,
 }
 
-/// A mistake and where it is.
+/// An error and its position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
     /// The kind of error.
     pub kind: FaultKind,
-    /// The bytes that it is about.
+    /// The bytes that caused the error.
     pub span: Span,
 }
 
 impl FaultKind {
-    /// Whether the line is refused for it.
+    /// Returns whether the error refuses the line.
     pub fn is_error(self) -> bool {
         self.severity() == Severity::Error
     }
@@ -91,7 +91,7 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// The fault as it is told.
+    /// Returns the diagnostic of the error.
     pub fn diagnostic(&self, sources: &SourceMap) -> Diagnostic {
         let span = self.span;
         let told = Diagnostic::new(
@@ -141,14 +141,14 @@ impl Fault {
     }
 }
 
-/// A byte 0 in the text of a file.
+/// Returns the diagnostic for a zero byte in a file.
 pub(super) fn nul_byte(span: Span) -> Diagnostic {
     Diagnostic::error(&codes::NUL_BYTE, span, "stray NUL character")
         .label("the rest of the line is ignored")
         .help("the file is damaged or not UTF-8: save it as UTF-8 text")
 }
 
-/// The last line of a file without a line feed.
+/// Returns the diagnostic for a last line without a line feed.
 pub(super) fn missing_line_feed(end: Span) -> Diagnostic {
     Diagnostic::error(
         &codes::MISSING_LINE_FEED,

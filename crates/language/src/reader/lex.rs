@@ -1,19 +1,19 @@
-//! One physical line to words: quotes, escapes, variables and comments.
-//! It knows no directive and no keyword, and never stops at a mistake: the
-//! mistake is noted and the line is read on as well as it can be.
+//! Splits one physical line into words: quotes, escapes, variables and comments. The lexer knows no
+//! directive and no keyword, and never stops at an error: it records the error and continues as
+//! well as possible.
 
 use super::fault::{Fault, FaultKind};
 use crate::environment::Environment;
 use crate::source::{FileId, Span};
 use crate::token::Word;
 
-/// Most words of a line, its keyword included; HAProxy's own limit.
+/// Maximum words of a line, its keyword included; HAProxy's own limit.
 pub const WORDS_MAX: usize = 64;
 
-/// Most bytes that one line may have, before and after its variables are replaced.
+/// Maximum bytes of a line, before and after its variables are expanded.
 pub const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// Most variables without a value that a line's diagnostics name.
+/// Maximum unset variables that a line's diagnostics name.
 const UNSET_MAX: usize = 8;
 
 /// The variables that a line may refer to.
@@ -31,7 +31,7 @@ enum Class {
     Special,
 }
 
-/// The class of each byte outside of quotes.
+/// The class of each byte outside quotes.
 static CLASSES: [Class; 256] = {
     let mut table = [Class::Plain; 256];
     let spaces = b" \t\x0b\x0c";
@@ -53,8 +53,8 @@ pub(super) fn is_space(byte: u8) -> bool {
     CLASSES[usize::from(byte)] == Class::Space
 }
 
-/// Reads words from `text`, which begins at byte `base` of the file and holds
-/// neither line feed nor NUL.
+/// Reads words from `text`, which begins at byte `base` of the file and contains neither line feed
+/// nor NUL.
 pub(super) struct Lexer<'a> {
     pub text: &'a [u8],
     pub file: FileId,
@@ -62,28 +62,28 @@ pub(super) struct Lexer<'a> {
     pub scope: &'a Scope<'a>,
     pub words: Vec<Word>,
     pub faults: Vec<Fault>,
-    /// Whether a hash begins a comment (it does in a file, not on a command line).
+    /// A hash begins a comment (true in a file, false on a command line).
     pub comments: bool,
-    /// Whether variables get their values. Where they do not, a NUL stands before
-    /// the `$` of each, which no word has otherwise.
+    /// Variables are expanded. Otherwise a NUL precedes the `$` of each variable; no word
+    /// contains a NUL otherwise.
     pub variables: bool,
-    /// Whether quotes quote: before HAProxy 1.6 they were bytes like others.
+    /// Quotes are special: before HAProxy 1.6 they were ordinary bytes.
     pub quotes: bool,
-    /// Where to read on.
+    /// The current position.
     at: usize,
-    /// Bytes that variables brought into this line.
+    /// Number of bytes that variables added to this line.
     grown: usize,
-    /// Variables that have no value, each once.
+    /// Variables without a value, each once.
     pub unset: Vec<String>,
 }
 
-/// A word in the making.
+/// An incomplete word.
 struct Building {
     start: usize,
     bytes: Vec<u8>,
-    /// Values of variables cannot end a word that a NUL has ended.
+    /// A NUL has ended the word, and further bytes are dropped.
     cut: bool,
-    /// The open quote and where it is.
+    /// The open quote and its position.
     quote: Option<(u8, usize)>,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Lexer<'a> {
         self.end_at_empty_word();
     }
 
-    /// Reads the line again without quotes where one has no partner.
+    /// Reads the line again without quotes if a quote is unmatched.
     pub fn without_quotes(&mut self) {
         let lonely = |fault: &Fault| matches!(fault.kind, FaultKind::Quote(_));
         if !self.faults.iter().any(lonely) {
@@ -120,7 +120,7 @@ impl<'a> Lexer<'a> {
         let mut plain = Lexer::new(self.text, self.file, self.base, self.scope);
         plain.quotes = false;
         plain.run();
-        // The others of the line are characters, too.
+        // The other quotes of the line are ordinary characters, too.
         let (mut at, read) = (0, self.text.get(..plain.at).unwrap_or(self.text));
         while let Some(byte) = read.get(at) {
             match *byte {
@@ -138,7 +138,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads the whole line, empty words included.
     pub fn scan(&mut self) {
-        // Most lines have fewer words; what is not used is given back with the line.
+        // Most lines have fewer words; unused capacity is freed with the line.
         self.words.reserve(8);
         while self.skip_to_word() {
             if self.words.len() >= WORDS_MAX {
@@ -150,12 +150,13 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Skips white space; false at the end of the line or at a comment.
+    /// Skips white space; returns false at the end of the line or at a comment.
     fn skip_to_word(&mut self) -> bool {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'#' if self.comments => return false,
-                // Between words it is white space; directly behind one it ends the line.
+                // Between words a carriage return is white space; directly after a word it ends the
+                // line.
                 b'\r' => self.at += 1,
                 _ if is_space(*byte) => self.at += 1,
                 _ => return true,
@@ -164,8 +165,8 @@ impl<'a> Lexer<'a> {
         false
     }
 
-    /// A carriage return directly behind a word ends the line; what stands
-    /// behind it is lost, which nobody means.
+    /// A carriage return directly after a word ends the line; the text after it is lost, which is
+    /// never intended.
     fn carriage_return(&mut self) {
         if self.text.get(self.at) != Some(&b'\r') {
             return;
@@ -197,7 +198,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A word with a quote, an escape or a comment in it.
+    /// Reads a word that contains a quote, an escape or a comment.
     fn slow_word(&mut self, mut word: Building) {
         let first = self.words.len();
         let faults = self.faults.len();
@@ -226,12 +227,12 @@ impl<'a> Lexer<'a> {
                 }
             }
         }
-        // A variable without its brace swallows the quote; that is one mistake.
+        // A variable without its brace swallows the quote; that is a single error.
         if let (Some((quote, opened)), true) = (word.quote, faults == self.faults.len()) {
             self.fault(FaultKind::Quote(quote), opened, self.at);
         }
         self.push(word.start, self.at, word.bytes);
-        // What `[*]` made words of is known to end only here.
+        // The span of the words from `[*]` ends here.
         let span = self.span(word.start, self.at);
         for made in &mut self.words[first..] {
             made.span = span;
@@ -240,7 +241,7 @@ impl<'a> Lexer<'a> {
 
     fn escape(&mut self, word: &mut Building) {
         let Some(&next) = self.text.get(self.at + 1) else {
-            // A backslash at the end of a line is itself; nothing joins lines.
+            // A backslash at the end of a line is an ordinary character; nothing joins lines.
             word.push(b'\\');
             self.at += 1;
             return;
@@ -292,7 +293,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// At a `$` between double quotes.
+    /// Reads a variable at a `$` between double quotes.
     fn variable(&mut self, word: &mut Building) {
         let dollar = self.at;
         let braced = self.text.get(dollar + 1) == Some(&b'{');
@@ -358,13 +359,13 @@ impl<'a> Lexer<'a> {
             self.fault(FaultKind::TooLong, dollar, end);
             return;
         }
-        // The borrow of the value outlives the changes below: it is copied in pieces.
+        // The borrow of the value would outlive the changes below, so the value is copied.
         let value = value.to_vec();
         self.insert(word, &value, split, dollar);
     }
 
-    /// The end of the name that begins at `at`: a letter or an underscore, then
-    /// also digits; or one of the pseudo-variables.
+    /// Returns the end of the name that begins at `at`: a letter or an underscore, then also
+    /// digits; or one of the pseudo-variables.
     fn name_end(&self, at: usize) -> Option<usize> {
         let dotted = self.text.get(at) == Some(&b'.');
         let first = at + usize::from(dotted);
@@ -384,8 +385,8 @@ impl<'a> Lexer<'a> {
         known.then_some(end)
     }
 
-    /// Puts a value into the word; with `split`, every run of white space in it
-    /// begins a new word. All of them share the span of what was written.
+    /// Inserts a value into the word; with `split`, every run of white space in it begins a new
+    /// word. All words share the span of the written text.
     fn insert(&mut self, word: &mut Building, value: &[u8], split: bool, dollar: usize) {
         let mut in_space = false;
         for &byte in value {
@@ -416,7 +417,7 @@ impl<'a> Lexer<'a> {
 
     fn fault(&mut self, kind: FaultKind, start: usize, end: usize) {
         let span = self.span(start, end.min(self.text.len()));
-        // A line has too many words only once, and a word one NUL.
+        // A line has too many words only once, and a word has one NUL error.
         let once =
             |f: &Fault| f.kind == kind && (f.span == span || kind == FaultKind::TooManyWords);
         if !self.faults.iter().any(once) {
@@ -432,8 +433,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// An empty word is the end of the line, whatever stands behind it: HAProxy
-    /// ends the list of arguments with one. Told when it hides something.
+    /// Ends the line at an empty word, as HAProxy ends its list of arguments. Reported when words
+    /// follow.
     fn end_at_empty_word(&mut self) {
         let Some(first) = self.words.iter().position(|w| w.bytes.is_empty()) else {
             return;

@@ -1,11 +1,11 @@
-//! `[name]` on a line of its own: the scope of the lines below it. The files of
-//! SPOE engines have one a filter; elsewhere it has no meaning, and none here.
+//! Parses `[name]` alone on a line: the scope of the lines below it. Files of SPOE engines have one
+//! for each filter; in other files a scope has no meaning.
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Span};
 
-/// Reads a line that begins with `[`, at byte `base` of its file.
+/// Parses a line that begins with `[`, at byte `base` of its file.
 pub(super) fn scope(text: &[u8], file: FileId, base: usize) -> Result<String, Diagnostic> {
     let refused = |start: usize, end: usize, message: String| {
         let span = Span {

@@ -1,6 +1,5 @@
-//! The tables are what HAProxy 2.6.12 made of the same bytes: the words as a
-//! program of a `program` section was started with them, the errors as `-c`
-//! told them.
+//! The tables contain the results of HAProxy 2.6.12 for the same bytes: the words with which a
+//! program of a `program` section was started, and the errors that `-c` reported.
 
 use super::*;
 use crate::diagnostic::Severity;
@@ -35,7 +34,7 @@ impl Read {
             .collect()
     }
 
-    /// `CODE line:column` of every diagnostic.
+    /// Returns `CODE line:column` of every diagnostic.
     fn told(&self) -> Vec<String> {
         self.diagnostics
             .iter()
@@ -605,7 +604,7 @@ const CONDITIONS: &[(&str, Option<bool>)] = &[
     ("feature(OPENSSL)", Some(true)),
     ("feature(openssl)", Some(false)),
     ("feature()", Some(true)),
-    // Later versions than 2.6.
+    // Conditions of versions later than 2.6.
     ("strstr(abc,b)", Some(true)),
     ("strstr(abc,)", Some(true)),
     ("strstr(abc,ca)", Some(false)),

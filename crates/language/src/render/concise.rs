@@ -1,10 +1,10 @@
-//! One line a diagnostic.
+//! Renders each diagnostic as one line.
 
 use super::{severity_name, shown, visible};
 use crate::diagnostic::Diagnostics;
 use crate::source::SourceMap;
 
-/// `file:line:column: error[E0101]: message (help)`, each on a line of its own.
+/// Returns `file:line:column: error[E0101]: message (help)` for each diagnostic, on separate lines.
 pub fn concise(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
     let mut text = String::new();
     for d in shown(sources, diagnostics, diag) {

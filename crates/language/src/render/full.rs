@@ -1,4 +1,4 @@
-//! For people: the line, an underline, what was expected, what to write.
+//! Renders diagnostics for a terminal: the line, an underline, the expected input, the correction.
 
 use super::{count, severity_name, shown, visible, without_secrets};
 use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
@@ -14,18 +14,18 @@ use std::ops::Range;
 /// Output style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
-    /// With the colours of a terminal.
+    /// Uses terminal colours.
     pub color: bool,
-    /// With lines made of characters that ASCII does not have.
+    /// Draws lines with non-ASCII characters.
     pub unicode: bool,
-    /// The width of the terminal.
+    /// The width of the terminal in columns.
     pub width: usize,
-    /// Whether to show what is only for `-dD`.
+    /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,
 }
 
 impl Default for Look {
-    /// For a file or a pipe.
+    /// Returns the style for a file or a pipe.
     fn default() -> Self {
         Look {
             color: false,
@@ -36,20 +36,21 @@ impl Default for Look {
     }
 }
 
-/// Longest line, in bytes, that is shown; of longer ones only the place.
+/// Maximum length of a line that is shown, in bytes; for longer ones only the position is shown.
 const LINE_SHOWN_MAX: usize = 16 << 10;
 
-/// Two places further apart than so many bytes are shown apart.
+/// Maximum distance, in bytes, of two positions that are shown together.
 const TOGETHER_MAX: usize = 64 << 10;
 
-/// All diagnostics and, below them, how many there are.
+/// Returns all diagnostics, followed by their number.
 pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
     let mut text = String::new();
     let mut example: Option<Cow<'_, Diagnostic>> = None;
     for d in shown(sources, diagnostics, look.diag) {
         text += &full_one(sources, &d, look);
         text += "\n\n";
-        // The first of the worst: an error that refuses the file comes before a warning.
+        // The first diagnostic of the highest severity: an error that refuses the file comes before
+        // a warning.
         if d.severity >= Severity::Warning
             && example.as_ref().is_none_or(|e| d.severity > e.severity)
         {
@@ -67,7 +68,7 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> Stri
     text
 }
 
-/// One diagnostic, without a line feed at its end.
+/// Returns one diagnostic, without a trailing line feed.
 pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
     let d = &*without_secrets(sources, d);
     let level = match d.severity {
@@ -138,16 +139,16 @@ pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
         .render(&groups)
 }
 
-/// Whole lines of a file in which places are underlined.
+/// Whole lines of a file in which positions are underlined.
 struct Window<'a> {
     file: FileId,
     name: &'a str,
-    /// The number of its first line.
+    /// The number of the first line.
     line: usize,
     bytes: Range<usize>,
-    /// None if it is too long to show.
+    /// `None` if the text is too long to show.
     text: Option<String>,
-    /// The place, its label, and whether it is what the diagnostic is about.
+    /// The position, its label, and whether it is the primary one.
     places: Vec<(Span, &'a str, bool)>,
 }
 
@@ -174,7 +175,7 @@ impl Window<'_> {
     }
 }
 
-/// The lines that hold the places, the primary one's first.
+/// Returns the lines that contain the positions, those of the primary one first.
 fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
     let primary = d.primary.map(|span| (span, d.label.as_str(), true));
     let secondary = d
@@ -223,7 +224,7 @@ fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
     windows
 }
 
-/// The bytes of the whole lines that a span touches, without the last line feed.
+/// Returns the bytes of the whole lines that a span touches, without the last line feed.
 fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
     let text = &sources.file(span.file).text;
     let start = (span.start as usize).min(text.len());
@@ -232,7 +233,7 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |n| n + 1);
-    // A span that ends behind a line feed does not touch the line below it.
+    // A span that ends after a line feed does not touch the next line.
     let last = if end > start { end - 1 } else { end };
     let last = text[last..]
         .iter()
@@ -241,7 +242,7 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
     first..last.max(first)
 }
 
-/// Lines without their secrets, of the same length.
+/// Returns lines without their secrets, with the same length.
 fn quoted(bytes: &[u8]) -> Vec<u8> {
     let lines = bytes
         .split(|b| *b == b'\n')
@@ -249,8 +250,8 @@ fn quoted(bytes: &[u8]) -> Vec<u8> {
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 
-/// Bytes as text of the same length: spans stay where they are. The carriage
-/// returns of Windows are not worth showing.
+/// Converts bytes to text of the same length, so that spans stay valid. Carriage returns from
+/// Windows are hidden.
 fn text_of(bytes: &[u8]) -> String {
     let mut bytes = bytes.to_vec();
     for at in 0..bytes.len() {
@@ -261,7 +262,7 @@ fn text_of(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            // These are two bytes each, and some terminals obey them.
+            // These characters have two bytes each, and some terminals interpret them.
             match c {
                 '\u{80}'..='\u{9f}' => text.push_str("??"),
                 c => text.push(c),
@@ -272,8 +273,8 @@ fn text_of(bytes: &[u8]) -> String {
     text
 }
 
-/// A span in the text that begins at byte `base` of the file, on the borders of
-/// characters.
+/// Returns a span in the text that begins at byte `base` of the file, extended to character
+/// boundaries.
 fn inside(text: &str, base: usize, span: Span) -> Range<usize> {
     let clamp = |at: u32| (at as usize).saturating_sub(base).min(text.len());
     let mut start = clamp(span.start);
@@ -294,8 +295,8 @@ struct Patched {
     changes: Vec<(Range<usize>, String)>,
 }
 
-/// Returns the lines that the fixes of one error change together, if they can be shown.
-/// An added line feed and invisible bytes cannot.
+/// Returns the lines that the fixes of one error change together, if they can be shown. An added
+/// line feed and invisible bytes cannot.
 fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
     let first = fixes.first()?.span;
     if fixes.iter().any(|fix| fix.span.file != first.file) {
@@ -323,7 +324,7 @@ fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
         if fix.replacement.trim().is_empty() && removed_unseen {
             return None;
         }
-        // A line that is put behind another one of a section stands in it.
+        // A line inserted after a line of a section belongs to the section.
         let with = match fix.replacement.strip_prefix('\n') {
             Some(line) => format!("\n    {line}"),
             None => fix.replacement.clone(),

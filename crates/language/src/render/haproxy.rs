@@ -1,5 +1,5 @@
-//! The messages in HAProxy's own form (that of 2.6), for those that read them:
-//! people who know it, init scripts, monitoring.
+//! Renders messages in HAProxy's own form (that of 2.6), for its users, init scripts and
+//! monitoring.
 
 use super::{shown, visible};
 use crate::codes::{self, CODES};
@@ -12,22 +12,22 @@ use std::collections::{HashMap, HashSet};
 /// The description of the program in HAProxy's messages.
 #[derive(Clone, Copy, Debug)]
 pub struct HaproxyForm<'a> {
-    /// The number of its process.
+    /// The process ID.
     pub pid: u32,
-    /// "2.6.12-1+deb12u4"
+    /// The version: "2.6.12-1+deb12u4".
     pub version: &'a str,
-    /// The path of its executable.
+    /// The path of the executable.
     pub executable: &'a str,
-    /// Whether diagnostics are asked for (`-dD`).
+    /// Shows diagnostics that are only for `-dD`.
     pub diag: bool,
-    /// Whether a warning is an error (`-dW`, `zero-warning`).
+    /// Treats a warning as an error (`-dW`, `zero-warning`).
     pub zero_warning: bool,
 }
 
-/// How a code of the reader ends its message.
+/// The ending of a message of the reader.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// " at position 7:", the line, and a caret under the place.
+    /// " at position 7:", the line, and a caret under the position.
     Shown,
     /// " at position 7."
     Position,
@@ -35,7 +35,7 @@ enum Ending {
     Stop,
 }
 
-/// All messages, each ended by a line feed.
+/// Returns all messages, each with a trailing line feed.
 pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyForm<'_>) -> String {
     let list: Vec<Cow<'_, Diagnostic>> = shown(sources, diagnostics, form.diag).collect();
     let mut last_of_file: HashMap<FileId, usize> = HashMap::new();
@@ -142,7 +142,7 @@ fn notes(text: &mut String, d: &Diagnostic) {
     }
 }
 
-/// How a message of the reader ends; none for those of keywords.
+/// Returns the ending of a message of the reader; `None` for those of keywords.
 fn ending(code: &'static Code) -> Option<Ending> {
     let is = |other: &'static Code| std::ptr::eq(code, other);
     let of_reader = CODES.iter().any(|c| is(c)) && !code.id.starts_with("E002");
@@ -166,10 +166,10 @@ fn ending(code: &'static Code) -> Option<Ending> {
     }
 }
 
-/// The line, less the white space in front, and a caret under the place. Of a
-/// long line only what is around the place.
+/// Adds the line without its leading white space, and a caret under the position. For a long line
+/// only the text around the position is shown.
 fn show(text: &mut String, sources: &SourceMap, span: Span) {
-    /// Most characters that are shown in front of and behind the place.
+    /// Maximum characters shown before and after the position.
     const AROUND: usize = 60;
     let line = starred(sources.line_text(span), known());
     let column = sources.position(span).column as usize - 1;
@@ -194,7 +194,7 @@ fn show(text: &mut String, sources: &SourceMap, span: Span) {
     *text += &format!("  {:width$}^\n", "");
 }
 
-/// The name in "did you mean 'bind'?".
+/// Returns the name in "did you mean 'bind'?".
 fn suggested(help: &str) -> Option<&str> {
     help.strip_prefix("did you mean '")?.strip_suffix("'?")
 }

@@ -1,12 +1,12 @@
-//! One object a diagnostic, in an array. Keys are stable; positions count from
-//! 1, columns count bytes, and an end is the place just behind.
+//! Renders one object per diagnostic, in an array. Keys are stable; positions start at 1, columns
+//! are in bytes, and an end is exclusive.
 
 use super::{severity_name, shown};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::source::{SourceMap, Span};
 use serde_json::{Map, Value, json};
 
-/// The diagnostics as a JSON array, ended by a line feed.
+/// Returns the diagnostics as a JSON array with a trailing line feed.
 pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
     let all: Vec<Value> = shown(sources, diagnostics, diag)
         .map(|d| Value::Object(object(sources, &d)))
@@ -14,7 +14,7 @@ pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> Strin
     escaped(&format!("{:#}\n", Value::Array(all)))
 }
 
-/// The same objects, each on a line of its own.
+/// Returns the same objects, each on a separate line.
 pub fn json_lines<'d>(
     sources: &'d SourceMap,
     diagnostics: &'d Diagnostics,
@@ -24,8 +24,8 @@ pub fn json_lines<'d>(
     all.map(|d| escaped(&Value::Object(object(sources, &d)).to_string()))
 }
 
-/// The control characters that JSON allows as they are, which only stand in
-/// strings, written as escapes: the output may go to a terminal.
+/// Escapes the control characters that JSON permits, which occur only in strings, because the
+/// output may go to a terminal.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -64,7 +64,7 @@ fn object(sources: &SourceMap, d: &Diagnostic) -> Map<String, Value> {
     object
 }
 
-/// File, line, column and end of a span; nulls for none.
+/// Adds the file, line, column and end of a span; nulls without a span.
 fn place(sources: &SourceMap, span: Option<Span>, object: &mut Map<String, Value>) {
     let file = span.map(|s| sources.file(s.file).name.as_str());
     let start = span.map(|s| sources.position(s));

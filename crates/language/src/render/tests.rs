@@ -1,4 +1,4 @@
-//! Diagnostics as people see them: their whole picture, as snapshots.
+//! Tests of rendered diagnostics as snapshots.
 
 use super::*;
 use crate::diagnostic::Code;

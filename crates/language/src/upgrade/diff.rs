@@ -1,8 +1,8 @@
-//! Two texts line by line, in the form that `patch` takes.
+//! Compares two texts line by line, in the format that `patch` accepts.
 
 use similar::TextDiff;
 
-/// The difference between two texts of a file; nothing where there is none.
+/// Returns the difference between two texts of a file; empty if there is none.
 pub fn unified(name: &str, old: &[u8], new: &[u8]) -> String {
     let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
     let (old, new) = (lines(&old), lines(&new));

@@ -1,4 +1,4 @@
-//! Replacements in texts, and how their difference is shown.
+//! Tests of replacements in texts, and of the displayed difference.
 
 use super::*;
 use crate::diagnostic::Code;

@@ -1,5 +1,4 @@
-//! Addresses in every form that HAProxy accepts. A host name stays a name; the caller
-//! resolves it.
+//! Addresses in every form that HAProxy accepts. A host name stays a name; the caller resolves it.
 
 use super::network::ipv4_as_written;
 use super::prefix::{self, Family, Kind, PREFIXES, Transport};
@@ -9,30 +8,30 @@ use crate::diagnostic::Code;
 use crate::suggest;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Longest path of a socket: what the system allows, less what HAProxy appends
-/// to it while it binds.
+/// Maximum length of a socket path in bytes: the system's limit minus the suffix that HAProxy
+/// appends while it binds.
 const PATH_MAX: usize = 97;
 
-/// Longest name of an abstract socket.
+/// Maximum length of the name of an abstract socket, in bytes.
 const ABSTRACT_MAX: usize = 107;
 
-/// Maximum length of a host name.
+/// Maximum length of a host name, in bytes.
 const HOST_NAME_MAX: usize = 253;
 
-/// Where to listen, or whom to connect to.
+/// An address to listen on or to connect to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     /// Socket type.
     pub transport: Transport,
-    /// For names and `*`: which version of IP.
+    /// The IP version for names and `*`.
     pub family: Family,
-    /// The host, or what stands in its place.
+    /// The host, or its substitute.
     pub host: Host,
     /// The port or ports.
     pub port: Port,
 }
 
-/// The host of an address, or what stands in its place.
+/// The host of an address, or its substitute.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Host {
     /// `*` or nothing: every address (to listen), or the client's (to connect).
@@ -47,7 +46,7 @@ pub enum Host {
     Abstract {
         /// The name.
         name: String,
-        /// Whether the name ends at its first zero byte (`abnsz@`), or is padded to its
+        /// True if the name ends at its first zero byte (`abnsz@`), false if it is padded to its
         /// full length (`abns@`).
         zero_terminated: bool,
     },
@@ -68,27 +67,27 @@ pub enum Host {
 pub enum Port {
     /// No port.
     None,
-    /// One.
+    /// A single port.
     One(u16),
     /// From the first to the last, both included.
     Range(u16, u16),
-    /// The port of the client's connection and so many more or less.
+    /// The port of the client's connection plus this offset.
     Offset(i32),
 }
 
-/// Whether a port has to stand there.
+/// The rule whether a port is required.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PortRule {
     /// A port is required, other than 0.
     Mandatory,
-    /// It may.
+    /// A port is optional.
     Optional,
 }
 
 /// The addresses that a keyword accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepts {
-    /// Whether a port has to stand there.
+    /// The rule for the port.
     pub port: PortRule,
     /// `:80-90`
     pub range: bool,
@@ -107,7 +106,7 @@ pub struct Accepts {
 }
 
 impl Accepts {
-    /// A `bind` line.
+    /// The rules for a `bind` line.
     pub const BIND: Accepts = Accepts {
         port: PortRule::Mandatory,
         range: true,
@@ -118,13 +117,13 @@ impl Accepts {
         output: false,
         name: true,
     };
-    /// A `dgram-bind` line.
+    /// The rules for a `dgram-bind` line.
     pub const DATAGRAM_BIND: Accepts = Accepts {
         stream: false,
         datagram: true,
         ..Accepts::BIND
     };
-    /// A `server` line.
+    /// The rules for a `server` line.
     pub const SERVER: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
@@ -132,7 +131,7 @@ impl Accepts {
         descriptor: false,
         ..Accepts::BIND
     };
-    /// A `log` line.
+    /// The rules for a `log` line.
     pub const LOG: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
@@ -140,14 +139,14 @@ impl Accepts {
         output: true,
         ..Accepts::BIND
     };
-    /// A `source` line.
+    /// The rules for a `source` line.
     pub const SOURCE: Accepts = Accepts {
         port: PortRule::Optional,
         range: false,
         descriptor: false,
         ..Accepts::BIND
     };
-    /// The `source` option of a server.
+    /// The rules for the `source` option of a server.
     pub const SERVER_SOURCE: Accepts = Accepts {
         range: true,
         ..Accepts::SOURCE
@@ -158,16 +157,16 @@ impl Accepts {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the variants are their messages")]
 pub enum AddressError {
-    /// Empty text, as from an empty variable.
+    /// An empty text, usually from an empty variable.
     #[error("'' resolves to an empty address (environment variable missing?)")]
     Empty,
-    /// A port has to stand there.
+    /// A port is required.
     #[error("missing port specification in '{text}'")]
     MissingPort { text: String },
     /// Not a host name and not an address.
     #[error("invalid address: '{host}' in '{text}'")]
     InvalidHost { host: String, text: String },
-    /// An address of the other family than its prefix says.
+    /// An address of another family than its prefix.
     #[error("invalid address: '{host}' is not an {} address", name_of(*.family))]
     WrongFamily { host: String, family: Family },
     /// Not within 1 (or 0) and 65535.
@@ -176,30 +175,30 @@ pub enum AddressError {
     /// The end is before the start.
     #[error("invalid port range '{range}'")]
     InvalidRange { range: String },
-    /// A port that begins with something that is no digit.
+    /// A port that does not begin with a digit.
     #[error("invalid character '{character}' in port number '{port}' in '{text}'")]
     PortCharacter {
         character: char,
         port: String,
         text: String,
     },
-    /// Something behind the port; HAProxy ignores it.
+    /// Text after the port; HAProxy ignores it.
     #[error("unexpected character '{character}' after the port in '{port}' is ignored")]
     PortTrailing {
         character: char,
         port: String,
         accepted: Box<Address>,
     },
-    /// `:80-90` where one port is needed.
+    /// `:80-90` where a single port is required.
     #[error("port range not permitted here in '{text}'")]
     RangeNotPermitted { text: String },
-    /// `:+80` where there is no other port to count from.
+    /// `:+80` where no other port exists as a base.
     #[error("port offset not permitted here in '{text}'")]
     OffsetNotPermitted { text: String },
-    /// Datagrams where a stream is needed.
+    /// Datagrams where a stream is required.
     #[error("dgram-type address not acceptable in '{text}'")]
     DatagramNotAcceptable { text: String },
-    /// A stream where datagrams are needed.
+    /// A stream where datagrams are required.
     #[error("stream-type address not acceptable in '{text}'")]
     StreamNotAcceptable { text: String },
     /// `fd@` where a socket is to be opened.
@@ -208,16 +207,16 @@ pub enum AddressError {
     /// `fd@` or `sockpair@` without a number.
     #[error("file descriptor '{descriptor}' is not a valid integer in '{text}'")]
     InvalidDescriptor { descriptor: String, text: String },
-    /// `ring@` where nothing is written to.
+    /// `ring@` where no output is possible.
     #[error("'{text}' is a ring, which is not supported here")]
     OutputNotAcceptable { text: String },
-    /// A host name where an address is needed.
+    /// A host name where an address is required.
     #[error("'{text}' is not an IP address; host names are not supported here")]
     NameNotAcceptable { text: String },
-    /// `unix@`, `abns@` or `ring@` with nothing behind it.
+    /// `unix@`, `abns@` or `ring@` without a name.
     #[error("nothing follows '{text}'")]
     MissingName { text: String },
-    /// A path or name of a socket that the system has no room for.
+    /// A path or name of a socket that exceeds the system's limit.
     #[error("socket path '{text}' too long (max {max})")]
     PathTooLong { text: String, max: usize },
 }
@@ -388,7 +387,7 @@ fn descriptor(number: &str, text: &str) -> Result<u32, AddressError> {
         })
 }
 
-/// A host and a port; `rest` is `text` without its prefix.
+/// Parses a host and a port; `rest` is `text` without its prefix.
 fn inet(
     rest: &str,
     text: &str,
@@ -396,7 +395,7 @@ fn inet(
     family: Family,
     accepts: &Accepts,
 ) -> Result<Address, AddressError> {
-    // The last colon begins the port, but none inside brackets does.
+    // The last colon begins the port, unless it is inside brackets.
     let bracket = rest.rfind(']');
     let colon = rest
         .rfind(':')
@@ -423,7 +422,7 @@ fn inet(
     }
 }
 
-/// The port, and the first character behind it that does not belong to it.
+/// Parses the port, and returns the first character after it that does not belong to it.
 fn port(port: &str, text: &str, accepts: &Accepts) -> Result<(Port, Option<char>), AddressError> {
     let owned = || text.to_owned();
     let Some(&first) = port.as_bytes().first() else {
@@ -490,7 +489,7 @@ fn one_port(text: &str, accepts: &Accepts) -> Result<(u16, Option<char>), Addres
     }
 }
 
-/// The digits in front (none count as 0), and the first character behind them.
+/// Returns the leading number (0 without digits), and the first character after it.
 fn number(text: &str) -> (u64, Option<char>) {
     let (value, digits) = leading_number(text);
     (
@@ -530,8 +529,7 @@ fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Hos
     }
 }
 
-/// Returns whether this can be a host name: not a mistyped address, and valid for a
-/// resolver.
+/// Returns whether this can be a host name: not a mistyped address, and valid for a resolver.
 fn is_host_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     name.len() <= HOST_NAME_MAX

@@ -1,4 +1,4 @@
-//! Networks of IP addresses, as ACLs and maps have them.
+//! Networks of IP addresses, as used in ACLs and maps.
 
 use super::ValueError;
 use crate::codes;
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// IPv4 addresses: those that equal `address` under `mask`, which may have gaps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct V4Network {
-    /// As written, with the bits outside of the mask.
+    /// The address as written, including the bits outside the mask.
     pub address: Ipv4Addr,
     /// The mask.
     pub mask: Ipv4Addr,
@@ -17,28 +17,28 @@ pub struct V4Network {
 /// IPv6 addresses: those that share the first bits of `address`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct V6Network {
-    /// As written, with the bits behind the prefix.
+    /// The address as written, including the bits after the prefix.
     pub address: Ipv6Addr,
-    /// How many bits count.
+    /// The length of the prefix in bits.
     pub prefix: u8,
 }
 
 /// A network of either family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Network {
-    /// IPv4.
+    /// An IPv4 network.
     V4(V4Network),
-    /// IPv6.
+    /// An IPv6 network.
     V6(V6Network),
 }
 
 impl V4Network {
-    /// Whether an address is in it.
+    /// Returns whether the network contains an address.
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
         (ip.to_bits() ^ self.address.to_bits()) & self.mask.to_bits() == 0
     }
 
-    /// The length of its prefix; none if its mask has gaps.
+    /// Returns the length of its prefix; `None` if its mask has gaps.
     pub fn prefix(&self) -> Option<u8> {
         let bits = self.mask.to_bits();
         (bits.leading_ones() + bits.trailing_zeros() >= 32).then(|| bits.leading_ones() as u8)
@@ -46,7 +46,7 @@ impl V4Network {
 }
 
 impl V6Network {
-    /// Whether an address is in it.
+    /// Returns whether the network contains an address.
     pub fn contains(&self, ip: Ipv6Addr) -> bool {
         let mask = u128::MAX
             .checked_shl(128 - u32::from(self.prefix))
@@ -56,8 +56,8 @@ impl V6Network {
 }
 
 impl Network {
-    /// Whether an address is in it. As in HAProxy, an IPv4 address is also in
-    /// an IPv6 network that holds its mapped form, and the other way round.
+    /// Returns whether the network contains an address. As in HAProxy, an IPv4 address also belongs
+    /// to an IPv6 network that contains its mapped form, and vice versa.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self, ip) {
             (Network::V4(network), IpAddr::V4(ip)) => network.contains(ip),
@@ -73,12 +73,12 @@ impl Network {
 /// The errors of a network.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// Neither an IPv4 nor an IPv6 address stands in front.
+    /// The text does not begin with an IPv4 or IPv6 address.
     #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     NotAnAddress {
         /// The text.
         text: String,
-        /// Whether it could be a host name, which HAProxy would resolve here.
+        /// The text could be a host name, which HAProxy would resolve.
         name: bool,
     },
     /// Invalid prefix length or mask after the slash.
@@ -86,7 +86,7 @@ pub enum NetworkError {
     BadMask {
         /// The text.
         text: String,
-        /// The longest prefix.
+        /// The maximum prefix length.
         max: u8,
     },
 }
@@ -115,9 +115,9 @@ impl ValueError for NetworkError {
     }
 }
 
-/// Parses `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32`, or an address
-/// alone. Zero bytes inside an IPv4 address may be omitted as in `127.1` (which is
-/// 127.0.0.1, so `10.1/16` is 10.0.0.1/16).
+/// Parses `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32`, or an address alone. Zero
+/// bytes inside an IPv4 address may be omitted as in `127.1` (which is 127.0.0.1, so `10.1/16` is
+/// 10.0.0.1/16).
 ///
 /// # Errors
 /// The text is not a network.
@@ -167,9 +167,9 @@ fn prefix_length(text: &str, max: u8) -> Option<u8> {
     text.parse::<u8>().ok().filter(|n| *n <= max)
 }
 
-/// Reads an IPv4 address as the C library does: one to four parts, the last of
-/// which fills what the others leave, each decimal, octal (`010`) or
-/// hexadecimal (`0x0a`). So `10.1` is 10.0.0.1 and `010.0.0.1` is 8.0.0.1.
+/// Parses an IPv4 address as the C library does: one to four parts, the last of which fills the
+/// remaining bytes, each decimal, octal (`010`) or hexadecimal (`0x0a`). So `10.1` is 10.0.0.1 and
+/// `010.0.0.1` is 8.0.0.1.
 pub fn ipv4_as_written(text: &str) -> Option<Ipv4Addr> {
     let mut value: u32 = 0;
     let count = text.split('.').count();

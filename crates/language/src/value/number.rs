@@ -11,13 +11,13 @@ pub enum IntegerError {
     /// No text at all.
     #[error("expects an integer argument")]
     Empty,
-    /// It does not begin with a digit.
+    /// The text does not begin with a digit.
     #[error("expects an integer argument, found '{text}'")]
     NotANumber {
         /// The text.
         text: String,
     },
-    /// Something follows the number; HAProxy ignores it.
+    /// Text after the number; HAProxy ignores it.
     #[error("unexpected character '{character}' in '{text}', which is read as {value}")]
     Trailing {
         /// The number.
@@ -27,19 +27,19 @@ pub enum IntegerError {
         /// The text.
         text: String,
     },
-    /// Beyond its bounds.
+    /// The number is out of range.
     #[error("'{text}' is out of range: expected {min} {}", up_to(*.max))]
     OutOfRange {
         /// The text.
         text: String,
-        /// The least.
+        /// The minimum.
         min: i64,
-        /// The largest.
+        /// The maximum.
         max: i64,
     },
 }
 
-/// The end of a range that begins with a number.
+/// Returns the end of a range that begins with a number.
 fn up_to(max: i64) -> String {
     match max {
         i64::MAX => "or more".to_owned(),
@@ -72,8 +72,8 @@ impl ValueError for IntegerError {
     }
 }
 
-/// The number in front and where it ends; none without a digit. Too large
-/// ones saturate.
+/// Returns the leading number and its end; `None` without a digit. Numbers that are too large
+/// saturate.
 fn leading(text: &str) -> Option<(i64, usize)> {
     let bytes = text.as_bytes();
     let signed = usize::from(matches!(bytes.first(), Some(b'-' | b'+')));
@@ -87,7 +87,7 @@ fn leading(text: &str) -> Option<(i64, usize)> {
     Some((value, signed + length))
 }
 
-/// Parses a whole decimal number within bounds.
+/// Parses a decimal integer within a range.
 ///
 /// # Errors
 /// The text is not a number, or out of range.
@@ -126,17 +126,17 @@ pub enum SizeError {
     /// A character that is neither a digit nor a unit at the end.
     #[error("unexpected character '{character}' in size '{text}'")]
     Unexpected {
-        /// It.
+        /// The character.
         character: char,
         /// The text.
         text: String,
     },
-    /// More than its bound.
+    /// The size exceeds its limit.
     #[error("size '{text}' is too large (maximum value is {max})")]
     TooLarge {
         /// The text.
         text: String,
-        /// The largest, in bytes (or entries).
+        /// The maximum, in bytes (or entries).
         max: u64,
     },
 }
@@ -199,12 +199,12 @@ pub enum PercentageError {
         /// The text.
         text: String,
     },
-    /// More than its bound.
+    /// The percentage exceeds its limit.
     #[error("'{text}' is more than {max}%")]
     TooLarge {
         /// The text.
         text: String,
-        /// The largest.
+        /// The maximum.
         max: u32,
     },
 }

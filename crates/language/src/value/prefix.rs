@@ -3,7 +3,7 @@
 /// The socket type that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
-    /// As its keyword has it: a stream for `bind` and `server`, datagrams for `log`.
+    /// The default of the keyword: a stream for `bind` and `server`, datagrams for `log`.
     Default,
     /// `tcp@`, `stream+`, `uxst@`
     Stream,
@@ -18,7 +18,7 @@ pub enum Transport {
 /// The address family that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
-    /// Either.
+    /// Either family.
     Any,
     /// IPv4.
     V4,
@@ -26,7 +26,7 @@ pub enum Family {
     V6,
 }
 
-/// The text that follows a prefix.
+/// The kind of text that follows a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Ip(Family),
@@ -37,7 +37,7 @@ pub(super) enum Kind {
     Ring,
 }
 
-/// Every prefix without its `stream+` or `dgram+`.
+/// Every prefix without `stream+` or `dgram+`.
 pub(super) static PREFIXES: &[(&str, Transport, Kind)] = &[
     (
         "abns@",
@@ -75,7 +75,7 @@ pub(super) static PREFIXES: &[(&str, Transport, Kind)] = &[
     ("uxst@", Transport::Stream, Kind::Path),
 ];
 
-/// The transport and kind that the prefix asks for, and what follows it.
+/// Returns the transport and kind that the prefix selects, and the text after it.
 pub(super) fn split(text: &str) -> Option<(Transport, Kind, &str)> {
     let (forced, rest) = if let Some(rest) = text.strip_prefix("stream+") {
         (Some(Transport::Stream), rest)

@@ -5,7 +5,7 @@ use crate::codes;
 use crate::diagnostic::Code;
 use std::time::Duration;
 
-/// The longest time that HAProxy's timers know.
+/// The maximum time of HAProxy's timers, in milliseconds.
 pub const MILLISECONDS_MAX: u64 = 2_147_483_647;
 
 /// The unit of a time that is written without one.
@@ -47,17 +47,17 @@ pub enum TimeError {
     /// A character that is neither a digit nor a unit.
     #[error("unexpected character '{character}' in time '{text}'")]
     Unexpected {
-        /// It.
+        /// The character.
         character: char,
         /// The text.
         text: String,
     },
-    /// Something behind the unit; HAProxy ignores it up to 2.6.
+    /// Text after the unit; HAProxy ignores it up to 2.6.
     #[error("unexpected character '{character}' after the timer value '{text}'")]
     Trailing {
-        /// The time in front.
+        /// The time before that text.
         value: Duration,
-        /// The first character too many.
+        /// The first surplus character.
         character: char,
         /// The text.
         text: String,
@@ -97,7 +97,7 @@ impl ValueError for TimeError {
     }
 }
 
-/// Parses a time; a number without a unit counts in `default`.
+/// Parses a time; `default` is the unit of a number without one.
 ///
 /// # Errors
 /// The text is not a time.
@@ -140,8 +140,7 @@ pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
     Ok(value)
 }
 
-/// Parses a time in milliseconds, rounded up; a number without a unit counts in
-/// `default`.
+/// Parses a time in milliseconds, rounded up; `default` is the unit of a number without one.
 ///
 /// # Errors
 /// The text is not a time, or too large.
@@ -153,7 +152,7 @@ pub fn milliseconds(text: &str, default: TimeUnit) -> Result<u32, TimeError> {
     })
 }
 
-/// A time as a file has it.
+/// Returns a time in the syntax of a configuration file.
 pub fn written_time(time: Duration) -> String {
     let ms = time.as_millis();
     match ms {

@@ -1,16 +1,15 @@
-//! Writing to a socket of the data plane: at once where there is room, else
-//! when there is.
+//! Writes to a connection of the data plane, waiting for space if necessary.
 
 use reactor::{Elapsed, after, with_deadline};
 use std::io::{self, IoSlice};
 use tls::transport::Transport;
 
-/// Why bytes were not written.
+/// Reason why bytes were not written.
 #[derive(Debug)]
 pub enum WriteFailure {
-    /// The peer took nothing for too long.
+    /// The peer accepted nothing within the timeout.
     Timeout,
-    /// The connection failed.
+    /// The connection has failed.
     Failed(io::Error),
 }
 
@@ -29,8 +28,7 @@ impl From<WriteFailure> for io::Error {
     }
 }
 
-/// Writes all of `data`. `limit` gives, each time that the peer takes no more,
-/// the milliseconds for which it may do so.
+/// Writes all of `data`. `limit` is the timeout in milliseconds of each wait for the peer.
 pub async fn write_all(
     socket: &Transport,
     data: &[u8],
@@ -61,15 +59,14 @@ async fn write_before(
     Ok(())
 }
 
-/// Waits until all that was taken is with the kernel: TLS may hold the rest of
-/// its records.
+/// Waits until all written bytes are in the kernel. TLS may hold the rest of its records.
 async fn flush(socket: &Transport, limit: Option<u32>) -> Result<(), WriteFailure> {
     let flushed = with_deadline(after(limit), socket.flushed()).await?;
     flushed.map_err(WriteFailure::Failed)
 }
 
-/// Writes all of some pieces, in one system call where there is room. `more`
-/// says that other bytes follow at once, so that the last segment can be filled.
+/// Writes all pieces, in one system call if there is space. `more` announces that other bytes
+/// follow at once, so that the last segment can be filled.
 pub async fn write_pieces<const N: usize>(
     socket: &Transport,
     pieces: [&[u8]; N],
@@ -81,7 +78,7 @@ pub async fn write_pieces<const N: usize>(
     IoSlice::advance_slices(&mut left, 0);
     while let [first, rest @ ..] = &*left {
         if rest.iter().all(|slice| slice.is_empty()) {
-            // One piece goes the kernel's shorter way.
+            // For a single piece the kernel has a shorter code path.
             return write_before(socket, first, more, limit).await;
         }
         match socket.try_write_vectored_before(left, more) {

@@ -1,9 +1,9 @@
-//! Floods end their own connection, with the right code, and no other.
+//! Tests that floods end their own connection with the right error code, and no other connection.
 
 use super::*;
 
-/// Sends a flood until the connection is closed and returns the code of its
-/// GOAWAY; another connection is served meanwhile.
+/// Floods a connection until it is closed, while another one is served. Returns the error code of
+/// its GOAWAY.
 async fn flood(hello: Vec<u8>, mut more: impl FnMut(u32) -> Vec<u8> + 'static) -> Option<u32> {
     let (near, far) = UnixStream::pair().unwrap();
     let options = || settings::of_clients(&limits(|_| {}));

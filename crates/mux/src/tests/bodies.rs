@@ -1,4 +1,4 @@
-//! Bodies both ways, windows, trailers.
+//! Tests of bodies in both directions, windows and trailers.
 
 use super::*;
 use http::message::Fields;
@@ -15,7 +15,7 @@ async fn there_and_back(bounds: Bounds, bytes: usize, piece: usize, streams: usi
             stream
                 .send_request(&message, facts(&message), false)
                 .unwrap();
-            // Both ways at once, in one task, as a stream does it.
+            // Both directions at once in one task, as in the code of a stream.
             let got = {
                 let upload = write_all(&stream, &body, piece, true);
                 let download = answer_of(&stream);
@@ -138,7 +138,7 @@ fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
     on_loop(|| async {
         let (mux, _seen) = pair(limits(|_| {}), |stream, message| async move {
             if message.target() == b"/deaf" {
-                // Takes nothing, and goes when it is reset.
+                // Reads nothing, and ends when the stream is reset.
                 stream.gone_soon().await;
                 return;
             }
@@ -152,7 +152,7 @@ fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
                 .unwrap();
             let data = pattern(200_000);
             let mut sent = 0;
-            // Until the window is full and stays so.
+            // Until the window is full and stays full.
             for _ in 0..200 {
                 match stream.try_write(&data[sent..], false) {
                     Ok(n) => sent += n,
@@ -161,7 +161,7 @@ fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
             }
             assert!(sent <= 65_535, "{sent} bytes went out");
         }
-        // A hundred windows later the connection's is as wide as ever.
+        // After the loss of a hundred windows the connection's window is still complete.
         let stream = mux.open().unwrap();
         let message = request(b"POST", "/echo");
         stream

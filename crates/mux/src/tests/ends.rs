@@ -1,4 +1,4 @@
-//! Resets, GOAWAY and closes, at every point.
+//! Tests of resets, GOAWAY and closes at every point.
 
 use super::super::slot::Gone;
 use super::super::stream::HeadFailure;
@@ -8,7 +8,7 @@ use super::*;
 fn resets_at_every_point_leave_the_connection_as_it_was() {
     on_loop(|| async {
         let (mux, seen) = pair(limits(|_| {}), |stream, message| async move {
-            // How far the server's side goes is in the path.
+            // The path determines how far the server's side goes.
             let stage = message.target()[1] - b'0';
             if stage == 0 {
                 return;
@@ -40,7 +40,7 @@ fn resets_at_every_point_leave_the_connection_as_it_was() {
     });
 }
 
-/// One request of which the client lets go at a point.
+/// Makes a request that the client aborts at a point.
 async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
     let stream = mux.open().unwrap();
     if cut == 0 {
@@ -128,7 +128,7 @@ fn a_client_that_resets_is_noticed_while_nothing_is_read() {
             }
         });
         let stream = ask(&mux, "/");
-        // The server has it.
+        // Wait until the server has received the request.
         reactor::sleep(Duration::from_millis(5)).await;
         assert!(!gone.get());
         drop(stream);
@@ -144,7 +144,7 @@ fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
         let far = socket(far);
         let (first, second) = (ask(&mux, "/1"), ask(&mux, "/2"));
         let mut bytes = raw::frame(4, 0, 0, &[]);
-        // GOAWAY: last stream 1, NO_ERROR. Then the answer of stream 1.
+        // GOAWAY: last stream 1, NO_ERROR. Then the response of stream 1.
         bytes.extend(raw::frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
         bytes.extend(raw::frame(1, 0x5, 1, &[0x88]));
         assert!(send(&far, &bytes).await);
@@ -157,7 +157,7 @@ fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
         assert!(matches!(failed, Err(HeadFailure::Gone(Gone::Refused))));
         assert!(!mux.is_usable() && mux.open().is_none());
         drop((first, second));
-        // Nobody needs it any more: it closes.
+        // Nothing uses the connection any longer, so it closes.
         drain(&far).await;
     });
 }
@@ -219,7 +219,7 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
         let near = socket(near);
         let mut bytes = raw::hello();
         bytes.extend(raw::get(1, "/whole"));
-        // Its body never ends.
+        // The body of this request never ends.
         let mut unfinished = raw::get(3, "/unfinished");
         unfinished[4] = 0x4;
         bytes.extend(unfinished);

@@ -1,4 +1,5 @@
-//! Nobody's stream holds up the others, and who does not read gets little.
+//! Tests that no stream delays the others, and that a client that does not read uses limited
+//! memory.
 
 use super::*;
 
@@ -49,7 +50,7 @@ fn a_large_download_does_not_hold_up_small_answers() {
             let stream = ask(&mux, "/small");
             assert_eq!(answer_of(&stream).await.1, b"/small");
             let meanwhile = large.get() - before;
-            // A few turns of five streams, not a whole body.
+            // The limit is a few turns of five streams, not a whole body.
             assert!(meanwhile < 3_000_000, "{meanwhile} bytes went before it");
         }
         stop.set(true);
@@ -75,7 +76,7 @@ fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
             }
         })
         .await;
-        // The budget of a poll by the cost of a head.
+        // The limit is the budget of a poll divided by the cost of a head.
         assert!(
             (1..=16).contains(&most),
             "{most} between two polls of another task"
@@ -142,7 +143,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
             socket(far),
             settings::of_clients(&limits(|_| {})),
             |stream, _| async move {
-                // Heads alone obey no window.
+                // Heads alone are not subject to any window.
                 let mut head = answer(302);
                 head.add(b"location", &[b'x'; 4_000]).unwrap();
                 let _ = stream.send_head(&head, true);
@@ -151,7 +152,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
         let near = socket(near);
         send(&near, &raw::hello()).await;
         let mut sent = 0_u32;
-        // Until nothing more is taken for a while.
+        // Until nothing more is accepted for a while.
         let mut idle = 0;
         while idle < 50 && sent < 1_000_000 {
             match near.try_write(&raw::get(1 + 2 * sent, "/x")) {
@@ -163,7 +164,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
                 Err(_) => break,
             }
         }
-        // What a Unix socket holds, and what the connection may hold besides.
+        // The limit is the buffer of a Unix socket plus the output of the connection.
         let answered = seen.begun.get() * 4_000;
         assert!(
             answered < 2_000_000,

@@ -1,5 +1,5 @@
-//! Connections between our own two roles, and to the h2 crate, over socket
-//! pairs on a loop: what streams see, and what nobody may make of it.
+//! Tests of connections between the two roles of this crate, and with the h2 crate, over socket
+//! pairs on an event loop.
 
 mod abuse;
 mod bodies;
@@ -31,10 +31,10 @@ use tls::transport::Transport;
 
 pub(super) use reactor::testing::on_loop;
 
-/// How long anything may take.
+/// Timeout of any wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for what has to come.
+/// Waits for a future, and fails after the timeout.
 async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match with_deadline(Some(reactor::now() + PATIENCE), future).await {
         Ok(output) => output,
@@ -42,7 +42,7 @@ async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
     soon(what, async {
         while !is() {
@@ -56,15 +56,15 @@ fn socket(stream: UnixStream) -> Socket {
     Socket::from_fd(OwnedFd::from(stream)).unwrap()
 }
 
-/// What the server's end saw.
+/// Observations of the server's end.
 #[derive(Default)]
 struct Seen {
     begun: Cell<u32>,
     malformed: Cell<u32>,
     failed: RefCell<Option<ConnectionError>>,
-    /// The driver has returned.
+    /// True once the driver has returned.
     over: Cell<bool>,
-    /// It is to say goodbye.
+    /// Set to make the server send a GOAWAY.
     go_away: Cell<bool>,
     view: RefCell<Option<View>>,
 }
@@ -86,7 +86,7 @@ impl<B> Accept for TestSide<B> {
         match http::http2::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
                 let length = mapping::expected_length(&parsed, end);
-                // What the handlers look at is the path.
+                // The handlers compare only the path.
                 let path = message.path_and_query().to_vec();
                 message.set_target(&path).unwrap();
                 Opened::Begin((message, parsed), length)
@@ -131,7 +131,7 @@ impl<B: FnMut(MuxStream, Message)> Side for TestSide<B> {
     }
 }
 
-/// Serves a socket as a client's connection; each request begins a task.
+/// Serves a socket as a client's connection. Each request starts a task.
 fn serve_on<F, H>(socket: Socket, options: Options, handler: H) -> Rc<Seen>
 where
     H: Fn(MuxStream, Message) -> F + 'static,
@@ -155,7 +155,7 @@ where
     seen
 }
 
-/// A server's end with a handler, and our client's end of the connection to it.
+/// Makes a server's end with a handler, and a client's end connected to it.
 fn pair<F, H>(bounds: Bounds, handler: H) -> (ServerMux, Rc<Seen>)
 where
     H: Fn(MuxStream, Message) -> F + 'static,
@@ -167,7 +167,7 @@ where
     (mux, seen)
 }
 
-/// As nobody tuned it, but for what `set` changes.
+/// Returns the default limits with the changes of `set`.
 pub(super) fn limits(set: impl FnOnce(&mut Http2)) -> Bounds {
     let mut http2 = Http2::default();
     set(&mut http2);
@@ -216,7 +216,7 @@ fn ask(mux: &ServerMux, path: &str) -> MuxStream {
     stream
 }
 
-/// Writes all of it, in pieces of at most so many bytes.
+/// Writes all data, in pieces of at most `piece` bytes.
 async fn write_all(stream: &MuxStream, data: &[u8], piece: usize, end: bool) -> io::Result<()> {
     let mut done = 0;
     while done < data.len() {
@@ -252,7 +252,7 @@ async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Answers with the path as the body.
+/// Responds with the path as the body.
 async fn echo_path(stream: MuxStream, message: Message) {
     let body = message.target().to_vec();
     // The other end may be gone.
@@ -261,7 +261,7 @@ async fn echo_path(stream: MuxStream, message: Message) {
     }
 }
 
-/// Answers with what comes, as it comes, trailers too.
+/// Responds with the received body as it arrives, including trailers.
 async fn echo_body(stream: MuxStream, _: Message) {
     if stream.send_head(&answer(200), false).is_err() {
         return;
@@ -289,7 +289,7 @@ async fn echo_body(stream: MuxStream, _: Message) {
     };
 }
 
-/// The answer's status and body.
+/// Returns the status and body of the response.
 async fn answer_of(stream: &MuxStream) -> (u16, Vec<u8>) {
     let mut message = Message::new();
     let parsed = soon("a head", stream.head(&mut message)).await;
@@ -297,16 +297,15 @@ async fn answer_of(stream: &MuxStream) -> (u16, Vec<u8>) {
     (message.status(), read_all(stream).await.unwrap())
 }
 
-/// Bytes that no two places have alike.
+/// Returns bytes of a pattern without repetition.
 fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes as u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect()
 }
 
-/// Frames as an attacker writes them.
+/// Raw frames as an attacker writes them.
 mod raw {
-    /// One frame.
     pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
         bytes.extend_from_slice(&[kind, flags]);
@@ -315,14 +314,14 @@ mod raw {
         bytes
     }
 
-    /// The preface and empty SETTINGS.
+    /// Makes the preface and empty SETTINGS.
     pub(super) fn hello() -> Vec<u8> {
         let mut bytes = protocol::http2::PREFACE.to_vec();
         bytes.extend(frame(4, 0, 0, &[]));
         bytes
     }
 
-    /// A header field, literal.
+    /// Makes a literal header field.
     fn field(name: &str, value: &str) -> Vec<u8> {
         let mut bytes = vec![0, name.len() as u8];
         bytes.extend_from_slice(name.as_bytes());
@@ -331,7 +330,7 @@ mod raw {
         bytes
     }
 
-    /// A GET.
+    /// Makes a GET request.
     pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
         let mut block = vec![0x82, 0x86];
         block.extend(field(":path", path));
@@ -339,7 +338,7 @@ mod raw {
         frame(1, 0x5, stream, &block)
     }
 
-    /// Kinds, streams and payloads of all whole frames.
+    /// Returns types, streams and payloads of all complete frames.
     pub(super) fn frames(mut bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
         let mut frames = Vec::new();
         while bytes.len() >= 9 {
@@ -354,7 +353,7 @@ mod raw {
         frames
     }
 
-    /// The code of the GOAWAY among them.
+    /// Returns the error code of the GOAWAY among the frames.
     pub(super) fn goaway(bytes: &[u8]) -> Option<u32> {
         let frames = frames(bytes);
         let (_, _, payload) = frames.iter().find(|(kind, ..)| *kind == 7)?;
@@ -364,7 +363,7 @@ mod raw {
     }
 }
 
-/// Reads all that comes until the peer closes.
+/// Reads until the peer closes.
 async fn drain(socket: &Socket) -> Vec<u8> {
     let (mut all, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     loop {
@@ -379,7 +378,7 @@ async fn drain(socket: &Socket) -> Vec<u8> {
     }
 }
 
-/// Sends as much as the peer takes; false when it has closed.
+/// Sends all data. Returns false if the peer has closed.
 async fn send(socket: &Socket, mut data: &[u8]) -> bool {
     while !data.is_empty() {
         match socket.try_write(data) {

@@ -1,4 +1,4 @@
-//! Against another implementation, both ways.
+//! Tests with another implementation, in both directions.
 
 use super::*;
 use bytes::Bytes;

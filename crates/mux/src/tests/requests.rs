@@ -1,4 +1,4 @@
-//! Many requests on one connection.
+//! Tests of many requests on one connection.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn no_more_streams_than_the_peer_allows_are_opened_and_an_end_makes_room() {
             }
             echo_path(stream, message).await;
         });
-        // The server's settings have to be known.
+        // The server's SETTINGS must be known.
         let first = ask(&mux, "/first");
         answer_of(&first).await;
         drop(first);
@@ -109,7 +109,7 @@ fn streams_that_answer_in_the_same_turn_share_a_write() {
                 got.extend_from_slice(&buffer[..n]);
             }
         }
-        // Each write of a Unix socket is one piece of what is read.
+        // Each write to a Unix socket results in one read.
         assert!(reads <= 3, "{reads} reads for 20 answers");
     });
 }
@@ -132,7 +132,7 @@ fn a_tunnel_waits_for_the_settings_of_its_server_and_no_longer() {
             let told = Rc::new(Cell::new(None));
             let (asks, asked) = (Rc::clone(&stream), Rc::clone(&told));
             spawn(async move { asked.set(Some(asks.takes_extended_connect().await)) });
-            // The client's preface is there, so the connection is driven.
+            // The client's preface has arrived, so the driver is running.
             soon("the preface", far.readable()).await;
             assert_eq!(told.get(), None);
             match settings {

@@ -1,4 +1,4 @@
-//! What connections and streams hold.
+//! Tests of the memory that connections and streams use.
 
 use super::super::shared::Inner;
 use super::super::slot::Slot;

@@ -1,5 +1,5 @@
-//! The machine that matches what the linear engine cannot: backtracking with an explicit
-//! stack, so that neither time nor memory is without bound.
+//! The machine for patterns that the linear engine cannot match: backtracking with an explicit
+//! stack, so that time and memory are bounded.
 
 mod step;
 
@@ -8,27 +8,27 @@ use super::parse::newline_length;
 use super::program::{Memo, Program};
 use super::tree::{Assertion, Newline};
 
-/// Entries of the stack, 32 bytes each.
+/// Maximum entries of the stack, 32 bytes each.
 const STACK_MAX: usize = 400_000;
-/// Calls within calls.
+/// Maximum depth of nested calls.
 const CALLS_MAX: usize = 2_000;
-/// Bits of the memo.
+/// Maximum size of the memo in bits.
 const MEMO_BITS_MAX: usize = 64 << 20;
-/// Steps after which the memo is worth its memory.
+/// Number of steps after which the memo is worth its memory.
 const MEMO_AFTER: usize = 2_000;
 
 const UNSET: usize = usize::MAX;
 
-/// A match took more steps or memory than it may.
+/// The error for a match that exceeds its limit of steps or memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GaveUp;
 
-/// What a search is.
+/// The parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     /// The start of the text is not the start of a line.
     pub not_line_start: bool,
-    /// Steps that it may take, if a pattern can take more than the text is long.
+    /// Maximum steps, for patterns that can take more steps than the length of the text.
     pub steps_max: usize,
 }
 
@@ -38,13 +38,13 @@ enum Frame {
         position: usize,
         alternation: u32,
     },
-    /// A greedy repetition that may give back down to `low`.
+    /// A greedy repetition that may give back characters down to `low`.
     Shrink {
         place: Place,
         low: usize,
         position: usize,
     },
-    /// A lazy repetition that may take more.
+    /// A lazy repetition that may match more characters.
     Grow {
         place: Place,
         position: usize,
@@ -78,10 +78,10 @@ struct Call {
     registers: Vec<usize>,
 }
 
-/// What the failure of an attempt means.
+/// The consequence of a failed attempt.
 enum Failed {
     Here,
-    /// The next attempt is at this position.
+    /// The next attempt starts at this position.
     SkipTo(usize),
     Everywhere,
 }
@@ -96,15 +96,15 @@ struct Machine<'m> {
     calls: Vec<Call>,
     steps: usize,
     steps_max: usize,
-    /// Words saved by calls.
+    /// Number of words saved by calls.
     saved: usize,
     visited: Vec<u64>,
-    /// Bits set within atomic groups and look-arounds.
+    /// Memo bits set within atomic groups and look-arounds.
     log: Vec<usize>,
 }
 
 impl Program {
-    /// The first match: start and end of it and of each group.
+    /// Returns the first match: the start and end of the whole match and of each group.
     pub fn find(&self, text: &[u8], search: Search) -> Result<Option<Vec<usize>>, GaveUp> {
         if self.utf && std::str::from_utf8(text).is_err() {
             return Ok(None);
@@ -173,7 +173,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The position behind the character at another one; one behind the end at the end.
+    /// Returns the position after the character at `position`; at the end, one past the end.
     fn after(&self, position: usize) -> usize {
         let mut next = position + 1;
         while self.program.utf && self.text.get(next).is_some_and(|b| b & 0xc0 == 0x80) {
@@ -190,7 +190,7 @@ impl Machine<'_> {
         Some(previous)
     }
 
-    /// The character at a position and its length.
+    /// Returns the character at a position and its length.
     fn char_at(&self, position: usize) -> Option<(u32, usize)> {
         let byte = *self.text.get(position)?;
         if !self.program.utf || byte.is_ascii() {
@@ -201,7 +201,7 @@ impl Machine<'_> {
             0xe0..=0xef => (3, byte & 0x0f),
             _ => (4, byte & 0x07),
         };
-        // A byte of a longer character, as `\C` may leave it.
+        // An incomplete character, because `\C` may have split it.
         let rest = self.text.get(position + 1..position + length)?;
         let char = rest
             .iter()
@@ -223,7 +223,7 @@ impl Machine<'_> {
         char.is_some_and(|(char, _)| self.program.word.contains(char))
     }
 
-    /// Whether a newline ends at a position.
+    /// Returns whether a newline ends at a position.
     fn behind_newline(&self, position: usize) -> bool {
         let before = &self.text[..position];
         let length = if self.program.newline == Newline::CrLf {
@@ -300,7 +300,8 @@ impl Machine<'_> {
         { (self.text.len() + 1).checked_mul(places) }.filter(|bits| *bits <= MEMO_BITS_MAX)
     }
 
-    /// Whether a place was tried at this position before, which it then failed.
+    /// Returns whether an instruction was already tried at this position, in which case it failed;
+    /// records the attempt otherwise.
     fn tried(&mut self, memo: u32, position: usize) -> bool {
         if self.visited.is_empty() {
             if self.steps < MEMO_AFTER || self.program.memo == Memo::Impossible {
@@ -324,7 +325,7 @@ impl Machine<'_> {
         false
     }
 
-    /// One attempt at `self.start`.
+    /// Makes one attempt at `self.start`.
     fn attempt(&mut self) -> Result<Result<(), Failed>, GaveUp> {
         self.stack.clear();
         self.calls.clear();
@@ -344,14 +345,14 @@ impl Machine<'_> {
         }
     }
 
-    /// Forgets what was tried within a body that matched: it did not fail there.
+    /// Clears the memo bits set within a body that matched, because those attempts did not fail.
     fn forget(&mut self, from: usize) {
         for bit in self.log.drain(from.min(self.log.len())..) {
             self.visited[bit / 64] &= !(1u64 << (bit % 64));
         }
     }
 
-    /// Removes what could be tried above a height. What restores registers stays.
+    /// Removes the pending alternatives above a height. Frames that restore registers stay.
     fn cut(&mut self, height: usize) -> Result<(), GaveUp> {
         let mut to = height;
         for from in height..self.stack.len() {
@@ -386,7 +387,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Goes back to the last choice, and returns where to go on.
+    /// Backtracks to the last choice, and returns where to continue.
     fn backtrack(&mut self) -> Result<Result<(Place, usize), Failed>, GaveUp> {
         loop {
             self.spend(1)?;
@@ -438,10 +439,10 @@ impl Machine<'_> {
         }
     }
 
-    /// The position of a greedy repetition with a character less, or several.
+    /// Returns the position of a greedy repetition with one or more characters fewer.
     fn shrink(&mut self, place: Place, low: usize, position: usize) -> Result<usize, GaveUp> {
         let mut position = self.before(position).unwrap_or(low).max(low);
-        // What comes next is often a byte.
+        // The next instruction is often a byte.
         if let Instruction::Byte(byte) = self.program.code[place as usize] {
             let from = position;
             while position > low && self.text.get(position) != Some(&byte) {
@@ -465,7 +466,8 @@ impl Machine<'_> {
         Ok(position)
     }
 
-    /// A verb was reached by going back. None: what was before it is tried.
+    /// Handles a verb reached by backtracking. Returns `None` when backtracking continues with
+    /// earlier choices.
     fn triggered(&mut self, cut: Cut, position: usize) -> Option<Result<(Place, usize), Failed>> {
         let failed = match cut {
             Cut::Commit => Failed::Everywhere,
@@ -480,14 +482,14 @@ impl Machine<'_> {
             }
             Cut::Then(_) => Failed::Here,
         };
-        // A look-around and a call end the effect.
+        // A look-around or a call limits the effect of a verb.
         while let Some(frame) = self.stack.pop() {
             match frame {
                 Frame::Barrier {
                     resumes: Some(place),
                     position,
                 } => return Some(Ok((place, position))),
-                // An assertion that fails holds back nothing but (*THEN).
+                // A failing assertion stops only (*THEN).
                 Frame::Barrier { resumes: None, .. } if matches!(cut, Cut::Then(_)) => {
                     return None;
                 }
@@ -512,7 +514,7 @@ impl Machine<'_> {
         Some(Err(failed))
     }
 
-    /// Behind the text of a group, if it stands here once more.
+    /// Returns the position after the text of a group, if that text occurs again at `position`.
     fn same(
         &mut self,
         groups: &[u32],

@@ -1,16 +1,16 @@
-//! What each instruction does.
+//! Executes the instructions of the machine.
 
 use super::{CALLS_MAX, Call, Frame, GaveUp, Machine, UNSET};
 use crate::instruction::{Barrier, Instruction, Place};
 use crate::tree::Greed;
 
-/// Where the machine is.
+/// The current state of the machine.
 struct At {
     place: Place,
     position: usize,
 }
 
-/// How it goes on behind an instruction.
+/// The continuation after an instruction.
 enum Flow {
     Next,
     Failed,
@@ -34,7 +34,7 @@ impl Machine<'_> {
         }
     }
 
-    /// One instruction.
+    /// Executes one instruction.
     fn step(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
         match instruction {
             Instruction::Byte(byte) => {
@@ -86,7 +86,7 @@ impl Machine<'_> {
         Ok(Flow::Next)
     }
 
-    /// Those that leave something to try, and verbs.
+    /// Executes instructions that leave alternatives, and verbs.
     fn choose(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
         match instruction {
             Instruction::Split {
@@ -135,7 +135,7 @@ impl Machine<'_> {
         Ok(Flow::Next)
     }
 
-    /// Those of repetitions, bodies and calls.
+    /// Executes instructions for repetitions, bodies and calls.
     fn enter_or_leave(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
         match instruction {
             Instruction::Repeat {
@@ -226,7 +226,7 @@ impl Machine<'_> {
             }
             return Ok(Flow::Next);
         }
-        // Where another repetition of the same kind was tried, all longer ones failed.
+        // At positions where another repetition of the same kind was tried, all longer ones failed.
         let shares = greed == Greed::Greedy && max.is_none() && min <= 1;
         while count < most {
             match self.member_at(members, at.position) {
@@ -338,7 +338,7 @@ impl Machine<'_> {
         };
         self.saved += self.registers.len();
         let mut registers = call.registers.clone();
-        // The start that \K moved stays.
+        // The match start that \K moved stays.
         registers[0] = self.registers[0];
         let inner = std::mem::replace(&mut self.registers, registers);
         at.place = call.back;

@@ -1,11 +1,11 @@
-//! Classes in brackets.
+//! Parses character classes in brackets.
 
 use super::{Item, Parsed, Parser, digits, space, word};
 use crate::set::Set;
 use crate::tree::{Assertion, Look, Node};
 
 impl Parser<'_> {
-    /// A class in brackets.
+    /// Parses a class in brackets.
     pub(super) fn class(&mut self) -> Parsed<Node> {
         let opening = self.at;
         if posix_end(self.rest()).is_some()
@@ -14,7 +14,7 @@ impl Parser<'_> {
             return self.wrong("a named class belongs within another pair of brackets");
         }
         self.at += 1;
-        // \E and \Q\E before the first character do not count.
+        // \E and \Q\E before the first character are ignored.
         while self.eat(b"\\E") || self.eat(b"\\Q\\E") {}
         let negated = self.eat(b"^");
         let (mut chars, sets) = self.members(opening)?;
@@ -31,7 +31,8 @@ impl Parser<'_> {
         })
     }
 
-    /// What stands in the brackets: characters, which ignore case, and sets, which do not.
+    /// Parses the contents of the brackets: characters, which are affected by case folding, and
+    /// sets, which are not.
     pub(super) fn members(&mut self, opening: usize) -> Parsed<(Set, Set)> {
         let mut chars = Set::default();
         let mut sets = Set::default();
@@ -91,7 +92,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The range from a character, at its end.
+    /// Parses the end of a range that starts with `start`.
     pub(super) fn range_from(&mut self, start: u32, quoting: bool) -> Parsed<Set> {
         if !quoting && self.class_set()?.is_some() {
             return self.wrong("a range ends with a character, not with a class");
@@ -103,14 +104,14 @@ impl Parser<'_> {
         Ok(Set::of(&[(start, end)]))
     }
 
-    /// Behind a class within a class: a hyphen that does not end it.
+    /// After a class within a class: returns whether a hyphen follows that is not the last member.
     pub(super) fn dash_before_more(&self) -> bool {
         let rest = self.rest();
         rest.len() > 1 && rest[0] == b'-' && rest[1] != b']'
     }
 
-    /// At a hyphen behind a character: whether a range follows, which moves behind the hyphen
-    /// and returns whether its end is quoted.
+    /// At a hyphen after a character: if a range follows, moves past the hyphen and returns whether
+    /// the end of the range is quoted.
     pub(super) fn range_follows(&mut self) -> Option<bool> {
         let mut at = self.at + 1;
         let mut quoting = false;
@@ -137,7 +138,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A set within a class, such as `\d` or `[:alpha:]`.
+    /// Parses a set within a class, such as `\d` or `[:alpha:]`.
     pub(super) fn class_set(&mut self) -> Parsed<Option<Set>> {
         match self.rest() {
             [b'\\', letter @ (b'p' | b'P'), ..] => {
@@ -177,7 +178,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A class of POSIX by its name.
+    /// Returns a POSIX class by its name.
     pub(super) fn posix(&self, name: &[u8]) -> Option<Set> {
         let name = match name {
             b"lower" | b"upper" if self.options.ignore_case && !self.settings.ucp => b"alpha",
@@ -248,7 +249,7 @@ impl Parser<'_> {
         })
     }
 
-    /// One character within a class.
+    /// Parses one character within a class.
     pub(super) fn class_char(&mut self, quoting: bool) -> Parsed<u32> {
         let escaped = !quoting && self.eat(b"\\");
         let char = match (escaped, self.peek()) {
@@ -279,7 +280,7 @@ impl Parser<'_> {
         Ok(char)
     }
 
-    /// The start or the end of a word.
+    /// Returns the start or the end of a word.
     pub(super) fn word_edge(&self, start: bool) -> Item {
         let word = match self.settings.ucp {
             true => self.named("xwd"),
@@ -295,7 +296,7 @@ impl Parser<'_> {
     }
 }
 
-/// Where the name of `[:name:]` ends, if it is one.
+/// Returns the position at which the name in `[:name:]` ends, if there is one.
 fn posix_end(rest: &[u8]) -> Option<usize> {
     let kind = *rest.get(1)?;
     if rest.first() != Some(&b'[') || !b":.=".contains(&kind) {

@@ -1,4 +1,4 @@
-//! What stands behind a backslash.
+//! Parses escape sequences after a backslash.
 
 use super::{
     Item, Parsed, Parser, brace_quantifier, crlf_or, digits, horizontal_space, space,
@@ -8,7 +8,7 @@ use crate::set::{BYTE_MAX, Set, property};
 use crate::tree::{Assertion, Node};
 
 impl Parser<'_> {
-    /// The set behind `\d` and other letters; None: it is none of these.
+    /// Returns the set of `\d` and similar letters; `None` for other letters.
     pub(super) fn escaped_set(&self, letter: u8) -> Option<Set> {
         let set = match (letter.to_ascii_lowercase(), self.settings.ucp) {
             (b'd', false) => digits(),
@@ -92,7 +92,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The name behind `\k`.
+    /// Parses the name after `\k`.
     pub(super) fn named_reference(&mut self) -> Parsed<Node> {
         let name = match self.peek() {
             Some(b'<') => self.name_to(b'>')?,
@@ -108,7 +108,7 @@ impl Parser<'_> {
         Ok(self.character(char))
     }
 
-    /// The number of `\12` if it is a reference and not octal.
+    /// Returns the number of `\12` if it is a reference and not octal.
     pub(super) fn decimal_reference(&mut self) -> Option<u32> {
         let start = self.at;
         let number = self.number(10);
@@ -120,7 +120,7 @@ impl Parser<'_> {
         None
     }
 
-    /// The character behind a backslash, which was read.
+    /// Parses the character after a backslash that was already read.
     pub(super) fn escaped_char(&mut self) -> Parsed<u32> {
         let Some(letter) = self.peek() else {
             return self.wrong("a backslash at the end escapes nothing");
@@ -140,7 +140,7 @@ impl Parser<'_> {
             b'r' => 0x0d,
             b't' => 0x09,
             b'0'..=b'7' => self.digits(u32::from(letter - b'0'), 8),
-            // Not octal, and no group in a class.
+            // The digit is neither octal nor a group reference in a class.
             b'8' | b'9' => u32::from(letter),
             b'o' => match self.peek() {
                 Some(b'{') => self.braced_number(8)?,
@@ -184,7 +184,7 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// The number of the digits at this place, which saturates; 0 where there are none.
+    /// Parses the number at this position with saturation; returns 0 without digits.
     pub(super) fn number(&mut self, radix: u32) -> u32 {
         let mut value: u32 = 0;
         while let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) {
@@ -194,7 +194,7 @@ impl Parser<'_> {
         value
     }
 
-    /// Up to two further digits of a number.
+    /// Parses up to two further digits of a number.
     pub(super) fn digits(&mut self, mut value: u32, radix: u32) -> u32 {
         for _ in 0..2 {
             let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) else {
@@ -206,7 +206,7 @@ impl Parser<'_> {
         value
     }
 
-    /// A number in braces; the byte before the digits is skipped.
+    /// Parses a number in braces; the byte before the digits is skipped.
     pub(super) fn braced_number(&mut self, radix: u32) -> Parsed<u32> {
         self.at += 1;
         let begin = self.at;
@@ -225,7 +225,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `\pL`, `\p{Lu}`, `\p{^Lu}`, behind the letter.
+    /// Parses `\pL`, `\p{Lu}` or `\p{^Lu}`, after the letter.
     pub(super) fn property(&mut self, negated: bool) -> Parsed<Set> {
         let start = self.at;
         let (name, inverted) = match self.peek() {

@@ -1,10 +1,10 @@
-//! What begins with a parenthesis, and references to groups.
+//! Parses the constructs that start with a parenthesis, and references to groups.
 
 use super::{Item, NAME_MAX, Parsed, Parser};
 use crate::tree::{Condition, Conditional, Look, Node, Verb};
 
 impl Parser<'_> {
-    /// A group's name up to a closing byte; the opening one is skipped.
+    /// Parses a group's name up to a closing byte; the opening one is skipped.
     pub(super) fn name_to(&mut self, close: u8) -> Parsed<String> {
         self.at += 1;
         let name = self.name()?;
@@ -95,7 +95,8 @@ impl Parser<'_> {
         Ok(Item::Node(Node::Call(number)))
     }
 
-    /// A number with an optional sign, which counts from this place; None: there are no digits.
+    /// Parses a number with an optional sign, which makes it relative to this position; returns
+    /// `None` without digits.
     pub(super) fn signed_number(&mut self) -> Parsed<Option<u32>> {
         let start = self.at;
         let sign = self.peek().filter(|b| matches!(b, b'+' | b'-'));
@@ -120,7 +121,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Behind `\g`.
+    /// Parses the reference after `\g`.
     pub(super) fn group_reference(&mut self) -> Parsed<Item> {
         let wrong = "\\g is followed by a number, or a number or name in {}, <> or ''";
         match self.peek() {
@@ -263,7 +264,7 @@ impl Parser<'_> {
         Ok(Item::Node(Node::Call(self.existing(number)?)))
     }
 
-    /// A capturing group, behind its opening.
+    /// Parses a capturing group, after its opening.
     pub(super) fn capture(&mut self, name: Option<String>) -> Parsed<Item> {
         self.groups += 1;
         let number = self.groups;
@@ -302,7 +303,7 @@ impl Parser<'_> {
         }))))
     }
 
-    /// `(?i)`, `(?i-s:…)`, `(?^x)`, at the first letter.
+    /// Parses `(?i)`, `(?i-s:…)` or `(?^x)`, at the first letter.
     pub(super) fn change_options(&mut self) -> Parsed<Item> {
         let mut options = self.options;
         let mut on = true;
@@ -360,7 +361,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `(?C…)`, which HAProxy does not use: behind the letter.
+    /// Parses `(?C…)`, which HAProxy does not use, after the letter.
     pub(super) fn callout(&mut self) -> Parsed<()> {
         let rest = self.rest();
         match rest.first() {
@@ -386,7 +387,7 @@ impl Parser<'_> {
         self.close()
     }
 
-    /// Behind `(?(`.
+    /// Parses a conditional group after `(?(`.
     pub(super) fn conditional(&mut self) -> Parsed<Item> {
         let condition = self.condition()?;
         let mut branches = self.branches(false)?;
@@ -470,7 +471,7 @@ impl Parser<'_> {
         Ok(Condition::Groups(self.numbers(&name)?))
     }
 
-    /// Behind `(?(VERSION`.
+    /// Parses the condition after `(?(VERSION`.
     pub(super) fn version(&mut self) -> Parsed<Condition> {
         let newer = self.eat(b">");
         if !self.eat(b"=") {
@@ -494,7 +495,7 @@ impl Parser<'_> {
         }))
     }
 
-    /// `(*pla:…)` and others by a name in lower case, at the colon.
+    /// Parses `(*pla:…)` and other constructs with a lower-case name, at the colon.
     pub(super) fn named_construct(&mut self, name: &[u8]) -> Parsed<Item> {
         if !self.eat(b":") {
             return self.wrong("a colon is expected behind this name of a group");
@@ -508,7 +509,7 @@ impl Parser<'_> {
             b"naplb" | b"non_atomic_positive_lookbehind" => self.look(false, false, true),
             b"atomic" => self.atomic(),
             b"sr" | b"script_run" | b"asr" | b"atomic_script_run" if !self.settings.utf => {
-                // Bytes are in no script.
+                // Bytes belong to no script.
                 let node = self.alternatives()?;
                 self.close()?;
                 Ok(Item::Node(match name.first() {
@@ -523,7 +524,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `(*ACCEPT)`, `(*atomic:…)`: at the star.
+    /// Parses `(*ACCEPT)` or `(*atomic:…)`, at the star.
     pub(super) fn verb(&mut self) -> Parsed<Item> {
         self.at += 1;
         let start = self.at;

@@ -1,4 +1,4 @@
-//! From the syntax of PCRE2 (10.42, pcre2pattern(3)) to a tree.
+//! Parses PCRE2 syntax (10.42, pcre2pattern(3)) into a tree.
 
 mod class;
 mod escape;
@@ -7,36 +7,36 @@ mod group;
 use super::set::{BYTE_MAX, POINT_MAX, Set, property};
 use super::tree::{Assertion, Greed, Look, Newline, Node, Repeat, Tree};
 
-/// Groups within groups that a pattern may have, as in PCRE2.
+/// Maximum nesting of groups in a pattern, as in PCRE2.
 const DEPTH_MAX: usize = 250;
-/// Characters of a group's name, as in PCRE2.
+/// Maximum characters in a group's name, as in PCRE2.
 const NAME_MAX: usize = 32;
-/// Repetitions that a quantifier may ask for, as in PCRE2.
+/// Maximum count in a quantifier, as in PCRE2.
 const REPEAT_MAX: u32 = 65_535;
 
-/// How a pattern is read.
+/// Options of the parser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Syntax {
     /// Letters match in both cases.
     pub ignore_case: bool,
-    /// A letter without a meaning behind a backslash stands for itself, as for HAProxy 1.x.
+    /// A letter without a special meaning after a backslash matches itself, as in HAProxy 1.x.
     pub lenient: bool,
 }
 
-/// Why a pattern is refused.
+/// The error for a refused pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyntaxError {
-    /// The byte of the pattern at which that was seen.
+    /// The byte offset in the pattern at which the error was found.
     pub offset: usize,
     pub reason: Reason,
 }
 
-/// What is wrong in a pattern. Display is text for the author of the pattern.
+/// The error in a pattern. Display is text for the author of the pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
     /// A reference to a group that the pattern does not have: its number, or its name in quotes.
     NoSuchGroup(String),
-    /// Any other, in words.
+    /// Any other error, as text.
     Other(String),
 }
 
@@ -62,15 +62,15 @@ struct Options {
     ungreedy: bool,
 }
 
-/// What the first reading of a pattern found, so that the second one can resolve references
-/// to groups that come later.
+/// The results of the first pass over a pattern, which the second pass needs to resolve references
+/// to later groups.
 #[derive(Default)]
 struct Known {
     groups: u32,
     names: Vec<(String, u32)>,
 }
 
-/// What `(*UTF)` and others at the start of a pattern set.
+/// Settings made by `(*UTF)` and similar items at the start of a pattern.
 #[derive(Clone, Copy)]
 struct Settings {
     utf: bool,
@@ -91,24 +91,24 @@ struct Parser<'p> {
     has_newline_literal: bool,
     groups: u32,
     names: Vec<(String, u32)>,
-    /// None in the first reading.
+    /// `None` in the first pass.
     known: Option<Known>,
     depth: usize,
-    /// Within `\Q…\E`.
+    /// True within `\Q…\E`.
     quoting: bool,
-    /// Look-arounds around this place.
+    /// Number of look-arounds around this position.
     looks: usize,
 }
 
-/// What one step found.
+/// The result of one parsing step.
 enum Item {
     /// A quantifier may follow.
     Node(Node),
     /// No quantifier may follow: an assertion, a verb or an option.
     Fixed(Node),
-    /// Two, of which a quantifier belongs to the second.
+    /// Two nodes; a quantifier applies to the second.
     Pair(Node, Node),
-    /// A quantifier belongs to what was before: a comment.
+    /// A comment; a quantifier applies to the node before it.
     Ignored,
 }
 
@@ -250,7 +250,7 @@ impl<'p> Parser<'p> {
         found
     }
 
-    /// The next character, as a byte or a code point.
+    /// Reads the next character, as a byte or a code point.
     fn char(&mut self) -> Option<u32> {
         let byte = self.peek()?;
         if !self.settings.utf || byte.is_ascii() {
@@ -279,7 +279,7 @@ impl<'p> Parser<'p> {
         self.clipped(property(name).unwrap_or_default())
     }
 
-    /// `(*UTF)` and others at the very start.
+    /// Parses `(*UTF)` and similar items at the very start.
     fn read_settings(&mut self) {
         loop {
             let rest = self.rest();
@@ -306,7 +306,8 @@ impl<'p> Parser<'p> {
                 b"BSR_UNICODE" => self.settings.breaks_are_crlf = false,
                 b"NOTEMPTY" => self.settings.not_empty = true,
                 b"NOTEMPTY_ATSTART" => self.settings.not_empty_at_start = true,
-                // Settings of the optimizer and limits of PCRE2. The limits of this matcher are stricter.
+                // Optimizer settings and limits of PCRE2 are ignored. The limits of this matcher
+                // are stricter.
                 b"NO_JIT" | b"NO_START_OPT" | b"NO_AUTO_POSSESS" | b"NO_DOTSTAR_ANCHOR" => {}
                 _ if limit(b"LIMIT_MATCH=")
                     || limit(b"LIMIT_DEPTH=")
@@ -318,7 +319,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// Alternatives up to a closing parenthesis or the end.
+    /// Parses alternatives up to a closing parenthesis or the end.
     fn alternatives(&mut self) -> Parsed<Node> {
         Ok(match self.branches(false)? {
             mut branches if branches.len() == 1 => branches.remove(0),
@@ -326,7 +327,8 @@ impl<'p> Parser<'p> {
         })
     }
 
-    /// The same as a list; with `reset`, each one counts its groups from the same number.
+    /// Parses alternatives as a list. With `reset`, each one numbers its groups from the same
+    /// start.
     fn branches(&mut self, reset: bool) -> Parsed<Vec<Node>> {
         if self.depth > DEPTH_MAX {
             return self.wrong("parentheses are nested too deeply");
@@ -354,7 +356,7 @@ impl<'p> Parser<'p> {
 
     fn sequence(&mut self) -> Parsed<Node> {
         let mut list: Vec<Node> = Vec::new();
-        // Whether a quantifier may follow.
+        // True if a quantifier may follow.
         let mut repeatable = false;
         loop {
             if !self.quoting {
@@ -399,7 +401,7 @@ impl<'p> Parser<'p> {
         })
     }
 
-    /// Blanks and comments of `(?x)`.
+    /// Skips the blanks and comments that `(?x)` allows.
     fn skip_blanks(&mut self) {
         loop {
             match self.peek() {
@@ -421,7 +423,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// A quantifier at this place. `{,3}` is none.
+    /// Parses a quantifier at this position. `{,3}` is not a quantifier.
     fn quantifier(&mut self) -> Parsed<Option<(u32, Option<u32>)>> {
         let found = match self.peek() {
             Some(b'*') => (0, None),
@@ -468,7 +470,7 @@ impl<'p> Parser<'p> {
         Ok(Some((min, max)))
     }
 
-    /// How a quantifier repeats: what says so may stand behind a comment.
+    /// Parses the suffix of a quantifier, which may follow a comment.
     fn greed(&mut self) -> Greed {
         loop {
             if self.options.extended {
@@ -545,7 +547,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// One character, in both cases if these are ignored.
+    /// Returns the node of one character, which matches both cases when case is ignored.
     fn character(&mut self, char: u32) -> Node {
         if char == 0x0a || char == 0x0d {
             self.has_newline_literal = true;
@@ -561,7 +563,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// Any character, or any that starts no newline.
+    /// Returns the node of any character, or of any that starts no newline.
     fn dot(&self, all: bool) -> Node {
         let max = self.max();
         let but = |set: Set| Node::Set(self.clipped(set).negated(max));
@@ -586,7 +588,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// `\R`.
+    /// Returns the node of `\R`.
     fn line_break(&self) -> Node {
         let single = match self.settings.breaks_are_crlf {
             true => Set::bytes(b"\r\n"),
@@ -596,7 +598,7 @@ impl<'p> Parser<'p> {
     }
 }
 
-/// A CRLF, which is one, or one of a set.
+/// Returns the node of CRLF as one unit, or of one character of a set.
 fn crlf_or(single: Set) -> Node {
     Node::Atomic(Box::new(Node::Alternate(vec![
         Node::Concat(vec![Node::Char(0x0d), Node::Char(0x0a)]),
@@ -606,7 +608,7 @@ fn crlf_or(single: Set) -> Node {
 
 fn repeat(node: Node, min: u32, max: Option<u32>, greed: Greed) -> Node {
     let (min, max) = match node {
-        // An assertion moves nothing, so that once is enough.
+        // An assertion does not move the position, so one iteration is enough.
         Node::Look(_) => (min.min(1), Some(max.map_or(1, |max| max.min(1)))),
         _ => (min, max),
     };
@@ -628,7 +630,7 @@ struct Braces<'p> {
     length: usize,
 }
 
-/// `{2}`, `{2,}` and `{2,3}`.
+/// Parses `{2}`, `{2,}` and `{2,3}`.
 fn brace_quantifier(rest: &[u8]) -> Option<Braces<'_>> {
     let inner = rest.strip_prefix(b"{")?;
     let end = inner.iter().position(|b| *b == b'}')?;
@@ -646,7 +648,7 @@ fn brace_quantifier(rest: &[u8]) -> Option<Braces<'_>> {
     })
 }
 
-/// The length of a newline at the start of a text; 0 if there is none.
+/// Returns the length of a newline at the start of a text; 0 if there is none.
 pub(super) fn newline_length(rest: &[u8], newline: Newline, utf: bool) -> usize {
     match (newline, rest) {
         (Newline::Lf, [b'\n', ..]) | (Newline::Cr, [b'\r', ..]) | (Newline::Nul, [0, ..]) => 1,

@@ -1,4 +1,4 @@
-//! Deadlines on a running loop; the wheel itself is tried in `timer.rs`.
+//! Tests of deadlines on a running event loop; the wheel itself is tested in `timer.rs`.
 
 use super::{on_loop, turn};
 use crate::{Elapsed, now, sleep, sleep_until, spawn, with_deadline, yield_now};
@@ -70,7 +70,7 @@ fn a_deadline_moved_later_or_cleared_does_not_wake() {
         let count = Rc::clone(&polls);
         let begin = now();
         spawn(async move {
-            // Short deadlines that are all met, then one far away, then none.
+            // Short deadlines that are all met, then a distant one, then none.
             for _ in 0..5 {
                 with_deadline(Some(now() + ms(1)), yield_now())
                     .await

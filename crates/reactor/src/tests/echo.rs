@@ -1,11 +1,11 @@
-//! A server and a client over TCP, as the data plane uses them.
+//! A server and a client over TCP, in the way the data plane uses them.
 
 use super::on_loop;
 use crate::{Buffer, Listener, Socket, inject, load, spawn, stop, tasks, thread};
 use rustix::net::{SocketAddrAny, getsockname};
 use std::net::TcpListener;
 
-/// A listening socket on a port that the kernel chooses, and its address.
+/// Returns a listening socket on a port chosen by the kernel, and its address.
 pub(super) fn listening() -> (Listener, SocketAddrAny) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = getsockname(&socket).unwrap();

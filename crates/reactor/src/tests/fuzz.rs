@@ -1,5 +1,5 @@
-//! Random schedules against a model. `REACTOR_SEED=n` replays one,
-//! `REACTOR_SEEDS=n` tries as many.
+//! Random schedules against a model. `REACTOR_SEED=n` replays one schedule, `REACTOR_SEEDS=n` runs
+//! that many.
 
 use super::descriptors;
 use super::sockets::{pair, tcp_pair};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-/// A size from one of several orders of magnitude, never 0.
+/// Returns a size from one of several orders of magnitude, never 0.
 fn size<const N: usize>(random: &mut Random, most: [usize; N]) -> usize {
     let n = random.pick(&most);
     1 + random.index(n)
@@ -28,7 +28,7 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// The byte at this place of the stream of this seed.
+/// Returns the byte at this position of the stream of this seed.
 fn byte(seed: u64, place: usize) -> u8 {
     (place as u64)
         .wrapping_mul(31)
@@ -46,9 +46,9 @@ async fn ready(socket: &Socket) -> (bool, bool) {
     .await
 }
 
-/// One socket on the loop, its peer in our hand: after each turn, what the
-/// kernel holds must have been told. Between Unix sockets that is exact
-/// (`strict`); TCP may take a moment to carry it over.
+/// Tests one socket on the event loop whose peer the test controls: after each turn, the reactor
+/// must have reported all data in the kernel. Between Unix sockets that is exact (`strict`); TCP
+/// may need a moment to transfer the data.
 async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     seed: u64,
     socket: Socket,
@@ -57,7 +57,8 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
 ) {
     let mut random = Random::new(seed);
     let mut scratch = vec![0; 300_000];
-    // What is under way to us, whether its end is, and what is under way to the peer.
+    // Bytes in transit to the socket, whether the end of the stream is in transit, and bytes in
+    // transit to the peer.
     let (mut incoming, mut ended, mut outgoing) = (0_usize, false, 0_usize);
     // Whether a turn has passed since the last change by the peer.
     let mut told = true;
@@ -120,8 +121,8 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     }
 }
 
-/// Readable when there are bytes or the end, writable when nothing fills the
-/// socket, closed when the peer has ended.
+/// Checks that the socket is readable when bytes or the end are available, writable when it has
+/// space, and closed when the peer has ended.
 async fn must_be_told(
     socket: &Socket,
     bytes: bool,
@@ -133,7 +134,7 @@ async fn must_be_told(
     let limit = now() + Duration::from_secs(if strict { 0 } else { 5 });
     loop {
         let (readable, writable) = ready(socket).await;
-        // The end is behind the bytes, which TCP may hold back.
+        // The end follows the bytes, which TCP may hold back.
         let end_told = !end || socket.is_peer_closed() || !strict && readable;
         if (readable || !bytes) && (writable || !room) && end_told {
             return;
@@ -154,7 +155,7 @@ fn what_the_kernel_holds_is_known_after_a_turn() {
             let assumed = assumed[seed as usize % 3];
             if seed % 2 == 0 {
                 let (socket, peer) = pair(assumed);
-                // Before the first event, nothing may be known.
+                // Before the first event, the readiness may be unknown.
                 turn().await;
                 one_step_at_a_time(seed, socket, peer, true).await;
             } else {
@@ -167,14 +168,14 @@ fn what_the_kernel_holds_is_known_after_a_turn() {
     });
 }
 
-/// What both ends of a stream must agree on.
+/// The parameters that both ends of a stream share.
 struct Plan {
     seed: u64,
-    /// Bytes in this direction, after which it ends.
+    /// Number of bytes in this direction, after which the stream ends.
     total: usize,
 }
 
-/// Moves random pieces, with waits of all kinds, until both directions ended.
+/// Moves random slices, with waits of all kinds, until both directions have ended.
 async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan) {
     let (mut sent, mut received) = (0, 0);
     let (mut closed, mut finished) = (false, false);
@@ -213,7 +214,7 @@ async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan)
     }
 }
 
-/// Waits in a random way, never for something that cannot come.
+/// Waits in a random way, never for something that cannot happen.
 async fn rest(socket: &Socket, random: &mut Random, closed: bool, finished: bool) {
     let soon = now() + Duration::from_micros(random.index(1500) as u64);
     match random.index(12) {
@@ -261,7 +262,7 @@ fn streams_between_random_ends_arrive_whole() {
             for _ in 0..1 + random.index(12) {
                 let tcp = random.index(2) == 0;
                 let (near, far) = both_ends(tcp);
-                // Small buffers fill more often; those of TCP would wait for its timers.
+                // Small buffers fill more often; with TCP they would wait for its timers.
                 if !tcp && random.index(2) == 0 {
                     sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
                     sockopt::set_socket_recv_buffer_size(&far, 4096).unwrap();

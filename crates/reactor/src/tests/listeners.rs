@@ -1,4 +1,4 @@
-//! Listeners: shared, paused, out of descriptors.
+//! Tests of listeners: shared, paused, out of descriptors.
 
 use super::threads::Other;
 use super::{on_loop, turn};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A listener on another loop which counts what it accepts.
+/// Runs a listener on another event loop that counts the accepted connections.
 fn counting(socket: &TcpListener, count: &Arc<AtomicUsize>) -> Other {
     let fd = socket.try_clone().unwrap();
     let count = Arc::clone(count);
@@ -101,7 +101,7 @@ fn a_listener_that_leaves_hands_what_waits_to_the_others() {
             let listener = Listener::from_fd(socket.try_clone().unwrap().into()).unwrap();
             let count = Arc::new(AtomicUsize::new(0));
             let _other = counting(&socket, &count);
-            // This loop is awake, so the edge may be here, there or in both.
+            // This event loop is awake, so either loop or both may have the edge.
             let _first = TcpStream::connect(address).unwrap();
             turn().await;
             let _second = TcpStream::connect(address).unwrap();
@@ -119,7 +119,7 @@ fn an_edge_that_a_leaving_loop_has_taken_reaches_another() {
         let address = socket.local_addr().unwrap();
         let fd = socket.try_clone().unwrap();
         let (leave, mut left) = tokio::sync::mpsc::unbounded_channel::<()>();
-        // First in the kernel's list of waiters, and it never accepts.
+        // This listener is first in the kernel's list of waiters and never accepts.
         let lazy = Other::new(move || {
             spawn(async move {
                 let listener = Listener::from_fd(fd.into()).unwrap();
@@ -163,7 +163,7 @@ fn what_is_left_for_another_process_can_be_taken_while_paused() {
 #[test]
 fn running_out_of_descriptors_is_the_caller_s_to_handle() {
     const CHILD: &str = "EVENKEEL_TEST_EMFILE";
-    // The limit is of the process, so a process of its own.
+    // The limit applies to the process, so the test needs its own process.
     if std::env::var_os(CHILD).is_none() {
         let name = "tests::listeners::running_out_of_descriptors_is_the_caller_s_to_handle";
         let output = std::process::Command::new(std::env::current_exe().unwrap())

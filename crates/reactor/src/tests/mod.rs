@@ -1,4 +1,4 @@
-//! What the reactor promises, tried with real sockets.
+//! Tests of the guarantees of the reactor with real sockets.
 
 mod deadlines;
 mod echo;

@@ -1,4 +1,4 @@
-//! Bytes that go through pipes of the kernel.
+//! Tests of data that moves through kernel pipes.
 
 use super::on_loop;
 use super::sockets::{pair, tcp_pair};
@@ -7,18 +7,19 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Pipes are counted for the whole process.
+/// Serialises the tests, because pipes are counted for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A block that is lost, doubled or moved shows: its period is a prime.
+/// Returns a pattern whose period is a prime, so that a lost, duplicated or moved block is
+/// detected.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
-/// Passes all that comes, to the end of the stream.
+/// Forwards all data until the end of the stream.
 async fn pass(from: &Socket, to: &Socket) -> usize {
     let mut passed = 0;
     loop {
@@ -71,7 +72,7 @@ fn every_byte_passes_once_and_in_order_though_the_receiver_stalls() {
     }
 }
 
-/// Reads to the end, a little at first, so that what is behind it piles up.
+/// Reads to the end, starting slowly, so that later data accumulates.
 fn received(from: &mut impl Read) -> Vec<u8> {
     let mut all = vec![0; 1];
     from.read_exact(&mut all).unwrap();
@@ -122,7 +123,7 @@ fn an_empty_socket_blocks_and_a_failed_one_says_so() {
         assert!(socket.is_readable(), "a short piece says nothing");
         socket.look();
         assert!(!socket.is_readable());
-        // Bytes that are not read make the close a reset.
+        // Unread bytes turn the close into a reset.
         let (to, other) = tcp_pair(Assumed::Both);
         assert_eq!(to.try_write(b"unread").unwrap(), 6);
         drop(other);
@@ -130,7 +131,7 @@ fn an_empty_socket_blocks_and_a_failed_one_says_so() {
             match pipe.drain_to(&to, false) {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => break error,
                 Err(_) => to.writable().await,
-                // Taken before the reset was there.
+                // The write succeeded before the reset arrived.
                 Ok(_) => {
                     peer.write_all(b"x").unwrap();
                     socket.readable().await;

@@ -1,4 +1,4 @@
-//! Edges, short reads, closes and reuse of descriptors.
+//! Tests of edges, short reads, closes and reuse of descriptors.
 
 use super::{descriptors, on_loop, turn};
 use crate::{Assumed, Socket, now, sleep, spawn, with_deadline};
@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A Unix socket on the loop and its peer, which is not.
+/// Returns a Unix socket on the event loop and its peer, which is not on it.
 pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
     let (ours, theirs) = descriptors();
     (
@@ -21,7 +21,7 @@ pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
     )
 }
 
-/// The same over TCP.
+/// Does the same over TCP.
 pub(super) fn tcp_pair(assumed: Assumed) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -136,7 +136,7 @@ fn bytes_before_a_close_are_read_and_then_the_end() {
             }
             let mut buffer = [0; 100];
             assert_eq!(socket.try_read(&mut buffer).unwrap(), 10);
-            // No edge comes any more: the short read must not be trusted.
+            // No further edge follows, so the short read must not be trusted.
             assert_eq!(socket.try_read(&mut buffer).unwrap(), 0);
             assert_eq!(socket.try_read(&mut buffer).unwrap(), 0, "and again");
         }
@@ -225,7 +225,7 @@ fn a_short_write_is_trusted() {
         assert!(written < data.len());
         theirs.set_nonblocking(false).unwrap();
         theirs.read_exact(&mut vec![0; written]).unwrap();
-        // There is room now, but nobody has told.
+        // The socket has space now, but epoll has not reported it yet.
         assert!(blocks(socket.try_write(b"x")));
         socket.writable().await;
         assert_eq!(socket.try_write(b"x").unwrap(), 1);
@@ -236,12 +236,11 @@ fn a_short_write_is_trusted() {
 fn an_event_of_a_former_descriptor_does_not_reach_its_successor() {
     on_loop(|| async {
         let (ours, mut theirs) = descriptors_with_peer();
-        // The duplicate keeps the old socket open, and so in epoll.
+        // The duplicate keeps the old socket open, and therefore in epoll.
         let duplicate = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
         drop(Socket::from_nonblocking(ours, Assumed::Nothing).unwrap());
-        // The slot is the same; the number too, unless a test beside this one
-        // was faster.
+        // The slot is the same; the number too, unless a parallel test took it first.
         let (other, _peer) = descriptors();
         let same_number = other.as_raw_fd() == number;
         let socket = Socket::from_nonblocking(other, Assumed::Nothing).unwrap();
@@ -284,7 +283,7 @@ fn a_weak_socket_asks_its_socket_and_no_other() {
         assert!(weak.packets().is_some());
         drop(socket);
         assert_eq!(weak.with_fd(|fd| fd.as_raw_fd()), None);
-        // The number and the place may be in use again: it is another socket.
+        // The number and the slot may be in use again, by another socket.
         let (_again, _peer) = tcp_pair(Assumed::Writable);
         assert_eq!(weak.with_fd(|fd| fd.as_raw_fd()), None);
         assert!(weak.packets().is_none());
@@ -319,7 +318,7 @@ fn a_socket_that_outlives_its_loop_refuses_everything() {
     theirs.write_all(b"late").unwrap();
     let refused = socket.try_read(&mut [0; 10]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotConnected);
-    // Another loop on this thread does not take it for its own either.
+    // Another event loop on this thread does not accept the socket as its own either.
     on_loop(move || async move {
         let (_fresh, _peer) = pair(Assumed::Both);
         let refused = socket.try_write(b"x").unwrap_err();
@@ -416,7 +415,7 @@ fn a_task_dropped_in_the_middle_of_a_write_leaves_a_prefix() {
         let writer = async move { socket.write_all(&data).await };
         let at = now() + Duration::from_millis(2);
         assert!(with_deadline(Some(at), writer).await.is_err());
-        // The future and its socket are gone; its waker may still be about.
+        // The future and its socket no longer exist; its waker may still be in use.
         let mut read = Vec::new();
         theirs.set_nonblocking(false).unwrap();
         theirs.read_to_end(&mut read).unwrap();

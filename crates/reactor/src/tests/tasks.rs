@@ -1,4 +1,4 @@
-//! Spawning, waking, panicking, starving.
+//! Tests of spawning, wakes, panics and starvation.
 
 use super::{Lease, on_loop, turn};
 use crate::{
@@ -179,7 +179,7 @@ fn a_task_with_endless_data_is_interrupted() {
         let (stop, count) = (Rc::clone(&done), Rc::clone(&polls));
         spawn(async move {
             let mut buffer = [0; 1];
-            // There is always something: it is sent from here before each read.
+            // Data is always available: the task sends a byte before each read.
             while !stop.get() {
                 match socket.try_read(&mut buffer) {
                     Ok(_) => theirs.write_all(b"x").unwrap(),
@@ -255,7 +255,7 @@ fn slots_are_used_again() {
 #[test]
 fn who_works_much_is_stopped_and_others_run_in_between() {
     on_loop(|| async {
-        // Work of 64 units each, in tasks that would never stop by themselves.
+        // Work of 64 units each, in tasks that would never pause by themselves.
         let done = Rc::new(RefCell::new(Vec::new()));
         for name in 0..3usize {
             let done = Rc::clone(&done);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 
-/// A loop on a thread of its own, until dropped.
+/// An event loop on its own thread, until dropped.
 pub(super) struct Other {
     pub(super) index: usize,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -46,7 +46,7 @@ impl Drop for Other {
     }
 }
 
-/// A place for a value and the task that waits for it.
+/// A value and the task that waits for it.
 #[derive(Default)]
 struct Mailbox(Mutex<(u64, Option<Waker>)>);
 
@@ -105,7 +105,7 @@ fn wakes_from_a_plain_thread_race_with_falling_asleep() {
     let sender = std::thread::spawn(move || {
         for round in 1..=20_000 {
             copy.put(round);
-            // Sometimes the loop is given time to fall asleep, mostly not.
+            // Occasionally the event loop gets time to fall asleep; usually it does not.
             if round % 64 == 0 {
                 while answer.0.lock().unwrap().0 < round {
                     std::thread::yield_now();
@@ -152,7 +152,7 @@ fn a_flood_of_wakes_reaches_every_task_in_bounded_memory() {
             turn().await;
         }
         open.store(true, Ordering::Relaxed);
-        // While this task waits for the thread, the loop does not empty its inbox.
+        // While this task waits for the thread, the event loop does not empty its inbox.
         let all = std::mem::take(&mut *wakers.lock().unwrap());
         std::thread::spawn(move || {
             for _ in 0..3 {
@@ -198,7 +198,7 @@ fn jobs_that_a_loop_leaves_are_dropped_without_a_lock() {
     struct Talkative(usize, Waker);
     impl Drop for Talkative {
         fn drop(&mut self) {
-            // Would hang if the inbox were locked.
+            // This call would hang if the inbox were locked.
             assert!(inject(self.0, || ()).is_err());
             self.1.wake_by_ref();
         }
@@ -210,7 +210,7 @@ fn jobs_that_a_loop_leaves_are_dropped_without_a_lock() {
             stop(index);
             let _ = sender.send(());
             let _ = inject(index, move || {
-                // Injected after this one, in the next round of the inbox.
+                // Injected after this job, in the next round of the inbox.
                 let _ = inject(index, move || drop(talkative));
             });
             Poll::Ready(())

@@ -1,4 +1,4 @@
-//! Who is shown what.
+//! Tests of the selection of certificates.
 
 use super::*;
 use crate::certified::tests::certified;
@@ -108,7 +108,7 @@ fn filters_of_a_list_take_the_place_of_the_names_and_may_exclude() {
         ("k.x.com", "b"),
         ("y.com", "b"),
         ("no.x.com", "a"),
-        // Only what is excluded: HAProxy 2.6 gives it no name at all.
+        // The filter only excludes: HAProxy 2.6 assigns it no name at all.
         ("c", "a"),
     ];
     for (name, expected) in cases {
@@ -147,12 +147,12 @@ fn of_several_kinds_of_keys_the_clients_abilities_choose() {
         ),
         (SCHEMES, rsa12, false, KeyKind::Rsa),
         (SCHEMES, all12, false, KeyKind::Ecdsa),
-        // It can do nothing with any: the first, for the alert that follows.
+        // The client supports none of them, so it gets the first one, for the alert that follows.
         (&[], &[], true, KeyKind::Rsa),
     ];
     for name in [Some(&b"x.com"[..]), None] {
         for (schemes, suites, tls13, kind) in cases {
-            // Only the first of the line are the default.
+            // Only the certificates of the first `crt` are the default.
             if name.is_none() && *kind == KeyKind::Ed25519 {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Whole handshakes in memory by the configurations that are built. No socket.
+//! Tests with complete handshakes in memory. No socket is used.
 
 use super::*;
 use crate::authorities::Authorities;
@@ -32,13 +32,12 @@ fn resumption() -> Resumption {
     }
 }
 
-/// Who is at both ends.
+/// The configurations of both peers.
 struct Ends {
     server: Arc<ServerConfig>,
     connector: Connector,
 }
 
-/// What came of a handshake.
 #[derive(Debug)]
 struct Done {
     version: ProtocolVersion,
@@ -47,7 +46,7 @@ struct Done {
     alpn: Option<Vec<u8>>,
     sni: Option<String>,
     resumed: bool,
-    /// What the server found of the client, and the client of the server.
+    /// Result of the server's verification of the client, and of the client's of the server.
     client: Verified,
     server: Verified,
 }
@@ -61,13 +60,13 @@ fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Ends
     }
 }
 
-/// Makes a handshake in memory; Err says what each side found.
+/// Makes a handshake in memory. The error contains the verification results of both sides.
 fn shake(ends: &Ends, name: &str) -> Result<Done, (rustls::Error, Verified, Verified)> {
     let name = ends.connector.name(name.as_bytes()).expect("a name");
     let mut client = ClientConnection::new(ends.connector.config(), name).expect("a client");
     let mut server = ServerConnection::new(Arc::clone(&ends.server)).expect("a server");
     let (mut of_client, mut of_server) = (Verified::default(), Verified::default());
-    // More rounds than a handshake has, with its tickets.
+    // A handshake with its tickets needs fewer rounds.
     for _ in 0..8 {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -140,7 +139,7 @@ fn the_usual_handshake_is_tls_1_3_with_x25519() {
     let done = shake(&ends, "www.example.com").expect("it works");
     assert_eq!(done.version, ProtocolVersion::TLSv1_3);
     assert_eq!(done.group, NamedGroup::X25519);
-    // The server's order decides.
+    // The order of the server decides.
     assert_eq!(done.alpn.as_deref(), Some(&b"h2"[..]));
     assert_eq!(done.sni.as_deref(), Some("www.example.com"));
     assert!(!done.resumed && done.server.verified && done.server.last.is_none());
@@ -238,12 +237,12 @@ fn servers_are_verified_by_the_name_that_is_sent_or_else_by_verifyhost() {
         server.refused.map(|failure| failure.code)
     };
     let bad = Some(chain::code::HOSTNAME_MISMATCH);
-    // Without any name only who has signed it counts.
+    // Without any name only the issuer matters.
     assert!(shake(&with_host(None), "").is_ok());
     assert_eq!(mismatch(shake(&with_host(None), "other.example.com")), bad);
     assert!(shake(&with_host(Some("www.example.com")), "").is_ok());
     assert_eq!(mismatch(shake(&with_host(Some("b.example")), "")), bad);
-    // The name that is sent goes first.
+    // The SNI takes precedence.
     assert!(shake(&with_host(Some("b.example")), "www.example.com").is_ok());
 }
 

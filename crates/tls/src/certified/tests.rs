@@ -1,10 +1,10 @@
-//! Parts that are one whole, and parts that are not.
+//! Tests of the consistency of certificate parts.
 
 use super::*;
 use crate::testing::{FAR, answer};
 use lab::pki::{Authority, Issued, Leaf, self_signed};
 
-/// A certificate of one file.
+/// Makes a certificate from one file.
 pub(crate) fn certified(issued: &Issued) -> Certified {
     let mut parts = Parts::default();
     parts.take(issued.bundle().as_bytes()).unwrap();

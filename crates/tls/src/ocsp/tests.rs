@@ -1,4 +1,4 @@
-//! Answers that fit, and those that do not.
+//! Tests with matching and other OCSP responses.
 
 use super::*;
 use crate::certificate::Certificate;

@@ -1,4 +1,4 @@
-//! Records by the examples of RFC 8448, and what is refused of those that come.
+//! Tests of records with the examples of RFC 8448, and with malformed records.
 
 use super::*;
 use rustls::crypto::cipher::{AeadKey, Iv};
@@ -31,7 +31,7 @@ fn chacha(is_13: bool, sequence: u64) -> Protection {
     Protection::new(is_13, (sequence, secrets)).unwrap()
 }
 
-/// RFC 8448, 3: keys of the client's application data.
+/// Keys of the client's application data (RFC 8448, 3).
 fn client(sequence: u64) -> Protection {
     let key = "17422dda596ed5d9acd890e3c63f5051";
     aes_128(true, sequence, key, "5b78923dee08579033e523d9")
@@ -58,7 +58,7 @@ fn open(with: &mut Protection, record: &[u8]) -> Result<(u8, Vec<u8>), Fault> {
     Ok((kind, record[content].to_vec()))
 }
 
-/// A record of TLS 1.3 with any inner plaintext, padding and type included.
+/// Makes a record of TLS 1.3 with any inner plaintext, including padding and content type.
 fn sealed_inner(with: &mut Protection, inner: &[u8]) -> Vec<u8> {
     let total = HEADER + inner.len() + TAG;
     let mut record = vec![kind::DATA, 3, 3];
@@ -88,7 +88,7 @@ fn records_are_those_of_the_examples_of_rfc_8448() {
     let mut opener = client(0);
     assert_eq!(open(&mut opener, &data), Ok((kind::DATA, payload.clone())));
     assert_eq!(open(&mut opener, &goodbye), Ok((kind::ALERT, vec![1, 0])));
-    // The server's first record held a ticket.
+    // The server's first record contained a ticket.
     let data = bytes(
         "17 03 03 00 43 2e 93 7e 11 ef 4a c7 40 e5 38 ad 36 00 5f c4 a4 69 32 fc 32 25 d0 5f 82
          aa 1b 36 e3 0e fa f9 7d 90 e6 df fc 60 2d cb 50 1a 59 a8 fc c4 9c 4b f2 e5 f0 a2 1c 00
@@ -118,7 +118,7 @@ fn a_record_counts_once_and_in_its_place() {
         assert_eq!(open(&mut opener, &second), Err(Fault::BadMac));
         assert_eq!(open(&mut opener, &first), Ok((kind::DATA, b"one".to_vec())));
         assert_eq!(open(&mut opener, &first), Err(Fault::BadMac));
-        // Each byte of it is protected, the header too.
+        // Every byte of the record is authenticated, including the header.
         for at in 0..second.len() {
             let mut broken = second.clone();
             broken[at] ^= 0x10;
@@ -162,7 +162,7 @@ fn padding_is_taken_off_and_counts_for_the_length() {
         open(&mut client(0), &record),
         Ok((kind::DATA, b"hello".to_vec()))
     );
-    // As long as it may be, and one byte more.
+    // A record of the maximum length, and one with another byte.
     let mut inner = vec![5; CONTENT_MAX];
     inner.push(kind::DATA);
     let record = sealed_inner(&mut client(0), &inner);
@@ -173,7 +173,7 @@ fn padding_is_taken_off_and_counts_for_the_length() {
     inner.push(0);
     let record = sealed_inner(&mut client(0), &inner);
     assert_eq!(open(&mut client(0), &record), Err(Fault::Overflow));
-    // Nothing but padding, and nothing at all.
+    // A record with padding only, and an empty one.
     for inner in [&[0; 9][..], &[]] {
         let record = sealed_inner(&mut client(0), inner);
         assert_eq!(open(&mut client(0), &record), Err(Fault::Unexpected));
@@ -182,7 +182,7 @@ fn padding_is_taken_off_and_counts_for_the_length() {
 
 #[test]
 fn records_in_clear_or_of_a_wrong_form_are_refused() {
-    // TLS 1.3: an alert, a handshake message and a change of ciphers in clear.
+    // TLS 1.3: an unencrypted alert, handshake message and ChangeCipherSpec.
     for kind in [kind::ALERT, kind::HANDSHAKE, kind::CHANGE_CIPHER, 24] {
         let record = [&[kind, 3, 3, 0, 32][..], &[0; 32]].concat();
         assert_eq!(open(&mut client(0), &record), Err(Fault::Unexpected));
@@ -206,7 +206,7 @@ fn records_in_clear_or_of_a_wrong_form_are_refused() {
         Err(Fault::Decode)
     );
     assert_eq!(client(0).header(&[kind::DATA, 3, 3, 0]), Ok(None));
-    // TLS 1.2 keeps its version in every record.
+    // In TLS 1.2 every record carries the version.
     let mut record = seal(&mut old(), kind::DATA, b"x");
     record[2] = 1;
     assert_eq!(open(&mut old(), &record), Err(Fault::Decode));
@@ -224,7 +224,7 @@ fn tls_1_2_carries_half_of_the_nonce_and_takes_any() {
         two[HEADER..HEADER + EXPLICIT]
     );
     assert_eq!(one.len(), HEADER + EXPLICIT + 1 + TAG);
-    // A peer may choose its half as it likes (RFC 5288, 3).
+    // A peer may choose its part of the nonce freely (RFC 5288, 3).
     let mut other = old(0);
     other.iv[4..].copy_from_slice(&[0xff; 8]);
     let record = seal(&mut other, kind::DATA, b"x");

@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// The options that apply to a whole listener, or to one certificate of a crt-list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsLine {
-    /// Versions, ciphers and the like.
+    /// Versions, ciphers, groups and signature algorithms.
     pub side: TlsSide,
-    /// `alpn`, the preferred first; none for `no-alpn`.
+    /// `alpn`, the preferred first. Empty for `no-alpn`.
     pub alpn: Option<Vec<Vec<u8>>>,
     /// `verify`
     pub verify: Option<Verify>,
@@ -30,7 +30,7 @@ pub struct TlsLine {
     pub early_data: bool,
 }
 
-/// Where certificates of a listener come from. The names are those of the store.
+/// Source of the certificates of a listener. The names are those of the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CertificateSource {
     /// `crt`: a file, or the files of a bundle.
@@ -44,9 +44,9 @@ pub enum CertificateSource {
 /// `tls-ticket-keys`
 #[derive(Clone, Debug)]
 pub struct TicketKeys {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Of what it held when it was read.
+    /// Digest of the content when the file was read.
     pub digest: Digest,
     /// The ticket keys: shared by all lines with this file, and changed by operators.
     pub ring: Arc<FileKeys>,

@@ -11,17 +11,17 @@ use crate::versions::{self, NoVersion, SpokenVersions, TlsVersion};
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use std::sync::Arc;
 
-/// A list of names as the file has it, and those that hold of it, in its order.
+/// A list of names as configured, and its supported entries, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed<T> {
-    /// In OpenSSL's spelling, for people.
+    /// The list in OpenSSL's spelling, for display.
     pub text: Box<str>,
     /// The supported entries.
     pub kept: Arc<[T]>,
 }
 
-/// The versions, ciphers and the like of one side; where nothing was said,
-/// None is what rustls has, in its order.
+/// Versions, ciphers, groups and signature algorithms of one side. None: the supported ones of
+/// rustls, in its order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parameters {
     /// Versions.
@@ -32,15 +32,15 @@ pub struct Parameters {
     pub ciphersuites: Option<Arc<[CipherSuite]>>,
     /// Groups of key exchange, the preferred first.
     pub curves: Option<Arc<[NamedGroup]>>,
-    /// With what we sign.
+    /// Signature algorithms that this side signs with.
     pub sigalgs: Option<Arc<[SignatureScheme]>>,
-    /// With what clients' certificates sign.
+    /// Signature algorithms that clients' certificates may use.
     pub client_sigalgs: Option<Arc<[SignatureScheme]>>,
 }
 
 impl Parameters {
-    /// Returns the parameters of a line, completed by `defaults`. Err: no version is
-    /// left.
+    /// Returns the parameters of a line, with `defaults` for missing ones. Err if no version is
+    /// enabled.
     pub fn of(line: &TlsSide, defaults: &TlsSide) -> Result<Parameters, NoVersion> {
         fn kept<T: Copy>(
             line: Option<&Listed<T>>,
@@ -61,7 +61,7 @@ impl Parameters {
         })
     }
 
-    /// Whether a version is spoken.
+    /// Returns whether a version is enabled.
     pub fn speaks(&self, version: TlsVersion) -> bool {
         match version {
             TlsVersion::Tls12 => self.versions.tls12,
@@ -71,7 +71,7 @@ impl Parameters {
     }
 }
 
-/// Whether a client has to show a certificate.
+/// Requirement for client certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Verify {
     /// No certificate is requested.
@@ -79,11 +79,11 @@ pub enum Verify {
     None,
     /// A certificate is requested, but not required.
     Optional,
-    /// Without one there is no connection.
+    /// A certificate is required.
     Required,
 }
 
-/// How clients' certificates are verified.
+/// Verification of client certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientAuth {
     /// `verify`
@@ -94,26 +94,26 @@ pub struct ClientAuth {
     pub more_authorities: Option<Arc<Authorities>>,
     /// `crl-file`
     pub crls: Option<Arc<Revocations>>,
-    /// `ca-ignore-err`: what is let pass above the client's own certificate.
+    /// `ca-ignore-err`: ignored errors of the certificates above the client's own.
     pub ca_ignore_err: IgnoredErrors,
-    /// `crt-ignore-err`: what is let pass of the client's own certificate.
+    /// `crt-ignore-err`: ignored errors of the client's own certificate.
     pub crt_ignore_err: IgnoredErrors,
-    /// `no-ca-names`: nobody is named to clients.
+    /// `no-ca-names`: no CA names are sent to clients.
     pub no_ca_names: bool,
 }
 
-/// All that a listener's handshakes are made from but the certificates.
+/// Handshake settings of a listener, without its certificates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerSettings {
-    /// Versions, suites and the like.
+    /// Versions, suites, groups and signature algorithms.
     pub parameters: Parameters,
     /// `alpn`, the preferred first.
     pub alpn: Vec<Vec<u8>>,
-    /// Clients' certificates.
+    /// Verification of client certificates.
     pub client: ClientAuth,
     /// `no-tls-tickets`
     pub no_tickets: bool,
-    /// `allow-0rtt`: so many bytes may come before the handshake is over; 0 is none.
+    /// `allow-0rtt`: maximum length of early data, bytes. 0 disables it.
     pub early_data_max: u32,
     /// `prefer-client-ciphers`
     pub prefer_client_ciphers: bool,

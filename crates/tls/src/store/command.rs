@@ -1,6 +1,6 @@
-//! Changes by operators (`new`, `set`, `commit`, `abort`, `del ssl …`), with
-//! HAProxy's words for what came of them. Names of kinds are those of the
-//! commands: `cert`, `ca-file`, `crl-file`; the last two share their names.
+//! Commands that change the store (`new`, `set`, `commit`, `abort`, `del ssl …`), with HAProxy's
+//! response texts. The kinds of files are named as in the commands: `cert`, `ca-file`, `crl-file`;
+//! the last two share their names.
 
 use super::{Dependent, Inner, Store, Transaction};
 use crate::authorities::Authorities;
@@ -15,15 +15,15 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Most certificates, and most lines of a list, that operators may add.
+/// Maximum number of certificates, and of lines of a list, that operators may add.
 const ENTRIES_MAX: usize = 1_000_000;
 
-/// Why nothing was changed: what the operator is told.
+/// Reason why nothing was changed, for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
 
-/// The message for the operator.
+/// Response to the operator.
 pub type Told = Result<String, StoreError>;
 
 pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
@@ -34,7 +34,7 @@ fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
     format!("The ongoing transaction is about '{name}' but you are trying to {verb} '{asked}'")
 }
 
-/// The part of a certificate that a name with an ending means.
+/// Part of a certificate that the extension of a name denotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Pem,
@@ -44,7 +44,7 @@ enum Part {
     Sctl,
 }
 
-/// The certificate that a name means, and which part of it.
+/// Returns the certificate that a name denotes, and the part of it.
 fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
     const ENDINGS: &[(&str, Part)] = &[
         (".key", Part::Key),
@@ -59,7 +59,7 @@ fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
     let endings = ENDINGS.iter();
     let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
     let found = cut.clone().find(|(stem, _)| known(stem));
-    // `ssl-load-extra-del-ext`: the parts of x.crt are x.key, x.ocsp and so on.
+    // With `ssl-load-extra-del-ext` the parts of x.crt are x.key, x.ocsp and so on.
     let beside = || {
         cut.clone().find_map(|(stem, part)| {
             let with_ending = format!("{stem}.crt");
@@ -78,7 +78,7 @@ pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
     (!der.is_empty() && der.len() <= ocsp::BYTES_MAX).then_some(der)
 }
 
-/// Why a certificate is not taken in.
+/// Returns the error message for a certificate.
 fn words_of(error: &CertError, name: &str) -> String {
     match error {
         CertError::Mismatch => format!("{error} '{name}'."),
@@ -96,7 +96,7 @@ fn words_of(error: &CertError, name: &str) -> String {
 }
 
 impl Store {
-    /// `new ssl cert <name>`
+    /// Command `new ssl cert <name>`.
     pub fn new_certificate(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let all = &mut inner.stock.certificates;
@@ -108,8 +108,8 @@ impl Store {
         Ok(format!("New empty certificate store '{name}'!\n"))
     }
 
-    /// `set ssl cert <name> <payload>`: the certificate with its key, or the
-    /// part of it that the ending of the name says.
+    /// `set ssl cert <name> <payload>`: sets the certificate with its key, or the part that the
+    /// extension of the name denotes.
     pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> Told {
         let mut inner = self.inner();
         let (name, part) = part(asked, &inner);
@@ -140,7 +140,7 @@ impl Store {
         Ok(told)
     }
 
-    /// `commit ssl cert <name>`
+    /// Command `commit ssl cert <name>`.
     pub fn commit_certificate(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let failed = |why: &str| refuse(format!("{why}\nCan't commit {name}!"));
@@ -174,12 +174,12 @@ impl Store {
         ))
     }
 
-    /// `abort ssl cert <name>`
+    /// Command `abort ssl cert <name>`.
     pub fn abort_certificate(&self, name: &str) -> Told {
         abort(&mut self.inner().certificate, name)
     }
 
-    /// `del ssl cert <name>`
+    /// Command `del ssl cert <name>`.
     pub fn delete_certificate(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't remove the certificate: {why}\n\n"));
@@ -193,14 +193,14 @@ impl Store {
         Ok(format!("Certificate '{name}' deleted!\n"))
     }
 
-    /// `new ssl ca-file <name>`
+    /// Command `new ssl ca-file <name>`.
     pub fn new_authorities(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let taken = inner.stock.revocations.contains_key(name);
         create(&mut inner.stock.authorities, name, taken, "CA")
     }
 
-    /// `set ssl ca-file <name> <payload>`
+    /// Command `set ssl ca-file <name> <payload>`.
     pub fn set_authorities(&self, name: &str, payload: &[u8]) -> Told {
         let mut inner = self.inner();
         let Inner {
@@ -210,7 +210,7 @@ impl Store {
         set(&stock.authorities, authorities, name, new, "CA")
     }
 
-    /// `commit ssl ca-file <name>`
+    /// Command `commit ssl ca-file <name>`.
     pub fn commit_authorities(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let new = under_way(&inner.authorities, name)?;
@@ -224,26 +224,26 @@ impl Store {
         committed
     }
 
-    /// `abort ssl ca-file <name>`
+    /// Command `abort ssl ca-file <name>`.
     pub fn abort_authorities(&self, name: &str) -> Told {
         abort(&mut self.inner().authorities, name)
     }
 
-    /// `del ssl ca-file <name>`
+    /// Command `del ssl ca-file <name>`.
     pub fn delete_authorities(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let used = inner.uses_file(name);
         remove(&mut inner.stock.authorities, name, used, "CA")
     }
 
-    /// `new ssl crl-file <name>`
+    /// Command `new ssl crl-file <name>`.
     pub fn new_revocations(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let taken = inner.stock.authorities.contains_key(name);
         create(&mut inner.stock.revocations, name, taken, "CRL")
     }
 
-    /// `set ssl crl-file <name> <payload>`
+    /// Command `set ssl crl-file <name> <payload>`.
     pub fn set_revocations(&self, name: &str, payload: &[u8]) -> Told {
         let mut inner = self.inner();
         let Inner {
@@ -253,7 +253,7 @@ impl Store {
         set(&stock.revocations, revocations, name, new, "CRL")
     }
 
-    /// `commit ssl crl-file <name>`
+    /// Command `commit ssl crl-file <name>`.
     pub fn commit_revocations(&self, name: &str) -> Told {
         let mut inner = self.inner();
         let new = under_way(&inner.revocations, name)?;
@@ -267,12 +267,12 @@ impl Store {
         committed
     }
 
-    /// `abort ssl crl-file <name>`
+    /// Command `abort ssl crl-file <name>`.
     pub fn abort_revocations(&self, name: &str) -> Told {
         abort(&mut self.inner().revocations, name)
     }
 
-    /// `del ssl crl-file <name>`
+    /// Command `del ssl crl-file <name>`.
     pub fn delete_revocations(&self, name: &str) -> Told {
         let mut inner = self.inner();
         if inner.stock.authorities.contains_key(name) {
@@ -292,14 +292,13 @@ pub(super) fn room(entries: usize) -> Result<(), StoreError> {
     }
 }
 
-/// Takes what an operator sent in as a part of a certificate, or tells why not:
-/// a whole line, or nothing.
+/// Adds an operator's payload as a part of a certificate. The error is a whole line or empty.
 fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Result<(), String> {
     let cert_error = |error: CertError| words_of(&error, name) + "\n";
     match part {
         Part::Pem => {
-            // A certificate that is set alone leaves no key of another one behind,
-            // nor what was said of that. The issuer counts only where it fits.
+            // A certificate without a key must not keep the key or the OCSP response of the
+            // previous certificate. The issuer is kept, because it is used only if it matches.
             let mut new = Parts {
                 issuer: parts.issuer.clone(),
                 ..Parts::default()
@@ -318,7 +317,8 @@ fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Resul
             parts.key = Some(signing_key(&key).map_err(cert_error)?);
             Ok(())
         }
-        // Whose issuer it is shows when all is there: the certificate may come later.
+        // The match of the issuer is checked at the commit, because the certificate may be set
+        // later.
         Part::Issuer => {
             let bad = || cert_error(CertError::BadIssuer);
             let found = Contents::parse(payload).map_err(|_| bad())?;
@@ -353,7 +353,7 @@ fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
     }
 }
 
-/// `taken`: the other kind of files has one of this name.
+/// Creates an empty file. `taken`: the other kind of files has one of this name.
 fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, taken: bool, kind: &str) -> Told {
     if taken || all.contains_key(name) {
         return refuse(format!("{kind} file '{name}' already exists!"));
@@ -433,7 +433,7 @@ fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, ki
 }
 
 impl Inner {
-    /// Puts a certificate in the place of the one of its name; how many use it.
+    /// Replaces the certificate with this name. Returns the number of its uses.
     pub(super) fn replace_certificate(
         &mut self,
         name: &str,
@@ -451,7 +451,7 @@ impl Inner {
 
     fn published(&mut self, name: &str) -> Told {
         let lists = self.lists_with_file(name);
-        // A line that shows no certificate has to know of it, too.
+        // A line that presents no certificate must be updated, too.
         let uses = |one: &dyn Dependent| {
             let listed = lists.iter().any(|list| one.list_uses(list) > 0);
             (one.names_file(name) || listed).then(|| one.file_uses(name))
@@ -477,7 +477,7 @@ impl Inner {
         lists.map(|(name, _)| name.clone()).collect()
     }
 
-    /// How often a certificate is shown, or stands in a list.
+    /// Returns how often a certificate is presented or listed.
     pub(super) fn certificate_uses(&mut self, name: &str) -> usize {
         let lists = self.stock.lists.values();
         let entries = lists.flat_map(|list| &list.entries);

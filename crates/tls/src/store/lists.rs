@@ -7,7 +7,7 @@ use crate::crt_list::{Entry, List};
 use crate::settings::TlsLine;
 use crate::sni::Filter;
 
-/// The name of a list: a directory is also called with its slash.
+/// Returns the name of a list. A directory may be given with a trailing slash.
 pub(super) fn list_name(asked: &str) -> &str {
     match asked.trim_end_matches('/') {
         "" => asked,
@@ -53,8 +53,8 @@ fn find(list: &List, asked: &str) -> Result<usize, String> {
 }
 
 impl Store {
-    /// `add ssl crt-list <list> <certificate>`, or with the options and filters
-    /// of a whole line, which the caller has read.
+    /// `add ssl crt-list <list> <certificate>`, optionally with the options and filters of a line,
+    /// which the caller has parsed.
     pub fn add_to_list(
         &self,
         asked: &str,
@@ -85,7 +85,7 @@ impl Store {
             return failed(format!("crt-list '{name}' does not exist!"));
         };
         let lines = list.lines;
-        // The files of a directory have no lines.
+        // The files of a directory have no line numbers.
         list.lines += u32::from(!list.is_directory);
         list.entries.push(Entry {
             certificate: certificate.into(),
@@ -106,7 +106,7 @@ impl Store {
         }
     }
 
-    /// `del ssl crt-list <list> <certificate[:line]>`
+    /// Command `del ssl crt-list <list> <certificate[:line]>`.
     pub fn delete_from_list(&self, asked_list: &str, asked: &str) -> Told {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));
@@ -119,10 +119,10 @@ impl Store {
             Err(why) => return failed(why),
         };
         let certificate = list.entries[at].certificate.clone();
-        // The first certificate is the default for clients that match none.
+        // The first certificate is the default for clients whose name matches none.
         if at == 0 {
             let dependents = inner.dependents();
-            // The last line comes first, as HAProxy tells it.
+            // The last `bind` line comes first, as in HAProxy's output.
             let users = dependents.iter().rev();
             let users = users.filter(|one| one.needs_first_of(name));
             let places: String = users

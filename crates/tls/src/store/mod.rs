@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Where a dependent stands in the configuration.
+/// Location of a dependent in the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConfigLocation {
-    /// `Proxy 'www'`
+    /// Section, such as `Proxy 'www'`.
     pub owner: Box<str>,
-    /// `bind '*:443'`
+    /// Line, such as `bind '*:443'`.
     pub what: Box<str>,
-    /// `haproxy.cfg:12`
+    /// File and line number, such as `haproxy.cfg:12`.
     pub line: Box<str>,
 }
 
@@ -34,9 +34,9 @@ pub type Prepared = Box<dyn FnOnce() + Send>;
 
 /// A user of files in the store.
 pub trait Dependent: Send + Sync {
-    /// Makes all that follows from what the store holds now, without using it yet.
+    /// Builds the new state from the store without using it yet.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
-    /// How often it shows a certificate.
+    /// Number of times that it presents a certificate.
     fn certificate_uses(&self, name: &str) -> usize;
     /// Number of times that it uses a crt-list.
     fn list_uses(&self, name: &str) -> usize;
@@ -46,13 +46,13 @@ pub trait Dependent: Send + Sync {
     }
     /// Number of its certificates that use a CA file or CRL file.
     fn file_uses(&self, name: &str) -> usize;
-    /// Whether its line names such a file.
+    /// Returns whether its line names a CA file or CRL file.
     fn names_file(&self, name: &str) -> bool;
-    /// Its position in the file, which is shown to operators.
+    /// Location in the configuration, which is displayed to operators.
     fn place(&self) -> &ConfigLocation;
 }
 
-/// The files by name. None: created by an operator, and still empty.
+/// The files by name. None: an operator has created the file, and it is still empty.
 #[derive(Debug, Default)]
 pub struct Stock {
     certificates: BTreeMap<Box<str>, Option<Arc<Certified>>>,
@@ -72,12 +72,12 @@ fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'
 }
 
 impl Stock {
-    /// A certificate.
+    /// Returns a certificate.
     pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, Missing> {
         found(&self.certificates, name)
     }
 
-    /// The authorities of a file.
+    /// Returns the CA certificates of a file.
     pub fn authorities(&self, name: &str) -> Result<Arc<Authorities>, Missing> {
         found(&self.authorities, name).map(Arc::clone)
     }
@@ -94,7 +94,7 @@ impl Stock {
     }
 }
 
-/// A change that is not committed: one of a kind at a time.
+/// An uncommitted change. There is at most one of each kind.
 #[derive(Debug)]
 struct Transaction<T> {
     name: Box<str>,
@@ -108,11 +108,11 @@ struct Inner {
     authorities: Option<Transaction<Arc<Authorities>>>,
     revocations: Option<Transaction<Arc<Revocations>>>,
     dependents: Vec<Weak<dyn Dependent>>,
-    /// The files of keys of tickets, in the order in which lines name them.
+    /// Files with ticket keys, in the order in which lines name them.
     ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
 }
 
-/// All of a configuration.
+/// The store of a configuration.
 #[derive(Default)]
 pub struct Store(Mutex<Inner>);
 
@@ -128,18 +128,18 @@ impl Store {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at what there is.
+    /// Calls a function with the files.
     pub fn with<R>(&self, look: impl FnOnce(&Stock) -> R) -> R {
         look(&self.inner().stock)
     }
 
-    /// A certificate.
+    /// Returns a certificate.
     pub fn certificate(&self, name: &str) -> Option<Arc<Certified>> {
         let inner = self.inner();
         inner.stock.certificate(name).ok().map(Arc::clone)
     }
 
-    /// The authorities of a file.
+    /// Returns the CA certificates of a file.
     pub fn authorities(&self, name: &str) -> Option<Arc<Authorities>> {
         self.inner().stock.authorities(name).ok()
     }
@@ -149,24 +149,24 @@ impl Store {
         self.inner().stock.revocations(name).ok()
     }
 
-    /// Whether a certificate was loaded.
+    /// Returns whether a certificate was loaded.
     pub fn has_certificate(&self, name: &str) -> bool {
         self.inner().stock.certificates.contains_key(name)
     }
 
-    /// Whether a list was loaded.
+    /// Returns whether a list was loaded.
     pub fn has_list(&self, name: &str) -> bool {
         self.inner().stock.lists.contains_key(name)
     }
 
-    /// Takes a loaded certificate in.
+    /// Adds a loaded certificate.
     pub fn add_certificate(&self, name: &str, certified: Certified) {
         let mut inner = self.inner();
         let certified = Some(Arc::new(certified));
         inner.stock.certificates.insert(name.into(), certified);
     }
 
-    /// Takes the authorities of a file in.
+    /// Adds the CA certificates of a file.
     pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
         let mut inner = self.inner();
         inner
@@ -175,7 +175,7 @@ impl Store {
             .insert(name.into(), Some(authorities));
     }
 
-    /// Takes in what a file says was revoked.
+    /// Adds the CRLs of a file.
     pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
         let mut inner = self.inner();
         inner
@@ -189,7 +189,7 @@ impl Store {
         self.inner().stock.lists.insert(name.into(), list);
     }
 
-    /// The keys of a file that other lines may have named: all share them.
+    /// Returns the keys of a file, which are shared by all lines that name it.
     pub fn ticket_keys_of(&self, name: &str, read: FileKeys) -> Arc<FileKeys> {
         let mut inner = self.inner();
         let known = inner.ticket_keys.iter().find(|(known, _)| **known == *name);
@@ -201,13 +201,12 @@ impl Store {
         ring
     }
 
-    /// All files of keys of tickets. The last one that was named comes first, as
-    /// HAProxy numbers them.
+    /// Returns all files with ticket keys, in HAProxy's order: the last named comes first.
     pub fn ticket_keys(&self) -> Vec<(Box<str>, Arc<FileKeys>)> {
         self.inner().ticket_keys.iter().rev().cloned().collect()
     }
 
-    /// Somebody who is to be asked about changes for as long as they live.
+    /// Registers a dependent, which is notified of changes until it is dropped.
     pub fn depend(&self, dependent: Weak<dyn Dependent>) {
         self.inner().dependents.push(dependent);
     }
@@ -219,9 +218,8 @@ impl Inner {
         self.dependents.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Lets those who use what was changed prepare, and then take it in; how
-    /// often they use it, by `uses`, which is None for all others. Where one
-    /// cannot nothing is taken in.
+    /// Lets the dependents for which `uses` returns a number prepare for a change, and then applies
+    /// it. Returns the sum of the uses. If one of them fails, nothing is applied.
     fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> Option<usize>) -> Result<usize, String> {
         let (mut prepared, mut count) = (Vec::new(), 0);
         for dependent in self.dependents() {

@@ -1,5 +1,4 @@
-//! Answers of OCSP that operators send and look at (`set`, `show ssl
-//! ocsp-response`).
+//! Commands for OCSP responses (`set`, `show ssl ocsp-response`).
 
 use super::Store;
 use super::command::{StoreError, Told, decoded, refuse};
@@ -10,7 +9,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 impl Store {
-    /// `set ssl ocsp-response <base64>`
+    /// Command `set ssl ocsp-response <base64>`.
     pub fn set_ocsp(&self, payload: &[u8]) -> Told {
         let Some(der) = decoded(payload) else {
             return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
@@ -39,7 +38,7 @@ impl Store {
         Ok("OCSP Response updated!\n".to_owned())
     }
 
-    /// `show ssl ocsp-response`
+    /// Command `show ssl ocsp-response`.
     pub fn show_ocsp(&self) -> String {
         let inner = self.inner();
         let certificates = inner.stock.certificates.values().flatten();
@@ -60,7 +59,7 @@ impl Store {
         out
     }
 
-    /// `show ssl ocsp-response <id>`
+    /// Command `show ssl ocsp-response <id>`.
     pub fn show_ocsp_of(&self, id: &str) -> Told {
         let inner = self.inner();
         let certificates = inner.stock.certificates.values().flatten();

@@ -10,7 +10,7 @@ use crate::revocation::{Revocations, Revoked};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The names of one kind, those under way first.
+/// Lists the names of one kind of files, those of transactions first.
 fn names<T, N>(
     transaction: Option<&Transaction<N>>,
     all: &BTreeMap<Box<str>, T>,
@@ -32,7 +32,7 @@ fn head(name: &str, status: &str) -> String {
     format!("Filename: {name}\nStatus: {status}\n")
 }
 
-/// A name, and which of its entries, from 1 on, is asked for.
+/// Splits a name from the index of an entry, counted from 1, if there is one.
 fn indexed<'a>(asked: &'a str, kind: &str) -> Result<(&'a str, Option<usize>), StoreError> {
     let Some((name, index)) = asked.rsplit_once(':') else {
         return Ok((asked, None));
@@ -46,7 +46,7 @@ fn indexed<'a>(asked: &'a str, kind: &str) -> Result<(&'a str, Option<usize>), S
 }
 
 impl Store {
-    /// `show ssl cert`
+    /// Command `show ssl cert`.
     pub fn show_certificates(&self) -> String {
         let inner = self.inner();
         let nothing = |_: &_| String::new();
@@ -58,7 +58,7 @@ impl Store {
         )
     }
 
-    /// `show ssl cert <name>`, `<name>.ocsp`, `*<name>`
+    /// Command `show ssl cert <name>`, `<name>.ocsp`, `*<name>`.
     pub fn show_certificate(&self, asked: &str) -> Told {
         let mut inner = self.inner();
         let missing = || {
@@ -69,7 +69,7 @@ impl Store {
             let Some(under_way) = &inner.certificate else {
                 return missing();
             };
-            // Not whole as yet, it may be of no use.
+            // An incomplete certificate may not be usable.
             let whole = || Some(under_way.new.clone().certify().ok()?.0);
             if *under_way.name == *name {
                 let shown = parts(&under_way.new, whole().as_ref());
@@ -100,7 +100,7 @@ impl Store {
         Ok(head(asked, status) + &parts(&found.parts, Some(&found)))
     }
 
-    /// `show ssl ca-file`
+    /// Command `show ssl ca-file`.
     pub fn show_authorities(&self) -> String {
         let inner = self.inner();
         let count = |all: &Authorities| format!(" - {} certificate(s)", all.len());
@@ -115,7 +115,7 @@ impl Store {
         )
     }
 
-    /// `show ssl ca-file <name>[:<index>]`, `*<name>`
+    /// Command `show ssl ca-file <name>[:<index>]`, `*<name>`.
     pub fn show_authority(&self, asked: &str) -> Told {
         let (name, index) = indexed(asked, "CA")?;
         let (found, status) = self.file(
@@ -124,7 +124,7 @@ impl Store {
             |inner| &inner.authorities,
             "CA file",
         )?;
-        // Where there is nothing to show, nothing is said of the file.
+        // The head of the file is written only if there is a certificate to show.
         let mut out = String::new();
         for (at, authority) in found.iter().flat_map(|all| all.iter()).enumerate() {
             if index.is_none_or(|index| index == at + 1) {
@@ -138,7 +138,7 @@ impl Store {
         Ok(out)
     }
 
-    /// `show ssl crl-file`
+    /// Command `show ssl crl-file`.
     pub fn show_revocations(&self) -> String {
         let inner = self.inner();
         let nothing = |_: &_| String::new();
@@ -150,7 +150,7 @@ impl Store {
         )
     }
 
-    /// `show ssl crl-file <name>[:<index>]`, `*<name>`
+    /// Command `show ssl crl-file <name>[:<index>]`, `*<name>`.
     pub fn show_revocation(&self, asked: &str) -> Told {
         let (name, index) = indexed(asked, "CRL")?;
         let (found, status) = self.file(
@@ -190,14 +190,14 @@ impl Store {
         Ok((found, if used { "Used" } else { "Unused" }))
     }
 
-    /// `show ssl crt-list`
+    /// Command `show ssl crt-list`.
     pub fn show_lists(&self) -> String {
         let inner = self.inner();
         let names = inner.stock.lists.keys();
         names.map(|name| format!("{name}\n")).collect()
     }
 
-    /// `show ssl crt-list [-n] <name>`
+    /// Command `show ssl crt-list [-n] <name>`.
     pub fn show_list(&self, name: &str, numbered: bool) -> Told {
         let inner = self.inner();
         let name = super::lists::list_name(name);

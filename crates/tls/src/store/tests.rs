@@ -1,4 +1,4 @@
-//! Changes by operators, as handshakes see them.
+//! Tests of changes by operators and their effect on handshakes.
 
 use super::*;
 use crate::acceptor::Acceptor;
@@ -17,7 +17,7 @@ fn issue(name: &str) -> Issued {
     .unwrap()
 }
 
-/// A store with a list of one certificate, and a listener that uses it.
+/// Makes a store with a list of one certificate, and a listener that uses it.
 fn served() -> (Store, Arc<Acceptor>) {
     let store = Store::default();
     add(&store, "a.pem", &["a.com"], KeyKind::Ecdsa);
@@ -85,7 +85,7 @@ fn a_transaction_that_is_not_whole_changes_nothing() {
         told(store.commit_certificate("a.pem")),
         "refused: The transaction must contain at least a certificate and a private key!\nCan't commit a.pem!"
     );
-    // The key may come by itself.
+    // The key may be set separately.
     store
         .set_certificate("a.pem.key", one.key_pem.as_bytes())
         .unwrap();
@@ -144,7 +144,7 @@ fn authorities_and_revocations_change_with_who_uses_them() {
         told(store.commit_authorities("ca")),
         "Committing ca.\nSuccess!\n"
     );
-    // What was resumable under the old authorities is not under the new ones.
+    // Sessions of the old CA file are not resumed with the new one.
     assert!(!Arc::ptr_eq(&before.ticketer, &config().ticketer));
     sessions_of_other_authorities_are_not_resumed();
     assert_eq!(
@@ -222,7 +222,7 @@ fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
     assert!(told(store.show_certificate("a.pem.ocsp")).contains("Cert Status: good"));
     assert!(told(store.show_ocsp_of(&describe_hex(&id))).contains("good"));
     assert!(told(store.show_certificate("z")).contains("Can't display"));
-    // Another certificate comes without the answer about this one.
+    // Another certificate does not keep the OCSP response of this one.
     let other = issue("other.com");
     store
         .set_certificate("a.pem", other.bundle().as_bytes())
@@ -235,7 +235,7 @@ fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
     assert_eq!(store.show_ocsp(), "");
 }
 
-/// The tickets of the process, as listeners of files have them.
+/// Checks the process-wide ticket keys that listeners of configuration files use.
 fn sessions_of_other_authorities_are_not_resumed() {
     let store = Store::default();
     let (old, new) = (

@@ -1,4 +1,4 @@
-//! Lists of ciphers; the expected orders are those of `openssl ciphers`.
+//! Tests of cipher lists. The expected orders are those of `openssl ciphers`.
 
 use super::*;
 

@@ -1,5 +1,4 @@
-//! Peers that are not ours (rustls with records of its own), and peers that send
-//! what nobody should.
+//! Tests with rustls' own record layer as the peer, and with peers that send illegal records.
 
 use super::super::record::kind;
 use super::*;
@@ -8,8 +7,7 @@ use std::io::{Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
 
-/// Sends bodies of many sizes in many pieces, wants each back, and changes its
-/// keys in between.
+/// Sends bodies of many sizes in many pieces, expects each back, and updates the keys in between.
 fn want_echo<C, S>(mut connection: C, mut stream: UnixStream, updates: bool)
 where
     C: Deref<Target = ConnectionCommon<S>> + DerefMut,
@@ -93,17 +91,17 @@ fn rustls_own_records_and_ours_are_the_same_with_every_suite() {
     }
 }
 
-/// What a transport says to its peer, record by record.
+/// Sends a record of any kind on a transport.
 async fn say(from: &Transport, kind: u8, content: &[u8]) {
     let session = from.tls().expect("it is TLS");
     session.say(kind, content);
     from.flushed().await.unwrap();
 }
 
-/// A record: what it is, and what is in it.
+/// Content type and content of a record.
 type Sent<'s> = (u8, &'s [u8]);
 
-/// What a server and a client say when the other has sent these records.
+/// Checks the reaction of a server and a client to these records.
 fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
     let records: Vec<(u8, Vec<u8>)> = records.iter().map(|(k, c)| (*k, c.to_vec())).collect();
     on_loop(move || async move {
@@ -120,7 +118,7 @@ fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
             let error = read(&to, 1).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{records:?}");
             assert!(to.try_write(b"x").is_err() && to.is_peer_closed());
-            // The peer is told by an alert, not by silence.
+            // The peer gets an alert.
             let error = read(&from, 1).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{records:?}");
         }
@@ -131,24 +129,24 @@ fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
 fn what_nobody_may_send_ends_the_connection() {
     const UPDATE: &[u8] = &[24, 0, 0, 1, 0];
     let of_13: &[&[Sent<'_>]] = &[
-        // Messages of the handshake when it is over; a request for a certificate.
+        // Handshake messages after the handshake, and a certificate request.
         &[(kind::HANDSHAKE, &[1, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[13, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[20, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[0, 0, 0, 0])],
-        // An update with a strange value, a strange length, or something behind it.
+        // A key update with an illegal value, a wrong length, or trailing data.
         &[(kind::HANDSHAKE, &[24, 0, 0, 1, 2])],
         &[(kind::HANDSHAKE, &[24, 0, 0, 2, 0, 0])],
         &[(kind::HANDSHAKE, &[24, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0])],
         &[(kind::HANDSHAKE, &[24, 0, 0, 1, 0, 24])],
-        // An update in two pieces, with something between them.
+        // A key update in two pieces with another record between them.
         &[(kind::HANDSHAKE, UPDATE.split_at(2).0), (kind::DATA, b"x")],
         &[
             (kind::HANDSHAKE, UPDATE.split_at(2).0),
             (kind::ALERT, &[1, 90]),
         ],
-        // What no message is as long as.
+        // A length that no message has, and records of a wrong form.
         &[(kind::HANDSHAKE, &[24, 0xff, 0xff, 0xff])],
         &[(kind::HANDSHAKE, &[4, 0xff, 0xff, 0xff])],
         &[(kind::HANDSHAKE, b"")],
@@ -201,7 +199,7 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
         let configs = configs(&TLS13, None);
         let ((client, _), (server, _)) = established(&configs).await;
         for n in 0..5 {
-            // A byte in each record, then many wishes at once.
+            // A message with one byte per record, then many requests at once.
             for byte in [24, 0, 0, 1, 1] {
                 say(&client, kind::HANDSHAKE, &[byte]).await;
             }
@@ -215,7 +213,7 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
             write(&server, b"answer").await.unwrap();
             assert_eq!(read(&client, 6).await.unwrap(), b"answer");
         }
-        // Data under the old keys is nothing.
+        // Data with the old keys is refused.
         say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
         say(&client, kind::DATA, b"old").await;
         let error = read(&server, 1).await.unwrap_err();
@@ -234,7 +232,7 @@ fn renegotiation_is_declined_at_once_and_the_connection_goes_on() {
             let pending =
                 poll_fn(|context| Poll::Ready(transport.poll_readable(context).is_pending()));
             assert!(pending.await);
-            // Nobody has to write for the answer to go out.
+            // The response is sent without a write of the caller.
             assert!(transport.is_flushed());
         }
         write(&client, b"on").await.unwrap();
@@ -255,7 +253,7 @@ fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
             say(&client, kind::DATA, b"more").await;
             assert_eq!(read(&server, 100).await.unwrap(), b"last");
             assert!(!server.is_cut() && server.is_peer_closed());
-            // The other direction is open still.
+            // The other direction remains open.
             write(&server, b"answer").await.unwrap();
             assert_eq!(read(&client, 6).await.unwrap(), b"answer");
 
@@ -306,7 +304,7 @@ fn records_are_short_at_the_beginning_and_never_longer_than_the_hard_bound() {
         let made = connect(&ours, configs.client.clone(), name(), None, terms(None)).await;
         let client = secured(ours, made.unwrap().0);
         let server = server.await;
-        // What the client reads at once is a record, as long as there are more.
+        // As long as more records follow, each read of the client returns one record.
         let sent = pattern(60_000);
         let writer = task(async move { write(&server, &sent).await.map(|()| server) });
         let raw = client.socket();
@@ -343,12 +341,12 @@ fn a_goodbye_alone_tells_that_the_peer_is_gone() {
             let configs = configs(version, None);
             let ((client, _), (server, _)) = established(&configs).await;
             assert!(!is_gone(&server).await && !is_gone(&client).await);
-            // Its socket stays open.
+            // The socket of the peer stays open.
             say(&client, kind::ALERT, &[1, 0]).await;
             poll_fn(|context| server.poll_peer_closed(context)).await;
             assert_eq!(read(&server, 1).await.unwrap(), b"");
 
-            // Behind data that nobody has read it is not seen, and nothing is lost.
+            // After unread data the close_notify is not seen, and no data is lost.
             let ((client, _), (server, _)) = established(&configs).await;
             say(&client, kind::DATA, b"data").await;
             say(&client, kind::ALERT, &[1, 0]).await;

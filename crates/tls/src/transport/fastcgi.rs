@@ -1,4 +1,4 @@
-//! FastCGI over a transport: records on the wire, HTTP/1 for the reader and writer
+//! FastCGI over a transport: FastCGI records on the connection, HTTP/1 for the reader and writer
 //! ([`protocol::fcgi`]).
 
 use super::Transport;
@@ -8,15 +8,15 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
-/// Bytes that are received at once.
+/// Maximum length of a read, bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// Reads that bring nothing for the reader (errors of the application), before others
-/// have their turn.
+/// Maximum number of consecutive reads without data for the reader, such as errors of the
+/// application, before other tasks run.
 const READS_MAX: usize = 16;
-/// Bytes of a read that cost one unit.
+/// Number of received bytes that cost one unit of the task's budget.
 const BYTES_A_UNIT: usize = 256;
 
-/// The FastCGI of a connection.
+/// FastCGI state of a connection.
 #[derive(Debug, Default)]
 pub(super) struct FastCgi {
     connection: RefCell<Connection>,
@@ -35,7 +35,7 @@ impl FastCgi {
         self.connection.borrow_mut().take_errors()
     }
 
-    /// Whether no other request can follow.
+    /// Returns whether no other request can follow.
     pub fn is_spent(&self) -> bool {
         self.connection.borrow().is_spent()
     }
@@ -49,7 +49,7 @@ impl FastCgi {
         self.connection.borrow().outgoing().is_empty()
     }
 
-    /// Sends what waits, as far as there is room: whether that was all.
+    /// Sends pending output as far as there is space. Returns whether all of it was sent.
     fn push(&self, transport: &Transport, more: bool) -> io::Result<bool> {
         let mut connection = self.connection.borrow_mut();
         while !connection.outgoing().is_empty() {
@@ -87,7 +87,7 @@ impl FastCgi {
                 // SAFETY: the transport has filled the first `count` bytes.
                 *to = unsafe { from.assume_init() };
             }
-            // What came before a fault is read first.
+            // A fault is reported only after the data before it was read.
             let _ = connection.receive(&bytes[..count]);
         }
         Err(io::ErrorKind::WouldBlock.into())

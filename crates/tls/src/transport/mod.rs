@@ -1,5 +1,5 @@
-//! The transport of a connection: a socket, or TLS over one; and FastCGI over either.
-//! Streams read and write it in the same way.
+//! The transport of a connection: a socket, or TLS over one; and FastCGI over either. Streams use
+//! all of them in the same way.
 
 mod fastcgi;
 
@@ -16,13 +16,13 @@ use std::task::{Context, Poll};
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
-    /// Its records, where there is TLS over the socket.
+    /// TLS session, if there is TLS over the socket.
     tls: Option<Box<Session>>,
-    /// Its bytes are requests and responses of FastCGI.
+    /// FastCGI state, if the connection uses FastCGI.
     fastcgi: Option<Box<FastCgi>>,
 }
 
-/// A connection between the loops of two threads.
+/// A connection that moves between the event loops of two threads.
 #[derive(Debug)]
 pub struct Parts {
     fd: OwnedFd,
@@ -49,27 +49,27 @@ impl Drop for Transport {
 }
 
 impl Transport {
-    /// The socket, for a handshake over it.
+    /// Returns the socket, for a handshake over it.
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// The socket where its bytes are those of the connection, without TLS or FastCGI.
+    /// Returns the socket if the connection has neither TLS nor FastCGI.
     pub fn plain(&self) -> Option<&Socket> {
         (self.tls.is_none() && self.fastcgi.is_none()).then_some(&self.socket)
     }
 
-    /// From here its bytes are carried in records.
+    /// Switches to TLS with an established session.
     pub fn secure(&mut self, session: Session) {
         self.tls = Some(Box::new(session));
     }
 
-    /// Leaves the loop, for another thread.
+    /// Removes the connection from the event loop, for another thread.
     pub fn into_parts(self) -> io::Result<Parts> {
         let mut this = ManuallyDrop::new(self);
         let (session, fastcgi) = (this.tls.take(), this.fastcgi.take());
-        // SAFETY: `this` is not dropped or used again, so the socket is moved out once;
-        // the other fields hold nothing.
+        // SAFETY: `this` is not dropped or used again, so the socket is moved out once; the other
+        // fields hold nothing.
         let socket = unsafe { std::ptr::read(&this.socket) };
         Ok(Parts {
             fd: socket.into_fd()?,
@@ -78,7 +78,7 @@ impl Transport {
         })
     }
 
-    /// Joins a connection to this thread's loop that left that of another one.
+    /// Adds a connection from another thread to this thread's event loop.
     pub fn from_parts(parts: Parts) -> io::Result<Transport> {
         let writable = reactor::Assumed::Writable;
         Ok(Transport {
@@ -88,7 +88,7 @@ impl Transport {
         })
     }
 
-    /// From here it speaks FastCGI.
+    /// Switches to FastCGI.
     pub fn speak_fastcgi(&mut self) {
         self.fastcgi = Some(Box::default());
     }
@@ -98,25 +98,25 @@ impl Transport {
         self.fastcgi.is_some()
     }
 
-    /// Begins a request of FastCGI; its body is written as that of HTTP/1.
+    /// Begins a FastCGI request. Its body is written as in HTTP/1.
     pub fn begin_fastcgi(&self, request: &Request<'_>) {
         if let Some(fastcgi) = &self.fastcgi {
             fastcgi.begin(request);
         }
     }
 
-    /// Takes what the application wrote to STDERR for the request.
+    /// Returns what the application wrote to STDERR for the request, and clears it.
     pub fn take_errors(&self) -> Vec<u8> {
         (self.fastcgi.as_ref()).map_or_else(Vec::new, |fastcgi| fastcgi.take_errors())
     }
 
-    /// Its TLS, for tests of it.
+    /// Returns the TLS session, for tests.
     #[cfg(test)]
     pub fn tls(&self) -> Option<&Session> {
         self.tls.as_deref()
     }
 
-    /// Waits until a connection that was begun is made or has failed.
+    /// Waits until a pending connect has succeeded or failed.
     pub async fn connected(&self) -> io::Result<()> {
         self.socket.connected().await
     }
@@ -129,7 +129,7 @@ impl Transport {
         }
     }
 
-    /// Reads what the peer sent, below FastCGI.
+    /// Reads bytes of the peer, below FastCGI.
     fn receive(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_read_uninit(buffer),
@@ -137,7 +137,7 @@ impl Transport {
         }
     }
 
-    /// Writes what the peer is to have, below FastCGI.
+    /// Writes bytes for the peer, below FastCGI.
     fn carry(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_write_vectored_before(pieces, more),
@@ -145,7 +145,7 @@ impl Transport {
         }
     }
 
-    /// Reads into the room of a buffer, see [`Buffer::read_from`].
+    /// Reads into the free space of a buffer, see [`Buffer::read_from`].
     #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match (&self.tls, &self.fastcgi) {
@@ -154,7 +154,7 @@ impl Transport {
         }
     }
 
-    /// Reads by TLS or FastCGI. Out of line: most of what reads has none.
+    /// Reads with TLS or FastCGI. A separate function, because most connections have neither.
     #[inline(never)]
     fn open_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         if buffer.spare().is_empty() {
@@ -191,7 +191,7 @@ impl Transport {
         }
     }
 
-    /// Ready when a read may find something: bytes, the end or an error.
+    /// Ready when a read may return bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.fastcgi.as_ref().is_some_and(|one| one.is_readable()) {
             return Poll::Ready(());
@@ -202,12 +202,12 @@ impl Transport {
         }
     }
 
-    /// Ready when a write may find room or an error.
+    /// Ready when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_room(context)
     }
 
-    /// As `poll_room`, below FastCGI.
+    /// Ready when a write below FastCGI may find space or an error.
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.tls {
             None => self.socket.poll_writable(context),
@@ -215,8 +215,8 @@ impl Transport {
         }
     }
 
-    /// Ready when everything that was taken by a write is with the kernel. A
-    /// socket takes nothing that is not; TLS may hold the rest of its records.
+    /// Ready when all written bytes are in the kernel. A socket accepts no others, but TLS may hold
+    /// the rest of its records.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(fastcgi) = &self.fastcgi {
             std::task::ready!(fastcgi.poll_flush(self, context))?;
@@ -227,29 +227,29 @@ impl Transport {
         }
     }
 
-    /// Whether everything that was taken by a write is with the kernel.
+    /// Returns whether all written bytes are in the kernel.
     pub fn is_flushed(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.is_flushed())
             && self.fastcgi.as_ref().is_none_or(|one| one.is_flushed())
     }
 
-    /// Waits until everything that was taken by a write is with the kernel.
+    /// Waits until all written bytes are in the kernel.
     pub async fn flushed(&self) -> io::Result<()> {
         std::future::poll_fn(|context| self.poll_flush(context)).await
     }
 
-    /// Waits until a read may find something.
+    /// Waits until a read may return something.
     pub async fn readable(&self) {
         std::future::poll_fn(|context| self.poll_readable(context)).await;
     }
 
-    /// Waits until a write may find room.
+    /// Waits until a write may find space.
     pub async fn writable(&self) {
         std::future::poll_fn(|context| self.poll_writable(context)).await;
     }
 
-    /// Whether a read may find something: of a socket by what is known without
-    /// a system call; TLS opens what has come, since that may be no data.
+    /// Returns whether a read may return something. For a socket this needs no system call. TLS
+    /// decrypts the received records, because they may contain no data.
     pub fn is_readable(&self) -> bool {
         if self.fastcgi.as_ref().is_some_and(|one| one.is_readable()) {
             return true;
@@ -260,16 +260,16 @@ impl Transport {
         }
     }
 
-    /// Whether the peer has closed its side or the connection has failed, by
-    /// what is known without a system call.
+    /// Returns whether the peer has closed its side or the connection has failed, as far as known
+    /// without a system call.
     pub fn is_peer_closed(&self) -> bool {
         self.socket.is_peer_closed()
             || self.tls.as_ref().is_some_and(|tls| tls.is_closed())
             || self.fastcgi.as_ref().is_some_and(|one| one.is_spent())
     }
 
-    /// Whether a read's 0 was an end that nobody vouches for: TLS without a
-    /// goodbye. What is only delimited by the end may have been cut off.
+    /// Returns whether the end of the input is unauthenticated: TLS without close_notify. Data that
+    /// only the end delimits may have been truncated.
     pub fn is_cut(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_cut())
     }
@@ -282,7 +282,7 @@ impl Transport {
         }
     }
 
-    /// Ends our direction; what was written is still delivered. TLS says goodbye.
+    /// Closes the write direction. Written bytes are still delivered. TLS sends close_notify.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match &self.tls {
             None => self.socket.shutdown_write(),
@@ -290,7 +290,7 @@ impl Transport {
         }
     }
 
-    /// Makes the close a reset (TCP): what is not sent yet is thrown away.
+    /// Makes the close a reset (TCP). Unsent bytes are discarded.
     pub fn set_linger_zero(&self) -> io::Result<()> {
         self.silence();
         self.socket.set_linger_zero()
@@ -303,13 +303,13 @@ impl Transport {
         }
     }
 
-    /// Closes without telling the peer, as far as that can be (see [`Socket::vanish`]).
+    /// Closes without notifying the peer, as far as possible (see [`Socket::vanish`]).
     pub fn vanish(&self) {
         self.silence();
         self.socket.vanish();
     }
 
-    /// The descriptor, for options and addresses.
+    /// Returns the descriptor, for options and addresses.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd()
     }

@@ -1,5 +1,4 @@
-//! Who is believed; the expected numbers are those that HAProxy 2.6 shows for
-//! the same certificates.
+//! Tests of verification. The expected numbers are those of HAProxy 2.6 for the same certificates.
 
 use super::*;
 use crate::settings::{ClientAuth, Parameters, Verify};
@@ -25,8 +24,8 @@ fn client(name: &str) -> Leaf<'_> {
     }
 }
 
-/// Whether it is believed, and what was found: the code of `ssl_c_verify`, of
-/// `ssl_c_err`, and code and depth of `ssl_c_ca_err`.
+/// Returns whether a chain is accepted, and the resulting numbers: `ssl_c_verify`, `ssl_c_err`, and
+/// code and depth of `ssl_c_ca_err`.
 fn ask(settings: &ClientAuth, shown: &[CertificateDer<'static>]) -> (bool, [u8; 4]) {
     let verifier = client_verifier(settings, &Parameters::default())
         .expect("it builds")
@@ -63,8 +62,8 @@ fn all_ignored(strict: &ClientAuth) -> ClientAuth {
     }
 }
 
-/// Strict it is refused; with all errors let pass the numbers are these, which
-/// are those that HAProxy 2.6 shows of such a client.
+/// Checks that a chain is refused, and that with all errors ignored the numbers are these, which
+/// HAProxy 2.6 shows for such a client.
 #[track_caller]
 fn refused_with(strict: &ClientAuth, shown: &[CertificateDer<'static>], numbers: [u8; 4]) {
     assert!(!ask(strict, shown).0, "it was believed");
@@ -84,9 +83,9 @@ fn who_is_signed_by_the_authority_is_believed() {
     assert_eq!(ask(&strict, &certificates(&direct)), (true, [0; 4]));
     let far = between.issue(&client("far")).expect("issued");
     assert_eq!(ask(&strict, &certificates(&far)), (true, [0; 4]));
-    // Alone, without the one between.
+    // The leaf alone, without the intermediate certificate.
     refused_with(&strict, &certificates(&far)[..1], [21, 20, 0, 0]);
-    // That one may stand in the file beside its root.
+    // The intermediate certificate may be in the CA file together with its root.
     let both = format!("{}{}", root.certificate_pem(), between.certificate_pem());
     let strict = settings(believe(&both), None);
     assert_eq!(ask(&strict, &certificates(&far)[..1]), (true, [0; 4]));
@@ -120,7 +119,7 @@ fn who_signed_itself_is_believed_where_the_file_names_it() {
     let own = pki::self_signed(&client("own")).expect("made");
     let strict = settings(believe(&own.certificate_pem), None);
     assert_eq!(ask(&strict, &certificates(&own)), (true, [0; 4]));
-    // What the file names but another has signed is not.
+    // A certificate in the CA file that another CA has signed is not trusted.
     let root = Authority::new("root").expect("made");
     let direct = root.issue(&client("direct")).expect("issued");
     let strict = settings(believe(&direct.certificate_pem), None);
@@ -182,7 +181,7 @@ fn lists_of_the_revoked_are_asked_for_every_certificate() {
     let old = root.expired_crl(&[]).expect("list");
     let strict = settings(believe(root.certificate_pem()), crl(&old));
     refused_with(&strict, &certificates(&good), [12, 12, 12, 1]);
-    // A file of certificates alone holds no list.
+    // A file with certificates only contains no CRL.
     let strict = settings(believe(root.certificate_pem()), crl(root.certificate_pem()));
     refused_with(&strict, &certificates(&good), [3, 3, 3, 1]);
 }
@@ -190,13 +189,13 @@ fn lists_of_the_revoked_are_asked_for_every_certificate() {
 #[test]
 fn a_list_of_somebody_else_counts_for_nothing() {
     let root = Authority::new("root").expect("made");
-    // Of the same name, with another key.
+    // A CA with the same name but another key.
     let fake = Authority::new("root").expect("made");
     let good = root.issue(&client("good")).expect("issued");
     let list = fake.crl(&[]).expect("list");
     let strict = settings(believe(root.certificate_pem()), crl(&list));
     assert!(!ask(&strict, &certificates(&good)).0);
-    // Nor does a certificate of that one.
+    // A certificate of the other CA is not accepted either.
     let forged = fake.issue(&client("forged")).expect("issued");
     let strict = settings(believe(root.certificate_pem()), None);
     let (believed, numbers) = ask(&strict, &certificates(&forged));
@@ -248,7 +247,7 @@ fn authorities_are_named_unless_the_file_says_no() {
         verifier.expect("it asks").root_hint_subjects().len()
     };
     assert_eq!(named(&settings), 1);
-    // Those of `ca-verify-file` are believed all the same.
+    // The CA certificates of `ca-verify-file` are trusted nevertheless.
     let one = more.issue(&client("one")).expect("issued");
     assert!(ask(&settings, &certificates(&one)).0);
     settings.no_ca_names = true;
@@ -331,7 +330,7 @@ fn who_stands_between_needs_the_right_to_sign_and_to_sign_for_that_name() {
     assert!(ask(&strict, &named(&["a.inside.example"], "a.inside.example")).0);
     assert!(ask(&strict, &named(&["a.inside.example"], "John Doe")).0);
     assert!(!ask(&strict, &named(&["a.outside.example"], "John Doe")).0);
-    // A common name is a name of a host, too.
+    // Name constraints also apply to a common name that is a host name.
     assert!(!ask(&strict, &named(&["a.inside.example"], "www.bank.example")).0);
     assert!(!ask(&strict, &named(&[], "www.bank.example")).0);
     let flat = below(Powers {
@@ -354,7 +353,7 @@ fn the_newest_list_of_an_authority_counts_in_whatever_order_they_stand() {
         let strict = settings(believe(root.certificate_pem()), crl(&text));
         refused_with(&strict, &certificates(&leaf), [23, 23, 0, 0]);
     }
-    // One that is given back is believed again.
+    // A certificate that a newer CRL no longer lists is accepted again.
     let again = root.crl_of_before(10, &[]).expect("list");
     let text = [&*before, &*now, &*again].concat();
     let strict = settings(believe(root.certificate_pem()), crl(&text));
@@ -366,7 +365,7 @@ fn a_hundred_certificates_with_one_name_do_not_keep_us_busy() {
     let root = Authority::new("root").expect("made");
     let strict = settings(believe(root.certificate_pem()), None);
     let mut shown = Vec::new();
-    // Each could have been signed by each.
+    // Each certificate could have been signed by each of the others.
     let evil = Authority::new("evil").expect("made");
     for _ in 0..100 {
         let one = evil.intermediate("evil").expect("made");
@@ -374,7 +373,7 @@ fn a_hundred_certificates_with_one_name_do_not_keep_us_busy() {
     }
     assert!(!ask(&strict, &shown).0);
     assert!(readable(&shown).0.len() <= chain::DEPTH_MAX);
-    // A real chain among others is found all the same.
+    // A valid chain among other certificates is still found.
     let between = root.intermediate("between").expect("made");
     let mut shown = certificates(&between.issue(&client("leaf")).expect("issued"));
     for n in 0..20 {
@@ -399,7 +398,7 @@ fn broken_certificates_are_refused_whatever_byte_is_broken() {
     for which in 0..shown.len() {
         for at in 0..shown[which].len() {
             let mut bytes = shown[which].to_vec();
-            // Every bit that decides of tags and lengths comes up somewhere.
+            // Over all bytes every bit of tags and lengths is flipped somewhere.
             bytes[at] ^= 1 << (at % 8);
             let mut broken = shown.clone();
             broken[which] = CertificateDer::from(bytes);
@@ -409,7 +408,7 @@ fn broken_certificates_are_refused_whatever_byte_is_broken() {
     }
 }
 
-/// RFC 8422, section 5.1.1; OpenSSL calls it "wrong curve".
+/// Tests RFC 8422, section 5.1.1; OpenSSL calls the error "wrong curve".
 #[test]
 fn a_key_of_a_client_is_of_a_curve_that_is_listed() {
     let issued = pki::self_signed(&client("c")).expect("a certificate");

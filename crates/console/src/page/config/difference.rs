@@ -1,13 +1,13 @@
-//! What differs between files.
+//! Differences between the files of two versions.
 
 use super::super::words::clean;
 use maud::{Markup, html};
 use part::versions::Difference;
 
-/// Lines that are shown of one file.
+/// Maximum number of lines that are shown of one file.
 const LINES_MAX: usize = 2_000;
 
-/// All files that differ.
+/// Draws all files that differ.
 pub(super) fn of<'d>(all: impl IntoIterator<Item = &'d Difference>) -> Markup {
     let all: Vec<&Difference> = all.into_iter().collect();
     html! {

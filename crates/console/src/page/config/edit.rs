@@ -1,4 +1,4 @@
-//! The editor, what a check finds, and the last look before a version is made.
+//! The editor, the findings of a check, and the review of a change before its version is made.
 
 use super::super::words::clean;
 use super::super::{Page, Shown, frame};
@@ -7,46 +7,46 @@ use ::access::page::hidden;
 use maud::{Markup, PreEscaped, html};
 use part::versions::{Difference, Finding, Findings};
 
-/// Findings that are shown.
+/// Maximum number of findings that are shown.
 const FINDINGS_MAX: usize = 100;
-/// Rows of the text.
+/// Rows of the text field.
 const ROWS: usize = 30;
 
-/// What is edited.
+/// The state of an edit.
 #[derive(Clone, Copy)]
 pub struct Editing<'e> {
-    /// The version.
+    /// Version that is edited.
     pub of: u64,
-    /// The file.
+    /// File that is edited.
     pub path: &'e str,
-    /// Its text as it is now.
+    /// Current text of the file.
     pub text: &'e str,
-    /// The reason, if it was written already.
+    /// Reason for the change, if already written.
     pub message: &'e str,
-    /// Files of the version with a text.
+    /// Paths of the files of the version that are text.
     pub paths: &'e [String],
-    /// Why the last step did not work.
+    /// Error message of the last step, if it failed.
     pub wrong: Option<&'e str>,
-    /// What was accepted since the version that is edited.
+    /// Version that was accepted since the edited one, if any.
     pub meanwhile: Option<&'e Meanwhile>,
 }
 
-/// A version that was accepted while somebody edited an older one.
+/// A version that was accepted while the user edited an older one.
 #[derive(Clone, Debug, Default)]
 pub struct Meanwhile {
-    /// Its number.
+    /// Number of the version.
     pub accepted: u64,
-    /// Its author, and the reason.
+    /// Author of the version.
     pub author: String,
-    /// The reason.
+    /// Reason for the version.
     pub message: String,
-    /// What differs from the version that is edited; None: that is not known any more.
+    /// Differences from the version that is edited. None if they are no longer known.
     pub differences: Option<Vec<Difference>>,
-    /// Its text of the file; None: it has no such text.
+    /// Text of the file in that version. None if it has no such text.
     pub text: Option<String>,
 }
 
-/// The fields that say what is edited.
+/// Hidden fields that identify what is edited.
 fn fields(shown: &Shown<'_>, editing: &Editing<'_>) -> Markup {
     html! {
         (hidden("csrf", &shown.viewer.csrf))
@@ -55,7 +55,7 @@ fn fields(shown: &Shown<'_>, editing: &Editing<'_>) -> Markup {
     }
 }
 
-/// The editor.
+/// Draws the editor.
 pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>) -> Markup {
     let title = format!("Edit {}", editing.path);
     let content = html! {
@@ -75,7 +75,7 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
                 pre.gutter #gutter aria-hidden="true" {}
                 div.field {
                     label.vh for="text" { "Text of " (clean(editing.path)) }
-                    // A line feed right behind the tag is none of the text.
+                    // Browsers drop a line feed right behind the tag, so one is added.
                     textarea #text name="text" rows=(ROWS) wrap="off" spellcheck="false" autocapitalize="none"
                         autocomplete="off" aria-describedby="findings" { "\n" (editing.text) }
                     div.marks #marks aria-hidden="true" {}
@@ -103,7 +103,8 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
     )
 }
 
-/// What was accepted meanwhile, and how to go on: nothing that was typed is lost.
+/// Explains which version was accepted meanwhile and how to continue. Nothing that was typed is
+/// lost.
 fn stale(editing: &Editing<'_>, meanwhile: &Meanwhile) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();
@@ -145,7 +146,7 @@ fn stale(editing: &Editing<'_>, meanwhile: &Meanwhile) -> Markup {
     }
 }
 
-/// What a check found: each mistake under its line.
+/// Draws the findings of a check, each under its line.
 pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
     let errors = found
         .all
@@ -215,13 +216,13 @@ fn finding(one: &Finding, editing: &Editing<'_>) -> Markup {
     }
 }
 
-/// The words beside a line.
+/// Returns the text next to a line: the message and its help.
 fn message(one: &Finding) -> String {
     let help = one.help.as_ref().map(|help| format!(" ({help})"));
     clean(&one.message).into_owned() + &clean(&help.unwrap_or_default())
 }
 
-/// Marks under the words of a line.
+/// Draws marks under the affected words of a line.
 fn carets(one: &Finding, text: &str) -> Markup {
     let at = |column: Option<u64>| column.and_then(|at| usize::try_from(at).ok()?.checked_sub(1));
     let Some(from) = at(one.column).filter(|from| *from <= text.len()) else {
@@ -231,7 +232,7 @@ fn carets(one: &Finding, text: &str) -> Markup {
     let end = end
         .unwrap_or(from + 1)
         .clamp(from + 1, text.len().max(from + 1));
-    // Tabs stay tabs, so that the marks stand under the words.
+    // Tabs remain tabs, so that the marks align with the words.
     let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
     let before: String = text
         .char_indices()
@@ -246,7 +247,7 @@ fn carets(one: &Finding, text: &str) -> Markup {
     html! { span.l.carets aria-hidden="true" { span.n {} (PreEscaped(before)) ("^".repeat(marked)) "\n" } }
 }
 
-/// The last look before a change: what it is, and why.
+/// Draws the review of a change, with a field for its reason.
 pub fn review(shown: &Shown<'_>, editing: &Editing<'_>, found: &Findings) -> Markup {
     let title = format!("Change {}", editing.path);
     let content = html! {

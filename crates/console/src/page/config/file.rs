@@ -1,4 +1,4 @@
-//! A file of a version, with the version that brought each line if it is asked for.
+//! A file of a version, on request with the version that last changed each line.
 
 use super::super::words::{clean, date, encode};
 use super::super::{Page, Shown, frame};
@@ -6,25 +6,25 @@ use super::{highlight, may_change};
 use maud::{Markup, html};
 use part::versions::{File, Line};
 
-/// Lines that are shown.
+/// Maximum number of lines that are shown.
 const LINES_MAX: usize = 20_000;
 
-/// What is viewed.
+/// A file to show.
 pub struct Viewed<'v> {
-    /// The version.
+    /// Version of the file.
     pub version: u64,
-    /// Its file.
+    /// The file with its text.
     pub file: &'v File,
-    /// Where each line comes from.
+    /// Version that last changed each line. None if not requested.
     pub blame: Option<&'v [Line]>,
 }
 
-/// The path of the page.
+/// Returns the path of the page of a file.
 pub(super) fn path(version: u64, path: &str) -> String {
     format!("/config/file?version={version}&path={}", encode(path))
 }
 
-/// Draws it.
+/// Draws the page of a file.
 pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
     let title = format!("Version {}: {}", viewed.version, viewed.file.path);
     let own = path(viewed.version, &viewed.file.path);
@@ -59,7 +59,7 @@ pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
             @for (at, line) in text.lines().enumerate().take(LINES_MAX) {
                 span.l id={ "L" (at + 1) } {
                     @if let Some(from) = blame.map(|blame| blame.get(at)) {
-                        // Each author once for the lines below one another.
+                        // Consecutive lines of one version show their author once.
                         @let is_new = at == 0 || version(at) != version(at - 1);
                         span.from { (from.filter(|_| is_new).map_or_else(String::new, brought)) }
                     }
@@ -72,7 +72,7 @@ pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
     }
 }
 
-/// Who brought a line.
+/// Describes the version that last changed a line, with its author.
 fn brought(line: &Line) -> String {
     let older = if line.or_older { " or older" } else { "" };
     let ms = u64::try_from(line.time_s)

@@ -1,5 +1,5 @@
-//! A line of a configuration with its parts told apart: the keyword, strings, covered secrets, and the
-//! comment. It reads words as the language does, and judges nothing.
+//! Syntax highlighting of a configuration line: keyword, strings, masked secrets and comment. Words
+//! are split as the language does; nothing is checked.
 
 use maud::{Markup, html};
 use part::versions::COVER;
@@ -7,15 +7,14 @@ use part::versions::COVER;
 /// A part of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// The first word, which begins a section.
+    /// The first word, if it begins a section.
     Section,
-    /// The first word.
+    /// The first word of any other line.
     Keyword,
-    /// In quotes.
+    /// Text in quotes.
     Quoted,
-    /// Behind a `#`.
+    /// Text after a `#`.
     Comment,
-    /// Anything else.
     Plain,
 }
 
@@ -31,7 +30,7 @@ impl Kind {
     }
 }
 
-/// Draws a line.
+/// Draws a line with its parts highlighted.
 pub(super) fn line(text: &str) -> Markup {
     html! {
         @for (kind, part) in parts(text) {
@@ -43,7 +42,7 @@ pub(super) fn line(text: &str) -> Markup {
     }
 }
 
-/// A text with its covered secrets marked.
+/// Marks the masked secrets in a text.
 fn covers(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split(COVER).enumerate() {
@@ -53,7 +52,7 @@ fn covers(text: &str) -> Markup {
     }
 }
 
-/// Cuts a line into its parts.
+/// Splits a line into its parts.
 fn parts(text: &str) -> Vec<(Kind, &str)> {
     let indent = text.len() - text.trim_start().len();
     let (blank, words) = text.split_at(indent);
@@ -73,7 +72,7 @@ fn parts(text: &str) -> Vec<(Kind, &str)> {
     all
 }
 
-/// Cuts what stands behind the keyword.
+/// Splits the text after the keyword.
 fn behind<'t>(text: &'t str, all: &mut Vec<(Kind, &'t str)>) {
     let (mut begin, mut quote, mut escaped) = (0, None, false);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The configuration: its versions and what becomes of them, its files, and changes.
+//! Pages of the configuration: its versions and their progress, its files, and changes.
 
 mod difference;
 mod edit;
@@ -16,10 +16,10 @@ use maud::{Markup, html};
 use part::report::Grade;
 use part::versions::{Difference, File, Files, Stage, Version, Versions};
 
-/// The page of the files that are served.
+/// Path of the page with the running configuration files.
 const SERVED: &str = "/config/served";
 
-/// The steps of a version in progress.
+/// Steps of a version in progress.
 const STEPS: [(Stage, &str); 4] = [
     (Stage::Checking, "Checked by every node"),
     (Stage::Canary, "Canary: one node serves it"),
@@ -27,12 +27,12 @@ const STEPS: [(Stage, &str); 4] = [
     (Stage::AwaitsConfirmation, "Confirmed"),
 ];
 
-/// Whether the viewer may change the configuration, and the cluster can.
+/// Returns whether the viewer may change the configuration and the cluster can accept a change.
 fn may_change(shown: &Shown<'_>, versions: &Versions) -> bool {
     shown.viewer.role == Role::Admin && versions.frozen.is_empty()
 }
 
-/// The versions.
+/// Draws the list of versions.
 pub(super) fn of(shown: &Shown<'_>) -> Markup {
     let Some(versions) = &shown.platform.versions else {
         if shown.platform.members.len() > 1 {
@@ -74,7 +74,7 @@ pub(super) fn of(shown: &Shown<'_>) -> Markup {
     }
 }
 
-/// When a version was proposed, and by whom.
+/// Describes when and by whom a version was proposed.
 fn by(version: &Version) -> Markup {
     let ms = u64::try_from(version.time_s)
         .unwrap_or_default()
@@ -82,7 +82,7 @@ fn by(version: &Version) -> Markup {
     html! { span.muted { (date(ms)) " " (moment(ms).1) " by " (clean(&version.author)) } }
 }
 
-/// The version in progress: how far it is, and what can be done about it.
+/// Draws the version in progress: its stage, and the actions that it allows.
 fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
     let waits = version.stage == Stage::AwaitsConfirmation;
     let at = STEPS.iter().position(|(stage, _)| *stage == version.stage);
@@ -121,7 +121,7 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
     }
 }
 
-/// What the stage says beyond the name of its step: the node, or the time that is left.
+/// Returns what the stage says beyond the name of its step: the node, or the remaining time.
 fn more(version: &Version) -> Option<&str> {
     let (_, more) = version.stage_words.split_once(['(', ','])?;
     Some(more.trim().trim_end_matches(')'))
@@ -137,7 +137,7 @@ fn reports(version: &Version) -> Markup {
     }
 }
 
-/// The version that all nodes are to serve.
+/// Draws the version that all nodes should serve.
 fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) -> Markup {
     html! {
         section.served aria-labelledby="served" {
@@ -173,7 +173,7 @@ fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) ->
     }
 }
 
-/// How a version ended, for the eye.
+/// Grades the outcome of a version.
 fn grade(versions: &Versions, version: &Version) -> Grade {
     match version.stage {
         Stage::Accepted if versions.accepted == Some(version.id) => Grade::Good,
@@ -212,7 +212,7 @@ fn entry(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
     }
 }
 
-/// What differs between two versions.
+/// Draws the differences between two versions.
 pub fn differences(shown: &Shown<'_>, from: Option<u64>, to: u64, all: &[Difference]) -> Markup {
     let title = match from {
         Some(from) => format!("From version {from} to version {to}"),
@@ -226,7 +226,7 @@ pub fn differences(shown: &Shown<'_>, from: Option<u64>, to: u64, all: &[Differe
     )
 }
 
-/// The files of a version.
+/// Draws the files of a version.
 pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
     let title = format!("Version {}", files.version);
     let content = html! {
@@ -238,7 +238,7 @@ pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
     frame::below(&Page::Configuration, shown, (&title, None), &content)
 }
 
-/// The files that this machine serves: all, or the one of a path.
+/// Draws the files that this machine serves: all, or the one with a path.
 pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Markup> {
     if path.is_empty() {
         let content = html! {
@@ -271,7 +271,7 @@ pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Mar
     ))
 }
 
-/// The list of files, with a link to each text.
+/// Lists files, with a link to each text.
 fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
     html! {
         ul.files {
@@ -291,7 +291,7 @@ fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
     }
 }
 
-/// Whether an older version is to be served again.
+/// Draws the confirmation page for a return to an older version.
 pub fn roll_back(shown: &Shown<'_>, to: u64, all: &[Difference], wrong: Option<&str>) -> Markup {
     let title = format!("Return to version {to}");
     let content = html! {
@@ -310,18 +310,18 @@ pub fn roll_back(shown: &Shown<'_>, to: u64, all: &[Difference], wrong: Option<&
     frame::below(&Page::Configuration, shown, (&title, None), &content)
 }
 
-/// What the manual says of a line.
+/// Draws the entry of the manual for a line.
 pub fn manual(text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { pre { (text) } } }
 }
 
-/// What a code means.
+/// Draws the explanation of a diagnostic code.
 pub fn explained(shown: &Shown<'_>, code: &str, text: &str) -> Markup {
     let content = html! { aside.manual { pre { (text) } } };
     frame::below(&Page::Configuration, shown, (code, None), &content)
 }
 
-/// The fields of a change: why, and how long it may stay unconfirmed.
+/// Draws the fields of a change: the reason, and the time limit for its confirmation.
 fn reason(message: &str) -> Markup {
     html! {
         label for="message" { "Reason, for the history" }

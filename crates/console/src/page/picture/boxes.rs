@@ -1,4 +1,4 @@
-//! The box of a machine: its lines, and how they are drawn.
+//! Content and drawing of the box of a machine.
 
 use super::Placed;
 use crate::look::grade;
@@ -13,27 +13,26 @@ use part::report::{Grade, Subject};
 
 /// Height of the head of a box.
 pub(super) const HEAD: usize = 44;
-/// Height of a line.
 const LINE: usize = 21;
-/// Things of a kind that are shown.
+/// Maximum number of objects of a kind that are shown.
 const THINGS_MAX: usize = 6;
-/// Width of a character of ordinary size in tenths, on average and generously.
+/// Width of a character of ordinary size, a generous average, in tenths of a unit.
 const CHAR_TENTHS: usize = 75;
 
 /// A line of a box.
 struct Line {
-    /// None: a heading of what follows.
+    /// State of the object. None for the heading of the lines that follow.
     grade: Option<Grade>,
-    /// Where a heading leads.
+    /// Link target of a heading.
     page: Option<Page>,
     name: String,
-    /// Behind the name, less than it.
+    /// Text after the name, dropped when it does not fit.
     detail: String,
-    /// At the right.
+    /// Text at the right edge.
     word: String,
 }
 
-/// The lines of a machine.
+/// The lines of the box of a machine.
 pub(super) struct Content {
     lines: Vec<Line>,
 }
@@ -64,7 +63,7 @@ fn note(grade: Grade, words: &str) -> Line {
     }
 }
 
-/// What runs on a machine, by its reports.
+/// Lists what runs on a machine, according to its reports.
 pub(super) fn content(member: &Member) -> Content {
     let mut lines = Vec::new();
     if member.state.grade == Grade::Bad && !member.why.is_empty() {
@@ -92,7 +91,7 @@ pub(super) fn content(member: &Member) -> Content {
         things(member, part, kind, &mut lines);
     }
     if doubt(member).is_some() {
-        // How it was is no colour of now.
+        // The last known state is not the current one, so it has no colour.
         let below = lines.iter_mut().skip(notes);
         below
             .filter(|line| line.grade.is_some())
@@ -137,7 +136,7 @@ fn things(member: &Member, part: &str, kind: &str, lines: &mut Vec<Line>) {
     let reports = member.look.iter().flat_map(|look| &look.reports);
     let subjects: Vec<&Subject> = { reports.filter(|report| report.part == part) }
         .flat_map(|report| report.of_kind(kind))
-        // It stands in the box of that machine.
+        // An object that is elsewhere appears in the box of that machine.
         .filter(|one| one.state.word != "elsewhere")
         .collect();
     if subjects.is_empty() {
@@ -160,7 +159,7 @@ fn things(member: &Member, part: &str, kind: &str, lines: &mut Vec<Line>) {
     }
 }
 
-/// A text of so many columns at most: wide characters take two.
+/// Shortens a text to a number of columns. Wide characters take two.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     let width = |c: char| if c >= '\u{1100}' { 2 } else { 1 };
     if text.chars().map(width).sum::<usize>() <= columns {
@@ -177,7 +176,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     fitted + "…"
 }
 
-/// The shape of a grade around a point: circle, ring, half, triangle, dash.
+/// Draws the shape of a grade at a point: circle, ring, diamond, triangle or dash.
 fn shape(grade: Grade, x: usize, y: usize) -> Markup {
     let class = format!("g {}", class(grade));
     html! {
@@ -191,7 +190,6 @@ fn shape(grade: Grade, x: usize, y: usize) -> Markup {
     }
 }
 
-/// Draws a box.
 pub(super) fn draw(placed: &Placed<'_>) -> Markup {
     let Placed {
         member,
@@ -205,7 +203,7 @@ pub(super) fn draw(placed: &Placed<'_>) -> Markup {
     let columns = columns(width);
     let word = fit(&clean(&state.word), 18);
     let name = clean(&member.name);
-    // The name is larger, and bold.
+    // The name has a larger, bold font.
     let room = columns.saturating_sub(word.chars().count() + kind(member).len() + 3) * 4 / 5;
     let title = html! {
         tspan.name { (fit(&name, room)) } tspan.kind dx="7" { (kind(member)) }
@@ -245,7 +243,7 @@ fn draw_line(line: &Line, x: usize, y: usize, width: usize) -> Markup {
     let fitted = fit(&name, room);
     let left = room.saturating_sub(fitted.chars().count() + 1);
     let detail = clean(&line.detail);
-    // A part of an address would be another one.
+    // A truncated address would look like another address.
     let has_room = !detail.is_empty() && detail.chars().count() <= left;
     html! {
         (shape(grade, x + 20, y - 4))

@@ -1,4 +1,4 @@
-//! Who comes in at a member whose version no majority has confirmed, and at a removed one.
+//! Tests of sign-ins at a member whose version no majority has confirmed, and at a removed one.
 
 use super::*;
 use crate::access::BY_LINK;
@@ -6,7 +6,7 @@ use part::role::{MemberNews, VersionStanding};
 
 const ACT: &str = "what=server&proxy=farm&server=one&do=drain";
 
-/// A console that has this report of its control role.
+/// Makes a console with this report of its control role.
 fn member(version: VersionStanding) -> Bed {
     let bed = Bed::new(vec![issued(TEXT, "anna", Scope::Configure)]);
     hear(&bed, version);
@@ -22,7 +22,8 @@ fn hear(bed: &Bed, version: VersionStanding) {
 
 const TEXT: &str = "evk_0123456789";
 
-/// What each way in comes to: a password, a password of a program, and a token.
+/// Returns the status codes of all ways to authenticate: a password, a password of a program, and a
+/// token.
 fn ways_in(bed: &mut Bed) -> [u16; 4] {
     let fields = [("user", "anna"), ("password", PASSWORD)];
     let page = bed.form(HOME, "/sign-in", "", &fields);

@@ -1,4 +1,4 @@
-//! Tokens and passwords at the API.
+//! Tests of tokens and passwords at the API.
 
 use super::*;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 const DESCRIPTION: &str = include_str!("../openapi.json");
 const ROUTES: &str = include_str!("../mod.rs");
 
-/// A value that a property of the description allows.
+/// Returns a value that the schema of a property allows.
 fn example(name: &str, schema: &Value) -> String {
     let of_enum = schema["enum"].get(0).and_then(Value::as_str);
     let of_examples = schema["examples"].get(0).and_then(Value::as_str);
@@ -15,7 +15,7 @@ fn example(name: &str, schema: &Value) -> String {
     value.unwrap_or(name).to_owned()
 }
 
-/// A body that the description of an operation allows.
+/// Returns a body that the description of an operation allows.
 fn body(operation: &Value) -> String {
     let content = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"];
     let schema = &content["schema"];
@@ -25,7 +25,7 @@ fn body(operation: &Value) -> String {
     fields.collect::<Vec<_>>().join("&")
 }
 
-/// All operations of the description: method, path, body, and the role that each takes.
+/// Lists all operations of the description: method, path, body, and the role that each needs.
 fn operations() -> Vec<(String, String, String, Role)> {
     let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
     let mut all = Vec::new();
@@ -63,7 +63,7 @@ fn every_route_of_the_api_is_described_with_the_scope_that_it_takes() {
         .collect();
     let routes = ROUTES.split(".route(").skip(1);
     let routes = routes.filter_map(|rest| rest.split('"').nth(1));
-    // The description itself is for everybody.
+    // The description itself needs no authentication.
     let routes: BTreeSet<&str> = routes
         .filter(|path| path.starts_with("/api/") && *path != "/api/v1")
         .chain(["/metrics"])
@@ -133,8 +133,8 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
                     assert_eq!(reply.status, 200, "{of}");
                     let by = format!("{user} (token {user}-{})", scope.word());
                     assert!(bed.ordered.iter().all(|(one, ..)| *one == by), "{of}");
-                    // A check changes nothing, but takes a while.
-                    // And who only reads, reads.
+                    // A check changes nothing, but is expensive. A read-only operation sends no
+                    // order.
                     let orders =
                         needs != Role::Viewer && method != "GET" && !path.ends_with("/check");
                     assert_eq!(bed.ordered.is_empty(), !orders, "{of}");
@@ -146,8 +146,8 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
             }
         }
     }
-    // Of the nine, five cannot act or see requests and entries: all of the viewer, and those with the scope `read`;
-    // and eight cannot change the configuration.
+    // Of the nine combinations, five cannot act or see requests and entries: all of the viewer, and
+    // those with the scope `read`. Eight cannot change the configuration.
     assert_eq!(refused, 6 * 5 + 3 * 8);
 }
 
@@ -200,7 +200,8 @@ fn wrong_tokens_are_limited_and_keep_nobody_else_out() {
     let limited = bed.ask("GET", "/metrics", b"Bearer wrong", "");
     assert_eq!(limited.status, 429);
     assert_eq!(limited.all(RETRY_AFTER).len(), 1);
-    // Nobody guesses 256 bits, so the right one and passwords of this address go on.
+    // Guessing 256 bits is impossible, so the correct token and passwords from this address remain
+    // valid.
     assert_eq!(bed.ask("GET", "/metrics", b"Bearer right", "").status, 200);
     let password = basic("anna", PASSWORD);
     assert_eq!(

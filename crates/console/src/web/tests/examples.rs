@@ -1,14 +1,14 @@
-//! The examples of the documentation with curl, performed.
+//! Tests that run the curl examples of the documentation.
 
 use super::*;
 
 const DOCUMENTATION: &str = include_str!("../../../../../docs/console.md");
-/// Where the console of the documentation is.
+/// URL of the console in the documentation.
 const AT: &str = "https://alpha:8600";
-/// What the shell variable of the documentation has.
+/// Name of the shell variable in the documentation, and its value.
 const TOKEN: (&str, &str) = ("$TOKEN", "right");
 
-/// The words of a line, as a shell has them.
+/// Splits a line into words, as a shell does.
 fn words(line: &str) -> Vec<String> {
     let (mut all, mut word, mut quote) = (Vec::new(), String::new(), None);
     for c in line.chars() {
@@ -26,7 +26,7 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// The lines of the documentation that call curl.
+/// Returns the lines of the documentation that call curl.
 fn lines() -> Vec<String> {
     let text = DOCUMENTATION.replace("\\\n", " ");
     let blocks = text.split("```").skip(1).step_by(2);
@@ -34,17 +34,17 @@ fn lines() -> Vec<String> {
     lines.filter(|line| line.starts_with("curl ")).collect()
 }
 
-/// The request that a line sends.
+/// Makes the request that a line sends.
 fn request(line: &str) -> Request<Body> {
     let mut words = words(line).into_iter().skip(1);
     let (mut request, mut form, mut path) = (Request::builder(), Vec::new(), None);
     while let Some(word) = words.next() {
         let mut value = || words.next().expect("a value");
         match word.as_str() {
-            // curl asks for the password.
+            // curl prompts for the password.
             "-u" => request = request.header(AUTHORIZATION, basic(&value(), PASSWORD)),
             "-d" => form.push(value()),
-            // A field whose value is in a file.
+            // The value of this field is in a file.
             "--data-urlencode" => form.push(value().replace('@', "=")),
             "-H" => {
                 let field = value().replace(TOKEN.0, TOKEN.1);

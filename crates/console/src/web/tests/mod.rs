@@ -1,5 +1,5 @@
-//! The console over HTTP without a network: a router, users and tokens, and a main thread that does
-//! what it is ordered.
+//! Tests of the console over HTTP without a network: a router, users and tokens, and a substitute
+//! for the main thread that executes orders.
 
 mod admission;
 mod api;
@@ -36,15 +36,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tower_service::Service;
 
-/// Where clients are.
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
-/// The secret of the users with a second factor.
+/// Secret of the users with a second factor.
 const SECRET: [u8; 20] = [7; 20];
-/// More failures than anybody has tries.
+/// A number of failures that exhausts any limit of attempts.
 const MANY: usize = 100;
 
-/// Users by their names, each with the same password.
+/// Users with their roles. All have the same password.
 const USERS: [(&str, Role); 3] = [
     ("anna", Role::Admin),
     ("olga", Role::Operator),
@@ -52,14 +51,12 @@ const USERS: [(&str, Role); 3] = [
 ];
 const PASSWORD: &str = "pear";
 
-/// A console.
 pub(super) struct Bed {
     pub(super) shared: Common,
-    /// What the main thread was ordered: by whom, with which role, and what.
+    /// Orders that the main thread got: the user, the role, and the action.
     pub(super) ordered: Vec<(String, Role, String)>,
 }
 
-/// A response.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -72,7 +69,7 @@ fn verify(account: &Account, password: &[u8]) -> bool {
 }
 
 impl Bed {
-    /// With the users, and these tokens.
+    /// Makes a console with the users and these tokens.
     pub(super) fn new(tokens: Vec<Token>) -> Bed {
         let user = |(name, role): (&str, Role)| User {
             account: Account {
@@ -104,14 +101,14 @@ impl Bed {
         self.shared.set_config(config);
     }
 
-    /// Somebody has tried too often.
+    /// Exhausts the attempts of these keys.
     pub(super) fn exhaust(&self, keys: &[Key]) {
         for _ in 0..MANY {
             lock(&self.shared.desk.limiter).count(keys, now_ms());
         }
     }
 
-    /// Requests something from somewhere.
+    /// Sends a request from an address.
     pub(super) fn request(&mut self, from: IpAddr, request: Request<Body>) -> Reply {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
@@ -123,7 +120,7 @@ impl Bed {
                     while let Some(order) = shared.next_order() {
                         let what = format!("{} {}", order.action.object(), order.action.word());
                         ordered.push((order.by.shown(), order.by.role, what));
-                        // Who asked may have gone.
+                        // The waiting task may have ended.
                         let _ = order.reply.send(Ok(String::new()));
                     }
                     while let Some(reading) = shared.next_reading() {
@@ -149,7 +146,7 @@ impl Bed {
         })
     }
 
-    /// Sends a form from somewhere, with cookies.
+    /// Sends a form from an address, with cookies.
     pub(super) fn form(
         &mut self,
         from: IpAddr,
@@ -164,7 +161,7 @@ impl Bed {
         self.request(from, request.body(Body::from(form)).unwrap())
     }
 
-    /// Asks for a path of the API, with a header `Authorization`.
+    /// Sends an API request with a header `Authorization`.
     pub(super) fn ask(
         &mut self,
         method: &str,
@@ -179,7 +176,7 @@ impl Bed {
     }
 }
 
-/// What a proxy says to what is asked.
+/// Returns the response of a proxy to a query.
 fn said(ask: &Ask) -> Result<String, String> {
     match ask {
         Ask::Requests { filter, .. } if filter.host == "off" => {
@@ -203,7 +200,7 @@ fn said(ask: &Ask) -> Result<String, String> {
     }
 }
 
-/// What a control role does.
+/// Responds to a query as a control role does.
 async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) {
     let connection = std::os::unix::net::UnixStream::from(connection);
     connection.set_nonblocking(true).unwrap();
@@ -226,7 +223,7 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) 
         Question::Blame { .. } => Answer::Blame(Vec::new()),
         Question::Check(edit) => Answer::Findings(found(&edit.texts)),
         Question::Apply { change, .. } => match order(&change.by, "apply") {
-            // What becomes of it, its reason says.
+            // The reason of the change determines the outcome of the version.
             Answer::Done { words, .. } => Answer::Done {
                 words,
                 version: { STAGES.iter() }
@@ -243,7 +240,7 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) 
     connection.write_all(&bytes).await.unwrap();
 }
 
-/// The versions from 2 on, by a word for each.
+/// Stages of the versions from 2 on, each with the word that selects it.
 const STAGES: [(&str, Stage); 5] = [
     ("accepted", Stage::Accepted),
     ("confirm", Stage::AwaitsConfirmation),
@@ -290,7 +287,7 @@ fn differences() -> Vec<Difference> {
     ["/a.cfg", "/b.cfg"].map(one).to_vec()
 }
 
-/// What a check finds: a text `wrong` has a mistake.
+/// Returns the findings of a check: the text `wrong` has an error.
 fn found(texts: &[(String, String)]) -> Findings {
     let is_wrong = texts.iter().any(|(_, text)| text == "wrong");
     let finding = Finding {
@@ -308,7 +305,7 @@ fn found(texts: &[(String, String)]) -> Findings {
 }
 
 impl Reply {
-    /// The value of a cookie that is set; None: it is not set.
+    /// Returns the value of a cookie in `Set-Cookie`. None if it is not set.
     pub(super) fn cookie(&self, name: &str) -> Option<String> {
         let all = self.headers.get_all(SET_COOKIE).iter();
         let mut all = all.filter_map(|cookie| cookie.to_str().ok());
@@ -316,21 +313,21 @@ impl Reply {
         found.map(|value| value.split(';').next().unwrap_or_default().to_owned())
     }
 
-    /// The value of a hidden field.
+    /// Returns the value of a hidden field.
     pub(super) fn hidden(&self, name: &str) -> String {
         let begin = format!("name=\"{name}\" value=\"");
         let (_, rest) = self.body.split_once(&begin).expect("a field");
         rest.split('"').next().unwrap_or_default().to_owned()
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(super) fn all(&self, name: HeaderName) -> Vec<&str> {
         let all = self.headers.get_all(name).iter();
         all.filter_map(|value| value.to_str().ok()).collect()
     }
 }
 
-/// A token of a user with a text.
+/// Makes a token of a user with this text.
 pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
     Token {
         name: format!("{user}-{}", scope.word()),
@@ -341,12 +338,12 @@ pub(super) fn issued(text: &str, user: &str, scope: Scope) -> Token {
     }
 }
 
-/// The header for a name and a password.
+/// Returns the `Authorization` header for a name and a password.
 pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
 }
 
-/// A session of a user, as a cookie.
+/// Begins a session of a user, and returns its cookie.
 pub(super) fn session_of(bed: &Bed, user: &str) -> String {
     let config = bed.shared.config();
     let token = lock(&bed.shared.desk.sessions).begin(&*config, user, now_s());
@@ -358,7 +355,7 @@ pub(super) fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {
     bed.request(HOME, request.body(Body::empty()).unwrap())
 }
 
-/// A console that knows its machine.
+/// Makes a console with the sample platform.
 pub(super) fn bed() -> Bed {
     let bed = Bed::new(vec![issued("right", "olga", Scope::Operate)]);
     bed.shared

@@ -1,4 +1,4 @@
-//! The pages of requests, and the same for programs.
+//! Tests of the pages and the API for requests.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn an_operator_sees_requests_and_a_viewer_is_told_what_it_takes() {
             .body
             .contains("take the role operator")
     );
-    // The newest errors, on the pages of traffic.
+    // The newest errors appear on the pages of the traffic.
     for path in ["/", "/traffic/www", "/traffic/shop"] {
         let page = get(&mut bed, &olga, path);
         assert!(page.body.contains("Newest errors"), "{path}");

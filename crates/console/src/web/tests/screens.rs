@@ -1,4 +1,4 @@
-//! Pages and connections of displays and terminals, as far as they need no guest.
+//! Tests of displays and terminals that need no guest.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn an_old_link_of_a_display_leads_to_the_page_of_the_one_that_there_is() {
     let location = old.headers.get("location").map(|value| value.as_bytes());
     assert_eq!(location, Some(path("spice").as_bytes()));
     assert_eq!(get(&path("spice")).status, 200);
-    // A page that is open hears of it.
+    // The connection of an open page is refused with the reason.
     let why = get(&format!("{}/socket", path("screen")));
     assert_eq!(why.status, 409);
     assert!(why.body.contains("has another page now"), "{why:?}");

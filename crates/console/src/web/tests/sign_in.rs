@@ -1,21 +1,21 @@
-//! Signing in with a second factor, and in a browser that is known.
+//! Tests of sign-ins with a second factor, and in a known browser.
 
 use super::*;
 use crate::access::DEVICE_COOKIE;
 use axum::http::header::LOCATION;
 
-/// The code that an app shows now.
+/// Returns the current one-time code.
 fn code() -> String {
     second_factor::code(&SECRET, second_factor::step(now_s()))
 }
 
-/// Gives name and password.
+/// Sends name and password.
 fn password(bed: &mut Bed, from: IpAddr, cookie: &str, name: &str, password: &str) -> Reply {
     let fields = [("user", name), ("password", password), ("next", "/events")];
     bed.form(from, "/sign-in", cookie, &fields)
 }
 
-/// Gives a code.
+/// Sends a one-time code.
 fn give(bed: &mut Bed, from: IpAddr, half: &str, code: &str) -> Reply {
     let fields = [("half", half), ("code", code), ("next", "/events")];
     bed.form(from, "/sign-in", "", &fields)
@@ -34,7 +34,7 @@ fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
     assert_eq!((asked.status, asked.cookie(access::COOKIE)), (200, None));
     assert!(asked.body.contains("autocomplete=\"one-time-code\""));
     let half = asked.hidden("half");
-    // It is no session.
+    // The half-finished sign-in is not a session.
     let cookie = format!("{}={half}", COOKIE);
     let request = Request::get("/").header(COOKIE, cookie);
     let page = bed.request(HOME, request.body(Body::empty()).unwrap());
@@ -47,7 +47,7 @@ fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
     assert_eq!(right.all(LOCATION), ["/events"]);
     let token = right.cookie(access::COOKIE).unwrap();
     assert_eq!(bed.shared.viewer(&token).unwrap().role, Role::Admin);
-    // The same code again, with another password step.
+    // The same code is refused after another correct password.
     let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
     let again = give(&mut bed, HOME, &half, &code);
     assert_eq!((again.status, again.cookie(access::COOKIE)), (403, None));
@@ -59,7 +59,7 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
     let pages = ["anna", "vera", "nobody"].map(|name| {
         let reply = password(&mut bed, HOME, "", name, "wrong");
         *lock(&bed.shared.desk.limiter) = Default::default();
-        // The form has what was typed.
+        // The form repeats the name that was typed.
         (
             reply.status,
             reply.body.replace(&format!("value=\"{name}\""), ""),
@@ -85,7 +85,7 @@ fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
             let wrong = give(&mut bed, HOME, &half, "");
             assert_eq!(wrong.cookie(access::COOKIE), None);
         }
-        // From elsewhere, too; and the right one.
+        // The limit also holds for another address, and for the correct code.
         for (from, code) in [(HOME, code()), (AWAY, code())] {
             let refused = give(&mut bed, from, &half, &code);
             assert_eq!(
@@ -102,7 +102,7 @@ fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
     let mut bed = with_codes();
     let keys = [Key::For("anna".to_owned())];
     lock(&bed.shared.desk.limiter).count(&keys, now_ms());
-    // Seen from 1970 a failure of now is far ahead.
+    // At time 0 the waiting time of a failure counted now is far from over.
     let none_left = |bed: &Bed| {
         let limiter = lock(&bed.shared.desk.limiter);
         limiter.wait(&keys, 0).is_some()
@@ -130,7 +130,7 @@ fn hostile_codes_and_halves_are_refused() {
         let wrong = give(&mut bed, HOME, &half, code);
         assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
     }
-    // Bytes that are not UTF-8.
+    // A body that is not UTF-8.
     let body = Body::from(format!("half={half}&code=%ff%fe%00&next=/"));
     let wrong = bed.request(HOME, Request::post("/sign-in").body(body).unwrap());
     assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
@@ -155,7 +155,7 @@ fn hostile_codes_and_halves_are_refused() {
         assert_eq!((late.status, late.cookie(access::COOKIE)), (403, None));
         assert!(late.body.contains("name=\"password\""), "{half:.60}");
     }
-    // A removed second factor, and a removed user.
+    // The second factor is removed, then the user.
     bed.set_second_factor("anna", SecondFactor::None);
     assert_eq!(give(&mut bed, HOME, &half, &code()).status, 403);
     bed.shared.set_config(Config::default());
@@ -172,7 +172,7 @@ fn without_a_required_second_factor_nobody_signs_in() {
         (403, None)
     );
     assert!(refused.body.contains("evenkeel console second-factor anna"));
-    // With a wrong password it is as for everybody.
+    // With a wrong password the response is the same as for everybody.
     let wrong = password(&mut bed, HOME, "", "anna", "wrong");
     assert!(!wrong.body.contains("second"), "{wrong:?}");
 }
@@ -194,7 +194,7 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
         assert!(attributes.contains(one), "{attributes}");
     }
     assert!(!attributes.contains("anna"));
-    // Strangers, also behind the same address.
+    // Attempts of strangers, some from the same address.
     let strangers = [
         Key::of(HOME),
         Key::For("anna".to_owned()),
@@ -215,9 +215,9 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
         password(&mut bed, HOME, &known, "anna", PASSWORD).status,
         303
     );
-    // Its sign-in does not give the strangers their tries back.
+    // The sign-in of the known browser does not reset the failures of the strangers.
     assert_eq!(password(&mut bed, HOME, "", "anna", PASSWORD).status, 429);
-    // It has a limit of its own.
+    // The known browser has its own limit.
     for _ in 0..MANY {
         let wrong = password(&mut bed, AWAY, &known, "anna", "wrong");
         assert_ne!(wrong.status, 303);
@@ -226,7 +226,7 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
         password(&mut bed, AWAY, &known, "anna", PASSWORD).status,
         429
     );
-    // And its failures are not those of others.
+    // The failures of the known browser do not count for others.
     assert_eq!(password(&mut bed, AWAY, "", "olga", PASSWORD).status, 303);
 }
 
@@ -244,7 +244,8 @@ fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known(
     assert!(next.device_of(&known, "anna", now_s()).is_some());
 }
 
-/// A `saslauthd` that knows one password of one user, and tells who was asked for.
+/// Starts a `saslauthd` that knows one password of one user, and returns the names that it was
+/// queried for.
 fn system(
     answers: usize,
 ) -> (
@@ -280,7 +281,7 @@ fn system(
     (scratch, system, serve)
 }
 
-/// Replaces the users by one of the system.
+/// Replaces the users by one of the operating system.
 fn with_system(bed: &Bed, system: &::access::pam::System) {
     let mut config = (*bed.shared.config()).clone();
     config.users.truncate(1);
@@ -298,7 +299,8 @@ fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
     let right = password(&mut bed, HOME, "", "mira", "quince");
     assert_eq!(right.status, 303, "{right:?}");
     assert_eq!(password(&mut bed, HOME, "", "mira", "wrong").status, 403);
-    // Of an unknown user the system hears neither the name nor that of another one, which it might lock.
+    // For an unknown user the system gets neither that name nor that of another user, whose account
+    // it might lock.
     assert_eq!(password(&mut bed, HOME, "", "root", "quince").status, 403);
     assert_eq!(
         serve.join().unwrap(),
@@ -345,14 +347,14 @@ fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
         let request = request.body(Body::from(form)).unwrap();
         bed.request(from, request).status
     };
-    // The guesser writes addresses of its own in front.
+    // The attacker prepends addresses of its own choice.
     for number in 0..5 {
         let forwarded = format!("203.0.113.{number}, 198.51.100.7");
         assert_eq!(tries(HOME, &forwarded, &format!("x{number}"), "guess"), 403);
     }
     assert_eq!(tries(HOME, "198.51.100.7", "x", "guess"), 429);
     assert_eq!(tries(HOME, "198.51.100.8", "vera", PASSWORD), 303);
-    // What others than the proxy write says nothing.
+    // The header is ignored if any other peer than the proxy sends it.
     for number in 0..5 {
         let forwarded = format!("203.0.113.{number}");
         assert_eq!(tries(AWAY, &forwarded, &format!("y{number}"), "guess"), 403);

@@ -1,4 +1,4 @@
-//! Stick tables: their entries, and how one is removed.
+//! Tests of stick tables: their entries, and the removal of an entry.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn an_operator_sees_entries_and_a_viewer_the_head() {
         "http_req_rate",
         "name=\"has\" value=\"192\"",
         "Remove…",
-        // The filter is there after a removal, too.
+        // The filter is preserved after a removal.
         "name=\"back\" value=\"/tables/shop?by=gpc0&amp;has=192\"",
     ] {
         assert!(page.body.contains(words), "{words}: {page:?}");
@@ -78,7 +78,7 @@ fn an_entry_is_removed_after_a_question_by_an_operator_only() {
             let sure = [&form[..], &[("sure", "yes")]].concat();
             let done = bed.form(HOME, "/act", &cookie, &sure);
             assert_eq!(done.status, 303, "{done:?}");
-            // The message has its time: 20:31:05.
+            // The message begins with the time, such as 20:31:05.
             let to = done.headers["location"].to_str().unwrap();
             let (_, told) = to.split_once("?told=").unwrap();
             let time: String = told.chars().take(12).collect();

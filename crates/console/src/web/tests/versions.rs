@@ -1,4 +1,4 @@
-//! Changes of the configuration by programs, and what became of them.
+//! Tests of configuration changes by programs, and of their outcomes.
 
 use super::*;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn who_waits_hears_what_became_of_the_version() {
         "{body}"
     );
     assert_eq!(body["version"], 6);
-    // Without it, as soon as it is proposed.
+    // Without `wait` the response comes as soon as the version is proposed.
     let (is, body) = apply(&mut bed, "global", "refused", "");
     assert_eq!((is, &body["version"]), (200, &4.into()), "{body}");
     assert_eq!(body["done"], "apply");
@@ -62,7 +62,7 @@ fn what_this_machine_could_not_serve_is_refused_with_the_findings() {
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
 }
 
-/// Posts a form of the editor as an admin.
+/// Posts a form of the editor as an administrator.
 fn edit(bed: &mut Bed, to: &str, fields: &[(&str, &str)]) -> Reply {
     let anna = session_of(bed, "anna");
     let csrf = get(bed, &anna, "/config/edit?path=/a.cfg").hidden("csrf");
@@ -103,12 +103,12 @@ fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
     }
     assert!(!stale.body.contains("/config/apply"), "{stale:?}");
     assert!(!stale.body.contains("value=\"review\""), "{stale:?}");
-    // The script is told, too.
+    // The script of the editor gets the notice, too.
     let found = edit(&mut bed, "/config/check", &[("text", text), ("of", "1")]);
     assert!(found.body.contains("Version 2 of "), "{found:?}");
     let found = edit(&mut bed, "/config/check", &[("text", text), ("of", "2")]);
     assert!(!found.body.contains("was accepted"), "{found:?}");
-    // Who has merged goes on from the newer version.
+    // After a merge the edit continues from the newer version.
     let merged = [("text", text), ("of", "1"), ("onto", "2")];
     let merged = edit(&mut bed, "/config/edit", &merged);
     assert!(
@@ -122,7 +122,7 @@ fn who_edits_an_older_version_sees_what_changed_and_keeps_the_text() {
         &[&fields[..], &[("of", "2")]].concat(),
     );
     assert!(review.body.contains("/config/apply"), "{review:?}");
-    // An application that came too late leads to the same page.
+    // An application that comes too late leads to the same page.
     let late = [("text", text), ("of", "1"), ("message", "")];
     let late = edit(&mut bed, "/config/apply", &late);
     for words in [

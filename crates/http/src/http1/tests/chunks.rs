@@ -1,9 +1,10 @@
-//! Chunked bodies, whole and cut anywhere.
+//! Tests of chunked bodies, complete and split anywhere.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The whole of a body, or the fault: data, trailers as lines, bytes left.
+/// Decodes a whole body. Returns data, trailers as lines and the number of remaining bytes, or the
+/// fault.
 fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, String, usize), Fault> {
     let mut decoder = ChunkedDecoder::new();
     let mut data = Vec::new();
@@ -57,7 +58,7 @@ const BODIES: &[(&[u8], &str)] = &[
     (b"2;\r\nab\r\n0\r\n\r\n", "ab  0"),
     (b"2;a=b;c=\"d;e\"\r\nab\r\n0;x\r\n\r\n", "ab  0"),
     (b"2;a=\"x;\\\"y\"\r\nab\r\n0\r\n\r\n", "ab  0"),
-    // haproxy 2.6 ends the line in the string, as some do and others do not.
+    // haproxy 2.6 ends the line within the string, as some recipients do and others do not.
     (b"2;a=\"x\r\ny\"\r\nab\r\n0\r\n\r\n", "ChunkExtension at 6"),
     (b"2;a=\"x\\\"\r\nab\r\n0\r\n\r\n", "ChunkExtension at 8"),
     (b"2;a\nb\r\nab\r\n0\r\n\r\n", "BareLineFeed at 3"),
@@ -107,7 +108,7 @@ const BODIES: &[(&[u8], &str)] = &[
     (b"0\r\n\n", "BareLineFeed at 3"),
     (b"0\n\r\n", "BareLineFeed at 1"),
     (b"0\r\n\rx\r\n", "ControlByte at 3"),
-    // What would frame or route a message is dropped.
+    // Trailers that would frame or route a message are dropped.
     (b"0\r\nContent-Length: 5\r\nX: y\r\n\r\n", " x: y| 0"),
     (b"0\r\nTransfer-Encoding: chunked\r\nHOST: b\r\nCookie: f\r\nConnection: close\r\n\r\n", "  0"),
     (b"0\r\nAuthorization: x\r\nTrailer: y\r\nTE: z\r\nUpgrade: a\r\n\r\n", "  0"),
@@ -218,7 +219,7 @@ proptest! {
     }
 }
 
-/// What [`ChunkedDecoder::whole_chunks`] and `next` make of a body together.
+/// Decodes a body with [`ChunkedDecoder::whole_chunks`] and `next` together.
 fn decode_in_place(body: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), Fault> {
     let mut decoder = ChunkedDecoder::new();
     let (mut data, mut from) = (Vec::new(), 0);
@@ -276,7 +277,7 @@ fn chunks_are_taken_together_wherever_the_piece_before_ended() {
         while let Ok(Chunk::Data(_)) = decoder.next(&mut head) {}
         let mut rest = body[cut..].to_vec();
         let (mut taken, mut data, mut together) = (0, 0, 0);
-        // At most one more step until a chunk begins.
+        // A chunk begins after at most one more step.
         for _ in 0..3 {
             together += decoder.whole_chunks(&mut rest, &mut taken, &mut data);
             let mut input = &rest[taken..];

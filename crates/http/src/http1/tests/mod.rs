@@ -1,4 +1,4 @@
-//! The tables of what is accepted, and what holds for any bytes.
+//! Tests of the HTTP/1 parsers: tables of accepted and refused input, and properties of any input.
 
 use crate::http1::*;
 use crate::message::Message;
@@ -9,8 +9,8 @@ mod relaxed;
 mod requests;
 mod responses;
 
-/// What came of a parse, in one line: the head as it is written (line ends as
-/// `|`), the body and what else was learnt; or the fault and its place.
+/// Describes the result of a parse in one line: the head as written (line ends as `|`), the body
+/// and the other facts; or the fault and its position.
 fn describe(result: Result<ParseStatus, Fault>, message: &Message, input: &[u8]) -> String {
     let parsed = match result {
         Err(fault) => return format!("{:?} at {}", fault.kind, fault.at),

@@ -1,5 +1,5 @@
-//! What holds for any bytes: no panic, no reading that depends on how the
-//! bytes arrived, and what goes on is read as it was read here.
+//! Properties for any input: no panic, no dependence on how the bytes arrived, and forwarded
+//! messages are parsed the same as here.
 
 use super::requests::all_requests;
 use super::responses::all_responses;
@@ -7,7 +7,7 @@ use super::*;
 use crate::message::NAME_BYTES;
 use proptest::prelude::*;
 
-/// A head that was accepted, written and parsed again is the same.
+/// Asserts that an accepted head is the same after it is written and parsed again.
 fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
     let mut wire = Vec::new();
     message.write_http1(&mut wire);
@@ -24,7 +24,7 @@ fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
     let mut twice = Vec::new();
     again.write_http1(&mut twice);
     assert_eq!(twice.escape_ascii().to_string(), shown.to_string());
-    // One line per field and nothing else that ends a line.
+    // There is one line per field, and no other line end.
     let line_feeds = wire.iter().filter(|b| **b == b'\n').count();
     assert_eq!(line_feeds, message.fields().len() + 2, "{shown}");
     assert!(!wire.contains(&0));
@@ -70,7 +70,7 @@ fn every_prefix_of_an_accepted_request_is_incomplete() {
             let got = request(&input[..cut], &limits);
             assert_eq!(got, "Incomplete", "{}", input[..cut].escape_ascii());
         }
-        // One message, used again and again, byte by byte.
+        // One message object is reused, byte by byte.
         let mut reused = Message::new();
         for end in 0..=parsed.consumed {
             let result = parse_request(&input[..end], &limits, &mut reused);
@@ -217,7 +217,7 @@ fn the_preface_of_http2_is_told_apart() {
     assert_eq!(http2_preface(b"GET"), Preface::No);
 }
 
-/// Pieces of which heads are made, good ones and bad ones.
+/// Generates pieces of heads, valid and invalid ones.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let words: Vec<&[u8]> = vec![
         b"GET ",
@@ -324,7 +324,7 @@ proptest! {
             return Ok(());
         };
         prop_assert_eq!(consumed, parsed.consumed);
-        // Those that are rewritten or merged are judged by the tables.
+        // Headers that are rewritten or merged are covered by the tables.
         let rewritten = [
             "host", "connection", "content-length", "transfer-encoding", "te", "upgrade",
             "http2-settings",

@@ -1,5 +1,5 @@
-//! What `option accept-invalid-http-request` lets through beyond the usual,
-//! and what it never does.
+//! Tests of `option accept-invalid-http-request`: input that it additionally accepts, and input
+//! that it never accepts.
 
 use super::*;
 

@@ -1,5 +1,4 @@
-//! What came of responses, compared with haproxy 2.6.12 as in
-//! [`super::requests`].
+//! Tests of responses, compared with haproxy 2.6.12 as in [`super::requests`].
 
 use super::*;
 
@@ -147,7 +146,7 @@ fn responses_are_read_in_one_way_or_refused() {
     }
 }
 
-/// Every input of this table.
+/// Returns every input of this table.
 pub(super) fn all_responses() -> impl Iterator<Item = (&'static RequestFacts, &'static [u8])> {
     RESPONSES.iter().map(|(facts, input, _)| (*facts, *input))
 }

@@ -1,9 +1,8 @@
-//! Tables of what becomes of a list and of a message, compared with haproxy
-//! 2.6.12 as it serves `proto h2`, and what holds for any list.
+//! Tests of the conversion of lists and messages: tables compared with haproxy 2.6.12 with `proto
+//! h2`, and properties for any list.
 //!
-//! Stricter than HAProxy, on purpose: `host` that differs from `:authority`,
-//! empty authorities and those with a user, `http2-settings`, extended CONNECT
-//! for `h2c`, a length without a body.
+//! Deliberately stricter than HAProxy: a `host` that differs from `:authority`, empty authorities
+//! and those with a user, `http2-settings`, extended CONNECT for `h2c`, a length without a body.
 
 mod properties;
 mod requests;
@@ -20,15 +19,14 @@ type Pairs<'a> = &'a [(&'a str, &'a str)];
 fn list(fields: &[(&str, &str)]) -> FieldList {
     let mut list = FieldList::new(1 << 20, 1000);
     for (name, value) in fields {
-        // Bytes above ASCII are written as the character of that number.
+        // A byte above ASCII is written as the character with that number.
         let bytes = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<_>>();
         list.push(&bytes(name), &bytes(value));
     }
     list
 }
 
-/// The head as HTTP/1 would have it (line ends as `|`) and what was learnt; or
-/// the fault.
+/// Describes the head in HTTP/1 form (line ends as `|`) and the other facts; or the fault.
 fn describe(result: Result<Parsed, Fault>, message: &Message) -> String {
     let parsed = match result {
         Ok(parsed) => parsed,

@@ -1,4 +1,4 @@
-//! What holds for any list and any message.
+//! Properties for any list and any message.
 
 use super::*;
 use crate::http1::{ParseStatus, parse_request, parse_response};
@@ -33,7 +33,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 
 type Field = (Vec<u8>, Vec<u8>);
 
-/// Lists that are often nearly right.
+/// Generates lists that are often nearly valid.
 fn fields(
     front: &'static [(&'static str, &'static [&'static str])],
 ) -> impl Strategy<Value = Vec<Field>> {
@@ -76,8 +76,8 @@ fn list_of(fields: &[Field]) -> FieldList {
     list
 }
 
-/// What was accepted is, as HTTP/1 gets it, one request that HTTP/1 reads as it
-/// was read here.
+/// Asserts that an accepted request, as written for HTTP/1, is one request that HTTP/1 parses in
+/// the same way.
 fn assert_no_smuggling(message: &Message, parsed: &Parsed) {
     let mut wire = Vec::new();
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
@@ -99,7 +99,7 @@ fn assert_no_smuggling(message: &Message, parsed: &Parsed) {
     assert_eq!(twice.escape_ascii().to_string(), shown);
 }
 
-/// What is sent for a message, our own reader takes.
+/// Asserts that the parser accepts the fields that are sent for a message.
 fn assert_sendable(message: &Message, parsed: &Parsed) {
     let fields = match outgoing::request(message, b"https") {
         Ok(fields) => fields,
@@ -165,7 +165,7 @@ proptest! {
         let result = response(&list_of(&fields), end, &facts, &limits, &mut message);
         let Ok(parsed) = result else { return Ok(()) };
         if parsed.upgrade.is_some() {
-            // The accept is missing: there was no key.
+            // The accept value is missing, because there was no key.
             return Ok(());
         }
         let mut wire = Vec::new();
@@ -177,7 +177,7 @@ proptest! {
         prop_assert_eq!(second.consumed, wire.len());
         prop_assert_eq!(second.interim, parsed.interim);
         let body = match parsed.body {
-            // Without a length HTTP/1 takes the close; a driver adds one.
+            // Without a length HTTP/1 uses the close; a driver adds a length.
             BodyLength::Stream => BodyLength::UntilClose,
             BodyLength::None if second.body == BodyLength::UntilClose => BodyLength::UntilClose,
             body => body,

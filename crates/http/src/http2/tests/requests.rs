@@ -1,4 +1,4 @@
-//! Requests, a rule a line.
+//! Tests of requests, one rule per line.
 
 use super::*;
 
@@ -10,11 +10,11 @@ const GET: Pairs<'_> = &[
 ];
 const GET_OUT: &str = "GET https://Ex.com/p?a=b HTTP/1.1|host: Ex.com|";
 
-/// `GET` with one of its fields changed, left out (`None`), or one more.
+/// Returns `GET` with one of its fields changed, removed (`None`), or added.
 fn changed<'a>(name: &'a str, value: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
     let mut fields: Vec<_> = GET.iter().copied().filter(|(n, _)| *n != name).collect();
     fields.extend(value.map(|value| (name, value)));
-    // Pseudo-headers stand in front.
+    // Pseudo-headers come first.
     fields.sort_by_key(|(n, _)| !n.starts_with(':'));
     fields
 }
@@ -118,7 +118,7 @@ fn pseudo_headers_stand_in_front_and_once() {
         let mut fields: Vec<_> = GET.iter().copied().filter(|f| f != again).collect();
         fields.extend([("x", "1"), *again]);
         if name != ":authority" {
-            // What is missing in front is missed first.
+            // A pseudo-header missing at the front is reported first.
             assert_eq!(outcome(&fields, true), "PseudoMissing");
         } else {
             assert_eq!(outcome(&fields, true), "PseudoHeader");
@@ -352,7 +352,7 @@ fn heads_that_are_too_large_are_told_so() {
     assert!(outcome(&fields, true).starts_with(GET_OUT));
     fields.push(("x", "1"));
     assert_eq!(outcome(&fields, true), "TooManyHeaders");
-    // Crumbs are one header.
+    // Split cookies count as one header.
     let mut fields = GET.to_vec();
     fields.extend([("cookie", "a=1"); 300]);
     assert!(outcome(&fields, true).starts_with(GET_OUT));

@@ -1,4 +1,4 @@
-//! Responses, a rule a line.
+//! Tests of responses, one rule per line.
 
 use super::*;
 

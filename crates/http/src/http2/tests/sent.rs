@@ -1,4 +1,4 @@
-//! What is sent for a message of HTTP/1.
+//! Tests of the fields that are sent for an HTTP/1 message.
 
 use super::*;
 use crate::http1::{ParseStatus, parse_request, parse_response};
@@ -71,8 +71,7 @@ fn responses_of_http1_leave_their_connection_behind() {
         (&get, false, "HTTP/1.1 304 No\r\nContent-Length: 10\r\n\r\n", ":status=304 content-length=10"),
         (&get, false, "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n", ":status=103 link=x"),
         (&upgrade, true, upgraded, ":status=200 sec-websocket-protocol=chat"),
-        // Without extended CONNECT nobody asked; with it no other success opens
-        // a tunnel.
+        // Without extended CONNECT a 101 is unexpected; with it no other success opens a tunnel.
         (&upgrade, false, upgraded, ":status=502 sec-websocket-protocol=chat"),
         (&upgrade, true, "HTTP/1.1 200 OK\r\nX: 1\r\n\r\n", ":status=502 x=1"),
         (&upgrade, true, "HTTP/1.1 403 No\r\nX: 1\r\n\r\n", ":status=403 x=1"),
@@ -110,7 +109,7 @@ fn trailers_leave_behind_what_none_may_have() {
     assert_eq!(joined(outgoing::trailers(&trailers)), "x-t=1 grpc-status=1");
 }
 
-/// A request as a server of HTTP/1 reads what is written for it.
+/// Parses the HTTP/1 form of a request, as its server would.
 fn at_http1(message: &Message, parsed: &Parsed) -> Message {
     let mut wire = Vec::new();
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
@@ -147,7 +146,7 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
         written(&connect, false),
         "CONNECT ex.com:443 HTTP/1.1|host: ex.com|| none"
     );
-    // What rules made of the target goes on.
+    // A target changed by rules is forwarded.
     let (result, mut message) = request_of(&of("GET", "/p?a"), true);
     message.set_path(b"/new").unwrap();
     message.set(b"host", b"other").unwrap();
@@ -158,13 +157,13 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
     let message = at_http1(&message, &result.unwrap());
     assert_eq!(message.target(), b"http://other.com/zz");
     assert_eq!(message.get(b"host"), Some(&b"other.com"[..]));
-    // Of HTTP/1 nothing is changed.
+    // HTTP/1 requests are not changed.
     let (parsed, message) = http1_request("GET http://u/a HTTP/1.1\r\nHost: u\r\n\r\n");
     let message = at_http1(&message, &parsed);
     assert_eq!(message.target(), b"http://u/a");
 }
 
-/// Without its framing the body would be read as the next request.
+/// Tests a head without space for framing: without it the body would be parsed as the next request.
 #[test]
 fn a_head_that_rules_filled_to_its_limit_says_all_the_same_that_chunks_follow() {
     let fields = [

@@ -1,4 +1,4 @@
-//! What is accepted and refused is what HAProxy 2.6.12 accepts and refuses.
+//! The accepted and refused addresses are those of HAProxy 2.6.12.
 
 use super::*;
 use std::net::Ipv4Addr;
