@@ -38,7 +38,7 @@ struct Candidate {
 /// A request of this machine for a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedLease {
-    /// Name of the lease ([`name_of`]).
+    /// Name of the lease (`name_of`).
     pub name: String,
     /// Suitability of this machine as the holder; the machine with the highest rank gets the lease.
     pub rank: u32,
@@ -47,7 +47,7 @@ pub struct WantedLease {
 /// A lease that this machine holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// Name of the lease ([`name_of`]).
+    /// Name of the lease (`name_of`).
     pub name: String,
     /// End of the lease, nanoseconds of CLOCK_BOOTTIME; zero: not held.
     pub until_ns: u64,

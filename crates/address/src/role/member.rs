@@ -211,7 +211,7 @@ impl Member {
         self.specs_for(links, self.config.lifetime)
     }
 
-    /// Does the same as [`Member::specs`] with another lifetime.
+    /// Does the same as `Member::specs` with another lifetime.
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
