@@ -22,8 +22,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The language of the configuration. It determines the wording of log lines and some
-/// defaults.
+/// Language of the configuration, which determines the wording of log lines and some defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Dialect {
     /// `virtual-ip` sections.

@@ -218,7 +218,8 @@ impl Buffers {
 
 /// Reads the ancillary data of a datagram.
 ///
-/// # Safety The kernel filled the header, and the buffers that it points to live.
+/// # Safety
+/// The kernel filled the header, and the buffers that it points to live.
 unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancillary {
     let mut beside = Ancillary {
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,

@@ -266,7 +266,8 @@ impl VrrpSocket {
 
     /// Sends a packet like [`VrrpSender::send`].
     ///
-    /// # Errors Those of [`VrrpSender::send`].
+    /// # Errors
+    /// Those of [`VrrpSender::send`].
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         self.sender().send(from, to, bytes)
     }
@@ -301,7 +302,8 @@ impl VrrpSender {
     /// Sends a packet. `from`: a local address, or the kernel's choice; authenticated packets
     /// contain it in their header. The call never waits: a full queue is an error.
     ///
-    /// # Errors The address family differs from that of the socket, or the system does not send the packet.
+    /// # Errors
+    /// The address family differs from that of the socket, or the system does not send the packet.
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
             return Err(WireError::Family);
