@@ -21,6 +21,7 @@ pub enum Lifetime {
 /// A line of `virtual_ipaddress` or `virtual_ipaddress_excluded`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Address {
+    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     /// Prefix length; default: 32 or 128.
     pub prefix: u8,
@@ -221,6 +222,7 @@ pub struct Rule {
     pub tunnel: Option<u64>,
     /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,
+    /// Action on matching packets.
     pub action: RuleAction,
     /// `no_track`
     pub no_track: bool,

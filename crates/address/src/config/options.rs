@@ -5,6 +5,7 @@ use super::Authentication;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Options of one virtual router, all with a single value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Options {
     /// `version`: 2 or 3.

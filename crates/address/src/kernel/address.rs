@@ -79,6 +79,7 @@ impl AddressFlags {
 pub struct AddressSpec {
     /// Index of the interface.
     pub interface: u32,
+    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
@@ -188,6 +189,7 @@ pub fn lifetime_seconds(lifetime: Duration) -> u32 {
 pub struct AddressSeen {
     /// Index of the interface.
     pub interface: u32,
+    /// Local address (`IFA_LOCAL`, if there is one).
     pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,

@@ -72,6 +72,7 @@ pub struct Link {
     pub hardware: u16,
     /// MAC; None without a hardware address of six bytes.
     pub mac: Option<[u8; 6]>,
+    /// Flags of the interface (`IFF_*`).
     pub flags: LinkFlags,
     /// The interface has a carrier.
     pub carrier: bool,

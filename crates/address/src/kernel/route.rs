@@ -215,6 +215,7 @@ pub struct RouteSeen {
     pub table: u32,
     /// Metric; zero: none.
     pub metric: u32,
+    /// Type of service; zero: any.
     pub tos: u8,
     /// Number of the protocol that added the route.
     pub made_by: u8,

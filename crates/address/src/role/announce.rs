@@ -27,6 +27,7 @@ pub struct Announcement {
     pub interface: u32,
     /// The announced address.
     pub address: IpAddr,
+    /// Complete Ethernet frame.
     pub frame: Vec<u8>,
 }
 

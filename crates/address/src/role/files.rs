@@ -20,6 +20,7 @@ const LARGEST: i64 = i32::MAX as i64;
 /// Maximum number of inotify events per turn.
 const MAX_EVENTS: usize = 256;
 
+/// Tracked files with their values, and the inotify watches.
 #[derive(Debug)]
 pub struct Files {
     inotify: OwnedFd,

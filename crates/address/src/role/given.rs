@@ -133,6 +133,7 @@ pub trait Orders {
     fn tell(&mut self, told: Notification);
 }
 
+/// Everything that the role gets when it starts.
 pub struct RoleInputs {
     /// Source of orders.
     pub orders: Box<dyn Orders>,
@@ -177,6 +178,7 @@ pub enum RoleError {
     System {
         /// Name of the operation that failed.
         what: &'static str,
+        /// Error of the system call.
         #[source]
         error: io::Error,
     },

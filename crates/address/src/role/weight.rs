@@ -7,7 +7,9 @@ use crate::config::Weight;
 pub enum Verdict {
     /// Not known yet: adds nothing, and is no fault.
     Unknown,
+    /// The object is ok.
     Up,
+    /// The object failed.
     Down,
     /// Number in a tracked file.
     Value(i64),

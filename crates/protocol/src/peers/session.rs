@@ -95,6 +95,7 @@ pub struct Update {
     pub number: u32,
     /// Remaining lifetime of the entry in milliseconds, if it was sent.
     pub expires_in_ms: Option<u32>,
+    /// Key of the entry.
     pub key: Vec<u8>,
     /// Data of the entry.
     pub fields: Vec<Field>,
