@@ -136,11 +136,11 @@ pub struct Started {
     pidfd: OwnedFd,
     /// Channel to the process.
     pub channel: Channel,
-    /// Whether the channel is closed.
+    /// True if the channel is closed.
     pub silent: bool,
     /// Liveness of the main loop.
     pub heart: Heart,
-    /// Whether a ping was sent and no message has arrived since.
+    /// True if a ping was sent and no message has arrived since.
     asked: bool,
 }
 

@@ -1,11 +1,12 @@
 //! Methods that control the power of a machine, the command of each action, and the meaning of its
 //! result.
 //!
-//! - `ipmitool` reads its password from a file, so no command line contains it. - Fence agents
-//!   (package fence-agents) read their options from standard input as lines `NAME=VALUE`. By their
-//!   API, exit code 0 is success, and 2 of `action=status` is "off". - A program of `fence exec`
-//!   exits with 0 once the node is off. It has no status. - A program of `power exec` gets the
-//!   action as its last argument, and its exit codes are those of fence agents.
+//! - `ipmitool` reads its password from a file, so no command line contains it.
+//! - Fence agents (package fence-agents) read their options from standard input as lines
+//!   `NAME=VALUE`. By their API, exit code 0 is success, and 2 of `action=status` is "off".
+//! - A program of `fence exec` exits with 0 once the node is off. It has no status.
+//! - A program of `power exec` gets the action as its last argument, and its exit codes are those
+//!   of fence agents.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -100,7 +100,7 @@ pub struct Subject {
     pub name: String,
     /// Label of the metrics that holds the name; empty for none.
     pub label: String,
-    /// Its current state.
+    /// Current state.
     pub state: State,
     /// Start of the current state; None if unknown.
     pub since: Option<Moment>,
@@ -233,7 +233,7 @@ pub struct Fact {
     pub value: Value,
     /// Label of the metrics that holds the value; empty for none.
     pub label: String,
-    /// Whether a text report shows the fact on the line of the previous fact.
+    /// True if a text report shows the fact on the line of the previous fact.
     pub joined: bool,
 }
 

@@ -115,13 +115,13 @@ pub enum Level {
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Look {
-    /// Whether the output is coloured.
+    /// True if the output is coloured.
     pub color: bool,
-    /// Whether the output may use Unicode box-drawing characters.
+    /// True if the output may use Unicode box-drawing characters.
     pub unicode: bool,
     /// Width in columns.
     pub width: u32,
-    /// Whether the output is for a program: one JSON object per line.
+    /// True if the output is for a program: one JSON object per line.
     pub as_json: bool,
 }
 
@@ -142,25 +142,25 @@ pub struct Load {
     pub look: Option<Look>,
     /// The version in service, if this load is a reload.
     pub previous: Option<Plan>,
-    /// Whether a change of a watched file caused the load. Unchanged files give no new version
+    /// True if a change of a watched file caused the load. Unchanged files give no new version
     /// then.
     pub watched: bool,
     /// The process from which a start takes over the listeners.
     pub before: Before,
-    /// Whether the first descriptor is a version of a cluster, whose files are the only ones that
+    /// True if the first descriptor is a version of a cluster, whose files are the only ones that
     /// are read.
     pub set: bool,
-    /// Whether the load only checks the configuration: it opens nothing that outlives the check.
+    /// True if the load only checks the configuration: it opens nothing that outlives the check.
     pub dry: bool,
-    /// Whether the loader does not know which versions the sidecar roles run.
+    /// True if the loader does not know which versions the sidecar roles run.
     pub parts_unknown: bool,
-    /// Whether the set is the version that this machine has accepted. Resources that the machine
+    /// True if the set is the version that this machine has accepted. Resources that the machine
     /// lacks are then left out and reported ([`Plan::lacks`]); any other load fails without them.
     pub accepted: bool,
     /// Path of the file with the host addresses and account ids that earlier loads resolved.
     #[serde(with = "serde_bytes")]
     pub found: Option<Vec<u8>>,
-    /// Whether the load retries the lookup of missing resources. The result is no new version while
+    /// True if the load retries the lookup of missing resources. The result is no new version while
     /// the same ones are still missing.
     pub retries: bool,
 }
@@ -171,7 +171,7 @@ pub struct Load {
 pub struct NotLoaded {
     /// Exit code of the command, if this was its start.
     pub exit: u8,
-    /// Whether the files are those of the version in service.
+    /// True if the files are those of the version in service.
     pub unchanged: bool,
     /// Digest of the files: equal digests mean equal contents.
     pub content: u64,
@@ -298,10 +298,10 @@ pub enum Message {
     /// role sends it as the response to [`Message::TellState`], and unasked after a change.
     /// Descriptors: the state.
     State {
-        /// Whether the state only has the counts since the last request, to be added to those
+        /// True if the state only has the counts since the last request, to be added to those
         /// ([`Message::AddState`]). Sent once, at the end.
         rest: bool,
-        /// Whether the message responds to [`Message::TellState`]; later counts start from this
+        /// True if the message responds to [`Message::TellState`]; later counts start from this
         /// one.
         asked: bool,
     },
@@ -369,7 +369,7 @@ pub enum Message {
         /// The reason.
         #[serde(with = "Words")]
         words: String,
-        /// Whether a role should exist: the version in service configures the part.
+        /// True if a role should exist: the version in service configures the part.
         #[serde(default)]
         missing: bool,
     },
@@ -386,12 +386,12 @@ pub enum Message {
     Find,
     /// Control role to supervisor, a request: serve this version. Descriptors: its files.
     Serve {
-        /// Whether it is a candidate: the current version stays compiled for a rollback.
+        /// True for a candidate version: the current version stays compiled for a rollback.
         trial: bool,
     },
     /// Supervisor to control role, a response. Descriptors: the diagnostics as text.
     Verdict {
-        /// Whether the action succeeded or is possible.
+        /// True if the action succeeded or is possible.
         good: bool,
         /// Of a check: whether values that all machines must agree on differ from the current ones.
         together: bool,
@@ -400,7 +400,7 @@ pub enum Message {
     Reload {
         /// Output format of the diagnostics.
         look: Look,
-        /// Whether the reload discards runtime changes of lists and maps.
+        /// True if the reload discards runtime changes of lists and maps.
         fresh: bool,
     },
     /// Supervisor to the command. Descriptors: the text to print.

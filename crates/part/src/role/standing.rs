@@ -43,10 +43,10 @@ pub struct MemberNews {
     /// them.
     #[serde(with = "Behind")]
     pub behind: Vec<String>,
-    /// Whether members were removed from the cluster. Their machines may still run without knowing
+    /// True if members were removed from the cluster. Their machines may still run without knowing
     /// it.
     pub has_removed: bool,
-    /// Whether a majority has confirmed the served version since the control role started, and none
+    /// True if a majority has confirmed the served version since the control role started, and none
     /// has accepted another version since.
     pub was_confirmed: bool,
     /// Time since which no other member is reachable, nanoseconds of CLOCK_BOOTTIME; zero if one is
@@ -82,7 +82,7 @@ impl MemberNews {
     }
 }
 
-/// Whether a part may act on the version that this machine serves.
+/// Permission of a part to act on the version that this machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Admission {
     /// The part may act: the machine is not a member of a cluster, or a majority has confirmed the

@@ -36,7 +36,7 @@ pub enum Gravity {
 #[derive(Clone, Debug)]
 pub struct Voice {
     form: Form,
-    /// Whether messages are suppressed.
+    /// True if messages are suppressed.
     pub quiet: bool,
     /// Path of the executable, for HAProxy's format.
     pub executable: String,
@@ -57,7 +57,7 @@ pub struct Collected {
     /// Text in the requester's format.
     pub shown: String,
     look: Look,
-    /// Whether the requester is a program: `shown` then has one JSON object per line.
+    /// True if the requester is a program: `shown` then has one JSON object per line.
     as_json: bool,
 }
 
