@@ -32,8 +32,8 @@ pub struct PartMessage {
     /// The encoded message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// The user who caused the message, and the client address of that user. Empty if the message
-    /// itself contains the user or has none.
+    /// User on whose behalf the message is sent, and where that user is signed in. Empty if the
+    /// message itself names the user, or concerns no user.
     #[serde(with = "Name")]
     pub by: String,
 }
