@@ -84,7 +84,7 @@ struct Partial {
     descriptors: Vec<OwnedFd>,
 }
 
-/// One end of a channel.
+/// An end of a channel.
 pub struct Channel {
     socket: OwnedFd,
     outgoing: VecDeque<Packet>,

@@ -211,7 +211,7 @@ pub enum Stage {
     /// Every reachable node checks the version.
     #[default]
     Checking,
-    /// One node serves the version on trial.
+    /// A single node serves the version on trial.
     Canary,
     /// All nodes serve the version on trial.
     Rollout,

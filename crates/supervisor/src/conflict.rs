@@ -14,7 +14,7 @@ pub enum ClaimError {
     /// Another supervisor serves the same files.
     #[error("another supervisor already serves these files")]
     SameFiles,
-    /// This machine is a node of a cluster.
+    /// The machine is a node of a cluster.
     #[error(
         "this machine is a node of a cluster, and {0} serves the version that the cluster accepted: a second instance \
          would use the same addresses, guests and volumes. Nothing was started. `evenkeel config apply FILE` proposes \

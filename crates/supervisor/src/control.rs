@@ -12,7 +12,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Maximum number of clients.
 const CLIENTS_MAX: usize = 64;
 /// Maximum number of clients that are accepted in one turn.
 const ACCEPTS_MAX: usize = 16;

@@ -31,7 +31,6 @@ const INSTANCES_MAX: usize = 1_024;
 const LISTING_BYTES_MAX: u64 = 256 * 1024;
 /// Maximum number of supervisors with one process id: containers may share a directory.
 const SAME_ID_MAX: usize = 16;
-/// Backlog of the sockets.
 const BACKLOG: i32 = 16;
 
 /// The reason why the directory cannot be used.
@@ -484,7 +483,7 @@ pub(crate) fn remove(socket: &Path) {
     let _ = std::fs::remove_file(socket);
 }
 
-/// This supervisor's entry; dropping the value removes it.
+/// The entry of this supervisor; dropping the value removes it.
 #[derive(Debug)]
 pub(crate) struct Entry {
     socket: PathBuf,

@@ -159,7 +159,6 @@ impl Supervisor {
         shown.to_owned() + &said.unwrap_or_default()
     }
 
-    /// Returns the status text.
     pub(super) fn status(&self) -> String {
         let words = |version: &Version| {
             let listeners = version.plan().listeners as usize;

@@ -70,7 +70,6 @@ impl Supervisor {
         }
     }
 
-    /// Kills all route processes.
     pub(super) fn end_routes(&mut self) {
         self.between.routes.drain(..).for_each(RouteProcess::end);
     }

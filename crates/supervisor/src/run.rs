@@ -255,8 +255,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends the control role and reports the sidecars as gone: leases may expire once nothing on
-    /// this machine uses them.
+    /// Stops the control role and the proxy after the sidecars have ended, and reports the sidecars
+    /// as gone: leases become free once nothing on this machine uses them.
     pub(super) fn stop_without_parts(&mut self) {
         for part in row::beside() {
             self.tell_gone(part);

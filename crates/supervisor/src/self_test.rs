@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Timeout of the self-test.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Maximum size of the output, in bytes.
 const WORDS_BYTES_MAX: usize = 256;

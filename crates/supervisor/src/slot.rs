@@ -331,14 +331,12 @@ impl Slot {
 pub struct Slots {
     /// The primary role.
     pub serving: Slot,
-    /// The sidecar roles.
     beside: Vec<Slot>,
     /// The control role.
     pub governing: Slot,
 }
 
 impl Default for Slots {
-    /// Creates empty slots.
     fn default() -> Slots {
         let of = |life: fn(&Life) -> bool| {
             let mut rows = row::all().iter();

@@ -1,4 +1,4 @@
-//! One turn of a process in the main loop: its messages and its end.
+//! A turn of a process in the main loop: its messages and its end.
 
 use part::channel::Received;
 use part::spawn::{Ending, Started};
@@ -8,7 +8,7 @@ use rustix::process::Pid;
 /// Maximum number of messages of a process that are read in one turn.
 pub const MESSAGES_MAX: usize = 64;
 
-/// One turn of a process.
+/// A turn of a process in the main loop.
 pub struct Turn {
     pid: Pid,
     ending: Option<Ending>,

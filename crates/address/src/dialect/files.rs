@@ -15,7 +15,7 @@ pub(super) struct Checks {
     pub(super) found: bool,
     /// A name with wildcards matches no file.
     pub(super) wildcard: bool,
-    /// One of the names that braces expand to matches no file.
+    /// Set if a name from a brace expansion matches no file.
     pub(super) brace: bool,
 }
 

@@ -21,7 +21,7 @@ const MAX_EVENTS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Bfd {
     links: Vec<Link>,
-    /// One listener for each address family in use.
+    /// A listener for each address family in use.
     listeners: Vec<BfdListener>,
     /// Dropped packets: malformed, from too many hops away, or without a session.
     refused: u64,

@@ -36,7 +36,7 @@ pub struct Steady {
     counts: usize,
     /// The current band in the memory, and since when.
     seen: (usize, Time),
-    /// Whether the proxy has reported a band.
+    /// True if the proxy has reported a band.
     known: bool,
     /// The first health checks of the servers have not ended.
     is_untested: bool,
@@ -118,7 +118,7 @@ pub(super) struct Health {
     steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests drain before a hand-over, with the end of the drain.
     draining: Vec<(usize, Time)>,
-    /// Whether the proxy serves a candidate version.
+    /// True if the proxy serves a candidate version.
     pub(super) on_trial: bool,
 }
 

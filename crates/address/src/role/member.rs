@@ -1,4 +1,4 @@
-//! One virtual router as the event loop sees it: its configuration, and where its adverts and
+//! A virtual router as the event loop sees it: its configuration, and where its adverts and
 //! addresses go on this machine at present.
 
 use super::kept::fingerprint;

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 /// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel version\n";
-/// Format number.
 const KEPT_VERSION: u16 = 2;
 /// Maximum encoded size of one socket, in bytes.
 const SOCKET_BYTES: usize = 19;

@@ -15,7 +15,6 @@ const MAGIC: u8 = b'E';
 /// Bytes before the fields of a message.
 pub const HEADER_BYTES: usize = 16;
 
-/// Number of message kinds.
 const KINDS: u16 = 44;
 
 /// The header of every packet.
@@ -354,7 +353,7 @@ pub enum Message {
         #[serde(with = "Part")]
         part: String,
     },
-    /// One part to another, or a command to a part. The supervisor forwards the message and does
+    /// From a part to another, or a command to a part. The supervisor forwards the message and does
     /// not decode it. Descriptors: as defined by the part.
     Part(Box<PartMessage>),
     /// Role to supervisor: the response to a request of a part. Descriptors: as defined by the

@@ -23,7 +23,7 @@ pub enum VersionStanding {
     Current,
     /// A majority has confirmed that another version is the accepted one.
     Outdated,
-    /// This machine was removed from the cluster.
+    /// The machine was removed from the cluster.
     Removed,
 }
 

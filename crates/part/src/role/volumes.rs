@@ -61,7 +61,7 @@ pub enum VolumeUse {
     Reads,
     /// Only clients of this node may write, and this node must own the volume.
     Alone,
-    /// This node was the only user and the volume moves to the other node: only clients of that
+    /// The local node was the only user and the volume moves to the other node: only clients of that
     /// node may write, and the ownership is handed over at once.
     HandsOver,
 }

@@ -45,7 +45,6 @@ pub struct Voice {
     introduced: bool,
     /// The collected messages, if they do not go to standard error.
     collected: Option<Collected>,
-    /// keepalived's log.
     log: Option<Arc<Mutex<Log>>>,
 }
 

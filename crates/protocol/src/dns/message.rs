@@ -134,7 +134,7 @@ struct Reader<'m> {
     at: usize,
 }
 
-/// One record: its owner, its type, and the position of its value.
+/// A record: its owner, its type, and the position of its value.
 struct Record {
     owner: Option<Name>,
     number: u16,

@@ -35,7 +35,7 @@ pub enum Filter {
     And(Vec<Filter>),
     /// One of these matches.
     Or(Vec<Filter>),
-    /// This one does not match.
+    /// The inner filter does not match.
     Not(Box<Filter>),
     /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
     /// approximately.

@@ -365,11 +365,11 @@ pub enum Body {
     Data(u32),
     /// An offset and a length ([`hole`]).
     Hole,
-    /// This number of bytes with extents ([`extents`]).
+    /// Number of bytes with extents ([`extents`]).
     Status(u32),
-    /// This number of bytes with an error ([`error`]).
+    /// Number of bytes with an error ([`error`]).
     Error(u32),
-    /// This number of bytes to skip.
+    /// Number of bytes to skip.
     Other(u32),
 }
 

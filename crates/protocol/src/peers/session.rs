@@ -1,4 +1,4 @@
-//! One connection between two peers, without IO.
+//! A connection between two peers, without IO.
 
 use super::dictionary::Dictionary;
 use super::message::{self, Control, Fault, MESSAGE_BYTES_MAX, Message};
@@ -23,7 +23,7 @@ const VERSION: &str = "2.1";
 /// Side that opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// This side opened the connection.
+    /// The local side opened the connection.
     Connecting,
     /// The peer opened the connection.
     Accepting,

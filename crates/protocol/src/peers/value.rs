@@ -62,7 +62,7 @@ pub fn kind(bit: u8) -> Option<Kind> {
     })
 }
 
-/// One data type of a table.
+/// A data type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
     /// Bit of the type.
@@ -88,7 +88,7 @@ pub struct TableDescription {
     pub stored: Vec<Stored>,
 }
 
-/// One element of an entry's data.
+/// An element of an entry's data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// A number.
@@ -99,7 +99,7 @@ pub enum Value {
     Text(Option<String>),
 }
 
-/// One element of an entry: its type, index and value.
+/// An element of an entry: its type, index and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Field {
     /// Bit of its type.

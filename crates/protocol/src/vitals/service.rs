@@ -1,4 +1,4 @@
-//! What the proxy must know about addresses that move between machines.
+//! Information for the proxy about addresses that move between machines.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! One slot: the words that each side writes about an instance.
+//! A slot: the words that each side writes about an instance.
 
 use super::{Band, SLOT_WORDS, SLOTS_AT, SLOTS_MAX, Vitals};
 use crate::vrrp::{COUNTERS_LEN, Counters};
@@ -23,7 +23,7 @@ pub enum SlotState {
     Init,
     /// Another machine has the addresses.
     Backup,
-    /// This machine has the addresses.
+    /// The local machine owns the addresses.
     Master,
     /// The instance cannot take part.
     Fault,

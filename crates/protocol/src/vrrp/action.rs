@@ -15,7 +15,7 @@ pub enum State {
     Init,
     /// Another router owns the addresses.
     Backup,
-    /// This router owns the addresses.
+    /// The local router owns the addresses.
     Master,
     /// The router cannot take part: an interface, a tracked object, or a member of its group
     /// failed.

@@ -46,7 +46,7 @@ pub(super) enum Dropped {
         /// Number of our addresses.
         ours: usize,
     },
-    /// One of our addresses is missing in the packet.
+    /// The packet lacks an address of ours.
     #[error(
         "it does not list {0}: another instance with this virtual router id, or different files"
     )]

@@ -28,7 +28,7 @@ fn settings(version: Version, password: bool) -> Settings {
     }
 }
 
-/// One packet or one turn.
+/// A packet or a turn.
 #[derive(Clone, Debug)]
 struct Step {
     wait_ms: u16,

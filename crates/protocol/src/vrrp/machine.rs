@@ -1,4 +1,4 @@
-//! One virtual router: the states of RFC 9568, section 6.4, with keepalived's fault state, and the
+//! A virtual router: the states of RFC 9568, section 6.4, with keepalived's fault state, and the
 //! transitions between them. The modules `backup` and `master` handle events in these states.
 
 use super::advert::{Advert, GROUP_V4, on_wire};
@@ -35,7 +35,7 @@ pub(super) enum Transition {
 /// Last message of a master that releases its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Parting {
-    /// One more advert, unless this router was certainly the only master.
+    /// An additional advert, unless this router was certainly the only master.
     Advert,
     /// An advert with priority 0, because this machine was suspended. A normal advert would make a
     /// worse master yield. If the master that it heard is gone, the others must not wait for this

@@ -23,7 +23,7 @@ pub(super) enum About {
     TwoOwners,
     /// An advert of lower priority, received as a backup.
     Discarded,
-    /// This machine was late or suspended.
+    /// The local machine was late or suspended.
     Late,
     /// The owner's kernel responds.
     Answered,

@@ -6,7 +6,7 @@ use super::Settings;
 /// Priority of an address owner.
 pub(super) const OWNER: u8 = 255;
 
-/// What a virtual router may announce and take, as decided by its driver. A standing replaces the
+/// Limits on what a virtual router may announce and own, as decided by its driver. A standing replaces the
 /// configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {

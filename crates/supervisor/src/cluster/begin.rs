@@ -157,7 +157,6 @@ impl Supervisor {
         }
     }
 
-    /// Starts a control role.
     pub(in super::super) fn start_control(&mut self) {
         self.slots.governing.restart_at = None;
         let Some(start) = &self.cluster.start else {

@@ -380,7 +380,8 @@ impl Supervisor {
     }
 
     /// Makes the roles release what they hold, those first that no other role needs. Returns
-    /// whether a role still runs. With `again` the roles do not wait for other machines.
+    /// whether a role still runs. With `again`, roles that were told before are told once more and
+    /// then do not wait for other machines.
     pub(super) fn release_parts(&mut self, again: bool) -> bool {
         let running = |part: &&str| self.slots[*part].running.is_some();
         let living: Vec<&'static str> = row::beside().filter(running).collect();
@@ -510,7 +511,7 @@ fn give(role: &mut Running, given: &Given, options: &[u8]) -> Result<(), StartFa
         .send(&Message::Take(Box::new(take)), &descriptors)
 }
 
-/// What accompanies the payload of a role.
+/// Options and descriptors that accompany the payload of a role.
 struct Parcel<'s> {
     options: &'s [u8],
     keep: Option<&'s Shared>,

@@ -30,7 +30,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum number of sessions.
 const CLIENTS_MAX: usize = 64;
 /// Maximum number of sessions that one socket accepts in one turn.
 const ACCEPTS_MAX: usize = 16;

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 /// State that the role sent.
 const STATE: &str = "state";
-/// The heartbeat memory.
 const VITALS: &str = "vitals";
 /// Counters and times.
 const COUNTED: &str = "counted";
@@ -24,7 +23,6 @@ const UNSENT: &str = "unsent";
 /// Counters of the supervisor. Later programs add fields at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Counted {
-    /// Age of the process.
     age_ms: u64,
     changes: Changes,
     /// True if readiness was reported to the service manager.

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const PROBATION: Duration = Duration::from_secs(3);
 /// Deadline for the state of the old role.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a change in progress may delay the execution of the new program.
+/// Maximum time for which a change in progress may delay the execution of the new program.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
 
 impl Supervisor {

@@ -154,7 +154,7 @@ const BULK_BYTES_MIN: usize = 128;
 /// Number of bytes that count as another piece: some clients return windows every 4 KiB, twice.
 const BULK_BYTES: usize = 1024;
 
-/// One level. All values are `u32` and may wrap: every connection has one for each kind of flood.
+/// A level. All values are `u32` and may wrap: every connection has one for each kind of flood.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
     /// Level in thousandths.

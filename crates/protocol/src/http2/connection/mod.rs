@@ -1,4 +1,4 @@
-//! One connection in either role: interprets the peer's frames and produces the output. The
+//! A connection in either role: interprets the peer's frames and produces the output. The
 //! connection never waits, allocates nothing for a request once it is warm, and answers every frame
 //! of a peer with a bounded amount of work and output.
 

@@ -124,7 +124,7 @@ enum Deed {
         bytes: u32,
     },
     Ping,
-    /// This number of output bytes reaches the other side.
+    /// So many output bytes reach the other side.
     Carry {
         bytes: usize,
     },
