@@ -48,7 +48,8 @@ impl Latency {
     }
 
     /// Returns the latency, in microseconds, that this percentage of the operations did not exceed,
-    /// rounded up by at most an eighth: 50 is the median, 100 the longest. None: there were no operations.
+    /// rounded up by at most an eighth: 50 is the median, 100 the longest. None if there were no
+    /// operations.
     pub fn quantile(&mut self, percent: u64, now: Instant) -> Option<u64> {
         self.turn(now);
         let [new, old] = &self.counts;

@@ -132,7 +132,8 @@ impl Supervisor {
                     let mut known = self.slots.serving.running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
-                        // If the message cannot be sent, the role has ended; the main loop notices that.
+                        // If the message cannot be sent, the role has ended; the main loop notices
+                        // that.
                         let _ = channel.send(&message, &[Arc::new(socket)]);
                     }
                 }

@@ -47,7 +47,6 @@ fn action(action: RuleAction) -> (u8, u32) {
     }
 }
 
-/// Concatenates two numbers.
 fn pair<const N: usize>(a: [u8; N], b: [u8; N]) -> Vec<u8> {
     [a, b].concat()
 }

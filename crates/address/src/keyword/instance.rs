@@ -19,7 +19,6 @@ pub(super) const ADVERTISED_MAX: usize = 20;
 /// Interval at which the owner repeats its announcements, as `garp_master_refresh`.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(60);
 
-/// Default of `handover-drain`.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Checks all sections, and builds those in which this machine takes part.

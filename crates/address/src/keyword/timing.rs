@@ -97,9 +97,7 @@ fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Maximum of `handover-drain`.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
-/// Maximum of `preempt-delay`.
 const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1_000);
 
 fn handover_drain(draft: &mut Draft, args: &mut Args<'_>) -> Built {

@@ -408,7 +408,6 @@ impl Role {
     }
 }
 
-/// Formats a MAC address.
 fn mac_words(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")

@@ -1,5 +1,5 @@
-//! The process of a command that switches power. Nothing waits for it: its end and its output are readable
-//! descriptors, and it is killed together with all processes of its group when it is dropped.
+//! The process of a command that switches power. No code waits for it: its end and its output are
+//! readable descriptors. Dropping the value kills the process with its whole group.
 
 use super::control::{Ended, Invocation, PATH};
 use nix::libc;

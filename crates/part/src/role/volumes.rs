@@ -61,8 +61,8 @@ pub enum VolumeUse {
     Reads,
     /// Only clients of this node may write, and this node must own the volume.
     Alone,
-    /// The local node was the only user and the volume moves to the other node: only clients of that
-    /// node may write, and the ownership is handed over at once.
+    /// The local node was the only user and the volume moves to the other node: only clients of
+    /// that node may write, and the ownership is handed over at once.
     HandsOver,
 }
 

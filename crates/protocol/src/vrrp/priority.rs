@@ -6,8 +6,8 @@ use super::Settings;
 /// Priority of an address owner.
 pub(super) const OWNER: u8 = 255;
 
-/// Limits on what a virtual router may announce and own, as decided by its driver. A standing replaces the
-/// configured priority and [`Settings::preempt`].
+/// Limits on what a virtual router may announce and own, as decided by its driver. A standing
+/// replaces the configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
     /// Announced instead of the configured priority; None: the configured one.

@@ -6,7 +6,6 @@ use crate::dialect::keyword::{Row, block, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 
-/// Maximum number of recipients.
 const RECEIVERS_MAX: usize = 1000;
 /// Default port of a mail server.
 const PORT: u16 = 25;

@@ -119,12 +119,10 @@ impl Kernel {
         )
     }
 
-    /// Adds a route.
     fn add_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(self.add_routes(std::slice::from_ref(route)), "add a route")
     }
 
-    /// Removes a route.
     fn remove_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(
             self.remove_routes(std::slice::from_ref(route)),
@@ -132,7 +130,6 @@ impl Kernel {
         )
     }
 
-    /// Adds a rule.
     fn add_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
         first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
     }

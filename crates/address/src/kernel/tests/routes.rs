@@ -30,7 +30,6 @@ fn to(destination: &str, hops: Vec<NextHop>) -> Route {
     }
 }
 
-/// Plain IPv4 routes.
 fn four() -> Vec<(&'static str, Route)> {
     let gateway = || vec![hop("10.0.1.9", "eth0")];
     vec![
@@ -181,7 +180,6 @@ fn rare() -> Vec<(&'static str, Route)> {
     ]
 }
 
-/// IPv6 routes.
 fn six() -> Vec<(&'static str, Route)> {
     let gateway6 = || vec![hop("2001:db8:1::9", "eth0")];
     vec![
