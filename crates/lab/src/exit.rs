@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a process ended.
+/// Exit status or signal of an ended process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// The process exited with this code.

@@ -28,7 +28,7 @@ pub enum Records {
     Error(u8),
     /// No response.
     Silence,
-    /// These addresses, over TCP only: over UDP the response is truncated.
+    /// Addresses that are sent over TCP only: over UDP the response is truncated.
     OnlyOverTcp(Vec<IpAddr>),
     /// Invalid bytes behind the id of the query.
     Garbage(Vec<u8>),

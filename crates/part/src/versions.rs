@@ -69,7 +69,7 @@ pub enum Question {
     /// Proposes an edit as a new version: [`Answer::Done`] as soon as the cluster has the version,
     /// before it is decided.
     Apply {
-        /// The changed files.
+        /// The version to change and its new texts.
         edit: Edit,
         /// Author, reason and confirmation timeout.
         change: Change,
@@ -122,7 +122,7 @@ pub struct Change {
 /// A response of the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// The versions.
+    /// The newest versions and the state of the cluster.
     Versions(Versions),
     /// The files of a version.
     Files(Files),
@@ -146,7 +146,7 @@ pub enum Answer {
     },
     /// The outcome of the action is unknown.
     Unknown {
-        /// The reason.
+        /// Reason why the outcome is unknown.
         words: String,
     },
 }

@@ -21,11 +21,11 @@ const MESSAGES_MAX: usize = 16;
 /// The interface on which a request arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Door {
-    /// The control socket.
+    /// The control socket in the runtime directory.
     Control,
-    /// The master's socket.
+    /// A master socket (`-S`).
     Master,
-    /// The control role.
+    /// The control role of a cluster member.
     Cluster,
 }
 

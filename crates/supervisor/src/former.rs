@@ -78,7 +78,7 @@ impl Supervisor {
     /// Applies a stop to the finishing roles.
     pub(super) fn stop_formers(&mut self, stop: &Stop) {
         if stop.is_soft() {
-            // They already finish.
+            // Former roles are finishing already.
             return;
         }
         for former in &mut self.service.formers {

@@ -157,7 +157,7 @@ impl Left {
 /// A mismatch between the file and the role.
 #[derive(Debug)]
 pub struct Unmatched {
-    /// The difference.
+    /// The kind of difference.
     pub error: KeepError,
     /// Sockets that the role sent.
     pub sockets: Vec<OwnedFd>,

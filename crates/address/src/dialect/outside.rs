@@ -22,14 +22,14 @@ pub enum Interface {
     Loopback,
     /// The interface does not exist.
     Missing,
-    /// This is not the machine that the file is for.
+    /// The local machine is not the one that the file is for.
     Unknown,
 }
 
 /// The state of a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Program {
-    /// It can be run.
+    /// The account may execute the script.
     Usable,
     /// The script does not exist, or is not a regular file.
     Missing,
@@ -37,7 +37,7 @@ pub enum Program {
     NotExecutable,
     /// Others than root can change this part of its path.
     Unsafe(PathBuf),
-    /// This is not the machine that the file is for.
+    /// The local machine is not the one that the file is for.
     Unknown,
 }
 

@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// One request of the kernel.
+/// A request of the kernel.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,

@@ -240,7 +240,7 @@ pub struct Fact {
 /// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Value {
-    /// A text.
+    /// A text, shown after the name.
     Text(String),
     /// Words that are shown on one line.
     List(Vec<String>),

@@ -308,7 +308,7 @@ pub enum Message {
     Version(Box<Take>),
     /// Role to supervisor: the final message of a role.
     Ended {
-        /// The shutdown reason.
+        /// The shutdown reason, as text.
         #[serde(with = "Words")]
         words: String,
     },
@@ -365,7 +365,7 @@ pub enum Message {
     },
     /// Supervisor or role: no role can respond to the request.
     Nobody {
-        /// The reason.
+        /// Reason for the missing response.
         #[serde(with = "Words")]
         words: String,
         /// True if a role should exist: the version in service configures the part.
@@ -409,7 +409,7 @@ pub enum Message {
     },
     /// Reply to a message of an unknown kind.
     Unknown {
-        /// The unknown kind.
+        /// Kind of the message that the sender of this one does not know.
         kind: u16,
     },
 }

@@ -35,6 +35,6 @@ pub use stream::StreamId;
 pub enum Role {
     /// The peer opens streams.
     Server,
-    /// This side opens streams.
+    /// The local side opens streams.
     Client,
 }

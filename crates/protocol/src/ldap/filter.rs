@@ -33,7 +33,7 @@ pub enum WrongFilter {
 pub enum Filter {
     /// All of these match.
     And(Vec<Filter>),
-    /// One of these matches.
+    /// At least one of the filters matches.
     Or(Vec<Filter>),
     /// The inner filter does not match.
     Not(Box<Filter>),

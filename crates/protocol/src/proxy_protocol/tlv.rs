@@ -54,7 +54,7 @@ const SSL_CLIENT: u8 = 0x01;
 const SSL_CERTIFICATE_CONNECTION: u8 = 0x02;
 const SSL_CERTIFICATE_SESSION: u8 = 0x04;
 
-/// One extension.
+/// An extension (TLV).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tlv<'a> {
     /// Type of the extension: see [`kind`].

@@ -161,7 +161,7 @@ impl Supervisor {
         left: &mut Resumed,
     ) -> Result<(), ResumeError> {
         let Some(part) = row::beside().find(|one| *one == handed.part) else {
-            // This program has no such part.
+            // The new program does not have the part any longer.
             return Ok(());
         };
         let slot = &mut self.slots[part];

@@ -135,7 +135,7 @@ pub struct Service {
 
 /// A version that the role got and has not confirmed yet.
 pub struct Candidate {
-    /// The version itself.
+    /// The new version.
     pub version: Version,
     /// True if the version is served on trial.
     pub trial: bool,

@@ -286,7 +286,7 @@ fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
 enum NoWeights {
     /// The instance is in a sync group.
     Group,
-    /// Its priority is 255.
+    /// The address owner: its priority is 255.
     Owner,
 }
 
