@@ -1,9 +1,8 @@
-//! The codes that this crate reports, each with its explanation: x700 to x749 for
-//! `keepalived.conf`, x750 to x799 for our language. A number is never used twice,
-//! also when its code is gone.
+//! Codes that this crate reports, each with its explanation: x700 to x749 for `keepalived.conf`,
+//! x750 to x799 for our language. A number is never reused, even after its code is removed.
 
 language::codes! {
-    /// Under the name `keepalived`: what the real one leaves out.
+    /// Line that keepalived ignores, under the name `keepalived`.
     LEFT_OUT = "W0723", "ignored, as in keepalived",
 "Under the name `keepalived`, Evenkeel ignores the lines and blocks that keepalived logs and ignores: an
 unknown keyword with its block, and the second `vrrp_script` of a name. `evenkeel check` and
@@ -14,7 +13,7 @@ vrrp_instance VI_1 {
     prioritty 150
 ```";
 
-    /// A word that is no keyword where it stands.
+    /// Unknown keyword in its block.
     UNKNOWN_KEYWORD = "E0700", "unknown keyword in a keepalived.conf",
 "The word is not a keyword of this block. keepalived would log it and continue: if the first line of an
 instance has a typo, the whole instance is missing, and no machine takes over its addresses.
@@ -26,7 +25,7 @@ vrrp_instance_VI_1 {
 Keyword and name are two words: `vrrp_instance VI_1 {`. For a keyword of another block, the message
 names that block. `evenkeel keyword NAME` shows the syntax.";
 
-    /// Too few words.
+    /// Too few words on a line.
     MISSING_VALUE = "E0701", "missing value",
 "The keyword needs another value on its line, or the block lacks a required line. `evenkeel keyword
 NAME` shows the syntax.
@@ -37,13 +36,13 @@ NAME` shows the syntax.
 
 Write the value on the same line: `advert_int 1`.";
 
-    /// A word that is no value of its kind.
+    /// Word that is not a valid value.
     BAD_VALUE = "E0702", "invalid value",
 "The keyword expects a number, a duration, a switch or one of a few words. Durations are decimal numbers
 in seconds without a unit (milliseconds for BFD): `0.05`, not `50ms`. Switches are `on`, `off`, `true`,
 `false`, `yes`, `no`. Words are case-sensitive, such as `MASTER`.";
 
-    /// A number beyond its bounds.
+    /// Number beyond its bounds.
     OUT_OF_RANGE = "E0703", "value out of range",
 "The value is smaller or larger than the protocol or the kernel allows. keepalived would log that and use
 its default, so the machine would not do what the file says.
@@ -54,7 +53,7 @@ its default, so the machine would not do what the file says.
 
 Priorities and VRIDs are 1 to 255, weights -253 to 253.";
 
-    /// A brace without its partner, or where none belongs.
+    /// Brace without a partner, or in the wrong place.
     BAD_BRACE = "E0704", "misplaced brace",
 "`{` opens the block of the keyword before it, on the same line or the line above. `}` closes the
 innermost open block. This brace has no keyword or no partner, or its keyword takes no block.";
@@ -72,13 +71,13 @@ vrrp_instance A {
 vrrp_instance B {
 ```";
 
-    /// A quote without its partner.
+    /// Quote without a partner.
     UNMATCHED_QUOTE = "E0706", "unmatched quote in a keepalived.conf",
 "A quote is not closed before the end of its line, or inside the words of a script. Quotes cannot span
 lines. A backslash before a quote makes it a character. Single quotes are characters inside double
 quotes, and the reverse: `notify \"/bin/say 'two words'\"`.";
 
-    /// A keyword without its block.
+    /// Keyword without its block.
     MISSING_BLOCK = "E0707", "missing block",
 "The keyword needs a block in braces, on the same line or starting on the next one.
 
@@ -88,18 +87,18 @@ quotes, and the reverse: `notify \"/bin/say 'two words'\"`.";
 
 Write `virtual_ipaddress { 192.0.2.10 }`.";
 
-    /// A file that has to be there.
+    /// Required file that is missing.
     NO_INCLUDE = "E0708", "included file missing",
 "`includea`, `includer` and similar keywords, or `include_check`, require a file that does not exist or
 cannot be read. Plain `include` only warns. Names are relative to the directory of the including file.";
 
-    /// Beyond a bound.
+    /// Configuration beyond a limit.
     TOO_LARGE = "E0709", "configuration too large",
 "The configuration exceeds a limit: 65536 bytes per line, 4096 words per line, 1048576 lines after
 variables and sequences, 4096 files, 100 nested files or variables, 16 nested blocks. The usual reason
 is a variable that refers to itself, a file that includes itself, or a file of another kind.";
 
-    /// `~SEQ`, `~LST`.
+    /// Invalid `~SEQ` or `~LST`.
     BAD_SEQUENCE = "E0710", "invalid ~SEQ or ~LST",
 "`~SEQ(NAME, start, step, end)` repeats the rest of its line for every number, `~LST(NAME, a, b)` for
 every value. `start` and `step` are optional. Put several variables at once in braces.
@@ -109,18 +108,18 @@ every value. `start` and `step` are optional. Put several variables at once in b
     ~LST({A, B}, {1, 2}, {3, 4}) 10.0.${A}.${B}
 ```";
 
-    /// An address.
+    /// Invalid address.
     BAD_ADDRESS = "E0711", "invalid address",
 "The keyword expects an IPv4 or IPv6 address, some with a prefix length, in the same family as the other
 addresses of the instance. Host names are not resolved, because a virtual address must not depend on a
 nameserver. Groups are multicast addresses.";
 
-    /// Something twice.
+    /// Second definition of the same name.
     DUPLICATE = "E0712", "duplicate definition",
 "Two blocks have the same name, or share something that only one can have. keepalived would ignore the
 second one. Rename or remove one of them.";
 
-    /// No `virtual_router_id`.
+    /// Instance without `virtual_router_id`.
     NO_ROUTER_ID = "E0713", "instance without virtual_router_id",
 "All machines that share an address must use the same number from 1 to 255, and no other virtual router
 on that network may use it. There is no default.
@@ -129,18 +128,18 @@ on that network may use it. There is no default.
     virtual_router_id 51
 ```";
 
-    /// No `interface`.
+    /// Instance without `interface`.
     NO_INTERFACE = "E0714", "instance without interface",
 "Adverts are sent on an interface, and the addresses are added to it. Only an instance with
 `unicast_peer` can omit it: then every address names its interface with `dev`.";
 
-    /// An interface that is not there.
+    /// Interface that does not exist.
     UNKNOWN_INTERFACE = "E0715", "interface does not exist",
 "This machine has no interface of that name (`ip link` lists them), or it is a loopback interface where
 another machine must be reached. The usual reason is a file from another machine; `@host` lines make one
 file fit both. If interfaces appear later, `dynamic_interfaces` waits for them.";
 
-    /// Two instances with one number.
+    /// Two instances with the same router id.
     SAME_ROUTER_ID = "E0716", "duplicate virtual_router_id",
 "Both instances use the same interface, address family and multicast group (or have a peer in common).
 Each would mistake the other's adverts for its own, and the owner would change again and again.
@@ -148,18 +147,18 @@ Each would mistake the other's adverts for its own, and the owner would change a
 Give one of them another number, on all machines. Instances of different families, with a different
 `mcast_dst_ip`, or with unicast to different peers may share a number.";
 
-    /// A name that nothing has.
+    /// Reference to an undefined name.
     UNKNOWN_REFERENCE = "E0717", "undefined name",
 "An instance tracks, or a group names, something that no block defines. keepalived would ignore the line,
 so the object would not be tracked. Define it, or correct the name. It may also be in a file that
 `include` could not find.";
 
-    /// In two groups.
+    /// Instance in two sync groups.
     MEMBER_TWICE = "E0718", "instance in two sync groups",
 "Members of a sync group move together, so an instance can be in one group only. Put all instances that
 must move together into one group.";
 
-    /// `virtual_server`.
+    /// Block `virtual_server`.
     VIRTUAL_SERVER = "E0719", "virtual_server is not supported: use a listen section",
 "keepalived balances the connections of a `virtual_server` in the kernel, with IPVS. Evenkeel uses its
 proxy: the help shows a `listen` section with the same address, servers and checks. Put it into an
@@ -167,7 +166,7 @@ haproxy.cfg and load both: `evenkeel run -f haproxy.cfg -f keepalived.conf`.
 
 With `evenkeel keepalived -P` these blocks are ignored and only VRRP runs, as in keepalived.";
 
-    /// A user or a group.
+    /// Unknown user or group.
     UNKNOWN_ACCOUNT = "E0720", "unknown user or group",
 "This machine does not have the user or group. The words after a script are the user and group that run
 it. Often they are meant as arguments: quote a script together with its arguments. After `script_user`,
@@ -177,18 +176,18 @@ create the user, or name another one.
     notify_master \"/usr/local/bin/notify --master\" root
 ```";
 
-    /// Too many addresses.
+    /// More addresses than an advert can name.
     TOO_MANY_ADDRESSES = "E0721", "too many addresses for an advert",
 "An advert counts its addresses in one byte, so it names at most 255. Addresses in
 `virtual_ipaddress_excluded` move in the same way without being named; one address in
 `virtual_ipaddress` is enough.";
 
-    /// Known and not built.
+    /// Known keyword that is not supported.
     NOT_BUILT = "E0722", "not supported",
 "keepalived has this keyword, and Evenkeel does not support it. Ignoring it would change what the
 configuration does, so it is refused.";
 
-    /// A long password.
+    /// Password longer than eight bytes.
     PASSWORD_CUT = "W0700", "password longer than eight bytes",
 "A VRRP version 2 advert has room for eight bytes of password. The rest is neither sent nor compared, here
 and in keepalived: two passwords that begin with the same eight bytes are equal. Anyone on the network
@@ -200,7 +199,7 @@ can read the password, so it only protects against mistakes.
 
 is equal to `auth_pass some_sec`. Write that, so that nobody relies on the rest.";
 
-    /// `state` against `priority`.
+    /// Contradiction between `state` and `priority`.
     STATE_AND_PRIORITY = "W0701", "state contradicts priority",
 "Only `priority` decides which machine owns the addresses: the highest one that is alive. `state` only sets
 the state of a machine in its first seconds, and matters only with priority 255.
@@ -208,7 +207,7 @@ the state of a machine in its first seconds, and matters only with priority 255.
 Write `state BACKUP` everywhere, with priority 150 on the preferred owner and 100 on the other machine.
 Without `priority`, `state MASTER` means 255: a machine that never yields, even if a check fails.";
 
-    /// `nopreempt` and the like with MASTER.
+    /// `nopreempt` or `preempt_delay` with MASTER.
     PREEMPTION = "W0702", "preemption setting without effect",
 "`nopreempt` and `preempt_delay` only work on a machine that begins as a backup. With `state MASTER`
 keepalived clears them, so the addresses move back at once when the machine returns. `preempt_delay` has
@@ -216,7 +215,7 @@ no effect with `nopreempt` or in strict mode.
 
 Write `state BACKUP` on all machines.";
 
-    /// A rounded interval.
+    /// Interval that was rounded.
     ADVERT_ROUNDED = "W0703", "advert interval rounded",
 "Version 2 sends whole seconds, version 3 hundredths of a second up to 40.95. Other intervals are rounded
 to the nearest possible one. All machines must have the same interval: version 3 with 0.1 s and version 2
@@ -228,13 +227,13 @@ with 1 s never accept each other's adverts.";
 to send. If only one machine has a password, the two reject each other's adverts and both own the
 addresses.";
 
-    /// A script that cannot be run.
+    /// Script that cannot be run.
     SCRIPT_UNUSABLE = "W0705", "script cannot be run",
 "The script does not exist, its user cannot execute it, or `enable_script_security` forbids it, because it
 would run as root although others can change it or a directory on its path. A `vrrp_script` that cannot
 be run is ignored, and so is its result, as in keepalived. Paths are those of this machine.";
 
-    /// Scripts as root, unguarded.
+    /// Scripts that run as root without protection.
     SCRIPT_SECURITY = "W0706", "scripts run as root without enable_script_security",
 "Scripts run as root unless `script_user` or their own line names another user. Anyone who can write one
 of them can then become root. With `enable_script_security`, scripts that others can change are not run.
@@ -252,91 +251,91 @@ global_defs {
 `$NAME=value`, without a space before the sign. Environment variables are not available, and scripts are
 not run by a shell.";
 
-    /// Words too many.
+    /// Extra words on a line.
     EXTRA_WORDS = "W0708", "extra words",
 "The line has more words than the keyword takes; keepalived silently ignores the rest. Often two lines were
 joined, or the arguments of a script are not quoted.";
 
-    /// IPVS.
+    /// Setting that concerns only IPVS.
     CONCERNS_IPVS = "W0709", "setting for IPVS only",
 "The keyword configures IPVS, which Evenkeel does not use: its proxy balances connections. The line has no
 effect on VRRP. With `evenkeel keepalived -P` it is not reported.";
 
-    /// Right, and without effect.
+    /// Valid setting without effect.
     NO_EFFECT = "W0710", "no effect here",
 "The keyword of keepalived is correct, but it configures something that Evenkeel does not have (SNMP, D-Bus,
 iptables, separate processes), or that does not apply to the rest of its block. The help shows an
 alternative.";
 
-    /// Old forms.
+    /// Obsolete syntax.
     DEPRECATED = "W0711", "obsolete syntax",
 "The syntax still works, but keepalived's manual advises against it. The help shows the current form.";
 
-    /// A group of one.
+    /// Sync group with one member.
     LONELY_GROUP = "W0712", "sync group with one member",
 "A sync group moves several instances together. With one member it has no effect. Often the name of the
 other instance has a typo.";
 
-    /// No address.
+    /// Instance without an address.
     NO_ADDRESS = "W0713", "instance without an address",
 "The instance has no address in `virtual_ipaddress`, so its owner owns nothing. Routers of other vendors
 may drop its adverts.";
 
-    /// A rule without its place.
+    /// Rule without a preference.
     RULE_PREFERENCE = "W0714", "rule without a preference",
 "The kernel evaluates routing rules in the order of their preferences. A rule without one gets a number
 counted down from 16384, so its position depends on the order of the file. Add for example
 `preference 100`.";
 
-    /// Times against each other.
+    /// Times that contradict each other.
     TIMERS = "W0715", "conflicting times",
 "A time is longer than another time that must include it. Either an interface may be down for longer than
 adverts may be missing, so another machine takes the addresses while this one still has them. Or
 announcing all addresses takes longer than the interval between announcements.";
 
-    /// A file that is not there.
+    /// Optional file that was not found.
     INCLUDE_MISSING = "W0716", "included file not found",
 "Plain `include` continues without a missing file, as in keepalived. To require the file, write `includea`,
 or `include_check` in `global_defs`.";
 
-    /// Not watched.
+    /// Route that cannot be monitored.
     NOT_TRACKED = "W0717", "route cannot be monitored",
 "A route is monitored through its interface, and restored when another program removes it. Without `dev`
 that is impossible, as in keepalived. Add the interface, or write `no_track`.";
 
-    /// Two families.
+    /// Addresses of two families.
     MIXED_FAMILIES = "W0718", "addresses of two families",
 "The adverts of an instance have one address family, that of its first address, and name only addresses of
 that family. keepalived drops the others. Evenkeel treats them like `virtual_ipaddress_excluded`, where
 they belong: they move with the instance, and adverts do not name them.";
 
-    /// Strict mode.
+    /// Setting that strict mode forbids.
     STRICT = "W0719", "not allowed in strict mode",
 "`vrrp_strict` (or `strict_mode`) follows the RFC exactly: no authentication, no unicast, no
 `preempt_delay`, no MASTER below priority 255. Settings that contradict it have no effect, as in
 keepalived. Most files with `vrrp_strict` were copied from a sample; remove it to enable the settings.";
 
-    /// A weight that does not count.
+    /// Weight without effect.
     WEIGHT_IGNORED = "W0720", "weight without effect",
 "Priority 255 never changes, and different priorities inside a sync group would separate its members. In
 both cases weights are 0, as in keepalived: a failed check is a fault.";
 
-    /// No peer.
+    /// Unicast without a peer.
     NO_PEER = "W0721", "unicast without a peer",
 "The instance has unicast settings but no `unicast_peer`, so adverts use multicast, as in keepalived. On a
 network without multicast, both machines then own the addresses.";
 
-    /// An address twice.
+    /// Address that appears twice.
     ADDRESS_TWICE = "W0722", "duplicate address",
 "The same address on the same interface appears in two instances, or twice in one. When one instance
 releases it, the other one loses it too.";
 
-    /// `state MASTER` that does nothing.
+    /// `state MASTER` without effect.
     STATE_WITHOUT_EFFECT = "N0700", "state MASTER has no effect",
 "With a priority below 255 a machine waits for adverts first, whatever its `state` is: the highest priority
 owns the addresses. This is reported only with `-dD`, since nearly all files have it.";
 
-    /// Fulfilled without it.
+    /// Setting that equals the default behaviour.
     SO_ANYWAY = "N0701", "already the default",
 "The keyword requests what Evenkeel does anyway. You can keep or remove it. This is reported only with `-dD`.";
 }

@@ -1,5 +1,5 @@
-//! The typed model of both languages, which the role runs. It is data: the loader
-//! validates it, and it travels to the role as JSON ([`Config::encode`]).
+//! The typed model of both configuration languages, which the role runs. The model is plain data:
+//! the loader validates it and passes it to the role as JSON ([`Config::encode`]).
 
 mod instance;
 mod kernel;
@@ -22,8 +22,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The language of the configuration. It determines the wording of log lines and some
-/// defaults.
+/// Language of the configuration, which determines the wording of log lines and some defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Dialect {
     /// `virtual-ip` sections.
@@ -33,10 +32,10 @@ pub enum Dialect {
     Keepalived,
 }
 
-/// All that the address role does.
+/// Complete configuration of the address role.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
-    /// The language it was written in.
+    /// Language in which it was written.
     pub dialect: Dialect,
     /// Global settings.
     pub global: Global,
@@ -58,7 +57,7 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `static_rules`.
     pub rules: Vec<Rule>,
-    /// `track_group`: its name and the instances that fail with a static address.
+    /// `track_group`: name and the instances that fail with a static address.
     pub track_groups: Vec<(String, Vec<String>)>,
     /// `garp_group`.
     pub garp_groups: Vec<GarpGroup>,
@@ -72,9 +71,9 @@ pub struct Config {
 /// `vrrp_sync_group`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SyncGroup {
-    /// Its name.
+    /// Name of the group.
     pub name: String,
-    /// Names of its instances.
+    /// Names of the member instances.
     pub members: Vec<String>,
     /// Tracked objects, which apply to all members.
     pub tracked: Tracked,
@@ -93,23 +92,22 @@ pub struct SyncGroup {
 /// `garp_group`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct GarpGroup {
-    /// Between two gratuitous ARPs.
+    /// Pause between two gratuitous ARPs.
     pub garp_interval: Duration,
-    /// Between two unsolicited neighbour advertisements.
+    /// Pause between two unsolicited neighbour advertisements.
     pub gna_interval: Duration,
-    /// The interfaces that share it.
+    /// Interfaces that share these limits.
     pub interfaces: Vec<String>,
 }
 
 /// Global settings: `global_defs`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Global {
-    /// `router_id`; the host's name.
+    /// `router_id`; default: the host name.
     pub router_id: String,
-    /// `default_interface`, if it is given.
+    /// `default_interface`, if configured.
     pub default_interface: Option<String>,
-    /// `vrrp_startup_delay`: for this long after the start, missing adverts cause no
-    /// takeover.
+    /// `vrrp_startup_delay`: time after the start in which missing adverts cause no takeover.
     pub startup_delay: Duration,
     /// `script_user`: user and group of scripts without their own.
     pub script_user: Option<Account>,
@@ -123,27 +121,27 @@ pub struct Global {
     pub garp_interval: Duration,
     /// `vrrp_gna_interval`
     pub gna_interval: Duration,
-    /// `startup_script` and how long it may take.
+    /// `startup_script` and its timeout.
     pub startup_script: Option<(Notify, Duration)>,
-    /// `shutdown_script` and how long it may take.
+    /// `shutdown_script` and its timeout.
     pub shutdown_script: Option<(Notify, Duration)>,
     /// `vrrp_priority`, -20 to 19 of nice(2).
     pub nice: Option<i32>,
-    /// `vrrp_rt_priority`, of SCHED_RR; none is chosen by us (our language) or off.
+    /// `vrrp_rt_priority` for SCHED_RR; None: chosen automatically (our language) or off.
     pub realtime_priority: Option<u32>,
-    /// `vrrp_rlimit_rttime`, microseconds.
+    /// `vrrp_rlimit_rttime`, in microseconds.
     pub rttime_us: Option<u64>,
-    /// `vrrp_no_swap`, and where our language is used.
+    /// `vrrp_no_swap`; always set in our language.
     pub lock_memory: bool,
     /// `vrrp_cpu_affinity`
     pub processors: Vec<u32>,
     /// `process_names` and `vrrp_process_name`.
     pub process_name: Option<String>,
-    /// `dynamic_interfaces`: those that do not exist yet are waited for.
+    /// `dynamic_interfaces`: missing interfaces may appear later.
     pub dynamic_interfaces: bool,
     /// `no_email_faults`
     pub no_mail_on_faults: bool,
-    /// `smtp_alert` and `smtp_alert_vrrp` where an instance has none.
+    /// `smtp_alert` and `smtp_alert_vrrp`: default for instances without the setting.
     pub smtp_alert: bool,
     /// `vrrp_notify_priority_changes`
     pub notify_priority_changes: bool,
@@ -152,13 +150,13 @@ pub struct Global {
     /// The packet filter for `no_accept` and virtual MACs.
     #[serde(flatten)]
     pub nftables: Nftables,
-    /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
+    /// `vrrp_rx_bufs_policy`: size of the socket's receive buffer in bytes.
     pub receive_buffer_bytes: Option<u32>,
     /// `vrrp_rx_bufs_policy MTU`: size of the receive buffer, in packets of the
     /// interface's MTU.
     #[serde(default)]
     pub receive_buffer_packets: Option<u32>,
-    /// `instance NAME`: part of the names of dumps where `data_use_instance` is.
+    /// `instance NAME`: part of the file names of dumps with `data_use_instance`.
     pub instance: Option<String>,
     /// `net_namespace`
     pub network_namespace: Option<String>,
@@ -170,11 +168,11 @@ pub struct Global {
     pub vmac_address_prefix: Option<String>,
     /// `umask`
     pub umask: Option<u32>,
-    /// `child_wait_time`: how long the process may take to stop.
+    /// `child_wait_time`: maximum time in seconds that the process may take to stop.
     pub child_wait_s: Option<u32>,
-    /// `data_use_instance`: names of dumps hold those of the instance and the namespace.
+    /// `data_use_instance`: file names of dumps contain the instance and the namespace.
     pub dumps_by_instance: bool,
-    /// Directory of the dumps; `None` is the default.
+    /// Directory of the dumps; `None`: the default.
     pub dump_directory: Option<PathBuf>,
     /// The machine is a member of a cluster, whose control role reports to this one.
     #[serde(default)]
@@ -182,19 +180,19 @@ pub struct Global {
 }
 
 impl Global {
-    /// `default_interface`, eth0 unless it is given.
+    /// Returns `default_interface`; `eth0` if not configured.
     pub fn default_interface(&self) -> &str {
         self.default_interface.as_deref().unwrap_or("eth0")
     }
 }
 
-/// The nftables table of the role. The encoded names are those of the keywords.
+/// Settings of the role's nftables table. The encoded names are those of the keywords.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Nftables {
-    /// `nftables`: the name of the table; the language determines the default.
+    /// `nftables`: name of the table; the language determines the default.
     #[serde(rename = "nftables_table")]
     pub table: Option<String>,
-    /// `nftables_priority`: the priority of the chains.
+    /// `nftables_priority`: priority of the chains.
     #[serde(rename = "nftables_priority")]
     pub priority: Option<i32>,
     /// `nftables_counters`: each rule counts what it matched.
@@ -202,23 +200,23 @@ pub struct Nftables {
     pub counters: bool,
 }
 
-/// A user and a group by number; found where the file was read.
+/// A user and a group with their numbers, resolved on the machine that read the file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// The name as written.
+    /// Name as written in the file.
     pub name: String,
-    /// User.
+    /// User number.
     pub uid: u32,
-    /// Group.
+    /// Group number.
     pub gid: u32,
 }
 
 /// A named pipe that receives every transition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fifo {
-    /// Its path; the role creates a missing pipe.
+    /// Path of the pipe; the role creates a missing pipe.
     pub path: PathBuf,
-    /// The owner of a new pipe.
+    /// Owner of a new pipe.
     pub account: Option<Account>,
     /// `notify_fifo_script`: started once with the path as its last argument.
     pub script: Option<Notify>,
@@ -233,7 +231,7 @@ pub struct Mail {
     pub from: String,
     /// `smtp_server`, a name or an address.
     pub server: String,
-    /// Its port.
+    /// TCP port of the server.
     pub port: u16,
     /// `smtp_helo_name`
     pub helo: String,
@@ -256,7 +254,7 @@ impl Config {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The interfaces that something of it needs: those of instances and of what they track.
+    /// Returns the interfaces that instances need: their own, and those that they track.
     pub fn used_interfaces(&self) -> BTreeSet<&str> {
         let own = self.instances.iter().map(|one| &one.interface);
         let of_instances = self.instances.iter().map(|one| &one.tracked);
@@ -266,7 +264,7 @@ impl Config {
         own.chain(tracked).map(String::as_str).collect()
     }
 
-    /// Both languages together; what holds for all is the first one's.
+    /// Joins the configurations of both languages. Global settings are those of the first one.
     pub fn join(one: Option<Config>, other: Option<Config>) -> Option<Config> {
         let (mut all, more) = match (one, other) {
             (Some(one), Some(other)) => (one, other),
@@ -293,9 +291,9 @@ impl Config {
         serde_json::from_slice(bytes)
     }
 
-    /// Names the virtual interfaces that no line names, each by another name, also where
-    /// instances on several interfaces have one router id. The names are keepalived's:
-    /// `vrrp.51`, then `vrrp1.51` (`vrrp6.51` for IPv6), and so on.
+    /// Assigns unique names to virtual interfaces without a configured name, even if instances on
+    /// several interfaces have the same router id. The names are keepalived's: `vrrp.51`, then
+    /// `vrrp1.51` (`vrrp6.51` for IPv6), and so on.
     pub fn name_vmacs(&mut self, prefix: &str) {
         let vmacs = self.instances.iter().filter_map(|i| i.vmac.as_ref());
         let mut taken: HashSet<String> = vmacs.filter_map(|v| v.name.clone()).collect();
@@ -313,8 +311,8 @@ impl Config {
         }
     }
 
-    /// Returns every address that may move to this machine: those that a proxy may have
-    /// to bind while another machine owns them.
+    /// Returns every address that may move to this machine. A proxy may have to bind them while
+    /// another machine owns them.
     pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let of = |i: &Instance| -> Vec<IpAddr> {
             let all = i.addresses.iter().chain(&i.excluded);

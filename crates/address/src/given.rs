@@ -1,4 +1,4 @@
-//! The role's input from a version, and the supervisor's view of it.
+//! Input of the role from a configuration version, and the supervisor's view of it.
 
 use crate::config::{Config, Dialect, Instance};
 use configuration::Given;
@@ -6,10 +6,10 @@ use part::role::{Resource, ResourceKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Instances that a difference names.
+/// Maximum number of instances that a difference names.
 const TOLD_MAX: usize = 20;
 
-/// Returns the input of the role: the configuration, and the previous payload.
+/// Returns the input of the role: the configuration compared with the previous payload.
 pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
     let had = decode(before);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
@@ -53,8 +53,8 @@ fn decode(bytes: Option<&[u8]>) -> Option<Config> {
     Config::decode(bytes?).ok()
 }
 
-/// Whether a change is of what machines must agree on among themselves. What is new, or
-/// goes, is no quarrel.
+/// Returns whether a change affects settings on which machines must agree. New and removed
+/// instances do not count.
 fn goes_together(had: &Config, has: &Config) -> bool {
     let agreed = |one: &Instance, other: &Instance| {
         one.vrid == other.vrid
@@ -69,9 +69,9 @@ fn goes_together(had: &Config, has: &Config) -> bool {
     })
 }
 
-/// The longest that a planned stop takes: adverts that offer the addresses to
-/// others, requests that finish, and the script at the end; or as long as
-/// `child_wait_time` gives, which can be longer alone.
+/// Returns the maximum duration of a planned stop: adverts that offer the addresses to other nodes,
+/// requests that finish, and the script at the end. If `child_wait_time` is longer, it applies
+/// instead.
 fn longest_stop(config: &Config) -> Duration {
     let hand_over = |one: &Instance| {
         let adverts = u32::from(one.options.down_timer_adverts.max(1)) + 1;

@@ -38,11 +38,11 @@ pub use vmac::{IpvlanFlag, Vmac, VmacKind, VmacSpec};
 
 use socket::Socket;
 
-/// The protocol of addresses, routes and rules that Evenkeel adds (`RTPROT_KEEPALIVED`):
-/// `ip route` shows `proto keepalived`.
+/// Protocol number of addresses, routes and rules that Evenkeel adds (`RTPROT_KEEPALIVED`): `ip
+/// route` shows `proto keepalived`.
 pub const MADE_BY: u8 = 18;
 
-/// The kernel's acknowledgement of a request.
+/// Acknowledgement of a request by the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ack {
     /// The change was made.
@@ -52,7 +52,7 @@ pub enum Ack {
     Already,
 }
 
-/// A connection to the kernel.
+/// A connection to the kernel's rtnetlink.
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,

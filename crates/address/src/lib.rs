@@ -1,11 +1,11 @@
-//! Virtual addresses: who of several machines owns an address, by VRRP, and all
-//! that hangs on it: addresses, routes and rules of the kernel, neighbours that
-//! are told, what is tracked, who is notified. Two languages lead to one
-//! [`config::Config`]: keepalived's ([`dialect`]) and ours ([`keyword`]).
+//! Virtual addresses: VRRP decides which of several machines owns an address. This crate does
+//! everything that depends on it: addresses, routes and rules of the kernel, announcements to
+//! neighbours, tracked objects, notifications. Two languages lead to one [`config::Config`]:
+//! keepalived's ([`dialect`]) and ours ([`keyword`]).
 //!
-//! What is decided is [`protocol::vrrp`], a value; here it meets sockets, the
-//! kernel and the clock. This crate knows nothing of the proxy: that an address
-//! cannot be served is told to it as a number ([`role::RoleInputs::vitals`]).
+//! Decisions are made by [`protocol::vrrp`], which does no IO; this crate connects it to sockets,
+//! the kernel and the clock. This crate knows nothing of the proxy: the number in
+//! [`role::RoleInputs::vitals`] shows that an address cannot be served.
 
 pub mod codes;
 pub mod config;

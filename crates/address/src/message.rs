@@ -1,61 +1,61 @@
-//! Messages to the address role, beyond those for every role, and its replies. The
-//! supervisor and other parts forward them as bytes ([`PartMessage`]).
+//! Messages that only the address role understands, and its responses. The supervisor and other
+//! parts forward them as bytes ([`PartMessage`]).
 
 use part::role::PartMessage;
 use part::role::bounded::Words;
 use part::voice::keepalived::LogWish;
 use serde::{Deserialize, Serialize};
 
-/// The part's name.
+/// Name of this part in messages.
 pub const PART: &str = "address";
 
 /// A message to the address role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// A question: give the addresses of an instance, or all of them, to another machine.
-    /// The answer is [`HandedOver`].
+    /// Hand the addresses of an instance, or all of them, over to another machine. The response is
+    /// [`HandedOver`].
     HandOver {
-        /// The instance.
+        /// Name of the instance; None: all.
         name: Option<String>,
-        /// How long requests may finish, where that is said.
+        /// Time in milliseconds that requests may take to finish; None: as configured.
         drain_ms: Option<u64>,
     },
     /// Write one of keepalived's dumps.
     Dump(Dump),
 }
 
-/// A dump that is asked for.
+/// Kind of dump to write.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dump {
     /// `keepalived.data`
     Data,
     /// `keepalived.stats`
     Statistics,
-    /// `keepalived.stats`; the counters begin at zero then.
+    /// Write `keepalived.stats`, then reset the counters.
     ClearStatistics,
     /// `keepalived.json`
     Json,
 }
 
-/// The answer to [`Message::HandOver`].
+/// Response to [`Message::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
-    /// Whether anything moves.
+    /// A hand-over has started.
     pub moves: bool,
-    /// Description.
+    /// Description of the result.
     #[serde(with = "Words")]
     pub words: String,
 }
 
-/// Options of the command line for the role.
+/// Command-line options for the role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default)]
 pub struct Options {
-    /// Where its log goes.
+    /// Destination of the log.
     pub log: LogWish,
-    /// Where keepalived's dumps go.
+    /// Directory of keepalived's dumps.
     pub dump_directory: Vec<u8>,
-    /// Whether it runs in the background: its parent waits for the end of its output.
+    /// The role runs in the background: its parent waits for the end of its output.
     pub background: bool,
 }
 

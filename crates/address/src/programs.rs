@@ -1,24 +1,24 @@
-//! Programs that the role starts as root, and whether others can change them.
+//! Checks whether users other than root can change programs that the role starts as root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The program of this process.
+/// Path of this process's own program.
 const OWN: &str = "/proc/self/exe";
-/// Symbolic links that are followed in one path, as by the kernel.
+/// Maximum number of symbolic links in one path, as in the kernel.
 const LINKS_MAX: usize = 40;
-/// Programs that run another file: its path is their first argument that is no option.
+/// Programs that run another file, whose path is their first argument that is not an option.
 const INTERPRETERS: &[&str] = &[
     "sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "env", "perl", "ruby", "lua", "php",
     "nice", "ionice", "timeout", "setsid", "nohup",
 ];
 
 /// Returns the first part of a program's path, or of the script that it runs, that a user other
-/// than root can change. Parts that do not exist are no part of it.
+/// than root can change. Missing parts are ignored.
 pub fn changeable(words: &[String]) -> Option<PathBuf> {
-    // The binary that runs already.
+    // This program is running already.
     if words.first().is_some_and(|program| program == OWN) {
         return None;
     }
@@ -46,7 +46,7 @@ fn is_path(word: &str) -> bool {
     word.starts_with('/')
 }
 
-/// The first directory, link or file on the way to a file that others can change.
+/// Returns the first directory, link or file on a path that others can change.
 fn changeable_part(path: &Path) -> Option<PathBuf> {
     let mut left: Vec<OsString> = components(path);
     let mut at = PathBuf::from("/");
@@ -86,7 +86,7 @@ fn changeable_part(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The names in a path, the first one last.
+/// Returns the names in a path, the first one last.
 fn components(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|one| match one {
         Component::Normal(name) => Some(name.to_owned()),
@@ -102,10 +102,10 @@ fn is_changeable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| can_be_changed(&found))
 }
 
-/// Whether users other than root can write a file, or replace what is in a directory.
+/// Returns whether users other than root can write a file, or replace the contents of a directory.
 fn can_be_changed(found: &Metadata) -> bool {
     let group = if found.gid() == 0 { 0 } else { 0o020 };
-    // In a sticky directory nobody replaces what is root's.
+    // In a sticky directory, other users cannot replace files of root.
     let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
     found.uid() != 0 || (found.mode() & (0o002 | group) != 0 && !is_sticky)
 }
@@ -153,7 +153,7 @@ mod tests {
             let path = expected.then(|| path.to_owned());
             assert_eq!(found(&program), path, "{bits:o} of {owner}");
         }
-        // A group other than root's.
+        // The group is not root's.
         chown(&directory, Some(0), Some(7)).unwrap();
         mode(&directory, 0o775);
         assert_eq!(found(&program), Some(directory.clone()));
@@ -179,7 +179,7 @@ mod tests {
         ] {
             assert_eq!(changeable(&words(&line)), Some(program.clone()), "{line}");
         }
-        // What another program reads is no program.
+        // A file that another program reads is not a program.
         assert_eq!(changeable(&words(&format!("/bin/cat {path}"))), None);
         // A circle of links ends.
         symlink("circle", directory.join("circle")).unwrap();

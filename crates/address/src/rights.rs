@@ -1,4 +1,4 @@
-//! The privileges that the role needs for a configuration, and why.
+//! Privileges that the role needs for a configuration, with the reasons.
 
 use crate::config::{Account, Config};
 use rustix::thread::CapabilitySet;
@@ -61,13 +61,13 @@ pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
     all
 }
 
-/// All of that.
+/// Returns all capabilities that the role needs.
 pub fn needed(config: &Config) -> CapabilitySet {
     let reasons = reasons(config).into_iter();
     reasons.fold(CapabilitySet::empty(), |all, (one, _)| all | one)
 }
 
-/// The users as whom programs run; None is the one of the start.
+/// Returns the users that run programs; None: the user that started the role.
 fn users(config: &Config) -> Vec<Option<u32>> {
     let default = config.global.script_user.as_ref();
     let default = default.map(|account| account.uid);
@@ -75,7 +75,7 @@ fn users(config: &Config) -> Vec<Option<u32>> {
     programs(config).into_iter().map(user).collect()
 }
 
-/// The words of each program that is run, and its own account.
+/// Returns the command line of each program with its own account.
 fn programs(config: &Config) -> Vec<(&[String], Option<&Account>)> {
     let mut programs = Vec::new();
     for script in &config.scripts {
@@ -106,7 +106,7 @@ fn programs(config: &Config) -> Vec<(&[String], Option<&Account>)> {
     programs
 }
 
-/// Whether there is a program that is run: one whose file does not exist is none.
+/// Returns whether there is a program to run, which requires that its file exists.
 pub fn has_programs(config: &Config) -> bool {
     let exists = |(words, _): &(&[String], _)| {
         let program = words.first();
@@ -115,14 +115,14 @@ pub fn has_programs(config: &Config) -> bool {
     programs(config).iter().any(exists)
 }
 
-/// Whether programs run as another user than this one.
+/// Returns whether programs run as a user other than this one.
 fn others(config: &Config) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let users = users(config);
     users.iter().flatten().any(|uid| *uid != own)
 }
 
-/// Whether programs run as this user.
+/// Returns whether programs run as this user.
 pub fn starts_programs_of_its_own(config: &Config) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let users = users(config);

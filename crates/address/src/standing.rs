@@ -1,36 +1,40 @@
-//! Which priority a node may announce, and from which live owner it may take the addresses:
-//! [`Standing::row`] chooses a row of the table in docs/virtual-addresses.md from the facts that
-//! the role knows. A pure value, which a simulation checks.
+//! Determines which priority a node may announce, and from which live owner it may take the
+//! addresses: [`Standing::row`] chooses a row of the table in docs/virtual-addresses.md from the
+//! facts that the role knows. The module does no IO, and a simulation checks it.
 //!
 //! Invariants:
-//! - a node that a majority has not confirmed, a node with another version than the accepted one, and a node that tries a candidate version take nothing from a live owner that serves anything;
-//! - nor do the first two while another machine responds for an address, whose adverts they may not understand because its version names another router;
+//!
+//! - a node that a majority has not confirmed, a node with another version than the accepted one,
+//!   and a node that tries a candidate version take nothing from a live owner that serves anything;
+//! - nor do the first two while another machine responds for an address: its version may name
+//!   another router, so they may not understand its adverts;
 //! - a node whose servers are not checked yet takes nothing from a live owner that serves anything;
 //! - a removed member owns nothing;
 //! - a node with the accepted version outranks nodes that are known not to serve it;
-//! - a node that receives no adverts takes the addresses in every row but [`Row::Removed`]: traffic does not wait for the cluster.
+//! - a node that receives no adverts takes the addresses in every row but [`Row::Removed`]: traffic
+//!   does not wait for the cluster.
 
 use crate::config::Instance;
 use part::role::{MemberNews, VersionStanding};
 use protocol::vrrp::Standing as Rank;
 
-/// The last position in `prefer` with priorities of its own.
+/// Last position in `prefer` with its own priorities.
 const PLACE_MAX: u8 = 4;
-/// Difference between two positions in the rows without knowledge of other nodes.
+/// Difference between the priorities of two positions, in rows without knowledge of other nodes.
 const PLACE_STEP: u8 = 10;
 /// Priorities of the first node of `prefer`, by [`Service`].
 const PLAIN: [u8; 3] = [220, 140, 60];
-/// Priorities of the first node of `prefer` while it serves the accepted version and a node of
-/// the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is served.
+/// Priorities of the first node of `prefer` while it serves the accepted version and another node
+/// of the same `prefer` does not. They are above all of [`PLAIN`] unless nothing is served.
 const AHEAD: [u8; 3] = [254, 249, 60];
-/// The same, without the confirmation of a majority.
+/// Priorities as in [`AHEAD`], without the confirmation of a majority.
 const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
 /// Owners below this priority cannot serve all of their frontends.
 const BELOW_ALL: u8 = 160;
 /// Owners below this priority serve nothing.
 const BELOW_SOME: u8 = 80;
 
-/// How well the node can do its work at an address.
+/// Ability of the node to serve an address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Service {
     /// All frontends can be served, and all addresses set.
@@ -53,45 +57,46 @@ impl Service {
     }
 }
 
-/// What the role knows about its node and one virtual router.
+/// Facts of the role about its node and one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
     /// The machine is a member of a cluster.
     pub is_member: bool,
-    /// The standing of the served version; without a report [`VersionStanding::Unconfirmed`].
+    /// Standing of the served version; [`VersionStanding::Unconfirmed`] without a report.
     pub version: VersionStanding,
     /// Positions in `prefer` of the nodes that do not serve the accepted version.
     pub behind: Vec<u8>,
     /// Another machine may announce priorities with an older version: a node that does not serve
-    /// the accepted one, or, at a position in `prefer`, a member that was removed.
+    /// the accepted one, or a removed member with a position in `prefer`.
     pub is_ahead: bool,
     /// The proxy serves a candidate version.
     pub is_candidate: bool,
-    /// The first health checks of the servers have not ended: nobody knows what the node can serve.
-    /// keepalived does not wait for them, so this counts in our language only.
+    /// The first health checks of the servers have not ended, so it is unknown what the node can
+    /// serve. keepalived does not wait for them, so this applies only to our language.
     pub is_untested: bool,
-    /// What the node can serve.
+    /// Ability of the node to serve the address.
     pub service: Service,
-    /// The position in `prefer`; none in keepalived's language, whose priorities are configured.
+    /// Position in `prefer`; None in keepalived's language, where priorities are configured.
     pub place: Option<u8>,
-    /// The configuration lets the node take the addresses from an owner that is as healthy.
+    /// The configuration lets the node take the addresses from an equally healthy owner.
     pub preempt: bool,
 }
 
 /// A row of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Row {
-    /// Not a member of a cluster.
+    /// The machine is not a member of a cluster.
     Standalone,
     /// A majority has confirmed that the node serves the accepted version.
     Current,
-    /// The same, and a node of `prefer` does not serve that version, or one was removed.
+    /// As [`Row::Current`], and a node of `prefer` does not serve that version, or a member was
+    /// removed.
     Ahead,
-    /// No majority has confirmed the version, or not for some seconds.
+    /// No majority has confirmed the version, or the confirmation is some seconds too old.
     Unconfirmed,
-    /// The same, and a node of `prefer` does not serve the version.
+    /// As [`Row::Unconfirmed`], and a node of `prefer` does not serve the version.
     AheadUnconfirmed,
-    /// Another version is the accepted one.
+    /// The node serves another version than the accepted one.
     Outdated,
     /// The node tries a candidate version.
     Candidate,
@@ -100,7 +105,7 @@ pub enum Row {
 }
 
 impl Row {
-    /// The name in the documentation and in `evenkeel address`.
+    /// Returns the name of the row in the documentation and in `evenkeel address`.
     pub fn name(self) -> &'static str {
         match self {
             Row::Standalone => "standalone",
@@ -114,7 +119,7 @@ impl Row {
         }
     }
 
-    /// Why the node waits; empty in rows in which it does not.
+    /// Returns why the node waits; empty in rows in which it does not wait.
     pub fn why(self) -> &'static str {
         match self {
             Row::Standalone | Row::Current | Row::Ahead => "",
@@ -140,7 +145,7 @@ impl Standing {
         let position = |name: &String| instance.prefer.iter().position(|other| other == name);
         let places = news.behind.iter().filter_map(position);
         let places = places.filter_map(|place| u8::try_from(place).ok());
-        // Nodes behind the last position share its priorities: one of them may be current.
+        // Nodes behind the last position share its priorities, and one of them may be current.
         let behind: Vec<u8> = places.filter(|place| *place < PLACE_MAX).collect();
         Standing {
             is_member,
@@ -178,8 +183,8 @@ impl Standing {
         }
     }
 
-    /// Returns whether every node for which this does not hold is a better holder of a lease. A node
-    /// that may be current keeps a lease that it holds.
+    /// Returns whether a node in any other standing is a better holder of a lease. A node that may
+    /// be current keeps a lease that it holds.
     pub fn is_last_for_lease(&self, is_holder: bool) -> bool {
         match self.row() {
             Row::Outdated | Row::Removed => true,
@@ -188,19 +193,19 @@ impl Standing {
         }
     }
 
-    /// Returns what the node announces and takes; none in [`Row::Removed`].
+    /// Returns what the node announces and takes; None in [`Row::Removed`].
     pub fn rank(&self) -> Option<Rank> {
         let row = self.row();
         let is_stale = matches!(
             row,
             Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated
         );
-        // A keepalived.conf has no priorities from which health could be read.
+        // In a keepalived.conf, priorities do not express health.
         let reads_health = self.place.is_some();
         let takes_below = match (row, self.service) {
             (Row::Removed, _) => return None,
             (Row::Candidate, _) | (_, Service::None) => 0,
-            // The servers count as up until their first checks end.
+            // Servers count as up until their first checks end.
             _ if reads_health && (is_stale || self.is_untested) => BELOW_SOME,
             _ if is_stale => 0,
             (_, Service::All) if self.preempt => u8::MAX,
@@ -224,7 +229,7 @@ impl Standing {
                 },
             },
             takes_below,
-            // keepalived's addresses stay in the kernel of an owner that died.
+            // With keepalived, addresses stay in the kernel of an owner that died.
             yields_to_users: self.place.is_some()
                 && matches!(row, Row::Unconfirmed | Row::Outdated),
             takes_also: behind.flat_map(|place| priorities(*place)).collect(),
@@ -266,7 +271,7 @@ pub fn priorities(place: u8) -> Vec<u8> {
     all
 }
 
-/// Returns the priorities of a node that is alone with its facts, by [`Service`].
+/// Returns the priorities of a standalone node at a position in `prefer`, by [`Service`].
 pub fn plain(place: usize) -> [u8; 3] {
     let place = u8::try_from(place).unwrap_or(PLACE_MAX);
     [Service::All, Service::Some, Service::None]

@@ -1,6 +1,6 @@
-//! Sockets of the role: VRRP ([`VrrpSocket`]), frames of ARP and neighbour
-//! discovery ([`PacketSocket`]), and BFD ([`BfdListener`], [`BfdSender`]). Nothing here reads what is inside of a packet, and
-//! nothing here waits: a socket is read until it is empty, or a bound is reached.
+//! Sockets of the role: VRRP ([`VrrpSocket`]), frames of ARP and neighbour discovery
+//! ([`PacketSocket`]), and BFD ([`BfdListener`], [`BfdSender`]). Nothing here parses the contents
+//! of packets, and nothing here waits: a socket is read until it is empty, or a bound is reached.
 
 mod bfd;
 mod datagram;
@@ -13,31 +13,31 @@ pub use vrrp::{Received, VrrpOptions, VrrpSender, VrrpSocket, VrrpTransport};
 
 use std::io;
 
-/// How many packets one call hands out at most: a flood must not stop the timers.
+/// Maximum number of packets that one call delivers: a flood must not stop the timers.
 pub const DRAINED_AT_MOST: usize = 256;
 
-/// A socket failed.
+/// Error of a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// It could not be made as it was wanted.
+    /// The socket could not be opened with its options.
     #[error("{step}: {error}")]
     Open {
         /// The failed step.
         step: &'static str,
-        /// Why not.
+        /// System error.
         #[source]
         error: io::Error,
     },
     /// A packet could not be sent.
     #[error("send: {0}")]
     Send(#[source] io::Error),
-    /// It cannot be read any more (its interface went).
+    /// The socket cannot be read any more, because its interface is gone.
     #[error("receive: {0}")]
     Receive(#[source] io::Error),
-    /// Addresses of two families.
+    /// Addresses of two families are mixed.
     #[error("an address of the other family")]
     Family,
-    /// An interface is needed and none was given.
+    /// An interface is required, and none was given.
     #[error("multicast needs an interface")]
     NoInterface,
 }

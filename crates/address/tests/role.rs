@@ -1,5 +1,5 @@
-//! The address role, whole: processes in network namespaces that own addresses, lose
-//! them, and take them over.
+//! Tests of the whole address role: processes in network namespaces that own addresses, lose them,
+//! and take them over.
 
 #[path = "role/ability.rs"]
 mod ability;

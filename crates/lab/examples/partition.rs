@@ -1,5 +1,5 @@
-//! Three hosts on a switch, a partition, and its healing, as a client sees them.
-//! As root: `cargo run -p evenkeel-lab --example partition`
+//! Shows three hosts on a switch, a partition, and its healing, as a client sees them. As root:
+//! `cargo run -p evenkeel-lab --example partition`
 
 use lab::{Answerer, Condition, Lab, LabError, Pace, Watcher};
 use std::time::Duration;

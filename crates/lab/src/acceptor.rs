@@ -1,5 +1,5 @@
-//! What the servers inside a test have in common: a listener that can be stopped
-//! with all its connections, and started again at the same address.
+//! Common part of the servers inside a test: a listener that can be stopped with all its
+//! connections, and started again at the same address.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often a descriptor is tried to get where there is none.
+/// Retry interval while the process has no free descriptor.
 const DESCRIPTOR_TICK: Duration = Duration::from_millis(5);
 
-/// How many connections a server of a test holds; further ones are closed.
+/// Maximum number of connections of a test server; further ones are closed.
 const MAX_CONNECTIONS: usize = 1024;
 
 type Handler = dyn Fn(TcpStream) + Send + Sync;
@@ -44,8 +44,8 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Port 0 becomes a free one, and stays it over a stop: on this machine one
-    /// that nobody takes meanwhile.
+    /// Starts a listener. Port 0 selects a free port and keeps it over a stop: on this machine, one
+    /// that no other process takes meanwhile.
     pub(crate) fn start(
         place: Location,
         address: SocketAddr,
@@ -92,7 +92,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Refuses from now on, and ends all connections.
+    /// Refuses connections from now on, and closes all existing ones.
     pub(crate) fn stop(&mut self) {
         let Some(running) = self.running.take() else {
             return;
@@ -103,7 +103,7 @@ impl Acceptor {
         let _ = running.thread.join();
     }
 
-    /// How many connections are open now.
+    /// Returns the number of open connections.
     pub(crate) fn connections(&self) -> usize {
         let running = self.running.as_ref();
         running.map_or(0, |running| running.connections.lock().open.len())
@@ -131,7 +131,7 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A second handle of the stream is kept, by which it can be ended.
+    /// Keeps a second handle of the stream, with which it can be closed.
     fn enter(&self, stream: &TcpStream) -> Option<u64> {
         let mut state = self.lock();
         if state.closed || state.open.len() >= MAX_CONNECTIONS {
@@ -160,7 +160,7 @@ fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Conn
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            // The process has no descriptor left; the connection waits until it has.
+            // The process has no descriptor left; the connection waits until it has one.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 thread::sleep(DESCRIPTOR_TICK);
                 continue;
@@ -179,7 +179,7 @@ fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Conn
     }
 }
 
-/// Forgets a connection also when its handler panics.
+/// Removes a connection even if its handler panics.
 struct Leave<'a>(&'a Connections, u64);
 
 impl Drop for Leave<'_> {

@@ -1,4 +1,4 @@
-//! Processes that want all the time of the processors.
+//! Processes that use all the time of the processors.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -7,18 +7,17 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Busy processes, until this is dropped. They are ordinary ones of no particular
-/// priority, as a nightly job would be.
+/// Busy processes that run until this is dropped. They have ordinary priority, like a nightly job.
 #[derive(Debug)]
 pub struct BusyProcessors(Vec<Process>);
 
 impl BusyProcessors {
-    /// That many, wherever the scheduler puts them.
+    /// Starts this number of processes, wherever the scheduler puts them.
     pub fn start(count: usize) -> Result<Self, LabError> {
         Self::of((0..count).map(|_| command()))
     }
 
-    /// That many on each of these processors.
+    /// Starts this number of processes on each of these processors.
     pub fn pinned(processors: &[usize], count: usize) -> Result<Self, LabError> {
         let mut commands = Vec::new();
         for processor in processors {
@@ -26,8 +25,8 @@ impl BusyProcessors {
                 let mut set = CpuSet::new();
                 set.set(*processor);
                 let mut command = command();
-                // SAFETY: between fork and exec only one system call is made, on a
-                // value that was there before.
+                // SAFETY: between fork and exec only one system call is made, on a value that was
+                // there before.
                 unsafe {
                     command.pre_exec(move || Ok(sched_setaffinity(None, &set)?));
                 }
@@ -42,7 +41,7 @@ impl BusyProcessors {
         started.map(BusyProcessors)
     }
 
-    /// The processes.
+    /// Returns the processes.
     pub fn processes(&self) -> &[Process] {
         &self.0
     }
@@ -62,7 +61,7 @@ mod tests {
     use crate::eventually;
     use std::time::Duration;
 
-    /// Ticks of a processor that a process used in user space.
+    /// Returns the processor ticks that a process used in user space.
     fn ticks(pid: i32) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let (_, rest) = stat.rsplit_once(") ").unwrap();

@@ -1,5 +1,5 @@
-//! What is said on a cable: a listener in a host which keeps VRRP adverts, ARP and
-//! neighbour advertisements with their times, byte by byte.
+//! Capture of frames on a cable: a listener in a host that records VRRP adverts, ARP and neighbour
+//! discovery with their times, byte by byte.
 
 use crate::error::LabError;
 use crate::link::Interface;
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many frames are kept: the first ones.
+/// Maximum number of recorded frames: the first ones.
 const FRAMES_MAX: usize = 200_000;
 
-/// How long it takes at most to notice the end.
+/// Maximum time until the thread notices the end.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
 const ETHERNET_BYTES: usize = 14;
@@ -26,7 +26,7 @@ const PROTOCOL_VRRP: u8 = 112;
 const PROTOCOL_ICMPV6: u8 = 58;
 const ARP_BYTES: usize = 28;
 
-/// Of what kind a frame is.
+/// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Talk {
     /// A VRRP advert.
@@ -41,32 +41,32 @@ pub enum Talk {
     NeighbourAdvertisement,
 }
 
-/// A frame that was heard.
+/// A recorded frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// When.
+    /// Time of the frame.
     pub at: Instant,
-    /// Whether the interface sent it or got it.
+    /// Direction: sent or received by the interface.
     pub way: Way,
-    /// Of what kind it is.
+    /// Kind of the frame.
     pub talk: Talk,
-    /// All of it, from the Ethernet head on.
+    /// Whole frame, from the Ethernet header on.
     pub bytes: Vec<u8>,
 }
 
 impl Frame {
-    /// The Ethernet address that it came from.
+    /// Returns the source Ethernet address.
     pub fn sender(&self) -> [u8; 6] {
         array(&self.bytes, 6).unwrap_or_default()
     }
 
-    /// The Ethernet address that it went to.
+    /// Returns the destination Ethernet address.
     pub fn receiver(&self) -> [u8; 6] {
         array(&self.bytes, 0).unwrap_or_default()
     }
 
-    /// The IP addresses of its head, source and destination; of an ARP those of
-    /// sender and target.
+    /// Returns the IP addresses of the header, source and destination; for ARP, those of sender and
+    /// target.
     pub fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
         let packet = self.bytes.get(ETHERNET_BYTES..)?;
         let v4 = |at| array::<4>(packet, at).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
@@ -79,7 +79,7 @@ impl Frame {
         }
     }
 
-    /// The packet behind the Ethernet head, without what only fills the frame.
+    /// Returns the packet behind the Ethernet header, without padding.
     pub fn packet(&self) -> &[u8] {
         let packet = self.bytes.get(ETHERNET_BYTES..).unwrap_or_default();
         let word = |at| array::<2>(packet, at).map(|b| usize::from(u16::from_be_bytes(b)));
@@ -93,7 +93,7 @@ impl Frame {
         packet.get(..length).unwrap_or_default()
     }
 
-    /// What stands behind the IP head: the advert itself, for VRRP.
+    /// Returns the payload behind the IP header: for VRRP, the advert itself.
     pub fn payload(&self) -> &[u8] {
         let packet = self.packet();
         let head = match packet.first().map(|first| first >> 4) {
@@ -104,8 +104,8 @@ impl Frame {
         packet.get(head..).unwrap_or_default()
     }
 
-    /// Whether it tells everybody, unasked, who has an address: an ARP whose
-    /// sender and target are the same, or an advertisement to all nodes.
+    /// Returns whether the frame announces the owner of an address, unsolicited and to all: an ARP
+    /// whose sender and target are equal, or an advertisement to all nodes.
     pub fn is_announcement(&self) -> bool {
         match self.talk {
             Talk::ArpRequest | Talk::ArpReply => self
@@ -119,7 +119,7 @@ impl Frame {
         }
     }
 
-    /// Which address an announcement or a neighbour's question is about.
+    /// Returns the address that an announcement or a neighbour request is about.
     pub fn about(&self) -> Option<IpAddr> {
         match self.talk {
             Talk::Vrrp => None,
@@ -140,7 +140,7 @@ fn ethertype(bytes: &[u8]) -> Option<u16> {
     array(bytes, 12).map(u16::from_be_bytes)
 }
 
-/// Of what kind a frame is, if of one that is kept.
+/// Returns the kind of a frame; None if it is not recorded.
 fn talk(bytes: &[u8]) -> Option<Talk> {
     let packet = bytes.get(ETHERNET_BYTES..)?;
     match ethertype(bytes)? {
@@ -165,7 +165,7 @@ fn talk(bytes: &[u8]) -> Option<Talk> {
 
 type Frames = Mutex<Vec<Frame>>;
 
-/// A listener at an interface. Dropped, it stops.
+/// A capture at an interface, which stops when it is dropped.
 #[derive(Debug)]
 pub struct Capture {
     stop: Arc<AtomicBool>,
@@ -178,7 +178,7 @@ fn lock(frames: &Frames) -> MutexGuard<'_, Vec<Frame>> {
 }
 
 impl Capture {
-    /// Listens from now on to all that the interface sends or gets.
+    /// Starts to record everything that the interface sends or receives.
     pub fn start(interface: &Interface) -> Result<Self, LabError> {
         let name = interface.name();
         let open = || PacketSocket::to_watch(name);
@@ -198,26 +198,26 @@ impl Capture {
         })
     }
 
-    /// What was heard so far.
+    /// Returns the frames recorded so far.
     pub fn frames(&self) -> Vec<Frame> {
         lock(&self.frames).clone()
     }
 
-    /// What was heard so far of one kind.
+    /// Returns the recorded frames of one kind.
     pub fn of(&self, talk: Talk) -> Vec<Frame> {
         let frames = lock(&self.frames);
         let fit = frames.iter().filter(|frame| frame.talk == talk);
         fit.cloned().collect()
     }
 
-    /// The adverts so far that came from an IP address.
+    /// Returns the recorded adverts from an IP address.
     pub fn adverts_of(&self, source: IpAddr) -> Vec<Frame> {
         let mut adverts = self.of(Talk::Vrrp);
         adverts.retain(|frame| frame.addresses().is_some_and(|(from, _)| from == source));
         adverts
     }
 
-    /// Forgets what was heard so far.
+    /// Removes the frames recorded so far.
     pub fn clear(&self) {
         lock(&self.frames).clear();
     }
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_taken_apart_without_what_fills_it() {
-        // Ethernet, IPv4 of 20 + 4 bytes with protocol 112, two bytes of filling.
+        // Ethernet, IPv4 of 20 + 4 bytes with protocol 112, two bytes of padding.
         let mut bytes = vec![1; 6];
         bytes.extend([2; 6]);
         bytes.extend([0x08, 0, 0x45, 0, 0, 24, 0, 0, 0, 0, 255, 112, 0, 0]);
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(from.to_string(), "192.0.2.1");
         assert_eq!(to.to_string(), "224.0.0.18");
         for cut in 0..frame.bytes.len() {
-            // Bytes that somebody sent: none of them is taken for granted.
+            // The bytes come from the network, so any truncation must be handled.
             let bytes = frame.bytes[..cut].to_vec();
             let _ = talk(&bytes);
             let frame = Frame {

@@ -1,11 +1,11 @@
-//! Taking away what a laboratory left: its namespaces with all that runs in them,
-//! its directories, and what is mounted there.
+//! Removal of what a laboratory left: its namespaces with all that runs in them, its directories,
+//! and what is mounted there.
 //!
-//! Three take care of it. A laboratory that is dropped, also by a panic, removes
-//! its own. A small guard process waits for the end of this one, however it
-//! comes (Ctrl-C, SIGKILL), and removes what is left. And should the guard be
-//! killed too, the next laboratory or [`clean`] does. Names carry the id of the
-//! process that they belong to; what a living process uses is never touched.
+//! There are three levels. A laboratory that is dropped, also by a panic, removes its own objects.
+//! A small guard process waits for the end of this process, whatever the cause (Ctrl-C, SIGKILL),
+//! and removes what is left. If the guard is killed, too, the next laboratory or [`clean`] does it.
+//! Names contain the id of the process that they belong to; objects of a live process are never
+//! touched.
 
 use crate::name::{NAMESPACES, PREFIX};
 use crate::process::run_words;
@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
-/// How often a namespace is looked through for processes until none is left:
-/// they may be starting others.
+/// Maximum number of scans of a namespace for processes until none is left: they may be starting
+/// others.
 const ROUNDS_MAX: usize = 20;
 
-/// Of what kind something is that was removed.
+/// An object that was removed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Removed {
     /// A host or a switch: the name of its namespace.
@@ -33,8 +33,8 @@ pub enum Removed {
     Directory(PathBuf),
 }
 
-/// Removes what laboratories left whose processes are dead, and tells what that
-/// was. Best effort: what cannot be removed, is not told.
+/// Removes what laboratories of dead processes left, and returns a list. Best effort: objects that
+/// cannot be removed are not listed.
 pub fn clean() -> Vec<Removed> {
     let mut removed = Vec::new();
     for name in stale(Path::new(NAMESPACES)) {
@@ -55,15 +55,15 @@ pub fn clean() -> Vec<Removed> {
     removed
 }
 
-/// What is in a directory and belongs to a dead process.
+/// Returns the entries of a directory that belong to a dead process.
 fn stale(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().to_str().map(str::to_owned));
     names.filter(|name| is_stale(name)).collect()
 }
 
-/// Whether something belongs to a laboratory whose process is no more. An id
-/// that somebody else got since only means that it is removed later.
+/// Returns whether a name belongs to a laboratory whose process is dead. If the process id was
+/// reused, the removal is only delayed.
 fn is_stale(name: &str) -> bool {
     let pid = name
         .strip_prefix(PREFIX)
@@ -72,8 +72,8 @@ fn is_stale(name: &str) -> bool {
     pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
-/// Kills what has a file in this directory among its arguments: a process that left the
-/// namespace in which it was started, as QEMU does, is in none of the laboratory.
+/// Kills processes with a file of this directory among their arguments. A process that left the
+/// namespace in which it was started, as QEMU does, is in no namespace of the laboratory.
 fn kill_all_that_name(directory: &Path) {
     let inside = [directory.as_os_str().as_bytes(), b"/"].concat();
     let own = rustix::process::getpid();
@@ -91,30 +91,29 @@ fn all_processes() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
 }
 
-/// Removes a directory, what runs with its files, and what is mounted in it.
+/// Removes a directory, the processes that use its files, and what is mounted in it.
 pub(crate) fn remove_directory(path: &Path) -> bool {
     kill_all_that_name(path);
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     for directory in below {
-        // An error where nothing is mounted.
+        // Fails if nothing is mounted.
         let _ = unmount(directory.path(), UnmountFlags::DETACH);
     }
     fs::remove_dir_all(path).is_ok()
 }
 
-/// The processes in a namespace: those whose first thread is.
+/// Returns the processes whose first thread is in a namespace.
 pub(crate) fn processes_in(inode: u64) -> Vec<Pid> {
     let is_in = |pid: &Pid| {
-        // Follows the link: the namespace itself.
+        // Follows the link to the namespace itself.
         let namespace = fs::metadata(format!("/proc/{}/ns/net", pid.as_raw_nonzero()));
         namespace.is_ok_and(|metadata| metadata.ino() == inode)
     };
     all_processes().filter(is_in).collect()
 }
 
-/// Kills all that runs in a namespace, which can only be what a laboratory
-/// started there.
+/// Kills all processes in a namespace, which only a laboratory can have started there.
 pub(crate) fn kill_all_in(inode: u64) {
     for _ in 0..ROUNDS_MAX {
         let found = processes_in(inode);
@@ -127,8 +126,8 @@ pub(crate) fn kill_all_in(inode: u64) {
     }
 }
 
-/// Kills what runs in a namespace and takes away its name. Best effort: it may be
-/// in use or gone already.
+/// Kills the processes in a namespace and removes its name. Best effort: it may be in use or gone
+/// already.
 pub(crate) fn remove_host(namespace: &str) {
     if let Ok(metadata) = fs::metadata(Path::new(NAMESPACES).join(namespace)) {
         kill_all_in(metadata.ino());
@@ -136,19 +135,19 @@ pub(crate) fn remove_host(namespace: &str) {
     let _ = run_words(&["ip", "netns", "delete", namespace]);
 }
 
-/// Sweeps once a process, and starts the guard that sweeps behind it.
+/// Cleans once per process, and starts the guard that cleans after it.
 pub(crate) fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
         clean();
-        // It keeps the writing end of the guard's pipe open until this process
-        // ends. Without a guard, the next laboratory sweeps.
+        // The value keeps the writing end of the guard's pipe open until this process ends. Without
+        // a guard, the next laboratory cleans.
         std::mem::forget(guard());
     });
 }
 
-/// What the guard does: it waits until the pipe is closed, by whatever ended the
-/// other side, and then removes what carries that process's id.
+/// Script of the guard: it waits until the pipe is closed by the end of the other side, and then
+/// removes what contains that process's id.
 const GUARD: &str = r#"
 read -r never
 for at in "$2/$1-"*; do
@@ -170,8 +169,8 @@ for at in "$3/$1-"*; do
 done
 "#;
 
-/// In a process group of its own, so that Ctrl-C at a terminal does not reach it,
-/// and without our outputs, for whose end somebody may wait.
+/// Starts the guard in its own process group, so that Ctrl-C at a terminal does not reach it, and
+/// without our outputs, for whose end another program may wait.
 fn guard() -> Option<Child> {
     let own = format!("{PREFIX}{}", std::process::id());
     let mut command = Command::new("sh");
@@ -203,14 +202,14 @@ mod tests {
     #[test]
     fn what_a_dead_process_left_is_removed_and_what_a_living_one_uses_is_not() {
         crate::skip_unless_root!();
-        // Ids end below four million.
+        // Process ids end below four million.
         let stale = format!("{PREFIX}4194305-0-stale-a");
         run_words(&["ip", "netns", "add", &stale]).unwrap();
         let directory = std::env::temp_dir().join(format!("{PREFIX}4194306-0"));
         fs::create_dir_all(directory.join("mounted")).unwrap();
         let (lab, scratch) = (Lab::new("living").unwrap(), Scratch::new().unwrap());
         let host = lab.host("a").unwrap();
-        // Tests beside this one sweep, too: who it was does not matter.
+        // Other tests clean, too, so it does not matter which one removed it.
         let _ = clean();
         assert!(eventually(SOON, || !exists(&stale) && !directory.exists()));
         assert!(exists(host.namespace()) && scratch.path().exists());
@@ -240,7 +239,7 @@ mod tests {
             command.arg0(path).arg("600").spawn().unwrap()
         };
         let (mut inside, mut outside) = (waits(&file), waits(Path::new("elsewhere")));
-        // Its program is there before its arguments are shown.
+        // The program is started before its arguments are visible.
         let arguments = format!("/proc/{}/cmdline", inside.id());
         let shows = || fs::read(&arguments).is_ok_and(|bytes| !bytes.is_empty());
         assert!(eventually(SOON, shows));
@@ -252,7 +251,7 @@ mod tests {
         outside.wait().unwrap();
     }
 
-    /// Not a test by itself: what the next one runs and kills.
+    /// Not a test by itself: the next test runs and kills it.
     #[test]
     #[ignore = "run by the test of the guard, in a process of its own"]
     fn a_laboratory_that_waits_to_be_killed() {
@@ -298,8 +297,8 @@ mod tests {
             let outside = Path::new("/proc").join(outside).join("exe");
             assert!(exists(namespace) && Path::new(directory).exists());
             process.signal(signal).unwrap();
-            // The guard does not see the end of one that is not reaped: its files
-            // are closed when it dies, which is what counts.
+            // The guard does not see the end of a process that is not reaped: its files are closed
+            // when it dies, which is what counts.
             let gone = || !exists(namespace) && !Path::new(directory).exists();
             let gone = || gone() && fs::read_link(&outside).is_err();
             assert!(eventually(SOON, gone), "{signal:?}: {text}");

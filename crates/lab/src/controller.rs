@@ -1,5 +1,5 @@
-//! The management controller of a machine (BMC): `ipmi_sim` of OpenIPMI, with the power of the machine
-//! in a file.
+//! The management controller of a machine (BMC): `ipmi_sim` of OpenIPMI, with the power state of
+//! the machine in a file.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -15,10 +15,10 @@ use std::process::Command;
 use std::time::Duration;
 
 const PASSWORD: &str = "secret";
-/// How long it may take to listen.
+/// Maximum time until it listens.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
 
-/// The controller. Dropped, it is killed.
+/// A controller, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Controller {
     _process: Process,
@@ -27,10 +27,10 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Who may power the machine off.
+    /// User that may power the machine off.
     pub const USER: &str = "admin";
 
-    /// Starts it at this address (UDP). The machine is on.
+    /// Starts a controller at this address (UDP). The machine is on.
     pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Controller, LabError> {
         let scratch = Scratch::new()?;
         let path = |name: &str| scratch.path().join(name);
@@ -60,7 +60,7 @@ impl Controller {
         command.arg("-s").arg(state);
         let place = place.into();
         let process = place.spawn(command)?;
-        // Its address is taken then.
+        // Once it listens, its address cannot be bound.
         let listens = || place.enter(|| UdpSocket::bind(address).is_err());
         match eventually(BEGIN_MAX, listens) {
             true => Ok(Controller {
@@ -74,32 +74,32 @@ impl Controller {
         }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The file with the password of [`Controller::USER`].
+    /// Returns the file with the password of [`Controller::USER`].
     pub fn password(&self) -> PathBuf {
         self.scratch.path().join("password")
     }
 
-    /// A file with another one.
+    /// Returns a file with a wrong password.
     pub fn wrong_password(&self) -> PathBuf {
         self.scratch.path().join("wrong")
     }
 
-    /// Whether the machine is on.
+    /// Returns whether the machine is on.
     pub fn is_on(&self) -> bool {
         fs::read_to_string(self.scratch.path().join("power")).is_ok_and(|power| power == "1\n")
     }
 
-    /// Somebody presses the button of the machine.
+    /// Presses the power button of the machine.
     pub fn switch_on(&self) -> Result<(), LabError> {
         write(&self.scratch.path().join("power"), "1\n", 0o600)
     }
 
-    /// How often it was ordered to power the machine off.
+    /// Returns the number of orders to power the machine off.
     pub fn offs(&self) -> usize {
         let offs = fs::read_to_string(self.scratch.path().join("offs"));
         offs.unwrap_or_default().lines().count()

@@ -1,4 +1,4 @@
-//! A disk without room: a small file system in memory, and a file that fills it.
+//! A disk without free space: a small file system in memory, and a file that fills it.
 
 use crate::error::LabError;
 use crate::scratch::Scratch;
@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 const DISK: &str = "disk";
 const FILLER: &str = "filler";
 
-/// The largest disk: it is in memory.
+/// Maximum size of a disk in bytes, because it is in memory.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 const BLOCK: [u8; 4096] = [0; 4096];
 
-/// A file system of its own that is full, until [`FullDisk::make_room`]. Needs
-/// root. Dropped, it is gone.
+/// A separate file system that is full until [`FullDisk::make_room`]. Requires root. When this is
+/// dropped, the file system disappears.
 #[derive(Debug)]
 pub struct FullDisk {
     scratch: Scratch,
 }
 
 impl FullDisk {
-    /// One of that size, on which not a byte is free.
+    /// Creates a disk of this size without a free byte.
     pub fn new(bytes: u64) -> Result<Self, LabError> {
         let disk = FullDisk {
             scratch: Scratch::new()?,
@@ -39,12 +39,12 @@ impl FullDisk {
         Ok(disk)
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> PathBuf {
         self.scratch.path().join(DISK)
     }
 
-    /// Takes all the room that is left.
+    /// Fills all remaining space.
     pub fn fill(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
         let failed = || LabError::io("fill", path.display());
@@ -59,10 +59,10 @@ impl FullDisk {
         }
     }
 
-    /// Takes away what fills it.
+    /// Removes the file that fills it.
     pub fn make_room(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
-        // A process that another thread is just starting may still have it open.
+        // A process that another thread is just starting may still have the file open.
         let emptied = File::options().write(true).truncate(true).open(&path);
         emptied.map_err(LabError::io("empty", path.display()))?;
         remove(&path)
@@ -75,7 +75,7 @@ fn remove(path: &Path) -> Result<(), LabError> {
 
 impl Drop for FullDisk {
     fn drop(&mut self) {
-        // Also while somebody has a file open there.
+        // Works even while a process has a file open there.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }

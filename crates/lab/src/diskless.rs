@@ -1,5 +1,5 @@
-//! Machines without a disk, which boot from the network: QEMU with real firmware, at a bridge of a host
-//! of the lab.
+//! Machines without a disk that boot from the network: QEMU with real firmware, at a bridge of a
+//! host of the lab.
 
 use crate::error::LabError;
 use crate::host::Host;
@@ -14,23 +14,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a machine may take to boot: its processor is emulated, beside other tests.
+/// Maximum time for a machine to boot: its processor is emulated, and other tests run at the same
+/// time.
 pub const BOOT_MAX: Duration = Duration::from_secs(240);
 
-/// The firmware of a machine.
+/// Firmware of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Firmware {
-    /// BIOS, whose card has iPXE.
+    /// BIOS, whose network card has iPXE.
     Bios,
-    /// UEFI, whose card has iPXE.
+    /// UEFI, whose network card has iPXE.
     UefiCard,
-    /// UEFI, which loads by PXE.
+    /// UEFI that boots with PXE.
     Uefi,
-    /// UEFI, which loads by HTTP.
+    /// UEFI that boots with HTTP.
     UefiHttp,
-    /// UEFI, which loads by PXE over IPv6.
+    /// UEFI that boots with PXE over IPv6.
     Uefi6,
-    /// UEFI, which loads by HTTP over IPv6, since it gets no address of IPv4.
+    /// UEFI that boots with HTTP over IPv6, because it gets no IPv4 address.
     UefiHttp6,
     /// UEFI with Secure Boot.
     Secure,
@@ -41,12 +42,12 @@ pub enum Firmware {
 pub struct Diskless {
     host: Host,
     scratch: Scratch,
-    /// How often it was switched on.
+    /// Number of boots.
     boots: Cell<u32>,
 }
 
 impl Diskless {
-    /// A machine at a switch.
+    /// Creates a machine at a switch.
     pub fn new(lab: &Lab, switch: &Switch, name: &str) -> Result<Diskless, LabError> {
         let host = lab.host(name)?;
         let card = switch.attach(&host)?;
@@ -64,18 +65,18 @@ impl Diskless {
         })
     }
 
-    /// Where it is.
+    /// Returns its host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Switches it on. It ends where it would start again.
+    /// Switches the machine on. It ends instead of rebooting.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Result<Booting, LabError> {
         let memory_mib = if firmware == Firmware::Bios { 256 } else { 512 };
         self.boot_with(mac, firmware, memory_mib)
     }
 
-    /// The same, with so much memory.
+    /// Switches the machine on with this amount of memory.
     pub fn boot_with(
         &self,
         mac: &str,
@@ -95,14 +96,14 @@ impl Diskless {
                 "none",
             ])
             .args(["-accel", "tcg", "-boot", "n"])
-            // Over IPv6, iPXE names itself by it.
+            // Over IPv6, iPXE identifies itself with this.
             .args(["-uuid", "4c4c4544-0035-5110-8033-b7c04f4e4a32"])
             .args(["-serial", &format!("file:{}", output.display())])
             .args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
         let card = format!("virtio-net-pci,netdev=net,mac={mac}");
         match firmware {
             Firmware::Bios | Firmware::UefiCard => command.args(["-device", &card]),
-            // Without the card's own iPXE it is the firmware that loads.
+            // Without the card's own iPXE, the firmware loads the boot file.
             _ => command.args(["-device", &format!("{card},romfile=")]),
         };
         command.args(["-m", &memory_mib.to_string()]);
@@ -150,7 +151,7 @@ impl Diskless {
     }
 }
 
-/// A machine that was switched on. Dropped, it is switched off.
+/// A machine that was switched on; it is switched off when this is dropped.
 #[derive(Debug)]
 pub struct Booting {
     process: Process,
@@ -158,18 +159,18 @@ pub struct Booting {
 }
 
 impl Booting {
-    /// What it printed.
+    /// Returns the output of its console.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it has booted a kernel whose first process says so, and returns the kernel's command
-    /// line. None: it has ended without, or takes too long.
+    /// Waits until the first process of a booted kernel reports the kernel's command line, and
+    /// returns it. None: the machine ended without that, or took too long.
     pub fn booted(&self, at_most: Duration) -> Option<String> {
         let line = || {
             let said = self.said();
             let (_, after) = said.split_once("booted: ")?;
-            // The line may not be whole.
+            // The line may be incomplete.
             Some(after.split_once('\n')?.0.trim_end().to_owned())
         };
         let has_ended = || line().is_some() || self.process.exit().is_some();

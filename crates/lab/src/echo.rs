@@ -1,4 +1,4 @@
-//! A TCP server that says what it hears.
+//! A TCP server that returns what it receives.
 
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
@@ -6,27 +6,27 @@ use crate::host::Location;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-/// A raw TCP echo. It ends its side when the client ends the other.
+/// A raw TCP echo. It closes its side when the client closes the other.
 #[derive(Debug)]
 pub struct Echo(Acceptor);
 
 impl Echo {
-    /// Starts it; port 0 becomes a free one.
+    /// Starts a server; port 0 selects a free port.
     pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Self, LabError> {
         let handler = |stream: TcpStream| {
-            // The client may go at any moment: that ends the echo, nothing else.
+            // The client may close at any time, which ends the echo and nothing else.
             let _ = io::copy(&mut &stream, &mut &stream);
             let _ = stream.shutdown(Shutdown::Write);
         };
         Acceptor::start(place.into(), address, handler).map(Echo)
     }
 
-    /// Where it listens.
+    /// Returns its listening address.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Refuses from now on, and ends all connections.
+    /// Refuses connections from now on, and closes all existing ones.
     pub fn stop(&mut self) {
         self.0.stop();
     }
@@ -36,7 +36,7 @@ impl Echo {
         self.0.resume()
     }
 
-    /// How many connections are open now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.0.connections()
     }

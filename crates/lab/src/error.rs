@@ -1,4 +1,4 @@
-//! What can go wrong while a laboratory is set up.
+//! Errors while a laboratory is set up.
 
 use crate::exit::Exit;
 use crate::name::MAX_NAME_BYTES;
@@ -7,89 +7,89 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Why something in the laboratory could not be done.
+/// Reason why something in the laboratory failed.
 #[derive(Debug)]
 pub enum LabError {
-    /// The system refused.
+    /// A system call failed.
     Io {
-        /// What was tried.
+        /// Operation that was tried.
         doing: &'static str,
-        /// On what.
+        /// Object of the operation.
         on: String,
-        /// Why not.
+        /// System error.
         source: io::Error,
     },
-    /// A command ended otherwise than well.
+    /// A command failed.
     Command {
         /// The command line.
         command: String,
-        /// How it ended.
+        /// Exit status or signal.
         exit: Exit,
-        /// What it said.
+        /// Output of the command.
         said: String,
     },
     /// A command did not end in time, and was killed.
     Hangs {
         /// The command line.
         command: String,
-        /// How long it was waited for.
+        /// Time of the wait.
         waited: Duration,
     },
-    /// A peer ended before it answered.
+    /// A peer ended before it responded.
     Died {
-        /// The program.
+        /// Name of the program.
         program: String,
-        /// How it ended.
+        /// Exit status or signal.
         exit: Exit,
-        /// What it said.
+        /// Output of the program.
         said: String,
     },
-    /// A peer runs but does not answer.
+    /// A peer runs but does not respond.
     NotReady {
-        /// The program.
+        /// Name of the program.
         program: String,
-        /// Where it should.
+        /// Address at which it should respond.
         address: SocketAddr,
-        /// How long it was waited for.
+        /// Time of the wait.
         waited: Duration,
-        /// What it said.
+        /// Output of the program.
         said: String,
     },
-    /// A name which is not made of lower case letters, digits and dashes, or too
-    /// long for the name of a namespace.
+    /// A name contains characters other than lower case letters, digits and dashes, or is too long
+    /// for a namespace.
     Name(String),
-    /// A second host of a name.
+    /// A second host has the same name.
     NameTaken(String),
-    /// No cable and no switch joins what should be parted.
+    /// No cable and no switch connects the groups of the partition.
     NothingToCut(String),
-    /// Faults that are in force when all should be healed.
+    /// Faults are in force when all should be healed.
     StillBroken(Vec<String>),
-    /// Not all agrees again.
+    /// Conditions still fail after the faults were healed.
     NotHealed {
-        /// How long it was waited for.
+        /// Time of the wait.
         waited: Duration,
-        /// What does not hold, and what is there instead.
+        /// Failed conditions, each with the actual state.
         conditions: Vec<(String, String)>,
     },
-    /// A certificate could not be made.
+    /// A certificate could not be created.
     Certificate {
-        /// What was tried.
+        /// Operation that was tried.
         doing: &'static str,
-        /// Why not.
+        /// Cause of the error.
         source: rcgen::Error,
     },
-    /// A field of a subject that is not known, or stands more than twice.
+    /// A field of a subject is unknown, or occurs more than twice.
     SubjectField(String),
-    /// The settings of a TLS client or server do not go together.
+    /// The settings of a TLS client or server contradict each other.
     Tls {
-        /// What was tried.
+        /// Operation that was tried.
         doing: &'static str,
-        /// Why not.
+        /// Cause of the error.
         source: rustls::Error,
     },
-    /// Not one authority to verify with.
+    /// There is no CA to verify with.
     NoAuthority,
-    /// What is no name of a server.
+    /// The text is not a valid server name.
     ServerName(String),
 }
 

@@ -1,13 +1,13 @@
-//! How a process ended.
+//! Exit status of a process.
 
 use std::fmt;
 
-/// How a process ended.
+/// Exit status or signal of an ended process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// By itself, with a code.
+    /// The process exited with this code.
     Code(i32),
-    /// By a signal of that number.
+    /// The process was killed by this signal.
     Signal(i32),
 }
 

@@ -1,5 +1,4 @@
-//! Faults as values: each heals when it is dropped, and its laboratory knows which
-//! are in force.
+//! Faults as values: each heals when it is dropped, and its laboratory knows which are in force.
 
 use crate::error::LabError;
 use std::collections::BTreeMap;
@@ -24,12 +23,12 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    /// What is broken, in words.
+    /// Returns a description of the fault.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// Ends the fault, and tells when that fails.
+    /// Ends the fault, and reports an error if that fails.
     pub fn heal(mut self) -> Result<(), LabError> {
         self.end()
     }
@@ -42,12 +41,12 @@ impl Fault {
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        // What it broke may be gone before.
+        // Ignored: the objects of the fault may be gone already.
         let _ = self.end();
     }
 }
 
-/// What is broken in a laboratory.
+/// Faults of a laboratory.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<State>);
 
@@ -62,7 +61,7 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was broken; this mends it.
+    /// Registers a new fault; `heal` ends it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         what: impl Into<String>,

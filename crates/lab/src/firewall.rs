@@ -1,5 +1,5 @@
-//! Faults by rule: packets that disappear. Each block is a table of its own in
-//! its host's nftables, so that lifting one never touches another.
+//! Faults by rule: packets that disappear. Each block is a separate table in its host's nftables,
+//! so that lifting one never affects another.
 
 use crate::error::LabError;
 use crate::host::Host;
@@ -16,7 +16,7 @@ pub enum Transport {
     Udp,
 }
 
-/// Which packets. All that is set has to fit; an empty filter fits all.
+/// Selection of packets. All set criteria must match; an empty filter matches all packets.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filter {
     remote: Option<IpAddr>,
@@ -25,30 +25,30 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// All packets.
+    /// Matches all packets.
     pub fn all() -> Self {
         Filter::default()
     }
 
-    /// Only what comes from or goes to that address.
+    /// Restricts the filter to packets from or to this address.
     pub fn remote(mut self, address: IpAddr) -> Self {
         self.remote = Some(address);
         self
     }
 
-    /// Only what has that port at either end.
+    /// Restricts the filter to packets with this port at either end.
     pub fn port(mut self, transport: Transport, port: u16) -> Self {
         self.port = Some((transport, port));
         self
     }
 
-    /// Only that protocol by its number (VRRP is 112).
+    /// Restricts the filter to this protocol number (VRRP is 112).
     pub fn protocol(mut self, number: u8) -> Self {
         self.protocol = Some(number);
         self
     }
 
-    /// The rule; `side` is the word for the remote end's address.
+    /// Returns the rule; `side` is the word for the remote end's address.
     fn rule(&self, side: &str) -> String {
         let mut rule = String::new();
         if let Some(address) = self.remote {
@@ -70,8 +70,8 @@ impl Filter {
 }
 
 impl Host {
-    /// Drops, without an answer, what fits the filter, coming or going, until the
-    /// value is dropped. Established connections are hit too.
+    /// Silently drops matching packets in both directions until the value is dropped. Established
+    /// connections are affected, too.
     pub fn block(&self, filter: &Filter) -> Result<Block, LabError> {
         Block::place(self.clone(), filter)
     }
@@ -108,7 +108,7 @@ impl Block {
         })
     }
 
-    /// Ends the fault, and tells when that fails.
+    /// Ends the fault, and reports an error if that fails.
     pub fn lift(mut self) -> Result<(), LabError> {
         self.lifted = true;
         self.delete()
@@ -122,7 +122,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if !self.lifted {
-            // The host may be gone before.
+            // The host may be gone already.
             let _ = self.delete();
         }
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_block_hits_what_fits_its_filter_until_it_is_lifted() {
         crate::skip_unless_root!();
-        // One that is blocked is waited for in vain.
+        // A blocked connection is awaited in vain.
         let patience = |reached| Duration::from_millis(if reached { 10_000 } else { 300 });
         let lab = Lab::new("block").unwrap();
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());

@@ -1,10 +1,10 @@
-//! What the parts of a laboratory know in common.
+//! State that the parts of a laboratory share.
 
 use crate::fault::Faults;
 use crate::relay::Relayed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What joins hosts, by the names of namespaces and interfaces.
+/// Connections between hosts, by the names of namespaces and interfaces.
 #[derive(Debug)]
 pub(crate) enum Cable {
     Direct((String, String), (String, String)),
@@ -20,8 +20,8 @@ pub(crate) enum Cable {
     },
 }
 
-/// What the parts of a laboratory know in common. It knows no host, since every
-/// host knows it.
+/// State that the parts of a laboratory share. It refers to no host, because every host refers to
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Ground {
     pub(crate) faults: Arc<Faults>,

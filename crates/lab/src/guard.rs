@@ -1,5 +1,5 @@
-//! Whether a test can run here. One that cannot is skipped with a reason that is
-//! seen, except where `CI` is `true`: there a skipped test is a failed one.
+//! Checks whether a test can run here. One that cannot is skipped with a visible reason; if `CI` is
+//! `true`, it fails instead.
 
 use std::env;
 use std::fmt;
@@ -7,17 +7,18 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// What a test needs and this machine lacks.
+/// Requirement of a test that this machine lacks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Missing {
-    /// Rights of root.
+    /// Privileges of root.
     Root,
-    /// The right to make network namespaces, although root: a container, say.
+    /// Permission to create network namespaces, although the user is root: in a container, for
+    /// example.
     Namespaces {
-        /// What refused it.
+        /// Error message of the attempt.
         refusal: String,
     },
-    /// A program.
+    /// An installed program.
     Program(&'static str),
 }
 
@@ -33,7 +34,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Whether network namespaces can be made.
+/// Checks whether network namespaces can be created.
 pub fn privileged() -> Result<(), Missing> {
     static TRIED: OnceLock<Result<(), Missing>> = OnceLock::new();
     TRIED
@@ -51,7 +52,7 @@ pub fn privileged() -> Result<(), Missing> {
         .clone()
 }
 
-/// Whether a program is there: in `PATH`, or where Debian puts a daemon.
+/// Checks whether a program is installed: in `PATH`, or where Debian puts a daemon.
 pub fn installed(program: &'static str) -> Result<(), Missing> {
     let path = env::var_os("PATH").unwrap_or_default();
     let places = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -65,11 +66,11 @@ pub fn installed(program: &'static str) -> Result<(), Missing> {
     }
 }
 
-/// Tells why a test is skipped, or fails it where nothing may be skipped.
-/// For [`skip_unless_root!`](crate::skip_unless_root).
+/// Reports why a test is skipped, or fails it if nothing may be skipped. For
+/// [`skip_unless_root!`](crate::skip_unless_root).
 pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
     let Err(missing) = needs else { return true };
-    // The macros know their test by a function that they define in it.
+    // The macros find the name of their test with a function that they define in it.
     let test = test.trim_end_matches("::skipped_here");
     assert!(
         env::var_os("CI").is_none_or(|ci| ci != "true"),
@@ -80,8 +81,8 @@ pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
     false
 }
 
-/// Returns from a test which needs network namespaces, where there are none,
-/// and says why. With `CI=true` the test fails instead.
+/// Returns from a test that needs network namespaces if there are none, and reports why. With
+/// `CI=true` the test fails instead.
 #[macro_export]
 macro_rules! skip_unless_root {
     () => {{
@@ -95,8 +96,8 @@ macro_rules! skip_unless_root {
     }};
 }
 
-/// Returns from a test which needs a program that is not installed, and says
-/// so. With `CI=true` the test fails instead.
+/// Returns from a test that needs a program that is not installed, and reports that. With `CI=true`
+/// the test fails instead.
 #[macro_export]
 macro_rules! skip_unless_installed {
     ($program:literal) => {{

@@ -1,4 +1,4 @@
-//! Whether all agree again after a fault.
+//! Checks that the system has recovered after a fault.
 
 use crate::error::LabError;
 use crate::wait::POLL;
@@ -6,11 +6,10 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Number of consecutive successful checks: during recovery a single check may succeed by
-/// chance.
+/// Number of consecutive successful checks: during recovery a single check may succeed by chance.
 const LOOKS: u32 = 3;
 
-/// What has to hold, by a name, and how it is looked at.
+/// A named condition with its check.
 pub struct Condition<'a> {
     name: String,
     look: Box<dyn FnMut() -> Result<(), String> + 'a>,
@@ -23,7 +22,7 @@ impl fmt::Debug for Condition<'_> {
 }
 
 impl<'a> Condition<'a> {
-    /// A condition which tells what is there instead while it does not hold.
+    /// Creates a condition whose check returns the actual state while it fails.
     pub fn new(name: &str, look: impl FnMut() -> Result<(), String> + 'a) -> Self {
         Condition {
             name: name.to_owned(),
@@ -32,7 +31,7 @@ impl<'a> Condition<'a> {
     }
 }
 
-/// Looks until all hold, some times in a row.
+/// Polls until all conditions hold, several times in a row.
 pub(crate) fn wait(
     within: Duration,
     conditions: &mut [Condition<'_>],

@@ -1,5 +1,5 @@
-//! A host is a network namespace: interfaces, addresses, routes and ports of its
-//! own; files and processes are shared with everybody.
+//! A host is a network namespace with its own interfaces, addresses, routes and ports; files and
+//! processes are shared with the machine.
 
 use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A host of a [`Lab`](crate::Lab). Clones are the same host. It is gone, with all
-/// that runs in it, when its laboratory is dropped.
+/// A host of a [`Lab`](crate::Lab). Clones refer to the same host. When its laboratory is dropped,
+/// the host and all processes in it are gone.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
 
@@ -35,7 +35,7 @@ struct Inner {
     inode: u64,
     interfaces: AtomicU32,
     blocks: AtomicU32,
-    /// What `ip` is told again when the host comes back from a loss of power.
+    /// Commands for `ip` that are repeated when the host recovers from a power failure.
     own: Mutex<Vec<Vec<String>>>,
     ground: Arc<Ground>,
 }
@@ -47,8 +47,8 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// Of a namespace that was just made. Its loopback is up, and IPv6 addresses
-    /// can be used at once, without waiting for duplicates to answer.
+    /// Opens a new namespace. Its loopback is up, and IPv6 addresses are usable at once, without
+    /// duplicate address detection.
     pub(crate) fn open(
         name: &str,
         namespace: String,
@@ -76,12 +76,12 @@ impl Host {
         Ok(host)
     }
 
-    /// As it was asked for.
+    /// Returns its name as given.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The name of its namespace, for `ip netns exec`.
+    /// Returns the name of its namespace, for `ip netns exec`.
     pub fn namespace(&self) -> &str {
         &self.0.namespace
     }
@@ -90,7 +90,7 @@ impl Host {
         &self.0.ground
     }
 
-    /// The number of a fault, for names.
+    /// Returns a unique number for the name of a fault.
     pub(crate) fn next_block(&self) -> u32 {
         self.0.blocks.fetch_add(1, Ordering::Relaxed)
     }
@@ -99,8 +99,8 @@ impl Host {
         self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `ip`, and remembers it as something that the host's administrator
-    /// configured: it is there again after a loss of power.
+    /// Runs `ip`, and records the command as configured by the host's administrator: it is repeated
+    /// after a power failure.
     pub(crate) fn configure(&self, words: &[&str]) -> Result<(), LabError> {
         self.ip(words)?;
         let words = words.iter().map(|word| (*word).to_owned()).collect();
@@ -108,7 +108,7 @@ impl Host {
         Ok(())
     }
 
-    /// Forgets what was configured with these words.
+    /// Removes the record of a configuration command.
     pub(crate) fn forget(&self, words: &[&str]) {
         self.own().retain(|known| known != words);
     }
@@ -117,12 +117,12 @@ impl Host {
         self.0.interfaces.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Runs a closure on a thread inside this host. Sockets that it makes belong
-    /// to the host for good. A panic inside comes out here.
+    /// Runs a closure on a thread inside this host. Sockets that it creates belong to the host
+    /// permanently. A panic in the closure is propagated.
     ///
     /// # Panics
-    /// When the thread cannot be moved, which it can whenever the host could be
-    /// made: a test would be about the wrong network otherwise.
+    /// The thread cannot be moved into the host, although the host could be created: otherwise the
+    /// test would run on the wrong network.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         let run = || {
             if let Err(error) = process::move_in(&self.0.fd) {
@@ -134,13 +134,13 @@ impl Host {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Starts a program inside.
+    /// Starts a program inside the host.
     pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
         Process::start(command, Some(Arc::clone(&self.0.fd)))
     }
 
-    /// Runs a program inside to its end (within a bounded time) and gives what
-    /// it wrote to standard output. It has to end with code 0.
+    /// Runs a program inside to its end (within a bounded time) and returns its standard output.
+    /// The program must exit with code 0.
     pub fn run(&self, command: Command) -> Result<String, LabError> {
         process::run(command, Some(Arc::clone(&self.0.fd)))
     }
@@ -152,8 +152,8 @@ impl Host {
         process::run(command, None)
     }
 
-    /// Whether an interface has this address. It starts no program: tests that wait for an address ask
-    /// often.
+    /// Returns whether an interface has this address. Starts no program, because tests that wait
+    /// for an address call this often.
     pub fn has_address(&self, address: IpAddr) -> bool {
         let is_it = |one: SockaddrStorage| match address {
             IpAddr::V4(v4) => one.as_sockaddr_in().is_some_and(|one| one.ip() == v4),
@@ -172,45 +172,42 @@ impl Host {
         self.configure(&[family, "route", "add", destination, "via", via])
     }
 
-    /// Sets a value below `/proc/sys` that belongs to the network, as
-    /// `net/ipv4/ip_forward`.
+    /// Sets a network setting below `/proc/sys`, such as `net/ipv4/ip_forward`.
     pub fn sysctl(&self, name: &str, value: &str) -> Result<(), LabError> {
         let path = format!("/proc/sys/{name}");
         self.enter(|| std::fs::write(&path, value))
             .map_err(LabError::io("set", name))
     }
 
-    /// Connects from here.
+    /// Connects from this host.
     pub fn tcp_connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         self.enter(|| TcpStream::connect_timeout(&to, timeout))
     }
 
-    /// Listens here.
+    /// Listens on this host.
     pub fn tcp_listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
         self.enter(|| TcpListener::bind(at))
     }
 
-    /// A UDP socket here.
+    /// Binds a UDP socket on this host.
     pub fn udp_bind(&self, at: SocketAddr) -> io::Result<UdpSocket> {
         self.enter(|| UdpSocket::bind(at))
     }
 
-    /// The processes that run inside.
+    /// Returns the processes inside the host.
     pub fn processes(&self) -> Vec<Pid> {
         processes_in(self.0.inode)
     }
 
-    /// Takes its power away: everything that runs inside is killed and all its
-    /// interfaces go off at the same moment, so that nothing inside can say
-    /// goodbye. When it heals, the host is there as after a start: with what
-    /// [`Interface::address`](crate::Interface::address) and [`Host::route`] gave
-    /// it, without the addresses that its programs had added, and no program
-    /// runs.
+    /// Cuts the power: all processes inside are killed and all interfaces switched off at the same
+    /// moment, so that no process can send a final message. When the fault heals, the host is as
+    /// after a start: with what [`Interface::address`](crate::Interface::address) and
+    /// [`Host::route`] configured, without addresses that programs added, and without programs.
     pub fn power_off(&self) -> Result<Fault, LabError> {
         let failed = || LabError::io("switch off", self.name());
         let off = || {
             let interfaces = packet::interfaces()?;
-            // Looked for before anything is done: kill and cut are one moment.
+            // Looked up in advance, so that kill and cut happen at the same moment.
             process::kill_at_once(&self.processes());
             packet::switch(&interfaces, false)
         };
@@ -239,12 +236,12 @@ impl Host {
     }
 }
 
-/// Where something runs: on this machine's own network, or in a host.
+/// Network on which something runs: the machine's own, or that of a host.
 #[derive(Clone, Debug)]
 pub enum Location {
-    /// On the network of the test itself: loopback only, please.
+    /// Network of the test itself: only loopback should be used.
     Here,
-    /// In a host.
+    /// Network of a host.
     In(Host),
 }
 
@@ -292,7 +289,7 @@ mod tests {
             at.address(&format!("fd10::{n}/64")).unwrap();
         }
         a.route("10.11.0.0/16", "10.10.0.2").unwrap();
-        // What a program adds is not the host's own.
+        // An address that a program adds is not part of the host's configuration.
         a.ip(&["address", "add", "10.10.0.100/32", "dev", at_a.name()])
             .unwrap();
         let answers = |to: &str, timeout| b.tcp_connect(to.parse().unwrap(), timeout).is_ok();

@@ -1,6 +1,5 @@
-//! Just enough HTTP/1 to test with: a message is read with a bound and a
-//! deadline, framed as its head says. It is lenient where a proxy is strict, and
-//! is never used by the product.
+//! A minimal HTTP/1 for tests: messages are read with a bound and a deadline, framed as their head
+//! says. This code is lenient where a proxy is strict, and is never used by the product.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,61 +9,61 @@ const MAX_HEAD_BYTES: usize = 256 * 1024;
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
-/// What is wrong with a message.
+/// Reason why a message is malformed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
-    /// Its first line.
+    /// The first line is invalid.
     StartLine,
     /// A header without a colon.
     Header,
-    /// Its length.
+    /// The length is invalid.
     Length,
-    /// A chunk.
+    /// A chunk is invalid.
     Chunk,
-    /// Its head is longer than a test should need.
+    /// The head is longer than a test should need.
     HeadTooLong,
-    /// Its body is longer than a test should need.
+    /// The body is longer than a test should need.
     BodyTooLong,
 }
 
-/// Why no message could be read.
+/// Reason why no message could be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReadError {
-    /// The other side ended before the first byte.
+    /// The other side closed the connection before the first byte.
     Closed,
-    /// The other side ended within.
+    /// The other side closed the connection within the message.
     BrokenOff,
     TimedOut,
     Malformed(Malformed),
     Io(ErrorKind),
 }
 
-/// An answer.
+/// An HTTP response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// The status.
+    /// Status code.
     pub status: u16,
-    /// The first line.
+    /// Status line.
     pub start_line: String,
-    /// All headers in their order, names as they were written.
+    /// Headers in order, with names as they were written.
     pub headers: Vec<(String, String)>,
-    /// The body without its framing.
+    /// Body without its framing.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The first header of that name.
+    /// Returns the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-/// The first line and the headers.
+/// First line and headers of a message.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) text: String,
@@ -99,7 +98,7 @@ impl Head {
             .any(|t| t.trim().eq_ignore_ascii_case(token))
     }
 
-    /// Whether the connection goes on after the message.
+    /// Returns whether the connection continues after the message.
     pub(crate) fn keeps_alive(&self) -> bool {
         if self.start_line.contains("HTTP/1.0") {
             self.has_token("connection", "keep-alive")
@@ -108,7 +107,7 @@ impl Head {
         }
     }
 
-    /// How long the body is, if the head tells.
+    /// Returns the framing of the body, if the head specifies it.
     pub(crate) fn length(&self) -> Result<Option<Length>, Malformed> {
         if self.has_token("transfer-encoding", "chunked") {
             return Ok(Some(Length::Chunked));
@@ -120,7 +119,7 @@ impl Head {
         Ok(Some(Length::Bytes(bytes)))
     }
 
-    /// The status of an answer.
+    /// Parses the status of a response.
     pub(crate) fn status(&self) -> Result<u16, Malformed> {
         let mut words = self.start_line.split(' ');
         let version = words.next().unwrap_or_default();
@@ -136,7 +135,7 @@ fn find<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// How the end of a body is found.
+/// Framing of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Length {
     Bytes(usize),
@@ -144,9 +143,9 @@ pub(crate) enum Length {
     UntilClose,
 }
 
-/// What messages come over: a connection, or TLS on one.
+/// Transport of messages: a connection, or TLS on one.
 pub(crate) trait Carrier: Read + Write {
-    /// Ends a read that lasts longer.
+    /// Sets the time after which a read fails.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 }
 
@@ -156,7 +155,7 @@ impl Carrier for TcpStream {
     }
 }
 
-/// A connection with what was read from it and not yet used.
+/// A connection with the bytes that were read from it but not yet used.
 #[derive(Debug)]
 pub(crate) struct Wire<S = TcpStream> {
     pub(crate) stream: S,
@@ -173,17 +172,17 @@ impl<S: Carrier> Wire<S> {
         }
     }
 
-    /// What follows has to be done by then.
+    /// Sets the deadline of the following reads.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    /// Whether nothing is left over from the last message.
+    /// Returns whether nothing is left over from the last message.
     pub(crate) fn is_clean(&self) -> bool {
         self.ahead.is_empty()
     }
 
-    /// Reads more; zero at the end.
+    /// Reads more bytes; returns zero at the end.
     fn fill(&mut self) -> Result<usize, ReadError> {
         if let Some(deadline) = self.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -220,7 +219,7 @@ impl<S: Carrier> Wire<S> {
                 Ok(0) if self.ahead.is_empty() => return Err(ReadError::Closed),
                 Ok(0) => return Err(ReadError::BrokenOff),
                 Ok(_) => {}
-                // A connection that was reset before its first byte is a closed one.
+                // A connection that was reset before its first byte counts as closed.
                 Err(ReadError::BrokenOff) if self.ahead.is_empty() => {
                     return Err(ReadError::Closed);
                 }
@@ -255,7 +254,7 @@ impl<S: Carrier> Wire<S> {
                 return Err(ReadError::Malformed(Malformed::BodyTooLong));
             }
             if size == 0 {
-                // Trailers are bounded with the head.
+                // Trailers have the same limit as the head.
                 let mut trailer_bytes = 0;
                 loop {
                     let line = self.take_line()?;
@@ -308,7 +307,7 @@ impl<S: Carrier> Wire<S> {
 fn read_error(error: io::Error) -> ReadError {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
-        // The last is an end that TLS was not told of.
+        // The last one is a connection that ended without close_notify.
         ErrorKind::ConnectionReset
         | ErrorKind::BrokenPipe
         | ErrorKind::ConnectionAborted
@@ -322,7 +321,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// A connection on which these bytes arrived and then the end.
+    /// Returns a connection on which these bytes arrived and then the end.
     fn wire(bytes: &[u8]) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

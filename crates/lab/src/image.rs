@@ -1,4 +1,4 @@
-//! What emulated machines begin with: the distribution's kernel, and an initial RAM disk whose first
+//! Boot images of emulated machines: the distribution's kernel, and an initial RAM disk whose first
 //! process is a script of a test.
 
 use crate::scratch::Scratch;
@@ -14,13 +14,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// With this first process, and these programs and modules. None where the kernel, QEMU or a program
-    /// is not installed.
+    /// Creates an image with this first process, and these programs and modules. None if the
+    /// kernel, QEMU or a program is not installed.
     pub fn with(init: &[u8], programs: &[&str], wanted: &[&str]) -> Option<Image> {
         Image::with_files(init, programs, wanted, &[])
     }
 
-    /// With further files, by their paths.
+    /// Creates an image with further files, by their paths.
     pub fn with_files(
         init: &[u8],
         programs: &[&str],
@@ -71,23 +71,23 @@ impl Image {
         Some(Image { kernel, scratch })
     }
 
-    /// The kernel.
+    /// Returns the path of the kernel.
     pub fn kernel(&self) -> &Path {
         &self.kernel
     }
 
-    /// A directory that goes with it.
+    /// Returns a directory that is removed with the image.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// The initial RAM disk.
+    /// Returns the path of the initial RAM disk.
     pub fn initrd(&self) -> PathBuf {
         self.scratch.path().join("initrd")
     }
 }
 
-/// The newest kernel for virtual machines.
+/// Returns the newest kernel for virtual machines.
 fn kernel() -> Option<PathBuf> {
     let entries = fs::read_dir("/boot").ok()?.flatten();
     let kernels = entries.map(|entry| entry.path()).filter(|path| {
@@ -105,7 +105,7 @@ fn installed(program: &str) -> Option<PathBuf> {
     paths.find(|path| path.exists())
 }
 
-/// The shared libraries of a program, and the loader.
+/// Returns the shared libraries of a program, and the loader.
 fn libraries_of(program: &Path) -> Vec<String> {
     let listed = Command::new("ldd").arg(program).output();
     let listed = listed.map(|listed| listed.stdout).unwrap_or_default();
@@ -130,7 +130,7 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// An archive as the kernel unpacks it: cpio, "newc".
+/// An archive in the kernel's format: cpio, "newc".
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,

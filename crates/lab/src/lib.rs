@@ -1,34 +1,32 @@
-//! The laboratory: hosts, links and faults out of network namespaces, real
-//! peers as child processes, simple servers inside the test, and probes. The
-//! test bed of every crate.
+//! Test bed of every crate: hosts, links and faults built from network namespaces, real peers as
+//! child processes, simple servers inside the test process, and probes.
 //!
-//! Everything belongs to a value and goes with it, also when a test panics; what
-//! a killed or interrupted one leaves behind is removed by a guard process, and
-//! by [`mod@clean`]. Nothing here touches the host's own interfaces, addresses or
-//! rules, no process is ever found by its name, and every wait has an end.
+//! Each resource belongs to a value and is removed when that value is dropped, also when a test
+//! panics. A guard process, and [`mod@clean`], remove what a killed or interrupted test leaves
+//! behind. The crate never touches the host's own interfaces, addresses or rules, never finds a
+//! process by its name, and bounds every wait.
 //!
 //! | what | how |
 //! |---|---|
-//! | hosts and what joins them | [`Lab::host`], [`Lab::link`], [`Lab::switch`], [`Lab::wire`] |
-//! | a cable that is out, with its carrier | [`Interface::pull`], [`Link::cut`] |
-//! | a cable that is silent, or passes one way only | [`Link::silence`], [`Link::one_way`], [`Switch::one_way`], [`Wire::silence`] |
+//! | hosts and their connections | [`Lab::host`], [`Lab::link`], [`Lab::switch`], [`Lab::wire`] |
+//! | an unplugged cable: the carrier is lost | [`Interface::pull`], [`Link::cut`] |
+//! | a cable that drops all frames, or those of one direction | [`Link::silence`], [`Link::one_way`], [`Switch::one_way`], [`Wire::silence`] |
 //! | a partition between groups | [`Lab::partition`] |
-//! | loss, delay, jitter, doubled and reordered frames, by a seed | [`Weather`], [`Wire::storm`] |
+//! | loss, delay, jitter, duplicated and reordered frames, from a seed | [`Weather`], [`Wire::storm`] |
 //! | a frozen process, a killed tree, a host without power | [`Process::freeze`], [`Process::kill_tree`], [`Host::power_off`] |
 //! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
-//! | a disk that stalls, fails, lies about a flush, or loses power | [`UnreliableDisk`] |
-//! | some packets only | [`Host::block`] |
+//! | a disk that stalls, fails, ignores a flush, or loses power | [`UnreliableDisk`] |
+//! | a filter that drops selected packets | [`Host::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
 //! | a machine without a disk, with real firmware | [`Diskless`], [`Image`] |
 //! | the management controller of a machine | [`Controller`] |
 //! | a directory of users (LDAP) | [`Slapd`] |
-//! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
-//! | what was said on a cable | [`Capture`] |
-//! | that all agree again | [`Lab::wait_healed`] |
+//! | availability as clients see it | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
+//! | frames on a cable | [`Capture`] |
+//! | recovery after a fault | [`Lab::wait_healed`] |
 //!
-//! A fault is a value that heals when it is dropped. One that is not here: a
-//! clock that jumps. All namespaces of a machine share its clocks, and a test
-//! that turned them back would do so for everybody.
+//! A fault is a value; dropping it heals the fault. Clock jumps are not supported: all namespaces
+//! of a machine share its clocks, so a test that sets them back would do so for every process.
 //!
 //! Two machines that share an address, and a partition between them:
 //!

@@ -1,5 +1,5 @@
-//! Cables and switches. A cable is a veth pair made directly inside the two
-//! namespaces; a switch is a namespace of its own with a bridge in it.
+//! Cables and switches. A cable is a veth pair created directly inside the two namespaces; a switch
+//! is a separate namespace with a bridge in it.
 
 use crate::error::LabError;
 use crate::fault::Fault;
@@ -15,10 +15,10 @@ use std::time::Duration;
 
 const BRIDGE: &str = "bridge";
 
-/// How long a new cable may take until both ends know of it.
+/// Maximum time until both ends notice a new cable.
 const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An interface of a host, and what is at the other end of its cable.
+/// An interface of a host, with the other end of its cable.
 #[derive(Clone, Debug)]
 pub struct Interface {
     host: Host,
@@ -28,18 +28,17 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Its name inside its host: `eth0`, `eth1`…
+    /// Returns its name inside its host: `eth0`, `eth1`…
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its host.
+    /// Returns its host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Adds an address with its prefix: `10.0.0.1/24`, `fd00::1/64`. It can be used
-    /// at once.
+    /// Adds an address with its prefix: `10.0.0.1/24`, `fd00::1/64`. The address is usable at once.
     pub fn address(&self, address: &str) -> Result<(), LabError> {
         self.host.configure(&self.address_words(address))
     }
@@ -52,15 +51,15 @@ impl Interface {
         words
     }
 
-    /// Takes an address away.
+    /// Removes an address.
     pub fn remove_address(&self, address: &str) -> Result<(), LabError> {
         self.host.forget(&self.address_words(address));
         let words = ["address", "delete", address, "dev", &self.name];
         self.host.ip(&words).map(drop)
     }
 
-    /// Its addresses now, with their prefixes, also those that programs added:
-    /// without those of the link (`fe80::`).
+    /// Returns its current addresses with their prefixes, including those that programs added, but
+    /// without link-local ones (`fe80::`).
     pub fn addresses(&self) -> Result<Vec<String>, LabError> {
         let shown = self
             .host
@@ -76,29 +75,29 @@ impl Interface {
         Ok(found)
     }
 
-    /// Whether an address (without a prefix) is there.
+    /// Returns whether it has an address (without a prefix).
     pub fn has_address(&self, address: &str) -> Result<bool, LabError> {
         let of = |known: &String| known.split('/').next() == Some(address);
         Ok(self.addresses()?.iter().any(of))
     }
 
-    /// Switches it off, as an administrator would.
+    /// Switches the interface off, as an administrator would.
     pub fn down(&self) -> Result<(), LabError> {
         set(&self.host, &self.name, "down")
     }
 
-    /// Switches it on.
+    /// Switches the interface on.
     pub fn up(&self) -> Result<(), LabError> {
         set(&self.host, &self.name, "up")
     }
 
-    /// Pulls the cable: the interface stays on and loses its carrier. On a direct
-    /// link the other host's interface is switched off by it.
+    /// Pulls the cable: the interface stays on and loses its carrier. On a direct link this
+    /// switches the other host's interface off.
     pub fn unplug(&self) -> Result<(), LabError> {
         set(&self.far, &self.far_name, "down")
     }
 
-    /// Puts the cable back.
+    /// Plugs the cable in again.
     pub fn plug(&self) -> Result<(), LabError> {
         set(&self.far, &self.far_name, "up")
     }
@@ -112,17 +111,17 @@ impl Interface {
         Ok(faults.begin(what, move || interface.plug()))
     }
 
-    /// What it sends is lost, and it keeps its carrier. Here, where frames leave
-    /// their host, so that nobody at the other end sees them, not even a
-    /// program that reads frames before the firewall. The sender may be told:
-    /// only [`Lab::wire`](crate::Lab::wire) and a switch lose in silence.
+    /// Drops what the interface sends; it keeps its carrier. The frames are dropped where they
+    /// leave their host, so that nothing at the other end sees them, not even a program that reads
+    /// frames before the firewall. The sender may get an error: only
+    /// [`Lab::wire`](crate::Lab::wire) and a switch lose frames silently.
     pub fn mute(&self) -> Result<Fault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
         let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);
         Ok(self.host.ground().faults.begin(what, move || muted.lift()))
     }
 
-    /// The other end of its cable.
+    /// Returns the other end of its cable.
     pub(crate) fn far_end(&self) -> Interface {
         self.other_end()
     }
@@ -145,9 +144,9 @@ impl Interface {
 /// A cable between two hosts.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// The end at the first host.
+    /// End at the first host.
     pub a: Interface,
-    /// The end at the second host.
+    /// End at the second host.
     pub b: Interface,
 }
 
@@ -162,7 +161,7 @@ impl Link {
         Ok(Link { a, b })
     }
 
-    /// Cuts it until the fault heals: neither end has a carrier.
+    /// Cuts the cable until the fault heals: neither end has a carrier.
     pub fn cut(&self) -> Result<Fault, LabError> {
         self.down()?;
         let link = self.clone();
@@ -170,7 +169,7 @@ impl Link {
         Ok(faults.begin(format!("the {self} is cut"), move || link.up()))
     }
 
-    /// Cuts it silently: both ends keep their carrier, and nothing passes.
+    /// Cuts the cable silently: both ends keep their carrier, and nothing passes.
     pub fn silence(&self) -> Result<Fault, LabError> {
         let (a, b) = (self.a.mute()?, self.b.mute()?);
         let what = format!("the {self} is silent");
@@ -178,7 +177,7 @@ impl Link {
         Ok(faults.begin(what, move || a.heal().and(b.heal())))
     }
 
-    /// Cuts one way of it silently: only what `from` sends still passes.
+    /// Cuts one direction silently: only what `from` sends still passes.
     pub fn one_way(&self, from: &Host) -> Result<Fault, LabError> {
         if from.namespace() == self.a.host.namespace() {
             self.b.mute()
@@ -187,15 +186,15 @@ impl Link {
         }
     }
 
-    /// Cuts it: neither end has a carrier.
+    /// Cuts the cable: neither end has a carrier.
     pub fn down(&self) -> Result<(), LabError> {
         self.a.down()?;
         self.b.down()
     }
 
-    /// Mends it. Addresses of IPv4 are still there; those of IPv6 were lost when it
-    /// was cut, as on a real interface that is switched off, unless
-    /// `net/ipv6/conf/all/keep_addr_on_down` is set.
+    /// Repairs the cable. IPv4 addresses are still there. IPv6 addresses were lost with the cut, as
+    /// on a real interface that is switched off, unless `net/ipv6/conf/all/keep_addr_on_down` is
+    /// set.
     pub fn up(&self) -> Result<(), LabError> {
         self.a.up()?;
         self.b.up()
@@ -214,7 +213,7 @@ fn end(interface: &Interface) -> (String, String) {
     (namespace, interface.name.clone())
 }
 
-/// A switch: every host on it reaches every other.
+/// A switch, which connects every host on it with every other.
 #[derive(Debug)]
 pub struct Switch {
     host: Host,
@@ -239,7 +238,7 @@ impl Switch {
         Ok(interface)
     }
 
-    /// Connects an interface to a port of its own.
+    /// Connects an interface to a new port.
     pub(crate) fn connect(&self, near: &Host, name: String) -> Result<Interface, LabError> {
         let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
         let interface = connect(near, name, &self.host, port)?;
@@ -248,7 +247,7 @@ impl Switch {
         Ok(interface)
     }
 
-    /// Remembers which host a port leads to.
+    /// Records which host a port leads to.
     pub(crate) fn plugged(&self, interface: &Interface, host: &Host) {
         self.host.ground().cables().push(Cable::Port {
             switch: self.host.namespace().to_owned(),
@@ -257,10 +256,10 @@ impl Switch {
         });
     }
 
-    /// Only what `from` sends to `to` still passes between the two; what comes
-    /// back is lost, silently, in the switch.
+    /// Drops what `to` sends to `from`, silently, in the switch; only the other direction still
+    /// passes.
     pub fn one_way(&self, from: &Host, to: &Host) -> Result<Fault, LabError> {
-        // What passes is what `from` sends, so what `to` sends is lost.
+        // `from` is still received, so what `to` sends is dropped.
         let pairs = [(to.namespace(), from.namespace())];
         let cut = partition::through_switch(&self.host, &pairs)?
             .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;
@@ -289,15 +288,16 @@ pub(crate) fn connect(
         far: far.clone(),
         far_name,
     };
-    // An IPv6 address that is added before the carrier is noticed starts late.
-    // Should it never be, the test itself will tell.
+    // An IPv6 address that is added before the carrier is noticed starts late. If the carrier never
+    // appears, the test itself will fail.
     let _ = eventually(CARRIER_TIMEOUT, || {
         interface.has_carrier() && interface.other_end().has_carrier()
     });
     Ok(interface)
 }
 
-/// The address of a host's card: the same in each run, since what is served can depend on it.
+/// Returns the MAC address of a host's interface: the same in each run, since results can depend on
+/// it.
 fn card(host: &Host, interface: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (host.name(), interface).hash(&mut hasher);

@@ -1,10 +1,10 @@
-//! What the names of namespaces and directories consist of.
+//! Parts of the names of namespaces and directories.
 
-/// Where named namespaces are.
+/// Directory of named namespaces.
 pub(crate) const NAMESPACES: &str = "/run/netns";
 
-/// With what all names begin; the id of the process follows.
+/// Prefix of all names; the id of the process follows.
 pub(crate) const PREFIX: &str = "evenkeel-lab-";
 
-/// The longest name of a laboratory or a host.
+/// Maximum length of the name of a laboratory or a host, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;

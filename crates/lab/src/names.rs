@@ -1,5 +1,4 @@
-//! A nameserver inside the test: a zone of values, which a test changes while the server
-//! runs, over UDP and TCP.
+//! A nameserver inside the test, over UDP and TCP, whose zone a test changes while the server runs.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -11,30 +10,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long it takes at most to notice that it is dropped.
+/// Maximum time until the threads notice that it is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
-/// The longest question.
+/// Maximum length of a query in bytes.
 const QUESTION_BYTES_MAX: usize = 512;
-/// Questions that are kept: the first ones.
+/// Maximum number of recorded queries: the first ones.
 const QUESTIONS_MAX: usize = 100_000;
 
-/// What a name stands for.
+/// Response for a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Records {
     /// Addresses of a host.
     Addresses(Vec<IpAddr>),
-    /// Priority, weight, port and host of a service; true: with the addresses of
-    /// the hosts beside them.
+    /// Priority, weight, port and host of services; true: with the addresses of the hosts.
     Services(Vec<(u16, u16, u16, String)>, bool),
-    /// This code and nothing else: 3 is "no such name", 5 "refused".
+    /// Only this response code: 3 is "no such name", 5 "refused".
     Error(u8),
-    /// No answer.
+    /// No response.
     Silence,
-    /// These addresses, over TCP only: over UDP the answer is cut off.
+    /// Addresses that are sent over TCP only: over UDP the response is truncated.
     OnlyOverTcp(Vec<IpAddr>),
-    /// Bytes that are no DNS, behind the id of the question.
+    /// Invalid bytes behind the id of the query.
     Garbage(Vec<u8>),
-    /// The right answer to another question, then nothing.
+    /// The correct response to another query, then nothing.
     Foreign(Vec<IpAddr>),
 }
 
@@ -43,12 +41,12 @@ type Zone = BTreeMap<String, Records>;
 #[derive(Debug, Default)]
 struct NameserverState {
     zone: Mutex<Zone>,
-    /// Names and types that were asked for.
+    /// Names and types of the queries.
     asked: Mutex<Vec<(String, u16)>>,
     stop: AtomicBool,
 }
 
-/// A nameserver.
+/// A nameserver, which stops when it is dropped.
 #[derive(Debug)]
 pub struct Names {
     address: SocketAddr,
@@ -61,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Names {
-    /// Answers at an address.
+    /// Starts a server at an address.
     pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Names, LabError> {
         let failed = || LabError::io("listen at", address);
         let place = place.into();
@@ -83,23 +81,23 @@ impl Names {
         })
     }
 
-    /// Where it answers.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on a name stands for this.
+    /// Sets the response for a name.
     pub fn set(&self, name: &str, records: Records) {
         lock(&self.shared.zone).insert(name.to_owned(), records);
     }
 
-    /// The same for addresses.
+    /// Sets addresses as the response for a name.
     pub fn addresses(&self, name: &str, addresses: &[&str]) {
         let parsed = addresses.iter().filter_map(|text| text.parse().ok());
         self.set(name, Records::Addresses(parsed.collect()));
     }
 
-    /// How often a name was asked for.
+    /// Returns the number of queries for a name.
     pub fn asked(&self, name: &str) -> usize {
         let asked = lock(&self.shared.asked);
         asked.iter().filter(|(known, _)| known == name).count()
@@ -118,7 +116,7 @@ impl Drop for Names {
 fn over_udp(socket: &UdpSocket, shared: &NameserverState) {
     let mut buffer = [0; QUESTION_BYTES_MAX];
     while !shared.stop.load(Ordering::Relaxed) {
-        // The only error is that nothing came in time.
+        // The only error is a timeout.
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
@@ -161,7 +159,7 @@ fn name_bytes(name: &str) -> Vec<u8> {
     out
 }
 
-/// The name and type of a question, and where what follows begins.
+/// Parses the name and type of a query; returns them with the offset behind.
 fn read_question(message: &[u8]) -> Option<(String, u16, usize)> {
     let mut at = 12;
     let mut labels = Vec::new();

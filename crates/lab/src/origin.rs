@@ -1,5 +1,5 @@
-//! A web server inside the test: it says who it is, remembers what it was asked,
-//! and misbehaves when told to.
+//! A web server inside the test, which returns its name, records requests, and misbehaves on
+//! demand.
 
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
@@ -14,25 +14,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many requests are remembered: the last ones.
+/// Maximum number of recorded requests: the last ones.
 const MAX_REMEMBERED: usize = 1024;
 
-/// What it does with a request.
+/// Behaviour on a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Behaviour {
-    /// Answers 200, its name in the header `x-origin` and in the body.
+    /// Responds with 200 and its name in the header `x-origin` and in the body.
     Answer,
-    /// The same after a while.
+    /// Responds in the same way after a delay.
     Delay(Duration),
-    /// The same with another status.
+    /// Responds in the same way with another status.
     Status(u16),
-    /// Sends these bytes for an answer, whatever they are, and goes on.
+    /// Sends these bytes as the response, whatever they are, and continues.
     Raw(Vec<u8>),
-    /// Closes without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// Promises a body, sends half of it and closes.
+    /// Announces a body, sends half of it and closes.
     BreakOff,
-    /// Says nothing and keeps the connection.
+    /// Sends nothing and keeps the connection open.
     Silence,
 }
 
@@ -55,7 +55,7 @@ struct OriginState {
 }
 
 impl Origin {
-    /// Starts one; port 0 becomes a free one.
+    /// Starts a server; port 0 selects a free port.
     pub fn start(
         place: impl Into<Location>,
         name: &str,
@@ -64,7 +64,7 @@ impl Origin {
         Origin::with(place.into(), name, address, None)
     }
 
-    /// One that speaks TLS; port 0 becomes a free one.
+    /// Starts a server with TLS; port 0 selects a free port.
     pub fn tls(
         place: impl Into<Location>,
         name: &str,
@@ -99,22 +99,22 @@ impl Origin {
         })
     }
 
-    /// One on a free port of 127.0.0.1.
+    /// Starts a server on a free port of 127.0.0.1.
     pub fn here(name: &str) -> Result<Self, LabError> {
         Origin::start(Location::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// Where it listens.
+    /// Returns its listening address.
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address()
     }
 
-    /// What it does from the next request on.
+    /// Sets its behaviour from the next request on.
     pub fn behave(&self, behaviour: Behaviour) {
         *lock(&self.shared.behaviour) = behaviour;
     }
 
-    /// Refuses from now on, and ends all connections.
+    /// Refuses connections from now on, and closes all existing ones.
     pub fn stop(&mut self) {
         self.acceptor.stop();
     }
@@ -124,29 +124,27 @@ impl Origin {
         self.acceptor.resume()
     }
 
-    /// How many requests it has read.
+    /// Returns the number of requests that it has read.
     pub fn served(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
     }
 
-    /// How many connections were made to it.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many connections are open now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.acceptor.connections()
     }
 
-    /// The heads of the last requests, as they came, oldest first; and forgets
-    /// them.
+    /// Returns and removes the heads of the last requests as received, oldest first.
     pub fn take_requests(&self) -> Vec<String> {
         lock(&self.shared.requests).drain(..).collect()
     }
 
-    /// What was agreed on with the last clients that came by TLS, oldest first;
-    /// and forgets it.
+    /// Returns and removes the results of the last TLS handshakes, oldest first.
     pub fn take_handshakes(&self) -> Vec<Negotiated> {
         lock(&self.shared.handshakes).drain(..).collect()
     }
@@ -162,7 +160,7 @@ impl OriginState {
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
             let mut wire = Wire::new(stream);
-            // A client that goes or talks nonsense ends its connection.
+            // A client that closes or sends invalid data ends its connection.
             while self.serve_one(&mut wire).is_some() {}
             let _ = wire.stream.shutdown(Shutdown::Both);
             return;
@@ -183,7 +181,7 @@ impl OriginState {
         let _ = wire.stream.sock.shutdown(Shutdown::Both);
     }
 
-    /// None when the connection is over.
+    /// Serves one request; None when the connection is over.
     fn serve_one<S: Carrier>(&self, wire: &mut Wire<S>) -> Option<()> {
         let head = wire.read_head().ok()?;
         if head.header("expect").is_some() {
@@ -209,7 +207,7 @@ impl OriginState {
             }
             Behaviour::Close => return None,
             Behaviour::BreakOff => half = true,
-            // The next head that comes is answered as then told.
+            // The next request gets the behaviour that is set then.
             Behaviour::Silence => return Some(()),
         }
         let mut answer = self.answer(status, keeps_alive, without_body);
@@ -237,7 +235,7 @@ impl OriginState {
             requests.pop_front();
         }
         requests.push_back(head.text);
-        // After it is remembered: who waits for the count finds the request.
+        // Counted after it is recorded, so that a test that waits for the count finds the request.
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,5 @@
-//! Frames as they are on the cable: packet sockets, which the relay of a wire
-//! and a capture read and write. The little that `rustix` does not know of
-//! Linux is here: packet addresses, interface flags, real-time scheduling.
+//! Raw frames: packet sockets for the relay of a wire and for a capture. Also the few parts of
+//! Linux that `rustix` lacks: packet addresses, interface flags, real-time scheduling.
 //!
 //! Everything works on the network namespace of the calling thread.
 
@@ -9,16 +8,16 @@ use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 
-/// The longest frame: what segmentation offload passes on as one.
+/// Maximum length of a frame, which segmentation offload passes on as one.
 pub(crate) const FRAME_BYTES_MAX: usize = 65_536 + 64;
 
-/// The kernel's words on checksums and segmentation that stand before a frame.
+/// Length of the kernel's header about checksums and segmentation in front of a frame.
 pub(crate) const OFFLOAD_BYTES: usize = 10;
 
-/// Room for bursts that come while the reader does not run.
+/// Receive buffer for bursts that arrive while the reader does not run, in bytes.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 8 * 1024 * 1024;
 
-/// Above ordinary processes, below what must never wait.
+/// Real-time priority: above ordinary processes, below what must never wait.
 const REAL_TIME_PRIORITY: libc::c_int = 10;
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -47,34 +46,34 @@ fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Resul
     checked(result).map(drop)
 }
 
-/// Whether this interface sent a frame or got it.
+/// Direction of a frame at an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// It came in.
+    /// Received by the interface.
     In,
-    /// It went out.
+    /// Sent by the interface.
     Out,
 }
 
-/// A socket that sees every frame of an interface. It never waits.
+/// A socket that receives every frame of an interface. It never blocks.
 #[derive(Debug)]
 pub(crate) struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// One that sees both ways and is only read.
+    /// Opens a socket that receives frames of both directions, and is only read.
     pub(crate) fn to_watch(interface: &str) -> io::Result<Self> {
         Self::open(interface, false)
     }
 
-    /// One that sees what comes in and sends; frames have [`OFFLOAD_BYTES`] in
-    /// front, so that what the sender left to its card is still done.
+    /// Opens a socket that receives incoming frames and sends. Frames have [`OFFLOAD_BYTES`] in
+    /// front, so that offloaded work of the sender is still done.
     pub(crate) fn to_forward(interface: &str) -> io::Result<Self> {
         Self::open(interface, true)
     }
 
     fn open(interface: &str, forward: bool) -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // Of no protocol: it hears nothing before it is bound to its interface.
+        // The socket has no protocol, so it receives nothing before it is bound to its interface.
         // SAFETY: takes no pointer; the descriptor is owned by nobody else.
         let socket = unsafe {
             let fd = checked(libc::socket(libc::AF_PACKET, kind, 0))?;
@@ -90,7 +89,7 @@ impl PacketSocket {
                 &on,
             )?;
         }
-        // As much as the rights allow.
+        // As much as the privileges allow.
         let size = RECEIVE_BUFFER_BYTES;
         let _ = set(
             socket.as_fd(),
@@ -115,7 +114,7 @@ impl PacketSocket {
         Ok(PacketSocket(socket))
     }
 
-    /// The next frame: its length and way. `WouldBlock` when there is none.
+    /// Reads the next frame: its length and direction. `WouldBlock` if there is none.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Way)> {
         // SAFETY: all zero is a valid address of that kind.
         let mut from: libc::sockaddr_ll = unsafe { zeroed() };
@@ -153,7 +152,7 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// `linux/if_packet.h`; not in every version of libc.
+/// Option from `linux/if_packet.h`, which is not in every version of libc.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
 fn index(interface: &str) -> io::Result<libc::c_int> {
@@ -165,7 +164,7 @@ fn index(interface: &str) -> io::Result<libc::c_int> {
     }
 }
 
-/// The interfaces of this namespace but its loopback.
+/// Returns the interfaces of this namespace except its loopback.
 pub(crate) fn interfaces() -> io::Result<Vec<String>> {
     // `/sys` shows the namespace in which it was mounted; this file shows the thread's.
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
@@ -174,8 +173,8 @@ pub(crate) fn interfaces() -> io::Result<Vec<String>> {
     Ok(names.filter(|name| name != "lo").collect())
 }
 
-/// Switches interfaces on or off without starting a program: microseconds lie
-/// between the first and the last.
+/// Switches interfaces on or off without starting a program: there are microseconds between the
+/// first and the last.
 pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     // SAFETY: takes no pointer; the descriptor is owned by nobody else.
@@ -188,8 +187,8 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
         for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
             *to = from as libc::c_char;
         }
-        // SAFETY: both take a pointer to a request, which lives; the flags are
-        // the member of its union that the first of them wrote.
+        // SAFETY: both take a pointer to a request, which lives; the flags are the member of its
+        // union that the first of them wrote.
         unsafe {
             checked(libc::ioctl(
                 socket.as_raw_fd(),
@@ -209,8 +208,8 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets this thread run before every ordinary process, so that a loaded machine
-/// does not disturb what is measured. Whether it may.
+/// Gives this thread priority over every ordinary process, so that load on the machine does not
+/// disturb a measurement. Returns whether that is permitted.
 pub(crate) fn before_ordinary_processes() -> bool {
     let parameter = libc::sched_param {
         sched_priority: REAL_TIME_PRIORITY,

@@ -1,8 +1,8 @@
-//! Faults between groups: which ways lead from one to another, and how each is
-//! closed without anybody losing a carrier.
+//! Faults between groups: finds the ways from one group to another, and closes each without the
+//! loss of a carrier.
 //!
-//! A way through a switch is closed in the switch, a wire by its relay. Frames of
-//! a direct cable are dropped where they leave their host.
+//! A way through a switch is closed in the switch, a wire by its relay. Frames of a direct cable
+//! are dropped where they leave their host.
 
 use crate::error::LabError;
 use crate::fault::Fault;
@@ -13,7 +13,7 @@ use crate::relay::Relayed;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// A way that is closed.
+/// A closed way, and how it is opened again.
 #[derive(Debug)]
 pub(crate) enum Closed {
     Table {
@@ -38,7 +38,7 @@ impl Closed {
     }
 }
 
-/// Drops what leaves an interface.
+/// Drops what an interface sends.
 pub(crate) fn mute(host: &Host, interface: &str) -> Result<Closed, LabError> {
     let name = format!("mute{}", host.next_block());
     nft(
@@ -55,8 +55,8 @@ pub(crate) fn mute(host: &Host, interface: &str) -> Result<Closed, LabError> {
     })
 }
 
-/// Drops in a switch what comes from the first and goes to the second of each pair
-/// of hosts. None when it joins none of them.
+/// Drops in a switch what the first host of each pair sends to the second. None if the switch
+/// connects none of them.
 pub(crate) fn through_switch(
     switch: &Host,
     pairs: &[(&str, &str)],
@@ -123,7 +123,7 @@ pub(crate) fn cut(
             }
         }
     }
-    // Those that are closed are opened again by this when a later one fails.
+    // Opens the closed ways again if a later step fails.
     let mut closed = Reopen(Vec::new());
     let mut mutes = Vec::new();
     for cable in ground.cables().iter() {
@@ -160,7 +160,7 @@ pub(crate) fn cut(
 struct Reopen(Vec<Closed>);
 
 impl Reopen {
-    /// All of them, also when one fails; the first error is told.
+    /// Opens all of them even if one fails; returns the first error.
     fn lift(mut self) -> Result<(), LabError> {
         let results: Vec<_> = self.0.drain(..).map(Closed::lift).collect();
         results.into_iter().collect()
@@ -182,10 +182,10 @@ mod tests {
     use std::time::Duration;
 
     const LATEST: Duration = Duration::from_secs(10);
-    /// For those that cannot be reached.
+    /// Timeout for hosts that cannot be reached.
     const VAIN: Duration = Duration::from_millis(400);
 
-    /// Hosts, each with an echo, joined by somebody with these addresses.
+    /// Starts an echo on each host.
     fn echoes(hosts: &[&Host]) -> Vec<Echo> {
         let any = "0.0.0.0:7".parse().unwrap();
         let start = |host: &&Host| Echo::start(*host, any).unwrap();
@@ -215,7 +215,7 @@ mod tests {
             let mut seen = Vec::new();
             for (from, host) in hosts.iter().enumerate() {
                 for to in (0..4).filter(|to| *to != from) {
-                    // The fourth is in no group.
+                    // The fourth host is in no group.
                     let parted = !lab.faults().is_empty() && from != 3 && to != 3;
                     let wanted = !parted || (from + to == 3);
                     seen.push(reaches(host, &at(to), wanted) == wanted);
@@ -224,7 +224,7 @@ mod tests {
             seen.iter().all(|fits| *fits)
         };
         assert!(all());
-        // {a} | {b, c}: 1 + 2 is the one pair within a group.
+        // {a} | {b, c}: 1 + 2 is the only pair within a group.
         let cut = lab.partition(&[&[a], &[b, c]]).unwrap();
         assert!(all());
         assert_eq!(lab.faults(), ["partition a | b+c"]);

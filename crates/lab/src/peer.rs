@@ -1,5 +1,5 @@
-//! Real programs with a configuration of the test's: the peers and rivals that
-//! we have to get along with.
+//! Real programs with a configuration of the test: peers and competitors with which the product
+//! must work.
 
 use crate::error::LabError;
 use crate::exit::Exit;
@@ -14,21 +14,21 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a peer may take until it answers.
+/// Maximum time until a peer responds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const READY_POLL: Duration = Duration::from_millis(10);
 const CONFIG: &str = "config";
 const OUTPUT: &str = "output";
 
-/// What stands for the peer's own directory in its configuration and arguments.
+/// Placeholder for the peer's own directory in its configuration and arguments.
 const DIRECTORY: &str = "{dir}";
 
-/// A program which answers at an address. Dropped, it is killed and its
-/// directory removed.
+/// A program that responds at an address. When it is dropped, it is killed and its directory
+/// removed.
 #[derive(Debug)]
 pub struct Peer {
-    // Before the directory that it writes to: fields drop in this order.
+    // Before the directory that it writes to: fields are dropped in this order.
     process: Process,
     scratch: Scratch,
     address: SocketAddr,
@@ -36,8 +36,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// haproxy with that configuration, ready when something answers at the
-    /// address. `{dir}` in the configuration is the peer's own directory.
+    /// Starts haproxy with this configuration, and waits until something responds at the address.
+    /// `{dir}` in the configuration is the peer's own directory.
     pub fn haproxy(
         place: impl Into<Location>,
         config: &str,
@@ -52,8 +52,8 @@ impl Peer {
         )
     }
 
-    /// nginx with that configuration. It is told to stay in the foreground and
-    /// where to put its pid; everything else is the configuration's.
+    /// Starts nginx with this configuration. Options keep it in the foreground and set its pid
+    /// file; the configuration decides everything else.
     pub fn nginx(
         place: impl Into<Location>,
         config: &str,
@@ -73,7 +73,7 @@ impl Peer {
         Peer::start(place, "nginx", &args, config, address)
     }
 
-    /// Any program which is given its configuration as a file, `{dir}/config`.
+    /// Starts any program whose configuration is a file, `{dir}/config`.
     pub fn start(
         place: impl Into<Location>,
         program: &str,
@@ -110,34 +110,33 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Where it answers.
+    /// Returns the address at which it responds.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process, to signal it or to see how it ended.
+    /// Returns its process, to signal it or to see how it ended.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Its directory.
+    /// Returns its directory.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// Writes another configuration in place of the first. It is for the test to
-    /// tell the program.
+    /// Replaces the configuration file. The test must notify the program.
     pub fn rewrite(&self, config: &str) -> Result<(), LabError> {
         let directory = self.scratch.path().display().to_string();
         let config = config.replace(DIRECTORY, &directory);
         self.scratch.write(CONFIG, config).map(drop)
     }
 
-    /// What it said so far, on both of its outputs.
+    /// Returns its output so far, of both streams.
     pub fn output(&self) -> String {
         let mut said = Vec::new();
         if let Ok(file) = File::open(self.scratch.path().join(OUTPUT)) {
-            // As much as could be read is better than nothing, for a message.
+            // For a message, whatever could be read is better than nothing.
             let _ = file.take(MAX_SAID_BYTES).read_to_end(&mut said);
         }
         String::from_utf8_lossy(&said).into_owned()
@@ -148,7 +147,7 @@ impl Peer {
         let connect = || TcpStream::connect_timeout(&self.address, READY_TIMEOUT);
         loop {
             let answered = place.enter(connect).is_ok();
-            // Something else may answer there while the program fails to bind.
+            // Another program may respond there while this one fails to bind.
             if let Some(exit) = self.process.exit() {
                 return Err(self.died(exit));
             }
@@ -176,7 +175,7 @@ impl Peer {
     }
 }
 
-/// Debian puts daemons where the path of a user does not look.
+/// Adds the directories of daemons on Debian, which are not in a user's path.
 fn path_with_daemons() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");

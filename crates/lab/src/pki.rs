@@ -1,8 +1,8 @@
-//! Certificates for tests: authorities that sign, leaves with any names, subject,
-//! key and dates, bundles as people write them, and lists of what was revoked.
+//! Certificates for tests: signing authorities, leaves with any names, subject, key and dates,
+//! bundles as operators write them, and revocation lists.
 //!
-//! Nothing here is meant to be trusted by anybody: authorities live as long as
-//! their value, and the one RSA key is printed below.
+//! Nothing here must ever be trusted: authorities live as long as their value, and the only RSA
+//! key is public.
 //!
 //! ```
 //! # fn main() -> Result<(), lab::LabError> {
@@ -31,17 +31,17 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds of a day, for the dates of a [`Leaf`].
+/// Number of seconds in a day, for the dates of a [`Leaf`].
 pub const DAY_S: u64 = 24 * 60 * 60;
 
-/// How long what names no dates was valid already, and will be.
+/// Default validity, before and after the current time, in seconds.
 const USUAL_PAST_S: u64 = DAY_S;
 const USUAL_FUTURE_S: u64 = 3650 * DAY_S;
 
-/// Which key a certificate has.
+/// Key type of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum KeyKind {
-    /// ECDSA over P-256: quick to make, what most tests want.
+    /// ECDSA over P-256: fast to generate, the choice of most tests.
     #[default]
     Ecdsa,
     /// ECDSA over P-384.
@@ -52,30 +52,30 @@ pub enum KeyKind {
     Ed25519,
 }
 
-/// What a certificate is to say. `Leaf::default()` is a server's with an ECDSA
-/// key, valid now, with a serial number of its own and no name at all.
+/// Contents of a certificate. `Leaf::default()` is a server certificate with an ECDSA key, valid
+/// now, with a unique serial number and no name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leaf<'a> {
-    /// DNS names (also wildcards) and addresses it is for.
+    /// DNS names (also wildcards) and addresses.
     pub names: &'a [&'a str],
-    /// Fields of the subject in their order, by their short names: C, ST, L, O,
-    /// OU, CN, DC, UID, SN, GN, serialNumber, title, emailAddress. A field may
-    /// stand twice. Empty: the first name becomes the CN.
+    /// Fields of the subject in order, by their short names: C, ST, L, O, OU, CN, DC, UID, SN, GN,
+    /// serialNumber, title, emailAddress. A field may occur twice. Empty: the first name becomes
+    /// the CN.
     pub subject: &'a [(&'a str, &'a str)],
-    /// Its key.
+    /// Type of its key.
     pub key: KeyKind,
-    /// For a client, not a server.
+    /// For a client instead of a server.
     pub client: bool,
-    /// Valid from, in seconds since 1970.
+    /// Start of validity, in seconds since 1970; None: yesterday.
     pub not_before: Option<u64>,
-    /// Valid until, in seconds since 1970.
+    /// End of validity, in seconds since 1970; None: in ten years.
     pub not_after: Option<u64>,
-    /// Its serial number.
+    /// Serial number; None: a unique one.
     pub serial: Option<&'a [u8]>,
 }
 
 impl Leaf<'_> {
-    /// A leaf whose time is over since yesterday.
+    /// Returns the leaf with a validity that ended yesterday.
     #[must_use]
     pub fn expired(self) -> Self {
         let now = now_s();
@@ -86,7 +86,7 @@ impl Leaf<'_> {
         }
     }
 
-    /// A leaf whose time comes tomorrow.
+    /// Returns the leaf with a validity that starts tomorrow.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         let now = now_s();
@@ -98,16 +98,16 @@ impl Leaf<'_> {
     }
 }
 
-/// What an authority may do; `Powers::default()` is all that one can.
+/// Powers of an authority; `Powers::default()` has all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Powers<'a> {
-    /// Valid until, in seconds since 1970.
+    /// End of validity, in seconds since 1970.
     pub not_after: Option<u64>,
-    /// Whether it is an authority by its basic constraints.
+    /// The basic constraints mark it as a CA.
     pub is_ca: bool,
-    /// Whether its key may sign certificates.
+    /// The key usage allows signing certificates.
     pub signs: bool,
-    /// How many others may stand below it.
+    /// Maximum number of intermediate CAs below it.
     pub path_len: Option<u8>,
     /// Host names for which the CA may sign; empty permits all.
     pub permitted: &'a [&'a str],
@@ -154,67 +154,67 @@ impl Powers<'_> {
 /// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The certificate.
+    /// Certificate in PEM.
     pub certificate_pem: String,
-    /// The authorities between it and the root, the root left out.
+    /// Intermediate CAs between the certificate and the root, without the root.
     pub chain_pem: String,
-    /// Its key, as PKCS #8.
+    /// Private key as PKCS #8.
     pub key_pem: String,
-    /// The certificate as it goes over the wire.
+    /// Certificate in DER.
     pub der: Vec<u8>,
-    /// Its serial number.
+    /// Serial number of the certificate.
     pub serial: Vec<u8>,
 }
 
 impl Issued {
-    /// Certificate, chain and key in one text, as `crt` wants it.
+    /// Returns certificate, chain and key in one text, as `crt` expects it.
     pub fn bundle(&self) -> String {
         format!("{}{}{}", self.certificate_pem, self.chain_pem, self.key_pem)
     }
 
-    /// Certificate and chain, without the key.
+    /// Returns certificate and chain, without the key.
     pub fn full_chain(&self) -> String {
         format!("{}{}", self.certificate_pem, self.chain_pem)
     }
 
-    /// Certificate and chain for rustls.
+    /// Returns certificate and chain for rustls.
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let text = self.full_chain();
         let found = CertificateDer::pem_slice_iter(text.as_bytes());
-        // What rcgen wrote a moment ago is PEM.
+        // This is PEM that rcgen has just written.
         found.filter_map(Result::ok).collect()
     }
 
-    /// The key for rustls.
+    /// Returns the key for rustls.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
             .expect("a key that was just written is a key")
     }
 }
 
-/// Who signs: a root, or one below it.
+/// A signing authority: a root, or an intermediate CA.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
     der: Vec<u8>,
     serial: Vec<u8>,
-    /// What those below it show beside their own certificate.
+    /// Chain that certificates below it present with their own.
     chain_pem: String,
 }
 
 impl Authority {
-    /// A root that signed itself.
+    /// Creates a self-signed root.
     pub fn new(name: &str) -> Result<Self, LabError> {
         Authority::with_key(name, KeyKind::Ecdsa)
     }
 
-    /// A root with that kind of key.
+    /// Creates a root with this key type.
     pub fn with_key(name: &str, kind: KeyKind) -> Result<Self, LabError> {
         Authority::root(name, kind, &Powers::default())
     }
 
-    /// A root that may not do everything.
+    /// Creates a root with limited powers.
     pub fn limited(name: &str, powers: &Powers<'_>) -> Result<Self, LabError> {
         Authority::root(name, KeyKind::Ecdsa, powers)
     }
@@ -233,12 +233,13 @@ impl Authority {
         })
     }
 
-    /// One below this one. What it issues carries its certificate as the chain.
+    /// Creates an intermediate CA below this one. Certificates that it issues contain its
+    /// certificate in their chain.
     pub fn intermediate(&self, name: &str) -> Result<Self, LabError> {
         self.limited_intermediate(name, &Powers::default())
     }
 
-    /// One below this one that may not do everything.
+    /// Creates an intermediate CA with limited powers below this one.
     pub fn limited_intermediate(&self, name: &str, powers: &Powers<'_>) -> Result<Self, LabError> {
         let key = key_pair(KeyKind::Ecdsa)?;
         let (mut params, serial) = authority_params(name)?;
@@ -254,22 +255,22 @@ impl Authority {
         })
     }
 
-    /// Its certificate: what goes into a `ca-file`.
+    /// Returns its certificate for a `ca-file`.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// Its certificate as it goes over the wire.
+    /// Returns its certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The serial number of its certificate.
+    /// Returns the serial number of its certificate.
     pub fn serial(&self) -> &[u8] {
         &self.serial
     }
 
-    /// A certificate signed by it, and its key.
+    /// Issues a certificate with a new key.
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, LabError> {
         let key = key_pair(leaf.key)?;
         let (mut params, serial) = leaf_params(leaf)?;
@@ -284,19 +285,19 @@ impl Authority {
         })
     }
 
-    /// A list of revoked certificates in PEM, by their serial numbers.
+    /// Returns a revocation list (CRL) in PEM with these serial numbers.
     pub fn crl(&self, revoked: &[&[u8]]) -> Result<String, LabError> {
         let now = now_s();
         self.crl_between(revoked, now - USUAL_PAST_S, now + USUAL_FUTURE_S)
     }
 
-    /// A list that was due for renewal yesterday.
+    /// Returns a revocation list that was due for renewal yesterday.
     pub fn expired_crl(&self, revoked: &[&[u8]]) -> Result<String, LabError> {
         let now = now_s();
         self.crl_between(revoked, now - 10 * DAY_S, now - DAY_S)
     }
 
-    /// A list that was made so many seconds ago, and holds.
+    /// Returns a valid revocation list that was created this number of seconds ago.
     pub fn crl_of_before(&self, age_s: u64, revoked: &[&[u8]]) -> Result<String, LabError> {
         let now = now_s();
         self.crl_between(revoked, now - age_s, now + USUAL_FUTURE_S)
@@ -322,7 +323,7 @@ impl Authority {
     }
 }
 
-/// A certificate that nobody but itself vouches for.
+/// Creates a self-signed certificate.
 pub fn self_signed(leaf: &Leaf) -> Result<Issued, LabError> {
     let key = key_pair(leaf.key)?;
     let (params, serial) = leaf_params(leaf)?;
@@ -345,11 +346,11 @@ fn now_s() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Numbers that no other certificate of this process has.
+/// Returns a serial number that no other certificate of this process has.
 fn next_serial() -> [u8; 8] {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    // The first byte keeps it positive and of constant length.
+    // The first byte keeps the number positive and of constant length.
     (0x4c00_0000_0000_0000 | u64::from(std::process::id()) << 32 | u64::from(number)).to_be_bytes()
 }
 
@@ -406,7 +407,7 @@ fn leaf_params(leaf: &Leaf) -> Result<(CertificateParams, Vec<u8>), LabError> {
     Ok((params, serial))
 }
 
-/// The object identifiers of what a subject may say.
+/// Object identifiers of the subject's fields.
 const FIELDS: &[(&str, &[u64])] = &[
     ("CN", &[2, 5, 4, 3]),
     ("SN", &[2, 5, 4, 4]),
@@ -439,8 +440,8 @@ fn distinguished_name(fields: &[(&str, &str)]) -> Result<DistinguishedName, LabE
             "emailAddress" | "DC" => DnValue::Ia5String(value.try_into().map_err(pki("name"))?),
             _ => DnValue::Utf8String(value.to_owned()),
         };
-        // rcgen keeps one value a type, but takes its own name of a type and its
-        // number for two: so a field may stand twice, not three times.
+        // rcgen keeps one value per type, but treats its own name of a type and its number as two:
+        // so a field may occur twice, not three times.
         let custom = DnType::CustomDnType(oid.to_vec());
         let kind = match DnType::from_oid(oid) {
             own if seen.insert(field) => own,
@@ -452,8 +453,8 @@ fn distinguished_name(fields: &[(&str, &str)]) -> Result<DistinguishedName, LabE
     Ok(name)
 }
 
-/// The RSA key of all tests: making one takes seconds without optimisation. It is
-/// in a public repository: never let anything but a test use it.
+/// RSA key of all tests, because generating one takes seconds without optimisation. The key is
+/// public: use it only in tests.
 pub const TEST_RSA_KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDA+c9cRtCQzscb

@@ -1,10 +1,10 @@
 //! Ports that no other process takes between their choice and `listen`.
 //!
-//! A port chosen by the kernel (port 0) and released again can be taken by another test,
-//! or by any client that connects meanwhile, which may even connect to itself. So ports
-//! come from outside the kernel's ephemeral range, in blocks. A process reserves a block
-//! for its lifetime by an abstract Unix socket. Such a socket exists once per network
-//! namespace, like a port, and the kernel removes it with the process.
+//! A port chosen by the kernel (port 0) and released again can be taken by another test, or by any
+//! client that connects meanwhile, which may even connect to itself. So ports come from outside the
+//! kernel's ephemeral range, in blocks. A process reserves a block for its lifetime with an
+//! abstract Unix socket. Such a socket exists once per network namespace, like a port, and the
+//! kernel removes it with the process.
 
 use crate::error::LabError;
 use std::collections::HashSet;
@@ -13,26 +13,26 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, PoisonError};
 
-/// Lower ones belong to services that have a name.
+/// Lowest port; lower ones belong to named services.
 const LOWEST: u16 = 10_240;
 const BLOCK_PORTS: u16 = 32;
-/// With fewer between [`LOWEST`] and the kernel's range, ports are taken also from
-/// within: the blocks then keep at least tests apart.
+/// Minimum number of ports between [`LOWEST`] and the kernel's range. With fewer, ports from the
+/// kernel's range are used, too: the blocks then at least keep tests apart.
 const ENOUGH_PORTS: u16 = 4_096;
-/// Below 1024: those that few services have.
+/// Range below 1024 that few services use.
 const PRIVILEGED: (u16, u16) = (704, 992);
-/// What the kernel's range is where it does not say.
+/// Assumed range of the kernel if it cannot be read.
 const USUAL_RANGE: (u16, u16) = (32_768, 60_999);
 const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// A TCP and UDP port that is free at every address, and that nobody gets who
-/// asks here while this process lives. Each call gives another one.
+/// Returns a TCP and UDP port that is free at every address, and that no other caller gets while
+/// this process lives. Each call returns another one.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     take(&OWN, || outside_of(kernels_range()))
 }
 
-/// The same for a port below 1024, at which only root may listen.
+/// Returns a port below 1024 in the same way; only root may listen there.
 pub fn free_privileged_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     take(&OWN, || PRIVILEGED)
@@ -46,25 +46,25 @@ fn take(own: &Mutex<Option<Ports>>, range: impl Fn() -> (u16, u16)) -> Result<u1
         .map_err(LabError::io("look for", "a free port"))
 }
 
-/// What a process has of all ports.
+/// Ports that a process has reserved.
 struct Ports {
     lowest: u16,
     blocks: u16,
-    /// The next block to try, and how many were tried.
+    /// Next block to try, and number of blocks tried.
     block: u16,
     tried: u16,
-    /// What is left of the newest block.
+    /// Unused ports of the newest block.
     left: Vec<u16>,
-    /// Held until the process ends.
+    /// Sockets that reserve the blocks until the process ends.
     claims: Vec<UnixListener>,
 }
 
 impl Ports {
-    /// From the first port to the one before the last.
+    /// Creates the set for a range from the first port to the one behind the last.
     fn within((lowest, highest): (u16, u16)) -> Ports {
         let blocks = (highest - lowest) / BLOCK_PORTS;
-        // Processes that follow each other begin in different places, so that
-        // one does not meet what the kernel still knows of the other's.
+        // Consecutive processes begin at different places, so that one is not disturbed by what the
+        // kernel still knows about the other's ports.
         let begin = std::process::id().wrapping_mul(7) % u32::from(blocks);
         Ports {
             lowest,
@@ -85,7 +85,7 @@ impl Ports {
         }
     }
 
-    /// Takes another block, which no process has.
+    /// Reserves another block, which no process has.
     fn claim(&mut self) -> io::Result<()> {
         while self.tried < self.blocks {
             let block = self.block;
@@ -109,17 +109,17 @@ impl Ports {
     }
 }
 
-/// The ports of all sockets: somebody who does not ask here may have one. Looked up and
-/// not tried: what is opened for a trial lives on in every child that is just starting.
+/// Returns the ports of all sockets, since a program that does not use this module may have one.
+/// They are looked up and not tried: a trial socket lives on in every child that is just starting.
 fn taken() -> io::Result<HashSet<u16>> {
     let mut ports = HashSet::new();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let sockets = match std::fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
-            // Where there is no version 6, nobody can have it there.
+            // Without IPv6, no process can have a port there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             sockets => sockets?,
         };
-        // Number, local address, remote address and so on, below a head line.
+        // Number, local address, remote address and so on, below a header line.
         let locals = sockets
             .lines()
             .filter_map(|line| line.split_whitespace().nth(1));
@@ -129,7 +129,7 @@ fn taken() -> io::Result<HashSet<u16>> {
     Ok(ports)
 }
 
-/// First and last port that the kernel gives to clients.
+/// Returns the first and last port of the kernel's ephemeral range.
 fn kernels_range() -> (u16, u16) {
     let text = std::fs::read_to_string(RANGE_FILE).unwrap_or_default();
     let mut words = text.split_whitespace().map(str::parse);
@@ -139,7 +139,7 @@ fn kernels_range() -> (u16, u16) {
     }
 }
 
-/// Where ports are taken from: the first, and the one behind the last.
+/// Returns the range that ports are taken from: the first, and the one behind the last.
 fn outside_of((first, last): (u16, u16)) -> (u16, u16) {
     if first.saturating_sub(LOWEST) >= ENOUGH_PORTS {
         (LOWEST, first)
@@ -187,7 +187,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !done.load(Ordering::Relaxed) {
-                        // Until it is another program, a child has what we had open.
+                        // Until it executes another program, a child holds our open sockets.
                         assert!(Command::new("true").status().unwrap().success());
                     }
                 });

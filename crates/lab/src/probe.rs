@@ -1,5 +1,5 @@
-//! Clients that measure. A probe keeps its connection as a browser would, never
-//! tries a request twice, and records how each one ended.
+//! Clients that measure. A probe keeps its connection as a browser would, never retries a request,
+//! and records how each one ended.
 
 use crate::host::Location;
 use crate::http::{Answer, Carrier, Length, Malformed, ReadError, Wire};
@@ -10,49 +10,49 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a request may take unless told otherwise.
+/// Default timeout of a request.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many requests are recorded: the first ones.
+/// Maximum number of recorded requests: the first ones.
 const MAX_RECORDS: usize = 100_000;
 
-/// How many interim answers (100, 103) come before the real one.
+/// Maximum number of interim responses (100, 103) before the real one.
 const MAX_INTERIM: usize = 8;
 
-/// How much of a raw exchange is read.
+/// Maximum number of bytes that are read in a raw exchange.
 const MAX_EXCHANGE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Why a request has no answer.
+/// Reason why a request has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// No connection.
+    /// The connection could not be established.
     Connect(ErrorKind),
-    /// The connection ended before the first byte of the answer.
+    /// The connection ended before the first byte of the response.
     Closed {
-        /// The connection had carried a request before. The server may have closed it
-        /// while this request was in transit, and most clients would retry.
+        /// The connection had carried a request before. The server may have closed it while this
+        /// request was in transit, and most clients would retry.
         reused: bool,
     },
-    /// The connection ended within the answer.
+    /// The connection ended within the response.
     BrokenOff,
-    /// It took too long.
+    /// The request timed out.
     TimedOut,
-    /// The answer is not HTTP.
+    /// The response is not HTTP.
     Malformed(Malformed),
-    /// Something else of the system.
+    /// Any other system error.
     Io(ErrorKind),
 }
 
-/// How one request went.
+/// Record of one request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// When it was begun.
+    /// Start of the request.
     pub started: Instant,
-    /// How long it took to its end, good or bad.
+    /// Duration until its end, successful or not.
     pub elapsed: Duration,
-    /// The how manieth connection of the probe it went over.
+    /// Number of the probe's connection that carried it.
     pub connection: u32,
-    /// The status, or why there is none.
+    /// Status code, or the reason why there is none.
     pub outcome: Result<u16, Failure>,
 }
 
@@ -69,7 +69,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// It connects with the first request.
+    /// Creates a client, which connects with its first request.
     pub fn new(place: impl Into<Location>, address: SocketAddr) -> Self {
         Probe {
             place: place.into(),
@@ -82,26 +82,26 @@ impl Probe {
         }
     }
 
-    /// Another limit for each request, connecting included.
+    /// Sets the timeout of each request, including the connection.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Another name in the `host` header than the address.
+    /// Sets the `host` header; default: the address.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         self.host = host.to_owned();
         self
     }
 
-    /// Asks for a path.
+    /// Requests a path.
     pub fn get(&mut self, path: &str) -> Result<Answer, Failure> {
         self.request("GET", path, &[], b"")
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     pub fn request(
         &mut self,
         method: &str,
@@ -123,18 +123,17 @@ impl Probe {
         result
     }
 
-    /// How all requests so far went.
+    /// Returns the records of all requests so far.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Closes its connection: the next request makes a new one.
+    /// Closes the connection: the next request opens a new one.
     pub fn disconnect(&mut self) {
         self.wire = None;
     }
 
-    /// Asks for a path again and again from a thread of its own, until it is
-    /// stopped.
+    /// Requests a path repeatedly on a separate thread, until it is stopped.
     pub fn steadily(self, path: &str, interval: Duration) -> Steady {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, path) = (stop.clone(), path.to_owned());
@@ -142,7 +141,7 @@ impl Probe {
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) && probe.records.len() < MAX_RECORDS {
                 let next = Instant::now() + interval;
-                // How it went is in the records.
+                // The result is in the records.
                 let _ = probe.get(&path);
                 thread::sleep(next.saturating_duration_since(Instant::now()));
             }
@@ -161,7 +160,7 @@ impl Probe {
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         let reused = self.wire.is_some();
-        // Taken out: it comes back only after an answer that keeps it.
+        // Taken out: it is put back only after a response that keeps it.
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => self.connect(deadline)?,
@@ -172,8 +171,8 @@ impl Probe {
         let _ = wire
             .stream
             .set_write_timeout(Some(left.max(Duration::from_millis(1))));
-        // A server may answer and close before it has read all: so what it
-        // said is looked for even when not everything could be written.
+        // A server may respond and close before it has read everything, so the response is read
+        // even if not everything could be written.
         let written = wire.stream.write_all(bytes);
         let (answer, keeps) =
             read_answer(&mut wire, without_body).map_err(|error| match (&written, error) {
@@ -200,7 +199,7 @@ impl Probe {
     }
 }
 
-/// An end before the first answer.
+/// The connection ended before its first response.
 pub(crate) const CLOSED_FRESH: Failure = Failure::Closed { reused: false };
 
 pub(crate) fn failure_of(error: ReadError, closed: Failure) -> Failure {
@@ -232,7 +231,7 @@ pub(crate) fn request_bytes(
     bytes
 }
 
-/// The answer, and whether the connection goes on.
+/// Returns the response, and whether the connection continues.
 pub(crate) fn read_answer<S: Carrier>(
     wire: &mut Wire<S>,
     without_body: bool,
@@ -263,7 +262,7 @@ pub(crate) fn read_answer<S: Carrier>(
     Ok((answer, keeps))
 }
 
-/// A probe at work in a thread. Dropped, it stops.
+/// A probe that works on a thread, and stops when it is dropped.
 #[derive(Debug)]
 pub struct Steady {
     stop: Arc<AtomicBool>,
@@ -271,7 +270,7 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Lets the request under way end, and tells how all went.
+    /// Lets the current request end, and returns all records.
     pub fn stop(mut self) -> Vec<Record> {
         self.end()
     }
@@ -289,8 +288,8 @@ impl Drop for Steady {
     }
 }
 
-/// Sends bytes over a new connection, ends its own side, and gives all that
-/// comes until the other side ends too.
+/// Sends bytes on a new connection, closes the sending direction, and returns all bytes until the
+/// other side closes, too.
 pub fn exchange(
     place: impl Into<Location>,
     address: SocketAddr,

@@ -1,9 +1,8 @@
-//! Child processes which end with the value that stands for them, also when
-//! the test is killed.
+//! Child processes that end with their value, even if the test is killed.
 //!
-//! Each leads a process group of its own, so that workers which it forked end
-//! with it. It is not reaped before the end, so neither its id nor its group's
-//! can have become somebody else's when it is signalled.
+//! Each process leads its own process group, so that workers that it forked end with it. It is not
+//! reaped before the end, so that its id and that of its group cannot be reused before it is
+//! signalled.
 
 use crate::error::LabError;
 use crate::exit::Exit;
@@ -27,32 +26,32 @@ use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 
-/// How long a command that should end by itself may take.
+/// Timeout of a command that should end by itself.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long the rest of a killed group may take to end.
+/// Maximum time for the rest of a killed group to end.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the processes that one started are looked for until none is new.
+/// Maximum number of scans for descendants of a process until no new one is found.
 const TREE_ROUNDS_MAX: usize = 20;
 const GROUP_POLL: Duration = Duration::from_millis(1);
 
-/// How much of what a program said is kept.
+/// Maximum number of bytes of a program's output that are kept.
 pub(crate) const MAX_SAID_BYTES: u64 = 64 * 1024;
 
-/// A running program. Dropped, it and all of its process group are killed.
+/// A running program. When it is dropped, its whole process group is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     pid: Pid,
     pidfd: OwnedFd,
     command: String,
-    /// Its group is left alone: see [`run`].
+    /// Leaves the process group alone: see [`run`].
     leaves_group: bool,
 }
 
-/// Has a program start with the signals of a terminal as they are by default, and with none
-/// blocked. A shell in the background ignores some of them, and what is ignored or blocked stays
-/// so over an exec.
+/// Lets a program start with default handlers of the terminal signals, and with none blocked. A
+/// shell in the background ignores some of them, and ignored or blocked signals stay so over an
+/// exec.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     let defaults = || {
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
@@ -68,18 +67,18 @@ pub fn with_default_signals(command: &mut Command) -> &mut Command {
 }
 
 impl Process {
-    /// Starts a program, inside the network of a host when one is given.
+    /// Starts a program, inside the network of a host if one is given.
     pub(crate) fn start(
         mut command: Command,
         network: Option<Arc<OwnedFd>>,
     ) -> Result<Self, LabError> {
         let line = command_line(&command);
         with_default_signals(&mut command).process_group(0);
-        // SAFETY: between fork and exec only system calls are made, on values
-        // that were there before; nothing is allocated and no lock is taken.
+        // SAFETY: between fork and exec only system calls are made, on values that were there
+        // before; nothing is allocated and no lock is taken.
         unsafe {
             command.pre_exec(move || {
-                // Goes with the thread that spawned: see `spawn`.
+                // The signal is sent when the spawning thread ends: see `spawn`.
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 match &network {
                     Some(network) => move_in(network),
@@ -108,36 +107,36 @@ impl Process {
         }
     }
 
-    /// Its process id, which stays its own while this value lives.
+    /// Returns its process id, which is not reused while this value lives.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Its command line, for messages.
+    /// Returns its command line, for messages.
     pub fn command(&self) -> &str {
         &self.command
     }
 
-    /// Sends a signal to it (not to its children).
+    /// Sends a signal to the process (not to its children).
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         pidfd_send_signal(&self.pidfd, signal)
             .map_err(|errno| LabError::io("signal", &self.command)(errno.into()))
     }
 
-    /// It and all that it started, also what left its process group: what is
-    /// there at this moment, the first one first.
+    /// Returns the process and all of its current descendants, even those that left its process
+    /// group; the process itself is first.
     pub fn tree(&self) -> Vec<Pid> {
         tree(self.pid)
     }
 
-    /// Stops it with all that it started, as a machine would that is suspended or
+    /// Suspends the process and all of its descendants, like a machine that is suspended or
     /// swapping, until the guard is dropped.
     pub fn freeze(&self) -> Result<Frozen<'_>, LabError> {
         let mut frozen = Frozen {
             process: self,
             pids: Vec::new(),
         };
-        // They may be starting others until each of them is stopped.
+        // Processes may start others until each of them is stopped.
         for _ in 0..TREE_ROUNDS_MAX {
             let mut new = self.tree();
             new.retain(|pid| !frozen.pids.contains(pid));
@@ -156,8 +155,8 @@ impl Process {
         Ok(frozen)
     }
 
-    /// Kills it with all that it started, also what left its process group, by
-    /// SIGKILL: nobody gets to tidy up.
+    /// Kills the process and all of its descendants, even those that left its process group, with
+    /// SIGKILL, so that none can clean up.
     pub fn kill_tree(&self) {
         for _ in 0..TREE_ROUNDS_MAX {
             let tree = self.tree();
@@ -169,7 +168,7 @@ impl Process {
         }
     }
 
-    /// How it ended, if it did.
+    /// Returns how the process ended; None while it runs.
     pub fn exit(&self) -> Option<Exit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::Pid(self.pid), options).ok()??;
@@ -184,15 +183,15 @@ impl Process {
     pub fn wait(&self, timeout: Duration) -> Option<Exit> {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).ok();
-        // An interrupted wait is a short one: the caller sees that there is no
-        // exit yet. Nothing in a test installs handlers that would.
+        // An interrupted wait is only a short one: the caller sees that there is no exit yet.
+        // Nothing in a test installs such handlers.
         let _ = poll(&mut fds, timeout.as_ref());
         self.exit()
     }
 }
 
-/// Kills processes as if it were at one moment: each is stopped first, since one
-/// that sees another one die may tidy up or start it again.
+/// Kills processes as if simultaneously: each is stopped first, because a process that sees another
+/// one die might clean up or restart it.
 pub(crate) fn kill_at_once(pids: &[Pid]) {
     for signal in [Signal::STOP, Signal::KILL] {
         for pid in pids {
@@ -202,7 +201,7 @@ pub(crate) fn kill_at_once(pids: &[Pid]) {
     }
 }
 
-/// Processes that are stopped until this is dropped.
+/// Suspended processes, which continue when this is dropped.
 #[derive(Debug)]
 #[must_use = "a process that goes on at once was not frozen"]
 pub struct Frozen<'a> {
@@ -211,13 +210,13 @@ pub struct Frozen<'a> {
 }
 
 impl Frozen<'_> {
-    /// Lets them go on.
+    /// Lets the processes continue.
     pub fn thaw(self) {}
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        // Only what is still its own: an id could have become somebody else's.
+        // Only descendants: another id could have been reused.
         let tree = self.process.tree();
         for pid in self.pids.drain(..).filter(|pid| tree.contains(pid)) {
             let _ = kill_process(pid, Signal::CONT);
@@ -225,14 +224,14 @@ impl Drop for Frozen<'_> {
     }
 }
 
-/// What `/proc` says of a process: its parent and its group.
+/// Parses the parent and the group of a process from `/proc`.
 fn relations(stat: &str) -> Option<(i32, i32)> {
-    // pid (name) state parent group: the name may hold anything.
+    // Format: pid (name) state parent group; the name may contain anything.
     let mut words = stat.rsplit_once(") ")?.1.split(' ').skip(1);
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
-/// A process, its group, and their descendants.
+/// Returns a process, its group, and their descendants.
 fn tree(root: Pid) -> Vec<Pid> {
     let root = root.as_raw_nonzero().get();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -268,8 +267,8 @@ impl Drop for Process {
         }
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.wait();
-        // Workers are somebody else's to reap; but their sockets have to be closed
-        // when the next test step looks.
+        // Other processes reap the workers; but their sockets must be closed before the next step
+        // of the test.
         let end = Instant::now() + GROUP_TIMEOUT;
         while group_runs(self.pid) && Instant::now() < end {
             thread::sleep(GROUP_POLL);
@@ -277,8 +276,8 @@ impl Drop for Process {
     }
 }
 
-/// Whether any process of a group is more than a zombie, which a container's
-/// first process may never reap.
+/// Returns whether any process of a group is more than a zombie, which a container's first process
+/// may never reap.
 fn group_runs(group: Pid) -> bool {
     if test_kill_process_group(group).is_err() {
         return false;
@@ -289,7 +288,7 @@ fn group_runs(group: Pid) -> bool {
     let wanted = group.as_raw_nonzero().to_string();
     entries.flatten().any(|entry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // pid (name) state parent group: the name may hold anything.
+        // Format: pid (name) state parent group; the name may contain anything.
         let mut words = match stat.rsplit_once(") ") {
             Some((_, rest)) => rest.split(' '),
             None => return false,
@@ -299,17 +298,17 @@ fn group_runs(group: Pid) -> bool {
     })
 }
 
-/// Moves the calling thread into a network. Only system calls: it is used between fork
-/// and exec.
+/// Moves the calling thread into a network. Makes only system calls, because it is used between
+/// fork and exec.
 pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
     let kind = Some(LinkNameSpaceType::Network);
     Ok(move_into_link_name_space(network.as_fd(), kind)?)
 }
 
-/// Runs a command to its end and gives what it wrote to standard output.
+/// Runs a command to its end and returns its standard output.
 pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
-    // Into files: an unread pipe would block a command with much output.
+    // Output goes into files, because a command with much output would block on an unread pipe.
     let (mut stdout, mut stderr) = (said_file(&line)?, said_file(&line)?);
     let shared = |file: &File| file.try_clone().map_err(LabError::io("run", &line));
     command
@@ -335,14 +334,14 @@ pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result
     }
 }
 
-/// Runs a command made of words, as `ip link show`.
+/// Runs a command given as words, such as `ip link show`.
 pub(crate) fn run_words(words: &[&str]) -> Result<String, LabError> {
     let mut command = Command::new(words.first().copied().unwrap_or_default());
     command.args(words.iter().skip(1));
     run(command, None)
 }
 
-/// A file without a name, in memory.
+/// Creates an anonymous file in memory.
 fn said_file(line: &str) -> Result<File, LabError> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     rustix::fs::memfd_create("said", flags)
@@ -366,9 +365,9 @@ fn command_line(command: &Command) -> String {
 
 type Job = (Command, SyncSender<io::Result<Child>>);
 
-/// Spawns on a thread that lives as long as this process. A child's death
-/// signal comes when the *thread* which made it ends; made by the thread of a
-/// test or of `clean::Host::enter`, it would be killed too early.
+/// Spawns on a thread that lives as long as this process. A child's death signal is sent when the
+/// *thread* that created it ends; from the thread of a test or of `clean::Host::enter`, the child
+/// would be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
@@ -408,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_has_not_left_the_group_when_its_command_returns_lives() {
-        // With its own output: a pipe to the shell would be no business of a daemon.
+        // The daemon has its own output, because it must not hold the shell's pipe.
         let said = run(shell("sleep 60 >/dev/null 2>&1 & echo $!"), None).unwrap();
         let pid: i32 = said.trim().parse().unwrap();
         assert!(runs(pid));
@@ -449,11 +448,11 @@ mod tests {
         assert!(runs(leader) && runs(child));
         drop(process);
         assert!(!runs(leader));
-        // Its parent is gone: whoever reaps it needs a moment.
+        // Its parent is gone, so its reaper needs a moment.
         assert!(eventually(Duration::from_secs(5), || !runs(child) || is_zombie(child)));
     }
 
-    /// A shell that starts one which leaves its group, and says its id.
+    /// Starts a shell that starts a process in another group; returns the id of the latter.
     fn with_a_runaway() -> (Process, i32) {
         let mut said = said_file("test").unwrap();
         let mut command = shell("setsid sh -c 'echo $$; sleep 60 & wait' & wait");

@@ -1,4 +1,4 @@
-//! The random numbers of tests: a seed replays them, and the environment chooses seeds.
+//! Random numbers for tests: a seed replays them, and the environment chooses seeds.
 
 /// A source of random numbers (SplitMix64): the same ones for the same seed.
 #[derive(Clone, Debug)]
@@ -50,33 +50,33 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Is true so many times in a hundred.
+    /// Returns true in this percentage of calls.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 
-    /// Is true once in so many times.
+    /// Returns true once in this number of calls on average.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// Returns one of these.
+    /// Returns a random element.
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.index(all.len())]
     }
 
-    /// Returns a reference to one of these.
+    /// Returns a reference to a random element.
     pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.index(all.len())]
     }
 
-    /// Returns another source, independent of what is drawn from this one later.
+    /// Returns another source that is independent of later numbers of this one.
     pub fn fork(&mut self) -> Random {
         Random::new(self.next())
     }
 }
 
-/// Reads a number from the environment: which seeds a test runs, and how many.
+/// Reads a number from the environment: the seeds of a test, or their number.
 pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

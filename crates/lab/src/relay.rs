@@ -1,14 +1,14 @@
-//! What the relay of a wire and the test both see.
+//! State that the relay of a wire shares with the test.
 
 use crate::weather::Weather;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What the relay and the test both see.
+/// State that the relay of a wire shares with the test.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     weather: Mutex<Weather>,
-    /// How often each way is closed.
+    /// Number of faults that close each way.
     closed: Mutex<[u32; 2]>,
     pub(crate) counts: [AtomicU64; 4],
     pub(crate) stop: AtomicBool,

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of its own, removed when dropped. What a killed process left is
-/// removed by the next one.
+/// A separate directory that is removed when this is dropped. What a killed process left is removed
+/// by the next one.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty directory below the system's for temporary files.
+    /// Creates an empty directory in the system's directory for temporary files.
     pub fn new() -> Result<Self, LabError> {
         static SWEPT: Once = Once::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -22,17 +22,17 @@ impl Scratch {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // Not create_dir_all: somebody else's directory must not be taken over.
+        // Not create_dir_all, which would accept an existing directory of another program.
         fs::create_dir(&path).map_err(LabError::io("make", path.display()))?;
         Ok(Scratch(path))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Writes a file in it and gives its path.
+    /// Writes a file in it and returns the path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, LabError> {
         let path = self.0.join(name);
         fs::write(&path, content).map_err(LabError::io("write", path.display()))?;

@@ -1,4 +1,4 @@
-//! A directory of users: OpenLDAP's `slapd` with entries of its own, on an address of this machine.
+//! A directory of users: OpenLDAP's `slapd` with entries of a test, on an address of this machine.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -14,12 +14,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long it may take to listen.
+/// Maximum time until it listens.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
-/// The schema of people and groups.
+/// Schemas of people and groups.
 const SCHEMAS: [&str; 3] = ["core", "cosine", "inetorgperson"];
 
-/// The directory. Dropped, it is killed.
+/// A directory server, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Slapd {
     _process: Process,
@@ -29,16 +29,16 @@ pub struct Slapd {
 }
 
 impl Slapd {
-    /// Where everything is.
+    /// Base of all entries.
     pub const BASE: &str = "dc=example,dc=org";
-    /// Who may search. Nobody else may.
+    /// The only account that may search.
     pub const ACCOUNT: &str = "cn=reader,dc=example,dc=org";
-    /// The password of the account.
+    /// Password of the account.
     pub const PASSWORD: &str = "reader's";
-    /// The name in its certificate.
+    /// Host name in its certificate.
     pub const NAME: &str = "localhost";
 
-    /// Starts it with entries in LDIF below [`Slapd::BASE`]. Nobody binds to it without TLS.
+    /// Starts a server with entries in LDIF below [`Slapd::BASE`]. Binds without TLS are refused.
     pub fn start(entries: &str) -> Result<Slapd, LabError> {
         let scratch = Scratch::new()?;
         let authority = Authority::new("Directory CA")?;
@@ -88,17 +88,17 @@ impl Slapd {
         }
     }
 
-    /// The certificate that signs its own, PEM.
+    /// Returns the CA certificate in PEM.
     pub fn authority_pem(&self) -> &str {
         self.authority.certificate_pem()
     }
 
-    /// Its port for LDAP, with StartTLS.
+    /// Returns its port for LDAP with StartTLS.
     pub fn port(&self) -> u16 {
         self.ports[0]
     }
 
-    /// Its port for LDAP in TLS.
+    /// Returns its port for LDAP over TLS.
     pub fn tls_port(&self) -> u16 {
         self.ports[1]
     }

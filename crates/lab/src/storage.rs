@@ -1,4 +1,4 @@
-//! A storage system: an iSCSI target in user space (tgt), with one unit. A guest that boots from it
+//! A storage system: an iSCSI target in user space (tgt) with one unit. A guest that boots from it
 //! counts there, so a test sees that a guest runs, how often it was started, and what was written.
 
 use crate::error::LabError;
@@ -11,12 +11,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The name of the target.
+/// Name of the target.
 const NAME: &str = "iqn.2001-04.com.example:mail";
-/// Where it counts, bytes.
+/// Offset of the counters in bytes.
 const COUNTED_AT: u64 = 512;
 
-/// A boot sector for a PC. It reads sector 1, adds one to its second word, then adds one to the first
+/// Boot sector for a PC. It reads sector 1, adds one to its second word, then adds one to the first
 /// word and writes the sector, at each tick of the clock.
 const COUNTS: &[u8] = &[
     0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, // its registers
@@ -29,7 +29,7 @@ const COUNTS: &[u8] = &[
     0xf4, 0xeb, 0xeb, // waits, and again
 ];
 
-/// The target. Dropped, it is killed.
+/// An iSCSI target, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct IscsiTarget {
     target: Peer,
@@ -37,11 +37,11 @@ pub struct IscsiTarget {
 }
 
 impl IscsiTarget {
-    /// Bytes of its unit, which has number 1.
+    /// Size in bytes of its unit, which has number 1.
     pub const BYTES: u64 = 4 << 20;
 
-    /// Starts it at this address. Those who come need this user and this password (CHAP), if there
-    /// are some.
+    /// Starts a target at this address. With `login`, initiators need this user and this password
+    /// (CHAP).
     pub fn start(
         place: impl Into<Location>,
         address: SocketAddr,
@@ -86,17 +86,17 @@ impl IscsiTarget {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the target.
     pub fn name(&self) -> &'static str {
         NAME
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.target.address()
     }
 
-    /// A directory for files of the test.
+    /// Returns a directory for files of the test.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }
@@ -105,7 +105,7 @@ impl IscsiTarget {
         self.scratch.path().join("image")
     }
 
-    /// How often guests counted, and how often one was started.
+    /// Returns how often guests counted, and how often one was started.
     pub fn counted(&self) -> [u16; 2] {
         let mut bytes = [0; 4];
         let read = { File::open(self.image()) }

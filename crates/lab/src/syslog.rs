@@ -1,4 +1,4 @@
-//! A syslog server inside the test: it keeps what it is sent.
+//! A syslog server inside the test, which keeps the messages that it receives.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -11,13 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many messages are kept: the first ones.
+/// Maximum number of messages that are kept: the first ones.
 const MAX_MESSAGES: usize = 100_000;
 
-/// The largest datagram there is.
+/// Maximum size of a datagram in bytes.
 const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// How long it takes at most to notice that it is dropped.
+/// Maximum time until the thread notices that it is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
 /// Receives messages over UDP or at a path.
@@ -43,7 +43,7 @@ impl Kept {
 }
 
 impl Syslog {
-    /// Over UDP; port 0 becomes a free one.
+    /// Receives over UDP; port 0 selects a free port.
     pub fn udp(place: impl Into<Location>, address: SocketAddr) -> Result<Self, LabError> {
         let failed = || LabError::io("listen at", address);
         let socket = place.into().enter(|| UdpSocket::bind(address));
@@ -55,7 +55,7 @@ impl Syslog {
         }))
     }
 
-    /// At a path, as `/dev/log`, which must not exist and is removed at the end.
+    /// Receives at a path, such as `/dev/log`, which must not exist and is removed at the end.
     pub fn unix(path: &Path) -> Result<Self, LabError> {
         let failed = || LabError::io("listen at", path.display());
         let socket = UnixDatagram::bind(path).map_err(failed())?;
@@ -77,7 +77,7 @@ impl Syslog {
             move || {
                 let mut buffer = vec![0; MAX_MESSAGE_BYTES];
                 while !stop.load(Ordering::Relaxed) {
-                    // The only error is that nothing came in time.
+                    // The only error is a timeout.
                     let Ok(bytes) = receive(&mut buffer) else {
                         continue;
                     };
@@ -99,17 +99,17 @@ impl Syslog {
         }
     }
 
-    /// Where it listens, over UDP.
+    /// Returns its UDP address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// All messages so far.
+    /// Returns all messages so far.
     pub fn messages(&self) -> Vec<String> {
         self.kept.lock().clone()
     }
 
-    /// The first message that fits, when it came before or comes in time.
+    /// Returns the first message that fits, if one has arrived or arrives in time.
     pub fn wait_for(
         &self,
         timeout: Duration,

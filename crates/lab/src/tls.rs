@@ -1,9 +1,8 @@
-//! TLS from both ends for tests: a client that is told exactly what to offer and
-//! tells what came of it, and what makes an origin speak TLS.
+//! TLS from both ends for tests: a client with an exact offer that reports the result, and a TLS
+//! layer for origins.
 //!
-//! It is rustls on blocking sockets, never the code that the product runs. For
-//! what rustls does not speak (old versions, odd ciphers) a test takes the
-//! `openssl` program.
+//! Built on rustls with blocking sockets, never on the code of the product. For what rustls does
+//! not support (old versions, odd ciphers) a test uses the `openssl` program.
 
 use crate::Failure;
 use crate::error::LabError;
@@ -29,24 +28,24 @@ use std::time::{Duration, Instant};
 
 pub use rustls::{CipherSuite, Error, NamedGroup};
 
-/// How long a handshake or an answer may take unless told otherwise.
+/// Default timeout of a handshake or a response.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of what a refused client still sends is read.
+/// Maximum number of bytes that are read from a refused client.
 const MAX_DRAINED_BYTES: u64 = 1024 * 1024;
 
-/// How many sessions a client keeps to resume.
+/// Maximum number of sessions that a client keeps for resumption.
 const SESSIONS: usize = 64;
 
-/// Which versions of TLS are offered or taken.
+/// TLS versions that are offered or accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Versions {
-    /// 1.2 and 1.3.
+    /// Versions 1.2 and 1.3.
     #[default]
     Both,
-    /// Only 1.2.
+    /// Only version 1.2.
     Only12,
-    /// Only 1.3.
+    /// Only version 1.3.
     Only13,
 }
 
@@ -63,78 +62,78 @@ impl Versions {
     }
 }
 
-/// What a client offers. The default trusts everybody, sends no server name, and
-/// resumes nothing.
+/// A client's offer. By default it trusts every certificate, sends no server name, and resumes
+/// nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offer<'a> {
-    /// The name that is asked for.
+    /// Server name to request; None: no SNI.
     pub sni: Option<&'a str>,
-    /// Authorities to trust, as [`crate::pki::Authority::der`] gives them; with
-    /// none, every certificate is good.
+    /// Trusted CAs, as returned by [`crate::pki::Authority::der`]; empty: every certificate is
+    /// trusted.
     pub roots: &'a [&'a [u8]],
-    /// Protocols, best first.
+    /// ALPN protocols, best first.
     pub alpn: &'a [&'a str],
-    /// Versions.
+    /// TLS versions to offer.
     pub versions: Versions,
-    /// Cipher suites, best first; none: all that rustls has.
+    /// Cipher suites, best first; empty: all that rustls supports.
     pub suites: &'a [CipherSuite],
-    /// Groups of the key exchange, best first; none: all that rustls has.
+    /// Key exchange groups, best first; empty: all that rustls supports.
     pub groups: &'a [NamedGroup],
-    /// Who the client says it is.
+    /// Client certificate, if any.
     pub identity: Option<&'a Issued>,
     /// Keep sessions, and resume them with the next connection.
     pub resume: bool,
-    /// Ask for early data with sessions that allow it.
+    /// Request early data with sessions that allow it.
     pub early_data: bool,
 }
 
-/// What a server takes. The default asks for no certificate of the client.
+/// A server's requirements. By default it requests no client certificate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
-    /// Whose certificates of clients are good; none: not asked for one.
+    /// CAs for client certificates; empty: no certificate is requested.
     pub client_roots: &'a [&'a [u8]],
-    /// A client without one may come too.
+    /// Clients without a certificate are accepted, too.
     pub client_optional: bool,
-    /// Protocols, best first.
+    /// ALPN protocols, best first.
     pub alpn: &'a [&'a str],
-    /// Versions.
+    /// TLS versions to accept.
     pub versions: Versions,
-    /// Cipher suites, best first; none: all that rustls has.
+    /// Cipher suites, best first; empty: all that rustls supports.
     pub suites: &'a [CipherSuite],
 }
 
-/// What both ends agreed on.
+/// Result of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Negotiated {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The suite by its name in the registry: `TLS13_AES_128_GCM_SHA256`.
+    /// Registered name of the cipher suite: `TLS13_AES_128_GCM_SHA256`.
     pub suite: String,
-    /// The group of the key exchange, where one was made.
+    /// Key exchange group, if a key exchange took place.
     pub group: Option<String>,
-    /// The protocol.
+    /// ALPN protocol, if one was negotiated.
     pub alpn: Option<String>,
-    /// The name that the client asked for; only a server knows.
+    /// Server name that the client requested; only known to a server.
     pub sni: Option<String>,
-    /// An earlier session went on.
+    /// An earlier session was resumed.
     pub resumed: bool,
-    /// Early data was taken.
+    /// Early data was accepted.
     pub early_data: bool,
-    /// What the other side showed, its own certificate first.
+    /// Certificates of the other side, its own first.
     pub certificates: Vec<Vec<u8>>,
 }
 
-/// Why there is no connection or no answer.
+/// Reason why there is no connection or no response.
 #[derive(Clone, PartialEq, Debug)]
 pub enum TlsFailure {
-    /// TLS: an alert of the other side, or what is wrong with its messages.
+    /// A TLS error: an alert of the other side, or an error in its messages.
     Tls(Error),
-    /// Everything else.
+    /// Any other error.
     Plain(Failure),
 }
 
 impl TlsFailure {
-    /// The other side said no by that alert.
+    /// Returns whether the other side refused with this alert.
     pub fn is_alert(&self, alert: rustls::AlertDescription) -> bool {
         *self == TlsFailure::Tls(Error::AlertReceived(alert))
     }
@@ -151,12 +150,12 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// A client on this machine.
+    /// Creates a client on this machine.
     pub fn here(offer: &Offer) -> Result<Self, LabError> {
         TlsClient::new(Location::Here, offer)
     }
 
-    /// A client with no connection yet.
+    /// Creates a client without a connection.
     pub fn new(place: impl Into<Location>, offer: &Offer) -> Result<Self, LabError> {
         let provider = Arc::new(provider(offer.suites, offer.groups));
         let witness = Arc::new(Witness::new(offer.roots, &provider)?);
@@ -191,30 +190,30 @@ impl TlsClient {
         })
     }
 
-    /// Another limit for a handshake, and for each answer.
+    /// Sets the timeout of a handshake, and of each response.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Its settings, for those who drive rustls by themselves.
+    /// Returns the rustls configuration, for tests that drive rustls themselves.
     pub fn config(&self) -> Arc<ClientConfig> {
         self.config.clone()
     }
 
-    /// The OCSP answer that came with the last certificate; empty without.
+    /// Returns the OCSP response that came with the last certificate; empty without one.
     pub fn stapled(&self) -> Vec<u8> {
         self.witness.lock().clone()
     }
 
-    /// Connects, and shakes hands.
+    /// Connects, and performs the handshake.
     pub fn connect(&self, address: SocketAddr) -> Result<TlsConnection, TlsFailure> {
         self.connect_early(address, b"")
     }
 
-    /// The same, with these bytes as early data if the session allows. Whether
-    /// they were taken is in what was negotiated.
+    /// Connects with these bytes as early data if the session allows. The result shows whether they
+    /// were accepted.
     pub fn connect_early(
         &self,
         address: SocketAddr,
@@ -226,8 +225,7 @@ impl TlsClient {
         self.over(stream, &address.to_string(), early)
     }
 
-    /// The same over a connection which there is: behind a PROXY header, or in a
-    /// tunnel.
+    /// Performs the handshake on an existing connection: behind a PROXY header, or in a tunnel.
     pub fn over(
         &self,
         stream: TcpStream,
@@ -240,7 +238,7 @@ impl TlsClient {
         let connection = ClientConnection::new(self.config.clone(), self.name.clone());
         let mut stream = StreamOwned::new(connection.map_err(TlsFailure::Tls)?, stream);
         if let Some(mut writer) = stream.conn.early_data() {
-            // As much as the session allows; the rest is the caller's to see.
+            // As much as the session allows; the caller sees the rest.
             let _ = writer.write(early);
         }
         handshake(&mut stream.conn, &mut stream.sock)?;
@@ -259,7 +257,7 @@ impl TlsClient {
     }
 }
 
-/// A connection over TLS. It reads and writes plain bytes, or asks by HTTP/1.
+/// A TLS connection, which transfers plain bytes or makes HTTP/1 requests.
 #[derive(Debug)]
 pub struct TlsConnection {
     wire: Wire<StreamOwned<ClientConnection, TcpStream>>,
@@ -269,17 +267,17 @@ pub struct TlsConnection {
 }
 
 impl TlsConnection {
-    /// What both ends agreed on.
+    /// Returns the result of the handshake.
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
     }
 
-    /// Asks for a path.
+    /// Requests a path.
     pub fn get(&mut self, path: &str) -> Result<Answer, TlsFailure> {
         self.request("GET", path, &[], b"")
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     pub fn request(
         &mut self,
         method: &str,
@@ -288,7 +286,7 @@ impl TlsConnection {
         body: &[u8],
     ) -> Result<Answer, TlsFailure> {
         let bytes = request_bytes(method, path, &self.host, headers, body);
-        // A server may refuse before it has read all: what it said comes first.
+        // A server may refuse before it has read everything: its response takes precedence.
         let written = self.wire.stream.write_all(&bytes);
         self.wire.set_deadline(Instant::now() + self.timeout);
         let answer = read_answer(&mut self.wire, method == "HEAD");
@@ -303,13 +301,13 @@ impl TlsConnection {
         })
     }
 
-    /// Says that nothing follows, as TLS wants it said.
+    /// Sends the close_notify alert.
     pub fn close(&mut self) -> io::Result<()> {
         self.wire.stream.conn.send_close_notify();
         self.wire.stream.flush()
     }
 
-    /// The connection below.
+    /// Returns the TCP connection below.
     pub fn socket(&self) -> &TcpStream {
         &self.wire.stream.sock
     }
@@ -331,12 +329,12 @@ impl Write for TlsConnection {
     }
 }
 
-/// What makes a server of tests speak TLS.
+/// TLS layer of a test server.
 #[derive(Clone, Debug)]
 pub struct TlsServer(Arc<ServerConfig>);
 
 impl TlsServer {
-    /// With that certificate for every name.
+    /// Creates a layer that presents this certificate for every name.
     pub fn new(issued: &Issued, terms: &Terms) -> Result<Self, LabError> {
         let provider = Arc::new(provider(terms.suites, &[]));
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -362,7 +360,7 @@ impl TlsServer {
         Ok(TlsServer(Arc::new(config)))
     }
 
-    /// Shakes hands as the server.
+    /// Performs the handshake as the server.
     pub fn accept(
         &self,
         mut stream: TcpStream,
@@ -403,8 +401,8 @@ fn handshake<S: SideData>(
     Ok(())
 }
 
-/// Waits for the other side's end: a socket that is closed while bytes wait in it
-/// takes the alert back which was sent before.
+/// Waits for the other side's end: closing a socket with unread data would discard the alert that
+/// was sent before.
 fn drain(stream: &mut TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(DEFAULT_TIMEOUT));
@@ -478,7 +476,7 @@ fn tls(doing: &'static str) -> impl FnOnce(Error) -> LabError {
     move |source| LabError::Tls { doing, source }
 }
 
-/// Looks at what the server shows, and trusts it when nobody else is to.
+/// Records the server's certificates, and trusts them if no other verifier is set.
 #[derive(Debug)]
 struct Witness {
     provider: Arc<CryptoProvider>,

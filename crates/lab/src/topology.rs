@@ -1,7 +1,7 @@
-//! A laboratory: it makes hosts and joins them, and takes everything down.
+//! A laboratory: creates hosts, connects them, and removes everything at the end.
 //!
-//! Its namespaces carry the id of this process, so that one which was killed can
-//! be told from one that works: see the module `clean`.
+//! Its namespaces contain the id of this process, so that those of a killed process can be told
+//! from live ones: see the module `clean`.
 
 use crate::clean::{prepare, remove_host};
 use crate::error::LabError;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Hosts and what joins them. Dropped, all of it is gone, and every process that
-/// still runs in one of the hosts is killed.
+/// Hosts and their connections. When the laboratory is dropped, everything is removed, and every
+/// process that still runs in one of the hosts is killed.
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
@@ -45,7 +45,7 @@ impl Lab {
         })
     }
 
-    /// A host with nothing but its loopback.
+    /// Creates a host with only its loopback.
     pub fn host(&self, name: &str) -> Result<Host, LabError> {
         check_name(name)?;
         let namespace = format!("{}-{name}", self.prefix);
@@ -60,23 +60,23 @@ impl Lab {
         Ok(host)
     }
 
-    /// A cable between two hosts.
+    /// Lays a cable between two hosts.
     pub fn link(&self, a: &Host, b: &Host) -> Result<Link, LabError> {
         Link::lay(a, b)
     }
 
-    /// A switch, to which any number of hosts can be attached.
+    /// Creates a switch, to which any number of hosts can be attached.
     pub fn switch(&self, name: &str) -> Result<Switch, LabError> {
         Switch::place(self.host(name)?)
     }
 
-    /// A cable between two hosts on which there is weather: frames are lost, late,
-    /// doubled or out of order.
+    /// Lays a cable with weather between two hosts: frames are lost, late, duplicated or out of
+    /// order.
     pub fn wire(&self, a: &Host, b: &Host, weather: Weather) -> Result<Wire, LabError> {
         Wire::lay(self.relay()?, a, b, weather)
     }
 
-    /// The same between a host and a switch.
+    /// Lays a cable with weather between a host and a switch.
     pub fn wire_to(
         &self,
         switch: &Switch,
@@ -91,23 +91,21 @@ impl Lab {
         self.host(&format!("wire-{number}"))
     }
 
-    /// Cuts every cable, and every way through a switch, between hosts of
-    /// different groups, silently: nobody loses a carrier. Within a group, and
-    /// for hosts that are in none, all goes on. What takes a way through a
-    /// third host is cut where that host is in a group.
+    /// Cuts every cable, and every way through a switch, between hosts of different groups. The
+    /// cuts are silent: no host loses its carrier. Traffic within a group, and of hosts in no
+    /// group, continues. A way through a third host is cut if that host is in a group.
     pub fn partition(&self, groups: &[&[&Host]]) -> Result<Fault, LabError> {
         let hosts = self.lock().clone();
         partition::cut(&self.ground, &hosts, groups)
     }
 
-    /// What is broken now, in words.
+    /// Returns descriptions of the current faults.
     pub fn faults(&self) -> Vec<String> {
         self.ground.faults.in_force()
     }
 
-    /// Waits until all conditions hold at once and stay so, after every fault was
-    /// healed, and tells how long that took, or which of them did not hold and
-    /// why.
+    /// Waits until all conditions hold at the same time and stay so after every fault was healed.
+    /// Returns how long that took, or the conditions that failed with the reasons.
     ///
     /// ```no_run
     /// # fn owners() -> Vec<&'static str> { vec![] }

@@ -1,18 +1,17 @@
-//! Waiting with an end.
+//! Waiting with a timeout.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
+/// Minimum interval between two checks of a condition.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
-/// How many times as long as it is looked at it is waited, and how long at most: tests run beside
-/// others, and some looks start a program.
+/// Factor of a check's duration that is waited before the next check, and the maximum wait: other
+/// tests run at the same time, and some checks start a program.
 const REST: u32 = 3;
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Looks again and again until the condition holds. False when it still did
-/// not at the end; it is looked at once more then, so that a machine that
-/// stalls does not fail a test.
+/// Polls until the condition holds. Returns false if it still does not at the end; there is one
+/// more check then, so that a machine that stalls does not fail a test.
 #[must_use]
 pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + timeout;
@@ -27,10 +26,9 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     condition()
 }
 
-/// Lets time pass in a test, where time itself is what is tested: a lifetime, a load, or
-/// that something does not happen. `_why` says which; for an event there is
-/// [`eventually`]. `cargo xtask tidy` refuses every other long sleep of
-/// a test.
+/// Sleeps in a test of time itself: a lifetime, a load, or that something does not happen. `_why`
+/// gives the reason; for an event there is [`eventually`]. `cargo xtask tidy` refuses every other
+/// long sleep of a test.
 pub fn let_pass(time: Duration, _why: &str) {
     thread::sleep(time);
 }

@@ -1,11 +1,10 @@
-//! A client that looks at an address all the time, and somebody there who says
-//! which machine it is.
+//! A client that polls an address continuously, and a responder there that reports the name of its
+//! machine.
 //!
-//! The watcher makes a new connection at a fixed pace, whether the ones before
-//! have ended or not, so that a gap is seen as long as it is. It runs on a
-//! thread of its own inside its host, before ordinary processes where it may:
-//! a busy machine is no gap. It can also ask a web server, which says the name of
-//! its machine in the last line of its answer.
+//! The watcher opens a new connection at a fixed pace, whether the previous ones have ended or not,
+//! so that a gap is measured with its real length. It runs on its own thread inside its host, with
+//! priority over ordinary processes if permitted, so that a busy machine causes no gap. It can also
+//! query a web server that returns the name of its machine in the last line of its response.
 
 use crate::error::LabError;
 use crate::host::Location;
@@ -27,25 +26,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many looks are recorded: the first ones. At one every 5 ms an hour.
+/// Maximum number of recorded polls: the first ones. With one every 5 ms, an hour.
 const LOOKS_MAX: usize = 720_000;
 
-/// Connections under way at most; a look beyond it is recorded as
-/// [`Miss::NotTried`].
+/// Maximum number of open connections; a poll beyond it is recorded as [`Miss::NotTried`].
 const UNDER_WAY_MAX: usize = 500;
 
-/// The longest name that an answerer says.
+/// Maximum length of a name in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// The longest answer of a web server.
+/// Maximum length of a web server's response in bytes.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// How long it takes at most to notice the end.
+/// Maximum time until the thread notices the end.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
-/// Somebody who tells its name to everybody who connects, and ends the
-/// connection. For two machines that share an address: started on both, on any
-/// address (`0.0.0.0:PORT`, `[::]:PORT`), it tells which of them it was.
+/// A server that sends its name on every connection, and closes it. For two machines that share an
+/// address: started on both, on any address (`0.0.0.0:PORT`, `[::]:PORT`), it shows which of them
+/// responded.
 #[derive(Debug)]
 pub struct Answerer {
     address: SocketAddr,
@@ -54,7 +52,7 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    /// Answers at an address with a name.
+    /// Starts a server at an address with a name.
     pub fn start(
         place: impl Into<Location>,
         address: SocketAddr,
@@ -70,7 +68,7 @@ impl Answerer {
             before_ordinary_processes();
             // Ends with an error when the listener is shut down.
             while let Ok((mut stream, _)) = listening.accept() {
-                // The client may be gone: then it does not want to know.
+                // Ignored: the client may be gone.
                 let _ = stream.write_all(name.as_bytes());
             }
         });
@@ -81,7 +79,7 @@ impl Answerer {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -97,20 +95,20 @@ impl Drop for Answerer {
     }
 }
 
-/// Why a look saw nobody.
+/// Reason why a poll got no response.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Miss {
-    /// Nobody listens.
+    /// No program listens.
     Refused,
-    /// No way there, or nobody has the address.
+    /// There is no route, or no machine has the address.
     Unreachable,
-    /// The connection was broken off before a name came.
+    /// The connection was closed before a name arrived.
     BrokenOff,
-    /// No name came in time.
+    /// No name arrived in time.
     TimedOut,
-    /// Too many others were under way.
+    /// Too many other connections were open.
     NotTried,
-    /// Something else of the system.
+    /// Any other system error.
     Other,
 }
 
@@ -128,29 +126,29 @@ impl From<Errno> for Miss {
     }
 }
 
-/// How one look went.
+/// Result of one poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Look {
-    /// When it was begun, counted from the start of the watcher.
+    /// Start of the poll, relative to the start of the watcher.
     pub begun: Duration,
-    /// When it ended.
+    /// End of the poll, relative to the start of the watcher.
     pub ended: Duration,
-    /// Who answered, or why nobody did.
+    /// Name of the responder, or the reason why there was none.
     pub outcome: Result<Arc<str>, Miss>,
 }
 
-/// Where and how a watcher looks.
+/// Pace of a watcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// From one new connection to the next.
+    /// Time from one new connection to the next.
     pub every: Duration,
-    /// How long each may take.
+    /// Timeout of each connection.
     pub patience: Duration,
 }
 
 impl Default for Pace {
-    /// Every 5 ms; each may take 400: a lost first packet is not sent again
-    /// before a second, and then a later connection has told long ago.
+    /// Every 5 ms with a timeout of 400 ms: a lost first packet is retransmitted only after a
+    /// second, and by then a later connection has succeeded.
     fn default() -> Self {
         Pace {
             every: Duration::from_millis(5),
@@ -159,7 +157,7 @@ impl Default for Pace {
     }
 }
 
-/// A client at work. Dropped, it stops.
+/// A running watcher, which stops when it is dropped.
 #[derive(Debug)]
 pub struct Watcher {
     stop: Arc<AtomicBool>,
@@ -173,7 +171,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watcher {
-    /// Looks at an address from a place.
+    /// Polls an address from a place.
     pub fn start(
         place: impl Into<Location>,
         address: SocketAddr,
@@ -182,9 +180,9 @@ impl Watcher {
         Watcher::with(place.into(), address, pace, Vec::new())
     }
 
-    /// Asks a web server for a path, each time with a new connection that the server
-    /// ends. Who it is says the last line of an answer 200; another answer is told
-    /// as a name that is its first line.
+    /// Polls a web server: requests a path, each time with a new connection that the server closes.
+    /// The last line of a 200 response is the name; for other responses, their first line is
+    /// recorded as the name.
     pub fn asking(
         place: impl Into<Location>,
         address: SocketAddr,
@@ -222,7 +220,7 @@ impl Watcher {
                 .run(&stopped);
             });
         });
-        // An end without a word: the thread could not get in.
+        // The channel closed: the thread could not enter the host.
         enters
             .recv()
             .map_err(|_| LabError::io("watch", address)(std::io::ErrorKind::NotFound.into()))?;
@@ -234,23 +232,23 @@ impl Watcher {
         })
     }
 
-    /// The moment from which its times count.
+    /// Returns the time to which its times are relative.
     pub fn began(&self) -> Instant {
         self.start
     }
 
-    /// How it went so far, of the looks that have ended.
+    /// Returns the results of the polls that have ended so far.
     pub fn seen(&self) -> Seen {
         Seen::of(lock(&self.looks).clone())
     }
 
-    /// Stops, and tells how it went.
+    /// Stops, and returns all results.
     pub fn stop(mut self) -> Seen {
         self.end();
         Seen::of(std::mem::take(&mut *lock(&self.looks)))
     }
 
-    /// Waits until that many further looks saw somebody, or this one.
+    /// Waits until this number of further polls got a response, from any machine or from `who`.
     pub fn wait_for(&self, who: Option<&str>, looks: usize, within: Duration) -> bool {
         let mut from = lock(&self.looks).len();
         let mut found = 0;
@@ -284,10 +282,10 @@ impl Drop for Watcher {
     }
 }
 
-/// What a watcher saw.
+/// Results of a watcher.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
-    /// All looks in the order in which they ended.
+    /// All polls, in the order in which they ended.
     pub looks: Vec<Look>,
 }
 
@@ -296,7 +294,7 @@ impl Seen {
         Seen { looks }
     }
 
-    /// How many were answered.
+    /// Returns the number of polls with a response.
     pub fn answered(&self) -> usize {
         self.looks
             .iter()
@@ -304,7 +302,7 @@ impl Seen {
             .count()
     }
 
-    /// The longest time from one answer to the next. Zero with fewer than two.
+    /// Returns the longest time between two responses; zero with fewer than two.
     pub fn longest_gap(&self) -> Duration {
         let answers = self.looks.iter().filter(|look| look.outcome.is_ok());
         let times: Vec<Duration> = answers.map(|look| look.ended).collect();
@@ -312,7 +310,7 @@ impl Seen {
         gaps.max().unwrap_or_default()
     }
 
-    /// How many saw nobody, by why.
+    /// Returns the number of polls without a response, by reason.
     pub fn misses(&self) -> BTreeMap<Miss, usize> {
         let mut all = BTreeMap::new();
         for miss in self
@@ -325,7 +323,7 @@ impl Seen {
         all
     }
 
-    /// How many each answered.
+    /// Returns the number of responses of each machine.
     pub fn by(&self) -> BTreeMap<Arc<str>, usize> {
         let mut all = BTreeMap::new();
         for name in self
@@ -338,9 +336,9 @@ impl Seen {
         all
     }
 
-    /// Who answered, in the order in which the looks began: a new entry, with the time of
-    /// its first answer, whenever it is another than before. Answers of a machine that was
-    /// held up may arrive between those of the next one.
+    /// Returns the responding machines in the order in which the polls began: an entry with the
+    /// time of the first response whenever the machine changes. Late responses of a delayed machine
+    /// may arrive between those of the next one.
     pub fn turns(&self) -> Vec<(Duration, Arc<str>)> {
         let mut turns: Vec<(Duration, Arc<str>)> = Vec::new();
         let mut looks: Vec<&Look> = self.looks.iter().collect();
@@ -369,7 +367,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// A connection under way.
+/// An open connection.
 struct UnderWay {
     begun: Duration,
     socket: OwnedFd,
@@ -380,7 +378,7 @@ struct UnderWay {
 struct Eye<'a> {
     address: SocketAddr,
     pace: Pace,
-    /// Nothing: who answers speaks first.
+    /// Request to send; empty: the responder sends first.
     request: Vec<u8>,
     start: Instant,
     looks: &'a Mutex<Vec<Look>>,
@@ -397,14 +395,15 @@ impl Eye<'_> {
                 self.begin();
                 next += self.pace.every;
                 if next + self.pace.every < now {
-                    // It was itself late, which is nobody's gap: no burst.
+                    // The watcher itself was late, which is no gap of the machines: it does not
+                    // catch up with a burst.
                     next = now + self.pace.every;
                 }
             }
             self.wait(next);
             self.listen();
         }
-        // Those under way are not known to have failed.
+        // The open connections are not recorded, because they have not failed.
     }
 
     fn record(&self, begun: Duration, outcome: Result<Arc<str>, Miss>) {
@@ -468,7 +467,7 @@ impl Eye<'_> {
         self.under_way = still;
     }
 
-    /// Each name once, however often it is heard.
+    /// Returns the name in a response; each name is stored once.
     fn name(&mut self, said: &[u8]) -> Arc<str> {
         let text = String::from_utf8_lossy(said);
         let mut lines = text.lines();
@@ -486,8 +485,7 @@ impl Eye<'_> {
     }
 }
 
-/// A connection that is being made. Closed, it leaves nothing behind: no port
-/// waits.
+/// Starts a connection. When it is closed, nothing remains: no port waits.
 fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
@@ -503,7 +501,7 @@ fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Whether a name came, or an end. None: not yet.
+/// Returns whether a name or the end has arrived; None: not yet.
 fn heard(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
     if !way.asked {
         match send(&way.socket, request, SendFlags::NOSIGNAL) {
@@ -520,7 +518,7 @@ fn heard(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
             Ok((0, _)) if request.is_empty() || way.said.is_empty() => {
                 return Some(Err(Miss::BrokenOff));
             }
-            // A whole answer to a request ends with the connection.
+            // A complete response to a request ends with the connection.
             Ok((0, _)) => return Some(Ok(())),
             Ok((count, _)) => {
                 way.said
@@ -601,7 +599,7 @@ mod tests {
         assert!(watcher.wait_for(Some("alpha"), 20, SOON));
         at_a.remove_address("10.9.0.1/24").unwrap();
         at_b.address("10.9.0.1/24").unwrap();
-        // The client asks again who has it when it does not answer.
+        // The client resolves the address again when it does not respond.
         client.ip(&["neighbour", "flush", "all"]).unwrap();
         assert!(watcher.wait_for(Some("beta"), 20, SOON));
         let seen = watcher.stop();

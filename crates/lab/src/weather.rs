@@ -1,26 +1,24 @@
-//! What happens to frames on the way, decided by a seed: which are lost, late,
-//! doubled or out of order. No clock and no socket, so that it can be tested
-//! as a value.
+//! Decides with a seed what happens to frames on the way: which are lost, late, duplicated or out
+//! of order. Without clock and socket, so that it can be tested by itself.
 
 use crate::Random;
 use std::time::Duration;
 
-/// What a cable does to frames. Each way has its own sequence of decisions, and
-/// the same frames in the same order meet the same fate under the same seed.
+/// Effect of a cable on frames. Each way has its own sequence of decisions, and the same frames in
+/// the same order meet the same fate under the same seed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Weather {
-    /// The share of frames that is lost, 0 to 1.
+    /// Share of lost frames, 0 to 1.
     pub loss: f64,
-    /// How long each takes.
+    /// Delay of each frame.
     pub delay: Duration,
-    /// Up to how much longer; it does not change their order.
+    /// Maximum additional delay; it does not change the order.
     pub jitter: Duration,
-    /// The share of frames that comes twice.
+    /// Share of duplicated frames, 0 to 1.
     pub duplicate: f64,
-    /// The share of frames that is overtaken by later ones: held back for the
-    /// delay again, and at least 2 ms.
+    /// Share of frames that later ones overtake: held back for the delay again, and at least 2 ms.
     pub reorder: f64,
-    /// Where the random decisions begin.
+    /// Seed of the random decisions.
     pub seed: u64,
 }
 
@@ -31,7 +29,7 @@ impl Default for Weather {
 }
 
 impl Weather {
-    /// Nothing happens.
+    /// Weather without any effect.
     pub const FINE: Weather = Weather {
         loss: 0.0,
         delay: Duration::ZERO,
@@ -41,7 +39,7 @@ impl Weather {
         seed: 1,
     };
 
-    /// Loses this share of frames, and nothing else.
+    /// Returns weather that loses this share of frames, and has no other effect.
     pub fn lossy(loss: f64, seed: u64) -> Self {
         Weather {
             loss,
@@ -50,7 +48,7 @@ impl Weather {
         }
     }
 
-    /// Takes this long.
+    /// Returns weather that delays all frames by this time.
     pub fn slow(delay: Duration) -> Self {
         Weather {
             delay,
@@ -59,16 +57,16 @@ impl Weather {
     }
 }
 
-/// How long a frame is held back at least, for others to overtake it.
+/// Minimum time for which a frame is held back for others to overtake it.
 const HELD_MIN: Duration = Duration::from_millis(2);
 
-/// A frame's fate: how long each copy that arrives takes.
+/// Fate of a frame: the delay of each copy that arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     Lost,
     Comes {
         after: Duration,
-        /// It keeps its place behind those that were sent before.
+        /// The frame stays behind those that were sent before.
         in_order: bool,
         copies: usize,
     },
@@ -83,8 +81,8 @@ impl Dice {
         Dice(Random::new(seed.wrapping_mul(2).wrapping_add(way)))
     }
 
-    /// Always the same number of throws, so that one setting does not change
-    /// what another decides.
+    /// Always draws the same number of random values, so that one setting does not change what
+    /// another decides.
     pub(crate) fn fate(&mut self, weather: &Weather) -> Fate {
         let [lost, late, twice, overtaken] = [(); 4].map(|()| self.0.share());
         if lost < weather.loss {

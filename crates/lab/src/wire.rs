@@ -1,6 +1,6 @@
-//! A cable with weather: a relay between two hosts reads every frame and passes
-//! it on as the weather decides, or not at all. In user space, since a kernel
-//! need not have `netem`; what is cut here is cut in silence for both ends.
+//! A cable with weather: a relay between two hosts reads every frame and passes it on as the
+//! weather decides, or drops it. It runs in user space, since a kernel need not have `netem`. Cuts
+//! here are silent for both ends.
 
 use crate::error::LabError;
 use crate::fault::Fault;
@@ -19,38 +19,37 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Frames that are under way at most; a further one is lost and counted.
+/// Maximum number of frames in transit; further ones are lost and counted.
 const UNDER_WAY_MAX: usize = 10_000;
 
-/// Frames that are read from one side before the other has its turn.
+/// Number of frames that are read from one side before the other has its turn.
 const BATCH: usize = 64;
 
-/// How long it takes at most to notice that the wire is dropped.
+/// Maximum time until the relay notices that the wire is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
 const NEAR: &str = "near";
 const FAR: &str = "far";
 
-/// What a wire did so far.
+/// Counters of a wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Passed {
-    /// Frames that were passed on, each copy counted.
+    /// Frames that were passed on; each copy counts.
     pub frames: u64,
-    /// Frames that were lost: by weather, by a cut, or because too many were
-    /// under way.
+    /// Frames that were lost: by weather, by a cut, or because too many were in transit.
     pub lost: u64,
     /// Frames that were sent twice.
     pub doubled: u64,
-    /// Frames that were held back for others to overtake.
+    /// Frames that were delayed so that others overtook them.
     pub overtaken: u64,
 }
 
-/// A cable between two hosts, or a host and a switch, with weather on it.
+/// A cable with weather between two hosts, or between a host and a switch.
 #[derive(Debug)]
 pub struct Wire {
-    /// The end at the first host.
+    /// End at the first host.
     pub a: Interface,
-    /// The end at the second host. At a switch: its port.
+    /// End at the second host; at a switch, its port.
     pub b: Interface,
     names: (String, String),
     host: Host,
@@ -115,12 +114,12 @@ impl Wire {
         })
     }
 
-    /// Other weather from now on.
+    /// Changes the weather.
     pub fn set(&self, weather: Weather) {
         self.shared.set_weather(weather);
     }
 
-    /// Other weather until the fault heals.
+    /// Changes the weather until the fault heals.
     pub fn storm(&self, weather: Weather) -> Fault {
         let before = self.shared.weather();
         self.shared.set_weather(weather);
@@ -129,13 +128,13 @@ impl Wire {
         })
     }
 
-    /// Nothing passes, and both ends keep their carrier.
+    /// Drops all frames; both ends keep their carrier.
     pub fn silence(&self) -> Fault {
         self.shared.close();
         self.fault(format!("silence {self}"), Relayed::open)
     }
 
-    /// Only what `from` sends still passes.
+    /// Drops all frames except those that `from` sends.
     pub fn one_way(&self, from: &Host) -> Fault {
         // Way 0 leads from a to b.
         let way = usize::from(from.name() == self.names.0);
@@ -153,7 +152,7 @@ impl Wire {
         })
     }
 
-    /// What it did so far.
+    /// Returns the counters.
     pub fn passed(&self) -> Passed {
         let [frames, lost, doubled, overtaken] =
             [0, 1, 2, 3].map(|at: usize| self.shared.counts[at].load(Ordering::Relaxed));
@@ -185,13 +184,13 @@ fn next_name(host: &Host) -> String {
     format!("eth{}", host.next_interface())
 }
 
-/// The relay itself never says a word: no neighbour discovery of its own.
+/// Disables IPv6 on the relay, so that it sends no neighbour discovery of its own.
 fn silent(relay: &Host) -> Result<(), LabError> {
     relay.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
     relay.sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 }
 
-/// A frame that is under way: ordered by when it is due, then by its number.
+/// A frame in transit, ordered by its due time, then by its number.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct UnderWay {
     due: Instant,
@@ -205,7 +204,7 @@ struct Relay {
     shared: Arc<Relayed>,
     dice: [Dice; 2],
     seed: u64,
-    /// When the last frame of each way is due that kept its place.
+    /// Due time of the last frame of each way that kept its order.
     last_due: [Option<Instant>; 2],
     under_way: BinaryHeap<Reverse<UnderWay>>,
     number: u64,
@@ -226,7 +225,7 @@ impl Relay {
     }
 
     fn run(mut self) {
-        // A busy machine is no weather. Where it may not, the delay grows.
+        // The load of the machine must not act like weather. Without the privilege, delays grow.
         before_ordinary_processes();
         let mut buffer = vec![0; OFFLOAD_BYTES + FRAME_BYTES_MAX];
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -244,7 +243,7 @@ impl Relay {
         let left = next.map_or(STOP_POLL, |due| due.saturating_duration_since(now));
         let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
         let mut fds = [&self.sockets[0], &self.sockets[1]].map(|s| PollFd::new(s, PollFlags::IN));
-        // Interrupted is as good as timed out: the loop looks again.
+        // An interrupted poll is like a timeout: the loop checks again.
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
@@ -257,7 +256,7 @@ impl Relay {
         for _ in 0..BATCH {
             let length = match self.sockets[way].receive(buffer) {
                 Ok((length, _)) => length,
-                // An interface that was switched off says so once.
+                // An interface that was switched off reports an error once.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => continue,
             };
@@ -312,7 +311,7 @@ impl Relay {
             let Some(Reverse(frame)) = self.under_way.pop() else {
                 return;
             };
-            // What was under way when a cable is cut is lost, too.
+            // Frames in transit when a cable is cut are lost, too.
             let sent = !self.shared.is_closed(frame.way)
                 && self.sockets[1 - frame.way].send(&frame.frame).is_ok();
             self.shared
@@ -353,7 +352,7 @@ mod tests {
         let large: Vec<u8> = (0..4_000_000_u32).map(|n| n as u8).collect();
         for at in ["10.7.0.2:7", "[fd07::2]:7"] {
             let echo = Echo::start(&b, at.parse().unwrap()).unwrap();
-            // The echo's answer needs somebody who reads while it is sent.
+            // The echo's response needs a reader while it is sent.
             for part in large.chunks(100_000) {
                 let said = exchange(&a, echo.address(), part, LATEST).unwrap();
                 assert!(said == part, "{at}");
@@ -375,7 +374,7 @@ mod tests {
             to.set_read_timeout(Some(timeout)).unwrap();
             to.recv(&mut [0; 8]).is_ok()
         };
-        // Each knows the other's Ethernet address before a way is closed.
+        // Each side must know the other's Ethernet address before a way is closed.
         assert!(eventually(LATEST, || passes(&at_a, &at_b) && passes(&at_b, &at_a)));
         let one_way = wire.one_way(&a);
         assert!(eventually(LATEST, || passes(&at_a, &at_b)));
@@ -411,7 +410,7 @@ mod tests {
             ..Weather::FINE
         });
         let before = wire.passed();
-        // Few enough for the receiver's buffer, since it reads them afterwards.
+        // Few enough for the receiver's buffer, since they are read afterwards.
         let sent = 200_u32;
         for number in 1..=sent {
             from.send_to(&number.to_be_bytes(), address).unwrap();
@@ -457,7 +456,7 @@ mod tests {
         a.tcp_connect(echo.address(), LATEST).unwrap();
         assert!(start.elapsed() >= 2 * delay);
         c.tcp_connect(echo.address(), LATEST).unwrap();
-        // It is a way through the switch, too.
+        // The wire is part of the way through the switch.
         let parted = lab.partition(&[&[&a], &[&b, &c]]).unwrap();
         assert!(a.tcp_connect(echo.address(), 4 * delay).is_err());
         drop(parted);

@@ -1,4 +1,4 @@
-//! Tests against time on a machine that has other things to do: were they disturbed?
+//! Detects whether a test with time limits was disturbed by other load on the machine.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,17 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A failure counts where this process waited no longer than this for a processor.
+/// Maximum wait of this process for a processor with which a failure counts.
 const DISTURBED: Duration = Duration::from_millis(15);
-/// How often the threads are looked at.
+/// Interval between two samples of the threads.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The name of the thread that measures, [`Witness`].
+/// Name of the measuring thread, [`Witness`].
 pub const WITNESS: &str = "witness";
 
-/// Runs a test that depends on time, up to `tries` times. A failure counts, except where
-/// this process waited for a processor meanwhile, or the whole machine stood still: then
-/// the test runs again.
+/// Runs a time-dependent test up to `tries` times. A failure counts, except if this process waited
+/// for a processor meanwhile, or the whole machine stood still: then the test runs again.
 pub fn undisturbed(tries: u32, test: impl Fn()) {
     for tried in 1.. {
         let witness = Witness::start();
@@ -34,7 +33,7 @@ pub fn undisturbed(tries: u32, test: impl Fn()) {
     }
 }
 
-/// A thread that sums up how long this process was ready and did not run.
+/// A thread that sums up how long this process was ready but did not run.
 #[derive(Debug)]
 pub struct Witness {
     stop: Arc<AtomicBool>,
@@ -55,7 +54,7 @@ impl Witness {
             while !ends.load(Ordering::Relaxed) {
                 let at = Instant::now();
                 thread::sleep(LOOK);
-                // What the kernel below took from the whole machine.
+                // Time that the hypervisor took from the whole machine.
                 let late = at.elapsed().saturating_sub(LOOK * 2);
                 let now = delays();
                 let more = now.iter().map(|(thread, ns)| {
@@ -75,7 +74,7 @@ impl Witness {
         }
     }
 
-    /// Returns how long it was disturbed.
+    /// Returns how long the process was disturbed.
     pub fn end(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread {
@@ -85,7 +84,7 @@ impl Witness {
     }
 }
 
-/// How long each thread was ready and did not run so far, nanoseconds.
+/// Returns how long each thread was ready but did not run so far, in nanoseconds.
 fn delays() -> HashMap<PathBuf, u64> {
     let delay = |thread: PathBuf| {
         let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;

@@ -1,33 +1,33 @@
-//! The processes that one takes over from, as a command line names them: at last they are
-//! told to finish (`-sf`) or to end (`-st`).
+//! The processes that a start replaces, as named on the command line; signalled last, to finish
+//! (`-sf`) or to end (`-st`).
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 
-/// The signal that the previous process gets when this one serves.
+/// The signal that the previous processes get when this one serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Farewell {
-    /// `-sf`: to finish what it has.
+    /// `-sf`: finish existing connections, then end.
     #[default]
     Finish,
-    /// `-st`: to end at once.
+    /// `-st`: end at once.
     End,
 }
 
-/// The process before, as the command line names it.
+/// The previous processes, as named on the command line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Before {
-    /// Its statistics socket; None where nothing is fetched.
+    /// Statistics socket of the previous process; None if no listeners are taken over.
     pub socket: Option<OsString>,
-    /// Its process ids.
+    /// Process ids of the previous processes.
     pub pids: Vec<u32>,
     /// The signal for the previous processes.
     pub farewell: Farewell,
 }
 
 impl Before {
-    /// Asks the processes to finish or to end. Returns those that got the signal: one that
-    /// has ended already is what was wanted.
+    /// Signals the processes to finish or to end. Returns those that got the signal; processes that
+    /// have ended already are no error.
     pub fn take_leave(&self) -> Vec<u32> {
         self.signal(match self.farewell {
             Farewell::Finish => Signal::USR1,
@@ -35,7 +35,7 @@ impl Before {
         })
     }
 
-    /// Sends a signal to all of them; returns those that got it.
+    /// Sends a signal to all of them. Returns those that got it.
     pub fn signal(&self, signal: Signal) -> Vec<u32> {
         let gets = |pid: &&u32| {
             let pid = i32::try_from(**pid).ok().and_then(Pid::from_raw);

@@ -1,7 +1,6 @@
-//! One end of a channel: a SOCK_SEQPACKET socket that carries messages and
-//! descriptors. It never blocks: what the other side does not take yet waits
-//! in a bounded queue. Descriptors that belong to a message which is refused
-//! or cut off are closed.
+//! One end of a channel: a SOCK_SEQPACKET socket that carries messages and descriptors. Sending
+//! never blocks: packets that the peer does not read yet wait in a bounded queue. The descriptors
+//! of a refused or incomplete message are closed.
 
 use crate::Shared;
 use crate::role::{
@@ -21,19 +20,19 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Packets that wait for the other side at most.
+/// Maximum number of packets that wait for the peer.
 const OUTGOING_MAX: usize = 1_024;
-/// Messages of unknown kinds that are ignored before others have their turn.
+/// Maximum number of unknown messages that are skipped before the caller may serve other channels.
 const UNKNOWN_MAX: usize = 64;
-/// How long to rest when the kernel holds too many descriptors on their way, at
-/// first and at most.
+/// Shortest and longest pause before the next attempt to send while the kernel refuses further
+/// descriptors in flight.
 const REST_MIN: Duration = Duration::from_millis(2);
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Why a channel cannot be used any more.
+/// The reason why a channel cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// The other side has gone.
+    /// The peer closed the connection.
     #[error("the other process has ended")]
     Closed,
     /// The packet is not a valid message.
@@ -42,13 +41,13 @@ pub enum ChannelError {
     /// The message and its descriptors do not fit together.
     #[error("a message does not match its descriptors")]
     Descriptors,
-    /// The other side takes nothing.
+    /// The outgoing queue is full because the peer does not read.
     #[error("the other process accepts no messages")]
     Full,
     /// Timeout: no message arrived in time.
     #[error("the other process did not respond in time")]
     Timeout,
-    /// The system's reason.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
 }
@@ -62,14 +61,14 @@ impl From<Errno> for ChannelError {
     }
 }
 
-/// A message that came, and its descriptors.
+/// A received message with its descriptors.
 #[derive(Debug)]
 pub struct Received {
-    /// The message.
+    /// The decoded message.
     pub message: Message,
-    /// Its number, where it is a question or an answer; else zero.
+    /// The number of a request or its response; zero for all other messages.
     pub ask: u64,
-    /// Its descriptors, in their order.
+    /// The descriptors, in the order in which the peer sent them.
     pub descriptors: Vec<OwnedFd>,
 }
 
@@ -85,13 +84,13 @@ struct Partial {
     descriptors: Vec<OwnedFd>,
 }
 
-/// One end of a channel.
+/// An end of a channel.
 pub struct Channel {
     socket: OwnedFd,
     outgoing: VecDeque<Packet>,
     incoming: Option<Partial>,
     buffer: Vec<u8>,
-    /// Pause before the next attempt to send: when it ends, and how long it is.
+    /// End of the pause before the next attempt to send, and the pause's length.
     rests: Option<(Instant, Duration)>,
 }
 
@@ -116,7 +115,7 @@ impl Channel {
         Ok((Channel::new(ours)?, theirs))
     }
 
-    /// Creates an end from a socket of another process, or from a connection.
+    /// Creates an end from the socket of another process or from an accepted connection.
     ///
     /// # Errors
     /// The socket options cannot be set.
@@ -132,7 +131,7 @@ impl Channel {
         })
     }
 
-    /// Sends a message, or queues it until the other side reads.
+    /// Sends a message, or queues it until the peer reads.
     ///
     /// # Errors
     /// The connection is closed or broken, the message too large, or the queue full.
@@ -173,8 +172,8 @@ impl Channel {
         self.flush()
     }
 
-    /// Sends queued messages as far as the other side reads. It never waits: if the
-    /// kernel takes no descriptors, try again later ([`Channel::rests_until`]).
+    /// Sends queued messages until the peer's buffer is full. Never waits: if the kernel refuses
+    /// descriptors, the caller tries again at [`Channel::rests_until`].
     ///
     /// # Errors
     /// The connection is closed or broken.
@@ -194,9 +193,9 @@ impl Channel {
                     return Ok(());
                 }
                 Err(Errno::INTR) => {}
-                // Descriptors on their way count against the sender until they
-                // are received, which a process that was stopped never does. The
-                // socket is ready all the time, so the clock is waited for.
+                // Descriptors in flight count against the sender until the peer receives them,
+                // which a stopped process never does. The socket stays writable meanwhile, so a
+                // timer decides when to try again.
                 Err(Errno::TOOMANYREFS) => {
                     let rest = self.rests.map_or(REST_MIN, |(_, rest)| rest * 2);
                     let rest = rest.min(REST_MAX);
@@ -209,17 +208,17 @@ impl Channel {
         Ok(())
     }
 
-    /// When it is to be tried again to send, where the kernel takes nothing now.
+    /// Returns when to try to send again, if the kernel refuses to send now.
     pub fn rests_until(&self) -> Option<Instant> {
         self.rests.map(|(until, _)| until)
     }
 
-    /// Whether something waits for the other side.
+    /// Returns whether packets wait for the peer.
     pub fn waits(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Whether nothing is half said, in either direction.
+    /// Returns whether no message is incomplete, in either direction.
     pub fn is_quiet(&self) -> bool {
         self.outgoing.is_empty() && self.incoming.is_none()
     }
@@ -267,7 +266,7 @@ impl Channel {
                         descriptors: partial.descriptors,
                     }));
                 }
-                // Its descriptors are closed here.
+                // The descriptors of the message are closed at the end of this scope.
                 Decoded::Unknown(kind) => {
                     passed_over += 1;
                     self.send_numbered(partial.ask, &Message::Unknown { kind }, &[])?;
@@ -277,7 +276,7 @@ impl Channel {
         Ok(None)
     }
 
-    /// Adds a packet to the message that is in progress.
+    /// Adds a packet to the incomplete message.
     fn add(&mut self, length: usize, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
         let bytes = &self.buffer[..length];
         let header = Header::decode(bytes)?;
@@ -311,8 +310,8 @@ impl Channel {
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
             ) {
-                // The other side went with messages unread, which the kernel
-                // tells once, before what it had sent itself.
+                // The peer closed the connection with messages unread. The kernel reports this
+                // once, before the data that the peer had sent itself.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
@@ -323,7 +322,7 @@ impl Channel {
                 descriptors.extend(rights);
             }
         }
-        // Too many descriptors for this process: some were lost.
+        // The process has too few free descriptors: some of the received ones were lost.
         if received
             .flags
             .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC)
@@ -362,7 +361,7 @@ impl Channel {
         }
     }
 
-    /// Waits until the socket is ready or it is time to send again.
+    /// Waits until the socket is ready or the pause before the next attempt to send is over.
     fn wait_readiness(&self, flags: PollFlags, until: Option<Instant>) -> Result<(), ChannelError> {
         let now = Instant::now();
         if until.is_some_and(|until| until <= now) {
@@ -383,7 +382,7 @@ impl Channel {
     }
 }
 
-/// A duration as poll(2) takes it.
+/// Converts a duration for poll(2).
 pub fn timespec(left: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -428,8 +427,8 @@ mod tests {
     #[test]
     fn descriptors_arrive_in_their_order_over_several_packets() {
         let (mut ours, mut theirs) = pair();
-        // Both ends of them are open here, and another test of this process lowers
-        // how many files it may have.
+        // The test holds both ends of the channel, and another test of this process lowers the
+        // limit of open files.
         let sent = files(PACKET_DESCRIPTORS_MAX + 7);
         ours.send(&Message::Resume, &sent).unwrap();
         ours.send(&Message::Pause, &[]).unwrap();
@@ -526,7 +525,7 @@ mod tests {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
         const FEW: u64 = 1_024;
-        // The limit does not hold for whoever may go beyond it.
+        // The kernel does not apply the limit to a process with these capabilities.
         let before = capabilities(None).unwrap();
         let less = before.effective - CapabilitySet::SYS_RESOURCE - CapabilitySet::SYS_ADMIN;
         let without = CapabilitySets {
@@ -550,7 +549,7 @@ mod tests {
         let took = began.elapsed();
         let until = Instant::now() + Duration::from_secs(20);
         while ours.waits() && Instant::now() < until {
-            // What arrives is closed at once.
+            // The received descriptors are closed at once.
             while theirs.receive_packet().is_ok() {}
             ours.flush().unwrap();
         }

@@ -1,5 +1,5 @@
-//! Starting the process of external checks: by the supervisor, or by a process that
-//! serves without one.
+//! Starts the process of external checks, from the supervisor or from a process that serves without
+//! one.
 
 use crate::codec;
 use crate::role::{Message, Personality, RunPrograms, Take};
@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Starts it under that program's name. Returns the process, which ends when the
+/// Starts the process under the name of `personality`. Returns the process, which ends when the
 /// connection is closed, and the connection.
 ///
 /// # Errors

@@ -1,19 +1,18 @@
-//! How values become bytes, on disk and between members: MessagePack with the
-//! names of fields. An unknown field is ignored; a field that may be
-//! missing says so with `#[serde(default)]`.
+//! Encoding of values on disk and between members: MessagePack with field names. Unknown fields are
+//! ignored; an optional field has `#[serde(default)]`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes are no value of the wanted kind.
+/// The bytes are not a valid encoding of the expected type.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed: {0}")]
 pub struct Malformed(rmp_serde::decode::Error);
 
-/// The bytes of a value.
+/// Encodes a value.
 ///
 /// # Panics
-/// Where the value's own `Serialize` fails, which none of ours does.
+/// The value's own `Serialize` fails, which no type of this program does.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("memory takes all, and our types serialise")
 }

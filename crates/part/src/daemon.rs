@@ -1,7 +1,6 @@
-//! Going into the background. The command returns when the child serves, or
-//! with an error when it does not: it waits for one byte on a pipe, which the
-//! child closes without writing when it fails. To be used before any thread
-//! exists.
+//! Moves the process into the background. The command returns when the child serves, or with an
+//! error when the child fails. For this the parent waits for one byte on a pipe, which the child
+//! closes without writing when it fails. Must be called before any thread exists.
 
 use language::reason;
 use nix::unistd::{ForkResult, fork, setsid};
@@ -12,35 +11,35 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Why a process does not go into the background, or has no file of its process id.
+/// The reason why a process cannot move into the background or write its PID file.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The file of the process id.
+    /// The PID file cannot be opened or written.
     #[error("Cannot create pidfile {} ({})", path.display(), reason(error))]
     PidFile {
-        /// Its path.
+        /// Path of the PID file.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// fork(2), pipe(2), setsid(2), `/dev/null`.
+    /// fork(2), pipe(2), setsid(2) or `/dev/null` failed.
     #[error("Cannot go into the background: {step} ({})", reason(error))]
     Background {
-        /// The step.
+        /// The step that failed.
         step: &'static str,
-        /// The system's reason.
+        /// Error of the system call.
         error: io::Error,
     },
-    /// The child told why itself.
+    /// The child failed and has printed the reason itself.
     #[error("The process in the background did not start.")]
     Child,
 }
 
-/// Which of the two processes this is.
+/// The result of the fork in each of the two processes.
 pub enum Fork {
-    /// The one that was started; the child serves.
+    /// The process that was started; the child serves.
     Parent,
-    /// The one that is to serve.
+    /// The process that serves in the background.
     Child(Ready),
 }
 
@@ -54,12 +53,12 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> DaemonError {
     move |error| DaemonError::Background { step, error }
 }
 
-/// Forks. The parent returns when the child serves or failed.
+/// Forks. The parent returns when the child serves or has failed.
 ///
 /// # Errors
 /// A step failed, or the child did.
 pub fn fork_and_wait() -> Result<Fork, DaemonError> {
-    // Before chroot, and before the parent has gone.
+    // Opened before chroot, and before the parent exits.
     let null = OpenOptions::new()
         .read(true)
         .write(true)
@@ -67,7 +66,7 @@ pub fn fork_and_wait() -> Result<Fork, DaemonError> {
         .map_err(failed("/dev/null"))?;
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("pipe")(errno.into()))?;
-    // SAFETY: no thread but this one exists yet, so the child may do anything.
+    // SAFETY: this is the only thread of the process, so the child may call any function.
     match unsafe { fork() }.map_err(|errno| failed("fork")(errno.into()))? {
         ForkResult::Parent { .. } => {
             drop(writer);
@@ -95,7 +94,7 @@ fn wait_for_child(reader: &OwnedFd) -> Result<(), DaemonError> {
 }
 
 impl Ready {
-    /// Closes the standard streams, whose end the caller of the command may await, and
+    /// Closes the standard streams, because the caller of the command may wait for their end, and
     /// notifies the parent.
     ///
     /// # Errors
@@ -105,23 +104,23 @@ impl Ready {
         rustix::stdio::dup2_stdin(self.null.as_fd()).map_err(refused)?;
         rustix::stdio::dup2_stdout(self.null.as_fd()).map_err(refused)?;
         rustix::stdio::dup2_stderr(self.null.as_fd()).map_err(refused)?;
-        // A parent that was killed meanwhile changes nothing for the child.
+        // Ignored: the child continues if the parent was killed meanwhile.
         let _ = rustix::io::write(&self.pipe, b"+");
         Ok(())
     }
 }
 
-/// Opens the file of the process id, with the rights of the start. What has
-/// its name is replaced and never followed or written into: its directory may
-/// be the user's as whom the proxy serves, and a link there could name anything
-/// that only root may write. A device (`/dev/null`) stays what it is.
+/// Opens the PID file with the privileges of the start. An existing file is replaced and never
+/// followed or written into: its directory may belong to the user of the proxy, and a link there
+/// could point to any file that only root may write. A device (`/dev/null`) is kept.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub fn open_pid_file(path: &Path) -> Result<File, DaemonError> {
     let there = std::fs::symlink_metadata(path).map(|found| found.file_type());
     if there.is_ok_and(|kind| !kind.is_char_device()) {
-        // Who may write the file and not its directory writes into it.
+        // Ignored: a user who may write the file but not its directory writes into the existing
+        // file.
         let _ = std::fs::remove_file(path);
     }
     OpenOptions::new()
@@ -137,18 +136,18 @@ pub fn open_pid_file(path: &Path) -> Result<File, DaemonError> {
         })
 }
 
-/// Writes the id of this process.
+/// Writes the process id of this process.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub fn write_pid(file: &mut File, path: &Path) -> Result<(), DaemonError> {
     write_pid_of(file, path, std::process::id())
 }
 
-/// Writes the id of a process.
+/// Writes the given process id.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub fn write_pid_of(file: &mut File, path: &Path, pid: u32) -> Result<(), DaemonError> {
     writeln!(file, "{pid}").map_err(|error| DaemonError::PidFile {
         path: path.into(),

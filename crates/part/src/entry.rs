@@ -1,5 +1,4 @@
-//! The first moments and the last ones of a process that a supervisor started,
-//! the same for every role.
+//! Start and end of a process that a supervisor started, common to all roles.
 
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;
@@ -14,9 +13,9 @@ use std::time::Duration;
 
 /// Signals that end a process at once.
 pub const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
-/// How long the supervisor may take to send the first message.
+/// Timeout for the first message of the supervisor.
 const FIRST_LIMIT: Duration = Duration::from_secs(30);
-/// How long the supervisor may take to read why a process ends.
+/// Time for the supervisor to read the shutdown reason.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Waits for the first message; `pick` returns the task of the process.
@@ -31,8 +30,8 @@ pub fn first<T>(
     pick(received).ok_or(ChannelError::Descriptors)
 }
 
-/// As [`first`], for a role that may outlive its supervisor. A guard may arrive before
-/// the message, so that the role outlives its supervisor from the first moment on.
+/// As [`first`], for a role that may outlive its supervisor. A guard may arrive before the message,
+/// so that this already applies during the start.
 ///
 /// # Errors
 /// As [`first`].
@@ -49,7 +48,8 @@ pub fn first_of_role<T>(
     Ok((given, None))
 }
 
-/// Sends the supervisor why this process ends; it sees the end all the same.
+/// Sends the shutdown reason to the supervisor. Errors are ignored: the supervisor sees the end of
+/// the process anyway.
 pub fn last_words(channel: &mut Channel, words: String) {
     let _ = channel.send(&Message::Ended { words }, &[]);
     let _ = channel.finish(LAST_WORDS_LIMIT);
@@ -63,8 +63,9 @@ pub fn exit<E: fmt::Display>(what: &str, result: Result<(), E>) -> ExitCode {
     }
 }
 
-/// Closes standard output and error, whose end the caller of a command may await: both become
-/// the input, which is the null device, because the root directory may have none.
+/// Closes standard output and error, because the caller of a command may wait for their end. Both
+/// become a duplicate of standard input, which is the null device; the root directory may not
+/// contain one.
 pub fn close_standard_streams() {
     let null = rustix::stdio::stdin();
     let _: Result<(), Errno> = rustix::stdio::dup2_stdout(null.as_fd());

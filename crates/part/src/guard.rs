@@ -1,9 +1,9 @@
-//! The guard: what a role does when its supervisor dies. A role that has a guard
-//! continues to serve, and accepts a new supervisor at the guard's socket. A role without
-//! one (a candidate when the supervisor died) ends, because another one serves.
+//! The guard: a role's behaviour when its supervisor dies. A role with a guard continues to serve
+//! and accepts a new supervisor at the guard's socket. A role without one (a candidate when the
+//! supervisor died) ends, because another role serves.
 //!
-//! Only root and the user of the start may connect. The guard does not read their
-//! messages: the channel does.
+//! Only root and the user of the start may connect. The guard does not read their messages; the
+//! channel does.
 
 use crate::channel::Channel;
 use crate::role::Message;
@@ -11,10 +11,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
 
-/// Connections that are looked at in one turn.
+/// Maximum number of connections that are accepted in one call.
 const ACCEPTED_MAX: usize = 16;
 
-/// Where a new supervisor comes.
+/// The socket on which a new supervisor connects.
 #[derive(Debug)]
 pub struct Guard {
     listener: Option<OwnedFd>,
@@ -22,10 +22,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of what the supervisor said.
+    /// Creates the guard from the descriptors that the supervisor sent.
     pub fn new(uid: u32, descriptors: Vec<OwnedFd>) -> Guard {
         let listener = descriptors.into_iter().next();
-        // A socket that cannot be told not to wait could make this thread wait.
+        // A blocking socket is dropped, because accept could block this thread.
         let listener = listener.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
         Guard { listener, uid }
     }
@@ -36,20 +36,21 @@ impl Guard {
         Some(PollFd::new(listener, PollFlags::IN))
     }
 
-    /// The socket where one comes.
+    /// Returns the listening socket, if there is one.
     pub fn listener(&self) -> Option<&OwnedFd> {
         self.listener.as_ref()
     }
 
-    /// Whether a new supervisor can come.
+    /// Returns whether a new supervisor can connect.
     pub fn can_be_found(&self) -> bool {
         self.listener.is_some()
     }
 
-    /// The new supervisor, if one has come. It is told that it is the one.
+    /// Returns the channel to the new supervisor, if one has connected, and notifies it that the
+    /// role has no other supervisor.
     pub fn take_in(&self, version: u64) -> Option<Channel> {
         for _ in 0..ACCEPTED_MAX {
-            // Who has gone meanwhile, or may not come, is ignored.
+            // Peers that have disconnected or are not allowed are ignored.
             if let Ok(mut channel) = self.accept()?
                 && channel.send(&Message::Alone { version }, &[]).is_ok()
             {
@@ -59,14 +60,14 @@ impl Guard {
         None
     }
 
-    /// Closes all waiting connections: there is a supervisor already.
+    /// Closes all waiting connections, because the role has a supervisor.
     pub fn turn_away(&self) {
         for _ in 0..ACCEPTED_MAX {
             match self.accept() {
                 None => return,
                 Some(Err(NotHeard)) => {}
                 Some(Ok(mut channel)) => {
-                    // Who does not hear it sees the end of the connection.
+                    // Ignored: a peer that misses the message sees the end of the connection.
                     let _ = channel.send(&Message::Supervised, &[]);
                 }
             }
@@ -84,5 +85,5 @@ impl Guard {
     }
 }
 
-/// Somebody who may not speak to a role.
+/// A peer that may not communicate with a role.
 struct NotHeard;

@@ -1,23 +1,23 @@
-//! When something that should show life counts as frozen: a value. Time is counted in
-//! looks of the supervisor, so that a machine that stands still (suspended, stopped as a
-//! whole) passes none, and what a look found of the thread tells one that is stopped or
-//! loops from one that gets no processor.
+//! Decides when a thread that should show signs of life counts as frozen. Time is counted in polls
+//! of the supervisor, so that a suspended or stopped machine counts none. The state of the thread
+//! at each poll distinguishes a stopped or looping thread from one that gets no processor.
 
-/// The supervisor looks so often.
+/// Poll interval of the supervisor.
 pub const LOOK_EVERY_MS: u64 = 1_000;
-/// Looks in a row that find no sign of life, until something counts as frozen.
+/// Number of consecutive polls without a sign of life after which a thread counts as frozen.
 pub const LOOKS_MAX: u32 = 10;
-/// A thread that runs counts as looping when it has used so much processor time without
-/// a sign of life: on a busy machine a thread may wait for long, but as soon as it gets
-/// this much it shows that it lives.
+/// Processor time without a sign of life after which a running thread counts as looping. On a busy
+/// machine a thread may wait long for a processor, but shows a sign of life before it has used this
+/// much.
 pub const LOOP_CPU_MS: u64 = 2_000;
 
-/// When a look of the supervisor took place.
+/// Punctuality of a poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Look {
-    /// When it was due.
+    /// The poll took place when it was due.
     InTime,
-    /// Much later: the supervisor itself did not run, and perhaps nothing else did.
+    /// The poll was much too late: the supervisor did not run, and perhaps no other process did
+    /// either.
     Late,
 }
 
@@ -26,31 +26,31 @@ pub enum Look {
 pub enum Found {
     /// Stopped by a signal.
     Stopped,
-    /// It sleeps.
+    /// Sleeping.
     Sleeps,
-    /// It runs or could run; the processor time that it has used.
+    /// Running, or waiting for a processor.
     Runs {
-        /// Milliseconds since it was started.
+        /// Processor time since the start of the thread, milliseconds.
         cpu_ms: u64,
     },
-    /// A debugger holds it.
+    /// Stopped by a debugger.
     Traced,
-    /// It waits for a disk, or nothing can be learned of it.
+    /// Waiting for a disk, or in a state that cannot be read.
     Unknown,
-    /// There is no such thread.
+    /// The thread does not exist.
     Gone,
 }
 
-/// Why something counts as frozen.
+/// The reason why a thread counts as frozen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Frozen {
-    /// A signal stopped it.
+    /// A signal stopped the thread.
     #[error("is stopped by a signal")]
     Stopped,
-    /// It sleeps and is not woken.
+    /// The thread sleeps and is not woken.
     #[error("sleeps and does not wake up")]
     Sleeps,
-    /// It loops.
+    /// The thread loops.
     #[error("loops without end")]
     Loops,
     /// The thread has ended.
@@ -58,28 +58,28 @@ pub enum Frozen {
     Gone,
 }
 
-/// A thread or a loop that should update its heartbeat.
+/// Liveness of a thread or a loop that should update its heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Heart {
-    /// Looks in a row that found it silent.
+    /// Consecutive polls without a sign of life.
     silent: u32,
-    /// Its processor time when that began.
+    /// Processor time of the thread at the first of these polls.
     cpu_ms: Option<u64>,
-    /// A late look has restarted the count since the last sign of life.
+    /// True if a late poll has restarted the count since the last sign of life.
     put_off: bool,
 }
 
 impl Heart {
-    /// It showed life.
+    /// Records a sign of life.
     pub fn beats(&mut self) {
         *self = Heart::default();
     }
 
-    /// A look found no sign of life. Says why it counts as frozen, once it does.
+    /// Records a poll without a sign of life. Returns the reason once the thread counts as frozen.
     ///
-    /// The first late look restarts the count: the machine may have stood still, and what
-    /// was silent before it may wake with it. Further ones count like any other look, as one
-    /// each. On a machine that is so busy that every look is late, they are all there are.
+    /// The first late poll restarts the count: the machine may have been suspended, and a thread
+    /// that was silent before may resume with it. Further late polls count as one each, because on
+    /// a very busy machine all polls may be late.
     pub fn is_silent(&mut self, found: Found, look: Look) -> Option<Frozen> {
         if matches!(found, Found::Traced | Found::Unknown) {
             self.beats();
@@ -149,7 +149,7 @@ mod tests {
         };
         let found = looks(&mut Heart::default(), loops, 10);
         assert_eq!(found, Some(Frozen::Loops));
-        // It gets a tenth of a processor only.
+        // The thread gets a tenth of a processor only.
         let slow = |look| Found::Runs {
             cpu_ms: 70 + 100 * look,
         };

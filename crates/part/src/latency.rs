@@ -1,10 +1,10 @@
-//! How long operations took lately, as a histogram of bounded size: quantiles, not only an average.
+//! Histogram of recent latencies with bounded size, which gives quantiles and not only an average.
 
 use std::time::{Duration, Instant};
 
-/// Buckets of a doubling of the latency.
+/// Number of buckets per doubling of the latency.
 const STEPS: u64 = 8;
-/// Buckets of latencies up to 2^40 microseconds.
+/// Number of buckets, for latencies up to 2^40 microseconds.
 const BUCKETS: usize = 38 * STEPS as usize;
 
 /// Latencies in two windows of time. When the newer one is full, the older one is dropped.
@@ -16,7 +16,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// A histogram in which each latency counts for one to two of these windows.
+    /// Creates a histogram in which each latency counts for one to two windows.
     pub fn new(window: Duration) -> Latency {
         Latency {
             window,
@@ -48,7 +48,8 @@ impl Latency {
     }
 
     /// Returns the latency, in microseconds, that this percentage of the operations did not exceed,
-    /// rounded up by at most an eighth: 50 is the median, 100 the longest. None: there were no operations.
+    /// rounded up by at most an eighth: 50 is the median, 100 the longest. None if there were no
+    /// operations.
     pub fn quantile(&mut self, percent: u64, now: Instant) -> Option<u64> {
         self.turn(now);
         let [new, old] = &self.counts;
@@ -68,7 +69,8 @@ impl Latency {
     }
 }
 
-/// The bucket of a latency: its own below [`STEPS`], then that many for each doubling.
+/// Returns the bucket of a latency: one bucket per microsecond below [`STEPS`], then [`STEPS`]
+/// buckets per doubling.
 fn bucket(us: u64) -> usize {
     if us < STEPS {
         return us as usize;
@@ -78,7 +80,7 @@ fn bucket(us: u64) -> usize {
     ((u64::from(doublings) + 1) * STEPS + step) as usize
 }
 
-/// The highest latency of a bucket.
+/// Returns the highest latency of a bucket, in microseconds.
 fn highest(bucket: usize) -> u64 {
     let (doublings, step) = (bucket as u64 / STEPS, bucket as u64 % STEPS);
     match doublings {

@@ -1,9 +1,9 @@
-//! What the parts of Evenkeel (the proxy, the virtual addresses, the cluster) share as
-//! processes. Supervisor, loader, roles and commands exchange the messages of [`role`]
-//! over a [`channel`], with [`memory`] files for large contents. [`row`] describes how
-//! the roles differ, [`codec`] encodes values, [`report`] describes the state of a part.
+//! Infrastructure that the parts of Evenkeel (the proxy, the virtual addresses, the cluster) share
+//! as processes. Supervisor, loader, roles and commands exchange the messages of [`role`] over a
+//! [`channel`], with [`memory`] files for large contents. [`row`] describes the differences between
+//! roles, [`codec`] encodes values, [`report`] describes the state of a part.
 //!
-//! Nothing here knows what a part does.
+//! The crate has no knowledge of individual parts.
 
 pub mod before;
 pub mod channel;
@@ -34,5 +34,5 @@ pub use lock::lock;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A descriptor that is kept and passed on more than once.
+/// A shared descriptor that may be sent more than once.
 pub type Shared = Arc<OwnedFd>;

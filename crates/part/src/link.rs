@@ -1,5 +1,5 @@
-//! A role's end of the channel to its supervisor. When the supervisor has died, it is also
-//! the socket where the next one comes: both are behind one descriptor.
+//! A role's end of the channel to its supervisor, and the socket on which the next supervisor
+//! connects after the current one has died. One descriptor covers both.
 
 use crate::Shared;
 use crate::channel::{Channel, ChannelError, Received};
@@ -17,40 +17,40 @@ const CHANNEL: u64 = 0;
 const GUARD: u64 = 1;
 const SIGNALS: u64 = 2;
 
-/// A role under a supervisor, or without one for a while.
+/// The connection of a role to its supervisor, which may be missing for a while.
 pub struct Link {
     set: OwnedFd,
     channel: Option<Channel>,
     guard: Option<Guard>,
-    /// The version that runs.
+    /// The version in service.
     version: u64,
-    /// The version that it was told to take.
+    /// The version that the role is applying.
     taking: u64,
-    /// The set also waits until the channel can be written.
+    /// True if the epoll set also waits until the channel is writable.
     writes: bool,
-    /// The signals that end the role while it has no supervisor.
+    /// The signals that stop the role while it has no supervisor.
     signals: Option<SignalFd>,
-    /// Supervisors that it has had.
+    /// Number of supervisors so far.
     supervisors: u64,
 }
 
-/// An event of the link, for the role.
+/// An event of the link for the role.
 pub enum LinkEvent {
-    /// A message that is not about the link itself.
+    /// A message that does not concern the link itself.
     Message(Received),
-    /// The supervisor has died. The next one comes here, unless this role was a candidate
-    /// beside another one: then it has to end.
+    /// The supervisor has died. The role continues and waits for the next one, unless it was a
+    /// candidate next to another role; then it must end.
     Left {
-        /// It continues.
+        /// True if the role continues.
         stays: bool,
     },
 }
 
 impl Link {
-    /// The link of a role that runs a version, under the supervisor of a channel.
+    /// Creates the link of a role that runs a version under the supervisor of a channel.
     ///
     /// # Errors
-    /// The system's, where an epoll set cannot be made.
+    /// The epoll set cannot be created.
     pub fn new(channel: Channel, guard: Option<Guard>, version: u64) -> Result<Link, Errno> {
         let mut link = Link {
             set: epoll::create(CreateFlags::CLOEXEC)?,
@@ -69,16 +69,16 @@ impl Link {
         Ok(link)
     }
 
-    /// How many supervisors it has had, with the present one.
+    /// Returns the number of supervisors so far, including the current one.
     pub fn supervisors(&self) -> u64 {
         self.supervisors
     }
 
-    /// TERM and INT stop the role in good order while it has no supervisor. With one they
-    /// are ignored: a supervisor that is to stop tells its roles.
+    /// Makes TERM and INT stop the role gracefully while it has no supervisor. Under a supervisor
+    /// they are ignored, because the supervisor sends its roles a message when they must stop.
     ///
     /// # Errors
-    /// The system's, where the signals cannot be read.
+    /// The signals cannot be read.
     pub fn stop_by_signals(&mut self) -> Result<(), Errno> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
@@ -97,7 +97,7 @@ impl Link {
         Ok(())
     }
 
-    /// Reads the signals that came; whether there were any.
+    /// Reads the pending signals. Returns whether there were any.
     fn is_signalled(&mut self) -> bool {
         let mut came = false;
         if let Some(signals) = &self.signals {
@@ -122,12 +122,12 @@ impl Link {
             let data = EventData::new_u64(GUARD);
             epoll::add(&self.set, listener, data, EventFlags::IN)?;
         }
-        // The previous socket is closed here, and leaves the set with that.
+        // Assigning drops and closes the previous socket, which removes it from the epoll set.
         self.guard = Some(guard);
         Ok(())
     }
 
-    /// Waiting packets are sent once the supervisor reads again.
+    /// Updates the epoll set, so that queued packets are sent once the supervisor reads again.
     fn watch_writing(&mut self) {
         let Some(channel) = &self.channel else {
             return;
@@ -139,14 +139,14 @@ impl Link {
                 false => EventFlags::IN,
             };
             let data = EventData::new_u64(CHANNEL);
-            // If this fails, they are sent with the next message.
+            // If this fails, the packets are sent with the next message.
             let _ = epoll::modify(&self.set, channel, data, flags);
             self.writes = writes;
         }
     }
 
-    /// A process that connects while there is a supervisor is refused; without one it is
-    /// the next supervisor.
+    /// Accepts a process that connects: with a supervisor it is refused, otherwise it becomes the
+    /// next supervisor.
     fn see_who_comes(&mut self) {
         let Some(guard) = &self.guard else {
             return;
@@ -155,13 +155,14 @@ impl Link {
             return guard.turn_away();
         }
         if let Some(channel) = guard.take_in(self.version) {
-            // One that cannot be watched sees the end of its connection.
+            // If the channel cannot be watched, it is dropped, and the process sees the end of its
+            // connection.
             let _ = self.listen(channel);
         }
     }
 
-    /// The next thing that the role has to know; None when there is nothing more. Messages
-    /// about the link itself are answered here.
+    /// Returns the next event for the role; None if there is none. Messages about the link itself
+    /// are handled here.
     pub fn hear(&mut self) -> Option<LinkEvent> {
         self.see_who_comes();
         if self.channel.is_none() && self.is_signalled() {
@@ -174,8 +175,8 @@ impl Link {
         loop {
             match self.receive()? {
                 Ok(None) => {
-                    // The supervisor lives. A signal that came behind its death is read
-                    // once that was seen.
+                    // The supervisor is alive, so pending signals are dropped. A signal after its
+                    // death is read once that death was noticed.
                     self.is_signalled();
                     self.watch_writing();
                     return None;
@@ -205,7 +206,7 @@ impl Link {
                 // If the new socket cannot be watched, the previous one stays.
                 let _ = self.watch_for_others(Guard::new(uid, received.descriptors));
             }
-            // The next supervisor asks for the number of the version.
+            // The next supervisor requests the number of the version.
             Message::GiveVersion => self.ready(),
             Message::TellPulse => self.say(&Message::Pulse, &[]),
             Message::Unknown { .. } => {}
@@ -214,15 +215,15 @@ impl Link {
         None
     }
 
-    /// Sends a message.
+    /// Sends a message to the supervisor.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) {
         self.say_numbered(0, message, descriptors);
     }
 
-    /// Sends the answer to a question.
+    /// Sends the response to a request.
     pub fn say_numbered(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) {
         if let Some(channel) = &mut self.channel {
-            // A supervisor that has died is noticed at the next read.
+            // Ignored: the death of the supervisor is noticed at the next read.
             let _ = channel.send_numbered(ask, message, descriptors);
         }
         self.watch_writing();
@@ -240,25 +241,25 @@ impl Link {
         self.say(&Message::Ready { version, words }, &[]);
     }
 
-    /// The role goes over to a version.
+    /// Records the version that the role is about to apply.
     pub fn take(&mut self, version: u64) {
         self.taking = version;
     }
 
-    /// Reports that the version of the last [`Link::take`] runs.
+    /// Reports that the version of the last [`Link::take`] is in service.
     pub fn taken(&mut self) {
         self.version = self.taking;
         let (version, words) = (self.version, String::new());
         self.say(&Message::Taken { version, words }, &[]);
     }
 
-    /// Reports that the version of the last [`Link::take`] does not run, and why.
+    /// Reports that the version of the last [`Link::take`] was refused, with the reason.
     pub fn refused(&mut self, words: String) {
         let version = self.taking;
         self.say(&Message::Refused { version, words }, &[]);
     }
 
-    /// Reports why the role ends.
+    /// Sends the shutdown reason as the final message.
     pub fn last_words(&mut self, words: String) {
         if let Some(channel) = &mut self.channel {
             entry::last_words(channel, words);
@@ -267,7 +268,7 @@ impl Link {
 }
 
 impl AsFd for Link {
-    /// Readable when [`Link::hear`] has something.
+    /// Readable when [`Link::hear`] has an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -1,8 +1,9 @@
-//! A lock that outlives a panic.
+//! A mutex lock that ignores poisoning.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Takes a lock, also after a thread panicked with it: for what is whole at every moment.
+/// Locks a mutex, also after a thread panicked while it held the lock. Only for data that is
+/// consistent at every moment.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Memory files that processes share, mapped as words: each is read and written at once
+//! Memory files that processes share, mapped as words that are read and written atomically
 //! ([`AtomicU64`]).
 
 use nix::libc;
@@ -14,7 +14,7 @@ pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
         return None;
     }
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping, which takes the place of none.
+    // SAFETY: the kernel chooses the address, so the new mapping replaces no other one.
     let at = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -28,14 +28,14 @@ pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
     if at == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping is of pages, has room for so many words, and is never undone;
-    // the file cannot shrink below it. Others write to it, which is what atomics are for.
+    // SAFETY: the mapping is aligned to pages, has room for all words and is never removed; the
+    // file cannot shrink. Other processes write to it, which atomics allow.
     Some(unsafe { std::slice::from_raw_parts(at.cast::<AtomicU64>(), words) })
 }
 
-/// Maps another memory file in the place of the one mapped at `words`, so that every
-/// user of `words` sees the new file from now on. False where the file may shrink or
-/// cannot be mapped; the old one stays then.
+/// Maps another memory file at the address of `words`, so that every user of `words` sees the new
+/// file from now on. Returns false if the file may shrink or cannot be mapped; the old mapping
+/// remains then.
 pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
     if !keeps_its_length(file, words.len()) {
         return false;
@@ -44,9 +44,9 @@ pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
     let place = words.as_ptr().cast_mut().cast::<libc::c_void>();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-    // SAFETY: the place is a mapping of `map`, of the same length, which is never undone.
-    // The kernel exchanges the pages at once; users access whole words atomically and
-    // expect others to change them at any time.
+    // SAFETY: the address is a mapping of `map` of the same length, which is never removed. The
+    // kernel replaces the pages atomically; users access whole words atomically and expect other
+    // processes to change them at any time.
     let at = unsafe { libc::mmap(place, bytes, protection, flags, file.as_raw_fd(), 0) };
     at != libc::MAP_FAILED
 }

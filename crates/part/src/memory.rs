@@ -1,6 +1,5 @@
-//! Bulk data between processes: sealed memory files. A sealed file can neither
-//! grow, shrink nor change, so its reader need not trust its writer with more
-//! than the bytes.
+//! Sealed memory files for bulk data between processes. A sealed file can neither grow, shrink nor
+//! change, so the reader only has to validate the contents.
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
@@ -8,27 +7,27 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The largest memory file that is read: a bundle holds all files and maps of
-/// a version.
+/// Maximum size of a memory file that is read, in bytes: a bundle contains all files and maps of a
+/// version.
 pub const BYTES_MAX: usize = 1 << 31;
 
-/// The longest text that is read: diagnostics, what a change brings.
+/// Maximum size of a text that is read, in bytes: diagnostics, or the differences of a reload.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 
-/// The largest state that is read or passed on: counters and states of servers,
-/// some hundred bytes of each.
+/// Maximum size of a state that is read or forwarded, in bytes: counters and states of servers,
+/// some hundred bytes each.
 pub const STATE_BYTES_MAX: usize = 256 << 20;
 
-/// Why a memory file is not read.
+/// The reason why a memory file is not read.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    /// It could change while it is read.
+    /// The file is not sealed and could change during the read.
     #[error("the memory file is not sealed")]
     NotSealed,
     /// The memory file exceeds the size limit.
     #[error("a memory file of {0} bytes")]
     TooLarge(u64),
-    /// The system's reason.
+    /// A system call failed.
     #[error("memory file: {0}")]
     System(io::Error),
 }
@@ -75,7 +74,7 @@ pub struct Reader<F> {
 }
 
 impl<F: AsFd> Reader<F> {
-    /// Begins at the first byte.
+    /// Creates a reader at the first byte.
     pub fn new(file: F) -> Reader<F> {
         Reader { file, at: 0 }
     }
@@ -93,7 +92,7 @@ impl<F: AsFd> Read for Reader<F> {
 /// forwarded, and returns its size in bytes.
 ///
 /// # Errors
-/// It is not sealed, or larger than `bytes_max`.
+/// The file is not sealed, or larger than `bytes_max`.
 pub fn check(fd: impl AsFd, bytes_max: usize) -> Result<usize, MemoryError> {
     if !fcntl_get_seals(&fd)?.contains(seals()) {
         return Err(MemoryError::NotSealed);
@@ -109,7 +108,7 @@ pub fn check(fd: impl AsFd, bytes_max: usize) -> Result<usize, MemoryError> {
 /// change.
 ///
 /// # Errors
-/// It is not sealed, too large, or cannot be read.
+/// The file is not sealed, too large, or cannot be read.
 pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
     read_at_most(fd, BYTES_MAX)
 }

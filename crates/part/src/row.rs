@@ -1,4 +1,5 @@
-//! How the roles differ: a row each. What they have in common is the supervisor's.
+//! The table of roles: one row for each role, with its differences from the others. The supervisor
+//! implements their common behaviour.
 
 use crate::channel::Channel;
 use crate::role::{Level, PartMessage};
@@ -9,14 +10,14 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The process to start.
+/// The start parameters of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The second word of its command line.
+    /// Second word of the command line.
     pub word: &'static str,
-    /// The title in `ps`.
+    /// Process title in `ps`.
     pub shown: &'static str,
-    /// Its name in messages.
+    /// Name of the process in messages.
     pub what: &'static str,
     /// The inherited environment variables.
     pub environment: Environment,
@@ -25,107 +26,107 @@ pub struct Entry {
 /// The environment variables that a process inherits from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Environment {
-    /// Those that the C library and our own code read.
+    /// The variables that the C library and this program read.
     Few,
-    /// Also what scripts expect; all of it under keepalived's name, whose scripts inherit
-    /// what it was started with.
+    /// As `Environment::Few`, and the variables that scripts expect. Under keepalived's name all
+    /// variables, because its scripts inherit the environment of the start.
     Scripts,
-    /// All of it: it reads what the files ask for, and ends.
+    /// All variables, for a short-lived process that reads those that the files name.
     All,
 }
 
-/// How one role differs from others.
+/// The properties of a role.
 pub struct RoleRow {
-    /// The part whose role it is.
+    /// The part whose role this is.
     pub part: &'static str,
-    /// How its process is started.
+    /// Start parameters of the process.
     pub entry: Entry,
-    /// Its life, in that process.
+    /// Main function of the process.
     pub main: fn(Channel) -> ExitCode,
-    /// How long it may take until it says that it runs; None for one that never does.
+    /// Maximum time until the role reports that it is ready; None for a role that never does.
     pub ready_limit: Option<Duration>,
-    /// How old it is at least when its main loop has to run: what it reads first may take
-    /// its time.
+    /// Minimum age at which the main loop must respond; reading the first version may take longer
+    /// than the usual timeout.
     pub beats_after: Duration,
-    /// The parts to which its own may say something. One that may be taken over by those
-    /// whom it serves says nothing.
+    /// The parts to which the part may send messages. Empty for a role that its clients could
+    /// compromise.
     pub says_to: &'static [&'static str],
-    /// It may ask every part for its report.
+    /// True if the role may request the reports of all parts.
     pub reads_reports: bool,
-    /// It gets a certificate of the cluster's CA, for its own connections to other nodes.
+    /// True if the role gets a certificate of the cluster's CA for its connections to other nodes.
     pub certified: bool,
-    /// When it is run.
+    /// The time when the role runs.
     pub life: Life,
 }
 
-/// When a role is run, and what its end means.
+/// The time when a role runs, and the meaning of its end.
 #[derive(Clone, Copy)]
 pub enum Life {
-    /// It serves a version that has listeners; the program ends with it.
+    /// The primary role serves a version with listeners; the program ends with the role.
     Serves(Serves),
-    /// It runs what a version has of its part.
+    /// A sidecar role runs while a version configures its part.
     Beside(Beside),
-    /// It says which version is served, on a machine of a cluster.
+    /// The control role chooses the version in service, on a machine of a cluster.
     Governs(Governs),
 }
 
-/// A role that serves a version.
+/// The properties of the primary role.
 #[derive(Clone, Copy)]
 pub struct Serves {
-    /// The message by which it serves an operator's connection.
+    /// Creates the message by which the role serves an operator's connection.
     pub operate: fn(Level) -> PartMessage,
 }
 
-/// A role that says which version is served.
+/// The properties of the control role.
 #[derive(Clone, Copy)]
 pub struct Governs {
-    /// The name of its socket in the runtime directory.
+    /// Name of its socket in the runtime directory.
     pub socket: &'static str,
-    /// What it is told at its start: its state directory, and its socket.
+    /// Creates the payload of the start from the paths of the state directory and the socket.
     pub payload: fn(&Path, &Path) -> Vec<u8>,
-    /// The file of the version that was accepted last, in its state directory.
+    /// Name of the file with the last accepted version, in the state directory.
     pub accepted: &'static str,
     /// Reads that version from a state directory.
     pub read_accepted: fn(&Path) -> io::Result<AcceptedFile>,
 }
 
-/// A version that was read again; nobody has looked at it.
+/// An accepted version that was read from disk; its contents are not validated.
 pub struct AcceptedFile {
-    /// A memory file with it.
+    /// Memory file with the contents.
     pub file: OwnedFd,
-    /// What is wrong with the first of its two copies.
+    /// Damage of the first of the two copies on disk, if there is any.
     pub damage: Option<&'static str>,
 }
 
-/// A role that runs beside the one that serves, or without it.
+/// The properties of a sidecar role, which runs with or without the primary role.
 #[derive(Clone, Copy)]
 pub struct Beside {
-    /// The things in a file that need this part, for messages: `virtual addresses`.
+    /// The noun for the configured objects of the part, for messages: `virtual addresses`.
     pub things: &'static str,
-    /// The parts whose roles are ready before it begins, where a version has them. It ends
-    /// before they do.
+    /// The parts whose roles must be ready before this one starts, if the version has them. This
+    /// role ends before they do.
     pub needs: &'static [&'static str],
-    /// Whether it has a state file, with which its successor starts.
+    /// True if the role has a state file that its successor reads.
     pub keeps: bool,
-    /// Whether what it keeps counts again when the program is started after it was stopped: who has signed out,
-    /// for instance.
+    /// True if the stored state is still valid when the program starts after a stop, such as the
+    /// list of sessions that were signed out.
     pub remembers: bool,
-    /// Whether it gets the heartbeat memory of the proxy, and hears which roles that clients come
-    /// to do not run.
+    /// True if the role gets the heartbeat memory of the proxy, and the list of roles with clients
+    /// that do not run.
     pub shares: bool,
-    /// Whether clients come to it at addresses of this machine, which are of no use while it does
-    /// not run.
+    /// True if clients connect to the role at addresses of this machine, which are of no use while
+    /// the role does not run.
     pub answers: bool,
-    /// Two of them may run for a moment, so that nothing is interrupted when one follows
-    /// another.
+    /// True if two processes of the role may run for a moment, so that a replacement causes no
+    /// interruption.
     pub overlaps: bool,
-    /// What it has goes on when the program stops: its leases are not given up, and end by
-    /// themselves unless the program starts again before.
+    /// True if the role's work continues when the program stops: its leases are not released, and
+    /// expire unless the program starts again before.
     pub outlives: bool,
 }
 
 impl Beside {
-    /// A role that nothing depends on and that shares nothing.
+    /// Creates the properties of a sidecar role without dependencies and shared memory.
     pub const fn plain(things: &'static str) -> Beside {
         Beside {
             things,
@@ -141,7 +142,7 @@ impl Beside {
 }
 
 impl RoleRow {
-    /// A role that runs beside the proxy, on which nothing depends.
+    /// Creates the row of a sidecar role on which no other role depends.
     pub const fn plain(
         part: &'static str,
         entry: Entry,
@@ -161,7 +162,7 @@ impl RoleRow {
         }
     }
 
-    /// Returns how it runs beside the proxy; None if it does not.
+    /// Returns the sidecar properties; None if the role is not a sidecar.
     pub fn beside(&self) -> Option<&Beside> {
         match &self.life {
             Life::Beside(beside) => Some(beside),
@@ -172,30 +173,30 @@ impl RoleRow {
 
 static ROWS: OnceLock<Vec<&'static RoleRow>> = OnceLock::new();
 
-/// Sets the table of roles, once at the start of the process. Their order: the role that
-/// serves, those beside it, the one that governs.
+/// Sets the table of roles, once at the start of the process. Order: the primary role, the
+/// sidecars, the control role.
 pub fn set(mut rows: Vec<&'static RoleRow>) {
     rows.sort_by_key(|row| match row.life {
         Life::Serves(_) => 0,
         Life::Beside(_) => 1,
         Life::Governs(_) => 2,
     });
-    // A second time changes nothing.
+    // Ignored: a second call changes nothing.
     let _ = ROWS.set(rows);
 }
 
-/// All roles.
+/// Returns the rows of all roles.
 pub fn all() -> &'static [&'static RoleRow] {
     ROWS.get().map_or(&[], Vec::as_slice)
 }
 
-/// Whether the role of this part is the one that serves.
+/// Returns whether the role of this part is the primary one.
 pub fn serves(part: &str) -> bool {
     let mut rows = all().iter();
     rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
 }
 
-/// The parts of the roles that run beside the one that serves.
+/// Returns the parts of the sidecar roles.
 pub fn beside() -> impl Iterator<Item = &'static str> {
     let beside = all().iter().filter(|row| row.beside().is_some());
     beside.map(|row| row.part)

@@ -1,6 +1,6 @@
-//! Starting another process of ours, with a channel to it: of the binary that
-//! runs, also when the file was replaced meanwhile, or of the one that replaced
-//! it. Processes that another supervisor started are taken over here, too.
+//! Starts other processes of this program with a channel to each: from the running binary, also
+//! after its file was replaced, or from the binary that replaced it. Also adopts processes that
+//! another supervisor started.
 
 use crate::Shared;
 use crate::channel::{Channel, ChannelError, Received};
@@ -22,22 +22,22 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The binary that runs.
+/// The running binary.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
-/// The first word of the command line of a process that another one starts.
+/// First word of the command line of a process that another one starts.
 pub const INTERNAL: &str = "internal";
-/// The loader's second word.
+/// Second word of a loader's command line.
 pub const LOADER: &str = "loader";
-/// The second word of the process that runs the programs of external checks.
+/// Second word of the process that runs the programs of external checks.
 pub const CHECKS: &str = "checks";
-/// The second word of a process that shows where a request would go.
+/// Second word of a process that shows the route of a request.
 pub const ROUTE: &str = "route";
-/// The second word of a process that only says which messages it speaks.
+/// Second word of a process that only reports the messages that it supports.
 pub const SELF_TEST: &str = "self-test";
 
-/// Variables that every role gets: what the C library and our own code read. Whatever
-/// else the supervisor was started with (keys of other services, say) is none of a
-/// role's business; what the files name of it travels with the version.
+/// Environment variables of every role: those that the C library and this program read. Roles do
+/// not get the rest of the supervisor's environment, which may contain secrets of other services.
+/// Variables that the configuration files use travel with the version.
 const FOR_ROLES: [&str; 11] = [
     "GLIBC_TUNABLES",
     "LANG",
@@ -51,13 +51,12 @@ const FOR_ROLES: [&str; 11] = [
     "TZDIR",
     "XDG_RUNTIME_DIR",
 ];
-/// Variables besides these for the role that starts the scripts of a file.
+/// Further variables of a role that starts the scripts of a file.
 const FOR_SCRIPTS: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
-/// Prefixes of names: the categories of a locale, and Evenkeel's own variables.
+/// Prefixes of variable names: the categories of a locale, and Evenkeel's own variables.
 const PREFIXES: [&str; 2] = ["LC_", "EVENKEEL_"];
 
-/// Variables by which a service manager says something to the process that it
-/// started.
+/// Variables through which a service manager communicates with the process that it started.
 const FOR_THE_SUPERVISOR: [&str; 6] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
@@ -67,7 +66,7 @@ const FOR_THE_SUPERVISOR: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// The loader.
+/// Entry of the loader.
 pub const LOADER_ENTRY: Entry = Entry {
     word: LOADER,
     shown: "evenkeel: loader",
@@ -75,7 +74,7 @@ pub const LOADER_ENTRY: Entry = Entry {
     environment: Environment::All,
 };
 
-/// The process that runs the programs of external checks.
+/// Entry of the process that runs the programs of external checks.
 pub const CHECKS_ENTRY: Entry = Entry {
     word: CHECKS,
     shown: "evenkeel: checks",
@@ -83,7 +82,7 @@ pub const CHECKS_ENTRY: Entry = Entry {
     environment: Environment::Few,
 };
 
-/// A process that shows where a request would go.
+/// Entry of a process that shows the route of a request.
 pub const ROUTE_ENTRY: Entry = Entry {
     word: ROUTE,
     shown: "evenkeel: route",
@@ -91,7 +90,7 @@ pub const ROUTE_ENTRY: Entry = Entry {
     environment: Environment::Few,
 };
 
-/// An error about such a process.
+/// Creates an error about such a process.
 pub fn failure(entry: Entry, why: Why) -> StartFailure {
     StartFailure {
         what: entry.what,
@@ -99,7 +98,7 @@ pub fn failure(entry: Entry, why: Why) -> StartFailure {
     }
 }
 
-/// Why a process of ours could not be started, or not be sent what it is to do.
+/// The reason why a child process could not be started or not get its first messages.
 #[derive(Debug)]
 pub struct StartFailure {
     what: &'static str,
@@ -109,11 +108,11 @@ pub struct StartFailure {
 /// The step that failed.
 #[derive(Debug)]
 pub enum Why {
-    /// Starting the process.
+    /// The process did not start.
     Start(io::Error),
-    /// Setting its limits.
+    /// The resource limits could not be set.
     Limits(rustix::io::Errno),
-    /// The channel to it.
+    /// The channel to the process failed.
     Channel(ChannelError),
 }
 
@@ -130,38 +129,39 @@ impl std::fmt::Display for StartFailure {
 
 impl std::error::Error for StartFailure {}
 
-/// A process of ours: a child, or one that another supervisor started.
+/// A process of this program: a child, or one that another supervisor started.
 pub struct Started {
     entry: Entry,
     pid: Pid,
     pidfd: OwnedFd,
-    /// The channel to it.
+    /// Channel to the process.
     pub channel: Channel,
-    /// The channel was closed.
+    /// True if the channel is closed.
     pub silent: bool,
-    /// Whether its main loop shows life.
+    /// Liveness of the main loop.
     pub heart: Heart,
-    /// It was asked for a sign of life, and has said nothing since.
+    /// True if a ping was sent and no message has arrived since.
     asked: bool,
 }
 
-/// How soon and how late it is looked again whether a process has ended, should nobody tell.
+/// Shortest and longest interval of polling for the end of a process whose pidfd does not report
+/// it.
 const END_LOOK_MIN: Duration = Duration::from_millis(1);
 const END_LOOK_MAX: Duration = Duration::from_millis(100);
-/// Messages that are taken from one that is to end before that is looked at again.
+/// Maximum number of messages that are read from an ending process between two polls of its end.
 const TAKEN_MAX: usize = 64;
 
-/// How a process ended.
+/// The way in which a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// As a parent is told.
+    /// The exit status that a parent gets.
     Status(ExitStatus),
-    /// It was not a child, and nobody tells.
+    /// The process was not a child, so its exit status is unknown.
     Unknown,
 }
 
-/// Starts a process of a program and sends it its first messages. Where these fail the
-/// process is ended.
+/// Starts a process of a program and sends its first messages. If a message cannot be sent, the
+/// process is killed.
 ///
 /// # Errors
 /// The process cannot be started, or a message not be sent.
@@ -211,11 +211,11 @@ fn execute(
     }
     command.envs(variables.iter().copied());
     if entry.word != LOADER {
-        // The loader may be asked to read a file from there.
+        // Standard input stays open for the loader, which may have to read a file from there.
         command.stdin(Stdio::null());
     }
-    // SAFETY: the child calls fcntl(2) only, which may be called between fork
-    // and exec; the descriptor is open until the child exists.
+    // SAFETY: the child only calls fcntl(2), which is allowed between fork and exec; the descriptor
+    // stays open until the child exists.
     unsafe {
         command.pre_exec(move || {
             let theirs = BorrowedFd::borrow_raw(number);
@@ -244,7 +244,7 @@ fn is_for_role(name: &OsStr, scripts: bool) -> bool {
 }
 
 impl Started {
-    /// Creates it for a process that runs already.
+    /// Creates the value for a process that runs already.
     pub fn running(entry: Entry, pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
         Started {
             entry,
@@ -257,7 +257,7 @@ impl Started {
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -267,21 +267,21 @@ impl Started {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Readable once it has ended.
+    /// Returns a descriptor that is readable once the process has ended.
     pub fn end(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
     /// Returns the descriptors to poll: the channel and the end of the process.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        // A channel that the other end has left is always ready: then only the
-        // end of the process is waited for.
+        // A channel that the peer has closed is always ready, so only the end of the process is
+        // polled then.
         let channel = (!self.silent).then(|| PollFd::new(&self.channel, self.channel.interest()));
         let end = PollFd::from_borrowed_fd(self.end(), PollFlags::IN);
         channel.into_iter().chain(std::iter::once(end))
     }
 
-    /// The next message. A process whose words cannot be understood is ended.
+    /// Returns the next message. A process that sends invalid messages is killed.
     pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
         if self.silent {
             return None;
@@ -305,23 +305,23 @@ impl Started {
         }
     }
 
-    /// Returns how it ended, if it has.
+    /// Returns how the process ended, if it has ended.
     pub fn ended(&mut self) -> Option<Ending> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(status) => status.map(|status| Ending::Status(exit_status(&status))),
-            // Somebody else's child: only that it ended can be seen.
+            // The process is not a child of this one: only the fact that it ended is visible.
             Err(_) => has_ended(&self.pidfd).then_some(Ending::Unknown),
         }
     }
 
-    /// An error about this process.
+    /// Creates an error about this process.
     pub fn failure(&self, why: Why) -> StartFailure {
         failure(self.entry, why)
     }
 
-    /// Sends what the process must have. That it left the channel is no error: the
-    /// supervisor sees its end like any other.
+    /// Sends a message that the process must receive. A closed channel is no error: the supervisor
+    /// notices the end of the process.
     ///
     /// # Errors
     /// The channel fails otherwise.
@@ -332,7 +332,8 @@ impl Started {
         }
     }
 
-    /// Makes it serve on when its supervisor goes, and says where the next one would come.
+    /// Makes the process serve on when its supervisor dies, and sends the socket on which the next
+    /// supervisor connects.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -342,8 +343,8 @@ impl Started {
         self.send(&Message::Guard { uid }, &listener)
     }
 
-    /// Sends a message. Returns whether it can arrive; if not, the process has usually
-    /// ended.
+    /// Sends a message. Returns false if the message cannot arrive; the process has usually ended
+    /// then.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
         self.say_numbered(0, message, descriptors)
     }
@@ -353,8 +354,8 @@ impl Started {
         !self.silent && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
     }
 
-    /// Asks for a sign of life: whatever it says next is one. Returns whether that can
-    /// arrive; from then on it has time.
+    /// Sends a ping; any later message counts as the response. Returns whether the ping can arrive.
+    /// The timeout starts now.
     pub fn ask(&mut self, message: &Message) -> bool {
         self.asked = self.say(message, &[]);
         if self.asked {
@@ -363,15 +364,15 @@ impl Started {
         self.asked
     }
 
-    /// Gives it the heartbeat memory: the proxy writes it from now on, the address role
-    /// reads it. A proxy without one counts as serving nothing; an address role without one
-    /// knows of no proxy.
+    /// Sends the heartbeat memory to the process: the proxy writes it from now on, the address role
+    /// reads it. A proxy without the memory counts as serving nothing; an address role without the
+    /// memory knows of no proxy.
     pub fn share(&mut self, memory: Option<&Shared>) {
-        // One that cannot be told is about to be seen as ended.
+        // If the message cannot be sent, the end of the process is about to be noticed.
         let _ = self.say(&Message::Shared, memory.map_or(&[], std::slice::from_ref));
     }
 
-    /// Stops it. If the channel is closed, by a signal.
+    /// Stops the process; by a signal if the channel is closed.
     pub fn stop(&mut self, manner: Manner, signal: Signal) {
         if !self.say(&Message::Stop(manner), &[]) {
             self.signal(signal);
@@ -383,22 +384,22 @@ impl Started {
         self.asked
     }
 
-    /// Sends it a signal; one that has ended is no error.
+    /// Sends a signal to the process; no error if it has ended.
     pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Ends it by force, some time soon.
+    /// Kills the process without waiting for its end.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Ends it by force and waits for that.
+    /// Kills the process and waits for its end.
     pub fn end_now(&mut self) {
         self.wait_for_end(Instant::now());
     }
 
-    /// Waits until it has ended; from this moment on by force.
+    /// Waits until the process has ended; kills it after `until`.
     pub fn wait_for_end(&mut self, until: Instant) {
         while self.ended().is_none() {
             let left = until.saturating_duration_since(Instant::now());
@@ -412,12 +413,12 @@ impl Started {
                 tv_nsec: wait.subsec_nanos().into(),
             };
             let mut watched: Vec<PollFd<'_>> = self.watched().collect();
-            // Interrupted or not: it is looked again.
+            // The loop polls the process again, also after an interruption.
             let _ = poll(&mut watched, Some(&wait));
         }
     }
 
-    /// Takes what it says, so that it waits for nobody.
+    /// Reads and drops some messages, so that the process does not block on a full channel.
     fn take_some(&mut self) {
         for _ in 0..TAKEN_MAX {
             if self.silent {
@@ -441,7 +442,7 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
-/// As wait(2) has it, from waitid(2).
+/// Converts the status of waitid(2) to that of wait(2).
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     ExitStatus::from_raw(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => (code & 0xff) << 8,
@@ -450,30 +451,30 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     })
 }
 
-/// Why a process that was started as one of ours is none.
+/// The reason why this process was not started by a supervisor.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    /// The command line is not one that a supervisor writes.
+    /// The command line does not have the form that a supervisor writes.
     #[error("only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`")]
     ByHand,
-    /// There is no channel.
+    /// The inherited channel is missing or broken.
     #[error("the channel to the supervisor: {0}")]
     Channel(io::Error),
 }
 
-/// How a process of ours was started.
+/// The start parameters of an internal process.
 pub struct Entered {
-    /// As what, one of the words above.
+    /// The role of the process: one of the words above, or that of a role.
     pub word: &'static str,
-    /// The channel to the supervisor.
+    /// Channel to the supervisor.
     pub channel: Channel,
 }
 
-/// Reads the words behind [`INTERNAL`]: what it is, the channel's descriptor,
-/// the name of the process.
+/// Reads the words after [`INTERNAL`]: the role, the descriptor number of the channel, and the name
+/// of the process.
 ///
 /// # Errors
-/// These are not the words that a supervisor writes, or there is no channel.
+/// The words do not have the form that a supervisor writes, or there is no channel.
 pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
@@ -493,36 +494,38 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
         Some("keepalived") => c"keepalived",
         _ => return Err(EntryError::ByHand),
     };
-    // SAFETY: only asked for its type; a number that is not open gives EBADF.
+    // SAFETY: the descriptor is only used to query the socket type; a number that is not open gives
+    // EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let kind = rustix::net::sockopt::socket_type(borrowed).map_err(|_| EntryError::ByHand)?;
     if kind != rustix::net::SocketType::SEQPACKET {
         return Err(EntryError::ByHand);
     }
-    // The process was started by the path of this binary under /proc, of which
-    // the system would show the last part.
+    // The process was started through /proc/self/exe, so the system would otherwise show `exe` as
+    // its name.
     let _ = rustix::thread::set_name(name);
     if word != LOADER {
         close_all_but(number);
     }
-    // SAFETY: the supervisor opened it for this process, and nothing else of
-    // this process knows the number.
+    // SAFETY: the supervisor opened the descriptor for this process, and no other code of the
+    // process knows its number.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let channel = Channel::new(socket).map_err(EntryError::Channel)?;
     Ok(Entered { word, channel })
 }
 
-/// Closes the descriptors that the supervisor inherited: an open directory among them would
-/// be a way out of a chroot. A loader keeps them, for addresses such as `fd@3`.
+/// Closes the inherited descriptors: an open directory among them would allow to leave a chroot. A
+/// loader keeps them for addresses such as `fd@3`.
 fn close_all_but(number: RawFd) {
-    /// Where the system cannot close a range, as before Linux 5.9.
+    /// Highest descriptor that is closed one by one if the system cannot close a range (before
+    /// Linux 5.9).
     const ONE_BY_ONE_MAX: RawFd = 65_536;
     for (first, last) in [(3, number - 1), (number + 1, RawFd::MAX)] {
         if first > last {
             continue;
         }
-        // SAFETY: the process has just begun and owns no descriptor but the
-        // streams and the one of the number.
+        // SAFETY: the process has just started and owns no descriptors other than the standard
+        // streams and the channel.
         unsafe {
             if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
                 for other in first..=last.min(ONE_BY_ONE_MAX) {

@@ -1,21 +1,21 @@
-//! The file in which a role stores what its successor starts with, also after SIGKILL. The
-//! supervisor opens it and never reads it.
+//! The file in which a role stores the state that its successor starts with, also after SIGKILL.
+//! The supervisor opens the file and never reads it.
 //!
-//! Eight bytes of length (little endian), then as many bytes. The length is zero while the
-//! rest is incomplete.
+//! Format: eight bytes of length (little endian), then the state. The length is zero while a write
+//! is incomplete.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
-/// The longest state that is written or read.
+/// Maximum size of a state, in bytes.
 pub const BYTES_MAX: usize = 32 << 20;
 
-/// Bytes of the length.
+/// Size of the length field, in bytes.
 const HEAD_BYTES: u64 = 8;
 
-/// The bytes of the last complete write; None if there are none.
+/// Returns the bytes of the last complete write; None if there are none.
 pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let file = File::from(file.try_clone_to_owned().ok()?);
     let mut head = [0; HEAD_BYTES as usize];
@@ -29,10 +29,10 @@ pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Replaces the bytes.
+/// Replaces the stored bytes.
 ///
 /// # Errors
-/// The system's; `FileTooLarge` for more than [`BYTES_MAX`], which changes nothing.
+/// The system call fails; `FileTooLarge` for more than [`BYTES_MAX`], which changes nothing.
 pub fn write(file: &impl AsFd, bytes: &[u8]) -> io::Result<()> {
     if bytes.len() > BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());

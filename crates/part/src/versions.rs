@@ -1,35 +1,35 @@
 //! Versions of a cluster's configuration, as the control role shows them to another part, and
-//! changes that the part asks for. No secret goes over: texts come with their passwords covered,
+//! changes that the part requests. No secret is transmitted: texts have their passwords covered,
 //! and an [`Edit`] may leave them covered.
 //!
 //! A part sends the control role one end of a socket pair ([`envelope`]), then a [`Question`] over
-//! the other end. The control role sends one [`Answer`] back and closes the connection. Each is its
-//! length (u32, big endian) and the value as [`codec`] encodes it.
+//! the other end. The control role sends one [`Answer`] back and closes the connection. Each frame
+//! is a length (u32, big endian) and the value as [`codec`] encodes it.
 
 use crate::codec;
 use crate::role::PartMessage;
 use serde::{Deserialize, Serialize};
 
-/// The kind of the message that brings a connection, above all kinds of the parts themselves.
+/// Kind of the message that carries a connection, above all kinds of the parts themselves.
 const CONNECT: u16 = 0x120;
-/// The largest question, bytes: the texts of an edit.
+/// Maximum size of a request in bytes; the texts of an edit are the largest.
 pub const QUESTION_BYTES_MAX: usize = 4 << 20;
-/// The largest answer, bytes.
+/// Maximum size of a response, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// What stands in place of a secret.
+/// Placeholder for a secret in a text.
 pub const COVER: &str = language::difference::COVER;
 
-/// A message that brings the control role, which is that part, a connection.
+/// Creates a message that carries a connection to the control role, whose part is `part`.
 pub fn envelope(part: &str) -> PartMessage {
     PartMessage::new(part, CONNECT, &())
 }
 
-/// Whether a message brings a connection.
+/// Returns whether a message carries a connection.
 pub fn is_envelope(message: &PartMessage) -> bool {
     message.kind == CONNECT
 }
 
-/// A value behind its length. None: it is longer than `max`.
+/// Encodes a value after its length. None if the value is longer than `max`.
 pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
     let value = codec::encode(value);
     let length = u32::try_from(value.len()).ok();
@@ -37,91 +37,92 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
     Some([&length.to_be_bytes()[..], &value].concat())
 }
 
-/// A question.
+/// A request to the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Question {
-    /// The versions, the newest first: [`Answer::Versions`].
+    /// Requests the versions, the newest first: [`Answer::Versions`].
     Versions {
-        /// Maximum number.
+        /// Maximum number of versions.
         max: u32,
     },
-    /// The files of a version (None: the accepted one): [`Answer::Files`].
+    /// Requests the files of a version: [`Answer::Files`].
     Files {
-        /// The version.
+        /// Version number; None for the accepted version.
         version: Option<u64>,
     },
-    /// The differences between two versions: [`Answer::Differences`].
+    /// Requests the differences between two versions: [`Answer::Differences`].
     Differences {
-        /// The older one; None: what it would be without files.
+        /// The older version; None compares with no files.
         from: Option<u64>,
-        /// The newer one.
+        /// The newer version.
         to: u64,
     },
-    /// Which version brought each line of a file: [`Answer::Blame`].
+    /// Requests the version that last changed each line of a file: [`Answer::Blame`].
     Blame {
-        /// The version.
+        /// Version number.
         version: u64,
-        /// The file.
+        /// Path of the file.
         path: String,
     },
-    /// Whether this node could serve an edit: [`Answer::Findings`].
+    /// Requests a check whether this node could serve an edit: [`Answer::Findings`].
     Check(Edit),
-    /// An edit becomes a version: [`Answer::Done`] as soon as the cluster has it, before it is
-    /// decided.
+    /// Proposes an edit as a new version: [`Answer::Done`] as soon as the cluster has the version,
+    /// before it is decided.
     Apply {
-        /// The edit.
+        /// The version to change and its new texts.
         edit: Edit,
-        /// Who, why, and how it is judged.
+        /// Author, reason and confirmation timeout.
         change: Change,
     },
-    /// An older version once more: as [`Question::Apply`].
+    /// Proposes the files of an older version as a new one; the response is that of
+    /// [`Question::Apply`].
     RollBack {
-        /// The version.
+        /// Number of the older version.
         to: u64,
-        /// Who, why, and how it is judged.
+        /// Author, reason and confirmation timeout.
         change: Change,
     },
     /// Accepts the version that waits for confirmation: [`Answer::Done`].
     Confirm {
-        /// The version.
+        /// Number of the version in progress.
         version: u64,
-        /// The user.
+        /// Name of the user.
         by: String,
     },
     /// Rolls back the version in progress: [`Answer::Done`].
     Cancel {
-        /// The version.
+        /// Number of the version in progress.
         version: u64,
-        /// The user.
+        /// Name of the user.
         by: String,
     },
 }
 
-/// Other texts for files of a version.
+/// New texts for files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Edit {
-    /// The version whose files they are.
+    /// The version whose files are changed.
     pub of: u64,
-    /// Path and text of each; a secret that is still covered is as it was.
+    /// Path and new text of each file; a covered secret keeps its value.
     pub texts: Vec<(String, String)>,
 }
 
-/// Who wants a change, and why.
+/// Author and reason of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Change {
-    /// The user.
+    /// Name of the user.
     pub by: String,
-    /// The reason.
+    /// Reason for the change.
     pub message: String,
-    /// It rolls back by itself unless it is confirmed within this time, seconds. None: as the files
-    /// say.
+    /// Confirmation timeout in seconds: without a confirmation the version is rolled back. None: as
+    /// configured in the files.
     pub confirm_s: Option<u64>,
 }
 
-/// An answer.
+/// A response of the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// The versions.
+    /// The newest versions and the state of the cluster.
     Versions(Versions),
     /// The files of a version.
     Files(Files),
@@ -129,28 +130,28 @@ pub enum Answer {
     Differences(Vec<Difference>),
     /// The lines of a file.
     Blame(Vec<Line>),
-    /// What a check found.
+    /// Result of a check.
     Findings(Findings),
-    /// It was done.
+    /// The action succeeded.
     Done {
-        /// What.
+        /// Description of the result.
         words: String,
-        /// The version that it led to.
+        /// Number of the resulting version.
         version: Option<u64>,
     },
-    /// Nothing was changed, and why.
+    /// Nothing was changed.
     Refused {
-        /// Why.
+        /// The reason for the refusal.
         words: String,
     },
-    /// It is not known whether it was done.
+    /// The outcome of the action is unknown.
     Unknown {
-        /// Why.
+        /// Reason why the outcome is unknown.
         words: String,
     },
 }
 
-/// The versions of a cluster, as this machine knows them.
+/// The versions of a cluster, as known on this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Versions {
@@ -158,74 +159,74 @@ pub struct Versions {
     pub accepted: Option<u64>,
     /// The version that this machine serves.
     pub serving: Option<u64>,
-    /// Why no change is possible now; empty: one is.
+    /// Reasons why no change is possible now; empty if changes are possible.
     pub frozen: Vec<String>,
-    /// The newest first.
+    /// All requested versions, the newest first.
     pub all: Vec<Version>,
-    /// What happened in the cluster, the newest first.
+    /// Events of the cluster, the newest first.
     pub events: Vec<Happened>,
 }
 
-/// Something that happened in the cluster.
+/// An event of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Happened {
-    /// When, seconds since 1970 by the clock of the member that reported it.
+    /// Time of the event: seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
-    /// The member that reported it.
+    /// Name of the member that reported the event.
     pub from: String,
-    /// What.
+    /// Description of the event.
     pub words: String,
 }
 
-/// A version.
+/// A version of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Version {
-    /// Its number.
+    /// Version number.
     pub id: u64,
-    /// The version before it.
+    /// Number of the version that this one is based on.
     pub parent: Option<u64>,
-    /// The author.
+    /// Name of the author.
     pub author: String,
-    /// Why.
+    /// Reason for the change.
     pub message: String,
-    /// Where the files came from, if not from an operator.
+    /// Source of the files, if an operator did not write them.
     pub origin: String,
-    /// When it was proposed, seconds since 1970.
+    /// Time of the proposal, seconds since 1970.
     pub time_s: i64,
-    /// How far it is.
+    /// Progress of the version.
     pub stage: Stage,
-    /// The stage in a few words.
+    /// Progress in a few words.
     pub stage_words: String,
-    /// Why it was refused or rolled back.
+    /// The reason for a refusal or rollback.
     pub why: String,
-    /// What each node says of it: name and words.
+    /// Report of each node about the version: node name and text.
     pub reports: Vec<(String, String)>,
 }
 
-/// How far a version is.
+/// The progress of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Stage {
-    /// Every node that is there checks it.
+    /// Every reachable node checks the version.
     #[default]
     Checking,
-    /// One node tries it.
+    /// A single node serves the version on trial.
     Canary,
-    /// All nodes try it.
+    /// All nodes serve the version on trial.
     Rollout,
-    /// All nodes serve it, and somebody is to confirm it.
+    /// All nodes serve the version, which waits for an operator's confirmation.
     AwaitsConfirmation,
     /// Accepted, now or in the past.
     Accepted,
-    /// No node could serve it.
+    /// No node could serve the version.
     Refused,
-    /// It was tried, and is served no more.
+    /// The version was served on trial and rolled back.
     RolledBack,
 }
 
 impl Stage {
-    /// Whether it is neither accepted nor refused nor rolled back.
+    /// Returns whether the version is neither accepted nor refused nor rolled back.
     pub fn is_in_progress(self) -> bool {
         match self {
             Stage::Checking | Stage::Canary | Stage::Rollout | Stage::AwaitsConfirmation => true,
@@ -238,69 +239,69 @@ impl Stage {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Files {
-    /// The version.
+    /// Version number.
     pub version: u64,
-    /// Those of the command line first.
+    /// The files; those of the command line first.
     pub files: Vec<File>,
 }
 
-/// A file.
+/// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct File {
-    /// Its path.
+    /// Path of the file.
     pub path: String,
-    /// It was named on the command line.
+    /// True if the file was named on the command line.
     pub main: bool,
-    /// Its text with secrets covered. None: it is no text, or secret as a whole.
+    /// Text with covered secrets. None: the file is binary, or secret as a whole.
     pub text: Option<String>,
-    /// What it is instead.
+    /// Description of a file without a text.
     pub description: String,
 }
 
-/// A file that differs.
+/// A file that differs between two versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Difference {
-    /// Its path.
+    /// Path of the file.
     pub path: String,
-    /// The difference in the form that `patch` takes; empty where only words say it.
+    /// Difference in the format of `patch`; empty if only `words` describes it.
     pub lines: String,
-    /// What changed, where lines do not say it.
+    /// Description of a change that has no line difference.
     pub words: String,
 }
 
-/// A line of a file, and where it comes from.
+/// A line of a file, with the version that last changed it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Line {
-    /// The version that brought it.
+    /// The version that last changed the line.
     pub version: u64,
-    /// It may be older: older versions are no longer kept.
+    /// True if the line may be from an older version that is no longer stored.
     pub or_older: bool,
-    /// Its author.
+    /// Author of that version.
     pub author: String,
-    /// When that version was proposed, seconds since 1970.
+    /// Time at which that version was proposed, seconds since 1970.
     pub time_s: i64,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Findings {
-    /// This node could serve it.
+    /// True if this node could serve the version.
     pub good: bool,
-    /// Mistakes, warnings, and what else there is to report.
+    /// Errors, warnings and notices.
     pub all: Vec<Finding>,
-    /// What would change, a line each.
+    /// Effects of the change, one per line.
     pub changes: Vec<String>,
-    /// What differs in the files.
+    /// Differences in the files.
     pub differences: Vec<Difference>,
 }
 
 impl Findings {
-    /// Of what a loader printed for a program, a [`Finding`] in JSON on each line, and of the
-    /// difference in words. Lines that are none are left out.
+    /// Parses the output of a loader for programs: one [`Finding`] in JSON per line. `difference`
+    /// is the difference as text. Other lines are skipped.
     pub fn of(found: &str, difference: &str) -> Findings {
         let all = found
             .lines()
@@ -314,37 +315,37 @@ impl Findings {
         }
     }
 
-    /// As JSON.
+    /// Encodes the findings as JSON.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// Something that was found: as `evenkeel check --format json` prints it.
+/// A diagnostic, as `evenkeel check --format json` prints it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Finding {
-    /// Its number, such as `E0303`; empty without one.
+    /// Diagnostic code, such as `E0303`; empty if there is none.
     pub code: String,
-    /// `error`, `warning` or another word.
+    /// `error`, `warning` or another severity.
     pub severity: String,
-    /// What is wrong.
+    /// Message of the diagnostic.
     pub message: String,
-    /// The file; None: it is about no place in particular.
+    /// Path of the file; None if the diagnostic has no location.
     pub file: Option<String>,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: Option<u64>,
-    /// The column in bytes, from 1, and that of the end.
+    /// First column in bytes, from 1.
     pub column: Option<u64>,
-    /// Where it ends, on the line `end_line`.
+    /// Last column in bytes, on the line `end_line`.
     pub end_column: Option<u64>,
-    /// The line of the end.
+    /// Line number of the end.
     pub end_line: Option<u64>,
-    /// What stands at the place.
+    /// Label of the location.
     pub label: String,
-    /// What else there is to know.
+    /// Additional notes.
     pub notes: Vec<String>,
-    /// What to do.
+    /// Advice for a correction.
     pub help: Option<String>,
 }
 

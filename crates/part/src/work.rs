@@ -1,5 +1,5 @@
-//! The process of a role that does one thing after the other on one thread: its life under
-//! the supervisor is the same for all of them, what it does is a [`Work`].
+//! The process of a single-threaded role that handles one event at a time. Its life cycle under the
+//! supervisor is the same for all such roles; a [`Work`] implements the rest.
 
 use crate::Shared;
 use crate::channel::{Channel, Received, timespec};
@@ -17,38 +17,38 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often a role that is stopping looks at whether it has.
+/// Poll interval of a stopping role.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
-/// A question to the supervisor, which passes it on to a part.
+/// A request to another part, through the supervisor.
 pub struct Question {
-    /// Its number, not 0; the answer has the same.
+    /// Request number, not 0; the response repeats it.
     pub number: u64,
-    /// What is asked.
+    /// The request.
     pub message: Message,
-    /// What goes with it.
+    /// Descriptors that are sent with the request.
     pub descriptors: Vec<Shared>,
 }
 
 /// The work of a role.
 pub trait Work: Sized {
-    /// Starts with the payload of a version, and with the bytes that the role before stored
-    /// last ([`Work::state`]); they may be of another program.
+    /// Starts with the payload of a version and with the last state that the previous role stored
+    /// ([`Work::state`]); another version of the program may have written the state.
     ///
     /// # Errors
-    /// Why it cannot run, in words.
+    /// The reason why the role cannot run, as text.
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Self, String>;
 
-    /// Goes over to the payload of another version.
+    /// Applies the payload of another version.
     ///
     /// # Errors
-    /// Why it continues with the one that it has, in words.
+    /// The reason why the role keeps the current version, as text.
     fn change(&mut self, payload: &[u8]) -> Result<(), String>;
 
-    /// When [`Work::work`] has something to do.
+    /// Returns when [`Work::work`] must be called next.
     fn due(&self) -> Option<Instant>;
 
-    /// Does what is due.
+    /// Does the work that is due.
     fn work(&mut self);
 
     /// Returns the state with which the next role starts; it is stored after each call of
@@ -58,79 +58,81 @@ pub trait Work: Sized {
     /// Returns the report for operators.
     fn report(&self) -> Report;
 
-    /// Readable when [`Work::work`] has something to do before it is due.
+    /// Returns a descriptor that is readable when [`Work::work`] must be called before its due
+    /// time.
     fn wakes(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Takes a message for this part. Returns the answer, empty where none is due; None if
-    /// the message is not known.
+    /// Handles a message for this part. Returns the response, empty if the message has none; None
+    /// if the message is not known.
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         let _ = message;
         None
     }
 
-    /// Takes what the control role reports about this machine as a member of its cluster.
+    /// Handles a report of the control role about this machine as a cluster member.
     fn member(&mut self, news: &MemberNews) {
         let _ = news;
     }
 
-    /// Takes a message for this part that brings a connection, as [`Work::hear`] does.
+    /// Handles a message for this part that carries a connection, as [`Work::hear`] does.
     fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let _ = (message, connection);
         None
     }
 
-    /// Another part of this machine has stopped: nothing that it said holds any longer.
+    /// Handles the end of another part on this machine: its earlier messages no longer hold.
     fn gone(&mut self, part: &str) {
         let _ = part;
     }
 
-    /// Another supervisor has taken the role over, which does not know what the role said to
-    /// other parts.
+    /// Handles the adoption by another supervisor, which does not know the messages that the role
+    /// sent to other parts.
     fn adopted(&mut self) {}
 
-    /// The process is to end in good order, in this manner: begins that, and does not wait.
+    /// Begins a graceful stop in this manner, without waiting for its end.
     fn stop(&mut self, manner: Manner) {
         let _ = manner;
     }
 
-    /// Whether the process may end after a [`Work::stop`]. Until then messages for other parts
-    /// are sent, so that what it waits for can happen. It is up to the work to give up in time.
+    /// Returns whether the process may end after [`Work::stop`]. Until then messages for other
+    /// parts are still sent, because the stop may depend on them. The implementation must bound the
+    /// time itself.
     fn has_stopped(&self) -> bool {
         true
     }
 
-    /// Takes out the messages for other parts.
+    /// Removes and returns the messages for other parts.
     fn say(&mut self) -> Vec<PartMessage> {
         Vec::new()
     }
 
-    /// Takes out the questions to other parts.
+    /// Removes and returns the requests to other parts.
     fn ask(&mut self) -> Vec<Question> {
         Vec::new()
     }
 
-    /// An answer to a question of this role, or of the one before it.
+    /// Handles the response to a request of this role or of the previous one.
     fn answered(&mut self, answer: Received) {
         let _ = answer;
     }
 }
 
-/// A role in its loop.
+/// A role in its main loop.
 struct Running<W> {
     work: W,
     link: Link,
     keep: Option<OwnedFd>,
-    /// The contents of the state file.
+    /// Current contents of the state file.
     stored: Vec<u8>,
 }
 
-/// The life of such a role, as a process.
+/// Runs such a role as a process, until it ends.
 pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     voice::limit_log();
-    // The supervisor reads its signals from a descriptor, and this process is not to inherit
-    // that they are blocked. It cannot fail with a valid set.
+    // The supervisor blocks signals, because it reads them from a descriptor, and this process
+    // inherited the mask. The call cannot fail with a valid set.
     let _ = SigSet::empty().thread_set_mask();
     let first = |received: Received| match received.message {
         Message::Take(take) => {
@@ -148,7 +150,7 @@ pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// Starts the role. None if it cannot start; the supervisor has got the reason.
+/// Starts the role. None if the role cannot start; the reason was sent to the supervisor.
 fn start<W: Work>(
     mut channel: Channel,
     guard: Option<Guard>,
@@ -190,7 +192,7 @@ impl<W: Work> Running<W> {
                 let mut watched = vec![PollFd::new(&self.link, PollFlags::IN)];
                 let wakes = self.work.wakes();
                 watched.extend(wakes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-                // Interrupted or not: everything is looked at again.
+                // The loop checks everything again, also after an interruption.
                 let _ = poll(&mut watched, left.map(timespec).as_ref());
                 watched.get(1).is_some_and(|one| !one.revents().is_empty())
             };
@@ -226,11 +228,11 @@ impl<W: Work> Running<W> {
         }
     }
 
-    /// Stops the work, and sends what it says meanwhile and at last.
+    /// Stops the work, and sends its messages until it has stopped.
     fn end(&mut self, manner: Manner) {
         self.work.stop(manner);
         loop {
-            // Before the last look at what it says.
+            // Evaluated before the last messages are sent, so that none is lost.
             let has_stopped = self.work.has_stopped();
             self.say();
             if has_stopped {
@@ -240,7 +242,7 @@ impl<W: Work> Running<W> {
         }
     }
 
-    /// Handles a message. Returns how the role is to end, if it is.
+    /// Handles a message. Returns the manner of the stop if the role must end.
     fn obey(&mut self, mut received: Received) -> Option<Manner> {
         match received.message {
             Message::Take(take) => {
@@ -289,7 +291,7 @@ impl<W: Work> Running<W> {
         self.work.change(&payload)
     }
 
-    /// Without the file the next role starts from scratch.
+    /// Errors are ignored: without the file the next role starts from scratch.
     fn store(&mut self) {
         let state = self.work.state();
         if let Some(file) = self.keep.as_ref().filter(|_| state != self.stored)
@@ -304,10 +306,10 @@ impl<W: Work> Running<W> {
 mod tests {
     use super::*;
 
-    /// How long a message takes at most.
+    /// Maximum time for a message to arrive.
     const SOON: Duration = Duration::from_secs(20);
 
-    /// Stops once it was asked a few times whether it has, and says how often before that.
+    /// Stops after a few calls of `has_stopped`, and reports how many calls preceded each message.
     struct Slow {
         manner: Option<Manner>,
         said: u16,

@@ -1,7 +1,6 @@
-//! Protocols as values. A protocol is a state machine which takes bytes and
-//! the time and returns bytes and the next deadline. It owns no socket, reads
-//! no clock, draws no random number of its own; `clippy.toml` beside this
-//! crate's manifest refuses what would.
+//! Protocols without IO. A protocol is a state machine that accepts bytes and the time and returns
+//! bytes and the next deadline. It owns no socket, reads no clock, and draws no random numbers;
+//! `clippy.toml` next to this crate's manifest refuses code that would.
 
 pub mod bfd;
 pub mod dns;

@@ -12,16 +12,17 @@
 use crate::proxy_protocol::{Endpoints, Header, Proxied, Tlvs, Transport};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-/// Most bytes of an IP and a TCP header with options.
+/// Maximum length of an IP and a TCP header with options, in bytes.
 const HEADERS_MAX: usize = 40 + 60 + 60;
 const TCP: u8 = 6;
 const TCP_HEADER_BYTES: usize = 20;
 
-/// The bytes are no header of this protocol with this magic number.
+/// The bytes are not a header of this protocol with this magic number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotNetScaler;
 
-/// The header at the start of `bytes` and its length; None while it is incomplete.
+/// Parses the header at the start of `bytes`; returns it with its length, or None while it is
+/// incomplete.
 pub fn parse(bytes: &[u8], magic: u32) -> Result<Option<(Header, usize)>, NotNetScaler> {
     let known = bytes.len().min(4);
     if bytes[..known] != magic.to_be_bytes()[..known] {
@@ -56,7 +57,7 @@ pub fn parse(bytes: &[u8], magic: u32) -> Result<Option<(Header, usize)>, NotNet
     Ok(Some((header, end)))
 }
 
-/// Source and destination of a packet of TCP by its headers.
+/// Returns source and destination from the headers of a TCP packet.
 fn endpoints(headers: &[u8]) -> Option<Endpoints> {
     let first = *headers.first()?;
     let (protocol, length) = match first >> 4 {

@@ -1,11 +1,10 @@
-//! The protocol by which HAProxy's peers share stick tables, version 2.1: tables
-//! are described, then their entries' updates go both ways over one connection.
+//! The protocol with which HAProxy's peers share stick tables, version 2.1: tables are described,
+//! then updates of their entries go both ways over one connection.
 //!
-//! [`Session`] is one connection as a value: bytes and the time go in, events,
-//! bytes and a deadline come out. It knows the tables by their descriptions and
-//! no entry: what an update means, and which updates there are to send, is its
-//! owner's matter. What a peer sends is bounded: a message, its tables, the texts
-//! that it may refer to.
+//! [`Session`] is one connection without IO: bytes and the time go in, events, bytes and a deadline
+//! come out. It knows the definitions of tables, but no entries: its owner interprets updates, and
+//! decides which ones to send. Everything that a peer sends is bounded: messages, tables, and the
+//! texts that it may refer to.
 
 mod dictionary;
 mod integer;
@@ -20,5 +19,5 @@ pub use message::{Control, Fault, MESSAGE_BYTES_MAX, Message};
 pub use session::{Event, Hello, Role, Session, State, Status, Update};
 pub use value::{Field, KeyType, Kind, Stored, TableDescription, Value};
 
-/// Milliseconds by a clock of the owner's that never goes back.
+/// Milliseconds of a monotonic clock of the owner.
 pub type Milliseconds = u64;

@@ -1,11 +1,10 @@
-//! The PROXY protocol, versions 1 (text) and 2 (binary): how a proxy tells the
-//! next server whose connection it is that it passes on.
+//! The PROXY protocol, versions 1 (text) and 2 (binary): a proxy tells the next server whose
+//! connection it passes on.
 //!
-//! [`parse`] is strict and incremental: it is given all that has arrived so
-//! far, and either finds a whole header at the beginning, says how many bytes
-//! are missing, or refuses at the first byte that cannot be right. It never
-//! guesses whether a header is there: who expects one, demands one, because
-//! otherwise a client could write its own address.
+//! [`parse`] is strict and incremental. Given all bytes that have arrived so far, it finds a whole
+//! header at the beginning, returns how many bytes are missing, or refuses at the first byte that
+//! is wrong. It never guesses whether a header is there: a caller that expects one must require
+//! one, because otherwise a client could write its own address.
 //!
 //! Nothing here keeps state between calls or decides whom to trust.
 
@@ -24,26 +23,26 @@ pub use tlv::{
     MAX_AUTHORITY_BYTES, MAX_UNIQUE_ID_BYTES, Ssl, SslFields, Tlv, TlvIter, Tlvs, kind, ssl_kind,
 };
 
-/// The longest header of any version that [`parse`] takes.
+/// Maximum length of a header that [`parse`] accepts, in bytes.
 pub const MAX_HEADER_BYTES: usize = MAX_BINARY_BYTES;
 
 /// Length of a path in a Unix address on the wire.
 pub const UNIX_PATH_BYTES: usize = 108;
 
-/// The content of a header.
+/// Content of a header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
-    /// The sender speaks for itself (a health check, say): the addresses of the
-    /// real connection hold, and whatever else the header carried is void.
+    /// The sender's own connection (a health check, for example): the addresses of the real
+    /// connection apply, and the rest of the header is void.
     Local,
-    /// The sender passes on a connection of somebody else.
+    /// The sender passes on a connection of another client.
     Proxied(Proxied),
 }
 
-/// The connection which is passed on.
+/// The connection that is passed on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proxied {
-    /// Between whom it is.
+    /// Both ends of the connection.
     pub endpoints: Endpoints,
     /// Further fields (TLV). Always empty in version 1.
     pub tlvs: Tlvs,
@@ -58,51 +57,51 @@ pub enum Transport {
     Datagram,
 }
 
-/// Both ends of a connection. They are always of one family, because the wire
-/// has no other form.
+/// Both ends of a connection. They always have the same address family, because the wire format has
+/// no other form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Endpoints {
-    /// The sender does not know or does not tell: the addresses of the real
-    /// connection hold.
+    /// The sender does not know or does not disclose them: the addresses of the real connection
+    /// apply.
     Unknown,
-    /// IPv4.
+    /// An IPv4 connection.
     Inet4 {
-        /// TCP or UDP. Version 1 knows TCP only.
+        /// TCP or UDP. Version 1 supports only TCP.
         transport: Transport,
         /// Source address.
         source: SocketAddrV4,
-        /// To what it connected.
+        /// Address to which the source connected.
         destination: SocketAddrV4,
     },
-    /// IPv6.
+    /// An IPv6 connection.
     Inet6 {
-        /// TCP or UDP. Version 1 knows TCP only.
+        /// TCP or UDP. Version 1 supports only TCP.
         transport: Transport,
         /// Source address.
         source: SocketAddrV6,
-        /// To what it connected.
+        /// Address to which the source connected.
         destination: SocketAddrV6,
     },
-    /// Unix sockets. Only version 2 has them.
+    /// Unix sockets, which only version 2 supports.
     Unix {
         /// Stream or datagram.
         transport: Transport,
-        /// Both paths, apart because they are large and rare.
+        /// Both paths, boxed because they are large and rare.
         paths: Box<UnixPaths>,
     },
 }
 
-/// The paths of both ends of a Unix connection.
+/// Paths of both ends of a Unix connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnixPaths {
     /// Source path; empty for an unnamed socket, which most clients have.
     pub source: UnixPath,
-    /// To what it connected.
+    /// Path to which the source connected.
     pub destination: UnixPath,
 }
 
-/// The path of a Unix socket as the wire has it: padded with NUL, and beginning
-/// with one when the socket is abstract.
+/// Path of a Unix socket in wire format: padded with NUL, and beginning with NUL if the socket is
+/// abstract.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct UnixPath([u8; UNIX_PATH_BYTES]);
 
@@ -132,7 +131,7 @@ impl UnixPath {
         &self.0
     }
 
-    /// Without its padding. Empty for an unnamed socket.
+    /// Returns the path without its padding; empty for an unnamed socket.
     pub fn as_bytes(&self) -> &[u8] {
         let start = usize::from(self.0[0] == 0);
         let named = self.0[start..].iter().position(|b| *b == 0);
@@ -145,8 +144,8 @@ impl UnixPath {
 }
 
 impl Endpoints {
-    /// Endpoints of an IP connection. If only one end is IPv6, the other is
-    /// written as an address mapped into it.
+    /// Returns the endpoints of an IP connection. If only one end is IPv6, the other is written as
+    /// an IPv4-mapped address.
     pub fn between(transport: Transport, source: SocketAddr, destination: SocketAddr) -> Self {
         match (source, destination) {
             (SocketAddr::V4(source), SocketAddr::V4(destination)) => Endpoints::Inet4 {
@@ -171,7 +170,7 @@ impl Endpoints {
         }
     }
 
-    /// To what it connected, if it came by IP.
+    /// Returns the destination address of an IP connection.
     pub fn destination(&self) -> Option<SocketAddr> {
         match self {
             Endpoints::Inet4 { destination, .. } => Some(SocketAddr::V4(*destination)),
@@ -181,7 +180,7 @@ impl Endpoints {
     }
 }
 
-/// Neither version carries a flow label or a scope.
+/// Removes flow label and scope, which neither version carries.
 fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -190,17 +189,17 @@ fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
     SocketAddrV6::new(ip, address.port(), 0, 0)
 }
 
-/// Whether the checksum of version 2 is written.
+/// Use of the checksum in version 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Checksum {
-    /// With a CRC32C.
+    /// A CRC32C is written.
     Crc32c,
-    /// Without.
+    /// No checksum is written.
     None,
 }
 
 impl Header {
-    /// A TCP connection with nothing more to tell than its addresses.
+    /// Returns the header of a TCP connection with only its addresses.
     pub fn tcp(source: SocketAddr, destination: SocketAddr) -> Self {
         Header::Proxied(Proxied {
             endpoints: Endpoints::between(Transport::Stream, source, destination),
@@ -208,8 +207,8 @@ impl Header {
         })
     }
 
-    /// Appends the header in version 1. What that version cannot say (local,
-    /// datagrams, Unix) is written as `UNKNOWN`; TLVs have no place in it.
+    /// Appends the header in version 1. What that version does not support (local, datagrams, Unix)
+    /// is written as `UNKNOWN`; extensions are omitted.
     pub fn encode_text(&self, out: &mut Vec<u8>) {
         text::encode(self, out);
     }
@@ -220,21 +219,21 @@ impl Header {
     }
 }
 
-/// How far [`parse`] came.
+/// Progress of [`parse`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The bytes may be the start of a header. At least this many more bytes are needed:
-    /// never zero, and never beyond the header, so a reader of exactly these bytes takes
-    /// none of the next protocol.
+    /// The bytes may be the start of a header. At least this many more bytes are needed: never
+    /// zero, and never beyond the header, so that a reader of exactly these bytes consumes none of
+    /// the next protocol.
     Incomplete {
-        /// How many bytes are missing at least.
+        /// Minimum number of missing bytes.
         missing_bytes: usize,
     },
-    /// A header, and how many bytes it took. What follows is the connection's.
+    /// A complete header. The rest of the bytes belongs to the connection.
     Complete {
-        /// The header.
+        /// Parsed contents of the header.
         header: Header,
-        /// Its length.
+        /// Length of the header in bytes.
         consumed_bytes: usize,
     },
 }
@@ -245,8 +244,8 @@ pub enum Progress {
 /// The bytes are not a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     match bytes.first() {
-        // Both versions' shortest prefix is longer than one byte; the first one
-        // tells them apart.
+        // The first byte distinguishes the versions, whose shortest prefixes are longer than one
+        // byte.
         None => Ok(Progress::Incomplete { missing_bytes: 1 }),
         Some(b'P') => text::parse(bytes),
         Some(b'\r') => binary::parse(bytes),
@@ -254,8 +253,8 @@ pub fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     }
 }
 
-/// How many bytes of `bytes` could begin `prefix`: an error names the first
-/// that could not.
+/// Checks that `bytes` can begin with `prefix`; an error contains the offset of the first wrong
+/// byte.
 fn check_prefix(bytes: &[u8], prefix: &[u8]) -> Result<(), ParseError> {
     match bytes.iter().zip(prefix).position(|(b, p)| b != p) {
         Some(at_byte) => Err(ParseError::NotProxy { at_byte }),

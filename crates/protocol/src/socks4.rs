@@ -1,28 +1,27 @@
-//! SOCKS version 4, the client's side: asking a proxy for a connection to an
-//! IPv4 address. One request, one answer of eight bytes, then the connection is
-//! the one that was asked for.
+//! SOCKS version 4, the client's side: requests a connection to an IPv4 address from a proxy. After
+//! one request and one reply of eight bytes, the connection leads to the requested address.
 
 use std::net::SocketAddrV4;
 
-/// Bytes of an answer.
+/// Length of a reply in bytes.
 pub const REPLY_BYTES: usize = 8;
 const VERSION: u8 = 4;
 const CONNECT: u8 = 1;
 const GRANTED: u8 = 0x5a;
 
-/// The request for a connection, on behalf of `user`.
+/// Returns the request for a connection, on behalf of `user`.
 pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + user.len());
     out.extend_from_slice(&[VERSION, CONNECT]);
     out.extend_from_slice(&to.port().to_be_bytes());
     out.extend_from_slice(&to.ip().octets());
-    // A zero ends it.
+    // A zero terminates the user.
     out.extend(user.bytes().filter(|byte| *byte != 0));
     out.push(0);
     out
 }
 
-/// Whether a whole answer grants it.
+/// Returns whether a complete reply grants the request.
 pub fn granted(reply: &[u8; REPLY_BYTES]) -> bool {
     reply[0] == 0 && reply[1] == GRANTED
 }

@@ -1,51 +1,53 @@
-//! SPICE, as far as a relay looks into it: how a client begins a connection. A session has a connection for each of
-//! its channels, and the main channel comes first (spice-protocol, `spice/protocol.h`: `SpiceLinkHeader`,
-//! `SpiceLinkMess`, `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
+//! SPICE, as far as a relay parses it: how a client begins a connection. A session has a connection
+//! for each of its channels, and the main channel comes first (spice-protocol, `spice/protocol.h`:
+//! `SpiceLinkHeader`, `SpiceLinkMess`, `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
 
-/// Bytes of a connection up to its channel: the header of 16 bytes, the number of the session, and the type of the
-/// channel.
+/// Number of bytes up to the channel type: the header of 16 bytes, the session number, and the type
+/// of the channel.
 pub const LINK_BYTES: usize = 21;
 const MAGIC: &[u8] = b"REDQ";
-/// The main channel: another client that opens one gets the session, and the client before it loses its own.
+/// Main channel: another client that opens one gets the session, and the previous client loses its
+/// own.
 pub const MAIN: u8 = 1;
-/// The channel with the picture.
+/// Channel with the picture.
 pub const DISPLAY: u8 = 2;
-/// Keyboard and mouse.
+/// Channel for keyboard and mouse.
 const INPUTS: u8 = 3;
 const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 18;
-/// The longest message of a connection that begins: few have more than two words of capabilities.
+/// Maximum length of a link message in bytes: few clients have more than two words of capabilities.
 const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Capabilities: the client names how it authenticates, and headers of messages are short.
+/// Capabilities: the client selects its authentication method, and messages have short headers.
 const NAMES_ITS_WAY: u32 = 1 << 0;
 const SHORT_HEADERS: u32 = 1 << 3;
-/// Bytes behind the message of a connection that begins: the way to authenticate, and a ticket of RSA with 1,024 bits.
+/// Number of bytes after the link message: the authentication method, and a ticket encrypted with
+/// 1,024-bit RSA.
 pub const TICKET_BYTES: usize = 4 + 128;
-/// Bytes that say how the authentication ended.
+/// Number of bytes of the authentication result.
 const RESULT_BYTES: u64 = 4;
-/// Authentication by a ticket.
+/// Authentication method with a ticket.
 const BY_TICKET: [u8; 4] = [1, 0, 0, 0];
-/// Bytes of the first message of a display channel, with its short header.
+/// Length of the first message of a display channel, with its short header.
 pub const INIT_BYTES: usize = 20;
-/// `SPICE_MSGC_DISPLAY_INIT` of 14 bytes.
+/// Header of `SPICE_MSGC_DISPLAY_INIT`, with a body of 14 bytes.
 const INIT_HEADER: [u8; 6] = [101, 0, 14, 0, 0, 0];
 
-/// The type of the channel of a connection that a client begins like this. `None`: it is no connection of SPICE.
+/// Returns the channel type from a client's first bytes; `None` if they are not SPICE.
 pub fn channel(link: &[u8; LINK_BYTES]) -> Option<u8> {
     let [.., channel] = link;
     link.starts_with(MAGIC).then_some(*channel)
 }
 
-/// How many bytes of the message with which a connection begins come behind `link`. `None`: it is too short or too
-/// long.
+/// Returns the number of bytes of the link message that follow `link`; `None` if the message is too
+/// short or too long.
 pub fn bytes_behind(link: &[u8; LINK_BYTES]) -> Option<usize> {
     let size = usize::try_from(word(link, 12)?).ok()?;
     let is_possible = (MESSAGE_BYTES..=MESSAGE_BYTES_MAX).contains(&size);
     is_possible.then_some(HEADER_BYTES + size - LINK_BYTES)
 }
 
-/// Whether a client that begins with `link` and what comes behind it names its way to authenticate, and sends messages
-/// with short headers.
+/// Returns whether a client with this `link` and the bytes behind it selects its authentication
+/// method, and uses short message headers.
 pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
     let all = [&link[..], behind].concat();
     let common = || {
@@ -57,28 +59,29 @@ pub fn is_modern(link: &[u8; LINK_BYTES], behind: &[u8]) -> bool {
     common().is_some_and(|common| common & wanted == wanted)
 }
 
-/// Whether a client authenticates by a ticket.
+/// Returns whether a client authenticates with a ticket.
 pub fn has_ticket(sent: &[u8; TICKET_BYTES]) -> bool {
     sent.starts_with(&BY_TICKET)
 }
 
-/// Bytes of a short header: the type of a message, and how many bytes come behind it.
+/// Length of a short header in bytes: the type of a message, and the number of bytes that follow.
 pub const SHORT_HEADER_BYTES: usize = 6;
-/// The longest message of a client that is passed: pieces of the agent's have 2 KiB.
+/// Maximum length of a client message that is passed on, in bytes: pieces of agent messages have 2
+/// KiB.
 const SIZE_MAX: u32 = 64 << 10;
 
-/// How many bytes come behind a short header of a client, if its message may be passed on a channel. QEMU ends with a
-/// signal at some that it does not expect (of migration, and a second `SPICE_MSGC_DISPLAY_INIT`): those that a browser
-/// needs are known.
+/// Returns the number of bytes behind a client's short header, if the message may be passed on.
+/// QEMU aborts on some unexpected messages (about migration, and a second
+/// `SPICE_MSGC_DISPLAY_INIT`), so only those that a browser needs are passed on.
 pub fn passed_bytes(channel: u8, header: &[u8; SHORT_HEADER_BYTES]) -> Option<usize> {
     let [low, high, ..] = header;
     let size = word(header, 2).filter(|size| *size <= SIZE_MAX)?;
     let may = match (channel, u16::from_le_bytes([*low, *high])) {
-        // That it has received something, that it is there, and that it goes.
+        // Acknowledgement, pong, and disconnection.
         (_, 1..=3 | 6) => true,
-        // The other channels, the mouse, and the agent in the guest.
+        // Other channels, the mouse mode, and the agent in the guest.
         (MAIN, 104..=108) => true,
-        // How a stream of pictures goes, and how pictures are compressed.
+        // Reports about video streams, and image compression.
         (DISPLAY, 102 | 103) => true,
         // Keys and the mouse.
         (INPUTS, 101..=104 | 111..=114) => true,
@@ -87,12 +90,12 @@ pub fn passed_bytes(channel: u8, header: &[u8; SHORT_HEADER_BYTES]) -> Option<us
     usize::try_from(size).ok().filter(|_| may)
 }
 
-/// Whether this is the first message of a display channel.
+/// Returns whether this is the first message of a display channel.
 pub fn is_init(message: &[u8; INIT_BYTES]) -> bool {
     message.starts_with(&INIT_HEADER)
 }
 
-/// The first message of a display channel without caches.
+/// Returns the first message of a display channel without caches.
 pub fn init() -> [u8; INIT_BYTES] {
     let mut message = [0; INIT_BYTES];
     let bytes = INIT_HEADER.iter().zip(&mut message);
@@ -100,21 +103,22 @@ pub fn init() -> [u8; INIT_BYTES] {
     message
 }
 
-/// What a server sends on a channel, as far as a relay follows it: the reply to the link, how the authentication ended
-/// (`SpiceLinkReply`, and the word behind it), and messages with short headers.
+/// State of a server's output on a channel, as far as a relay follows it: the reply to the link,
+/// the result of the authentication (`SpiceLinkReply`, and the word behind it), and messages with
+/// short headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
     stage: Stage,
-    /// The beginning of what the stage is about.
+    /// First bytes of the current stage.
     header: [u8; HEADER_BYTES],
-    /// Bytes of the stage that have come, and that are missing.
+    /// Bytes of the current stage that have arrived, and that are missing.
     came: usize,
     missing: u64,
     is_accepted: bool,
     has_begun: bool,
 }
 
-/// What comes next of a server.
+/// Kind of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     ReplyHeader,
@@ -138,7 +142,7 @@ impl Default for Sent {
 }
 
 impl Sent {
-    /// Takes what the server has sent.
+    /// Follows bytes that the server has sent.
     pub fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.has_begun |= self.stage == Stage::Header;
@@ -150,7 +154,7 @@ impl Sent {
             self.came = self.came.saturating_add(count);
             self.missing -= count as u64;
             bytes = rest;
-            // What is empty is over at once.
+            // An empty stage is complete at once.
             while self.missing == 0 {
                 self.advance();
             }
@@ -172,17 +176,18 @@ impl Sent {
         self.came = 0;
     }
 
-    /// Whether the server has accepted the channel.
+    /// Returns whether the server has accepted the channel.
     pub fn is_accepted(&self) -> bool {
         self.is_accepted
     }
 
-    /// Whether its first message has begun.
+    /// Returns whether the server's first message has begun.
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// What a client shows as an error, in place of what comes next. `None`: a client could not read it there.
+    /// Returns bytes that make a client display an error, in place of the server's next bytes.
+    /// `None`: a client could not read them at this point.
     pub fn notice(&self, words: &str) -> Option<Vec<u8>> {
         match self.stage {
             _ if self.came > 0 => None,
@@ -193,7 +198,7 @@ impl Sent {
     }
 }
 
-/// `SPICE_MSG_NOTIFY`: time, severity (an error), visibility (high), what it is about, and the words.
+/// Builds `SPICE_MSG_NOTIFY`: time, severity (an error), visibility (high), topic, and the text.
 fn notice(words: &str) -> Vec<u8> {
     let length = u32::try_from(words.len()).unwrap_or_default();
     let fields = [0, 0, 2, 2, 0, length];
@@ -208,7 +213,7 @@ fn notice(words: &str) -> Vec<u8> {
     bytes
 }
 
-/// The word in little endian at an offset.
+/// Returns the little-endian word at an offset.
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*word))
@@ -218,7 +223,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// What spice-html5 sends first, up to the type of the channel.
+    /// Returns the first bytes of spice-html5, up to the channel type.
     fn link(session: u32, channel: u8) -> [u8; LINK_BYTES] {
         let [a, b, c, d] = session.to_le_bytes();
         let head = [b'R', b'E', b'D', b'Q', 2, 0, 0, 0, 2, 0, 0, 0, 26, 0, 0, 0];
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_channel_of_a_connection_is_read_whichever_session_it_is_of() {
-        // A client that was migrated names its session in the main channel, too.
+        // A migrated client sends its session number in the main channel, too.
         for (session, number) in [(0, MAIN), (7, MAIN), (7, 2), (7, 4), (0, 0), (0, 255)] {
             assert_eq!(channel(&link(session, number)), Some(number));
         }
@@ -251,7 +256,8 @@ mod tests {
             link[12..16].copy_from_slice(&size.to_le_bytes());
             (bytes_behind(&link), is_modern(&link, behind))
         };
-        // The channel's number, one word of common capabilities, none of the channel, and where they are.
+        // The channel's number, one word of common capabilities, none of the channel, and their
+        // offset.
         let behind = |capabilities: u8| {
             let head = [0, 1, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0];
             [&head[..], &[capabilities, 0, 0, 0]].concat()
@@ -275,7 +281,7 @@ mod tests {
         assert!(!is_init(&other));
     }
 
-    /// The reply of a server, the result, an empty message and one with three bytes.
+    /// Reply of a server, the result, an empty message and one with three bytes.
     const SENT: &[u8] =
         b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc\0\0\0\0\x67\0\0\0\0\0\x68\0\x03\0\0\0def";
 
@@ -306,7 +312,7 @@ mod tests {
         assert_eq!(notice, [&[0; 4], &head[..], b"no\0"].concat());
         sent.take(&notice);
         assert!(sent.is_accepted() && sent.notice("no").is_some());
-        // A channel that was refused gets none.
+        // A refused channel gets no notice.
         let mut sent = Sent::default();
         sent.take(&[&SENT[..19], &[7, 0, 0, 0]].concat());
         assert!(!sent.is_accepted() && sent.notice("no").is_none());

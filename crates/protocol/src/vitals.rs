@@ -52,40 +52,41 @@ pub use slot::{SLOT_STATES, SlotReport, SlotState};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: the letters `EKVITAL` and the version of the layout.
+/// First word: the letters `EKVITAL` and the version of the layout.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"EKVITAL\x01");
 
-/// Threads that can have a heartbeat; a proxy with more writes those of the first.
+/// Maximum number of threads with a heartbeat; a proxy with more threads writes only those of the
+/// first ones.
 pub const THREADS_MAX: usize = 256;
 
-/// Instances that can have a slot; further ones have no health.
+/// Maximum number of instances with a slot; further ones have no health.
 pub const SLOTS_MAX: usize = 256;
 
-/// Bytes of an instance's name; longer ones are cut.
+/// Maximum length of an instance's name in bytes; longer ones are truncated.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// The word at which heartbeats begin.
+/// Index of the first heartbeat word.
 pub const THREADS_AT: usize = 16;
 
-/// Words from one heartbeat to the next.
+/// Number of words from one heartbeat to the next.
 pub const THREAD_WORDS: usize = 8;
 
-/// The word at which slots begin.
+/// Index of the first slot word.
 pub const SLOTS_AT: usize = THREADS_AT + THREADS_MAX * THREAD_WORDS;
 
-/// Words from one slot to the next.
+/// Number of words from one slot to the next.
 pub const SLOT_WORDS: usize = 64;
 
-/// Words of the memory.
+/// Size of the memory in words.
 pub const WORDS: usize = SLOTS_AT + SLOTS_MAX * SLOT_WORDS;
 
-/// Bytes of the memory.
+/// Size of the memory in bytes.
 pub const BYTES: usize = WORDS * 8;
 
-/// A heartbeat is written at least so often, milliseconds.
+/// Maximum time between two heartbeats, in milliseconds.
 pub const BEAT_EVERY_MS: u64 = 250;
 
-/// A thread whose heartbeat is older does not serve, milliseconds.
+/// Age in milliseconds from which a heartbeat counts as missing: its thread does not serve.
 pub const STALE_AFTER_MS: u64 = 1_000;
 
 const OWNER_AT: usize = 1;
@@ -97,20 +98,20 @@ const TRIAL_AT: usize = 6;
 const BACK_AT: usize = 7;
 const SIDE_BEAT_AT: usize = 8;
 
-/// How much of what stands behind a virtual address can be served.
+/// Availability of the frontends behind a virtual address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Band {
-    /// All of its frontends.
+    /// All frontends are available.
     All,
-    /// Some of them.
+    /// Some frontends are available.
     Some,
-    /// No frontend can be served, or no proxy runs.
+    /// No frontend is available, or no proxy runs.
     #[default]
     None,
 }
 
 impl Band {
-    /// As the memory has it; what is no band is the worst.
+    /// Returns the band with this number in the memory; an invalid number counts as the worst band.
     pub fn of(number: u64) -> Band {
         match number {
             0 => Band::All,
@@ -119,31 +120,31 @@ impl Band {
         }
     }
 
-    /// Its place in an instance's `bands`.
+    /// Returns the index of the band in an instance's `bands`.
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Why a memory is not used.
+/// Reason why a memory cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VitalsError {
     /// The file is too short.
     #[error("the heartbeat memory has {words} of {WORDS} words")]
     Length {
-        /// Its words.
+        /// Size of the memory in words.
         words: usize,
     },
-    /// Another layout, or nothing that was made for this.
+    /// The memory has another layout, or was never initialized.
     #[error("the heartbeat memory begins with {first:#x}, the layout of another version")]
     Layout {
-        /// Its first word.
+        /// Value of the first word.
         first: u64,
     },
 }
 
-/// The lower half of a word: that much of it the kernel compares for those who wait
-/// until it changes, and by its address it wakes them (`futex`).
+/// Returns the lower half of a word, which the kernel compares for threads that wait for a change,
+/// and by whose address it wakes them (`futex`).
 pub fn low_half(word: &AtomicU64) -> *const u32 {
     let half = std::ptr::from_ref(word).cast::<u32>();
     match cfg!(target_endian = "little") {
@@ -155,22 +156,22 @@ pub fn low_half(word: &AtomicU64) -> *const u32 {
 /// The state of the proxy according to its heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pulse {
-    /// Nobody has written any yet.
+    /// No thread has written a heartbeat yet.
     NotBegun,
-    /// Each thread.
+    /// Every thread writes heartbeats.
     Beats,
     /// Some threads are stuck.
     Stuck {
         /// Number of threads whose heartbeat is too old.
         silent: usize,
-        /// All of them.
+        /// Number of all threads.
         threads: usize,
-        /// How old the oldest is, milliseconds.
+        /// Age of the oldest heartbeat, in milliseconds.
         oldest_ms: u64,
     },
 }
 
-/// The memory, mapped. It is one for both sides; each uses its own methods.
+/// The mapped memory. Both sides share this type; each uses its own methods.
 #[derive(Clone, Copy, Debug)]
 pub struct Vitals<'m> {
     words: &'m [AtomicU64],
@@ -216,10 +217,10 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    // The proxy's side.
+    // Methods for the proxy.
 
-    /// From now on this proxy writes, and none that did before: during an upgrade two
-    /// have the memory. `owner` is a number of its own, not zero (its process id).
+    /// Makes this proxy the only writer: during an upgrade, two proxies have the memory. `owner` is
+    /// a unique number other than zero (the process id).
     pub fn claim(&self, owner: u64, threads: usize) {
         let threads = threads.min(THREADS_MAX);
         for thread in 0..THREADS_MAX {
@@ -244,7 +245,7 @@ impl<'m> Vitals<'m> {
         self.get(BACK_AT)
     }
 
-    /// Returns the word of that number, to wait for its change.
+    /// Returns the word with that number, to wait for its change.
     pub fn back_word(&self) -> Option<&'m AtomicU64> {
         self.words.get(BACK_AT)
     }
@@ -256,31 +257,32 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// The process that writes; 0 before the first one does.
+    /// Returns the process that writes; 0 before the first one does.
     pub fn owner(&self) -> u64 {
         self.get(OWNER_AT)
     }
 
-    /// Whether this proxy is the one that writes.
+    /// Returns whether this proxy is the writer.
     pub fn is_owner(&self, owner: u64) -> bool {
         self.get(OWNER_AT) == owner
     }
 
-    /// A thread lives. One load and one store; no more when another one writes.
+    /// Writes the heartbeat of a thread: one load and one store, and nothing if another proxy is
+    /// the writer.
     pub fn beat(&self, owner: u64, thread: usize, now_ms: u64) {
         if thread < THREADS_MAX && self.is_owner(owner) {
             self.put(THREADS_AT + thread * THREAD_WORDS, now_ms);
         }
     }
 
-    /// The side thread lives.
+    /// Writes the heartbeat of the side thread.
     pub fn side_beat(&self, owner: u64, now_ms: u64) {
         if self.is_owner(owner) {
             self.put(SIDE_BEAT_AT, now_ms);
         }
     }
 
-    /// It serves no more: at its end, and while it is paused.
+    /// Clears the heartbeats, at the end of the proxy and while it is paused.
     pub fn rest(&self, owner: u64) {
         if self.is_owner(owner) {
             for thread in 0..THREADS_MAX {
@@ -289,19 +291,19 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// When the address role was last there; 0: never.
+    /// Returns the time of the address role's last heartbeat; 0: never.
     pub fn role_beat_ms(&self) -> u64 {
         self.get(ROLE_BEAT_AT)
     }
 
-    // The address role's side.
+    // Methods for the address role.
 
-    /// The address role lives.
+    /// Writes the heartbeat of the address role.
     pub fn role_beats(&self, now_ms: u64) {
         self.put(ROLE_BEAT_AT, now_ms);
     }
 
-    /// Returns the number of the candidate version; 0 is none.
+    /// Returns the number of the candidate version; 0: none.
     pub fn trial(&self) -> u64 {
         self.get(TRIAL_AT)
     }
@@ -311,13 +313,13 @@ impl<'m> Vitals<'m> {
         self.put(BACK_AT, number);
     }
 
-    /// The last heartbeat of each thread, 0 for one that has none yet.
+    /// Returns the last heartbeat of each thread; 0 if it has none yet.
     pub fn beats(&self) -> impl Iterator<Item = u64> {
         let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
         (0..threads).map(|thread| self.get(THREADS_AT + thread * THREAD_WORDS))
     }
 
-    /// The last heartbeat of the side thread; 0 where it has none, or never writes any.
+    /// Returns the last heartbeat of the side thread; 0 if it has none, or never writes any.
     pub fn side_beat_ms(&self) -> u64 {
         self.get(SIDE_BEAT_AT)
     }
@@ -331,7 +333,7 @@ impl<'m> Vitals<'m> {
             begun |= beat != 0;
             let age = match beat {
                 0 => u64::MAX,
-                // From the future is from nowhere.
+                // A heartbeat from the future is invalid.
                 beat if beat > now_ms.saturating_add(STALE_AFTER_MS) => u64::MAX,
                 beat => now_ms.saturating_sub(beat),
             };
@@ -349,8 +351,8 @@ impl<'m> Vitals<'m> {
         }
     }
 
-    /// How an instance can be served: the worst where a thread is stuck or nobody
-    /// serves; None where the proxy was not told of an instance of that name.
+    /// Returns the band of an instance: the worst one if a thread is stuck or no proxy serves; None
+    /// if the proxy has no instance of that name.
     pub fn band(&self, name: &str, now_ms: u64) -> Option<Band> {
         let slot = self.find(name)?;
         Some(match self.pulse(now_ms) {

@@ -1,13 +1,12 @@
-//! Adoption: a supervisor that is started where another one was killed takes the
-//! role that still serves, with its version and its sockets, in place of
-//! starting a second one. The files may be others by now, so a change follows.
+//! Adoption: a supervisor that is started after another one was killed adopts the role that still
+//! serves, with its version and its sockets, instead of starting a second one. The files may have
+//! changed meanwhile, so a reload follows.
 //!
-//! A role of another supervisor that lives is never touched: the role itself
-//! says whether it has one. Which process answers is the kernel's word, not the
-//! role's: it is another user's, and what it says may be anything. So the
-//! version comes from the file that the supervisor before left ([`keep`]), and
-//! where that does not fit from the configuration, by a loader which uses the
-//! role's sockets as far as the files still want them.
+//! A role with a running supervisor is never touched: the role itself reports whether it has one.
+//! The process id of the role comes from the kernel, because the role runs as another user and its
+//! messages may be wrong. The version therefore comes from the file that the previous supervisor
+//! left ([`keep`]). If that does not match, a loader creates the version from the configuration and
+//! reuses the role's sockets as far as the files still need them.
 
 use crate::directory::{self, DirectoryError, Kind};
 use crate::orphan::{AdoptError, Known, Orphan, find};
@@ -18,12 +17,12 @@ use part::role::Plan;
 use part::voice::Form;
 use std::sync::Arc;
 
-/// The highest number of a version that is taken from a role.
+/// Highest version number that is accepted from a role.
 const NUMBER_MAX: u64 = u32::MAX as u64;
 
 impl Supervisor {
-    /// Adopts a role that serves with these files and has no supervisor; whether
-    /// that settles the start.
+    /// Adopts an orphaned role that serves these files. Returns whether the start is settled by
+    /// that.
     pub(super) fn adopt(&mut self) -> bool {
         match find(self.slots.serving.row, &self.command) {
             Ok(None) => false,
@@ -31,8 +30,8 @@ impl Supervisor {
                 self.take_in(orphan);
                 true
             }
-            // Two that were started at once: one is enough. HAProxy's name may
-            // be started twice.
+            // Of two supervisors that start at the same time, one ends. HAProxy's name may be
+            // started twice.
             Err(AdoptError::Supervised) if self.voice.form() == Form::Own => {
                 self.fail("another supervisor already serves these files");
                 true
@@ -41,8 +40,8 @@ impl Supervisor {
             Err(error) => {
                 tell::not_adopted(&mut self.voice, &error);
                 if let AdoptError::Foreign(_, Some(process)) = error {
-                    // It shares its addresses with the one that is started now,
-                    // and finishes what it has when that serves.
+                    // The old role shares its addresses with the new one, and finishes its
+                    // connections once the new one serves.
                     self.service.foreign = Some(Running::foreign(process.0));
                 }
                 false
@@ -78,13 +77,12 @@ impl Supervisor {
                 self.versions.unsettled = Some(Unsettled { sockets, entry });
             }
         }
-        // The files may say something else than they did.
+        // The files may have changed.
         self.changing.requests.ask(None);
     }
 
-    /// This process becomes the one that is found and told: where its plan says
-    /// so in the background, and with the file of its process id. Once there is
-    /// a plan, or none can be had.
+    /// Makes this process the one that is found and notified, once there is a plan or none can be
+    /// loaded: it moves into the background if the plan says so, and writes its PID file.
     pub(super) fn settle_in(&mut self, plan: Option<&Plan>) {
         let entry = self
             .versions
@@ -100,12 +98,12 @@ impl Supervisor {
             if plan.daemon {
                 match first::into_background() {
                     Ok(ready) => self.own.ready = Some(ready),
-                    // The role serves; it is only supervised from elsewhere.
+                    // The role serves; only its supervisor changes.
                     Err(error) => self.voice.warning(error),
                 }
                 self.voice.pid = std::process::id();
             }
-            // The role serves, whatever becomes of the file.
+            // The role serves, so a missing PID file is no reason to fail.
             let written = file.and_then(|file| file.map_or(Ok(()), first::PidFile::write));
             if let Err(error) = written {
                 self.voice.warning(error);
@@ -115,13 +113,13 @@ impl Supervisor {
             self.open_control();
         }
         self.slots.serving.tell_guard();
-        // The role listens elsewhere from now on.
+        // The role listens on another socket from now on.
         directory::remove(&entry);
         self.take_over();
         self.tell_ready();
     }
 
-    /// Opens the socket where a new supervisor would find the role of a part.
+    /// Opens the socket on which a new supervisor would adopt the role of a part.
     pub(super) fn open_guard(&mut self, part: &str) -> Result<(), DirectoryError> {
         let program = self.voice.form().program();
         let (entry, listener) = directory::enter(
@@ -134,7 +132,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Nothing is served that could be left to anybody.
+    /// Removes the stored version, because nothing is served that a successor could adopt.
     pub(super) fn forget_version(&self) {
         if let Some((entry, _)) = &self.slots.serving.guard {
             let (path, _) = directory::kept_of(entry.socket());
@@ -142,14 +140,15 @@ impl Supervisor {
         }
     }
 
-    /// Leaves the served version to the next supervisor.
+    /// Stores the version in service for the next supervisor.
     pub(super) fn keep_version(&mut self) {
         self.list_claims();
         let (Some((entry, _)), Some(kept)) = (&self.slots.serving.guard, &self.versions.kept)
         else {
             return;
         };
-        // Scripts do not expect a word about what HAProxy does not have.
+        // Under HAProxy's name scripts do not expect a message about a file that HAProxy does not
+        // have.
         if let Err(error) = keep::write(entry.socket(), kept)
             && self.voice.form() == Form::Own
         {

@@ -1,31 +1,30 @@
-//! How long to wait before a role that died is started again. One that served is followed
-//! at once, and after some deaths in a row almost at once: a restart takes a tenth of a
-//! second, and each wait is an outage. Only one that dies before it serves waits longer
-//! and longer.
+//! Delay before a dead role is restarted. A role that had served is restarted at once, and after
+//! several deaths in a row almost at once: a restart takes a tenth of a second, and each delay is
+//! an outage. Only a role that dies before it serves waits longer after each death.
 
 use std::time::{Duration, Instant};
 
-/// A role that lived for so long died for a new reason.
+/// Lifetime after which a death counts as the first one again.
 const LONG_LIFE: Duration = Duration::from_secs(10);
-/// Deaths in a row of roles that served until each restart waits.
+/// Number of consecutive deaths of roles that served, from which on each restart is delayed.
 const QUICK_MAX: usize = 5;
-/// The wait from then on: what kills the role all the time gets no whole processor.
+/// Delay from then on, so that a role which dies repeatedly does not use a whole processor.
 const SERVED_WAIT: Duration = Duration::from_millis(100);
-/// The waits of roles that died before they served, one after the other; the last one
-/// stays.
+/// Delays after consecutive deaths of roles that never served, milliseconds; the last one repeats.
 const WAITS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
 
-/// Counts deaths.
+/// Counts of consecutive deaths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
-    /// In a row, of roles that had served.
+    /// Consecutive deaths of roles that had served.
     served: usize,
-    /// In a row, of roles that had not.
+    /// Consecutive deaths of roles that had not served.
     useless: usize,
 }
 
 impl Backoff {
-    /// A role that was started at `born` died now; whether it had served.
+    /// Records the death of a role that was started at `born`. Returns the delay before the
+    /// restart.
     pub fn died(&mut self, born: Instant, now: Instant, served: bool) -> Duration {
         if now.saturating_duration_since(born) >= LONG_LIFE {
             *self = Backoff::default();
@@ -65,7 +64,7 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(waits(&mut backoff, true, 7), [0, 0, 0, 0, 0, 100, 100]);
         assert_eq!(waits(&mut backoff, false, 2), [0, 100]);
-        // It serves again: that another one did not is over.
+        // After a role has served, the count of roles that did not starts again.
         assert_eq!(waits(&mut backoff, true, 1), [100]);
         assert_eq!(waits(&mut backoff, false, 1), [0]);
     }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
-/// The other end of a process that sleeps, which ends with this value.
+/// The other end of a sleeping process, which is killed when the value is dropped.
 pub(crate) struct Theirs {
     pub(crate) channel: Channel,
     pub(crate) child: Child,
@@ -16,13 +16,13 @@ pub(crate) struct Theirs {
 
 impl Drop for Theirs {
     fn drop(&mut self) {
-        // Its number may be another's, once its end was seen.
+        // The process id may be reused once the end was noticed, so the pidfd is used.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         let _ = self.child.wait();
     }
 }
 
-/// Starts a process that sleeps.
+/// Starts a sleeping process.
 pub(crate) fn bed() -> (Started, Theirs) {
     let child = Command::new("sleep").arg("600").spawn().expect("sleep");
     let pid = Pid::from_child(&child);

@@ -1,59 +1,58 @@
-//! What parts say to each other, as the supervisor passes it on: the questions that wait for
-//! an answer, and the messages that hold until further notice.
+//! Messages between parts that the supervisor forwards: requests that wait for a response, and
+//! messages that hold until they are replaced.
 
 use crate::route_process::RouteProcess;
 use part::role::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long a role may take to answer.
+/// Time for a role to respond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Questions that wait at one time.
+/// Maximum number of requests that wait for a response.
 pub const WAITING_MAX: usize = 256;
-/// Messages that are told again to roles which begin later.
+/// Maximum number of messages that are stored for roles which start later.
 pub const HELD_MAX: usize = 32;
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asks {
     /// A client of the control socket.
     Client(u64),
-    /// A role, with its own number of the question.
+    /// A role, with its own number of the request.
     Role(&'static str, u64),
-    /// A process that shows where a request would go, by its number, with its own number of the
-    /// question.
+    /// A route process, by its process id, with its own number of the request.
     Route(i32, u64),
 }
 
-/// Somebody who waits for an answer.
+/// A request that waits for a response.
 pub struct Question {
     pub number: u64,
     pub of: Asks,
     pub to: &'static str,
-    /// When it is told that there is none.
+    /// Time at which the sender gets an error.
     pub until: Instant,
 }
 
-/// What is in progress between parts, and what holds.
+/// Requests in progress between parts, and messages that hold.
 #[derive(Default)]
 pub struct Between {
     asked: u64,
     pub open: VecDeque<Question>,
-    /// By the part that says it, the part that it is for, and its kind.
+    /// Stored messages by sending part, receiving part and kind.
     pub held: BTreeMap<(&'static str, &'static str, u16), Message>,
-    /// Processes that show where a request would go.
+    /// Processes that show the route of a request.
     pub routes: Vec<RouteProcess>,
 }
 
 impl Between {
-    /// When somebody is told that there is no answer.
+    /// Returns when the next request expires.
     pub fn deadline(&self) -> Option<Instant> {
         let question = self.open.front().map(|question| question.until);
         let routes = self.routes.iter().filter_map(RouteProcess::deadline);
         routes.chain(question).min()
     }
 
-    /// Whether nobody waits.
+    /// Returns whether no request waits.
     pub fn is_quiet(&self) -> bool {
         self.open.is_empty()
     }
@@ -72,7 +71,7 @@ impl Between {
         });
     }
 
-    /// Those of which this is so wait no longer.
+    /// Removes and returns the requests for which `is` is true.
     pub fn take(&mut self, is: impl Fn(&Question) -> bool) -> Vec<Question> {
         let all = std::mem::take(&mut self.open);
         let (taken, left) = all.into_iter().partition::<VecDeque<_>, _>(is);

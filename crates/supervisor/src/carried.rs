@@ -1,6 +1,6 @@
-//! What one process of ours knows and the next goes on with: counters and states
-//! of servers, unread. They come from the process that a start takes over from,
-//! later from the role by itself, so that a role which dies has left them behind.
+//! Counters and server states that one process hands to its successor, as opaque bytes. They come
+//! from the process that a start takes over from, and later from the role, which sends them
+//! regularly so that they survive its death.
 
 use part::Shared;
 use part::before::Before;
@@ -11,22 +11,22 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// What is carried, and from whom.
+/// The carried state and its source.
 #[derive(Default)]
 pub struct Carried {
     /// The newest state.
     pub state: Option<Shared>,
-    /// Where the process before tells its rest, until a role has it.
+    /// Connection over which the previous process sends its final counts, until a role gets it.
     pub rest: Option<Shared>,
-    /// The processes before; none once they were told to end.
+    /// The previous processes; None once they were told to end.
     pub before: Option<Before>,
-    /// Those of them that are children of this process, as the workers of the
-    /// HAProxy that it was.
+    /// Previous processes that are children of this process, such as the workers of a HAProxy
+    /// master that it replaced.
     pub children: Vec<Pid>,
 }
 
 impl Carried {
-    /// From the processes that a command line names.
+    /// Creates the value for the processes that a command line names.
     pub fn from(before: Before) -> Carried {
         Carried {
             before: Some(before),
@@ -44,33 +44,33 @@ impl Carried {
         }
     }
 
-    /// The loader of the start has what it needs of this process. A descriptor
-    /// that was inherited for it stays open, since its other end would take
-    /// that for the end of its master; but it goes no further.
+    /// Records that the start's loader has inherited what it needs. An inherited descriptor stays
+    /// open, because the process at its other end would take a close for the end of its master, but
+    /// later children do not inherit it.
     pub fn loader_began(&self) {
         let socket = self.before.as_ref().and_then(|one| one.socket.as_ref());
         let number = socket.and_then(|socket| socket.to_str()?.strip_prefix("sockpair@"));
         if let Some(number) = number.and_then(|number| number.parse().ok())
             && number >= 0
         {
-            // SAFETY: only borrowed for this call; a number that is not open
+            // SAFETY: the descriptor is only borrowed for this call; a number that is not open
             // gives EBADF.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
             let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
         }
     }
 
-    /// Takes what the loader brought besides the version; whether that can be.
+    /// Takes the additional descriptors of the loader. Returns false if there are too many.
     pub fn take(&mut self, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
-        // A supervisor that starts may have one already.
+        // A starting supervisor may already have a state.
         self.state = descriptors.next().or(self.state.take());
         self.rest = descriptors.next();
         descriptors.next().is_none()
     }
 
-    /// Children that only an image of this process before knew are let go when
-    /// they end.
+    /// Adds all children that are not in `known` to those that are reaped: only a previous image of
+    /// this process knew them.
     pub fn expect_others_than(&mut self, known: &[Pid]) {
         let own = std::process::id();
         let path = format!("/proc/self/task/{own}/children");
@@ -81,19 +81,19 @@ impl Carried {
             .extend(pids.filter(|pid| !known.contains(pid)));
     }
 
-    /// A child that nobody else waits for.
+    /// Adds a child that no other code waits for.
     pub fn expect(&mut self, pid: Option<Pid>) {
         self.children.extend(pid);
     }
 
-    /// Lets children that have ended go.
+    /// Reaps the children that have ended.
     pub fn reap(&mut self) {
         self.children
             .retain(|pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));
     }
 }
 
-/// Whether what a role told as a state may be passed on.
+/// Returns whether a descriptor that a role sent as its state may be forwarded.
 pub fn is_state(fd: &OwnedFd) -> bool {
     memory::check(fd, STATE_BYTES_MAX).is_ok()
 }

@@ -1,5 +1,5 @@
-//! Carried state: a role sends it to the supervisor, and the processes before give theirs to
-//! the role.
+//! Carried state: a role sends it to the supervisor, and the previous processes send theirs to the
+//! role.
 
 use crate::carried::is_state;
 use crate::state::Supervisor;
@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 impl Supervisor {
-    /// A role told what it knows.
+    /// Stores the state that a role has sent.
     pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
         // The rest belongs to the role that asked for the previous state. Other processes
         // get sealed memory of bounded size.
@@ -22,13 +22,13 @@ impl Supervisor {
         }
     }
 
-    /// The first role serves: the processes before may go, and what they count
-    /// until then is added there. Returns them, and which of them were asked to go.
+    /// Ends the takeover when the first role serves: the previous processes may end, and their
+    /// final counts go to the role. Returns these processes, and which of them were signalled.
     pub(super) fn take_over(&mut self) -> Option<(Before, Vec<u32>)> {
         if let (Some(rest), Some(proxy)) =
             (self.carried.rest.take(), &mut self.slots.serving.running)
         {
-            // Without it only their last counters are missing.
+            // If this fails, only the last counts are lost.
             let _ = proxy.process.channel.send(&Message::AddState, &[rest]);
         }
         let before = self.carried.before.take()?;

@@ -1,4 +1,4 @@
-//! A change: a loader at work, then its version in the hands of the role.
+//! A reload: a loader creates the new version, which is then handed to the roles.
 
 use crate::control::{Asker, Door};
 use crate::loading::{LoadError, Told};
@@ -16,11 +16,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Instant;
 
-/// Columns where nobody looks.
+/// Width in columns if the requester has no terminal.
 const WIDTH: u32 = 100;
 
 impl Supervisor {
-    /// What a loader is asked.
+    /// Creates the request for a loader.
     pub(super) fn load(&self, askers: &[Asker]) -> Load {
         let arguments = self.command.arguments.iter();
         let look = askers.iter().find_map(|asker| asker.look);
@@ -88,18 +88,19 @@ impl Supervisor {
         if self.changing.requests.begin().is_none() {
             return;
         }
-        // Whether there is anything to change is not known yet.
+        // For a watched file it is unknown yet whether anything has changed, so nothing is
+        // reported.
         if !watched {
             tell::reloading(&mut self.voice);
             self.doors.notify.reloading("reloading");
         }
-        // A program is taken when somebody asks.
+        // A new program is only installed on request, not after a change of a watched file.
         if watched || !self.begin_upgrade() {
             self.begin_load(Path::new(OWN_PROGRAM));
         }
     }
 
-    /// Starts a loader of a program for the change that runs.
+    /// Starts a loader of a program for the reload in progress.
     pub(super) fn begin_load(&mut self, program: &Path) {
         let mut descriptors: Vec<Shared> = self.set_to_load().into_iter().collect();
         descriptors.extend(match (&self.versions.kept, &self.versions.unsettled) {
@@ -114,7 +115,7 @@ impl Supervisor {
         }
     }
 
-    /// A loader of a change told how it went.
+    /// Handles the result of a reload's loader.
     pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
         if self.retried_in_vain(&told) {
             return;
@@ -159,7 +160,7 @@ impl Supervisor {
         version.take.fresh = self.changing.requests.running().iter().any(|one| one.fresh);
         let given = self.hand_version(&version);
         version.take.fresh = false;
-        // No role will report that it has it.
+        // No role will report that it has applied the version.
         let taken = version.is_idle().then_some(version.take.version);
         match given {
             Ok(()) => {
@@ -177,8 +178,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends a change for which the loader made no plan. The failure is reported unless the files are
-    /// unchanged or were refused with the same content before.
+    /// Ends a reload for which the loader created no plan. The failure is reported unless the files
+    /// are unchanged or were refused with the same content before.
     fn end_without_plan(&mut self, why: NotLoaded, plain: &str, shown: &str) {
         self.settle_in(None);
         let unchanged = why.unchanged;
@@ -191,7 +192,7 @@ impl Supervisor {
         self.refuse_change("", shown);
     }
 
-    /// Hands the version of a change to the role that decides on it.
+    /// Hands the version of a reload to the role that decides on it.
     fn hand_version(&mut self, version: &Version) -> Result<(), String> {
         let message = self.trial_message(version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(version));
@@ -209,7 +210,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts a proxy for a change that brings the first listener. It is taken when it serves.
+    /// Starts a proxy for a version that has the first listener. The version is applied once the
+    /// proxy serves.
     fn start_candidate(&mut self, version: &Version) -> Result<(), String> {
         let listener = self.slots.serving.listener();
         let started = serving::start(
@@ -226,7 +228,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes a change whose proxy serves now, where one was started for it.
+    /// Applies a version whose proxy was started for it and serves now. Returns whether there was
+    /// one.
     pub(super) fn candidate_serves(&mut self) -> bool {
         let candidate = self
             .versions
@@ -241,7 +244,7 @@ impl Supervisor {
         number.is_some()
     }
 
-    /// The proxy finishes what it has, where a version has no listener any more.
+    /// Makes the proxy finish its connections if the version has no listener any longer.
     pub(super) fn see_off_without_listeners(&mut self) {
         if self.is_without_proxy()
             && let Some(proxy) = self.slots.serving.running.take()
@@ -251,7 +254,7 @@ impl Supervisor {
         }
     }
 
-    /// What a loader had to tell.
+    /// Writes the diagnostics of a loader.
     fn write(&mut self, plain: &str, refused: bool) {
         if self.voice.form() == Form::Keepalived {
             return self.voice.notice(plain);
@@ -262,7 +265,7 @@ impl Supervisor {
         }
     }
 
-    /// The role serves with the version that it was handed.
+    /// Handles the report of a role that it serves the version.
     pub(super) fn change_taken(&mut self, number: u64, words: &str) {
         let this = |candidate: &mut Candidate| candidate.version.take.version == number;
         let Some(candidate) = self.versions.candidate.take_if(this) else {
@@ -276,7 +279,7 @@ impl Supervisor {
             self.trial_begins(candidate.version);
             return self.tell_change(&lines, &candidate.shown);
         }
-        // The descriptors of the version before are closed here.
+        // Dropping the previous version closes its descriptors.
         self.versions.kept = Some(candidate.version);
         self.versions.unsettled = None;
         self.version_brought(true);
@@ -286,7 +289,7 @@ impl Supervisor {
         self.tell_change(&lines, &candidate.shown);
     }
 
-    /// Tells everyone what was changed.
+    /// Reports an applied change to all requesters.
     pub(super) fn tell_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
         tell::taken(&mut self.voice, lines);
         self.changing.counts.taken();
@@ -294,7 +297,7 @@ impl Supervisor {
         self.answer_all(Ending::Taken, shown, lines);
     }
 
-    /// The role goes on with what it had, or died.
+    /// Handles a role that kept its version, or died.
     pub(super) fn change_failed(&mut self, number: Option<u64>, words: &str) {
         let this = |candidate: &mut Candidate| {
             number.is_none_or(|number| candidate.version.take.version == number)
@@ -304,7 +307,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells everyone that nothing was changed.
+    /// Reports a refused change to all requesters.
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
         self.abandon_upgrade();
         self.version_brought(false);
@@ -321,8 +324,8 @@ impl Supervisor {
         self.answer_all(Ending::Refused, shown, &lines);
     }
 
-    /// Nobody waits any more for the change that runs: it goes no further, if
-    /// the role does not have it already.
+    /// Aborts the reload in progress because no client waits for it, unless the role already has
+    /// the version.
     pub(super) fn give_up_loading(&mut self) {
         if self.versions.candidate.is_some() || !self.upgrade_is_young() {
             return;
@@ -336,7 +339,7 @@ impl Supervisor {
         self.doors.notify.ready(&self.status());
     }
 
-    /// Nobody will be answered by a change any more.
+    /// Refuses all pending reload requests.
     pub(super) fn give_up_changes(&mut self) {
         let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
         for asker in self.changing.requests.give_up() {

@@ -1,10 +1,10 @@
-//! Claims: what an instance of the program uses alone on this machine. They are lines of its
-//! entries in the runtime directory, so that another instance sees them before it starts
-//! anything, also where only a role of the first one lives.
+//! Claims: resources of this machine that an instance of the program uses exclusively. They are
+//! listed in the runtime directory, so that another instance sees them before it starts anything,
+//! also if only a role of the first one runs.
 //!
-//! A node of a cluster claims the machine: it serves what the cluster accepted, and what that
-//! is changes while it runs. Other instances claim single resources, such as a guest. HAProxy
-//! may be started several times with the same listeners, so its listeners stop nobody.
+//! A node of a cluster claims the whole machine, because the version that it serves changes at run
+//! time. Other instances claim single resources, such as a guest. HAProxy may be started several
+//! times with the same listeners, so its listeners exclude no other instance.
 
 use crate::command::Command;
 use crate::conflict::{ClaimError, conflict};
@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// The files of a command that are the same ones each time; a pipe is not.
+/// Returns whether a command has files that stay the same when they are read again; a pipe does
+/// not.
 fn lasting(command: &Command) -> bool {
     let paths = &command.paths;
     !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path))
@@ -30,7 +31,8 @@ fn resources(version: Option<&Version>) -> BTreeSet<Resource> {
 }
 
 impl Supervisor {
-    /// Claims of the version that is served, and of this machine where it is a node of a cluster.
+    /// Returns the claims of the version in service, and of the machine if it is a node of a
+    /// cluster.
     pub(super) fn claims(&self) -> Claims {
         Claims {
             membership: match (self.is_member(), self.is_arbiter()) {
@@ -42,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// Enters a supervisor that starts, unless another instance excludes it.
+    /// Enters a starting supervisor, unless another instance excludes it.
     pub(super) fn claim(&mut self) -> bool {
         let (command, claims) = (&self.command, self.claims());
         // HAProxy's name may be started twice; a takeover starts beside the other process.
@@ -68,15 +70,15 @@ impl Supervisor {
                 self.fail(error);
                 return false;
             }
-            // Without the directory nothing is known of others; it is reported once this
-            // supervisor cannot be reached there.
+            // Without the directory other instances are unknown; this is reported when the control
+            // socket cannot be opened there.
             Err(_) => {}
         }
         true
     }
 
-    /// Claims what a version uses besides what is served, before any role starts to use it.
-    /// A node of a cluster has the machine already.
+    /// Claims the resources of a version in addition to those of the version in service, before any
+    /// role uses them. A node of a cluster has claimed the machine already.
     pub(super) fn claim_version(&mut self, plan: &Plan) -> Result<(), ClaimError> {
         let (command, held) = (&self.command, self.claims());
         let wanted: BTreeSet<Resource> = plan.resources.iter().cloned().collect();
@@ -100,11 +102,11 @@ impl Supervisor {
             self.list(&both);
             Ok(Ok(()))
         });
-        // Without the directory nothing is known of others.
+        // Without the directory other instances are unknown.
         claimed.unwrap_or(Ok(()))
     }
 
-    /// Lists what is claimed now, after a change of the version.
+    /// Lists the current claims after a change of the version.
     pub(super) fn list_claims(&self) {
         self.list(&self.claims());
     }
@@ -115,13 +117,14 @@ impl Supervisor {
         let guards = self.slots.all().filter_map(|slot| slot.guard.as_ref());
         let guards = guards.map(|(entry, _)| entry);
         for entry in starting.chain(control).chain(guards) {
-            // One that is gone is entered again by the next reload by signal.
+            // A removed entry is restored by the next reload by signal.
             let _ = entry.write(self.command.form().program(), &self.command.paths, claims);
         }
     }
 
-    /// Whether no other supervisor runs for this member of a cluster. Its socket may be gone: with two of
-    /// them, roles that there may be one of would end each other's guests.
+    /// Returns whether no other supervisor runs for this cluster member; locks its state directory.
+    /// The socket of the other one may have been removed, and with two supervisors, roles that must
+    /// be unique would end each other's guests.
     pub(super) fn claim_member(&mut self) -> bool {
         let Some(start) = &self.command.cluster else {
             return true;
@@ -139,14 +142,14 @@ impl Supervisor {
                 ));
                 return false;
             }
-            // Its control role says what is wrong with it.
+            // The control role reports what is wrong with the directory.
             Err(_) => {}
         }
         true
     }
 }
 
-/// The entry of a process that serves without a supervisor; it ends with the value.
+/// The entry of a process that serves without a supervisor; dropping the value removes it.
 #[derive(Debug)]
 pub struct ProcessClaim {
     entry: Entry,
@@ -156,8 +159,8 @@ pub struct ProcessClaim {
 }
 
 impl ProcessClaim {
-    /// Enters this process under HAProxy's name. None where the runtime directory cannot be
-    /// used: then nothing is known of others.
+    /// Enters this process under HAProxy's name. None if the runtime directory cannot be used;
+    /// other instances are unknown then.
     ///
     /// # Errors
     /// This machine is a node of a cluster.
@@ -188,15 +191,15 @@ impl ProcessClaim {
         }
     }
 
-    /// Leaves the entry to the process in the background that this one has started.
+    /// Leaves the entry to the background process that this one has started.
     pub fn leave(self) {
         std::mem::forget(self);
     }
 
-    /// The entry becomes that of this process, which continues in the background.
+    /// Makes the entry that of this process, which continues in the background.
     pub fn move_to_this_process(&mut self) {
         self.entry.move_to_this_process();
-        // It is found with the number of the process that was started, otherwise.
+        // Otherwise the entry would show the process id of the parent.
         let _ = self
             .entry
             .write(self.program, &self.paths, &Claims::default());

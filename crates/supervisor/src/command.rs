@@ -1,4 +1,4 @@
-//! What a command asks a supervisor for.
+//! The start parameters of a supervisor.
 
 use crate::master::MasterSocket;
 use crate::signals::Caught;
@@ -9,47 +9,47 @@ use part::voice::keepalived::LogWish;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// As what the machine belongs to a cluster.
+/// The cluster membership of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Start {
-    /// The state directory.
+    /// State directory of the member.
     pub directory: PathBuf,
-    /// It serves nothing, ever.
+    /// True for an arbiter, which never serves a version.
     pub arbiter: bool,
 }
 
-/// What a command asks a supervisor for.
+/// The start parameters of a supervisor.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// As which program.
+    /// Program name under which the command was started.
     pub personality: Personality,
-    /// What the loader is given: the words of the command line for HAProxy's,
-    /// the paths for ours.
+    /// Arguments for the loader: the words of the command line under HAProxy's name, otherwise the
+    /// paths.
     pub arguments: Vec<OsString>,
-    /// The files and directories of the command line, absolute.
+    /// Absolute paths of the files and directories on the command line.
     pub paths: Vec<PathBuf>,
-    /// Nothing is said.
+    /// True if messages are suppressed.
     pub quiet: bool,
-    /// `-S`: the master's sockets.
+    /// `-S`: the master sockets.
     pub masters: Vec<MasterSocket>,
-    /// The service manager is told what happens.
+    /// True if the service manager is notified.
     pub notify: bool,
-    /// From whom it takes over.
+    /// The processes to take over from.
     pub before: Before,
-    /// Where the log goes, under keepalived's name.
+    /// Targets of the log, under keepalived's name.
     pub log: LogWish,
-    /// What the command line says to the roles of parts, as only these read it.
+    /// Command line options for the roles of parts, which only these roles decode.
     pub options: Vec<(&'static str, Vec<u8>)>,
-    /// A stop makes the roles beside the proxy give up what they have.
+    /// True if a stop makes the sidecars release what they hold.
     pub releases: bool,
-    /// A role beside the proxy that dies is not followed by another one.
+    /// True if a sidecar that dies is not restarted.
     pub once: bool,
-    /// The part whose role has a file of its process id, and that file.
+    /// Part whose role has a PID file, and the path of that file.
     pub role_pid_file: Option<(&'static str, PathBuf)>,
-    /// Under keepalived's name: what a part is told on a signal that has no meaning for the
-    /// supervisor.
+    /// Under keepalived's name: the message to a part for a signal that the supervisor does not
+    /// handle itself.
     pub on_signal: fn(Caught) -> Option<PartMessage>,
-    /// The machine belongs to a cluster, whose versions it serves.
+    /// The cluster whose versions the machine serves; None without a cluster.
     pub cluster: Option<Start>,
 }
 
@@ -75,7 +75,7 @@ impl Default for Command {
 }
 
 impl Command {
-    /// What the role of a part reads of the command line.
+    /// Returns the command line options for the role of a part.
     pub(crate) fn options_of(&self, part: &str) -> &[u8] {
         let mut all = self.options.iter();
         all.find(|(of, _)| *of == part)

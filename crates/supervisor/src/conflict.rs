@@ -1,5 +1,5 @@
-//! Which other instance of this machine excludes an instance with given claims. A conflict
-//! follows from the claims alone; see [`crate::claim`] for how they are entered.
+//! Detects conflicts between instances on this machine. A conflict follows from the claims alone;
+//! see [`crate::claim`] for how claims are entered.
 
 use crate::command::Command;
 use crate::directory::{self, Claims, Instance, Membership};
@@ -8,13 +8,13 @@ use part::role::{Resource, ResourceKind};
 use part::voice::Form;
 use std::fmt;
 
-/// Why an instance must not run, or must not use a resource.
+/// The reason why an instance must not run, or must not use a resource.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Another supervisor serves the same files.
     #[error("another supervisor already serves these files")]
     SameFiles,
-    /// This machine is a node of a cluster.
+    /// The machine is a node of a cluster.
     #[error(
         "this machine is a node of a cluster, and {0} serves the version that the cluster accepted: a second instance \
          would use the same addresses, guests and volumes. Nothing was started. `evenkeel config apply FILE` proposes \
@@ -37,7 +37,7 @@ pub enum ClaimError {
         files = .by.files(), end = .by.end()
     )]
     InUse {
-        /// The resource.
+        /// The claimed resource.
         resource: Resource,
         /// The instance that claims it.
         by: Box<Other>,
@@ -48,7 +48,7 @@ pub enum ClaimError {
 #[derive(Clone, Debug)]
 pub struct Other {
     instance: Instance,
-    /// The supervisor has ended, and a role of it continues.
+    /// True if the supervisor has ended and one of its roles continues.
     is_left: bool,
 }
 
@@ -62,7 +62,7 @@ impl Other {
         }
     }
 
-    /// The command that ends it.
+    /// Returns the command that ends the instance.
     fn end(&self) -> String {
         let role = self.is_left.then(|| self.instance.role()).flatten();
         format!("`kill {}`", role.unwrap_or(self.instance.pid))
@@ -79,8 +79,8 @@ impl fmt::Display for Other {
     }
 }
 
-/// The other instances of this machine that may conflict with a command: not the roles that
-/// it adopts.
+/// Returns the other instances on this machine that may conflict with a command, except for the
+/// roles that it adopts.
 fn others(command: &Command, all: &[Instance]) -> Vec<Other> {
     let (own, network) = (std::process::id(), directory::network());
     let program = command.form().program();
@@ -101,7 +101,7 @@ fn others(command: &Command, all: &[Instance]) -> Vec<Other> {
     others.filter(conflicts).collect()
 }
 
-/// The first instance that an instance with these claims excludes, or that excludes it.
+/// Returns the first conflict between these claims and the instances on this machine.
 pub(super) fn conflict(command: &Command, claims: &Claims, all: &[Instance]) -> Option<ClaimError> {
     let others = others(command, all);
     let find = |fits: &dyn Fn(&Instance) -> bool| {
@@ -126,7 +126,7 @@ pub(super) fn conflict(command: &Command, claims: &Claims, all: &[Instance]) -> 
         if resource.kind == ResourceKind::Listener && shares_listeners {
             return None;
         }
-        // The process that this one takes over from still has what it had.
+        // The process that this one takes over from still uses its resources.
         let same = |one: &Instance| {
             (one.network == network || !resource.kind.is_of_network())
                 && !command.before.pids.contains(&one.pid)
@@ -146,7 +146,7 @@ mod tests {
         Resource::new(kind, "x")
     }
 
-    /// An instance that lives, in the network of this process or in another one.
+    /// Creates a running instance in a network namespace.
     fn instance(socket: &str, network: u64, claims: Claims) -> Instance {
         Instance {
             pid: 1,
@@ -194,7 +194,7 @@ mod tests {
             };
             assert!(refused(Personality::Own, &[]), "{kind:?}");
             assert!(!refused(Personality::Own, &[1]), "{kind:?} is taken over");
-            // HAProxy and keepalived share listeners, as the programs of these names do.
+            // HAProxy and keepalived allow several instances to share a listener.
             let shares = kind == ResourceKind::Listener;
             for personality in [Personality::Haproxy, Personality::Keepalived] {
                 assert_eq!(refused(personality, &[]), !shares, "{kind:?}");

@@ -1,5 +1,5 @@
-//! The control socket: `evenkeel reload` and whatever later speaks to a
-//! supervisor. Only the same user and root are heard.
+//! The control socket: for `evenkeel reload` and other commands to a supervisor. Only the same user
+//! and root may connect.
 
 use crate::directory::{self, Claims, DirectoryError, Entry, Kind};
 use crate::handed::number;
@@ -12,58 +12,58 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Commands that are heard at one time.
 const CLIENTS_MAX: usize = 64;
-/// Commands that are let in before others have their turn.
+/// Maximum number of clients that are accepted in one turn.
 const ACCEPTS_MAX: usize = 16;
-/// Messages of one command that are read before others have their turn.
+/// Maximum number of messages of one client that are read in one turn.
 const MESSAGES_MAX: usize = 16;
 
-/// Where a supervisor can be asked for something.
+/// The interface on which a request arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Door {
-    /// The control socket.
+    /// The control socket in the runtime directory.
     Control,
-    /// The master's socket.
+    /// A master socket (`-S`).
     Master,
-    /// The control role.
+    /// The control role of a cluster member.
     Cluster,
 }
 
-/// Somebody who asked for a change and waits.
+/// A client that requested a reload and waits for the result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asker {
-    /// Which client.
+    /// Id of the client.
     pub id: u64,
-    /// Where it asked.
+    /// Interface on which the request arrived.
     pub at: Door,
-    /// How what is printed is to look.
+    /// Output format of the result.
     pub look: Option<Look>,
-    /// Changes of lists and maps at run time are to be forgotten.
+    /// True if runtime changes of lists and maps must be discarded.
     pub fresh: bool,
 }
 
 struct Client {
     id: u64,
     channel: Channel,
-    /// It has asked for a change, and asks for no other one before it is told.
+    /// True if the client has requested a reload; further requests are ignored until the result was
+    /// sent.
     asked: bool,
-    /// It was told all, and goes when it has heard it.
+    /// True if the client got its result; the connection closes once it was sent.
     told: bool,
-    /// The number of its question.
+    /// Number of the pending request.
     ask: u64,
 }
 
-/// What was asked for.
+/// Requests of the clients.
 #[derive(Default)]
 pub struct Heard {
-    /// Who asks for a change.
+    /// Reload requests.
     pub askers: Vec<Asker>,
-    /// Who says something to a part.
+    /// Messages for parts, with the id of the client.
     pub questions: Vec<(u64, Received)>,
 }
 
-/// The socket and who is connected to it.
+/// The control socket and its clients.
 pub struct Control {
     listener: OwnedFd,
     clients: Vec<Client>,
@@ -72,7 +72,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Can be reached from now on.
+    /// Opens the socket and enters it in the runtime directory.
     pub fn open(
         program: &str,
         paths: &[PathBuf],
@@ -82,7 +82,7 @@ impl Control {
         Ok(Control::kept(entry, listener))
     }
 
-    /// One that could be reached before this process executed another program.
+    /// Restores a socket that was open before this process executed another program.
     pub fn kept(entry: Entry, listener: OwnedFd) -> Control {
         Control {
             listener,
@@ -92,17 +92,17 @@ impl Control {
         }
     }
 
-    /// The socket and its path.
+    /// Returns the socket and its path.
     pub fn socket(&self) -> (&OwnedFd, &Path) {
         (&self.listener, self.entry.socket())
     }
 
-    /// The entry in the runtime directory.
+    /// Returns the entry in the runtime directory.
     pub fn entry(&self) -> &Entry {
         &self.entry
     }
 
-    /// Those who are connected and were not told yet, for the next image.
+    /// Returns the clients without a result, for the next program image.
     pub fn hand_over(&self, asked: impl Fn(u64) -> Option<Look>) -> Vec<HandedClient> {
         let waiting = self.clients.iter().filter(|client| !client.told);
         waiting
@@ -113,7 +113,7 @@ impl Control {
             .collect()
     }
 
-    /// Somebody who was connected to the image before; what was asked for.
+    /// Restores a client of the previous program image. Returns its reload request, if it has one.
     pub fn welcome(&mut self, fd: OwnedFd, asked: Option<Look>) -> Option<Asker> {
         let channel = Channel::new(fd).ok()?;
         let id = self.add(channel, asked.is_some());
@@ -138,12 +138,12 @@ impl Control {
         id
     }
 
-    /// Whether nothing is half said.
+    /// Returns whether no message is incomplete.
     pub fn is_quiet(&self) -> bool {
         self.clients.iter().all(|client| client.channel.is_quiet())
     }
 
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let listener = PollFd::new(&self.listener, PollFlags::IN);
         let clients = self.clients.iter();
@@ -151,17 +151,17 @@ impl Control {
             .chain(clients.map(|one| PollFd::new(&one.channel, one.channel.interest())))
     }
 
-    /// The channels to those who are connected.
+    /// Returns the channels to the clients.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         self.clients.iter().map(|client| &client.channel)
     }
 
-    /// Whether a client is connected still.
+    /// Returns whether a client is still connected.
     pub fn knows(&self, id: u64) -> bool {
         self.clients.iter().any(|client| client.id == id)
     }
 
-    /// Hears everyone.
+    /// Reads the messages of all clients.
     pub fn hear(&mut self) -> Heard {
         self.accept();
         let mut heard = Heard::default();
@@ -173,7 +173,7 @@ impl Control {
         heard
     }
 
-    /// Answers a question.
+    /// Sends the response to a request.
     pub fn answer(&mut self, id: u64, message: &Message, descriptors: &[Shared]) {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;
@@ -200,8 +200,8 @@ impl Control {
         }
     }
 
-    /// Whether there is room for another client: the oldest one that has asked nothing
-    /// gives its place up.
+    /// Returns whether there is room for another client. If there is none, disconnects the oldest
+    /// client without a request.
     fn makes_room(&mut self) -> bool {
         if self.clients.len() < CLIENTS_MAX {
             return true;
@@ -211,7 +211,7 @@ impl Control {
         oldest.map(|at| self.clients.remove(at)).is_some()
     }
 
-    /// Tells somebody how it went.
+    /// Sends a client the result of its reload.
     pub fn tell(&mut self, id: u64, exit: u8, text: &str) {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;
@@ -237,7 +237,7 @@ impl Client {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {
             let received = self.channel.receive().inspect_err(|error| {
-                // It sees from the reply that the versions differ.
+                // The client sees from the response that the versions differ.
                 if let ChannelError::Decode(DecodeError::Version(_)) = error {
                     let _ = self.channel.send(&Message::Unknown { kind: 0 }, &[]);
                 }
@@ -276,7 +276,7 @@ impl Client {
     }
 }
 
-/// The same user, and root.
+/// Returns whether the peer is the same user or root.
 fn may_speak(fd: &OwnedFd) -> bool {
     let own = rustix::process::geteuid();
     sockopt::socket_peercred(fd).is_ok_and(|peer| peer.uid == own || peer.uid.is_root())

@@ -1,24 +1,24 @@
-//! How the processes of a role ended without an order: for its report, where each is an event.
+//! Unexpected ends of a role's processes, for its report, where each one is an event.
 
 use part::report::{Event, Moment};
 use std::collections::VecDeque;
 
-/// Ends that are remembered.
+/// Maximum number of stored ends.
 const KEPT_MAX: usize = 10;
-/// So many within [`WINDOW_MS`] need attention.
+/// Number of ends within [`WINDOW_MS`] that need attention.
 const MANY: usize = 2;
-/// Ends that are older are no trouble any more, milliseconds.
+/// Age beyond which ends need no attention, milliseconds.
 const WINDOW_MS: u64 = 600_000;
 
 /// The last unexpected ends of a role's processes.
 #[derive(Clone, Debug, Default)]
 pub struct Crashes {
-    /// The newest is the last.
+    /// All stored ends, the newest last.
     all: VecDeque<Event>,
 }
 
 impl Crashes {
-    /// Takes in the end of a process, in words: `was killed by SIGKILL`.
+    /// Records the end of a process, described as `was killed by SIGKILL`.
     pub fn ended(&mut self, pid: i32, words: &str, at: Moment) {
         if self.all.len() == KEPT_MAX {
             self.all.pop_front();
@@ -31,17 +31,17 @@ impl Crashes {
         });
     }
 
-    /// All of them as events, the newest last.
+    /// Returns all stored ends as events, the newest last.
     pub fn events(&self) -> Vec<Event> {
         self.all.iter().cloned().collect()
     }
 
-    /// The last of them, in words.
+    /// Returns the description of the last end.
     pub fn last(&self) -> Option<&str> {
         self.all.back().map(|one| one.why.as_str())
     }
 
-    /// Why this role needs attention although it runs; None: it does not.
+    /// Returns why a running role needs attention; None if it does not.
     pub fn trouble(&self, now: Moment) -> Option<String> {
         let age_ms = |one: &Event| now.boottime_ms.saturating_sub(one.at.boottime_ms);
         let recent = self.all.iter().filter(|one| age_ms(one) < WINDOW_MS);
@@ -77,7 +77,7 @@ mod tests {
             trouble.as_deref(),
             Some("2 unexpected ends within 10 min, the last: process 8 exited with code 3")
         );
-        // The first of them is too long ago.
+        // The first end is too old to count.
         assert_eq!(crashes.trouble(at(WINDOW_MS + 1)), None);
         let events = crashes.events();
         let whys: Vec<&str> = events.iter().map(|one| one.why.as_str()).collect();

@@ -1,11 +1,9 @@
-//! The runtime directory: one socket for each supervisor, and beside it a few
-//! readable lines that say which files it serves with. `evenkeel reload` finds
-//! a supervisor here. A second socket is the proxy role's: there it takes a new
-//! supervisor when the first has gone without a word; beside it lies what that
-//! one has to know (`keep`).
+//! The runtime directory: one socket for each supervisor, with a text file that lists the files
+//! which it serves. `evenkeel reload` finds a supervisor here. A second socket belongs to the proxy
+//! role, which accepts a new supervisor there after the first one has died; a file next to it
+//! contains what the new one needs (`keep`).
 //!
-//! The directory is its owner's alone. What a supervisor that was killed left
-//! behind is removed by the next one.
+//! Only the owner may use the directory. A starting supervisor removes the entries of killed ones.
 
 use language::reason;
 use part::role::Resource;
@@ -25,73 +23,74 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Names another directory than the usual one.
+/// Environment variable that replaces the default directory.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
-/// Supervisors that one directory lists.
+/// Maximum number of supervisors that one directory lists.
 const INSTANCES_MAX: usize = 1_024;
-/// The longest list of files of one supervisor, bytes.
+/// Maximum size of one supervisor's list of files, in bytes.
 const LISTING_BYTES_MAX: u64 = 256 * 1024;
-/// Supervisors of one process id: containers that share a directory.
+/// Maximum number of supervisors with one process id: containers may share a directory.
 const SAME_ID_MAX: usize = 16;
-/// Commands that wait to be heard.
 const BACKLOG: i32 = 16;
 
-/// Why there is no place to be found at.
+/// The reason why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// It cannot be made or read.
+    /// The directory cannot be created or read.
     #[error("{}: {}", .0.display(), reason(.1))]
     Open(PathBuf, io::Error),
-    /// It is somebody else's.
+    /// The directory belongs to another user.
     #[error("{} belongs to another user", .0.display())]
     Owner(PathBuf),
-    /// It is a link, which others may lead elsewhere, or a file.
+    /// The path is a symbolic link, which others may redirect, or a file.
     #[error("{} is not a directory itself: a link is not followed here, so name where it leads", .0.display())]
     Kind(PathBuf),
-    /// Others may write into it.
+    /// Other users may write into the directory.
     #[error("other users may write to {}", .0.display())]
     Others(PathBuf),
-    /// The socket in it.
+    /// The socket in the directory cannot be used.
     #[error("{}: {}", .0.display(), .1)]
     Socket(PathBuf, Errno),
 }
 
-/// Whose socket it is.
+/// The kind of process that owns a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind<'p> {
-    /// A supervisor's.
+    /// A supervisor.
     Supervisor,
-    /// That of a supervisor which starts, until it can be reached.
+    /// A starting supervisor, until it can be reached.
     Starting,
-    /// That of a process that serves without a supervisor.
+    /// A process that serves without a supervisor.
     Process,
-    /// That of the role that serves, which lives for as long as the role.
+    /// The primary role; the entry lives as long as the role.
     Serving,
-    /// That of another part's role.
+    /// The role of another part.
     Role(&'p str),
 }
 
 impl Instance {
-    /// Whether it is this program with these files, in the network of this process.
+    /// Returns whether the instance is this program with these files, in the network namespace of
+    /// this process.
     pub fn is_of(&self, program: &str, paths: &[PathBuf]) -> bool {
         self.program == program && self.network == network() && self.paths == paths
     }
 
-    /// Whether it is the entry of a role.
+    /// Returns whether this is the entry of a role.
     pub(crate) fn is_of_a_role(&self) -> bool {
         matches!(Kind::of(&self.socket), Some(Kind::Serving | Kind::Role(_)))
     }
 
-    /// Whether it is an entry of this kind.
+    /// Returns whether the entry is of this kind.
     pub(crate) fn is(&self, kind: Kind<'_>) -> bool {
         Kind::of(&self.socket) == Some(kind)
     }
 
-    /// Returns the process id of the role that listens at this entry's socket, without a
-    /// connection to it. `None` where the role has ended, is in another network namespace, or
-    /// may not be inspected by this user.
+    /// Returns the process id of the role that listens at this entry's socket, without a connection
+    /// to it. `None` if the role has ended, is in another network namespace, or may not be
+    /// inspected by this user.
     pub fn role(&self) -> Option<u32> {
-        // The kernel's list of sockets may lack one while others of the machine are closed.
+        // The kernel's list of sockets may lack an entry while other sockets of the machine are
+        // closed.
         (0..LOOKS).find_map(|_| self.listener())
     }
 
@@ -115,16 +114,16 @@ impl Instance {
     }
 }
 
-/// How often the kernel's list of sockets is read for one that it does not show.
+/// Number of attempts to find a socket in the kernel's list.
 const LOOKS: usize = 32;
-/// The words for what an instance is in a cluster.
+/// Keywords for the cluster membership of an instance.
 const NODE: &str = "node";
 const ARBITER: &str = "arbiter";
-/// What follows the name of a part.
+/// Suffix after the name of a part.
 const OF_PART: &str = "-role";
 
 impl<'p> Kind<'p> {
-    /// That of the role of a part.
+    /// Returns the kind of the role of a part.
     pub fn of_part(part: &'p str) -> Kind<'p> {
         match row::serves(part) {
             true => Kind::Serving,
@@ -153,56 +152,56 @@ impl<'p> Kind<'p> {
     }
 }
 
-/// A supervisor that can be found, or one whose role can.
+/// A supervisor that can be found, or one whose role can be found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
-    /// Its process id.
+    /// Process id of the supervisor.
     pub pid: u32,
-    /// The program: `evenkeel`, `haproxy` or `keepalived`.
+    /// Program name: `evenkeel`, `haproxy` or `keepalived`.
     pub program: String,
-    /// Its network namespace.
+    /// Inode number of the network namespace.
     pub network: u64,
-    /// The files and directories of its command line, absolute.
+    /// Absolute paths of the files and directories on the command line.
     pub paths: Vec<PathBuf>,
-    /// What it claims for itself.
+    /// Exclusive claims of the instance.
     pub claims: Claims,
-    /// Its socket.
+    /// Path of the socket.
     pub socket: PathBuf,
 }
 
-/// What an instance is in a cluster.
+/// The cluster membership of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
-    /// It serves files, without a cluster.
+    /// The instance serves files without a cluster.
     #[default]
     None,
-    /// It serves what the cluster accepted.
+    /// The instance serves the version that the cluster accepted.
     Node,
-    /// It serves nothing.
+    /// The instance serves nothing and only votes.
     Arbiter,
 }
 
-/// What an instance claims for itself, so that no other one on this machine uses it.
+/// Exclusive claims of an instance: no other instance on this machine may use the same resources.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Claims {
-    /// What the instance is in a cluster: a node claims the whole machine.
+    /// Cluster membership: a node claims the whole machine.
     pub membership: Membership,
-    /// Single resources.
+    /// The claimed resources.
     pub resources: BTreeSet<Resource>,
 }
 
-/// The directory of root, where nothing else is named.
+/// Returns root's default directory.
 pub fn of_root() -> PathBuf {
     "/run/evenkeel".into()
 }
 
-/// Whether [`path`] is the directory of a user who is not root, and nobody named it.
+/// Returns whether [`path`] is the default directory of a user other than root.
 pub fn is_usual_of_a_user() -> bool {
     let named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
     !named && !rustix::process::geteuid().is_root()
 }
 
-/// The directory of this user.
+/// Returns the directory of this user.
 pub fn path() -> PathBuf {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return path.into();
@@ -217,7 +216,7 @@ pub fn path() -> PathBuf {
     }
 }
 
-/// Makes the directory, or sees that it is ours alone.
+/// Creates the directory, or checks that only this user may use it.
 fn prepare(directory: &Path) -> Result<(), DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::DirBuilder::new().mode(0o700).create(directory) {
@@ -230,7 +229,7 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
         .map_err(failed)?
         .permissions()
         .mode();
-    // One that others are meant to write into (`/tmp`) is not taken from them.
+    // A directory that is meant to be shared (`/tmp`) keeps its mode.
     if mode & 0o1022 != 0 {
         return Err(DirectoryError::Others(directory.into()));
     }
@@ -240,7 +239,7 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// A link, or a directory of somebody else, is not trusted.
+/// Checks that the directory is no symbolic link and belongs to this user.
 fn check(directory: &Path) -> Result<(), DirectoryError> {
     let data = std::fs::symlink_metadata(directory)
         .map_err(|error| DirectoryError::Open(directory.into(), error))?;
@@ -253,7 +252,7 @@ fn check(directory: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// Whether a file is one of this user, and nobody else may read or write it.
+/// Returns whether a file belongs to this user and no other user may read or write it.
 pub(crate) fn is_own_file(data: &Stat) -> bool {
     let others = Mode::RWXG | Mode::RWXO;
     data.st_uid == rustix::process::geteuid().as_raw()
@@ -261,25 +260,25 @@ pub(crate) fn is_own_file(data: &Stat) -> bool {
         && !Mode::from_raw_mode(data.st_mode).intersects(others)
 }
 
-/// Whether a path means the same each time; a pipe does not.
+/// Returns whether a path gives the same contents each time; a pipe does not.
 pub fn is_lasting(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
 }
 
-/// The network namespace of this process; 0 where the system does not tell.
+/// Returns the network namespace of this process; 0 if the system does not report it.
 pub(crate) fn network() -> u64 {
     std::fs::metadata("/proc/self/ns/net").map_or(0, |data| data.ino())
 }
 
-/// The supervisors that live. What dead ones left behind is removed.
+/// Returns the running supervisors. Removes the entries of dead ones.
 ///
 /// # Errors
-/// The directory cannot be read, or belongs to somebody else.
+/// The directory cannot be read, or belongs to another user.
 pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
     instances_in(&path(), Kind::Supervisor)
 }
 
-/// The supervisors, alive or not, whose role of this part lives.
+/// Returns the supervisors, running or not, whose role of this part runs.
 ///
 /// # Errors
 /// As [`instances`].
@@ -287,7 +286,7 @@ pub fn roles(part: &str) -> Result<Vec<Instance>, DirectoryError> {
     instances_in(&path(), Kind::of_part(part))
 }
 
-/// The supervisors that live, and the entries of the roles that live.
+/// Returns the entries of running supervisors and of running roles.
 ///
 /// # Errors
 /// As [`instances`].
@@ -355,9 +354,9 @@ fn entries_in(
     Ok(found)
 }
 
-/// Removes the entries of dead processes. A process that enters under the same name
-/// at this moment keeps its entry: each socket is asked again while nobody can enter.
-/// Where somebody holds the lock, the entries wait for the next search.
+/// Removes the entries of dead processes. Each socket is checked again under the lock, so that a
+/// process which enters under the same name at this moment keeps its entry. If another process
+/// holds the lock, the entries remain until the next search.
 fn remove_dead(directory: &Path, dead: &[PathBuf]) {
     if dead.is_empty() {
         return;
@@ -372,7 +371,8 @@ fn remove_dead(directory: &Path, dead: &[PathBuf]) {
     }
 }
 
-/// The lock of a directory: one process at a time enters or removes the dead, or is a member.
+/// The lock of a directory: only one process at a time may add entries, remove dead ones, or act as
+/// a cluster member.
 pub(crate) struct Lock(OwnedFd);
 
 impl Lock {
@@ -391,15 +391,15 @@ fn locked(directory: &Path, how: FlockOperation) -> rustix::io::Result<OwnedFd> 
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child may have a copy of the descriptor, with which the lock would stay.
+        // A child process may hold a copy of the descriptor, which would keep the lock.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
-/// Whether somebody has this socket, without a connection to it: one of another
-/// type is refused for its type where there is somebody.
+/// Returns whether a process listens on this socket, without a connection to it: the kernel refuses
+/// a socket of another type with a different error if a process listens.
 fn lives(socket: &Path) -> Result<bool, Errno> {
-    // Nobody in this directory has one of datagrams; volumes have streams.
+    // No process in this directory uses datagram sockets; volumes use stream sockets.
     let fd = unix(SocketType::DGRAM)?;
     match connect(&fd, &SocketAddrUnix::new(socket)?) {
         Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
@@ -408,18 +408,17 @@ fn lives(socket: &Path) -> Result<bool, Errno> {
     }
 }
 
-/// A connection to a supervisor.
+/// Connects to a supervisor.
 ///
 /// # Errors
-/// The system's, where nobody listens.
+/// No process listens, or the connection fails.
 pub fn connected(socket: &Path) -> Result<OwnedFd, Errno> {
     let fd = unix(SocketType::SEQPACKET)?;
     connect(&fd, &SocketAddrUnix::new(socket)?)?;
     Ok(fd)
 }
 
-/// A connection to a role, whose packets say which process sent them: the
-/// kernel's word for it.
+/// Connects to a role. The packets carry the sender's process id, as verified by the kernel.
 pub(crate) fn connected_to_role(socket: &Path) -> Result<OwnedFd, Errno> {
     let fd = unix(SocketType::SEQPACKET)?;
     sockopt::set_socket_passcred(&fd, true)?;
@@ -445,8 +444,8 @@ fn listing_of(socket: &Path) -> PathBuf {
     }
 }
 
-/// The file of the version that a role serves, and the one from which that is
-/// made.
+/// Returns the path of the file with the version that a role serves, and of the temporary file that
+/// replaces it.
 pub(crate) fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
     let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
     let beside = socket.with_file_name(format!(".{stem}.kept"));
@@ -455,7 +454,7 @@ pub(crate) fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
 
 fn read(socket: &Path) -> Option<Instance> {
     use std::io::Read;
-    // What is no file, a pipe for example, would keep the reader waiting.
+    // Opening a path that is no regular file, such as a pipe, could block the reader.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = std::fs::OpenOptions::new();
     let file = options
@@ -486,16 +485,16 @@ fn read(socket: &Path) -> Option<Instance> {
             ("member", NODE) => instance.claims.membership = Membership::Node,
             ("member", ARBITER) => instance.claims.membership = Membership::Arbiter,
             ("claims", line) => instance.claims.resources.extend(Resource::parse(line)),
-            // A later version says more.
+            // Later versions of the program may add lines.
             _ => {}
         }
     }
     (instance.pid > 0).then_some(instance)
 }
 
-/// Removes an entry.
+/// Removes the files of an entry.
 pub(crate) fn remove(socket: &Path) {
-    // Another supervisor that starts now may have done it.
+    // Ignored: another starting supervisor may have removed the files.
     if Kind::of(socket) == Some(Kind::Serving) {
         let (kept, beside) = kept_of(socket);
         let _ = std::fs::remove_file(kept);
@@ -505,7 +504,7 @@ pub(crate) fn remove(socket: &Path) {
     let _ = std::fs::remove_file(socket);
 }
 
-/// This supervisor's entry; it goes when this is dropped.
+/// The entry of this supervisor; dropping the value removes it.
 #[derive(Debug)]
 pub(crate) struct Entry {
     socket: PathBuf,
@@ -513,8 +512,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The entry of a socket that this process made before it executed a newer
-    /// program.
+    /// Creates the entry of a socket that this process opened before it executed a newer program.
     pub fn kept(socket: PathBuf) -> Entry {
         Entry {
             socket,
@@ -522,20 +520,20 @@ impl Entry {
         }
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// The entry of a process that continues in the background as this one.
+    /// Makes the entry that of this process, which continues in the background.
     pub fn move_to_this_process(&mut self) {
         self.pid = std::process::id();
     }
 
-    /// Writes what the instance claims, in place of what it claimed before.
+    /// Replaces the list of claims.
     ///
     /// # Errors
-    /// The file cannot be written: what it claimed before is still listed.
+    /// The file cannot be written; the previous claims remain listed.
     pub fn write(&self, program: &str, paths: &[PathBuf], claims: &Claims) -> io::Result<()> {
         let mut text = format!(
             "pid {}\nprogram {program}\nnetwork {}\n",
@@ -543,7 +541,7 @@ impl Entry {
             network()
         );
         for path in paths {
-            // A name may hold anything; a line may not hold its end.
+            // A path may contain a line end, which would end the line.
             text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
         }
         text += &match claims.membership {
@@ -574,16 +572,15 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // A copy of this value in the process that only started the one in the
-        // background leaves the entry alone.
+        // The parent of a process in the background has a copy of this value and must not remove
+        // the entry.
         if self.pid == std::process::id() {
             remove(&self.socket);
         }
     }
 }
 
-/// Enters a supervisor or its role, and gives the socket that it can be reached
-/// at.
+/// Adds the entry of a supervisor or of its role. Returns the entry and its listening socket.
 pub(crate) fn enter(
     kind: Kind<'_>,
     program: &str,
@@ -593,8 +590,8 @@ pub(crate) fn enter(
     enter_in(&path(), kind, program, paths, claims)
 }
 
-/// Runs a step while no other process can enter, or claim anything, in the directory of
-/// this user. The step gets the directory and everything in it that lives.
+/// Runs a step while no other process can add an entry or a claim in the directory of this user.
+/// The step gets the directory and the running instances in it.
 ///
 /// # Errors
 /// The directory cannot be used.
@@ -608,10 +605,10 @@ pub(crate) fn exclusively<T>(
     step(directory, all)
 }
 
-/// Takes the lock on a directory, which ends with the process; None where another one has it.
+/// Locks a directory until the process ends; None if another process holds the lock.
 ///
 /// # Errors
-/// The system's.
+/// The directory cannot be opened or locked.
 pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
     match locked(directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(fd) => Ok(Some(Lock(fd))),
@@ -620,7 +617,7 @@ pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
     }
 }
 
-/// The same as [`enter`] in a directory of which the place is known.
+/// As [`enter`], in the given directory.
 pub(crate) fn enter_in(
     directory: &Path,
     kind: Kind<'_>,
@@ -629,13 +626,13 @@ pub(crate) fn enter_in(
     claims: &Claims,
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
     prepare(directory)?;
-    // For what dead ones left behind.
+    // Called to remove the entries of dead processes.
     instances_in(directory, kind)?;
     let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
     enter_locked(directory, kind, program, paths, claims)
 }
 
-/// The same as [`enter_in`] within [`exclusively`].
+/// As [`enter_in`], inside [`exclusively`].
 pub(crate) fn enter_locked(
     directory: &Path,
     kind: Kind<'_>,
@@ -651,13 +648,13 @@ pub(crate) fn enter_locked(
     Ok((entry, fd))
 }
 
-/// The name with which a socket is bound, before [`name_socket`] renames it.
+/// Returns the name under which a socket is bound before [`name_socket`] renames it.
 fn bound_name(pid: u32, network: u64, kind: Kind<'_>) -> String {
     format!(".{pid}-{network}.{}", kind.extension())
 }
 
-/// It gets its name when it listens: one that does not is taken by others that
-/// start for what a dead supervisor left behind.
+/// Opens a listening socket, which is renamed only when it listens: other starting processes take a
+/// socket that does not listen for the entry of a dead supervisor.
 fn open_socket(
     directory: &Path,
     kind: Kind<'_>,
@@ -665,7 +662,7 @@ fn open_socket(
 ) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
     let beside = directory.join(bound_name(pid, network(), kind));
-    // Of a process of the same id that was killed in these few lines.
+    // Removes the socket of a killed process that had the same process id.
     let _ = std::fs::remove_file(&beside);
     let address = SocketAddrUnix::new(&beside).map_err(|errno| failed(&beside, errno))?;
     let fd = unix(SocketType::SEQPACKET).map_err(|errno| failed(&beside, errno))?;

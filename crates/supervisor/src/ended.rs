@@ -1,58 +1,58 @@
-//! What follows from the end of a role. It is decided here, from what is known, and done by
-//! the supervisor.
+//! Decides the reaction to the end of a role, from the given facts. The supervisor carries it out.
 
 use crate::stop::{FAILED, exit_of};
 use nix::sys::signal::Signal;
 use part::spawn::Ending;
 use std::os::unix::process::ExitStatusExt;
 
-/// Roles that are started again when they were killed before the first of them
-/// said that it serves: it may have served already, and nothing is wrong with it.
+/// Number of restarts after a role was killed before it reported readiness for the first time: it
+/// may have served already, so the configuration need not be wrong.
 pub const KILLS_AT_START_MAX: u32 = 3;
 
-/// What is known when the role that serves ends.
+/// The facts about the end of the primary role.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
-    /// How it ended.
+    /// Exit status of the role.
     pub ending: Ending,
-    /// It said that it ends by this signal.
+    /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
-    /// It was told to end.
+    /// True if the supervisor told the role to end.
     pub told: bool,
-    /// Something was served before.
+    /// True if a version was in service before.
     pub served: bool,
-    /// How many were killed before anything was served.
+    /// Number of roles that were killed before a version was in service.
     pub killed: u32,
-    /// There may be a better version: the machine belongs to a cluster.
+    /// True if the machine is a cluster member, whose cluster may have a better version.
     pub member: bool,
 }
 
-/// What follows.
+/// The reaction to the end of a role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Nothing.
+    /// No reaction is needed.
     Nothing,
-    /// Another one begins as this one did.
+    /// Start another role in the same way.
     Again,
-    /// The first version cannot be served.
+    /// Report that the first version cannot be served.
     FirstFailed,
-    /// The command exits with this.
+    /// Exit the command with this code.
     Exit(u8),
-    /// The service ends, and the command exits with this.
+    /// End the service and exit the command with this code.
     Ends(u8),
-    /// Another one follows it.
+    /// Start a successor.
     Follows,
 }
 
 impl End {
-    /// What follows from it.
+    /// Returns the reaction.
     pub fn next(self) -> Next {
         if self.told {
             return Next::Nothing;
         }
         let status = match (self.ending, self.obeys) {
             (Ending::Status(status), _) => status,
-            // Nobody tells how a process ended that is no child, but itself.
+            // The exit status of a process that is no child is unknown, except for what the process
+            // reported itself.
             (Ending::Unknown, Some(signal)) => return Next::Ends(exit_of(Some(signal))),
             (Ending::Unknown, None) => return Next::Follows,
         };
@@ -65,7 +65,7 @@ impl End {
                 let code = status.code().and_then(|code| u8::try_from(code).ok());
                 Next::Exit(code.unwrap_or(FAILED))
             }
-            // Somebody ended it on purpose, as `killall` does.
+            // The role was ended on purpose, such as by `killall`.
             true if status.success()
                 || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) =>
             {
@@ -89,7 +89,7 @@ mod tests {
         Ending::Status(ExitStatus::from_raw(signal as i32))
     }
 
-    /// Of one that nobody told to end.
+    /// Creates the end of a role that was not told to end.
     fn unasked(ending: Ending, served: bool) -> End {
         End {
             ending,

@@ -1,23 +1,23 @@
-//! Why a supervisor does not begin to serve.
+//! Errors of the start.
 
 use crate::conflict::ClaimError;
 use language::reason;
 use part::daemon::DaemonError;
 use std::io;
 
-/// Why a supervisor does not begin to serve.
+/// The reason why a supervisor does not start to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Sockets of the master could not be opened; each was told.
+    /// Master sockets could not be opened; each failure was reported.
     #[error("Some protocols failed to start their listeners! Exiting.")]
     Listeners,
-    /// Going into the background, or the file of the process id.
+    /// The process cannot move into the background or open its PID file.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
-    /// Another instance of this machine.
+    /// Another instance on this machine conflicts with this one.
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    /// Signal descriptors, poll(2).
+    /// Signal descriptors or poll(2) failed.
     #[error("Cannot start threads ({})", reason(.0))]
     Threads(io::Error),
 }

@@ -1,5 +1,4 @@
-//! The first version: from the loader's plan into the background, and the file
-//! of the process id.
+//! The first version: from the loader's plan into the background, and the PID file.
 
 use crate::signals::Signals;
 use part::daemon::{DaemonError, Fork, Ready, fork_and_wait, open_pid_file, write_pid};
@@ -10,14 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-/// A file of the process id that is open, so that nothing can go wrong later.
+/// An open PID file, so that writing it later cannot fail for lack of permission.
 pub struct PidFile {
     path: PathBuf,
     file: File,
 }
 
 impl PidFile {
-    /// Opens the one of a plan.
+    /// Opens the PID file of a plan, if it has one.
     pub fn open(plan: &Plan) -> Result<Option<PidFile>, DaemonError> {
         let Some(path) = &plan.pid_file else {
             return Ok(None);
@@ -27,7 +26,7 @@ impl PidFile {
         Ok(Some(PidFile { path, file }))
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -38,10 +37,10 @@ impl PidFile {
     }
 }
 
-/// Goes into the background, before there is a role. The process that was
-/// started waits until the one in the background serves, and ends here.
+/// Moves into the background before any role is started. The parent waits until the background
+/// process serves, and exits here.
 pub fn into_background() -> Result<Ready, DaemonError> {
-    // Who only waits can be ended by any signal.
+    // The parent only waits, so any signal may end it.
     Signals::unblock();
     let forked = fork_and_wait();
     match forked {
@@ -50,7 +49,7 @@ pub fn into_background() -> Result<Ready, DaemonError> {
             Ok(ready)
         }
         Ok(Fork::Parent) => exit(0),
-        // The one in the background said why.
+        // The background process has printed the reason.
         Err(DaemonError::Child) => exit(1),
         Err(error) => Err(error),
     }

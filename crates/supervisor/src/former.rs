@@ -1,6 +1,6 @@
-//! Roles that served before and finish what they have: after an upgrade of the
-//! binary, or of another program. Nothing waits for them but a soft stop; what
-//! they counted at last goes to the role that serves.
+//! Previous roles that finish their connections after an upgrade of the binary, or after a takeover
+//! from another program. Only a soft stop waits for them. Their final counts go to the current
+//! role.
 
 use crate::carried::is_state;
 use crate::slot::Running;
@@ -13,11 +13,11 @@ use part::role::{Message, ROLES_MAX};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Roles that finish at one time; the oldest of more is ended.
+/// Maximum number of finishing roles; beyond it the oldest one is ended.
 pub const FORMERS_MAX: usize = ROLES_MAX / 2;
 
 impl Supervisor {
-    /// A role finishes from now on.
+    /// Makes a role finish its connections and end.
     pub(super) fn see_off(&mut self, mut proxy: Running) {
         let limit = self.versions.hard_stop_after_ms();
         let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
@@ -32,14 +32,14 @@ impl Supervisor {
         self.service.formers.push(Former::new(proxy, until));
     }
 
-    /// A role of another program finishes, now that there is one of ours.
+    /// Makes a role of another program finish, because a new role serves now.
     pub(super) fn see_off_foreign(&mut self) {
         if let Some(foreign) = self.service.foreign.take() {
             self.see_off(foreign);
         }
     }
 
-    /// Looks at those that finish.
+    /// Handles messages and ends of the finishing roles.
     pub(super) fn look_at_formers(&mut self) {
         let now = Instant::now();
         let mut rests = Vec::new();
@@ -48,7 +48,7 @@ impl Supervisor {
             let process = &mut former.proxy.process;
             let mut turn = Turn::of(process);
             while let Some(received) = turn.next(Some(&mut *process), &mut self.voice) {
-                // It is told once; more of it would be counted twice.
+                // The final counts are used once; a repetition would be counted twice.
                 if let Message::State { rest: true, .. } = received.message
                     && !std::mem::replace(&mut former.told, true)
                 {
@@ -75,10 +75,10 @@ impl Supervisor {
         }
     }
 
-    /// A stop is for them, too.
+    /// Applies a stop to the finishing roles.
     pub(super) fn stop_formers(&mut self, stop: &Stop) {
         if stop.is_soft() {
-            // That is what they do.
+            // Former roles are finishing already.
             return;
         }
         for former in &mut self.service.formers {

@@ -1,16 +1,16 @@
-//! Descriptors as the next image of this process knows them.
+//! Descriptor numbers for the next image of this process.
 
 use part::role::HandedSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// As the next image knows it.
+/// Returns the number of a descriptor, which stays open in the next image.
 pub fn number(fd: &(impl AsFd + ?Sized)) -> u32 {
     fd.as_fd().as_raw_fd().cast_unsigned()
 }
 
-/// As the next image knows a socket that listens at a path.
+/// Returns the description of a listening socket with its path.
 pub fn socket(fd: &dyn AsFd, path: &Path) -> HandedSocket {
     HandedSocket {
         descriptor: number(fd),

@@ -1,5 +1,5 @@
-//! What the roles say and how they end: each is heard in its turn, what every role may say
-//! is obeyed here, the rest by what its life is.
+//! Messages and ends of the roles. Messages that every role may send are handled here, the others
+//! by the kind of role.
 
 use crate::between::Asks;
 use crate::slot::Running;
@@ -13,7 +13,7 @@ use part::spawn::Ending;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Hears the role of a part and sees what became of it.
+    /// Reads the messages of a part's role and handles its end.
     pub(super) fn look_at_role(&mut self, part: &'static str) {
         let Some(mut turn) = self.slots.turn(part) else {
             return;
@@ -39,7 +39,7 @@ impl Supervisor {
         }
     }
 
-    /// Obeys what every role may say; the rest is its own.
+    /// Handles the messages that every role may send; passes on the others.
     fn hear(&mut self, part: &'static str, received: Received) {
         match received.message {
             Message::Answer { .. } | Message::Nobody { .. } => self.answered(part, received),
@@ -47,7 +47,7 @@ impl Supervisor {
                 self.pass_on(Asks::Role(part, received.ask), received);
             }
             Message::Pulse => {}
-            // It is said once.
+            // A role reports readiness once; a repetition is ignored.
             Message::Ready { .. } if self.slots[part].is_ready() => {}
             message => {
                 let life = self.slots[part].row.life;
@@ -70,7 +70,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells a role that what it said is not known, but for an answer to such.
+    /// Responds to a role that its message is unknown, unless the message is such a response
+    /// itself.
     pub(super) fn not_understood(&mut self, part: &str, message: &Message) {
         let kind = message.kind();
         if !matches!(message, Message::Unknown { .. })
@@ -81,7 +82,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends roles that take too long, and starts those whose time has come.
+    /// Kills roles whose timeout has expired, and starts roles whose restart is due.
     pub(super) fn look_at_slots(&mut self, now: Instant) {
         let slots = self.slots.all_mut();
         let due: Vec<_> = slots
@@ -102,13 +103,13 @@ impl Supervisor {
         }
     }
 
-    /// Remembers for the report how a process ended that another one follows.
+    /// Records the unexpected end of a process for the report.
     pub(super) fn note_crash(&mut self, part: &str, process: &Running, ending: Ending) {
         let (pid, words) = (process.process.number(), tell::ended_with(process, ending));
         self.slots[part].crashes.ended(pid, &words, Moment::now());
     }
 
-    /// Starts the role of a part again, at once or after the wait of its back-off.
+    /// Restarts the role of a part, at once or after its restart delay.
     pub(super) fn restart_later(&mut self, part: &'static str, born: Instant, served: bool) {
         let now = Instant::now();
         let slot = &mut self.slots[part];
@@ -124,7 +125,8 @@ impl Supervisor {
         }
     }
 
-    /// The role that serves has no process that runs its checks' programs.
+    /// Starts the missing helper process of the primary role, which runs the programs of external
+    /// checks.
     pub(super) fn give_programs(&mut self) {
         let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
         if let Some(proxy) = &mut self.slots.serving.running {

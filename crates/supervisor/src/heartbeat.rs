@@ -1,4 +1,4 @@
-//! The supervisor looks at the heartbeats of the roles, and restarts one that is frozen.
+//! Checks the heartbeats of the roles, and restarts a frozen role.
 
 use crate::programs;
 use crate::pulse::{create, is_frozen, is_stopped, sample};
@@ -13,7 +13,7 @@ use rustix::fs::fstat;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Looks whether the roles show life, when it is time to.
+    /// Polls the heartbeats of the roles, if a poll is due.
     pub(super) fn look_at_pulses(&mut self) {
         let Some(look) = self.pulses.look(Instant::now()) else {
             return;
@@ -59,14 +59,15 @@ impl Supervisor {
             return;
         }
         if tried.is_some() {
-            // Two serve, and the older one may be paused.
+            // Two roles serve, and the older one may be paused.
             proxy.process.heart.beats();
             return pulses.begin_anew();
         }
         let number = proxy.process.number();
         let frozen = match is_frozen(&mut proxy.process, look) {
             Some(why) => Some((None, why)),
-            // A signal stops all threads of a process: whose silence is seen first is chance.
+            // A signal stops all threads of a process, so the name of the first silent one is
+            // meaningless.
             None => pulses.frozen_thread(number, look).map(|(name, why)| {
                 let named = Some(name).filter(|_| why != Frozen::Stopped);
                 (named, why)
@@ -74,14 +75,14 @@ impl Supervisor {
         };
         if let Some((thread, why)) = frozen {
             tell_frozen(&mut self.voice, "proxy", number, thread.as_deref(), why);
-            // Its end is seen in the next turn.
+            // The main loop notices the end of the process.
             proxy.process.kill();
             pulses.begin_anew();
         }
     }
 
-    /// The processes that run programs of checks: those that are frozen are ended, and all
-    /// of them where no version has such a check. The proxy asks for another one.
+    /// Checks the helper processes of external checks: frozen ones are killed, and all of them if
+    /// no version has such a check. The proxy requests a new one.
     fn look_at_helpers(&mut self, look: Look) {
         let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
         let mut versions = versions.into_iter().flatten();
@@ -113,7 +114,7 @@ impl Supervisor {
         }
     }
 
-    /// Maps the heartbeat memory that the proxy was given.
+    /// Maps the heartbeat memory of the proxy.
     fn map_vitals(&mut self) {
         let Some(file) = self.pulses.file.clone() else {
             return;
@@ -126,13 +127,13 @@ impl Supervisor {
         {
             return;
         }
-        // Made once in the life of an image, so it is mapped once.
+        // The memory is created once per program image, so it is mapped once.
         let opened = mapped::map(&file, WORDS).and_then(|words| Vitals::open(words).ok());
         self.pulses.memory = opened.map(|vitals| (inode, vitals));
     }
 
-    /// Gives the proxy the heartbeat memory, which other roles read. Makes it first, where
-    /// there is none yet.
+    /// Sends the proxy the heartbeat memory, which other roles read. Creates the memory if there is
+    /// none yet.
     pub(super) fn give_vitals(&mut self) {
         if self.pulses.file.is_none() {
             let made = create().map_err(|error| {
@@ -149,7 +150,7 @@ impl Supervisor {
     }
 }
 
-/// Says what is frozen, and where it waits: asked before it is killed.
+/// Reports what is frozen and where it waits; the location is read before the process is killed.
 fn tell_frozen(voice: &mut Voice, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
     let place = match why {
         Frozen::Sleeps => sample::place(process, thread),

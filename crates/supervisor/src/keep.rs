@@ -1,8 +1,7 @@
-//! The file in which a supervisor leaves its version to one that comes after it:
-//! beside the socket of the role, the owner's alone. A new supervisor takes
-//! from the role only its sockets, and only those that the file names. The role
-//! communicates with the network, so nothing else of it is trusted, least of all the user
-//! and the root directory of the next role.
+//! The file in which a supervisor stores its version for a successor, next to the role's socket;
+//! only the owner may read it. A new supervisor takes only the sockets from the role, and only
+//! those that the file lists. The role communicates with the network, so nothing else from it is
+//! trusted, least of all the user and the root directory of the next role.
 //!
 //! Only a supervisor that adopts a role reads this file.
 
@@ -19,31 +18,31 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Bytes that are read at once behind the longest description.
+/// Size of a read after the description, in bytes.
 const COPY_BYTES: usize = 256 * 1024;
 
-/// Why the version of a role is not known.
+/// The reason why the version of a role is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
     /// The file cannot be read or written.
     #[error("{}", reason(.0))]
     File(#[from] io::Error),
-    /// It is somebody else's, or somebody else may read or change it.
+    /// The file belongs to another user, or another user may read or change it.
     #[error("other users could have written it")]
     NotOurs,
-    /// What it says.
+    /// The contents are invalid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// It is longer or shorter than it says.
+    /// The file's length differs from the stored one.
     #[error("it is incomplete")]
     Length,
     /// The role serves another version.
     #[error("the proxy serves version {0}")]
     Version(u64),
-    /// The role's sockets are others.
+    /// The role has other sockets.
     #[error("the proxy passed different sockets")]
     Sockets,
-    /// It holds keys, which are not written to a file.
+    /// The version contains keys, which are not written to a file.
     #[error("it contains keys, which are never written to a file")]
     Secret,
 }
@@ -62,13 +61,13 @@ fn identity(fd: impl AsFd) -> Result<KeptSocket, Errno> {
     })
 }
 
-/// Writes a version beside the socket of its role, in place of the one before.
+/// Writes a version next to the socket of its role and replaces the previous file.
 pub fn write(socket: &Path, version: &Version) -> Result<(), KeepError> {
     let (path, beside) = directory::kept_of(socket);
     let written = write_to(&beside, version);
     let named = written.and_then(|()| Ok(std::fs::rename(&beside, &path)?));
     if named.is_err() {
-        // What is there is of another version, and would not be believed.
+        // The existing file belongs to another version, which would be refused.
         let _ = std::fs::remove_file(&beside);
         let _ = std::fs::remove_file(&path);
     }
@@ -76,12 +75,12 @@ pub fn write(socket: &Path, version: &Version) -> Result<(), KeepError> {
 }
 
 fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
-    // Of a supervisor that was killed in these few lines.
+    // Removes the temporary file of a supervisor that was killed during a write.
     let _ = std::fs::remove_file(path);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
     let sockets = version.sockets().iter();
-    // One that may hold a key is written to no file.
+    // A bundle that may contain a key is never written to a file.
     let open = version.plan().without_secrets;
     let bytes = u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0);
     let kept = Kept {
@@ -93,7 +92,7 @@ fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
     copy(version.bundle(), kept.bundle_bytes, &mut file)
 }
 
-/// The position of the bundle's descriptor, which others share, is left alone.
+/// Copies the bundle without changing the file offset, which other processes share.
 fn copy(bundle: &Shared, bytes: u64, to: &mut File) -> Result<(), KeepError> {
     let copied = io::copy(&mut memory::Reader::new(bundle).take(bytes), to)?;
     match copied == bytes {
@@ -102,17 +101,17 @@ fn copy(bundle: &Shared, bytes: u64, to: &mut File) -> Result<(), KeepError> {
     }
 }
 
-/// What a supervisor left.
+/// The contents of a stored version.
 #[derive(Debug)]
 pub struct Left {
     kept: Kept,
     bundle: OwnedFd,
 }
 
-/// Reads what was left beside the socket of a role.
+/// Reads the version that was stored next to the socket of a role.
 pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let (path, _) = directory::kept_of(socket);
-    // A pipe in its place is not waited for.
+    // A pipe instead of the file must not block the reader.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(open(&path, flags, Mode::empty())?);
     let data = fstat(&file)?;
@@ -134,7 +133,7 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
 }
 
 impl Left {
-    /// The version, where the role serves this one with these sockets.
+    /// Returns the version, if the role serves this number with these sockets.
     pub fn with(self, number: u64, sockets: Vec<OwnedFd>) -> Result<Version, Unmatched> {
         let wrong = |error, sockets| Err(Unmatched { error, sockets });
         let take = self.kept.take;
@@ -155,12 +154,12 @@ impl Left {
     }
 }
 
-/// The file and the role do not fit together.
+/// A mismatch between the file and the role.
 #[derive(Debug)]
 pub struct Unmatched {
-    /// Why.
+    /// The kind of difference.
     pub error: KeepError,
-    /// What the role gave.
+    /// Sockets that the role sent.
     pub sockets: Vec<OwnedFd>,
 }
 

@@ -1,17 +1,16 @@
-//! The supervisor: the process that was started, and stays. It starts loaders
-//! and the roles of parts, passes bundles and descriptors from one to the other
-//! unread, keeps those of the last good version, restarts what dies, and obeys
-//! signals and `evenkeel reload`. It takes over the role of one that was killed
-//! ([`adopt`]), and goes over to another program in the place of its own
+//! The supervisor: the process that was started and stays. It starts loaders and the roles of
+//! parts, forwards bundles and descriptors between them unread, and holds those of the last good
+//! version. It restarts roles that die, and handles signals and `evenkeel reload`. It adopts the
+//! roles of a supervisor that was killed ([`adopt`]), and executes a newly installed program
 //! ([`upgrade`]).
 //!
-//! It knows slots and not parts: a slot is the place of a role, and how roles differ is said
-//! by the rows of a table ([`part::row`]). It parses nothing but its own command line: what
-//! a user wrote is the loader's, what the network sends is the role's. It has one thread
-//! and waits in one place ([`run`]). It serves nobody, and nobody who is served waits for it.
+//! The supervisor knows slots and not parts: a slot holds a role, and the rows of a table describe
+//! the differences between roles ([`part::row`]). It only parses its own command line: the loader
+//! parses the text of users, and the roles parse network traffic. It has one thread and waits in
+//! one place ([`run`]). It serves no traffic, and traffic never waits for it.
 //!
-//! What it holds is in [`state`]. The modules below that are values; those above, one for
-//! each thing that it does, know the state and not each other.
+//! Its state is in [`state`]. The modules below that are values; those above, one for each
+//! function, know the state and not each other.
 
 mod adopt;
 mod backoff;
@@ -85,7 +84,7 @@ use resumed::Resumed;
 use state::Supervisor;
 use std::process::ExitCode;
 
-/// Supervises until the end.
+/// Runs the supervisor until its end.
 pub fn main(command: Command) -> ExitCode {
     let mut voice = Voice::new(command.form(), command.quiet);
     voice.log_to(command.log.clone());

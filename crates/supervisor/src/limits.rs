@@ -1,27 +1,27 @@
-//! Limits of the system that a role gets, set from outside: it has given up
-//! the right to raise its own.
+//! Resource limits of a role, which the supervisor sets: the role has dropped the privilege to
+//! raise its own.
 
 use part::role::Plan;
 use part::spawn::{StartFailure, Started, Why};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
-/// Raises what this process may open to what the system allows it anyway (it
-/// keeps every listener); what the start allowed.
+/// Raises the soft limit of open files of this process to the hard limit, because it holds every
+/// listener. Returns the soft limit of the start.
 pub fn raise_own() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    // It then only fails later, and with a message, when there are too many.
+    // Ignored: if there are too many descriptors, opening one fails later with a message.
     let _ = setrlimit(Resource::Nofile, raised);
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// Gives a role the limits of a plan. One that serves already has given up its rights: it
-/// is another user's process, which root of a container may not touch. It raises what it
-/// may itself, and says what it may not.
+/// Sets the limits of a plan for a role. A role that serves already has dropped its privileges and
+/// belongs to another user, so root in a container may not change it. Such a role raises its limits
+/// itself as far as allowed, and reports the rest.
 pub fn give(role: &Started, plan: &Plan, serves: bool) -> Result<(), StartFailure> {
     match set(role.pid(), plan) {
         Err(Errno::PERM) if serves => Ok(()),

@@ -1,4 +1,4 @@
-//! A loader at work, as the supervisor sees it.
+//! A running loader, as seen by the supervisor.
 
 use part::channel::{ChannelError, Received};
 use part::role::{Load, Message, NotLoaded, Plan};
@@ -9,18 +9,18 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a loader may work. Names that nobody answers take seconds each.
+/// Timeout of a loader. Each host name without a response takes seconds.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Names another limit, seconds.
+/// Environment variable with another timeout, in seconds.
 const LIMIT_VARIABLE: &str = "EVENKEEL_LOADER_SECONDS";
-/// The longest one.
+/// Maximum value of that variable.
 const LIMIT_SECONDS_MAX: u64 = 86_400;
 
-/// A loader at work.
+/// A running loader.
 pub struct Loading {
-    /// The process.
+    /// The loader process.
     pub process: Started,
-    /// When it is given up.
+    /// Time at which the loader is killed.
     pub until: Instant,
     limit: Duration,
 }
@@ -32,45 +32,44 @@ fn limit() -> Duration {
     seconds.map_or(LIMIT, Duration::from_secs)
 }
 
-/// What a loader said.
+/// The result of a loader.
 pub struct Told {
-    /// The version's plan, or why there is none.
+    /// Plan of the version, or the reason why there is none.
     pub outcome: Result<Plan, NotLoaded>,
-    /// For a log.
+    /// Diagnostics for a log.
     pub plain: String,
-    /// For who asked.
+    /// Diagnostics for the requester.
     pub shown: String,
     /// The bundle and the sockets.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Why a loader told nothing.
+/// The reason why a loader gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The process, or the channel to it.
+    /// The process could not be started, or its channel failed.
     #[error(transparent)]
     Process(StartFailure),
-    /// Another message than a loader sends.
+    /// The loader sent an unexpected message.
     #[error("unexpected reply of the loader")]
     Message,
-    /// What there is to print cannot be read.
+    /// The diagnostics cannot be read.
     #[error("the loader's messages: {0}")]
     Notes(memory::MemoryError),
-    /// It took longer than this.
+    /// The loader exceeded this timeout.
     #[error(
         "the loader was stopped because it took longer than {} s (a pipe without a writer, an unresponsive \
          nameserver?); {LIMIT_VARIABLE} sets another limit",
         .0.as_secs()
     )]
     TooLong(Duration),
-    /// It ended without a word.
+    /// The loader ended without a message.
     #[error("the loader ended without a message")]
     Ended,
 }
 
 impl Loading {
-    /// Starts a loader of this program, with these variables besides, and says
-    /// what is asked.
+    /// Starts a loader of a program with additional environment variables, and sends the request.
     pub fn begin(
         program: &Path,
         load: Load,
@@ -91,7 +90,7 @@ impl Loading {
         })
     }
 
-    /// What it said, once it did.
+    /// Returns the result, once the loader has sent it.
     fn look(&mut self) -> Result<Option<Told>, LoadError> {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
@@ -107,7 +106,7 @@ impl Loading {
         }
     }
 
-    /// Takes the loader out of its place when it is done, with what it said.
+    /// Removes a loader that is done, and returns its result.
     pub fn settle(place: &mut Option<Loading>) -> Option<Result<Told, LoadError>> {
         let loading = place.as_mut()?;
         let told = loading.look().transpose()?;
@@ -120,7 +119,7 @@ impl Loading {
         Some(told)
     }
 
-    /// Ends the loader in this place, if there is one.
+    /// Kills the loader in this slot, if there is one.
     pub fn abandon(place: &mut Option<Loading>) {
         if let Some(loading) = place.take() {
             loading.process.kill();
@@ -128,9 +127,9 @@ impl Loading {
         }
     }
 
-    /// Waits for its end, which is near.
+    /// Waits for the end of the loader, which is expected soon.
     fn end(mut self) {
-        /// It has nothing left to do.
+        /// Time to end after the last message; the loader has no work left.
         const PATIENCE: Duration = Duration::from_millis(500);
         self.process.wait_for_end(Instant::now() + PATIENCE);
     }

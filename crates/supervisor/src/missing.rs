@@ -1,17 +1,19 @@
-//! Which roles that clients come to do not run here. The role with the addresses of this machine is
-//! to know, because another machine may be able to serve them.
+//! Detects roles with clients of their own that do not run on this machine. The role with the
+//! addresses of this machine gets the list, because another machine may be able to serve these
+//! clients.
 
 use crate::slot::Slot;
 use crate::state::Supervisor;
 use part::role::Message;
 
-/// Whether messages of this kind say it.
+/// Returns whether messages of this kind carry the list.
 pub fn is_missing(kind: u16) -> bool {
     let words = String::new();
     kind == Message::Missing { words }.kind()
 }
 
-/// Why clients that come to this role are not served, if the version has something of it.
+/// Returns why clients of this role are not served; None if they are, or if the version does not
+/// configure the role.
 fn why_missing(slot: &Slot) -> Option<String> {
     let answers = slot.row.beside().is_some_and(|row| row.answers);
     let is_wanted = slot.wanted.is_some() && slot.stop_until.is_none();
@@ -23,7 +25,7 @@ fn why_missing(slot: &Slot) -> Option<String> {
 }
 
 impl Supervisor {
-    /// Tells it to those who do not know it yet.
+    /// Sends the list to the roles that do not have the current one.
     pub(super) fn tell_missing(&mut self) {
         let words: Vec<String> = self.slots.beside().filter_map(why_missing).collect();
         let words = words.join("; ");

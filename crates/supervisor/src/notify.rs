@@ -1,10 +1,9 @@
-//! What a service manager is told (sd_notify): that we serve, that a change
-//! begins and how it ended, that we stop, what we do in words; and the sign of
-//! life that it may ask for.
+//! Notifications to the service manager (sd_notify): ready, reloading and its result, stopping, a
+//! status text, and the watchdog ping.
 //!
-//! It is never waited for. A message that it has no room for is sent again later, in
-//! order, since a change whose end it does not learn is a failed one to it; a sign of life
-//! is not. Roles do not get its address.
+//! Sending never blocks. A message for which the socket has no room is sent again later, in order,
+//! because a service manager treats a reload without a reported end as failed; a watchdog ping is
+//! not sent again. Roles do not get the address of the socket.
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,38 +16,38 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// Names the socket of the service manager.
+/// Environment variable with the socket of the service manager.
 const SOCKET: &str = "NOTIFY_SOCKET";
-/// How often it wants a sign of life, microseconds.
+/// Environment variable with the watchdog timeout, microseconds.
 const WATCHDOG: &str = "WATCHDOG_USEC";
-/// From which process.
+/// Environment variable with the process id that must send the watchdog pings.
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
-/// Signs of life in the time that the service manager allows.
+/// Number of watchdog pings per timeout.
 const SIGNS: u32 = 2;
-/// The longest text about what we do, bytes.
+/// Maximum length of a status text, in bytes.
 const STATUS_BYTES_MAX: usize = 512;
-/// Messages that wait until it has room; older ones are lost.
+/// Maximum number of unsent messages; older ones are dropped.
 const UNSENT_MAX: usize = 16;
-/// When it is looked whether it has room again.
+/// Delay before unsent messages are sent again.
 const RETRY: Duration = Duration::from_millis(50);
-/// Ends a message that is handed over.
+/// Separator between unsent messages in a hand-over.
 const END: char = '\0';
 
-/// The way to the service manager, if there is one.
+/// The connection to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
     socket: Option<(OwnedFd, SocketAddrUnix)>,
     every: Option<Duration>,
     next: Option<Instant>,
-    /// What it had no room for.
+    /// Messages that could not be sent yet.
     unsent: VecDeque<String>,
-    /// When that is sent again.
+    /// Time at which they are sent again.
     retry_at: Option<Instant>,
-    /// It was told that we serve.
+    /// True if readiness was reported.
     ready: bool,
 }
 
-/// The variables of the environment that matter here.
+/// The relevant environment variables.
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     socket: Option<OsString>,
@@ -57,7 +56,7 @@ struct Wanted {
 }
 
 impl Notify {
-    /// Speaks to the one that the environment names.
+    /// Creates the connection from the environment.
     pub fn of_environment() -> Notify {
         Notify::to(&Wanted {
             socket: std::env::var_os(SOCKET),
@@ -86,7 +85,7 @@ impl Notify {
         }
     }
 
-    /// It serves, at first or again.
+    /// Reports readiness, at the start or after a reload.
     pub fn ready(&mut self, status: &str) {
         let pid = std::process::id();
         self.tell(format!(
@@ -98,14 +97,14 @@ impl Notify {
         self.next = self.every.map(|every| now + every);
     }
 
-    /// It was told by the image of this process before, and need not be again. The
-    /// next sign of life is due at once: nobody knows when the last one was.
+    /// Continues after the previous program image, which has reported readiness. The next watchdog
+    /// ping is due at once, because the time of the last one is unknown.
     pub fn resume(&mut self) {
         self.ready = true;
         self.next = self.every.map(|_| Instant::now());
     }
 
-    /// What it had no room for, for the next image of this process.
+    /// Encodes the unsent messages for the next program image.
     pub fn hand_over(&self) -> Vec<u8> {
         let unsent = self.unsent.iter();
         unsent
@@ -114,7 +113,7 @@ impl Notify {
             .into()
     }
 
-    /// What the image before could not send.
+    /// Adds the messages that the previous image could not send.
     pub fn take_over(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         for text in text.split_terminator(END) {
@@ -122,12 +121,12 @@ impl Notify {
         }
     }
 
-    /// Whether it was told that we serve.
+    /// Returns whether readiness was reported.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// A change begins. The time is what `Type=notify-reload` asks for.
+    /// Reports the start of a reload. The timestamp is required by `Type=notify-reload`.
     pub fn reloading(&mut self, status: &str) {
         let now = clock_gettime(ClockId::Monotonic);
         let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
@@ -137,7 +136,7 @@ impl Notify {
         ));
     }
 
-    /// A change was refused: the previous version continues to serve.
+    /// Reports a refused reload: the previous version continues to serve.
     pub fn refused(&mut self, status: &str) {
         let pid = std::process::id();
         let errno = Errno::INVAL.raw_os_error();
@@ -147,22 +146,22 @@ impl Notify {
         ));
     }
 
-    /// What it does now.
+    /// Reports a status text.
     pub fn status(&mut self, status: &str) {
         self.tell(format!("STATUS={}", line(status)));
     }
 
-    /// It ends.
+    /// Reports that the program is stopping.
     pub fn stopping(&mut self, status: &str) {
         self.tell(format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
-    /// When the next message is due.
+    /// Returns when the next message is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.next.into_iter().chain(self.retry_at).min()
     }
 
-    /// Sends what is due: what it had no room for, and the sign of life.
+    /// Sends due messages: those that could not be sent before, and the watchdog ping.
     pub fn look_at_clock(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.send_waiting(now);
@@ -191,19 +190,19 @@ impl Notify {
         self.retry_at = (!self.unsent.is_empty()).then_some(now + RETRY);
     }
 
-    /// Returns false if it has no room.
+    /// Sends a message. Returns false if the socket has no room.
     fn send(&self, text: &str) -> bool {
         let Some((fd, address)) = &self.socket else {
             return true;
         };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        // One that is gone is told no more.
+        // A service manager that has ended gets no further messages.
         let sent = sendto(fd, text.as_bytes(), flags, address);
         !matches!(sent, Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR))
     }
 }
 
-/// A path, or `@` and the name of an abstract socket; nothing else is known.
+/// Parses the address: a path, or `@` and the name of an abstract socket.
 fn address(name: &[u8]) -> Option<SocketAddrUnix> {
     match name {
         [b'@', rest @ ..] if !rest.is_empty() => SocketAddrUnix::new_abstract_name(rest).ok(),
@@ -212,7 +211,7 @@ fn address(name: &[u8]) -> Option<SocketAddrUnix> {
     }
 }
 
-/// How often a sign of life is given; None when none is wanted from us.
+/// Returns the interval of watchdog pings; None if this process must not send any.
 fn every(wanted: &Wanted) -> Option<Duration> {
     let number = |text: &Option<OsString>| text.as_ref()?.to_str()?.parse::<u64>().ok();
     let other = |pid: u64| pid != u64::from(std::process::id());
@@ -223,7 +222,7 @@ fn every(wanted: &Wanted) -> Option<Duration> {
     Some(Duration::from_micros(usec) / SIGNS)
 }
 
-/// One line of bounded length.
+/// Shortens a text to one line of bounded length.
 fn line(text: &str) -> String {
     let mut text = text.replace(['\n', '\r'], " ");
     if text.len() > STATUS_BYTES_MAX {
@@ -281,7 +280,7 @@ mod tests {
         assert_eq!(heard(&fd).as_deref(), Some("STOPPING=1\nSTATUS=stops"));
     }
 
-    /// The kinds of messages that come until nothing more is sent.
+    /// Returns the kinds of all messages until no more are sent.
     fn all_heard(fd: &OwnedFd, notify: &mut Notify) -> Vec<String> {
         let mut told = Vec::new();
         loop {

@@ -1,5 +1,4 @@
-//! What is asked at the master's socket, as far as the supervisor does it, and
-//! what the service manager is told.
+//! The supervisor's side of the master socket, and notifications to the service manager.
 
 use crate::control::{Asker, Door};
 use crate::error::StartError;
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Opens the master's sockets, if that was not tried yet.
+    /// Opens the master sockets, if that was not tried yet.
     pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
         if self.doors.master.is_some() {
             return Ok(());
@@ -37,8 +36,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts a loader, whose files may ask for what HAProxy has in its
-    /// environment.
+    /// Starts a loader with the environment variables that HAProxy would set.
     pub(super) fn begin_loading(
         &self,
         program: &Path,
@@ -56,7 +54,7 @@ impl Supervisor {
         Loading::begin(program, load, descriptors, variables)
     }
 
-    /// The roles that are known, that which serves first.
+    /// Returns the known proxy roles, the current one first.
     pub(super) fn workers(&self) -> Vec<Worker> {
         let worker = |proxy: &Running| Worker {
             pid: proxy.process.number(),
@@ -90,8 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// A role that was not started by this process serves already: the sockets
-    /// are opened and the service manager is told all the same.
+    /// Opens the sockets and notifies the service manager if an adopted role serves already.
     fn catch_up(&mut self) {
         if self.versions.kept.is_none() {
             return;
@@ -135,7 +132,8 @@ impl Supervisor {
                     let mut known = self.slots.serving.running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
-                        // If the message cannot be sent, the role has ended; the main loop notices that.
+                        // If the message cannot be sent, the role has ended; the main loop notices
+                        // that.
                         let _ = channel.send(&message, &[Arc::new(socket)]);
                     }
                 }
@@ -143,7 +141,7 @@ impl Supervisor {
         }
     }
 
-    /// Messages in the form in which this program tells them.
+    /// Renders messages in this program's format.
     pub(super) fn told(&self, shown: &str, lines: &[(Gravity, String)], end: Ending) -> String {
         let mut voice: Voice = self.voice.clone();
         voice.quiet = false;
@@ -162,7 +160,6 @@ impl Supervisor {
         shown.to_owned() + &said.unwrap_or_default()
     }
 
-    /// What we do, in words.
     pub(super) fn status(&self) -> String {
         let words = |version: &Version| {
             let listeners = version.plan().listeners as usize;

@@ -1,5 +1,4 @@
-//! A role that serves and has no supervisor any more: how it is found, and what is known of
-//! the version that it serves.
+//! Finds a primary role without a supervisor, and the version that it serves.
 
 use crate::command::Command;
 use crate::directory::{self, Instance, Kind};
@@ -27,54 +26,53 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a role may take to answer.
+/// Time for a role to respond.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often is looked again when a role went away meanwhile.
+/// Number of attempts if a role ends or is adopted meanwhile.
 const TRIES: u32 = 3;
 
-/// A role that was found.
+/// A role without a supervisor.
 pub struct Orphan {
-    /// The process.
+    /// The process of the role.
     pub process: Started,
-    /// What it serves.
+    /// The version in service.
     pub version: Known,
-    /// The number that it gave that.
+    /// Version number that the role reported.
     pub number: u64,
-    /// Where it was found.
+    /// Socket at which the role was found.
     pub socket: PathBuf,
-    /// The supervisor that it had.
+    /// Process id of its former supervisor.
     pub before: u32,
 }
 
-/// What is known of the version of a role that was found.
+/// The known part of the version that an orphaned role serves.
 pub enum Known {
-    /// All of it.
+    /// The whole version.
     Version(Box<Version>),
-    /// Only the sockets that the role gave.
+    /// Only the sockets that the role sent, and why the rest is unknown.
     Sockets(Vec<Shared>, KeepError),
 }
 
-/// Why a role that serves with these files is not taken.
+/// The reason why a role that serves these files is not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// Another supervisor was faster.
+    /// Another supervisor has adopted the role first.
     #[error("it has another supervisor already")]
     Supervised,
-    /// It does not answer.
+    /// The role does not respond.
     #[error("it{} does not respond", process(*.0))]
     Silent(Option<u32>),
-    /// It is of a program that speaks otherwise. It can be told to end by a
-    /// signal.
+    /// The role's program uses another message format. A signal can end it.
     #[error("it runs a different program: {0}")]
     Foreign(DecodeError, Option<Box<OwnedProcess>>),
-    /// It says something else than asked.
+    /// The role sent an unexpected message.
     #[error("unexpected reply")]
     Words,
-    /// Its process cannot be held.
+    /// The process cannot be opened as a pidfd.
     #[error("its process: {0}")]
     Process(Errno),
-    /// The connection.
+    /// The connection failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
 }
@@ -83,7 +81,7 @@ fn process(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
-/// A process that can only be sent signals.
+/// A process that can only receive signals.
 pub struct OwnedProcess(pub Started);
 
 impl fmt::Debug for OwnedProcess {
@@ -98,14 +96,14 @@ impl From<Errno> for AdoptError {
     }
 }
 
-/// The supervisors that live; None where a role of this command is not found again.
+/// Returns the running supervisors; None if a role of this command cannot be found by its files.
 fn living(command: &Command) -> Option<Vec<Instance>> {
-    // What is no file (a pipe) is never the same one.
+    // A path that is no regular file (a pipe) does not identify a configuration.
     let lasting = command.paths.iter().all(|path| directory::is_lasting(path));
     lasting.then(|| directory::instances().ok()).flatten()
 }
 
-/// The roles of a part that fit, and whose supervisor does not live.
+/// Returns the matching roles of a part whose supervisor has ended.
 fn left(part: &str, living: &[Instance], fits: impl Fn(&Instance) -> bool) -> Vec<Instance> {
     let mut roles = directory::roles(part).unwrap_or_default();
     roles.retain(|one| fits(one) && !living.iter().any(|other| other.pid == one.pid));
@@ -116,7 +114,7 @@ fn is_of(command: &Command, one: &Instance) -> bool {
     one.is_of(command.form().program(), &command.paths)
 }
 
-/// The role that serves with the files of this command and has no supervisor.
+/// Finds the role that serves the files of this command and has no supervisor.
 pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptError> {
     let ours = |one: &Instance| is_of(command, one);
     for _ in 0..TRIES {
@@ -131,7 +129,8 @@ pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptErr
         let Some(role) = left.first() else {
             return Ok(None);
         };
-        // One that has just gone may have been adopted by somebody else.
+        // If the role disappears, another supervisor may have adopted it, so the search is
+        // repeated.
         let reached = reach(row.entry, role)?;
         let asked = reached.map(|process| ask(process, role)).transpose()?;
         if let Some(orphan) = asked.flatten() {
@@ -141,8 +140,8 @@ pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptErr
     Ok(None)
 }
 
-/// The role beside the one that serves, of these files, which has no supervisor; with the
-/// process id of the one that it had.
+/// Finds the orphaned sidecar role of these files. Also returns the process id of its former
+/// supervisor.
 pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, u32)>, AdoptError> {
     let Some(living) = living(command) else {
         return Ok(None);
@@ -150,7 +149,7 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
     let ours = |one: &Instance| is_of(command, one) && one.pid != std::process::id();
     for role in left(row.part, &living, ours) {
         if let Some(process) = reach(row.entry, &role)? {
-            // It listens at another place from now on.
+            // The role listens on another socket from now on.
             directory::remove(&role.socket);
             return Ok(Some((process, role.pid)));
         }
@@ -158,8 +157,8 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
     Ok(None)
 }
 
-/// The roles in this network whose supervisor has ended, and that have other files than those
-/// of this command: what each is, and the entry of its supervisor.
+/// Finds the roles in this network namespace whose supervisor has ended and that serve other files
+/// than this command. Returns the name of each role and the entry of its supervisor.
 pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
     let all = directory::entries().unwrap_or_default();
     let (own, network) = (std::process::id(), directory::network());
@@ -180,16 +179,16 @@ pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
     roles.filter(|(_, one)| is_left(one)).collect()
 }
 
-/// A connection to a role that nobody supervises: which process that is, is the
-/// kernel's word. None where it has just gone.
+/// Connects to an orphaned role; the kernel reports its process id. None if the role has just
+/// ended.
 fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
     let fd = match directory::connected_to_role(&role.socket) {
-        // It has just gone.
+        // The role has just ended.
         Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
         other => other?,
     };
     let (sender, first) = match first_words(&fd, role) {
-        // It has gone, or has just got another supervisor and listens elsewhere.
+        // The role has ended, or has another supervisor and listens elsewhere.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
@@ -213,19 +212,19 @@ fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
     process(sender, fd).map(Some)
 }
 
-/// Asks a role for its version; None where it has gone meanwhile.
+/// Requests the version of a role; None if the role has ended meanwhile.
 fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptError> {
-    // Its answer also says that the process which is held is the one that
-    // speaks: it lives, so its number is no other's.
+    // A response also proves that the opened process is the sender: it is alive, so its process id
+    // was not reused.
     let channel = &mut process.channel;
     let asked = channel.send(&Message::GiveVersion, &[]);
     asked?;
     let (take, descriptors) = match answer(channel) {
-        // It has gone meanwhile.
+        // The role has ended meanwhile.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
     };
-    // Of all that it says of itself only the number counts.
+    // Only the number of the role's response is trusted.
     let number = take.version;
     Ok(Some(Orphan {
         version: known(&role.socket, number, descriptors),
@@ -236,7 +235,7 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
     }))
 }
 
-/// Waits for the version that a role was asked for. Ignores other messages (its state, a
+/// Waits for the version that was requested from a role. Ignores other messages (its state, a
 /// response to the previous supervisor): the role sends them again.
 fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError> {
     let until = Instant::now() + ANSWER_LIMIT;
@@ -245,7 +244,7 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
         let received = channel.wait(Some(left))?;
         match received.message {
             Message::Version(take) => return Ok((take, received.descriptors)),
-            // It ends, and there is nothing to be adopted.
+            // The role is ending, so there is nothing to adopt.
             Message::Stopping | Message::Obeys { .. } | Message::Ended { .. } => {
                 return Err(AdoptError::Channel(ChannelError::Closed));
             }
@@ -255,8 +254,8 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
     Err(AdoptError::Words)
 }
 
-/// What is known of a version of which the role says the number and gives its
-/// bundle and the sockets. Its bundle is not looked at.
+/// Determines the known part of a version from the number, bundle and sockets that the role sent.
+/// The role's bundle is ignored.
 fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> Known {
     let sockets = descriptors.into_iter().skip(1).collect();
     let fits = match keep::read(socket) {
@@ -279,7 +278,7 @@ fn is_socket(fd: &OwnedFd) -> bool {
 
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
 
-/// The first packet of a role, and who sent it.
+/// Receives the first packet of a role and its sender.
 fn first_words(fd: &OwnedFd, role: &Instance) -> Result<FirstWords, AdoptError> {
     let limit = timespec(ANSWER_LIMIT);
     let mut watched = [PollFd::new(fd, PollFlags::IN)];

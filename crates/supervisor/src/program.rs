@@ -1,5 +1,4 @@
-//! Which file the program was started from, and whether another one is in its
-//! place by now.
+//! Identity of the program file, and detection of its replacement.
 
 use part::spawn::OWN_PROGRAM;
 use std::ffi::OsStr;
@@ -7,24 +6,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The file of the start.
+/// The program file of the start.
 #[derive(Debug)]
 pub struct Program {
     path: Option<PathBuf>,
 }
 
-/// What is to run another program.
+/// A newly installed program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newer {
-    /// The program.
+    /// Path of the program.
     pub path: PathBuf,
-    /// The supervisor as well; otherwise it is only the role that is another.
+    /// True if the supervisor must execute the program, too; false if only the role runs another
+    /// one.
     pub whole: bool,
     file: Identity,
 }
 
-/// Device and inode. A file that runs keeps its own also when its name is gone,
-/// so no other file gets it.
+/// Device and inode number. A running file keeps its inode after it was deleted, so no other file
+/// gets the same one.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> Option<Identity> {
@@ -33,8 +33,8 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 impl Program {
-    /// Of this process. A link that it was started by is followed again at each
-    /// change: a package may set it to another file.
+    /// Creates the identity of this process's program. A symbolic link in the path is resolved
+    /// again at each reload, because a package may change its target.
     pub fn of_start() -> Program {
         let running = identity(Path::new(OWN_PROGRAM));
         let named = std::env::args_os().next();
@@ -44,11 +44,10 @@ impl Program {
         }
     }
 
-    /// Whether this process, or the role where that is another supervisor's
-    /// child, runs something else than what is in its place now.
+    /// Returns the installed program if this process, or an adopted role, runs another one.
     pub fn newer(&self, adopted: Option<i32>) -> Option<Newer> {
         let path = self.path.as_ref()?;
-        // A program that was removed is no reason to do anything.
+        // A removed program is ignored.
         let there = identity(path)?;
         let whole = identity(Path::new(OWN_PROGRAM)).is_some_and(|running| running != there);
         let role = adopted.and_then(|pid| identity(Path::new(&format!("/proc/{pid}/exe"))));
@@ -62,19 +61,20 @@ impl Program {
 }
 
 impl Newer {
-    /// Whether another file is in its place by now, which nobody has tested.
+    /// Returns whether the file was replaced again, by one that was not tested.
     pub fn is_replaced(&self) -> bool {
         identity(&self.path) != Some(self.file)
     }
 }
 
-/// Whether a role runs another program than this process; not where that cannot be seen.
+/// Returns whether a role runs another program than this process; false if that cannot be
+/// determined.
 pub fn is_of_another_program(role: i32) -> bool {
     let running = identity(Path::new(&format!("/proc/{role}/exe")));
     running.is_some() && running != identity(Path::new(OWN_PROGRAM))
 }
 
-/// The file that a first word of a command line means, if that is what runs.
+/// Returns the file that the first word of the command line names, if it is the running one.
 fn find(name: &OsStr, running: Option<Identity>) -> Option<PathBuf> {
     let is_it = |path: &PathBuf| running.is_some() && identity(path) == running;
     if name.as_bytes().contains(&b'/') {

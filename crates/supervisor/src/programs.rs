@@ -1,7 +1,7 @@
-//! External checks: a proxy role that has none asks for a process which runs their
-//! programs, and is given the connection to one ([`part::checks`]). That process
-//! belongs to the role from then on and ends with it; it knows the programs of the
-//! versions that are there when it starts, so a role asks again after a change.
+//! External checks: a proxy role requests a helper process that runs their programs, and gets the
+//! connection to it ([`part::checks`]). The helper belongs to the role and ends with it. It only
+//! knows the programs of the versions that exist when it starts, so a role requests another one
+//! after a reload.
 
 use crate::slot::Running;
 use crate::version::Version;
@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The shortest time between two starts for one role: it asks again.
+/// Minimum interval between two starts for one role, which repeats its request.
 const START_EVERY: Duration = Duration::from_millis(400);
 
-/// Starts a process that runs the programs of these versions, and gives a role the
-/// connection to it; its number.
+/// Starts a process that runs the programs of these versions, and sends a role the connection to
+/// it. Returns the process id.
 pub fn give<'v>(
     role: &mut Running,
     versions: impl Iterator<Item = &'v Version>,
@@ -39,7 +39,7 @@ pub fn give<'v>(
             }
         }
     }
-    // None of them has any: the role says what is not so.
+    // No version has an external check, so the role's request is wrong.
     let take = first.filter(|_| !programs.is_empty())?;
     let mut rights = take.plan.rights.clone();
     if let Some((uid, gid)) = take.plan.programs_account {
@@ -53,7 +53,7 @@ pub fn give<'v>(
     match checks::start(take.personality, run) {
         Ok((process, connection)) => {
             let message = Message::Helper;
-            // A role that hears nothing is about to be seen as ended.
+            // If the message cannot be sent, the end of the role is about to be noticed.
             let _ = role.process.say(&message, &[Arc::new(connection)]);
             let pid = process.pid();
             role.helpers.push(process);
@@ -66,12 +66,12 @@ pub fn give<'v>(
     }
 }
 
-/// Ends a process that runs programs, and its programs, which are groups of their own.
+/// Ends a helper process and its programs, each of which is a process group.
 pub fn end(process: &Started) {
-    // It starts no further program meanwhile.
+    // Stopped first, so that it starts no further program meanwhile.
     process.signal(Signal::STOP);
     for child in children(process.number()) {
-        // It may have ended by itself.
+        // Ignored: the program may have ended by itself.
         let _ = kill_process_group(child, Signal::KILL);
     }
     process.kill();

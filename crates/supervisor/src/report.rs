@@ -1,5 +1,5 @@
-//! The state of the processes of this machine: the supervisor, the roles and what still
-//! finishes, as a [`Report`] of a part of its own.
+//! The status of the processes on this machine: the supervisor, the roles and those that finish, as
+//! a [`Report`] of its own part.
 
 use crate::slot::{Running, Slot};
 use crate::state::Supervisor;
@@ -9,22 +9,22 @@ use part::spawn::CHECKS;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The fact of a role with the process that serves while this one is paused, in an upgrade.
+/// Fact of a paused role: the process that serves instead during an upgrade.
 pub const SUCCESSOR: &str = "successor";
-/// The name under which it is asked for.
+/// Name of the part for report requests.
 pub const PART: &str = "supervisor";
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time now, seconds since 1970.
+/// Returns the current time, seconds since 1970.
 fn unix_s() -> i64 {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(unix.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The moment so long ago.
+/// Returns the point in time that is this long ago.
 fn ago(time: Duration) -> Moment {
     let boottime = clock_gettime(ClockId::Boottime);
     let boottime = Duration::try_from(boottime).unwrap_or_default();
@@ -35,14 +35,15 @@ fn ago(time: Duration) -> Moment {
     }
 }
 
-/// The kind of the subjects for things that the served version lacks.
+/// Kind of the subjects for resources that the version in service lacks.
 pub const MISSING: &str = "missing";
-/// The number of the supervisor's subject with the end of the certificate that ends first.
+/// Number of the supervisor's subject: expiry of the certificate that expires first.
 const CERTIFICATE_END: &str = "certificate end";
-/// The number of the supervisor's subject that is 1 while this machine serves a version.
+/// Number of the supervisor's subject that is 1 while this machine serves a version.
 pub const SERVES: &str = "serves";
 
-/// `successor`: the process of the new program, while an upgrade tries it beside this one.
+/// Creates the subject of a role. `successor` is the process of the new program while an upgrade
+/// tries it beside this one.
 fn role(
     slot: &Slot,
     paused: bool,
@@ -53,7 +54,7 @@ fn role(
     let running = slot.running.as_ref();
     let absent = running.is_none() && slot.restart_at.is_none();
     if absent && slot.wanted.is_none() {
-        // Without the first version no role knows what it would run.
+        // Without a first version no role has a configuration.
         return failure.filter(|_| slot.serves()).map(|failure| {
             let mut subject = Subject::new("role", name)
                 .label("role")
@@ -63,7 +64,7 @@ fn role(
             subject
         });
     }
-    // A role without a limit for its start reports nothing when it is ready.
+    // A role without a start timeout does not report that it is ready.
     let is_ready = |one: &Running| one.ready || slot.row.ready_limit.is_none();
     let (word, grade) = match running {
         None => ("restarting", Grade::Bad),
@@ -74,7 +75,7 @@ fn role(
     };
     let up = running.is_some_and(is_ready);
     let trouble = slot.crashes.trouble(Moment::now());
-    // A process that begins or ends has a state of its own.
+    // A process that starts or ends has a state of its own.
     let (word, grade) = match (&trouble, grade) {
         (Some(_), Grade::Good) => ("unstable", Grade::Bad),
         _ => (word, grade),
@@ -104,7 +105,7 @@ fn with_process(mut subject: Subject, running: &Running) -> Subject {
 }
 
 impl Supervisor {
-    /// How the processes are now.
+    /// Returns the current status of the processes.
     pub(super) fn report(&self) -> Report {
         let mut subjects = vec![self.own_state()];
         let failure = Some(&*self.cluster.failure).filter(|why| !why.is_empty());
@@ -163,7 +164,8 @@ impl Supervisor {
         }
     }
 
-    /// What the served version lacks, and its certificates that end soon.
+    /// Returns what needs attention: resources that the version in service lacks, and its
+    /// certificates that expire soon.
     fn attention(&self) -> Vec<Subject> {
         let mut subjects = Vec::new();
         let kept = self.versions.kept.iter();
@@ -191,7 +193,7 @@ impl Supervisor {
         subjects
     }
 
-    /// Whether a version is served here now, by observation.
+    /// Returns whether this machine serves a version now, as observed.
     fn serves_a_version(&self) -> bool {
         self.versions.kept.is_some() && self.service.served && self.serves()
     }
@@ -267,7 +269,7 @@ mod tests {
         );
         assert!(twice.why.contains("process 8 was killed by SIGKILL"));
         assert_eq!(twice.value("up"), Some(1));
-        // The events of before stay the same.
+        // The earlier events remain unchanged.
         assert_eq!(twice.events[0], once.events[0]);
     }
 }

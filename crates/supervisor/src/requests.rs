@@ -1,36 +1,35 @@
-//! Who asked for a change. Requests that come while a change runs become one
-//! more change, however many they are: the files may have been written again
-//! since the one that runs read them.
+//! Pending reload requests. All requests that arrive during a reload are served by one more reload,
+//! because the files may have changed since the running one read them.
 
 use crate::control::{Asker, Door};
 
-/// Those who wait for one change at most; further ones are not told how it went.
+/// Maximum number of clients that get the result of one reload.
 const ASKERS_MAX: usize = 256;
 
-/// Requests.
+/// Running and pending reload requests.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// The change that runs.
+    /// The reload in progress.
     running: Option<Request>,
-    /// What was asked for since.
+    /// The next reload, if one was requested.
     next: Option<Request>,
 }
 
-/// Who asked for a change.
+/// The requesters of a reload.
 #[derive(Debug, Default)]
 struct Request {
     askers: Vec<Asker>,
-    /// Somebody wants it who does not wait: a signal, a file.
+    /// True if a requester does not wait for the result, such as a signal or a file change.
     standing: bool,
 }
 
 impl Requests {
-    /// Somebody asks; a signal has no asker.
+    /// Adds a request; a signal has no asker.
     pub fn ask(&mut self, asker: Option<Asker>) {
         let next = self.next.get_or_insert_default();
         match asker {
-            // What is asked at the master's socket is done like a signal: scripts
-            // do not stay there until it is over.
+            // A request on the master socket counts like a signal: scripts disconnect before the
+            // reload is over, which must not abort it.
             None => next.standing = true,
             Some(asker) => {
                 next.standing |= asker.at == Door::Master;
@@ -43,8 +42,8 @@ impl Requests {
         }
     }
 
-    /// Forgets those who have gone; whether nobody wants the change any more that
-    /// runs. One that has not begun is forgotten with those who asked for it.
+    /// Removes disconnected clients. Returns whether the reload in progress has no requester left.
+    /// A pending reload without requesters is dropped.
     pub fn forget(&mut self, waits: impl Fn(&Asker) -> bool) -> bool {
         for request in self.running.iter_mut().chain(&mut self.next) {
             request.askers.retain(&waits);
@@ -54,13 +53,12 @@ impl Requests {
         self.running.as_ref().is_some_and(unwanted)
     }
 
-    /// Whether somebody asked for a change that has not begun.
+    /// Returns whether a reload is pending.
     pub fn is_asked(&self) -> bool {
         self.next.is_some()
     }
 
-    /// Begins the next change, if one was asked for and none runs; those who
-    /// asked for it.
+    /// Starts the pending reload, if there is one and none is in progress. Returns its requesters.
     pub fn begin(&mut self) -> Option<&[Asker]> {
         if self.running.is_some() || self.next.is_none() {
             return None;
@@ -69,22 +67,22 @@ impl Requests {
         self.running.as_ref().map(|running| &*running.askers)
     }
 
-    /// Those who asked for the change that runs.
+    /// Returns the requesters of the reload in progress.
     pub fn running(&self) -> &[Asker] {
         self.running.as_ref().map_or(&[], |running| &running.askers)
     }
 
-    /// Those who wait for the next change.
+    /// Returns the requesters of the next reload.
     pub fn waiting(&self) -> &[Asker] {
         self.next.as_ref().map_or(&[], |next| &next.askers)
     }
 
-    /// The change that ran is over; those who are to be told.
+    /// Ends the reload in progress. Returns the requesters that must get the result.
     pub fn finish(&mut self) -> Vec<Asker> {
         self.running.take().map_or_else(Vec::new, |one| one.askers)
     }
 
-    /// Everyone who still waits, when there will be no change any more.
+    /// Removes and returns all requesters, because there will be no further reload.
     pub fn give_up(&mut self) -> Vec<Asker> {
         let mut all = self.finish();
         all.extend(self.next.take().unwrap_or_default().askers);

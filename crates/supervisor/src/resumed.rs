@@ -1,6 +1,6 @@
-//! The new image of a supervisor: takes up what the one before left to it, in
-//! the same process. Where it cannot read that, it closes everything and begins
-//! like a supervisor that was started anew: it adopts the role.
+//! Restores what the previous program image left for this one in the same process. If that is
+//! unreadable, this image closes all descriptors and starts like a new supervisor: it adopts the
+//! role.
 
 use crate::directory::Entry as Place;
 use crate::slot::Running;
@@ -15,47 +15,47 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The descriptors that every process begins with.
+/// Highest of the standard descriptors.
 const STANDARD: i32 = 2;
 
-/// Names the memory file's descriptor.
+/// Environment variable with the descriptor of the memory file.
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
 
-/// Why nothing can be taken up.
+/// The reason why the state cannot be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    /// There is no such descriptor.
+    /// The descriptor is not open.
     #[error("a descriptor is missing")]
     Descriptor,
-    /// The memory file.
+    /// The memory file cannot be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// What it says.
+    /// The contents are invalid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// Something that it needs is missing.
+    /// A required item is missing.
     #[error("the state is incomplete")]
     Incomplete,
 }
 
-/// What the image before left.
+/// The state and descriptors of the previous image.
 pub struct Resumed {
-    /// What it is.
+    /// The decoded state.
     pub value: HandOver,
     descriptors: BTreeMap<u32, OwnedFd>,
 }
 
-/// Whether this process is the next image of a supervisor.
+/// Returns whether this process is the next image of a supervisor.
 pub fn is_next_image() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
 impl Resumed {
-    /// What was left to this process; None where it simply was started. To be
-    /// called once, before there is a thread and before anything is opened.
+    /// Finds what the previous image left; None after a normal start. Must be called once, before
+    /// any thread is started and any descriptor is opened.
     pub fn find() -> Option<Result<Resumed, ResumeError>> {
         let number = std::env::var(VARIABLE).ok()?;
-        // SAFETY: this process has one thread yet.
+        // SAFETY: this process still has only one thread.
         unsafe { std::env::remove_var(VARIABLE) };
         let found = number
             .parse()
@@ -83,14 +83,14 @@ impl Resumed {
         Ok(Resumed { value, descriptors })
     }
 
-    /// Takes a descriptor of this number.
+    /// Takes ownership of the descriptor of this number.
     pub fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
         self.descriptors
             .remove(&number)
             .ok_or(ResumeError::Incomplete)
     }
 
-    /// Takes a role.
+    /// Restores a role.
     pub fn role(&mut self, role: &HandedRole, entry: Entry) -> Result<Running, ResumeError> {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
@@ -101,33 +101,33 @@ impl Resumed {
         Ok(proxy)
     }
 
-    /// Takes a socket that listens, with its entry in the runtime directory.
+    /// Restores a listening socket with its entry in the runtime directory.
     pub fn socket(&mut self, socket: &HandedSocket) -> Result<(Place, OwnedFd), ResumeError> {
         Ok((Place::kept(socket.path()), self.take(socket.descriptor)?))
     }
 }
 
-/// An open descriptor that came with the process.
+/// Takes ownership of an inherited descriptor.
 fn own(number: u32) -> Option<OwnedFd> {
     let number = number.cast_signed();
     if number <= STANDARD {
         return None;
     }
-    // SAFETY: only asked for its flags; a number that is not open gives EBADF.
+    // SAFETY: the descriptor is only used to read its flags; a number that is not open gives EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let flags = fcntl_getfd(borrowed).ok()?;
-    // What this process has opened itself is closed when it executes; so this
-    // is what came with it, and nobody else has it.
+    // Descriptors that this process opened itself have close-on-exec set. This one does not, so it
+    // was inherited and has no other owner.
     if flags.contains(FdFlags::CLOEXEC) {
         return None;
     }
     fcntl_setfd(borrowed, FdFlags::CLOEXEC).ok()?;
-    // SAFETY: it is open, and from now on nobody else takes it (see above).
+    // SAFETY: the descriptor is open and has no other owner from now on (see above).
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Closes whatever came with the process: the role sees that its supervisor has
-/// gone, and every socket comes back with it.
+/// Closes all inherited descriptors. The role then sees that its supervisor has died, and its
+/// sockets come back when it is adopted.
 fn close_all() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return;

@@ -1,5 +1,5 @@
-//! Messages from parts and operators to a part: forwarded by the name of the part, without
-//! reading them. A request gets a number of the supervisor; its response returns with the
+//! Routing of messages from parts and operators to a part: forwarded by the name of the part,
+//! without decoding them. A request gets a number of the supervisor; its response returns with the
 //! number of the sender.
 
 use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Passes something on to a part.
+    /// Forwards a message to a part.
     pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
         let Received {
             message,
@@ -70,7 +70,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether it may ask every part for its report.
+    /// Returns whether the sender may request the report of every part.
     fn reads_reports(&self, of: Asks) -> bool {
         match of {
             Asks::Client(_) => true,
@@ -79,14 +79,14 @@ impl Supervisor {
         }
     }
 
-    /// Whether it may ask for the report of this process: the role that governs learns from it
-    /// whether the version is served.
+    /// Returns whether the sender may request the report of this process: the control role learns
+    /// from it whether the version is in service.
     fn reads_own_report(&self, of: Asks) -> bool {
         let governs = |part| matches!(self.slots[part].row.life, Life::Governs(_));
         self.reads_reports(of) || matches!(of, Asks::Role(part, _) if governs(part))
     }
 
-    /// Whether it may ask where a request would go.
+    /// Returns whether the sender may query the route of a request.
     fn asks_for_routes(&self, of: Asks) -> bool {
         match of {
             Asks::Role(part, _) => {
@@ -97,7 +97,7 @@ impl Supervisor {
         }
     }
 
-    /// The part of this name, if it may get the message.
+    /// Returns the part of this name, if it may get the message.
     fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
         let mut parts = self.slots.all().map(|slot| slot.row.part);
         let to = parts.find(|to| *to == name)?;
@@ -108,16 +108,16 @@ impl Supervisor {
                 let says_to = self.slots[part].row.says_to;
                 says_to.contains(&to) || (self.reads_reports(of) && reports)
             }
-            // It asks the proxy how everything is.
+            // A route process requests the proxy's report.
             Asks::Route(..) => matches!(self.slots[to].row.life, Life::Serves(_)),
         };
         may.then_some(to)
     }
 
-    /// Gives a command the bundle of the version that is served: the same user could read the
-    /// files.
+    /// Sends a command the bundle of the version in service; a client of the same user could read
+    /// the files anyway.
     fn give_version(&mut self, of: Asks) {
-        // It may hold keys, which no role gets but the one that serves them.
+        // The bundle may contain keys, which only the primary role may have.
         let Asks::Client(_) = of else { return };
         let Some(bundle) = self.bundle() else {
             return self.answer_nothing(
@@ -129,13 +129,13 @@ impl Supervisor {
         self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
     }
 
-    /// The bundle of the version that is served.
+    /// Returns the bundle of the version in service.
     pub(super) fn bundle(&self) -> Option<Shared> {
         let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
         version.map(|version| Arc::clone(version.bundle()))
     }
 
-    /// Why a part does not answer, and whether the version that is served has something of it.
+    /// Returns why a part does not respond, and whether the version in service configures it.
     fn silence_of(&self, part: &str) -> (String, bool) {
         let slot = &self.slots[part];
         if matches!(slot.row.life, Life::Governs(_)) && self.command.cluster.is_none() {
@@ -172,12 +172,12 @@ impl Supervisor {
         (words.to_owned(), false)
     }
 
-    /// It is told again to a role that begins later.
+    /// Stores a message, to be sent again to a role that starts later.
     fn hold(&mut self, of: Asks, to: &'static str, message: &PartMessage) {
         let from = match of {
             Asks::Client(_) => "",
             Asks::Role(part, _) => part,
-            // What it asks holds for no longer than it.
+            // A message of a route process does not outlive that process.
             Asks::Route(..) => return,
         };
         let held = &mut self.between.held;
@@ -187,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells a role that begins what holds for its part.
+    /// Sends a starting role the stored messages for its part.
     pub(super) fn tell_held(&mut self, part: &'static str) {
         let of_part = self
             .between
@@ -203,8 +203,8 @@ impl Supervisor {
         }
     }
 
-    /// A part has given up what it had, so what it said holds no more; unless that goes on when the
-    /// program stops.
+    /// Reports to the other roles that a part has released what it held, so that its messages no
+    /// longer hold. Parts whose work continues after the program stops are excepted.
     pub(super) fn tell_gone(&mut self, part: &'static str) {
         let beside = self.slots[part].row.beside();
         if self.service.stop.is_some() && beside.is_some_and(|row| row.outlives) {
@@ -221,7 +221,7 @@ impl Supervisor {
         }
     }
 
-    /// A role of this part answered a question.
+    /// Forwards the response of a part's role.
     pub(super) fn answered(&mut self, part: &'static str, received: Received) {
         let this = |one: &Question| one.number == received.ask && one.to == part;
         let asked = self.between.take(this);
@@ -252,13 +252,13 @@ impl Supervisor {
         self.answer_to(of, &Message::Nobody { words, missing }, &[]);
     }
 
-    /// Who waits for too long is told so.
+    /// Responds with an error to requests that wait for too long.
     pub(super) fn give_up_questions(&mut self) {
         let now = Instant::now();
         self.drop_those(|question| question.until <= now);
     }
 
-    /// A role of this part ended: it neither answers any more nor hears an answer.
+    /// Drops requests from and to a role that has ended.
     pub(super) fn drop_questions(&mut self, part: &'static str) {
         let hears = |of: Asks| !matches!(of, Asks::Role(role, _) if role == part);
         self.between.open.retain(|question| hears(question.of));

@@ -1,6 +1,7 @@
-//! Processes that show where a request would go. The console asks for one: the supervisor starts it
-//! for this one question, and gives it the version that is served and the console's connection. It
-//! may ask the proxy what a command may ask. How it ends changes nothing else.
+//! Processes that show the route of a request. The console requests one; the supervisor starts it
+//! for this request and sends it the version in service and the console's connection. The process
+//! may send the proxy the requests that a command may send. The end of the process has no other
+//! effect.
 
 use part::Shared;
 use part::channel::Received;
@@ -11,17 +12,17 @@ use rustix::event::PollFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The name of such a process as the receiver of a question.
+/// Name of such a process as the receiver of a request.
 pub const PART: &str = "route";
 
-/// Such processes at one time.
+/// Maximum number of such processes.
 pub const PROCESSES_MAX: usize = 2;
-/// How long one may take.
+/// Timeout of a process.
 const LIMIT: Duration = Duration::from_secs(6);
-/// Messages of one that are read before others have their turn.
+/// Maximum number of messages of one process that are read in one turn.
 const MESSAGES_MAX: usize = 16;
 
-/// One of them.
+/// A running process.
 pub struct RouteProcess {
     process: Started,
     until: Instant,
@@ -29,7 +30,7 @@ pub struct RouteProcess {
 }
 
 impl RouteProcess {
-    /// Starts one, and sends it its question with the descriptors.
+    /// Starts a process, and sends it the request with the descriptors.
     pub fn start(
         personality: Personality,
         question: &Message,
@@ -44,17 +45,17 @@ impl RouteProcess {
         })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn number(&self) -> i32 {
         self.process.number()
     }
 
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()
     }
 
-    /// When it is ended.
+    /// Returns when the process is killed.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.killed).then_some(self.until)
     }
@@ -64,9 +65,9 @@ impl RouteProcess {
         self.killed = true;
     }
 
-    /// What it asks; whether it lives.
+    /// Returns the requests of the process, and whether it is still running.
     pub fn turn(&mut self, voice: &mut Voice, now: Instant) -> (Vec<Received>, bool) {
-        // The end is looked for first: what it said before is all there then.
+        // The end is checked first: all earlier messages can be read then.
         let lives = self.process.ended().is_none();
         let asked = { 0..MESSAGES_MAX }.map_while(|_| self.process.hear(voice));
         let asked = asked.collect();
@@ -81,7 +82,7 @@ impl RouteProcess {
         (asked, lives)
     }
 
-    /// Answers what it asked with this number.
+    /// Sends the response to the request of this number.
     pub fn answer(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) {
         let sent = (self.process.channel).send_numbered(ask, message, descriptors);
         if sent.is_err() {
@@ -89,7 +90,7 @@ impl RouteProcess {
         }
     }
 
-    /// Ends it at once.
+    /// Kills the process and waits for its end.
     pub fn end(mut self) {
         self.process.end_now();
     }

@@ -1,5 +1,4 @@
-//! Questions where a request would go, as the supervisor has them answered: each by a process of its
-//! own.
+//! Requests for the route of a request; a separate process handles each one.
 
 use crate::between::Asks;
 use crate::route_process::{PROCESSES_MAX, RouteProcess};
@@ -11,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Starts a process for a question of a role: it gets the role's connection, and the version that is
-    /// served.
+    /// Starts a process for a role's request: the process gets the role's connection and the
+    /// version in service.
     pub(super) fn begin_route(&mut self, of: Asks, received: Received) {
         if self.between.routes.len() >= PROCESSES_MAX {
             let words = "other requests are being evaluated: try again in a moment";
@@ -37,7 +36,7 @@ impl Supervisor {
         }
     }
 
-    /// Passes on what these processes ask, and lets those go that have ended.
+    /// Forwards the requests of these processes, and removes those that have ended.
     pub(super) fn look_at_routes(&mut self) {
         let now = Instant::now();
         let (mut heard, mut ended, voice) = (Vec::new(), Vec::new(), &mut self.voice);
@@ -58,7 +57,7 @@ impl Supervisor {
         }
     }
 
-    /// Answers one of them, if it still waits.
+    /// Sends a response to a process, if it still waits.
     pub(super) fn answer_route(
         &mut self,
         (number, ask): (i32, u64),
@@ -71,7 +70,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends all of them.
     pub(super) fn end_routes(&mut self) {
         self.between.routes.drain(..).for_each(RouteProcess::end);
     }

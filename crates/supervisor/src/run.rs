@@ -1,5 +1,5 @@
-//! The one loop of the supervisor: waits for signals, the loader, the role,
-//! commands and the time, and does what each of them asks for.
+//! The main loop of the supervisor: waits for signals, the loader, the roles, commands and timers,
+//! and handles each event.
 
 use crate::between::Asks;
 use crate::control::{Asker, Control, Door};
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Supervises until the end; with what the command exits.
+    /// Runs until the end of the supervisor. Returns the exit code of the command.
     pub fn run(mut self, left: Option<Resumed>) -> u8 {
         self.begin(left);
         self.begin_change();
@@ -60,7 +60,7 @@ impl Supervisor {
         }
         self.abandon_upgrade();
         self.end_routes();
-        // While the proxy serves still.
+        // Sidecars end while the proxy still serves.
         self.end_parts();
         self.end_control();
         self.slots.serving.end();
@@ -75,8 +75,8 @@ impl Supervisor {
         self.own.exit.unwrap_or(FAILED)
     }
 
-    /// Continues where another image or another supervisor stopped, or starts
-    /// from the files.
+    /// Continues the work of the previous program image or of another supervisor, or starts from
+    /// the files.
     fn begin(&mut self, left: Option<Resumed>) {
         if !self.claim_member() {
             return;
@@ -107,7 +107,7 @@ impl Supervisor {
         self.carried.loader_began();
     }
 
-    /// Whether a role takes orders, or none has to.
+    /// Returns whether the deciding role is ready, or no role has to run.
     pub(super) fn serves(&self) -> bool {
         let is_idle = self.versions.kept.as_ref().is_some_and(Version::is_idle);
         is_idle || self.slots[self.decider(self.versions.kept.as_ref())].is_ready()
@@ -140,7 +140,7 @@ impl Supervisor {
         }
     }
 
-    /// When something is due by itself.
+    /// Returns when the next timer expires.
     fn deadline(&self) -> Option<Instant> {
         [
             self.changing.loading.as_ref().map(|loading| loading.until),
@@ -168,7 +168,7 @@ impl Supervisor {
         .min()
     }
 
-    /// The channels to processes of ours.
+    /// Returns the channels to all child processes.
     fn channels(&self) -> impl Iterator<Item = &Channel> {
         let formers = self.service.formers.iter().map(|former| &former.proxy);
         let proxies = formers.chain(self.changing.upgrade.iter().filter_map(Upgrade::trial));
@@ -209,7 +209,7 @@ impl Supervisor {
             false => Message::Resume,
         };
         if let Some(tried) = self.tried() {
-            // The one before stays paused.
+            // The old role stays paused.
             let _ = tried.say(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
             // A role that cannot receive it yet gets it once it serves.
@@ -222,7 +222,7 @@ impl Supervisor {
         let Some(stop) = Stop::by(signal, limit, Instant::now()) else {
             return;
         };
-        // Who asked for a hard stop does not get a soft one by asking again.
+        // A soft stop must not replace a hard stop that was requested before.
         if stop.is_soft() && self.service.stop.is_some() {
             return;
         }
@@ -238,13 +238,13 @@ impl Supervisor {
         self.stop_formers(&stop);
         self.quiet_control();
         self.give_up_changes();
-        // The listeners are to be closed when the role closes them.
+        // The supervisor must not hold the listeners open after the role has closed them.
         self.versions.kept = None;
         self.versions.unsettled = None;
         self.versions.candidate = None;
-        // The proxy serves until nobody is sent to it any more.
+        // The proxy serves until no client is directed to this machine any longer.
         match self.release_parts(true) {
-            // It has its time from then on.
+            // The proxy's stop timeout starts after the addresses were released.
             true => {
                 self.service.stop = Some(Stop {
                     until: None,
@@ -255,7 +255,8 @@ impl Supervisor {
         }
     }
 
-    /// The leases are free once nothing on this machine uses them.
+    /// Stops the control role and the proxy after the sidecars have ended, and reports the sidecars
+    /// as gone: leases become free once nothing on this machine uses them.
     pub(super) fn stop_without_parts(&mut self) {
         for part in row::beside() {
             self.tell_gone(part);
@@ -264,7 +265,7 @@ impl Supervisor {
         self.stop_proxy();
     }
 
-    /// Makes the proxy stop as it was asked for.
+    /// Makes the proxy stop in the requested manner.
     fn stop_proxy(&mut self) {
         if let Some(stop) = &mut self.service.stop
             && !stop.is_soft()
@@ -273,12 +274,12 @@ impl Supervisor {
             *stop = anew;
         }
         if let (Some(stop), Some(proxy)) = (self.service.stop, &mut self.slots.serving.running) {
-            // Without one it ends with those that finish, if there are any.
+            // Without a proxy the stop ends with the finishing roles, if there are any.
             serving::stop(proxy, &stop);
         }
     }
 
-    /// The stop is over when every role has ended.
+    /// Ends the stop once every role has ended.
     fn end_when_all_have(&mut self) {
         if !self.slots.serving.lives() && self.service.formers.is_empty() {
             self.release_what_stayed();
@@ -316,7 +317,7 @@ impl Supervisor {
             Err(error) => return self.fail(error),
         };
         self.first_told(&told);
-        // What there was to tell was printed by the loader.
+        // The loader has already printed the diagnostics.
         let plan = match told.outcome {
             Ok(plan) => plan,
             Err(_) if self.is_member() => return self.first_failed("", &told.shown),
@@ -366,7 +367,8 @@ impl Supervisor {
             file.write()?;
         }
         self.versions.kept = Some(version);
-        // Who sees that it listens can also ask for a change.
+        // A client that sees the control socket can also request a reload, so the socket opens
+        // before the role starts.
         if self.doors.control.is_none() {
             self.open_control();
         }
@@ -412,7 +414,7 @@ impl Supervisor {
         }
     }
 
-    /// Obeys what a proxy role says.
+    /// Handles a message of a proxy role.
     pub(super) fn hear_proxy(&mut self, received: Received) {
         match received.message {
             Message::Ready { words, .. } => {
@@ -426,7 +428,7 @@ impl Supervisor {
             Message::WentBack { words } => self.went_back(&words),
             Message::TrialEnded => self.trial_ended(),
             Message::WantsHelper => self.give_programs(),
-            // Somebody told the role by a signal; what it closes is closed here, too.
+            // A signal stopped the role directly; the supervisor must close the same listeners.
             Message::Stopping if self.service.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
             Message::Obeys { signal } => {
@@ -442,11 +444,11 @@ impl Supervisor {
                     self.state_told(self.carried.state.clone());
                 }
             }
-            // It does not know how to tell what it knows.
+            // A role of an older program does not know the request for its state.
             Message::Unknown { kind } if kind == Message::TellState.kind() => {
                 self.state_told(None);
             }
-            // It was printed by the role, whose end is seen by itself.
+            // The role has printed the reason; its end is noticed separately.
             Message::Ended { .. } => {}
             other => self.not_understood(self.slots.serving.row.part, &other),
         }
@@ -458,7 +460,7 @@ impl Supervisor {
         }
     }
 
-    /// What was asked for is served; also where that is no proxy.
+    /// Handles the start of service, with a proxy or without one.
     pub(super) fn proxy_ready(&mut self) {
         if self.service.paused {
             self.pause(true);
@@ -490,7 +492,7 @@ impl Supervisor {
             if let Err(error) = ready.tell() {
                 self.voice.warning(error);
             }
-            // Its standard error is closed, so nothing that it says is read.
+            // Standard error is closed, so no message would be read.
             self.voice.quiet = true;
         }
     }
@@ -506,18 +508,19 @@ impl Supervisor {
                 "`evenkeel reload` will not find this process, and no other supervisor can adopt its proxy ({error}); \
                  HUP works like `reload`"
             )),
-            // Scripts do not expect a word about what HAProxy does not have.
+            // Under HAProxy's name scripts do not expect a message about a socket that HAProxy does
+            // not have.
             Err(_) => {}
         }
     }
 
-    /// Enters the runtime directory again where somebody has removed it.
+    /// Restores the entries in the runtime directory if they were removed.
     fn restore_entries(&mut self) {
         let gone = |control: &Control| !control.socket().1.exists();
         if !self.doors.control.as_ref().is_some_and(gone) {
             return;
         }
-        // The entries of before would remove those of the same name.
+        // Dropping the old entries later would remove new ones of the same name.
         self.doors.control = None;
         self.slots.all_mut().for_each(|slot| slot.guard = None);
         self.open_control();
@@ -530,13 +533,13 @@ impl Supervisor {
     }
 
     pub(super) fn proxy_ended(&mut self, proxy: &Running, ending: Ending) {
-        // The signal that ended the role may have been meant for all of us.
+        // The signal that ended the role may also have been sent to the supervisor.
         self.obey_signals();
         if self.own.exit.is_some() {
             return;
         }
         if self.is_without_proxy() {
-            // It was started for a change, which cannot be had, or for a candidate.
+            // The proxy was started for a change, which now fails, or for a candidate.
             self.change_failed(None, "the proxy ended before it served");
             if self.cluster.trial.is_some() {
                 self.went_back("the proxy died");
@@ -591,8 +594,8 @@ impl Supervisor {
         }
     }
 
-    /// A role that was taken has gone, and nothing is known to start another one
-    /// with: the files decide, as at a start. Its sockets are still open.
+    /// Starts from the files again: an adopted role has ended and no stored configuration could
+    /// start another one. Its sockets are still open.
     fn begin_anew(&mut self) {
         self.change_failed(None, "the proxy died while it loaded the change");
         self.abandon_loading();
@@ -607,7 +610,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends the proxy, and nothing is served: as before the first version.
+    /// Ends the proxy and serves nothing, as before the first version.
     pub(super) fn end_service(&mut self) {
         self.slots.serving.restart_at = None;
         (self.versions.kept, self.versions.unsettled) = (None, None);
@@ -620,7 +623,7 @@ impl Supervisor {
         self.forget_version();
     }
 
-    /// Ends the loader that works, if there is one.
+    /// Ends the loader in progress, if there is one.
     pub(super) fn abandon_loading(&mut self) {
         Loading::abandon(&mut self.changing.loading);
     }
@@ -666,7 +669,7 @@ impl Supervisor {
         if due(stop)
             && let Some(proxy) = &mut self.slots.serving.running
         {
-            // Its end is seen in the next turn.
+            // The main loop notices the end of the process.
             proxy.give_up();
             self.service.stop = self.service.stop.map(|stop| Stop {
                 until: None,

@@ -1,5 +1,5 @@
-//! Whether a program can be run at all, and speaks as this one does: it is
-//! started once to say so, before anything is entrusted to it.
+//! Tests whether a program can be run and uses the same message format: it is started once to
+//! report its versions, before an upgrade to it begins.
 
 use part::role::{HAND_OVER_VERSION, VERSION};
 use part::spawn::{INTERNAL, SELF_TEST};
@@ -13,39 +13,38 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long it may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Bytes of what it says.
+/// Maximum size of the output, in bytes.
 const WORDS_BYTES_MAX: usize = 256;
-/// How often the end of a process that has said all is looked for.
+/// Poll interval for the end of a process that has closed its output.
 const END_TICK: Duration = Duration::from_millis(5);
 
-/// What this program says of itself.
+/// Returns the output of this program in a self-test.
 pub fn words() -> String {
     format!("evenkeel self-test: messages {VERSION}, hand-over {HAND_OVER_VERSION}\n")
 }
 
-/// Why a program is not used.
+/// The reason why a program is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
-    /// It cannot be run.
+    /// The program cannot be run.
     #[error("cannot run it: {0}")]
     Start(io::Error),
-    /// It ended otherwise than well.
+    /// The program failed.
     #[error("its self-test failed with {}", .0.to_string().replace(": ", " "))]
     Ended(ExitStatus),
-    /// It says something else than asked.
+    /// The output is not the expected one.
     #[error("it cannot replace this program")]
     Words,
-    /// Its messages are of another form.
+    /// The program has another message format.
     #[error("it uses version {0} of the messages, this program {VERSION}")]
     Messages(u8),
-    /// It took too long.
+    /// The timeout expired.
     #[error("its self-test took longer than {} s", LIMIT.as_secs())]
     TooLong,
 }
 
-/// A program that is tested.
+/// A self-test in progress.
 pub struct SelfTest {
     child: Child,
     output: Option<OwnedFd>,
@@ -54,7 +53,7 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// Begins.
+    /// Starts the self-test.
     pub fn begin(program: &Path) -> Result<SelfTest, SelfTestError> {
         let mut child = Command::new(program)
             .arg0("evenkeel: self-test")
@@ -78,13 +77,13 @@ impl SelfTest {
         })
     }
 
-    /// What is to be watched.
+    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let output = self.output.as_ref()?;
         Some(PollFd::new(output, PollFlags::IN))
     }
 
-    /// When it is to be looked at by itself.
+    /// Returns when the self-test must be polled again.
     pub fn deadline(&self) -> Instant {
         match self.output {
             Some(_) => self.until,
@@ -92,7 +91,7 @@ impl SelfTest {
         }
     }
 
-    /// How it went, once it is over.
+    /// Returns the result, once the self-test is over.
     pub fn look(&mut self) -> Option<Result<(), SelfTestError>> {
         self.read();
         if Instant::now() >= self.until {
@@ -118,7 +117,7 @@ impl SelfTest {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                // Its end, or more than it has to say.
+                // The end of the output, or more output than expected.
                 Ok(_) | Err(_) => self.output = None,
             }
         }
@@ -127,7 +126,8 @@ impl SelfTest {
 
 impl Drop for SelfTest {
     fn drop(&mut self) {
-        // With what it started itself. Of one that has ended, the number may be another's.
+        // Also kills the processes that the program started. After its end the process id may be
+        // reused.
         let lives = matches!(self.child.try_wait(), Ok(None));
         if let Some(group) = Pid::from_raw(self.child.id().cast_signed()).filter(|_| lives) {
             let _ = kill_process_group(group, Signal::KILL);
@@ -136,13 +136,13 @@ impl Drop for SelfTest {
     }
 }
 
-/// What a program that runs well says of itself.
+/// Checks the output of the self-test.
 fn judge(said: &[u8]) -> Result<(), SelfTestError> {
     let said = str::from_utf8(said).map_err(|_| SelfTestError::Words)?;
     let rest = said
         .strip_prefix("evenkeel self-test: messages ")
         .ok_or(SelfTestError::Words)?;
-    // One that cannot read what is handed over adopts the roles.
+    // A program with another hand-over format adopts the roles instead.
     let messages = rest.split(',').next().and_then(|word| word.parse().ok());
     match messages.ok_or(SelfTestError::Words)? {
         VERSION => Ok(()),

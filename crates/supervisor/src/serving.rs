@@ -1,4 +1,4 @@
-//! What the proxy role is started with and told.
+//! Start of the proxy role, and the messages to it.
 
 use crate::limits;
 use crate::slot::Running;
@@ -30,13 +30,13 @@ pub fn start(
     Ok(Running::begun(process))
 }
 
-/// Hands a version over.
+/// Sends a version to the role.
 pub fn give(proxy: &mut Running, version: &Version) -> Result<(), StartFailure> {
     let all = version.all_descriptors(None);
     give_as(proxy, version.plan(), &version.message(None), &all)
 }
 
-/// Hands a version of this plan over in a message.
+/// Sends a version with this plan to the role, in the given message.
 pub fn give_as(
     proxy: &mut Running,
     plan: &Plan,
@@ -47,7 +47,7 @@ pub fn give_as(
     proxy.process.send(message, descriptors)
 }
 
-/// Tells it to end as it was asked for.
+/// Makes the role stop in the requested manner.
 pub fn stop(proxy: &mut Running, stop: &Stop) {
     let manner = match stop.is_soft() {
         true => Manner::Soft,

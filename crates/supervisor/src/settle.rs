@@ -1,40 +1,41 @@
-//! When files that change have settled: a value that is told what happened and
-//! when. It looks at no file and reads no clock.
+//! Decides when changing files have settled, from the reported events and their times. The module
+//! accesses no file and reads no clock.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// For how many delays files that are written all the time are waited for.
+/// Maximum wait for files that change all the time, in multiples of the delay.
 const DELAYS_MAX: u32 = 10;
-/// The shortest such time.
+/// Minimum of that wait.
 const LATEST_MIN: Duration = Duration::from_secs(5);
-/// How long a file that somebody has written to and holds open may be left alone.
+/// Maximum time without an event for which a file that was written to and is still open is waited
+/// for.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
-/// How long it is waited for at all.
+/// Maximum total time for which such a file is waited for.
 const OPEN_LATEST: Duration = Duration::from_secs(120);
-/// Files that are written at one time and waited for; others are not.
+/// Maximum number of open files that are tracked.
 const OPEN_MAX: usize = 1_024;
 
-/// A file: a directory's number, and a name in it.
+/// A file: watch descriptor of the directory, and name.
 pub type Key = (i32, Vec<u8>);
 
-/// What happened since the files were read.
+/// Events since the files were last read.
 #[derive(Debug, Default)]
 pub struct Settle {
     first: Option<Instant>,
     last: Option<Instant>,
-    /// Written to, and not closed yet.
+    /// Files that were written to and are still open.
     open: HashSet<Key>,
 }
 
 impl Settle {
-    /// Something happened.
+    /// Records a change.
     pub fn happened(&mut self, now: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);
     }
 
-    /// Somebody has begun to write a file.
+    /// Records the start of a write to a file.
     pub fn opened(&mut self, key: Key, now: Instant) {
         self.happened(now);
         if self.open.len() < OPEN_MAX {
@@ -42,13 +43,13 @@ impl Settle {
         }
     }
 
-    /// A file is whole, or gone.
+    /// Records that a file is complete or was removed.
     pub fn closed(&mut self, key: &Key, now: Instant) {
         self.happened(now);
         self.open.remove(key);
     }
 
-    /// When the files are to be read.
+    /// Returns when the files must be read.
     pub fn due(&self, delay: Duration) -> Option<Instant> {
         let (first, last) = (self.first?, self.last?);
         Some(match self.open.is_empty() {
@@ -60,9 +61,9 @@ impl Settle {
         })
     }
 
-    /// The files are read now.
+    /// Resets the state, because the files are read now.
     pub fn begin(&mut self) {
-        // Who still writes is waited for again once he goes on.
+        // A file that is still being written counts again at the next write.
         *self = Settle::default();
     }
 }

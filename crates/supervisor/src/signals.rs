@@ -1,11 +1,11 @@
-//! Signals of the supervisor: blocked, and read in its one loop.
+//! Signals of the supervisor: blocked, and read in its main loop.
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The signals that are read.
+/// Signals that are read from the descriptor.
 const READ: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -17,22 +17,21 @@ const READ: [Signal; 8] = [
     Signal::SIGTTIN,
 ];
 
-/// Signals of real time that keepalived has a meaning for: those below are the C
-/// library's.
+/// Real-time signals with a meaning in keepalived; the C library uses those below.
 pub const JSON: i32 = 36;
-/// The same.
+/// Signal that makes keepalived clear its statistics.
 pub const CLEAR_STATISTICS: i32 = 63;
 
-/// A signal that came.
+/// A received signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caught {
-    /// One with a name.
+    /// A standard signal.
     Signal(Signal),
-    /// One of real time.
+    /// A real-time signal, by its number.
     RealTime(i32),
 }
 
-/// The descriptor that signals are read from.
+/// The descriptor from which signals are read.
 pub struct Signals {
     fd: SignalFd,
 }
@@ -41,34 +40,34 @@ fn set() -> SigSet {
     let named: SigSet = READ.into_iter().collect();
     let mut raw = *named.as_ref();
     for number in [JSON, CLEAR_STATISTICS] {
-        // SAFETY: the set is this function's own, and a number that is none is
-        // refused and changes nothing.
+        // SAFETY: the set is local to this function; an invalid number is refused and changes
+        // nothing.
         unsafe { nix::libc::sigaddset(&raw mut raw, number) };
     }
-    // SAFETY: it was a set and is one still.
+    // SAFETY: the value is an initialized signal set.
     unsafe { SigSet::from_sigset_t_unchecked(raw) }
 }
 
 impl Signals {
-    /// Blocks the signals, from now on also in processes that are started.
+    /// Blocks the signals in this process and in its later child processes.
     pub fn new() -> io::Result<Signals> {
         set().thread_block()?;
         let fd = SignalFd::with_flags(&set(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Signals { fd })
     }
 
-    /// Lets signals do what they do to any process: for one that only waits.
+    /// Unblocks the signals, for a process that only waits.
     pub fn unblock() {
-        // Refused for an argument that is none.
+        // sigprocmask(2) only fails for invalid arguments.
         let _ = set().thread_unblock();
     }
 
-    /// Blocks them again.
+    /// Blocks the signals again.
     pub fn block() {
         let _ = set().thread_block();
     }
 
-    /// The next one.
+    /// Returns the next pending signal.
     pub fn next(&self) -> Option<Caught> {
         let info = self.fd.read_signal().ok().flatten()?;
         let number = i32::try_from(info.ssi_signo).ok()?;

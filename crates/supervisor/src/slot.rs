@@ -1,6 +1,6 @@
-//! The place of a role: the process that is in it, when another one is started, when it is
-//! ended by force. It is the same for every role; how the roles differ is a row each
-//! ([`RoleRow`]), and what they say is obeyed by the supervisor.
+//! The slot of a role: its running process, the time of the next start, and the time when the
+//! process is killed. All roles share this code; their rows describe the differences ([`RoleRow`]),
+//! and the supervisor handles their messages.
 
 use crate::backoff::Backoff;
 use crate::crashes::Crashes;
@@ -20,49 +20,50 @@ use std::iter;
 use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
-/// What a version has for a role beside the proxy.
+/// The configuration of a sidecar role in a version.
 #[derive(Clone)]
 pub struct Given {
-    /// The version.
+    /// Number of the version.
     pub version: u64,
-    /// What the role runs, as only that reads it.
+    /// Payload, which only the role can decode.
     pub payload: Shared,
-    /// What is known of it.
+    /// The supervisor's view of the part.
     pub plan: PartPlan,
-    /// The version has no proxy.
+    /// True if the version has no proxy.
     pub without_proxy: bool,
 }
 
-/// A role that runs.
+/// A running role.
 pub struct Running {
-    /// The process.
+    /// The process of the role.
     pub process: Started,
-    /// When it was started.
+    /// Start time of the process.
     pub born: Instant,
-    /// It does what it is to do.
+    /// True if the role is ready.
     pub ready: bool,
-    /// It was not ready in time, and is about to end.
+    /// True if the role was killed; its end is expected soon.
     pub killed: bool,
-    /// It was not started by this image of the supervisor.
+    /// True if another supervisor or image started the process.
     pub adopted: bool,
-    /// It said that it ends by this signal.
+    /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
-    /// When it was last given its helper.
+    /// Time at which the last helper was started.
     pub helper_at: Option<Instant>,
-    /// The processes that run programs of its checks.
+    /// Helper processes, which run programs of external checks.
     pub helpers: Vec<Started>,
-    /// It was told to leave; when it is ended by force.
+    /// Time at which the role is killed after it was told to leave.
     pub leaves_until: Option<Instant>,
-    /// It keeps what no other machine takes until the proxy has ended.
+    /// True if the role keeps addresses that no other machine takes over, until the proxy has
+    /// ended.
     pub stays: bool,
-    /// What it said at last: why it ends.
+    /// Shutdown reason that the role reported.
     pub last_words: String,
-    /// Which roles that clients come to do not run, as it was told; None: it is not known.
+    /// The list of missing roles with clients that was sent to this role; None if unknown.
     pub missing: Option<String>,
 }
 
 impl Running {
-    /// One that was started just now.
+    /// Creates the value for a process that was started just now.
     pub fn begun(process: Started) -> Running {
         Running {
             ready: false,
@@ -72,7 +73,7 @@ impl Running {
         }
     }
 
-    /// One that does already what it is to do.
+    /// Creates the value for a process that is ready already.
     pub fn adopted(process: Started) -> Running {
         Running {
             process,
@@ -90,31 +91,31 @@ impl Running {
         }
     }
 
-    /// One that does not understand what it is told, and waits to be ended.
+    /// Creates the value for a process that does not support our messages and waits to be ended.
     pub fn foreign(process: Started) -> Running {
         let mut running = Running::adopted(process);
         running.process.silent = true;
         running
     }
 
-    /// When it is taken for one that never runs.
+    /// Returns when a role that is not ready counts as failed.
     pub fn deadline(&self, limit: Option<Duration>) -> Option<Instant> {
         let waits = !self.ready && !self.killed;
         limit.filter(|_| waits).map(|limit| self.born + limit)
     }
 
-    /// When one that leaves is ended by force.
+    /// Returns when a leaving role is killed.
     fn leave_deadline(&self) -> Option<Instant> {
         self.leaves_until.filter(|_| !self.killed)
     }
 
-    /// Says something without descriptors; whether that can arrive. Mostly who cannot be
-    /// told is about to be seen as ended.
+    /// Sends a message without descriptors. Returns whether the message can arrive; if not, the end
+    /// of the process is usually noticed soon.
     pub fn say(&mut self, message: &Message) -> bool {
         self.process.say(message, &[])
     }
 
-    /// Tells it to leave everything to the one that followed it.
+    /// Tells the role to end and to leave everything to its successor.
     pub fn leave(&mut self, until: Instant) {
         if self.leaves_until.is_none() {
             self.process
@@ -123,7 +124,8 @@ impl Running {
         }
     }
 
-    /// As the next image of this process knows it; with how long it may take to finish.
+    /// Returns the description for the next program image; `left` is the time until the role is
+    /// killed.
     pub fn handed(&self, left: Option<Duration>) -> HandedRole {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         HandedRole {
@@ -135,43 +137,44 @@ impl Running {
         }
     }
 
-    /// Ends it, since it took too long. Its end is seen in the next turn.
+    /// Kills a role that took too long. The main loop notices its end.
     pub fn give_up(&mut self) {
         self.process.kill();
         self.killed = true;
     }
 }
 
-/// The place of a role.
+/// The slot of a role.
 pub struct Slot {
-    /// Which role.
+    /// The properties of the role.
     pub row: &'static RoleRow,
-    /// The one that is in it.
+    /// The current process.
     pub running: Option<Running>,
-    /// The one that it follows, until it is ready; then until that has ended.
+    /// The predecessor: it works until the current process is ready, and is listed until it has
+    /// ended.
     pub before: Option<Running>,
-    /// How long the next one waits.
+    /// Restart delay.
     pub backoff: Backoff,
-    /// How its processes ended without an order.
+    /// Unexpected ends of the role's processes.
     pub crashes: Crashes,
-    /// When another one is started.
+    /// Time of the next start.
     pub restart_at: Option<Instant>,
-    /// It was told to end; when that is done by force.
+    /// Time at which a stopping role is killed.
     pub stop_until: Option<Instant>,
-    /// One was ready at least once.
+    /// True if a process of the role was ready at least once.
     pub served: bool,
-    /// Where another supervisor would find the role.
+    /// Entry and socket on which another supervisor would adopt the role.
     pub guard: Option<(Place, Shared)>,
-    /// What it is to run, beside the proxy; None where the version has nothing of it.
+    /// Configuration that the role should run; None if the version has nothing for it.
     pub wanted: Option<Given>,
-    /// What it was told to change to.
+    /// Configuration that the role is applying.
     pub taking: Option<Given>,
-    /// The file of its state.
+    /// State file of the role.
     pub keep: Option<Keep>,
 }
 
 impl Slot {
-    /// Nothing runs in it yet.
+    /// Creates an empty slot.
     pub fn of(row: &'static RoleRow) -> Slot {
         Slot {
             row,
@@ -189,39 +192,39 @@ impl Slot {
         }
     }
 
-    /// Whether its role is the one that serves.
+    /// Returns whether this is the primary role.
     pub fn serves(&self) -> bool {
         matches!(self.row.life, Life::Serves(_))
     }
 
-    /// All that run.
+    /// Returns the current process and its predecessor.
     pub fn all(&self) -> impl Iterator<Item = &Running> {
         self.running.iter().chain(&self.before)
     }
 
-    /// Whether there is a process still.
+    /// Returns whether a process of the role exists.
     pub fn lives(&self) -> bool {
         self.all().next().is_some()
     }
 
-    /// Whether the role does what it is to do.
+    /// Returns whether the role is ready.
     pub fn is_ready(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.ready)
     }
 
-    /// Whether there is a process that has yet to do what it is to do.
+    /// Returns whether a process is starting.
     pub fn is_starting(&self) -> bool {
         self.running.as_ref().is_some_and(|running| !running.ready)
     }
 
-    /// Whether nothing is half said or half done.
+    /// Returns whether no message and no change is in progress.
     pub fn is_quiet(&self) -> bool {
         let quiet = |running: &Running| running.ready && running.process.channel.is_quiet();
         let settled = self.before.is_none() && self.taking.is_none();
         settled && self.running.as_ref().is_none_or(quiet)
     }
 
-    /// The role's process, where it can be told something.
+    /// Returns the process if it can receive messages.
     pub fn process(&mut self) -> Option<&mut Started> {
         let says_so = self.row.ready_limit.is_some();
         let running = self.running.as_mut();
@@ -229,8 +232,8 @@ impl Slot {
         Some(&mut running.process)
     }
 
-    /// The process whose signs of life are looked for: one that is not to end; and whether
-    /// its main loop has to run. One that is not ready yet, or young, reads what it needs.
+    /// Returns the process to check for signs of life, unless it is stopping, and whether its main
+    /// loop must respond. A process that is starting or young is still reading its configuration.
     pub fn beating(&mut self) -> Option<(&mut Started, bool)> {
         let old = self.running.as_ref()?.born.elapsed() >= self.row.beats_after;
         let runs = old && self.process().is_some();
@@ -239,14 +242,14 @@ impl Slot {
         Some((&mut running.process, runs))
     }
 
-    /// The number of the process, for messages and files.
+    /// Returns the process id, for messages and files.
     pub fn pid(&self) -> Option<i32> {
         self.running
             .as_ref()
             .map(|running| running.process.number())
     }
 
-    /// Why the role does not reply, in words.
+    /// Returns why the role does not respond, as text.
     pub fn silence(&self) -> String {
         let what = self.row.entry.what;
         match self.pid() {
@@ -256,12 +259,13 @@ impl Slot {
         }
     }
 
-    /// Where another supervisor would come, as the role is told.
+    /// Returns the socket on which another supervisor would connect to the role.
     pub fn listener(&self) -> Option<&Shared> {
         self.guard.as_ref().map(|(_, listener)| listener)
     }
 
-    /// Tells the role that it is the one to serve on, and where it would be found.
+    /// Tells the role to continue without a supervisor, and sends the socket on which it would be
+    /// adopted.
     pub fn tell_guard(&mut self) {
         let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(running) = &mut self.running {
@@ -270,7 +274,7 @@ impl Slot {
         }
     }
 
-    /// When something is due by itself.
+    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         let late = self
             .running
@@ -281,17 +285,18 @@ impl Slot {
         all.into_iter().flatten().chain(leaves).min()
     }
 
-    /// Ends what takes too long; whether another one is to be started now.
+    /// Kills processes whose timeout has expired. Returns whether another process must be started
+    /// now.
     pub fn look_at_clock(&mut self, now: Instant, voice: &mut Voice) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        // Also the one that runs: where two may not at once, the next one waits for its end.
+        // The current process may be leaving, too: without overlap the successor waits for its end.
         for one in self.running.iter_mut().chain(&mut self.before) {
             if due(one.leave_deadline()) {
                 one.give_up();
             }
         }
         if let Some(before) = &mut self.before {
-            // What it still says is of no interest.
+            // Messages of the predecessor are dropped.
             while before.process.hear(voice).is_some() {}
             if before.process.ended().is_some() {
                 self.before = None;
@@ -310,7 +315,7 @@ impl Slot {
         self.restart_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// The last of it: what is in it is ended, from the given moment on by force.
+    /// Ends the processes; they are killed when their stop timeout expires.
     pub fn end(&mut self) {
         let until = self.stop_until.take().unwrap_or_else(Instant::now);
         if let Some(mut running) = self.running.take() {
@@ -322,18 +327,16 @@ impl Slot {
     }
 }
 
-/// The places of all roles.
+/// The slots of all roles.
 pub struct Slots {
-    /// The role that serves.
+    /// The primary role.
     pub serving: Slot,
-    /// The roles beside it.
     beside: Vec<Slot>,
-    /// The role that says which version is served.
+    /// The control role.
     pub governing: Slot,
 }
 
 impl Default for Slots {
-    /// Nothing runs yet.
     fn default() -> Slots {
         let of = |life: fn(&Life) -> bool| {
             let mut rows = row::all().iter();
@@ -351,37 +354,37 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// All of them, in the order of the table.
+    /// Returns all slots in the order of the table.
     pub fn all(&self) -> impl Iterator<Item = &Slot> {
         let first = iter::once(&self.serving).chain(&self.beside);
         first.chain(iter::once(&self.governing))
     }
 
-    /// All of them, in the order of the table.
+    /// Returns all slots in the order of the table.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         let first = iter::once(&mut self.serving).chain(&mut self.beside);
         first.chain(iter::once(&mut self.governing))
     }
 
-    /// Those that run beside the role that serves.
+    /// Returns the slots of the sidecar roles.
     pub fn beside(&self) -> impl Iterator<Item = &Slot> {
         self.beside.iter()
     }
 
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let running = self.all().flat_map(Slot::all);
         running.flat_map(|running| running.process.watched())
     }
 
-    /// The channels to those that listen.
+    /// Returns the channels that are open.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let running = self.all().flat_map(Slot::all);
         let audible = running.filter(|running| !running.process.silent);
         audible.map(|running| &running.process.channel)
     }
 
-    /// Begins a look at the role of a part.
+    /// Starts reading the messages of a part's role.
     pub fn turn(&mut self, part: &str) -> Option<Turn> {
         let running = self[part].running.as_mut()?;
         Some(Turn::of(&mut running.process))
@@ -411,11 +414,11 @@ mod tests {
     use part::spawn::LOADER_ENTRY;
     use std::process::ExitCode;
 
-    /// A role that the next one does not overlap.
+    /// A role whose successor does not overlap with it.
     static ROW: RoleRow = RoleRow::plain("test", LOADER_ENTRY, |_| ExitCode::SUCCESS, "tests");
     const LIMIT: Duration = Duration::from_secs(2);
 
-    /// A slot with a process, and its other end.
+    /// Creates a slot with a process, and the other end of its channel.
     fn slot() -> (Slot, Theirs) {
         let (process, theirs) = bed();
         let running = Some(Running::adopted(process));
@@ -426,18 +429,18 @@ mod tests {
         (slot, theirs)
     }
 
-    /// Whether a process ends within a time.
+    /// Returns whether a process ends within the time.
     fn ends_within(running: &mut Option<Running>, time: Duration) -> bool {
         let process = &mut running.as_mut().expect("a process").process;
         lab::eventually(time, || process.ended().is_some())
     }
 
-    /// Whether a process was killed.
+    /// Returns whether a process is killed.
     fn ends(running: &mut Option<Running>) -> bool {
         ends_within(running, Duration::from_secs(20))
     }
 
-    /// Whether a process goes on.
+    /// Returns whether a process continues to run.
     fn stays(running: &mut Option<Running>) -> bool {
         !ends_within(running, Duration::from_millis(100))
     }
@@ -454,7 +457,7 @@ mod tests {
         assert!(stays(&mut slot.running));
         assert!(!slot.look_at_clock(until, &mut voice()));
         assert!(ends(&mut slot.running));
-        // Nothing is due until its end is seen.
+        // No timer is set until the end is noticed.
         assert_eq!(slot.deadline(), None);
     }
 
@@ -474,7 +477,7 @@ mod tests {
         let until = Instant::now() + LIMIT;
         slot.before.as_mut().expect("a process").leave(until);
         assert_eq!(slot.deadline(), Some(until));
-        // It is killed by the first look, which may see its end as well.
+        // The first poll kills the process and may already notice its end.
         let gone = || {
             assert!(!slot.look_at_clock(until, &mut voice()));
             slot.before.is_none()

@@ -1,4 +1,4 @@
-//! What outlives a role: the file of its state. The supervisor makes it and never reads it.
+//! The state file of a role, which outlives it. The supervisor creates the file and never reads it.
 
 use crate::directory;
 use part::{Shared, memory};
@@ -10,19 +10,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The largest state that is copied for a role that follows.
+/// Maximum size of a state that is copied for a successor, in bytes.
 const STATE_BYTES_MAX: u64 = 2 << 20;
 
-/// Why the state cannot be kept.
+/// The reason why the state cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// The directory.
+    /// The runtime directory cannot be used.
     #[error(transparent)]
     Directory(#[from] directory::DirectoryError),
-    /// The file.
+    /// The file cannot be opened or written.
     #[error(transparent)]
     File(#[from] io::Error),
-    /// It is no file of ours.
+    /// The file is no regular file of this user.
     #[error("other users could have written it")]
     NotOurs,
 }
@@ -33,15 +33,15 @@ impl From<rustix::io::Errno> for KeepError {
     }
 }
 
-/// The file in which a role keeps its state: it is found again by the same command
-/// in the same network, also when everything was killed.
+/// The state file of a role. The same command in the same network namespace finds it again, also
+/// after all processes were killed.
 pub struct Keep {
     path: PathBuf,
     file: Shared,
 }
 
 impl Keep {
-    /// Opens the one of this part, this program, these files and this network.
+    /// Opens the state file of this part, for this program, these files and this network namespace.
     pub fn open(part: &str, program: &str, paths: &[PathBuf]) -> Result<Keep, KeepError> {
         let path = Keep::path_of(part, program, paths)?;
         let file = Arc::new(open_file(&path)?);
@@ -60,24 +60,23 @@ impl Keep {
         directory::place(&name)
     }
 
-    /// One that an image of this process before had open.
+    /// Creates the value for a file that a previous image of this process had open.
     pub fn kept(path: PathBuf, file: OwnedFd) -> Keep {
         let file = Arc::new(file);
         Keep { path, file }
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &Shared {
         &self.file
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Another file with the same in it, in its place: for a role that begins
-    /// while the one before still writes.
+    /// Replaces the file with a copy, for a role that starts while its predecessor still writes.
     pub fn renew(&self) -> Result<Keep, KeepError> {
         let beside = self.path.with_extension("new");
         let _ = std::fs::remove_file(&beside);
@@ -94,7 +93,7 @@ impl Keep {
         })
     }
 
-    /// Nothing is to be gone on with.
+    /// Removes the file, because the state is no longer valid.
     pub fn forget(self) {
         let _ = std::fs::remove_file(&self.path);
     }

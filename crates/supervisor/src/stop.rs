@@ -1,29 +1,29 @@
-//! Stopping: by which signal, how long it may take, and with what the command
-//! exits.
+//! Stopping: signals, timeouts and exit codes.
 
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// How long a role that was told to end may take.
+/// Time for a role to end after it was told to.
 const HARD_LIMIT: Duration = Duration::from_secs(2);
-/// How much later than `hard-stop-after`, which the role knows itself.
+/// Time after `hard-stop-after`, which the role applies itself, until the role is killed.
 const SOFT_MARGIN: Duration = Duration::from_secs(5);
-/// What a start that failed exits with.
+/// Exit code of a failed start.
 pub const FAILED: u8 = 1;
-/// Exit code of a process that a signal ended: this plus the signal, as in a shell.
+/// Base of the exit code for a process that a signal ended: this plus the signal number, as in a
+/// shell.
 const BY_SIGNAL: u8 = 128;
 
-/// A stop that was asked for.
+/// A requested stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stop {
-    /// The last signal.
+    /// The last signal that requested the stop.
     pub signal: Signal,
-    /// When the role is ended by force.
+    /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,
 }
 
 impl Stop {
-    /// What a signal asks for; None for one that does not ask for an end.
+    /// Returns the stop that a signal requests; None if the signal does not end the program.
     pub fn by(signal: Signal, hard_stop_after_ms: Option<u64>, now: Instant) -> Option<Stop> {
         let limit = match signal {
             Signal::SIGINT | Signal::SIGTERM => Some(HARD_LIMIT),
@@ -38,18 +38,18 @@ impl Stop {
         })
     }
 
-    /// Whether it waits for connections to finish.
+    /// Returns whether the stop waits for connections to finish.
     pub fn is_soft(&self) -> bool {
         self.signal == Signal::SIGUSR1
     }
 
-    /// With what the command exits: INT leaves its mark, TERM and USR1 do not.
+    /// Returns the exit code of the command: INT is visible in it, TERM and USR1 are not.
     pub fn exit(&self) -> u8 {
         exit_of(Some(self.signal))
     }
 }
 
-/// With what the command exits when its role was ended by somebody else.
+/// Returns the exit code of the command if a signal from outside ended its role.
 pub fn exit_of(signal: Option<Signal>) -> u8 {
     match signal {
         Some(Signal::SIGINT) => BY_SIGNAL + 2,

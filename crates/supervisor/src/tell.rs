@@ -1,5 +1,5 @@
-//! What a supervisor says, in HAProxy's words under that name, in ours
-//! otherwise. Scripts look for some of HAProxy's.
+//! Messages of the supervisor: in HAProxy's words under that name, otherwise in our own. Scripts
+//! search for some of HAProxy's.
 
 use crate::directory::Instance;
 use crate::keep::KeepError;
@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// A role of other files has no supervisor any more, and goes on.
+/// Reports a role of other files that continues without a supervisor.
 pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
     let paths = left.paths.iter();
     let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
@@ -35,14 +35,14 @@ pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
     ));
 }
 
-/// A role was started.
+/// Reports the start of a role.
 pub fn forked(voice: &mut Voice, pid: i32) {
     if voice.form() == Form::Haproxy {
         voice.notice(format_args!("New worker ({pid}) forked"));
     }
 }
 
-/// The first version is served.
+/// Reports that the first version is in service.
 pub fn serves(voice: &mut Voice, version: &Version) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
@@ -51,7 +51,7 @@ pub fn serves(voice: &mut Voice, version: &Version) {
     }
 }
 
-/// What a version serves, and on how many addresses.
+/// Describes the load and the addresses of a version.
 fn serving(version: &Version) -> String {
     let size = size(version);
     if version.is_idle() {
@@ -63,13 +63,13 @@ fn serving(version: &Version) -> String {
     }
 }
 
-/// The size of a version: its addresses and threads, and what other parts have.
+/// Describes the size of a version: addresses, threads, and the objects of other parts.
 pub fn size(version: &Version) -> String {
     let plan = version.plan();
     let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
     let parts = plan.parts.iter().map(|part| part.size.clone());
     let mut all: Vec<String> = proxy.into_iter().chain(parts).collect();
-    // A role that runs without anything of its own is not worth a word beside others.
+    // A sidecar role without any configured objects is not mentioned next to others.
     if all.iter().any(|one| !one.starts_with("0 ")) {
         all.retain(|one| !one.starts_with("0 "));
     }
@@ -84,7 +84,7 @@ fn size_of_proxy(plan: &Plan) -> String {
     )
 }
 
-/// A change begins.
+/// Reports the start of a reload.
 pub fn reloading(voice: &mut Voice) {
     match voice.form() {
         Form::Haproxy => voice.notice("Reloading HAProxy"),
@@ -93,7 +93,7 @@ pub fn reloading(voice: &mut Voice) {
     }
 }
 
-/// What there is to tell of a change that was taken in, a message a line.
+/// Returns the messages about an applied change, one per line.
 pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
     let difference = plan.difference.trim_end();
@@ -114,7 +114,7 @@ pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     lines
 }
 
-/// The same for somebody who reads it.
+/// Formats these messages for the client that requested the change.
 pub fn as_text(lines: &[(Gravity, String)]) -> String {
     let mut text = String::new();
     for (gravity, line) in lines {
@@ -129,7 +129,7 @@ pub fn as_text(lines: &[(Gravity, String)]) -> String {
     text
 }
 
-/// A change was taken in.
+/// Reports an applied change.
 pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
     let form = voice.form();
     let shown = |gravity: &Gravity| form == Form::Own || *gravity != Gravity::Notice;
@@ -141,7 +141,7 @@ pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
     }
 }
 
-/// A change was refused; why was told before.
+/// Reports a refused change; the reason was reported before.
 pub fn refused(voice: &mut Voice) {
     match voice.form() {
         Form::Haproxy => voice.warning("Loading failure!"),
@@ -152,11 +152,11 @@ pub fn refused(voice: &mut Voice) {
     }
 }
 
-/// The supervisor was asked to end.
+/// Reports that the supervisor was asked to end.
 pub fn exiting(voice: &mut Voice, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
-        // The address role says it.
+        // The address role prints this message.
         (Form::Keepalived, _) => {}
         (Form::Own, true) => {
             voice.notice("accepting no new connections, finishing the existing ones")
@@ -165,7 +165,7 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
     }
 }
 
-/// The role ended.
+/// Reports the end of the primary role.
 pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
     match voice.form() {
         Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
@@ -177,7 +177,7 @@ pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
     }
 }
 
-/// Everything ends because somebody ended the proxy on purpose.
+/// Reports that all processes end because the proxy was ended on purpose.
 pub fn ends_all(voice: &mut Voice, obeys: Option<Signal>, ending: Ending) {
     if voice.form() != Form::Own {
         return;
@@ -191,7 +191,7 @@ pub fn ends_all(voice: &mut Voice, obeys: Option<Signal>, ending: Ending) {
     ));
 }
 
-/// A role that finished ended.
+/// Reports the end of a role that finished its connections.
 pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     match (voice.form(), ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
@@ -222,26 +222,27 @@ fn haproxy_ended(voice: &mut Voice, which: &str, pid: i32, ending: Ending) {
     );
 }
 
-/// A role of a new program ended while it was tried.
+/// Describes the end of a new program's role during its trial.
 pub fn trial_ended(ending: Ending) -> String {
     format!("the proxy of the new program {}", own_ending(ending))
 }
 
-/// A role was taken, and what it serves is not known.
+/// Reports an adopted role whose version is unknown.
 pub fn not_known(voice: &mut Voice, error: &KeepError) {
     voice.warning(format_args!(
         "cannot use the version stored by the previous supervisor ({error}); reading the files again"
     ));
 }
 
-/// A role without a supervisor is not taken.
+/// Reports a role without a supervisor that was not adopted.
 pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
     voice.warning(format_args!(
         "a proxy with these files has no supervisor, but {error}; starting another one beside it"
     ));
 }
 
-/// The listeners of another program were taken, or it was told to go.
+/// Reports that the listeners of another program were taken over, or that the program was told to
+/// end.
 pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
     if voice.form() != Form::Own {
         return;
@@ -271,7 +272,7 @@ pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
     }
 }
 
-/// This process executed another program.
+/// Reports that this process has executed another program.
 pub fn resumed(voice: &mut Voice) {
     if voice.form() == Form::Own {
         voice.notice(format_args!(
@@ -281,28 +282,28 @@ pub fn resumed(voice: &mut Voice) {
     }
 }
 
-/// What was left by the image before cannot be taken up.
+/// Reports that the state of the previous program image is unusable.
 pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
     voice.warning(format_args!(
         "cannot read the state of the previous program: {error}"
     ));
 }
 
-/// A role beside the proxy was started: under that name, the address role.
+/// Reports the start of a sidecar; under keepalived's name this is the address role.
 pub fn role_started(voice: &mut Voice, pid: i32) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
     }
 }
 
-/// A role was taken from a supervisor that has gone.
+/// Reports the adoption of a role whose supervisor has ended.
 pub fn adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
     voice.notice(format_args!(
         "adopted the {what} (process {pid}) of process {before}, which has ended"
     ));
 }
 
-/// A role beside the proxy ended unasked.
+/// Reports the unexpected end of a sidecar.
 pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending) {
     let pid = role.process.number();
     if voice.form() != Form::Keepalived {
@@ -322,10 +323,10 @@ pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending)
     voice.alert(format_args!("VRRP child process({pid}) died: Respawning"));
 }
 
-/// Exit code under keepalived's name: the files cannot be run.
+/// Exit code under keepalived's name if the configuration cannot be run.
 pub const NOT_RUN: u8 = 2;
 
-/// With what the command exits when its role cannot run.
+/// Returns the exit code of the command if its role cannot run.
 pub fn exit_of_role(ending: Ending) -> u8 {
     match ending {
         Ending::Status(status) if status.success() => 0,
@@ -333,7 +334,7 @@ pub fn exit_of_role(ending: Ending) -> u8 {
     }
 }
 
-/// How a role ended, and why, where it said so.
+/// Describes how a role ended, with its shutdown reason if there is one.
 pub fn ended_with(role: &Running, ending: Ending) -> String {
     match role.last_words.as_str() {
         "" => own_ending(ending),
@@ -341,7 +342,7 @@ pub fn ended_with(role: &Running, ending: Ending) -> String {
     }
 }
 
-/// How a process ended, in words: `was killed by SIGKILL`.
+/// Describes how a process ended: `was killed by SIGKILL`.
 pub fn own_ending(ending: Ending) -> String {
     match ending {
         Ending::Status(status) => own_status(status),
@@ -364,7 +365,7 @@ fn haproxy_status(status: ExitStatus) -> (i32, &'static str) {
     }
 }
 
-/// As strsignal(3) names them.
+/// Returns the description of a signal, as strsignal(3) does.
 fn signal_words(signal: i32) -> &'static str {
     match signal {
         1 => "Hangup",
@@ -386,7 +387,7 @@ fn signal_words(signal: i32) -> &'static str {
     }
 }
 
-/// Another role is started instead of one that died.
+/// Reports the restart of a role that died.
 pub fn restarts(voice: &mut Voice, wait: Duration, proxy: bool) {
     if voice.form() == Form::Own {
         let when = match wait.is_zero() {
@@ -402,14 +403,14 @@ pub fn restarts(voice: &mut Voice, wait: Duration, proxy: bool) {
     }
 }
 
-/// The files are refused at the start.
+/// Reports files that are refused at the start.
 pub fn not_begun(voice: &mut Voice) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Stopped {}", identity::keepalived_name()));
     }
 }
 
-/// The end.
+/// Reports the end of all processes.
 pub fn all_exited(voice: &mut Voice, exit: u8) {
     match voice.form() {
         Form::Haproxy => {

@@ -1,14 +1,14 @@
-//! One look at a process: whether it has ended, and what it says.
+//! A turn of a process in the main loop: its messages and its end.
 
 use part::channel::Received;
 use part::spawn::{Ending, Started};
 use part::voice::Voice;
 use rustix::process::Pid;
 
-/// Messages of a process that are read before the others have their turn.
+/// Maximum number of messages of a process that are read in one turn.
 pub const MESSAGES_MAX: usize = 64;
 
-/// One look at a process.
+/// A turn of a process in the main loop.
 pub struct Turn {
     pid: Pid,
     ending: Option<Ending>,
@@ -16,7 +16,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Begins one. The end is asked for first: what a process said before is all there then.
+    /// Begins a turn. The end is checked first: all messages before it can then be read.
     pub fn of(process: &mut Started) -> Turn {
         Turn {
             pid: process.pid(),
@@ -25,15 +25,15 @@ impl Turn {
         }
     }
 
-    /// The next message. A process that took the place of this one while a message was
-    /// obeyed has its own turn.
+    /// Returns the next message. None if another process has replaced this one while a message was
+    /// handled; that one has its own turn.
     pub fn next(&mut self, process: Option<&mut Started>, voice: &mut Voice) -> Option<Received> {
         let process = process.filter(|process| process.pid() == self.pid)?;
         self.left = self.left.checked_sub(1)?;
         process.hear(voice)
     }
 
-    /// How the process ended, if it has and is still the one in its place.
+    /// Returns how the process ended, if it has ended and was not replaced.
     pub fn ending(&self, process: Option<&Started>) -> Option<Ending> {
         let same = process.is_some_and(|process| process.pid() == self.pid);
         self.ending.filter(|_| same)

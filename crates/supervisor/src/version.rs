@@ -1,5 +1,5 @@
-//! A version as the supervisor keeps it: what the loader said of it, and
-//! descriptors that it passes on unread.
+//! A version as the supervisor holds it: the loader's plan, and descriptors that it forwards
+//! unread.
 
 use crate::slot::Given;
 use part::Shared;
@@ -8,20 +8,20 @@ use part::row;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A version.
+/// A version of the configuration.
 #[derive(Debug)]
 pub struct Version {
-    /// What a role is told about it.
+    /// The message for the primary role.
     pub take: Take,
     bundle: Shared,
     descriptors: Vec<Shared>,
-    /// What roles beside the proxy run, in the order of the plan; empty where that is not
-    /// known: no file keeps it, since it may hold passwords.
+    /// Payloads of the sidecar roles, in the order of the plan. Empty if unknown: payloads are not
+    /// stored in a file because they may contain passwords.
     payloads: Vec<Shared>,
 }
 
 impl Version {
-    /// None when the descriptors are not those of the plan.
+    /// Creates a version. None if the number of descriptors does not match the plan.
     pub fn new(take: Take, mut descriptors: Vec<OwnedFd>) -> Option<Version> {
         if descriptors.len() != Version::wanted(&take.plan) {
             return None;
@@ -34,13 +34,14 @@ impl Version {
         Some(version)
     }
 
-    /// How many descriptors a version of a plan has: the bundle, the sockets, and
-    /// what roles beside the proxy run.
+    /// Returns the number of descriptors of a version with this plan: the bundle, the sockets, and
+    /// the payloads of the sidecars.
     pub fn wanted(plan: &Plan) -> usize {
         plan.descriptors() + 1 + plan.parts.len()
     }
 
-    /// Of a bundle and sockets that are known to be the plan's.
+    /// Creates a version without payloads. The caller has checked that the bundle and the sockets
+    /// match the plan.
     pub fn of(take: Take, bundle: OwnedFd, descriptors: Vec<OwnedFd>) -> Version {
         Version {
             take,
@@ -50,7 +51,7 @@ impl Version {
         }
     }
 
-    /// What it has for the role of a part, where that is known.
+    /// Returns the configuration of a part's role, if it is known.
     pub fn given(&self, part: &str) -> Option<Given> {
         let mut all = self.plan().parts.iter().zip(&self.payloads);
         let (plan, payload) = all.find(|(plan, _)| plan.part == part)?;
@@ -62,7 +63,7 @@ impl Version {
         })
     }
 
-    /// Whether it has anything of a part.
+    /// Returns whether the version configures a part.
     pub fn has(&self, part: &str) -> bool {
         match row::serves(part) {
             true => !self.is_without_proxy(),
@@ -70,23 +71,23 @@ impl Version {
         }
     }
 
-    /// Whether nothing in it is for a proxy.
+    /// Returns whether the version has nothing for a proxy.
     pub fn is_without_proxy(&self) -> bool {
         self.plan().without_proxy
     }
 
-    /// Whether nothing in it is for any role: a member of a cluster may serve nothing.
+    /// Returns whether the version has nothing for any role: a cluster member may serve nothing.
     pub fn is_idle(&self) -> bool {
         self.is_without_proxy() && self.plan().parts.is_empty()
     }
 
-    /// Whether it has parts beside the proxy and what they run is not known, as of a version
-    /// whose role was adopted.
+    /// Returns whether the version has sidecars with unknown payloads, such as one whose role was
+    /// adopted.
     pub fn lacks_parts(&self) -> bool {
         self.payloads.is_empty() && !self.plan().parts.is_empty()
     }
 
-    /// Its plan as others are told about it who get [`Version::whole`].
+    /// Returns the plan that matches the descriptors of [`Version::whole`].
     pub fn known_plan(&self) -> Plan {
         let mut plan = self.plan().clone();
         if self.lacks_parts() {
@@ -95,30 +96,30 @@ impl Version {
         plan
     }
 
-    /// All that there is of it, in the order in which it came.
+    /// Returns all descriptors, in the order in which they were received.
     pub fn whole(&self) -> Vec<Shared> {
         let mut all = self.all_descriptors(None);
         all.extend(self.payloads.iter().cloned());
         all
     }
 
-    /// The bundle.
+    /// Returns the bundle.
     pub fn bundle(&self) -> &Shared {
         &self.bundle
     }
 
-    /// The sockets.
+    /// Returns the sockets.
     pub fn sockets(&self) -> &[Shared] {
         &self.descriptors
     }
 
-    /// What the loader said of it.
+    /// Returns the loader's plan.
     pub fn plan(&self) -> &Plan {
         &self.take.plan
     }
 
-    /// What the role is told about it: nothing of what only the supervisor needs, so that two
-    /// versions fit into one message.
+    /// Returns the message for the primary role without the fields that only the supervisor needs,
+    /// so that two versions fit into one message.
     pub fn for_role(&self) -> Take {
         let mut take = self.take.clone();
         let plan = &mut take.plan;
@@ -131,7 +132,7 @@ impl Version {
         take
     }
 
-    /// What a role is sent, with what the one before knew or without.
+    /// Returns the message for a role, with or without the state of its predecessor.
     pub fn message(&self, state: Option<&Shared>) -> Message {
         Message::Take(Box::new(Take {
             state: state.is_some(),
@@ -139,7 +140,7 @@ impl Version {
         }))
     }
 
-    /// The bundle and the sockets, as they are sent, and the state behind them.
+    /// Returns the bundle and the sockets in the order of the message, followed by the state.
     pub fn all_descriptors(&self, state: Option<&Shared>) -> Vec<Shared> {
         let mut all = vec![self.bundle.clone()];
         all.extend(self.descriptors.iter().cloned());

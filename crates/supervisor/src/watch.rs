@@ -1,11 +1,11 @@
-//! A change is asked for when files that are watched have settled.
+//! Requests a reload when watched files have settled.
 
 use crate::state::Supervisor;
 use part::role::{NotLoaded, Watch};
 use std::time::Instant;
 
 impl Supervisor {
-    /// Sees to what is watched, and to what happened there.
+    /// Updates the watches and reads their events.
     pub(super) fn look_at_files(&mut self) {
         if let Some(kept) = &self.versions.kept
             && self.changing.watcher.version != Some(kept.take.version)
@@ -23,7 +23,8 @@ impl Supervisor {
         }
     }
 
-    /// Asks for a change when files have settled; whether this one is nobody's.
+    /// Requests a reload when files have settled. Returns whether the next reload has no other
+    /// requester.
     pub(super) fn ask_for_files(&mut self) -> bool {
         let due = self
             .changing
@@ -40,8 +41,8 @@ impl Supervisor {
         self.changing.watcher.running
     }
 
-    /// The files are refused, or as before: watches for what makes them good;
-    /// whether that is news.
+    /// Watches the files of a load that gave no version, until they are corrected. Returns whether
+    /// the failure has not been reported yet.
     pub(super) fn not_loaded(&mut self, why: NotLoaded) -> bool {
         let NotLoaded {
             unchanged,
@@ -73,8 +74,8 @@ impl Supervisor {
     }
 }
 
-/// Adds directories of an earlier list, where they are not known under the
-/// same path: a file that cannot be read to its end names less than it did.
+/// Adds directories of an earlier list that are missing in the new one: a configuration file that
+/// cannot be parsed to its end names fewer files than before.
 fn add(watch: &mut Watch, before: &Watch) {
     for directory in &before.directories {
         let known = watch.directories.iter_mut();
@@ -91,6 +92,6 @@ fn add(watch: &mut Watch, before: &Watch) {
             }
         }
     }
-    // Their number is bounded, however often files are refused.
+    // The watch is bounded, however often files are refused.
     watch.fit();
 }

@@ -1,10 +1,9 @@
-//! Files that change by themselves (`watch`): the supervisor is told their
-//! directories and names by the loader, watches them with inotify, and asks
-//! for a change once they have settled. It opens none of them.
+//! Automatic reload (`watch`): the loader sends the supervisor directories and file names. The
+//! supervisor watches them with inotify and requests a reload once they have settled. It never
+//! opens the files.
 //!
-//! Directories are watched, not files, so that a file which is replaced by
-//! another one of its name, a link that is turned, and a file that is removed
-//! and made again are all noticed.
+//! Directories are watched instead of files, so that replaced files, redirected links, and files
+//! that are removed and created again are all noticed.
 
 use crate::settle::Settle;
 use part::role::{Watch, WatchedDirectory};
@@ -21,14 +20,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bytes of events that are read at once.
+/// Size of the buffer for events, in bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Events that are read before others have their turn.
+/// Maximum number of events that are read in one turn.
 const EVENTS_MAX: usize = 4_096;
-/// How soon a directory that is gone is looked for again.
+/// Interval after which a missing directory is checked again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What happens inside of a directory and may count.
+/// Events inside a directory that may be relevant.
 const INSIDE: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::CREATE)
@@ -36,65 +35,65 @@ const INSIDE: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO);
-/// What happens to a directory itself.
+/// Events of a directory itself.
 const ITSELF: WatchFlags = WatchFlags::DELETE_SELF
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::MASK_ADD);
 
-/// What is watched now.
+/// The watched directories and pending changes.
 #[derive(Debug, Default)]
 pub struct Watcher {
     inotify: Option<OwnedFd>,
-    /// The version that this is about.
+    /// The version whose files are watched.
     pub version: Option<u64>,
-    /// What is to be watched.
+    /// The files to watch.
     pub wanted: Option<Watch>,
-    /// Directories by the numbers that the kernel gave them.
+    /// Directories by their inotify watch descriptors.
     places: HashMap<i32, WatchedDirectory>,
-    /// When directories that are missing are looked for again.
+    /// Time at which missing directories are checked again.
     pub retry_at: Option<Instant>,
     settle: Settle,
-    /// The content that was refused last.
+    /// Digest of the content that was refused last.
     pub refused: Option<u64>,
-    /// The change that runs was asked for by nobody.
+    /// True if a change of a watched file caused the reload in progress.
     pub running: bool,
-    /// What the change before this one read was not taken.
+    /// True if the result of the previous reload was discarded because files changed meanwhile.
     left: bool,
-    /// That the system allows no more was told.
+    /// True if the exhausted inotify limit was reported.
     limit_told: bool,
 }
 
 impl Watcher {
-    /// What the loop of the supervisor waits for.
+    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let fd = self.inotify.as_ref()?;
         Some(PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
     }
 
-    /// When the files are to be read.
+    /// Returns when the files must be reloaded.
     pub fn due(&self) -> Option<Instant> {
         let watch = self.wanted.as_ref()?;
         self.settle
             .due(Duration::from_millis(watch.delay_ms.into()))
     }
 
-    /// A change begins, which somebody asked for or nobody.
+    /// Records the start of a reload; `asked`: a client requested it.
     pub fn begin(&mut self, asked: bool) {
         self.running = !asked;
         self.settle.begin();
     }
 
-    /// Whether what was read is not to be taken: nobody asked for it, and files were written
-    /// while it was read, so it may have halves of them. They are read again once they have
-    /// settled. What is read then is taken, even if somebody writes all the time.
+    /// Returns whether the result of an automatic reload must be discarded, because files were
+    /// written while they were read and may be incomplete. They are read again once they have
+    /// settled. The second result is always used, even if files change all the time.
     pub fn reads_again(&mut self, now: Instant) -> bool {
         self.hear(now);
         self.left = self.running && !self.left && self.settle.due(Duration::ZERO).is_some();
         self.left
     }
 
-    /// Watches for this and nothing else.
+    /// Replaces the watched files.
     pub fn arm(&mut self, watch: Option<Watch>, voice: &mut Voice) {
         self.retry_at = None;
         self.wanted = watch;
@@ -134,13 +133,13 @@ impl Watcher {
             before.is_none_or(|before| !covers(before, place))
         });
         for number in self.places.keys().filter(|n| !places.contains_key(n)) {
-            // One that went with its directory is gone already.
+            // Ignored: the kernel has already removed the watch of a deleted directory.
             let _ = inotify::remove_watch(inotify, *number);
         }
         self.places = places;
         let now = Instant::now();
         self.retry_at = missing.then_some(now + RETRY);
-        // What happened between the loader's reading and now was not seen.
+        // Changes between the loader's read and the start of the watch were not noticed.
         if grew {
             self.settle.happened(now);
         }
@@ -153,7 +152,7 @@ impl Watcher {
         }
     }
 
-    /// Reads what the kernel noticed.
+    /// Reads the events of the kernel.
     pub fn hear(&mut self, now: Instant) {
         let Some(inotify) = &self.inotify else {
             return;
@@ -164,7 +163,7 @@ impl Watcher {
             let event = match events.next() {
                 Ok(event) => event,
                 Err(Errno::INTR) => continue,
-                // Nothing more; any other error would come again, and is no news.
+                // No more events; any other error would repeat and needs no report.
                 Err(_) => break,
             };
             let flags = event.events();
@@ -203,7 +202,7 @@ impl Watcher {
     }
 }
 
-/// Two paths may lead to one directory, which the kernel knows by one number.
+/// Merges two paths of the same directory, for which the kernel has one number.
 fn merge(places: &mut HashMap<i32, WatchedDirectory>, number: i32, directory: &WatchedDirectory) {
     match places.get_mut(&number) {
         None => {
@@ -219,14 +218,14 @@ fn merge(places: &mut HashMap<i32, WatchedDirectory>, number: i32, directory: &W
     }
 }
 
-/// Whether all that counts in one also counted in the other.
+/// Returns whether all names watched in `now` were also watched in `before`.
 fn covers(before: &WatchedDirectory, now: &WatchedDirectory) -> bool {
     let suffix = now.suffix.is_empty() || before.suffix == now.suffix;
     before.every || (!now.every && suffix && now.names.iter().all(|name| before.counts(name)))
 }
 
-/// Whether a name that has appeared is a file that somebody writes: a link, or
-/// another name of a file that there was, is whole at once.
+/// Returns whether a new name is a file that is still being written. A link, or another name of an
+/// existing file, is complete at once.
 fn will_be_closed(directory: &[u8], name: &[u8]) -> bool {
     let path = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(name));
     std::fs::symlink_metadata(path).is_ok_and(|data| data.is_file() && data.nlink() == 1)

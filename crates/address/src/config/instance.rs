@@ -1,11 +1,11 @@
-//! `vrrp_instance` and `virtual-ip`.
+//! Model of `vrrp_instance` and `virtual-ip`.
 
 use super::{Account, Address, Options, Route, Rule, Tracked};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// The initial state.
+/// Configured initial state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Start {
     /// `state BACKUP`
@@ -15,15 +15,15 @@ pub enum Start {
     Master,
 }
 
-/// How adverts travel.
+/// Transport of adverts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Transport {
-    /// To a group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
+    /// To a multicast group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
     Multicast {
-        /// The group.
+        /// Address of the group.
         group: IpAddr,
     },
-    /// To each of these.
+    /// To each of the peers.
     Unicast {
         /// `unicast_peer`
         peers: Vec<Peer>,
@@ -37,7 +37,7 @@ pub enum Transport {
 /// A line of `unicast_peer`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its address.
+    /// Address of the peer.
     pub address: IpAddr,
     /// `min_ttl`
     pub min_ttl: Option<u8>,
@@ -50,41 +50,42 @@ pub struct Peer {
 pub enum Authentication {
     /// `auth_type PASS`: the password, padded with zeroes.
     Pass([u8; 8]),
-    /// `auth_type AH`: the key, padded with zeroes, of HMAC-MD5-96.
+    /// `auth_type AH`: the key of HMAC-MD5-96, padded with zeroes.
     Ah([u8; 16]),
 }
 
 /// `use_vmac`, `use_ipvlan`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Vmac {
-    /// The interface's name; `Config::name_vmacs` gives one to those without.
+    /// Name of the interface; `Config::name_vmacs` assigns one if it is None.
     pub name: Option<String>,
-    /// Another MAC than 00:00:5e:00:01:VRID (00:00:5e:00:02:VRID for IPv6).
+    /// MAC other than 00:00:5e:00:01:VRID (00:00:5e:00:02:VRID for IPv6).
     pub mac: Option<[u8; 6]>,
-    /// `vmac_xmit_base`: adverts go by the interface below.
+    /// `vmac_xmit_base`: adverts are sent from the parent interface.
     pub transmit_on_base: bool,
-    /// `use_ipvlan`: an ipvlan with this address instead.
+    /// `use_ipvlan`: an ipvlan instead of a macvlan, with this address.
     pub ipvlan: Option<Option<IpAddr>>,
-    /// The ipvlan's mode flag: `bridge`, `private`, `vepa`.
+    /// Mode flag of the ipvlan: `bridge`, `private`, `vepa`.
     pub ipvlan_mode: Option<String>,
 }
 
 /// `garp_*`: announcements to neighbours.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Garp {
-    /// `garp_master_delay`: until the second block; zero sends none.
+    /// `garp_master_delay`: delay of the second block; zero sends none.
     pub delay: Duration,
-    /// `garp_master_repeat`: how many in a block.
+    /// `garp_master_repeat`: number of announcements in a block.
     pub repeat: u32,
     /// `garp_lower_prio_delay`
     pub lower_prio_delay: Duration,
     /// `garp_lower_prio_repeat`
     pub lower_prio_repeat: u32,
-    /// `garp_master_refresh`: zero does not.
+    /// `garp_master_refresh`: interval of repeated announcements; zero disables them.
     pub refresh: Duration,
     /// `garp_master_refresh_repeat`
     pub refresh_repeat: u32,
-    /// `garp_extra_if`: zero does not; true: on all interfaces, not only virtual ones.
+    /// `garp_extra_if`: interval, where zero disables it; true: on all interfaces, not only virtual
+    /// ones.
     pub extra_interfaces: (Duration, bool),
 }
 
@@ -103,12 +104,12 @@ impl Default for Garp {
     }
 }
 
-/// A script that is started: never through a shell.
+/// A script that is started directly, never through a shell.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Notify {
-    /// The program and its arguments.
+    /// Program and its arguments.
     pub words: Vec<String>,
-    /// The user that runs it; `None` is `script_user`.
+    /// User that runs the script; `None`: `script_user`.
     pub account: Option<Account>,
 }
 
@@ -123,48 +124,48 @@ pub struct NotifyScripts {
     pub fault: Option<Notify>,
     /// `notify_stop`
     pub stop: Option<Notify>,
-    /// `notify_deleted`: given without a script only the word changes.
+    /// `notify_deleted`: without a script, only the state word of the generic script changes.
     pub deleted: Option<Option<Notify>>,
     /// `notify_master_rx_lower_pri`
     pub lower_priority: Option<Notify>,
-    /// `notify`: all, with four words.
+    /// `notify`: runs for every state, with four arguments.
     pub any: Option<Notify>,
 }
 
-/// Whether the address is asked for before it is taken over.
+/// Probing of the owner before a takeover.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Probing {
-    /// How long to wait for a reply.
+    /// Wait for a reply.
     pub wait: Duration,
-    /// While the owner's kernel still responds to probes, silence leads to a takeover
-    /// only after this time in all, counted from the last advert.
+    /// Minimum time since the last advert before a takeover while the owner's kernel still responds
+    /// to probes.
     pub bound: Duration,
 }
 
 /// `vrrp_instance`, `virtual-ip`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its name.
+    /// Name of the instance.
     pub name: String,
-    /// `interface`; empty where unicast needs none.
+    /// `interface`; empty if unicast needs none.
     pub interface: String,
     /// `virtual_router_id`
     pub vrid: u8,
     /// `priority`, 1 to 255.
     pub priority: u8,
-    /// True: adverts are of IPv6.
+    /// True: adverts use IPv6.
     pub ipv6: bool,
     /// `state`
     pub start: Start,
     /// Settings with a single value.
     pub options: Options,
-    /// How adverts travel.
+    /// Transport of adverts.
     pub transport: Transport,
     /// `mcast_src_ip`, `unicast_src_ip`
     pub source: Option<IpAddr>,
     /// `use_vmac`
     pub vmac: Option<Vmac>,
-    /// `virtual_ipaddress`: those that adverts name.
+    /// `virtual_ipaddress`: addresses that adverts name.
     pub addresses: Vec<Address>,
     /// `virtual_ipaddress_excluded`
     pub excluded: Vec<Address>,
@@ -178,15 +179,15 @@ pub struct Instance {
     pub garp: Garp,
     /// Notify scripts.
     pub notify: NotifyScripts,
-    /// Probing of the address before a takeover; `None` takes over without it.
+    /// Probing of the owner before a takeover; `None`: takeover without a probe.
     pub probing: Option<Probing>,
-    /// Addresses of this instance live only as long as the role renews them; none
-    /// keeps them as keepalived does. See `kernel::lifetime`.
+    /// Lifetime of the addresses unless the role renews them; None: they stay in the kernel, as in
+    /// keepalived. See `kernel::lifetime`.
     pub lifetime: Option<Duration>,
-    /// Our language: priorities of the bands of health: healthy, some of its frontends
-    /// cannot be served, none can (or the proxy is dead). None: health changes nothing.
+    /// Our language: priorities by health band: healthy, some frontends unavailable, none available
+    /// (or the proxy is dead). None: health changes nothing.
     pub bands: Option<[u8; 3]>,
-    /// Our language: nodes by preference, the first is the best; for people.
+    /// Our language: nodes in order of preference, the best first; for display.
     pub prefer: Vec<String>,
 }
 
@@ -219,9 +220,9 @@ impl Default for Instance {
     }
 }
 
-/// The priority of an instance that states none.
+/// Default priority of an instance.
 pub const PRIORITY_DEFAULT: u8 = 100;
-/// The multicast group of IPv4.
+/// Default IPv4 multicast group.
 pub const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
-/// The multicast group of IPv6.
+/// Default IPv6 multicast group.
 pub const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

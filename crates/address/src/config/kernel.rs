@@ -14,20 +14,20 @@ pub struct Scope(pub u8);
 pub enum Lifetime {
     /// `forever`
     Forever,
-    /// Seconds.
+    /// Lifetime in seconds.
     Seconds(u32),
 }
 
 /// A line of `virtual_ipaddress` or `virtual_ipaddress_excluded`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Address {
-    /// The address.
+    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
-    /// Its prefix; none written is 32 or 128.
+    /// Prefix length; default: 32 or 128.
     pub prefix: u8,
-    /// `dev`; none is the instance's interface (or its virtual one).
+    /// `dev`; None: the instance's interface (or its virtual one).
     pub interface: Option<String>,
-    /// `brd`: an address, or `+`/`-` resolved; none is none.
+    /// `brd`: an address, or `+`/`-` resolved to one; None: no broadcast address.
     pub broadcast: Option<IpAddr>,
     /// `peer`
     pub peer: Option<IpAddr>,
@@ -47,17 +47,17 @@ pub struct Address {
     pub auto_join: bool,
     /// `preferred_lft`
     pub preferred: Option<Lifetime>,
-    /// `no_track`: its loss causes no fault.
+    /// `no_track`: the loss of the address causes no fault.
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// `use_vmac` of this address, or `use_vmac_addr`: the address is on a virtual
-    /// interface over its interface.
+    /// `use_vmac` of this address, or `use_vmac_addr`: the address is on a virtual interface on top
+    /// of its interface.
     pub vmac: bool,
 }
 
 impl Address {
-    /// One without options.
+    /// Creates an address without options.
     pub fn new(address: IpAddr, prefix: u8) -> Address {
         Address {
             address,
@@ -124,23 +124,23 @@ pub struct NextHop {
 /// A line of `virtual_routes`, `static_routes`, with the names of iproute2.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Route {
-    /// `inet6`, or by its addresses.
+    /// Address family is IPv6: `inet6`, or derived from the addresses.
     pub ipv6: bool,
-    /// Its type.
+    /// Type of the route.
     pub kind: RouteKind,
-    /// Where to; none is everywhere.
+    /// Destination network; None: the default route.
     pub destination: Option<(IpAddr, u8)>,
-    /// `from`: the source that it is for (IPv6).
+    /// `from`: the source network to which the route is limited (IPv6).
     pub from: Option<(IpAddr, u8)>,
-    /// `src`: the preferred source.
+    /// `src`: preferred source address.
     pub source: Option<IpAddr>,
-    /// The ways; one is the usual case.
+    /// Next hops; usually one.
     pub hops: Vec<NextHop>,
     /// `scope`
     pub scope: Option<Scope>,
-    /// `table`, by number.
+    /// `table`, as a number.
     pub table: Option<u32>,
-    /// `protocol`, by number.
+    /// `protocol`, as a number.
     pub protocol: Option<u8>,
     /// `metric`, `priority`, `preference`
     pub metric: Option<u32>,
@@ -159,7 +159,7 @@ pub struct Route {
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// The text in the file, for messages.
+    /// Text in the file, for messages.
     pub text: String,
 }
 
@@ -186,7 +186,7 @@ pub enum RuleAction {
 /// A line of `virtual_rules`, `static_rules`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Rule {
-    /// Of IPv6.
+    /// Address family is IPv6.
     pub ipv6: bool,
     /// `not`
     pub invert: bool,
@@ -222,20 +222,20 @@ pub struct Rule {
     pub tunnel: Option<u64>,
     /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,
-    /// Its action.
+    /// Action on matching packets.
     pub action: RuleAction,
     /// `no_track`
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// The text in the file, for messages.
+    /// Text in the file, for messages.
     pub text: String,
 }
 
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InterfaceDelay {
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
     /// Delay before a lost interface counts as down.
     pub down: Duration,

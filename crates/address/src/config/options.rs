@@ -1,11 +1,11 @@
-//! Options of a virtual router that are one value each: `vrrp_instance` and `virtual-ip`
-//! set them here by name, and `role::settings` hands those of the protocol on.
+//! Options of a virtual router that are single values. `vrrp_instance` and `virtual-ip` set them
+//! here by name, and `role::settings` passes those of the protocol on.
 
 use super::Authentication;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Options of a virtual router.
+/// Options of one virtual router, all with a single value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Options {
     /// `version`: 2 or 3.
@@ -30,7 +30,8 @@ pub struct Options {
     pub higher_prio_send_advert: bool,
     /// `skip_check_adv_addr`
     pub skip_check_addresses: bool,
-    /// `old_unicast_checksum`: none recognizes it, true sends it, false never takes it.
+    /// `old_unicast_checksum`: None accepts both forms, true sends the old one, false never accepts
+    /// it.
     pub old_unicast_checksum: Option<bool>,
     /// `track_src_ip`
     pub track_source: bool,
@@ -48,11 +49,11 @@ pub struct Options {
     pub receive_buffer_bytes: Option<u32>,
     /// `vrf`
     pub vrf: Option<String>,
-    /// Our language: how long connections may finish at the old owner after a planned
-    /// hand-over (`handover-drain`), while the new one has all that are new.
+    /// Our language, `handover-drain`: time for which connections may finish at the old owner after
+    /// a planned hand-over, while the new owner gets all new ones.
     pub handover_drain: Duration,
-    /// Our language: the addresses are held only while this machine has the cluster's
-    /// lease of them (`lease`).
+    /// Our language, `lease`: the machine has the addresses only while it holds their cluster
+    /// lease.
     pub lease: bool,
 }
 
@@ -87,8 +88,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether two machines with these options can share a virtual router: a change of one
-    /// of them has to reach all its machines together.
+    /// Returns whether two machines with these options can share a virtual router. If not, a change
+    /// must reach all machines together.
     pub fn agree(&self, other: &Options) -> bool {
         let shared = |of: &Options| {
             (

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `weight N [reverse]`; 0 means a fault.
+/// `weight N [reverse]`; 0: a failure is a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Weight {
-    /// Added to the priority.
+    /// Value that is added to the priority.
     pub value: i32,
     /// `reverse`
     pub reverse: bool,
@@ -29,8 +29,8 @@ pub struct Tracked {
     pub processes: Vec<(String, Option<Weight>)>,
     /// `track_bfd`
     pub bfd: Vec<(String, Option<Weight>)>,
-    /// Our language, `track backend`: backends of the proxy without which the instance
-    /// is in the worst band of its health.
+    /// Our language, `track backend`: proxy backends that the instance requires; without one of
+    /// them its health is in the worst band.
     #[serde(default)]
     pub backends: Vec<String>,
 }
@@ -38,13 +38,13 @@ pub struct Tracked {
 /// `vrrp_script`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Script {
-    /// Its name.
+    /// Name of the script.
     pub name: String,
-    /// The program and its arguments; never through a shell.
+    /// Program and its arguments; never run through a shell.
     pub words: Vec<String>,
     /// `interval`
     pub interval: Duration,
-    /// `timeout`; none is the interval.
+    /// `timeout`; None: the interval.
     pub timeout: Option<Duration>,
     /// `weight`
     pub weight: Weight,
@@ -61,40 +61,40 @@ pub struct Script {
 /// `track_file`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackFile {
-    /// Its name.
+    /// Name of the tracked file.
     pub name: String,
     /// `file`
     pub path: PathBuf,
-    /// `weight`, 1 without.
+    /// `weight`; default: 1.
     pub weight: Weight,
-    /// `init_file`: the value, and whether it is written over another.
+    /// `init_file`: the initial value, and whether it replaces an existing one.
     pub init: Option<(i64, bool)>,
 }
 
-/// How parameters are compared.
+/// Comparison of parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum ParameterMatch {
-    /// They are equal.
+    /// All parameters are equal.
     #[default]
     Exact,
-    /// `partial`: the first ones are equal.
+    /// `partial`: the first parameters are equal.
     Partial,
-    /// `initial`: the arguments end with the initial state.
+    /// `initial`: the last parameter only has to begin with the configured one.
     Initial,
 }
 
 /// `vrrp_track_process`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TrackProcess {
-    /// Its name.
+    /// Name of the tracked process.
     pub name: String,
     /// Program and parameters.
     pub words: Vec<String>,
-    /// How parameters are compared; none: parameters are not looked at.
+    /// Comparison of parameters; None: parameters are ignored.
     pub parameters: Option<ParameterMatch>,
     /// `full_command`
     pub full_command: bool,
-    /// `weight`, 1 without.
+    /// `weight`; default: 1.
     pub weight: Weight,
     /// `quorum`
     pub quorum: u32,
@@ -109,7 +109,7 @@ pub struct TrackProcess {
 /// `bfd_instance`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BfdSession {
-    /// Its name.
+    /// Name of the session.
     pub name: String,
     /// `neighbor_ip`
     pub neighbour: IpAddr,

@@ -1,4 +1,4 @@
-//! Variables: `$NAME=value`, `$NAME`, `${NAME}`, and those that are always there.
+//! Variables: `$NAME=value`, `$NAME`, `${NAME}`, and the predefined ones.
 
 use super::outside::Outside;
 use super::text::{Text, is_name, is_space};
@@ -6,41 +6,41 @@ use language::Span;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Longest line that variables may make, bytes.
+/// Maximum length of a line after replacement, in bytes.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
-/// Most bytes that variables and sequences make of a configuration.
+/// Maximum number of bytes that variables and sequences produce in a configuration.
 pub(super) const MADE_BYTES_MAX: usize = 8 << 20;
 
-/// The value of a variable.
+/// Value of a variable.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
-    /// Its lines; one is the usual case.
+    /// Lines of the value; usually one.
     pub(super) lines: Vec<Text>,
 }
 
-/// The variables of a configuration.
+/// Variables of a configuration.
 #[derive(Default)]
 pub(super) struct Variables {
     values: HashMap<String, Value>,
 }
 
-/// The predefined variables.
+/// Values of the predefined variables.
 pub(super) struct Fixed<'a> {
-    /// `_PWD`
+    /// Value of `_PWD`.
     pub(super) directory: &'a Path,
-    /// `_INSTANCE`
+    /// Value of `_INSTANCE`.
     pub(super) config_id: &'a str,
-    /// `_RANDOM`
+    /// Source of `_RANDOM`.
     pub(super) outside: &'a mut dyn Outside,
 }
 
-/// The result of an expansion.
+/// Result of an expansion.
 pub(super) enum Replaced {
-    /// There was nothing to replace.
+    /// The line contains no variable.
     Unchanged,
-    /// The lines that it has become.
+    /// The resulting lines.
     Lines(Vec<Text>),
-    /// It grew beyond [`LINE_BYTES_MAX`], or its lines together beyond [`MADE_BYTES_MAX`].
+    /// A line exceeds [`LINE_BYTES_MAX`], or all lines together exceed [`MADE_BYTES_MAX`].
     TooLong,
 }
 
@@ -53,17 +53,16 @@ struct Use {
 }
 
 impl Variables {
-    /// Gives a variable its value.
     pub(super) fn set(&mut self, name: &str, lines: Vec<Text>) {
         self.values.insert(name.to_owned(), Value { lines });
     }
 
-    /// Every name that has a value.
+    /// Returns the names of all variables.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
-    /// Replaces all variables of a line that have a value, once.
+    /// Replaces all defined variables of a line once.
     pub(super) fn replace(&self, line: &Text, fixed: &mut Fixed<'_>) -> Replaced {
         let mut lines = vec![Text::default()];
         let mut changed = false;
@@ -106,7 +105,7 @@ impl Variables {
         Replaced::Lines(lines)
     }
 
-    /// Names written as `${NAME}` that have no value, with their places.
+    /// Returns the names in `${NAME}` that have no value, with their positions.
     pub(super) fn undefined(&self, line: &Text) -> Vec<(String, Span)> {
         let mut from = 0;
         let mut all = Vec::new();
@@ -147,7 +146,7 @@ impl Variables {
     }
 }
 
-/// `${_RANDOM}` without bounds goes to here.
+/// Upper bound of `${_RANDOM}` without bounds.
 const RANDOM_MAX: u32 = 32767;
 
 fn append(lines: &mut [Text], more: &Text) {
@@ -156,7 +155,7 @@ fn append(lines: &mut [Text], more: &Text) {
     }
 }
 
-/// The next `$NAME` that white space follows, or `${NAME}`.
+/// Returns the next `$NAME` that white space follows, or the next `${NAME}`.
 fn next_use(line: &Text, from: usize) -> Option<Use> {
     let mut at = from;
     while at < line.len() {
@@ -171,7 +170,7 @@ fn next_use(line: &Text, from: usize) -> Option<Use> {
         let name = line.part(start, start + length).string();
         let mut end = start + length;
         if braces {
-            // Only the dice take words.
+            // Only `_RANDOM` accepts arguments.
             while name == "_RANDOM" && (is_space(line.at(end)) || line.at(end).is_ascii_digit()) {
                 end += 1;
             }
@@ -193,7 +192,7 @@ fn next_use(line: &Text, from: usize) -> Option<Use> {
     None
 }
 
-/// `$NAME=`: the name, and where its value begins.
+/// Parses `$NAME=`; returns the name and the index at which its value begins.
 pub(super) fn definition(line: &Text) -> Option<(String, usize)> {
     if line.at(0) != b'$' {
         return None;
@@ -257,7 +256,7 @@ mod tests {
         }
         variables.set("L", vec![text(&"x".repeat(LINE_BYTES_MAX))]);
         assert_eq!(replaced(&variables, "$L $L"), "long");
-        // A block of many lines may be longer than one line, and still has an end.
+        // A block of many lines may be longer than one line, but is limited, too.
         variables.set("M", vec![text(&"x".repeat(1 << 10)); 1 << 10]);
         assert!(replaced(&variables, "${M}") != "long");
         assert!(replaced(&variables, &"${M}".repeat(9)) == "long");

@@ -1,22 +1,21 @@
-//! `include`: names of files with wildcards and braces, and how strictly they are
-//! taken.
+//! `include`: file names with wildcards and braces, and how strict the checks of missing files are.
 
 use super::outside::Outside;
 use std::path::{Path, PathBuf};
 
-/// Most names that braces make of one.
+/// Maximum number of names that braces expand to.
 const NAMES_MAX: usize = 1024;
 
-/// `include_check`: what is an error.
+/// `include_check`: conditions that are errors.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Checks {
     /// A file cannot be read.
     pub(super) readable: bool,
-    /// No file of a plain name.
+    /// A plain name matches no file.
     pub(super) found: bool,
-    /// No file of a name with wildcards.
+    /// A name with wildcards matches no file.
     pub(super) wildcard: bool,
-    /// No file of one of the names that braces make.
+    /// Set if a name from a brace expansion matches no file.
     pub(super) brace: bool,
 }
 
@@ -38,7 +37,7 @@ impl Checks {
         }
     }
 
-    /// `include_check match +readable -wildcard_match`
+    /// Applies `include_check match +readable -wildcard_match`.
     pub(super) fn change(&mut self, words: &[&str]) {
         if words.is_empty() {
             *self = Checks::ALL;
@@ -59,14 +58,14 @@ impl Checks {
         self.readable |= self.found || self.wildcard || self.brace;
     }
 
-    /// Whether what was found is an error.
+    /// Returns whether the result of a match is an error.
     pub(super) fn refuses(self, found: &MatchedFiles) -> bool {
         (!found.missing.is_empty() && self.brace)
             || (found.paths.is_empty() && (self.wildcard || self.found && !found.wild))
     }
 }
 
-/// The checks that `include` or a variant of it adds; none: another word.
+/// Returns the checks that `include` or a variant of it adds; None for another word.
 pub(super) fn variant(word: &str) -> Option<Checks> {
     let none = Checks::default();
     let readable = Checks {
@@ -94,7 +93,7 @@ pub(super) fn variant(word: &str) -> Option<Checks> {
     })
 }
 
-/// Without the quotes around it.
+/// Removes surrounding quotes.
 pub(super) fn unquoted(text: &str) -> String {
     let text = text.trim();
     for quote in ['"', '\''] {
@@ -106,18 +105,18 @@ pub(super) fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-/// The files that a pattern matches.
+/// Files that a pattern matches.
 #[derive(Debug, Default)]
 pub(super) struct MatchedFiles {
-    /// Files, in the order in which they are read.
+    /// Files, in reading order.
     pub(super) paths: Vec<PathBuf>,
-    /// Plain names without a file.
+    /// Plain names that match no file.
     pub(super) missing: Vec<PathBuf>,
-    /// Whether the name had a wildcard.
+    /// The name contained a wildcard.
     pub(super) wild: bool,
 }
 
-/// The files that a name means, relative to the directory of its file.
+/// Returns the files that a name matches, relative to the directory of the including file.
 pub(super) fn expand(directory: &Path, written: &str, outside: &mut dyn Outside) -> MatchedFiles {
     let mut found = MatchedFiles::default();
     for name in braces(written) {
@@ -138,7 +137,7 @@ pub(super) fn expand(directory: &Path, written: &str, outside: &mut dyn Outside)
     found
 }
 
-/// The paths that a path with wildcards matches, sorted.
+/// Returns the paths that a path with wildcards matches, sorted.
 fn matching(pattern: &Path, outside: &mut dyn Outside) -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::new()];
     let mut parts = pattern.components().peekable();
@@ -163,7 +162,7 @@ fn matching(pattern: &Path, outside: &mut dyn Outside) -> Vec<PathBuf> {
             }
         }
         paths = next;
-        // A directory whose name matches is no file.
+        // A matching directory is not a file.
         if last {
             paths.retain(|path| outside.list(path).is_err());
         }
@@ -171,8 +170,8 @@ fn matching(pattern: &Path, outside: &mut dyn Outside) -> Vec<PathBuf> {
     paths
 }
 
-/// Whether a name matches `*`, `?`, `[a-z]`. Time grows with the product of both
-/// lengths at most: only the last star is ever gone back to.
+/// Returns whether a name matches `*`, `?`, `[a-z]`. Time grows at most with the product of both
+/// lengths, because only the last star is ever revisited.
 fn wild(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -204,7 +203,7 @@ fn wild(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p.min(pattern.len())..].iter().all(|b| *b == b'*')
 }
 
-/// The width of a class that holds the byte.
+/// Returns the width of a character class that contains the byte.
 fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     let not = matches!(pattern.get(1), Some(b'!' | b'^'));
     let start = 1 + usize::from(not);
@@ -227,7 +226,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     (holds != not).then_some(close + 1)
 }
 
-/// The names that `{a,b{c,d}}` makes.
+/// Expands `{a,b{c,d}}` to names.
 fn braces(name: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut work = vec![name.to_owned()];
@@ -248,7 +247,7 @@ fn braces(name: &str) -> Vec<String> {
     done
 }
 
-/// The first group of braces: its ends and its parts.
+/// Finds the first group of braces: its ends and its parts.
 fn group(name: &str) -> Option<(usize, usize, Vec<&str>)> {
     let open = name.find('{')?;
     let mut depth = 0_usize;

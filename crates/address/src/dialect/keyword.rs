@@ -1,4 +1,4 @@
-//! Rows of keywords, and finding them by the block that they stand in.
+//! Rows of keywords, and their lookup by block.
 
 use super::family;
 use super::loader::Loader;
@@ -7,37 +7,35 @@ use language::keyword::{Documented, Family, Keyword};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// Outside of every block.
+/// Name of the place outside all blocks.
 pub(super) const TOP: &str = "keepalived.conf";
 
-/// A keyword of a block.
 pub(super) type Row = Keyword<Build>;
 
-/// How a keyword is built.
+/// Syntax and effect of a keyword.
 #[derive(Debug)]
 pub(super) struct Build {
-    /// Whether a block follows.
+    /// A block follows.
     pub(super) block: bool,
-    /// Fewest words behind it.
+    /// Minimum number of words behind the keyword.
     pub(super) least: usize,
-    /// Most words behind it.
+    /// Maximum number of words behind the keyword.
     pub(super) most: usize,
-    /// What it does.
     pub(super) effect: Effect,
 }
 
-/// What a keyword does.
+/// Effect of a keyword.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Puts it into the model.
+    /// Adds it to the model.
     Run(fn(&mut Loader<'_>, &Node)),
-    /// Nothing in this program, for this reason.
+    /// No effect in this program, for this reason.
     None(&'static str),
-    /// Nothing, because it is so without the keyword, for this reason.
+    /// No effect, because the behaviour is the default, for this reason.
     Anyway(&'static str),
 }
 
-/// A line of so many words behind its keyword.
+/// Defines a line with a number of words behind its keyword.
 pub(super) const fn line(least: usize, most: usize, run: fn(&mut Loader<'_>, &Node)) -> Build {
     Build {
         block: false,
@@ -47,7 +45,7 @@ pub(super) const fn line(least: usize, most: usize, run: fn(&mut Loader<'_>, &No
     }
 }
 
-/// A line that has no effect here.
+/// Defines a line without an effect in this program.
 pub(super) const fn no_effect(least: usize, most: usize, why: &'static str) -> Build {
     Build {
         block: false,
@@ -57,7 +55,7 @@ pub(super) const fn no_effect(least: usize, most: usize, why: &'static str) -> B
     }
 }
 
-/// A line for what is so without it.
+/// Defines a line that requests the default behaviour.
 pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> Build {
     Build {
         block: false,
@@ -67,7 +65,7 @@ pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> B
     }
 }
 
-/// A block of so many words before its brace.
+/// Defines a block with a number of words before its brace.
 pub(super) const fn block(least: usize, most: usize, run: fn(&mut Loader<'_>, &Node)) -> Build {
     Build {
         block: true,
@@ -94,14 +92,14 @@ fn table() -> &'static Table {
     })
 }
 
-/// The row of a keyword in a place.
+/// Returns the row of a keyword in a place.
 pub(super) fn find(place: &str, name: &str) -> Option<&'static Row> {
-    // A key of static lifetimes is found by one that lives less long.
+    // A type with shorter lifetimes, so that `name` can be used as a key.
     let table: &HashMap<(&str, &str), &'static Row> = table();
     table.get(&(place, name)).copied()
 }
 
-/// The names of a place.
+/// Returns the keywords of a place.
 pub(super) fn names_in(place: &str) -> impl Iterator<Item = &'static str> {
     table()
         .keys()
@@ -109,7 +107,7 @@ pub(super) fn names_in(place: &str) -> impl Iterator<Item = &'static str> {
         .map(|(_, name)| *name)
 }
 
-/// Places where a name is legal.
+/// Returns the places in which a keyword is legal.
 pub(super) fn places_of(name: &str) -> Vec<&'static str> {
     let keys = table().keys().filter(|(_, n)| *n == name);
     let mut places: Vec<&str> = keys.map(|(place, _)| *place).collect();
@@ -117,12 +115,12 @@ pub(super) fn places_of(name: &str) -> Vec<&'static str> {
     places
 }
 
-/// Whether the word opens a block of the top and can stand in no other.
+/// Returns whether a word opens a block that is only legal outside all blocks.
 pub(super) fn is_block_of_the_top(name: &str) -> bool {
     find(TOP, name).is_some_and(|row| row.build.block) && places_of(name).len() == 1
 }
 
-/// Every row, for the manual and `evenkeel keyword`.
+/// Returns every row, for the manual and `evenkeel keyword`.
 pub fn documented() -> Vec<Documented> {
     fn all<B>(kind: &'static str, families: &'static [Family<B>]) -> Vec<Documented> {
         let rows = families

@@ -13,11 +13,11 @@ use crate::config::Config;
 use language::{Code, Diagnostic, Diagnostics, FileId, Severity, SourceMap, Span, suggest};
 use std::collections::HashSet;
 
-/// Most diagnostics that are kept before they are sorted.
+/// Maximum number of diagnostics that are kept until they are sorted.
 const PENDING_MAX: usize = 10_000;
 
-/// The diagnostics, without repetitions: a variable that is used a thousand times is one
-/// error.
+/// Collects diagnostics without repetitions: a variable with an error that is used a thousand times
+/// is one error.
 #[derive(Default)]
 pub(super) struct Sink {
     pending: Vec<Diagnostic>,
@@ -40,13 +40,13 @@ impl Sink {
         }
     }
 
-    /// How many are pending.
+    /// Returns the number of pending diagnostics.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.pending.len()
     }
 
-    /// In the order of the files and of their lines.
+    /// Returns the diagnostics in the order of files and lines.
     fn finish(mut self, sources: &SourceMap) -> Diagnostics {
         self.pending
             .sort_by_key(|d| d.primary.map(|p| (p.file, p.start)));
@@ -58,21 +58,21 @@ impl Sink {
     }
 }
 
-/// The state of the build while blocks are read.
+/// State of the build while blocks are parsed.
 pub(super) struct Loader<'a> {
     pub(super) sink: Sink,
     pub(super) outside: &'a mut dyn Outside,
     pub(super) options: &'a Options,
-    /// The block that is read.
+    /// Keyword of the current block.
     pub(super) place: &'static str,
-    /// The keyword whose line is read.
+    /// Keyword of the current line.
     pub(super) keyword: &'static str,
-    /// The configuration built so far; defaults are applied at the end.
+    /// Configuration built so far; defaults are applied at the end.
     pub(super) config: Config,
     pub(super) drafts: Drafts,
-    /// The `vrrp_instance` that is read.
+    /// Current `vrrp_instance`.
     pub(super) instance: InstanceDraft,
-    /// The `vrrp_sync_group` that is read.
+    /// Current `vrrp_sync_group`.
     pub(super) group: GroupDraft,
 }
 
@@ -118,12 +118,12 @@ impl Loader<'_> {
         self.sink.push(diagnostic);
     }
 
-    /// Reports an error that has nothing but its message and its place.
+    /// Reports an error with only a message and a position.
     pub(super) fn error(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.report(Diagnostic::error(code, span, message));
     }
 
-    /// Reads the block of a node as that of a keyword.
+    /// Parses the block of a node as that of the keyword `place`.
     pub(super) fn children(&mut self, place: &'static str, node: &Node) {
         let outer = std::mem::replace(&mut self.place, place);
         for child in node.nodes() {
@@ -206,15 +206,15 @@ impl Loader<'_> {
         }
     }
 
-    /// Reports a keyword that is right and changes nothing here.
+    /// Reports a valid keyword that has no effect here.
     pub(super) fn no_effect(&mut self, node: &Node, why: &str) {
         let message = format!("'{}' has no effect in this program", node.name());
         let told = Diagnostic::warning(&codes::NO_EFFECT, node.place(), message);
         self.report(told.help(why));
     }
 
-    /// A word that is no keyword here. What it was probably meant for is read as
-    /// that, so that what hangs on it is checked, too.
+    /// Reports a word that is no keyword here. The keyword that was probably meant is parsed in its
+    /// place, so that its contents are checked, too.
     fn unknown(&mut self, node: &Node) {
         let Some(word) = node.words.first() else {
             return;
@@ -240,8 +240,8 @@ impl Loader<'_> {
             return self.build(row, &joined);
         }
         let elsewhere = keyword::places_of(&word.text);
-        // `garp_master_delay` in global_defs is `vrrp_garp_master_delay`; `priority` there
-        // is nothing that has a similar name by chance.
+        // In global_defs, `garp_master_delay` means `vrrp_garp_master_delay`; `priority` has no
+        // counterpart there, and a similar name would be a coincidence.
         let near = suggest::nearest(&word.text, keyword::names_in(self.place))
             .filter(|near| elsewhere.is_empty() || near.ends_with(&word.text));
         if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {
@@ -260,7 +260,7 @@ impl Loader<'_> {
         });
     }
 
-    /// `vrrp_instance_VI_1 {` as `vrrp_instance VI_1 {`.
+    /// Splits `vrrp_instance_VI_1 {` into `vrrp_instance VI_1 {`.
     fn joined(&self, node: &Node) -> Option<(&'static Row, Node)> {
         let word = node.words.first()?;
         if node.words.len() != 1 || node.block.is_none() {

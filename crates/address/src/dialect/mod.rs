@@ -1,10 +1,10 @@
-//! The language of `keepalived.conf`: bytes to lines to blocks to a
-//! [`Config`], with everything that a person is told about them.
+//! The language of `keepalived.conf`: bytes to lines to blocks to a [`Config`], with all
+//! diagnostics.
 //!
-//! Reading never fails: it returns what could be read and all that is wrong with
-//! it. What lies outside of the files (other files, interfaces, accounts, scripts)
-//! is asked through [`Outside`], so that a check on another machine and a test can
-//! answer; nothing here opens, resolves or runs anything by itself.
+//! Reading never fails: it returns what could be read, and all errors. Facts outside the files
+//! (other files, interfaces, accounts, scripts) are requested through [`Outside`], so that a check
+//! on another machine and a test can supply them. Nothing here opens, resolves or runs anything by
+//! itself.
 //!
 //! A keyword is a row in the file of its family below [`family`].
 
@@ -35,32 +35,31 @@ use crate::config::Config;
 use language::{Diagnostics, FileId, SourceMap};
 use std::path::PathBuf;
 
-/// How the files are to be taken.
+/// Options for reading the files.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// `-i`, `--config-id`: what `@word` lines are compared with; none is the host's
-    /// name up to its first dot.
+    /// `-i`, `--config-id`: value that `@word` lines are compared with; None: the host name up to
+    /// its first dot.
     pub config_id: Option<String>,
     /// `-P`, `--vrrp`: IPVS keywords are ignored.
     pub vrrp_only: bool,
-    /// The program runs under the name `keepalived`: what the real one leaves out with a
-    /// line of the log is left out with a warning.
+    /// The program runs under the name `keepalived`. Lines that keepalived logs and ignores are
+    /// ignored with a warning.
     pub as_keepalived: bool,
 }
 
-/// The result of reading the files.
+/// Result of reading the files.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The model; none where an error was found.
+    /// The model; None after an error.
     pub config: Option<Config>,
-    /// All that is to be told.
+    /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// Every file that was read or looked for beside the given ones.
+    /// Every file that was read or searched for, apart from the given ones.
     pub files: Vec<PathBuf>,
 }
 
-/// Reads files (already in the map) as one configuration. Files that they include
-/// are added to the map.
+/// Reads files (already in the map) as one configuration. Included files are added to the map.
 pub fn load(
     sources: &mut SourceMap,
     files: &[FileId],

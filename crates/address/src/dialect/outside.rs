@@ -1,4 +1,4 @@
-//! The facts about the machine that reading a file needs.
+//! Facts about the machine that a configuration file depends on.
 
 use crate::config::Account;
 use crate::programs;
@@ -8,9 +8,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Largest file that is read, bytes.
+/// Maximum size of a file in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Most names of a directory.
+/// Maximum number of names in a directory.
 const ENTRIES_MAX: usize = 100_000;
 
 /// The state of an interface.
@@ -22,14 +22,14 @@ pub enum Interface {
     Loopback,
     /// The interface does not exist.
     Missing,
-    /// This is not the machine that the file is for.
+    /// The local machine is not the one that the file is for.
     Unknown,
 }
 
 /// The state of a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Program {
-    /// It can be run.
+    /// The account may execute the script.
     Usable,
     /// The script does not exist, or is not a regular file.
     Missing,
@@ -37,11 +37,11 @@ pub enum Program {
     NotExecutable,
     /// Others than root can change this part of its path.
     Unsafe(PathBuf),
-    /// This is not the machine that the file is for.
+    /// The local machine is not the one that the file is for.
     Unknown,
 }
 
-/// Why there is no account.
+/// Reason why there is no account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoAccount {
     /// There is no such user.
@@ -50,36 +50,37 @@ pub enum NoAccount {
     Group,
 }
 
-/// The machine that a file is for.
+/// Access to the machine that a file is for.
 pub trait Outside {
-    /// Its name, with its domain where it has one.
+    /// Returns the host name, with its domain if it has one.
     fn host_name(&mut self) -> String;
-    /// The bytes of a file.
+    /// Reads a file.
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     fn list(&mut self, directory: &Path) -> io::Result<Vec<String>>;
-    /// An account by the name of its user and, where given, its group.
+    /// Looks up an account by its user name and, if given, its group name.
     fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount>;
-    /// An interface by its name.
+    /// Returns the state of an interface.
     fn interface(&mut self, name: &str) -> Interface;
-    /// A script, by its path or a name that is looked for in the standard directories.
+    /// Returns the state of a script, given by its path or by a name that is searched in the
+    /// standard directories.
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program;
-    /// The addresses of a host.
+    /// Resolves the addresses of a host name.
     fn resolve(&mut self, host: &str) -> Vec<IpAddr>;
-    /// From here on numbers are those of this seed (`random_seed`).
+    /// Seeds the random numbers that follow (`random_seed`).
     fn seed(&mut self, seed: u32);
-    /// A number within both bounds.
+    /// Returns a random number within both bounds, inclusive.
     fn random(&mut self, least: u32, most: u32) -> u32;
 }
 
-/// This machine.
+/// The machine that this process runs on.
 #[derive(Debug, Default)]
 pub struct Machine {
     state: u64,
 }
 
 impl Machine {
-    /// This machine, with a seed of its clock.
+    /// Creates the access, whose random numbers are seeded from the clock.
     pub fn new() -> Machine {
         Machine { state: 0 }
     }
@@ -112,7 +113,7 @@ pub fn account_of(user: &str, group: Option<&str>) -> Result<Account, NoAccount>
     })
 }
 
-/// Where a program without a slash is looked for.
+/// Directories in which a program without a slash is searched.
 const PROGRAM_DIRECTORIES: &[&str] = &[
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -206,7 +207,7 @@ impl Outside for Machine {
     }
 
     fn seed(&mut self, seed: u32) {
-        // Near seeds are far from each other, and none is zero.
+        // Spreads similar seeds, and avoids zero.
         self.state = (u64::from(seed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     }
 
@@ -215,7 +216,7 @@ impl Outside for Machine {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             self.state = now.map_or(1, |d| d.as_nanos() as u64) | 1;
         }
-        // xorshift64: a configuration's dice need no more.
+        // xorshift64, which is good enough for a configuration.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

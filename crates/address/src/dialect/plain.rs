@@ -1,8 +1,8 @@
-//! Physical lines: comments and quotes.
+//! Removes comments from physical lines, with regard to quotes.
 
 use super::text::Text;
 
-/// Where a comment begins: `#` or `!` outside of quotes, anywhere in a line.
+/// Removes a comment: `#` or `!` outside quotes, anywhere in a line.
 pub(super) fn without_comment(line: &Text) -> Text {
     let mut quote = 0;
     let mut index = 0;

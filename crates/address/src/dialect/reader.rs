@@ -1,5 +1,5 @@
-//! Files to lines: comments, `@word` lines, definitions, sequences, includes. What
-//! comes out has nothing left of these.
+//! Reads files as lines: resolves comments, `@word` lines, definitions, sequences and includes. The
+//! resulting lines contain none of these.
 
 use super::expand::{Fixed, LINE_BYTES_MAX, MADE_BYTES_MAX, Replaced, Variables, definition};
 use super::files::{self, Checks};
@@ -12,23 +12,22 @@ use crate::codes;
 use language::{Diagnostic, FileId, SourceMap, Span, suggest};
 use std::path::{Path, PathBuf};
 
-/// Most lines, with those that variables and sequences make.
+/// Maximum number of lines, including those that variables and sequences produce.
 const LINES_MAX: usize = 1 << 20;
-/// How deep files, sequences and variables may stand in each other.
+/// Maximum nesting depth of files, sequences and variables.
 const DEPTH_MAX: usize = 100;
-/// Most files of a configuration.
+/// Maximum number of files of a configuration.
 const FILES_MAX: usize = 4096;
 
-/// Where the next lines come from.
+/// Source of the next lines.
 enum Frame {
-    /// A file.
     File {
         id: FileId,
         line: usize,
         directory: PathBuf,
         checks: Checks,
     },
-    /// The lines of a variable.
+    /// Remaining lines of a variable.
     Lines(std::vec::IntoIter<Text>),
     /// A line that is read once for each value.
     Loop {
@@ -38,7 +37,7 @@ enum Frame {
     },
 }
 
-/// Reads lines.
+/// Reader of a configuration's lines.
 pub(super) struct Reader<'a> {
     pub(super) sources: &'a mut SourceMap,
     pub(super) outside: &'a mut dyn Outside,
@@ -47,10 +46,10 @@ pub(super) struct Reader<'a> {
     frames: Vec<Frame>,
     variables: Variables,
     lines: usize,
-    /// Bytes that variables and sequences have made.
+    /// Bytes that variables and sequences have produced.
     made: usize,
     opened: usize,
-    /// Files that were read or looked for.
+    /// Files that were read or searched for.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -92,7 +91,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// The next line that says something.
+    /// Returns the next line that is not empty after its definitions and conditions are resolved.
     pub(super) fn next(&mut self) -> Option<Text> {
         loop {
             let (line, of_file) = self.raw()?;
@@ -137,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next line as it stands, without its comment, and whether it is a file's.
+    /// Returns the next raw line without its comment, and whether it comes from a file.
     fn raw(&mut self) -> Option<(Text, bool)> {
         self.lines += 1;
         if self.lines > LINES_MAX {
@@ -245,7 +244,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// The line behind its `@word`, and whether it is for us.
+    /// Returns the line behind its `@word`, and whether the condition is true on this machine.
     fn condition(&mut self, line: &Text) -> (Text, bool) {
         if line.at(0) != b'@' {
             return (line.clone(), true);
@@ -259,7 +258,8 @@ impl<'a> Reader<'a> {
         (line.from(end).trim(), wanted)
     }
 
-    /// The lines of a value; a backslash at the end of one goes on with the next.
+    /// Reads the lines of a value. A backslash at the end of a line continues the value on the next
+    /// line.
     fn value(&mut self, line: &Text, start: usize) -> Vec<Text> {
         let mut lines = Vec::new();
         let mut line = line.from(start).trim();
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `include_check` changes how includes behind it in its file are taken.
+    /// Handles `include_check`, which changes how later includes of its file are checked.
     fn include_check(&mut self, line: &Text) {
         let line = line.string();
         let mut words = line.split_ascii_whitespace();
@@ -357,20 +357,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `random_seed` counts for the lines below it.
+    /// Handles `random_seed`, which applies to the lines below it.
     fn seed(&mut self, line: &Text) {
         let line = line.string();
         let mut words = line.split_ascii_whitespace();
         if words.next() != Some("random_seed") {
             return;
         }
-        // What is no number is told where keywords are.
+        // A value that is not a number is reported where keywords are parsed.
         if let Some(seed) = words.next().and_then(|word| word.parse().ok()) {
             self.outside.seed(seed);
         }
     }
 
-    /// Takes an `include` line; false where it is none.
+    /// Handles an `include` line; returns false if the line is not one.
     fn include(&mut self, line: &Text) -> bool {
         let bytes = line.bytes();
         let end = bytes.iter().take_while(|b| !is_space(**b)).count();

@@ -1,15 +1,14 @@
-//! Whether a file is one of keepalived's, told by its first word.
+//! Recognizes files of keepalived by their first word.
 
 use super::keyword::{self, TOP};
 use language::suggest;
 
-/// How far into a file is looked, bytes.
+/// Maximum number of bytes that are examined.
 const LOOKED_AT_MAX: usize = 64 << 10;
 
-/// Whether these are the bytes of a `keepalived.conf`: their first word that is no
-/// comment, condition or definition is one of its keywords, also with a slip in it.
-/// `sections` begin a file of HAProxy's language, or ours: they are never taken for a
-/// slip.
+/// Returns whether these are the bytes of a `keepalived.conf`: the first word that is not a
+/// comment, condition or definition is a keyword, possibly with a typo. `sections` begin a file in
+/// HAProxy's language or ours, and are never taken for typos.
 pub fn is_keepalived(bytes: &[u8], sections: &[&str]) -> bool {
     let bytes = bytes.get(..LOOKED_AT_MAX).unwrap_or(bytes);
     let text = String::from_utf8_lossy(bytes);
@@ -53,7 +52,7 @@ fn is_keyword(word: &str, line: &str, sections: &[&str]) -> bool {
         return true;
     }
     let names = || keyword::names_in(TOP);
-    // `vrrp_instance_VI_1 {`, and others that begin with a keyword's name.
+    // `vrrp_instance_VI_1 {`, and other words that begin with the name of a keyword.
     let begins = names().any(|name| name.contains('_') && word.starts_with(name));
     begins || (line.ends_with('{') && suggest::nearest(word, names()).is_some())
 }

@@ -1,34 +1,34 @@
-//! `~SEQ(…)` and `~LST(…)`: the rest of a line, once for each value.
+//! `~SEQ(…)` and `~LST(…)`: repeat the rest of a line for each value.
 
 use super::text::Text;
 
-/// Most values of one of them.
+/// Maximum number of values of a sequence.
 const VALUES_MAX: usize = 1 << 20;
 
 /// A parsed `~SEQ` or `~LST` head.
 pub(super) struct Sequence {
-    /// The variables.
+    /// Names of the variables.
     pub(super) names: Vec<String>,
-    /// The values of the variables in each iteration.
+    /// Values of the variables in each iteration.
     pub(super) values: Vec<Vec<Text>>,
 }
 
-/// Why a head cannot be read.
+/// Reason why a head is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
-    /// No parenthesis, or one without its partner.
+    /// The parenthesis is missing or not closed.
     Parenthesis,
     /// Too few or too many values.
     Arity,
-    /// A name that no variable can have.
+    /// Invalid name of a variable.
     Name,
-    /// No number, or one beyond 64 bits.
+    /// Not a number, or one beyond 64 bits.
     Number,
-    /// A step of zero or away from the end.
+    /// The step is zero or leads away from the end.
     Step,
-    /// Another count of values than of names.
+    /// The number of values differs from that of names.
     Count,
-    /// More values than are taken.
+    /// More than [`VALUES_MAX`] values.
     TooMany,
 }
 
@@ -47,14 +47,14 @@ impl Fault {
     }
 }
 
-/// Returns the kind of head that a line begins with.
+/// Returns the keyword if the line begins with a head.
 pub(super) fn head(line: &Text) -> Option<&'static str> {
     ["~SEQx", "~SEQ", "~LST"]
         .into_iter()
         .find(|name| line.bytes().starts_with(name.as_bytes()) && line.at(name.len()) == b'(')
 }
 
-/// Where the parenthesis that a head opens closes.
+/// Returns the index of the parenthesis that closes a head.
 pub(super) fn close(line: &Text, open: usize) -> Result<usize, Fault> {
     let mut depth = 0_usize;
     for at in open..line.len() {
@@ -68,7 +68,7 @@ pub(super) fn close(line: &Text, open: usize) -> Result<usize, Fault> {
     Err(Fault::Parenthesis)
 }
 
-/// The values of a head, whose variables are already replaced.
+/// Parses a head, whose variables are already replaced.
 pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, Fault> {
     let parts = split(arguments)?;
     let (first, rest) = parts.split_first().ok_or(Fault::Arity)?;
@@ -149,7 +149,7 @@ fn number(text: &Text) -> Result<i64, Fault> {
     value.ok().map(|v| v * sign).ok_or(Fault::Number)
 }
 
-/// Parts between commas that no braces hold.
+/// Splits at commas outside braces.
 fn split(text: &Text) -> Result<Vec<Text>, Fault> {
     let mut parts = Vec::new();
     let mut depth = 0_usize;
@@ -179,7 +179,7 @@ fn inside(group: &Text) -> Result<Text, Fault> {
     }
 }
 
-/// Whether a variable can have this name.
+/// Returns whether a name is valid for a variable.
 pub(super) fn is_variable(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.first().is_some_and(|b| !b.is_ascii_digit())

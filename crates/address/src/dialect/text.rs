@@ -1,9 +1,9 @@
-//! A line whose bytes know where they come from: variables are replaced in it, and
-//! every word still has its place in a file.
+//! A line whose bytes have positions: after variables are replaced, every word still has its
+//! position in a file.
 
 use language::Span;
 
-/// Bytes with their places.
+/// Bytes with their positions.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Text {
     bytes: Vec<u8>,
@@ -11,7 +11,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Bytes as they stand in a file from this byte on.
+    /// Creates a text whose bytes follow one another in a file from `start` on.
     pub(super) fn of_file(bytes: &[u8], start: Span) -> Text {
         let place = |i: usize| Span {
             file: start.file,
@@ -24,7 +24,7 @@ impl Text {
         }
     }
 
-    /// Bytes that all come from one place.
+    /// Creates a text whose bytes all have the same position.
     pub(super) fn of_place(bytes: &[u8], place: Span) -> Text {
         Text {
             bytes: bytes.to_vec(),
@@ -44,12 +44,12 @@ impl Text {
         self.bytes.is_empty()
     }
 
-    /// The byte there, 0 behind the end.
+    /// Returns a byte; 0 beyond the end.
     pub(super) fn at(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or(0)
     }
 
-    /// A part of it; bounds beyond the end are the end.
+    /// Returns a part of the text; bounds beyond the end mean the end.
     pub(super) fn part(&self, start: usize, end: usize) -> Text {
         let end = end.min(self.len());
         let start = start.min(end);
@@ -59,12 +59,12 @@ impl Text {
         }
     }
 
-    /// The part from there on.
+    /// Returns the part from `start` on.
     pub(super) fn from(&self, start: usize) -> Text {
         self.part(start, self.len())
     }
 
-    /// The place of a part; of an empty one that of what is before it.
+    /// Returns the position of a part; for an empty part, that of the byte before it.
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
         let Some(last) = self.places.len().checked_sub(1) else {
             return Span::default();
@@ -73,7 +73,7 @@ impl Text {
         first.to(self.places[end.saturating_sub(1).clamp(start.min(last), last)])
     }
 
-    /// The place of all of it.
+    /// Returns the position of the whole text.
     pub(super) fn place(&self) -> Span {
         self.span(0, self.len())
     }
@@ -83,7 +83,7 @@ impl Text {
         self.places.extend_from_slice(&other.places);
     }
 
-    /// Without white space at both ends.
+    /// Removes white space at both ends.
     pub(super) fn trim(&self) -> Text {
         let start = self.bytes.iter().position(|b| !is_space(*b));
         let end = self.bytes.iter().rposition(|b| !is_space(*b));
@@ -97,7 +97,7 @@ impl Text {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// All of its bytes point there.
+    /// Assigns one position to all bytes.
     pub(super) fn placed(mut self, place: Span) -> Text {
         self.places.fill(place);
         self

@@ -1,5 +1,5 @@
-//! Lines to blocks. A block opens with a brace on its own line or on that of its
-//! words, and may be all on one line; `}` ends it anywhere.
+//! Groups lines into blocks. A block opens with a brace on its own line or on that of its words,
+//! and may be all on one line; `}` ends it anywhere.
 
 use super::keyword;
 use super::loader::Sink;
@@ -8,34 +8,32 @@ use super::words::{Token, Word, tokens};
 use crate::codes;
 use language::{Diagnostic, Span};
 
-/// How deep blocks may stand in each other.
+/// Maximum nesting depth of blocks.
 const DEPTH_MAX: usize = 16;
 
-/// A statement: its words, and its block.
+/// A statement: its words, and an optional block.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    /// At least one, but for a block without any.
+    /// At least one word, unless a block has none.
     pub(super) words: Vec<Word>,
-    /// The lines between its braces.
     pub(super) block: Option<Block>,
 }
 
-/// The lines between braces.
+/// Statements between braces.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {
-    /// Its statements.
     pub(super) nodes: Vec<Node>,
     /// `{`
     pub(super) open: Span,
 }
 
 impl Node {
-    /// The first word.
+    /// Returns the first word.
     pub(super) fn name(&self) -> &str {
         self.words.first().map_or("", |w| w.text.as_str())
     }
 
-    /// Where the first word stands.
+    /// Returns the position of the first word.
     pub(super) fn place(&self) -> Span {
         match (self.words.first(), &self.block) {
             (Some(word), _) => word.span,
@@ -44,7 +42,7 @@ impl Node {
         }
     }
 
-    /// Where all words stand.
+    /// Returns the position of all words.
     pub(super) fn whole(&self) -> Span {
         match self.words.last() {
             Some(last) => self.place().to(last.span),
@@ -52,28 +50,28 @@ impl Node {
         }
     }
 
-    /// Words behind the first.
+    /// Returns the words behind the first.
     pub(super) fn arguments(&self) -> &[Word] {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// The word behind the first.
+    /// Returns the second word.
     pub(super) fn argument(&self) -> Option<&Word> {
         self.words.get(1)
     }
 
-    /// The text of the word behind the first.
+    /// Returns the text of the second word.
     pub(super) fn text(&self) -> Option<String> {
         self.argument().map(|word| word.text.clone())
     }
 
-    /// The statements of its block.
+    /// Returns the statements of the block; empty without one.
     pub(super) fn nodes(&self) -> &[Node] {
         self.block.as_ref().map_or(&[], |b| &b.nodes)
     }
 }
 
-/// The statements of all files.
+/// Reads the statements of all files.
 pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Node> {
     let mut building = Building::default();
     while let Some(line) = reader.next() {
@@ -85,12 +83,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Node> {
 
 #[derive(Default)]
 struct Building {
-    /// Statements of the top, then of each open block.
+    /// Statements at the top, then those of each open block.
     levels: Vec<Vec<Node>>,
     /// Statements whose blocks are open.
     open: Vec<Node>,
     words: Vec<Word>,
-    /// Braces beyond the depth that is taken.
+    /// Number of open braces beyond the maximum depth.
     lost: usize,
     told: bool,
 }
@@ -118,7 +116,7 @@ impl Building {
         self.statement(sink);
     }
 
-    /// Ends a statement without a block on its line.
+    /// Ends a statement without a block at the end of its line.
     fn statement(&mut self, sink: &mut Sink) {
         let words = std::mem::take(&mut self.words);
         let Some(first) = words.first() else { return };
@@ -188,7 +186,8 @@ impl Building {
         self.level().push(node);
     }
 
-    /// A keyword of the top inside of a block: a brace was forgotten above.
+    /// Closes all blocks at a keyword that is only legal outside blocks: a brace was forgotten
+    /// above.
     fn close_all(&mut self, next: &Word, sink: &mut Sink) {
         for node in &self.open {
             let Some(block) = &node.block else { continue };

@@ -1,5 +1,5 @@
-//! Values of keywords: numbers, times, switches, addresses. Each reports what it
-//! cannot take and gives nothing then.
+//! Parsers of keyword values: numbers, times, switches, addresses. Each one reports an invalid
+//! value and then returns None.
 
 use super::family::draft::At;
 use super::loader::Loader;
@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 impl Loader<'_> {
-    /// A whole number within its range.
+    /// Parses a whole number within a range.
     pub(super) fn number(&mut self, word: &Word, range: RangeInclusive<i64>) -> Option<i64> {
         let text = word.text.as_str();
         let parsed = text.parse().ok();
@@ -42,7 +42,7 @@ impl Loader<'_> {
         format!("'{}': {message}", self.keyword)
     }
 
-    /// [`Self::number`] as another type, whose range holds the given one.
+    /// Parses like [`Self::number`] into another type, which must hold the whole range.
     pub(super) fn small<T: TryFrom<i64>>(
         &mut self,
         word: &Word,
@@ -51,7 +51,7 @@ impl Loader<'_> {
         self.number(word, range).and_then(|n| T::try_from(n).ok())
     }
 
-    /// [`Self::small`] of the first word behind a keyword.
+    /// Parses the first word behind a keyword like [`Self::small`].
     pub(super) fn count<T: TryFrom<i64>>(
         &mut self,
         node: &Node,
@@ -60,12 +60,12 @@ impl Loader<'_> {
         node.argument().and_then(|word| self.small(word, range))
     }
 
-    /// Whole seconds: the first word behind a keyword.
+    /// Parses the first word behind a keyword as whole seconds.
     pub(super) fn seconds(&mut self, node: &Node, range: RangeInclusive<i64>) -> Option<Duration> {
         self.count(node, range).map(Duration::from_secs)
     }
 
-    /// The first word behind a keyword as a value, and where it stands.
+    /// Parses the first word behind a keyword, and returns the value with its position.
     pub(super) fn at<T>(
         &mut self,
         node: &Node,
@@ -76,12 +76,12 @@ impl Loader<'_> {
         Some(At { value, span })
     }
 
-    /// Seconds with fractions to the microsecond, within bounds of microseconds.
+    /// Parses seconds with a fraction down to microseconds; the range is in microseconds.
     pub(super) fn timer(&mut self, word: &Word, range: RangeInclusive<u64>) -> Option<Duration> {
         self.decimal(word, range, 1_000_000, "seconds")
     }
 
-    /// Milliseconds with fractions to the microsecond.
+    /// Parses milliseconds with a fraction down to microseconds.
     pub(super) fn milliseconds(
         &mut self,
         word: &Word,
@@ -128,7 +128,7 @@ impl Loader<'_> {
         Some(Duration::from_micros(us))
     }
 
-    /// A switch: on where the word is left out.
+    /// Parses a switch, which is on if it has no word.
     pub(super) fn switch(&mut self, node: &Node) -> Option<bool> {
         let Some(word) = node.argument() else {
             return Some(true);
@@ -156,7 +156,7 @@ impl Loader<'_> {
         found
     }
 
-    /// An address without a prefix.
+    /// Parses an address without a prefix.
     pub(super) fn address(&mut self, word: &Word) -> Option<IpAddr> {
         match word.text.parse() {
             Ok(address) => Some(address),
@@ -167,7 +167,7 @@ impl Loader<'_> {
         }
     }
 
-    /// An address with or without its prefix. `default` is everything.
+    /// Parses an address with an optional prefix. `default` is the whole address space.
     pub(super) fn network(&mut self, word: &Word) -> Option<(IpAddr, Option<u8>)> {
         let (address, prefix) = match word.text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -205,7 +205,7 @@ impl Loader<'_> {
         self.error(&codes::BAD_ADDRESS, word.span, message);
     }
 
-    /// One of several words; their nearest is offered.
+    /// Parses one of several words, and suggests the nearest one if it is invalid.
     pub(super) fn choice<T: Copy>(&mut self, word: &Word, all: &[(&str, T)]) -> Option<T> {
         let found = all.iter().find(|(name, _)| *name == word.text);
         if found.is_none() {
@@ -228,18 +228,18 @@ impl Loader<'_> {
     }
 }
 
-/// The bits of an address of that family.
+/// Returns the number of bits of an address.
 pub(super) fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// The length of the prefix that a mask of IPv4 means.
+/// Converts an IPv4 netmask to a prefix length.
 fn mask(text: &str) -> Option<u8> {
     let mask = u32::from(text.parse::<std::net::Ipv4Addr>().ok()?);
     (mask.leading_ones() + mask.trailing_zeros() >= 32).then(|| mask.leading_ones() as u8)
 }
 
-/// Microseconds as a decimal number of a unit.
+/// Displays microseconds as a decimal number of a unit.
 struct Fraction(u64, u64);
 
 impl std::fmt::Display for Fraction {
@@ -254,7 +254,7 @@ impl std::fmt::Display for Fraction {
     }
 }
 
-/// A decimal number of a unit as microseconds; digits beyond them are rounded down.
+/// Parses a decimal number of a unit as microseconds; further digits are rounded down.
 fn micros(text: &str, unit_us: u64) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if (whole.is_empty() && fraction.is_empty())
@@ -278,7 +278,7 @@ fn micros(text: &str, unit_us: u64) -> Option<u64> {
     whole.checked_mul(unit_us)?.checked_add(us)
 }
 
-/// `50ms`, `3s`, as a number of the unit that stands here.
+/// Converts a time such as `50ms` or `3s` to a number of this unit, for a suggestion.
 fn with_unit(text: &str, unit_us: u64) -> Option<String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let us = match &text[digits.len()..] {

@@ -1,26 +1,23 @@
-//! A line to words and braces.
+//! Splits a line into words and braces.
 
 use super::loader::Sink;
 use super::text::{Text, is_space};
 use crate::codes;
 use language::{Diagnostic, Span};
 
-/// Most words of a line.
+/// Maximum number of words on a line.
 const WORDS_MAX: usize = 4096;
 
 /// A word of a line, without its quotes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Word {
-    /// The text.
     pub(super) text: String,
-    /// The position.
     pub(super) span: Span,
 }
 
 /// A word or a brace.
 #[derive(Clone, Debug)]
 pub(super) enum Token {
-    /// A word.
     Word(Word),
     /// `{`
     Open(Span),
@@ -28,7 +25,7 @@ pub(super) enum Token {
     Close(Span),
 }
 
-/// The tokens of a line that has no variable left to replace.
+/// Returns the tokens of a line whose variables are replaced.
 pub(super) fn tokens(line: &Text, sink: &mut Sink) -> Vec<Token> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -60,7 +57,7 @@ pub(super) fn tokens(line: &Text, sink: &mut Sink) -> Vec<Token> {
     found
 }
 
-/// The word that begins there, and where it ends.
+/// Parses the word at `start`; returns it with the index of its end.
 fn word(line: &Text, start: usize, sink: &mut Sink) -> (Word, usize) {
     let mut bytes = Vec::new();
     let mut quote = 0;
@@ -89,7 +86,7 @@ fn word(line: &Text, start: usize, sink: &mut Sink) -> (Word, usize) {
                 bytes.push(line.at(at + 1));
                 at += 2;
             }
-            // A variable that is not defined stays as it is.
+            // An undefined variable stays unchanged.
             b'$' if line.at(at + 1) == b'{' => {
                 let end = variable_end(line, at).unwrap_or(at + 1);
                 bytes.extend_from_slice(line.part(at, end).bytes());
@@ -120,7 +117,7 @@ fn word(line: &Text, start: usize, sink: &mut Sink) -> (Word, usize) {
     (word, at)
 }
 
-/// Behind the brace of `${NAME}`.
+/// Returns the index behind the brace of `${NAME}`.
 fn variable_end(line: &Text, dollar: usize) -> Option<usize> {
     let rest = line.bytes().get(dollar + 2..)?;
     let close = rest.iter().position(|b| *b == b'}')?;
@@ -157,7 +154,7 @@ fn put(out: &mut Vec<u8>, byte: u8, next: usize) -> usize {
     next
 }
 
-/// The byte that digits spell; of more than fit, the last count.
+/// Parses a byte from digits; if they exceed a byte, the low bits count.
 fn number(line: &Text, start: usize, radix: u32, most: usize, out: &mut Vec<u8>) -> usize {
     let mut value: u8 = 0;
     let mut at = start;
@@ -170,8 +167,8 @@ fn number(line: &Text, start: usize, radix: u32, most: usize, out: &mut Vec<u8>)
     put(out, value, at)
 }
 
-/// A script's words: a string in quotes is parted again, by white space that no
-/// quotes hold. None: a quote in it has no partner.
+/// Splits a script into words: a quoted string is split again at white space outside quotes. None:
+/// a quote is not closed.
 pub(super) fn command(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,7 +1,7 @@
-//! Addresses, and how long they live.
+//! Addresses and their lifetimes.
 //!
-//! With a lifetime the kernel removes an address by itself when nobody renews it:
-//! a role that was killed cannot leave one behind.
+//! The kernel removes an address with a lifetime by itself unless it is renewed, so a killed role
+//! cannot leave one behind.
 
 use super::message::{
     INET6, Incoming, Message, family, flag, ip, kind, number, octets, text, u32_at,
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 /// Length of `struct ifaddrmsg`.
 const BODY: usize = 8;
-/// The shortest lifetime: the kernel counts in seconds and looks in steps, so one
-/// second may already be over.
+/// Minimum lifetime in seconds. The kernel counts in seconds and checks in steps, so one second may
+/// already be over.
 pub const LIFETIME_LEAST: u32 = 2;
-/// The kernel's word for "for ever".
+/// Kernel value of an unlimited lifetime.
 const FOREVER: u32 = u32::MAX;
 
-/// `IFA_*`
+/// Attribute types `IFA_*`.
 mod attribute {
     pub const ADDRESS: u16 = 1;
     pub const LOCAL: u16 = 2;
@@ -31,7 +31,7 @@ mod attribute {
     pub const MADE_BY: u16 = 11;
 }
 
-/// `IFA_F_*`
+/// Address flags `IFA_F_*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AddressFlags(pub u32);
 
@@ -47,61 +47,61 @@ impl AddressFlags {
     /// `autojoin`
     pub const AUTO_JOIN: AddressFlags = AddressFlags(0x400);
 
-    /// Both.
+    /// Returns both flags if `if_so`, else only this one.
     #[must_use]
     pub fn with(self, other: AddressFlags, if_so: bool) -> AddressFlags {
         AddressFlags(if if_so { self.0 | other.0 } else { self.0 })
     }
 
-    /// `secondary`: another address of the same network was there before.
+    /// `secondary`: another address of the same network existed before.
     pub fn secondary(self) -> bool {
         self.0 & 0x01 != 0
     }
 
-    /// `dadfailed`: another machine has it (IPv6).
+    /// `dadfailed`: another machine has the address (IPv6).
     pub fn duplicate(self) -> bool {
         self.0 & 0x08 != 0
     }
 
-    /// `tentative`: it is still asked whether another machine has it (IPv6).
+    /// `tentative`: duplicate address detection is in progress (IPv6).
     pub fn tentative(self) -> bool {
         self.0 & 0x40 != 0
     }
 
-    /// `permanent`: it has no lifetime.
+    /// `permanent`: the address has no lifetime.
     pub fn permanent(self) -> bool {
         self.0 & 0x80 != 0
     }
 }
 
-/// An address that is to be put on an interface.
+/// An address to add to an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressSpec {
-    /// The interface's number.
+    /// Index of the interface.
     pub interface: u32,
-    /// The address.
+    /// Address to add, IPv4 or IPv6.
     pub address: IpAddr,
-    /// Its prefix.
+    /// Prefix length.
     pub prefix: u8,
     /// `brd`
     pub broadcast: Option<IpAddr>,
     /// `peer`
     pub peer: Option<IpAddr>,
-    /// `scope`; none is what fits the address.
+    /// `scope`; None: the scope that fits the address.
     pub scope: Option<Scope>,
     /// `label`
     pub label: Option<String>,
     /// Flags.
     pub flags: AddressFlags,
-    /// `preferred_lft`; none is the lifetime.
+    /// `preferred_lft`; None: equal to the lifetime.
     pub preferred: Option<Lifetime>,
-    /// How long it lives unless it is renewed; none is for ever.
+    /// Lifetime unless renewed; None: unlimited.
     pub lifetime: Option<Duration>,
 }
 
 impl AddressSpec {
-    /// An address of the configuration on an interface. `probed`: this machine asked
-    /// who has it, so the kernel need not hold it back while it asks again (IPv6).
+    /// Describes a configured address on an interface. `probed`: this machine has checked for
+    /// duplicates, so the kernel need not delay the use of the address by its own check (IPv6).
     pub fn new(
         address: &Address,
         interface: u32,
@@ -134,7 +134,7 @@ impl AddressSpec {
 
     fn message(&self, kind: u16, flags: u16) -> Message {
         let index = self.interface.to_ne_bytes();
-        // The attribute has all flags; the old field has the first eight.
+        // The attribute contains all flags; the old header field only the first eight.
         let short = self.flags.0.to_le_bytes()[0];
         let scope = self.scope.map_or(0, |s| s.0);
         let mut body = [family(self.address), self.prefix, short, scope, 0, 0, 0, 0];
@@ -162,7 +162,8 @@ impl AddressSpec {
                 Some(Lifetime::Seconds(seconds)) => seconds.min(valid),
                 _ => valid,
             };
-            // struct ifa_cacheinfo: preferred, valid, and two that only the kernel sets.
+            // Layout of struct ifa_cacheinfo: preferred, valid, and two fields that only the kernel
+            // sets.
             let mut info = [0; 16];
             info[..4].copy_from_slice(&preferred.to_ne_bytes());
             info[4..8].copy_from_slice(&valid.to_ne_bytes());
@@ -173,8 +174,7 @@ impl AddressSpec {
     }
 }
 
-/// A lifetime as the kernel takes it: whole seconds, rounded up, at least
-/// [`LIFETIME_LEAST`].
+/// Converts a lifetime for the kernel: whole seconds, rounded up, at least [`LIFETIME_LEAST`].
 pub fn lifetime_seconds(lifetime: Duration) -> u32 {
     let up = lifetime
         .as_secs()
@@ -184,33 +184,33 @@ pub fn lifetime_seconds(lifetime: Duration) -> u32 {
         .clamp(LIFETIME_LEAST, FOREVER - 1)
 }
 
-/// An address as the kernel has it.
+/// An address as reported by the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressSeen {
-    /// The interface's number.
+    /// Index of the interface.
     pub interface: u32,
-    /// The address.
+    /// Local address (`IFA_LOCAL`, if there is one).
     pub address: IpAddr,
-    /// Its prefix.
+    /// Prefix length.
     pub prefix: u8,
-    /// The other end of a line, where it is another.
+    /// Address of the other end of a point-to-point link, if it differs.
     pub peer: Option<IpAddr>,
-    /// Its scope.
+    /// Scope of the address.
     pub scope: Scope,
-    /// Its label (IPv4).
+    /// Label (IPv4).
     pub label: Option<String>,
-    /// Its flags.
+    /// Flags of the address.
     pub flags: AddressFlags,
-    /// How long it lives; none is for ever.
+    /// Remaining lifetime in seconds; None: unlimited.
     pub valid_seconds: Option<u32>,
-    /// How long it is preferred; none is for ever.
+    /// Remaining preferred lifetime in seconds; None: unlimited.
     pub preferred_seconds: Option<u32>,
-    /// The protocol that added it; zero if unset, or if the kernel is older than 5.18.
+    /// Protocol that added the address; zero if unset, or if the kernel is older than 5.18.
     pub made_by: u8,
 }
 
 impl AddressSeen {
-    /// Whether this is the address that was asked for.
+    /// Returns whether this is the requested address.
     pub fn is(&self, spec: &AddressSpec) -> bool {
         self.interface == spec.interface
             && self.address == spec.address
@@ -218,7 +218,7 @@ impl AddressSeen {
             && (self.peer == spec.peer || spec.peer == Some(spec.address))
     }
 
-    /// Reads `RTM_NEWADDR` and `RTM_DELADDR`.
+    /// Parses `RTM_NEWADDR` and `RTM_DELADDR`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<AddressSeen> {
         let body = message.body;
         let attributes = message.attributes(BODY);
@@ -255,18 +255,18 @@ impl AddressSeen {
     }
 }
 
-/// `struct rtmsg`, and what of a route is asked for.
+/// Layout of `struct rtmsg`, and values of the requested route.
 const ROUTE_BODY: usize = 12;
 const ROUTE_KIND_AT: usize = 7;
 const ROUTE_LOCAL: u8 = 2;
 const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_OUTPUT: u16 = 4;
-/// How often it is asked for.
+/// Poll interval for the route.
 const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
 
 impl Kernel {
-    /// Puts addresses on their interfaces, all in one go. One that is there already
-    /// is taken over: its lifetime becomes ours.
+    /// Adds addresses to their interfaces in one batch. An existing address is adopted: its
+    /// lifetime becomes the requested one.
     pub fn add_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Ack, KernelError>> {
         let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::EXCLUSIVE)).collect();
         let added = self.socket.batch("add an address", &mut asks);
@@ -291,9 +291,9 @@ impl Kernel {
         added.into_iter().map(outcome).collect()
     }
 
-    /// Waits until packets to new addresses are taken here. The kernel answers a request
-    /// for one of IPv6 before it has put its route into place, which a process of its own
-    /// does: what comes in between is lost. False when that took longer than `within`.
+    /// Waits until this machine accepts packets to new addresses. The kernel acknowledges a new
+    /// IPv6 address before a kernel thread has added its local route, and packets in between are
+    /// lost. Returns false after `within`.
     pub fn wait_for_routes(&mut self, specs: &[AddressSpec], within: Duration) -> bool {
         let until = Instant::now() + within;
         for spec in specs.iter().filter(|spec| spec.address.is_ipv6()) {
@@ -325,16 +325,15 @@ impl Kernel {
         found.unwrap_or(false)
     }
 
-    /// Gives addresses their whole lifetime again. One that somebody deleted comes
-    /// back by this.
+    /// Renews the lifetimes of addresses. An address that another program deleted is restored.
     pub fn renew_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<(), KernelError>> {
         let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::REPLACE)).collect();
         self.socket.batch("renew an address", &mut asks)
     }
 
-    /// Takes addresses from their interfaces, all in one go; one that is gone already
-    /// is no error. The last goes first: with the first address of a network (IPv4) the
-    /// kernel removes the others of that network, or promotes the next one.
+    /// Removes addresses from their interfaces in one batch; one that is already gone is no error.
+    /// The last one is removed first: with the first address of a network (IPv4) the kernel removes
+    /// the others of that network, or promotes the next one.
     pub fn remove_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Ack, KernelError>> {
         let last_first = specs.iter().rev();
         let mut asks: Vec<_> = last_first
@@ -353,7 +352,7 @@ impl Kernel {
         removed.into_iter().map(outcome).collect()
     }
 
-    /// All addresses.
+    /// Lists all addresses.
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
         let ask = Message::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
         let read = |m: &Incoming<'_>| {

@@ -1,5 +1,5 @@
-//! The TCP connections of this machine's own sockets at an address, as the kernel lists
-//! them (`NETLINK_SOCK_DIAG`, as `ss` does). The kernel picks those of the address.
+//! Lists the TCP connections of local sockets at an address with `NETLINK_SOCK_DIAG`, as `ss` does.
+//! The kernel filters by address.
 
 use super::KernelError;
 use super::message::{INET, INET6, Incoming, Message, flag, octets};
@@ -8,32 +8,32 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// `SOCK_DIAG_BY_FAMILY`
+/// Message type `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 const TCP: u8 = 6;
-/// All states but LISTEN (10) and CLOSE (7), a bit each.
+/// Bit mask of all states except LISTEN (10) and CLOSE (7).
 const STATES: u32 = 0x1ffe & !(1 << 10 | 1 << 7);
 
-/// An attribute with a program of conditions; the one that compares the own address.
+/// Attribute with a filter program, and the operation that compares the local address.
 const PROGRAM: u16 = 1;
 const OWN_ADDRESS_IS: u8 = 7;
-/// `struct inet_diag_bc_op` and `struct inet_diag_hostcond`, without the address.
+/// Length of `struct inet_diag_bc_op` and `struct inet_diag_hostcond`, without the address.
 const CONDITION: usize = 4 + 8;
 const ANY_PORT: i32 = -1;
 
-/// A connection of a socket here.
+/// A connection of a local socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Connection {
-    /// The address and the port here,
+    /// Local address and port.
     pub own: SocketAddr,
-    /// and those of the other end.
+    /// Remote address and port.
     pub client: SocketAddr,
 }
 
-/// Returns all of an address, also those that are beginning or ending.
+/// Returns all connections of an address, including those that are opening or closing.
 pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     let mut socket = Socket::open(Some(netlink::SOCK_DIAG))?;
-    // A socket of IPv6 may have connections of IPv4.
+    // An IPv6 socket may have IPv4 connections.
     let families: &[u8] = match address {
         IpAddr::V4(_) => &[INET, INET6],
         IpAddr::V6(_) => &[INET6],
@@ -44,7 +44,7 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
         let read = |m: &Incoming<'_>| (m.kind == BY_FAMILY).then(|| connection(m.body)).flatten();
         match socket.dump("list the connections of an address", ask, read) {
             Ok(some) => all.extend(some.into_iter().filter(|c| c.own.ip() == address)),
-            // A kernel without IPv6 has none of it.
+            // A kernel without IPv6 has no such table.
             Err(error) if *family == INET6 && address.is_ipv4() && error.is(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -52,7 +52,7 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
     Ok(all)
 }
 
-/// `struct inet_diag_req_v2`, and the condition.
+/// Builds a request: `struct inet_diag_req_v2`, and the condition.
 fn question(family: u8, address: IpAddr) -> Message {
     let mut body = [0; 56];
     body[0] = family;
@@ -61,7 +61,7 @@ fn question(family: u8, address: IpAddr) -> Message {
     let mut message = Message::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
     let octets = octets(address);
     let length = CONDITION + octets.len();
-    // Where it holds the program is over, else it jumps behind its end.
+    // If the condition is true, the program ends; otherwise it jumps beyond its end.
     let holds = u8::try_from(length).unwrap_or(0);
     let fails = u16::from(holds) + 4;
     let mut program = vec![OWN_ADDRESS_IS, holds];
@@ -74,7 +74,7 @@ fn question(family: u8, address: IpAddr) -> Message {
     message
 }
 
-/// `struct inet_diag_msg`.
+/// Parses `struct inet_diag_msg`.
 fn connection(body: &[u8]) -> Option<Connection> {
     let family = *body.first()?;
     let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));

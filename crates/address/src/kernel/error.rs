@@ -4,32 +4,32 @@ use rustix::io::Errno;
 use std::io;
 use std::time::Duration;
 
-/// A request to the kernel failed.
+/// Error of a request to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The socket could not be made or used.
+    /// The socket could not be created or used.
     #[error("netlink: {0}")]
     Socket(#[from] io::Error),
-    /// The kernel refused, with its own words where it has some.
+    /// The kernel refused the request.
     #[error("{request}: {}", refusal(.words, *.errno))]
     Refused {
         /// Description of the request.
         request: &'static str,
-        /// Why.
+        /// Error number of the refusal.
         #[source]
         errno: Errno,
-        /// The kernel's words (extended acknowledgement); empty where it has none.
+        /// Message of the kernel (extended acknowledgement); empty if it sent none.
         words: String,
     },
-    /// No answer came in time.
+    /// No response arrived in time.
     #[error("{request}: the kernel did not respond within {waited:?}")]
     NoAnswer {
         /// Description of the request.
         request: &'static str,
-        /// How long it was waited for.
+        /// Time of the wait.
         waited: Duration,
     },
-    /// The tables changed while they were listed, as often as we tried.
+    /// The tables changed during every attempt to list them.
     #[error("{request}: the list changed during each attempt")]
     NeverStill {
         /// Description of the listing.
@@ -38,36 +38,36 @@ pub enum KernelError {
     /// No interface has this name.
     #[error("no interface is named `{0}`")]
     NoInterface(String),
-    /// A name that no interface can have, or a label that is no name of its interface.
+    /// Invalid name of an interface, or a label that does not belong to the interface's name.
     #[error("`{0}` is not a valid interface name")]
     BadName(String),
-    /// A value that the kernel has no field for, e.g. an address of another family.
+    /// A value that the kernel cannot represent, e.g. an address of another family.
     #[error("{0}")]
     BadValue(&'static str),
     /// A file below `/proc/sys` could not be read or written.
     #[error("{path}: {error}")]
     Sysctl {
-        /// The path.
+        /// Path of the setting.
         path: String,
-        /// Why.
+        /// System error.
         #[source]
         error: io::Error,
     },
 }
 
 impl KernelError {
-    /// Whether the kernel refused: the same request would fail again.
+    /// Returns whether the kernel refused: the same request would fail again.
     pub fn is_refusal(&self) -> bool {
         matches!(self, KernelError::Refused { .. })
     }
 
-    /// Whether the kernel refused with this error.
+    /// Returns whether the kernel refused with this error.
     pub fn is(&self, wanted: Errno) -> bool {
         matches!(self, KernelError::Refused { errno, .. } if *errno == wanted)
     }
 }
 
-/// Why the kernel refused: its words, if it has any.
+/// Formats a refusal: the kernel's message if there is one, with the error number.
 fn refusal(words: &str, errno: Errno) -> String {
     match words {
         "" => errno.to_string(),

@@ -1,10 +1,10 @@
-//! The nftables filter: it drops packets to and from addresses of `no_accept`, and the
-//! packets that virtual interfaces send by themselves (group reports, router
-//! solicitations), by which switches would learn the virtual MAC from a backup. Reports
-//! are sent from the parent interface instead.
+//! The nftables filter. It drops packets to and from addresses of `no_accept`. It also drops the
+//! packets that virtual interfaces send by themselves (group reports, router solicitations), from
+//! which switches would learn the virtual MAC of a backup. Reports are sent from the parent
+//! interface instead.
 //!
-//! The netlink API of nftables is used directly: the program `nft` is not needed. The
-//! table is always replaced as a whole, in one transaction.
+//! The netlink API of nftables is used directly: the program `nft` is not needed. The table is
+//! always replaced as a whole, in one transaction.
 
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::IpAddr;
 
-/// The subsystem's number, in the upper byte of a message's type.
+/// Number of the netlink subsystem, in the upper byte of a message's type.
 const NFTABLES: u16 = 10;
 pub(super) const BATCH_BEGIN: u16 = 16;
 pub(super) const BATCH_END: u16 = 17;
@@ -25,7 +25,7 @@ pub(super) const NEW_RULE: u16 = NFTABLES << 8 | 6;
 pub(super) const NEW_SET: u16 = NFTABLES << 8 | 9;
 pub(super) const NEW_ELEMENTS: u16 = NFTABLES << 8 | 12;
 
-/// Where the chains hang, and just before the filters of others.
+/// Hooks of the chains, and a priority just before the filters of other programs.
 pub(super) const HOOK_INPUT: u32 = 1;
 pub(super) const HOOK_OUTPUT: u32 = 3;
 pub(super) const PRIORITY: i32 = -1;
@@ -37,7 +37,7 @@ pub(super) const REGISTER_2: u32 = 2;
 const META_INPUT: u32 = 4;
 const META_OUTPUT: u32 = 5;
 pub(super) const META_PROTOCOL: u32 = 16;
-/// Bases of `payload`.
+/// Base headers of `payload` expressions.
 pub(super) const NETWORK: u32 = 1;
 pub(super) const TRANSPORT: u32 = 2;
 
@@ -51,22 +51,22 @@ pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
 pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const GROUP_REPORT: u8 = 143;
 
-/// The most addresses and interfaces of one table: it must fit one send.
+/// Maximum number of addresses and interfaces of one table, which must fit one send.
 const MOST_RULES: usize = 1024;
 
-/// The packets to drop.
+/// Packets to drop.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
-    /// The table's name, in the families ip and ip6: `keepalived`.
+    /// Name of the table in the families ip and ip6: `keepalived`.
     pub table: String,
-    /// Addresses that this machine owns and does not answer for; a link-local one
-    /// with its interface's number.
+    /// Addresses that this machine owns but does not respond for; a link-local address has the
+    /// index of its interface.
     pub refused: Vec<(IpAddr, Option<u32>)>,
-    /// Virtual interfaces and the ones below, by number.
+    /// Indices of virtual interfaces and their parents.
     pub quiet: Vec<(u32, u32)>,
-    /// `nftables_priority`; none is just before the filters of others.
+    /// `nftables_priority`; None: just before the filters of other programs.
     pub priority: Option<i32>,
-    /// `nftables_counters`: each rule counts what it matched.
+    /// `nftables_counters`: each rule counts the packets that it matched.
     pub counters: bool,
 }
 
@@ -95,7 +95,7 @@ impl Firewall {
             for address in instance.addresses.iter().chain(&instance.excluded) {
                 let local = matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local());
                 let on = address.interface.as_ref().unwrap_or(&usual);
-                // One whose interface is not there cannot be reached either.
+                // An address on a missing interface is unreachable anyway.
                 match index(on) {
                     at @ Some(_) if local => refused.push((address.address, at)),
                     _ if local => {}
@@ -116,8 +116,8 @@ impl Firewall {
         }
     }
 
-    /// Makes the tables, in place of the ones that are there. Where there is nothing
-    /// to drop there are no tables.
+    /// Creates the tables and replaces existing ones. If there is nothing to drop, the tables are
+    /// removed.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.refused.len() + self.quiet.len() > MOST_RULES {
             return Err(KernelError::BadValue(
@@ -143,7 +143,7 @@ impl Firewall {
         let request = "create the nftables table";
         let mut all = self.transaction(family, &refused, needed, true);
         let made = match socket.transaction(request, &mut all) {
-            // A kernel that cannot copy packets: then reports are only dropped.
+            // This kernel cannot duplicate packets, so reports are only dropped.
             Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
                 let mut all = self.transaction(family, &refused, needed, false);
                 socket.transaction(request, &mut all)
@@ -151,7 +151,7 @@ impl Firewall {
             made => made,
         };
         match made {
-            // Without nftables, or without it for this family, there is none to remove.
+            // Without nftables, or without it for this family, there is no table to remove.
             Err(KernelError::Refused { errno, .. })
                 if !needed && [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno) =>
             {
@@ -161,7 +161,7 @@ impl Firewall {
         }
     }
 
-    /// Removes the tables of this name.
+    /// Removes the tables with this name.
     pub fn remove(table: &str) -> Result<(), KernelError> {
         Firewall {
             table: table.to_owned(),
@@ -182,7 +182,7 @@ impl Firewall {
             message.string(1, &self.table);
             message
         };
-        // Only one that is there can be deleted: so it is made first.
+        // Only an existing table can be deleted, so it is created first.
         let mut delete = ask(DELETE_TABLE, family, 0);
         delete.string(1, &self.table);
         let mut all = vec![boundary(BATCH_BEGIN), table(), delete];
@@ -211,7 +211,7 @@ impl Firewall {
         }
     }
 
-    /// Packets to (`in`) or from (`out`) an address are dropped.
+    /// Drops packets to (`in`) or from (`out`) an address.
     fn refusal(&self, chain: &str, address: IpAddr, interface: Option<u32>) -> Message {
         let family = if address.is_ipv6() { INET6 } else { INET };
         let inward = chain == "in";
@@ -234,8 +234,8 @@ impl Firewall {
         })
     }
 
-    /// Neighbour discovery passes, also for addresses that are refused: others must
-    /// find them.
+    /// Accepts neighbour discovery even for refused addresses, because other machines must find
+    /// them.
     fn neighbours(&self, all: &mut Vec<Message>) {
         for chain in ["in", "out"] {
             for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
@@ -248,7 +248,7 @@ impl Firewall {
         }
     }
 
-    /// Virtual interfaces say nothing by themselves.
+    /// Drops the packets that virtual interfaces send by themselves.
     fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
         for (vmac, base) in &self.quiet {
             all.push(rule(&self.table, family, "out", |list| {
@@ -282,13 +282,12 @@ impl Firewall {
     }
 }
 
-/// A message with `struct nfgenmsg`.
+/// Creates a message with `struct nfgenmsg`.
 pub(super) fn ask(kind: u16, family: u8, flags: u16) -> Message {
     Message::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
 }
 
-/// A new chain of a filter, at a hook with its priority, which lets pass what no rule
-/// is about.
+/// Adds a filter chain at a hook and priority; packets that match no rule are accepted.
 pub(super) fn chain(table: &str, family: u8, name: &str, (hook, priority): (u32, i32)) -> Message {
     let mut message = ask(NEW_CHAIN, family, flag::CREATE);
     message.string(1, table);
@@ -302,7 +301,7 @@ pub(super) fn chain(table: &str, family: u8, name: &str, (hook, priority): (u32,
     message
 }
 
-/// A new rule at the end of a chain.
+/// Appends a rule to a chain.
 pub(super) fn rule(
     table: &str,
     family: u8,
@@ -316,13 +315,13 @@ pub(super) fn rule(
     message
 }
 
-/// The begin or the end of a transaction.
+/// Creates the begin or end message of a transaction.
 pub(super) fn boundary(kind: u16) -> Message {
     let [high, low] = NFTABLES.to_be_bytes();
     Message::new(kind, flag::REQUEST, &[0, 0, high, low])
 }
 
-/// One step of a rule.
+/// Adds an expression to a rule.
 pub(super) fn step(list: &mut Message, name: &str, inside: impl FnOnce(&mut Message)) {
     list.nested(1, |element| {
         element.string(1, name);
@@ -347,7 +346,7 @@ pub(super) fn payload(list: &mut Message, base: u32, offset: u32, length: usize,
     });
 }
 
-/// The rule goes on where the first register is this.
+/// Matches if the first register has this value.
 pub(super) fn equal(list: &mut Message, value: &[u8]) {
     step(list, "cmp", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
@@ -356,7 +355,7 @@ pub(super) fn equal(list: &mut Message, value: &[u8]) {
     });
 }
 
-/// The rule goes on where the packet is ICMPv6 of this type.
+/// Matches an ICMPv6 packet of this type.
 fn icmp6(list: &mut Message, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);
@@ -371,7 +370,7 @@ pub(super) fn number(list: &mut Message, value: u32, register: u32) {
     });
 }
 
-/// A copy goes to the address in the first register, by the interface in the second.
+/// Sends a copy to the address in the first register, through the interface in the second.
 pub(super) fn duplicate(list: &mut Message) {
     step(list, "dup", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Interfaces.
+//! Lists and changes network interfaces.
 
 use super::message::{Attributes, Incoming, Message, flag, kind, number, text, u16_at, u32_at};
 use super::{Kernel, KernelError};
@@ -6,10 +6,10 @@ use rustix::io::Errno;
 
 /// Length of `struct ifinfomsg`.
 pub(super) const BODY: usize = 16;
-/// The longest name of an interface.
+/// Maximum length of an interface name in bytes.
 const NAME_BYTES: usize = 15;
 
-/// `IFLA_*`
+/// Attribute types `IFLA_*`.
 pub(super) mod attribute {
     pub const ADDRESS: u16 = 1;
     pub const NAME: u16 = 3;
@@ -21,26 +21,26 @@ pub(super) mod attribute {
     pub const EXT_MASK: u16 = 29;
     pub const CARRIER: u16 = 33;
     pub const LINK_NAMESPACE: u16 = 37;
-    /// Inside of `INFO`.
+    /// Attribute inside `INFO`: the type of the interface.
     pub const INFO_KIND: u16 = 1;
-    /// Inside of `INFO`.
+    /// Attribute inside `INFO`: data of that type.
     pub const INFO_DATA: u16 = 2;
 }
 
-/// `RTEXT_FILTER_SKIP_STATS`: counters are not asked for.
+/// `RTEXT_FILTER_SKIP_STATS`: omit counters.
 const SKIP_STATISTICS: u32 = 8;
 
-/// The flags of an interface (`IFF_*`).
+/// Flags of an interface (`IFF_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkFlags(pub u32);
 
 impl LinkFlags {
-    /// `IFF_UP`: an administrator wants it.
+    /// `IFF_UP`: administratively up.
     pub fn up(self) -> bool {
         self.0 & 0x1 != 0
     }
 
-    /// `IFF_RUNNING`: it can carry packets, as keepalived judges it.
+    /// `IFF_RUNNING`: can carry packets, as keepalived judges it.
     pub fn running(self) -> bool {
         self.0 & 0x40 != 0
     }
@@ -55,36 +55,36 @@ impl LinkFlags {
         self.0 & 0x1000 != 0
     }
 
-    /// `IFF_LOWER_UP`: the layer below has a carrier.
+    /// `IFF_LOWER_UP`: the lower layer has a carrier.
     pub fn lower_up(self) -> bool {
         self.0 & 0x1_0000 != 0
     }
 }
 
-/// An interface.
+/// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
-    /// Its number.
+    /// Index of the interface.
     pub index: u32,
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// `ARPHRD_*`: 1 is Ethernet, 772 loopback.
+    /// Hardware type `ARPHRD_*`: 1 is Ethernet, 772 loopback.
     pub hardware: u16,
-    /// Its MAC; none where it has no address of six bytes.
+    /// MAC; None without a hardware address of six bytes.
     pub mac: Option<[u8; 6]>,
-    /// Its flags.
+    /// Flags of the interface (`IFF_*`).
     pub flags: LinkFlags,
-    /// Whether it has a carrier.
+    /// The interface has a carrier.
     pub carrier: bool,
-    /// Its largest packet.
+    /// Maximum packet size in bytes.
     pub mtu: u32,
-    /// The bridge, bond or VRF that it belongs to.
+    /// Index of the bridge, bond or VRF that contains the interface.
     pub master: Option<u32>,
-    /// The interface that it stands on (VLAN, macvlan).
+    /// Index of the parent interface (VLAN, macvlan).
     pub parent: Option<u32>,
-    /// `veth`, `macvlan`, `vlan`, `bridge`; empty for a real one.
+    /// Type: `veth`, `macvlan`, `vlan`, `bridge`; empty for a physical interface.
     pub kind: String,
-    /// A macvlan's mode (1 private, 2 vepa, 4 bridge) or an ipvlan's mode and flags.
+    /// Mode of a macvlan (1 private, 2 vepa, 4 bridge), or mode and flags of an ipvlan.
     pub mode: Option<u32>,
 }
 
@@ -95,11 +95,11 @@ impl Link {
         self.flags.up() && self.flags.running()
     }
 
-    /// Reads `RTM_NEWLINK` and `RTM_DELLINK`.
+    /// Parses `RTM_NEWLINK` and `RTM_DELLINK`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<Link> {
         let body = message.body;
         if body.first().copied()? != 0 {
-            // Of a bridge's port (AF_BRIDGE): not about the interface itself.
+            // A message about a bridge port (AF_BRIDGE) does not describe the interface itself.
             return None;
         }
         let flags = LinkFlags(u32_at(body, 8)?);
@@ -128,8 +128,8 @@ impl Link {
                 _ => {}
             }
         }
-        // A veth's other end is told as if it were below, and so are numbers of another
-        // network namespace.
+        // The kernel reports the other end of a veth as its parent, and indices of another network
+        // namespace mean nothing here.
         let far = message.attributes(BODY).find(attribute::LINK_NAMESPACE);
         if link.kind == "veth" || far.is_some() {
             link.parent = None;
@@ -158,7 +158,7 @@ impl Link {
     }
 }
 
-/// The fixed body of a message about an interface.
+/// Returns the fixed body of a message about an interface.
 pub(super) fn body(index: u32, flags: u32, change: u32) -> [u8; BODY] {
     let mut body = [0; BODY];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -167,7 +167,7 @@ pub(super) fn body(index: u32, flags: u32, change: u32) -> [u8; BODY] {
     body
 }
 
-/// Whether an interface can have this name.
+/// Checks that a name is valid for an interface.
 pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
     let good = !name.is_empty()
         && name.len() <= NAME_BYTES
@@ -184,7 +184,7 @@ pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
 }
 
 impl Kernel {
-    /// All interfaces.
+    /// Lists all interfaces.
     pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
         let mut ask = Message::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
@@ -192,7 +192,7 @@ impl Kernel {
         self.socket.dump("list interfaces", ask, read)
     }
 
-    /// The interface of this name, if there is one.
+    /// Returns the interface with this name, if there is one.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, KernelError> {
         good_name(name)?;
         let mut ask = Message::new(kind::GET_LINK, flag::REQUEST, &body(0, 0, 0));
@@ -200,7 +200,7 @@ impl Kernel {
         self.ask_link(ask)
     }
 
-    /// The interface of this number, if there is one.
+    /// Returns the interface with this index, if there is one.
     pub fn link_of(&mut self, index: u32) -> Result<Option<Link>, KernelError> {
         self.ask_link(Message::new(
             kind::GET_LINK,
@@ -222,20 +222,20 @@ impl Kernel {
         }
     }
 
-    /// The number of the interface of this name.
+    /// Returns the index of the interface with this name.
     pub fn index_of(&mut self, name: &str) -> Result<u32, KernelError> {
         let none = || KernelError::NoInterface(name.to_owned());
         self.link(name)?.map(|link| link.index).ok_or_else(none)
     }
 
-    /// Puts an interface up or down.
+    /// Sets an interface up or down.
     pub fn set_link_up(&mut self, index: u32, up: bool) -> Result<(), KernelError> {
         let body = body(index, u32::from(up), 1);
         let ask = Message::new(kind::NEW_LINK, flag::REQUEST | flag::ACK, &body);
         self.socket.one("set an interface up or down", ask)
     }
 
-    /// Removes an interface; one that is gone already is no error.
+    /// Removes an interface; one that is already gone is no error.
     pub fn delete_link(&mut self, index: u32) -> Result<super::Ack, KernelError> {
         let ask = Message::new(
             kind::DELETE_LINK,

@@ -1,16 +1,16 @@
-//! Netlink messages as bytes: a header, a fixed body, attributes. What the kernel
-//! sends is read leniently, attribute by attribute: a newer kernel may say more.
+//! Netlink messages as bytes: a header, a fixed body, attributes. Messages of the kernel are read
+//! leniently, attribute by attribute, because a newer kernel may send more of them.
 
 use std::net::IpAddr;
 
 /// Length of `struct nlmsghdr`.
 pub(super) const HEADER: usize = 16;
-/// Set in an attribute's kind: it holds attributes.
+/// Flag in an attribute's type: the attribute contains attributes.
 const NESTED: u16 = 0x8000;
-/// The bits of an attribute's kind that are the kind.
+/// Bits of an attribute's type without flags.
 const KIND: u16 = 0x3fff;
 
-/// `NLM_F_*`
+/// Message flags `NLM_F_*`.
 pub(super) mod flag {
     pub const REQUEST: u16 = 0x1;
     pub const ACK: u16 = 0x4;
@@ -43,17 +43,17 @@ pub(super) mod kind {
     pub const GET_RULE: u16 = 34;
 }
 
-/// `AF_INET`
+/// Address family `AF_INET`.
 pub(super) const INET: u8 = 2;
-/// `AF_INET6`
+/// Address family `AF_INET6`.
 pub(super) const INET6: u8 = 10;
 
-/// The family of an address.
+/// Returns the family of an address.
 pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv6() { INET6 } else { INET }
 }
 
-/// The bytes of an address as the network has them.
+/// Returns the bytes of an address in network order.
 pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(a) => a.octets().to_vec(),
@@ -61,14 +61,14 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// A message that is being written.
+/// A message that is being built.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     bytes: Vec<u8>,
 }
 
 impl Message {
-    /// A message with its fixed body, which is a multiple of four bytes.
+    /// Creates a message with its fixed body, whose length is a multiple of four bytes.
     pub fn new(kind: u16, flags: u16, body: &[u8]) -> Message {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(&[0; 4]);
@@ -100,7 +100,7 @@ impl Message {
         self.attribute(kind, &value.to_ne_bytes());
     }
 
-    /// A string with the zero behind it that the kernel expects.
+    /// Adds a string with the terminating zero that the kernel expects.
     pub fn string(&mut self, kind: u16, value: &str) {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
@@ -111,13 +111,13 @@ impl Message {
         self.attribute(kind, &octets(value));
     }
 
-    /// An attribute that holds what `inside` writes.
+    /// Adds an attribute that contains what `inside` writes.
     pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut Message)) {
         self.open(kind | NESTED, &[], inside);
     }
 
-    /// As [`Message::nested`], with a fixed part before the attributes, and without the
-    /// NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
+    /// Adds a nested attribute like [`Message::nested`], with a fixed part before the attributes,
+    /// and without the NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
     /// kernel).
     pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut Message)) {
         let start = self.bytes.len();
@@ -128,7 +128,7 @@ impl Message {
         self.close(start);
     }
 
-    /// A structure that begins with its length, as `struct rtnexthop`.
+    /// Adds a structure that begins with its length, such as `struct rtnexthop`.
     pub fn counted(&mut self, rest: &[u8], inside: impl FnOnce(&mut Message)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
@@ -149,7 +149,7 @@ impl Message {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
-    /// The kernel is to answer, also where all went well.
+    /// Requests an acknowledgement even on success.
     pub fn acknowledge(&mut self) {
         if let Some(place) = self.bytes.get_mut(6..8) {
             let flags = u16_at(place, 0).unwrap_or(0) | flag::ACK;
@@ -157,7 +157,7 @@ impl Message {
         }
     }
 
-    /// The message with its length and number, for the kernel.
+    /// Completes the message with its length and sequence number.
     pub fn finish(&mut self, sequence: u32) -> &[u8] {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         if let Some(place) = self.bytes.get_mut(..4) {
@@ -170,24 +170,24 @@ impl Message {
     }
 }
 
-/// A message that came.
+/// A received message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
-    /// The fixed body and the attributes.
+    /// Fixed body and attributes.
     pub body: &'a [u8],
 }
 
 impl<'a> Incoming<'a> {
-    /// The attributes behind a fixed body of so many bytes.
+    /// Returns the attributes behind a fixed body of this length.
     pub fn attributes(&self, fixed: usize) -> Attributes<'a> {
         Attributes(self.body.get(fixed.next_multiple_of(4)..).unwrap_or(&[]))
     }
 }
 
-/// The messages of one datagram. One whose length is wrong ends them.
+/// Iterator over the messages of one datagram; a wrong length ends it.
 pub(super) struct Messages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
@@ -207,7 +207,7 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// Attributes, one behind the other. One whose length is wrong ends them.
+/// Iterator over attributes; a wrong length ends it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attributes<'a>(pub &'a [u8]);
 
@@ -224,7 +224,7 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The first of this kind.
+    /// Returns the first attribute of this type.
     pub fn find(&self, wanted: u16) -> Option<&'a [u8]> {
         let mut all = *self;
         Iterator::find(&mut all, |(kind, _)| *kind == wanted).map(|(_, value)| value)
@@ -239,12 +239,12 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// A number of four bytes.
+/// Parses a number of four bytes.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     u32_at(value, 0)
 }
 
-/// An address by its length.
+/// Parses an address, whose length determines its family.
 pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(value).ok()?)),
@@ -253,7 +253,7 @@ pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A string up to its zero.
+/// Parses a string up to its zero.
 pub(super) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(value.get(..end).unwrap_or(value)).into_owned()

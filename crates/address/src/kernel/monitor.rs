@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 
-/// `RTNLGRP_*`
+/// Multicast groups `RTNLGRP_*`.
 mod group {
     pub const LINK: u32 = 1;
     pub const ADDRESS: u32 = 5;
@@ -18,35 +18,34 @@ mod group {
     pub const IPV6_RULE: u32 = 19;
 }
 
-/// How many datagrams one call reads in search of a change: a router whose routes
-/// change all the time must not stop the timers.
+/// Maximum number of datagrams that one call reads in search of a change: a router with constantly
+/// changing routes must not stop the timers.
 const READ_AT_MOST: usize = 64;
 
-/// A change.
+/// A change in the kernel's tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// An interface came, or something of it changed (also told when nothing that we
-    /// look at did).
+    /// An interface appeared or changed, possibly in a property that this crate ignores.
     Link(Link),
-    /// An interface went.
+    /// An interface was deleted.
     LinkGone(Link),
-    /// An address came, or something of it changed: also each renewal.
+    /// An address was added or changed, which includes each renewal.
     AddressAdded(AddressSeen),
-    /// An address went: removed by somebody, or its lifetime ended.
+    /// An address was removed by a program, or its lifetime ended.
     AddressRemoved(AddressSeen),
     /// Another machine has this address (IPv6): the kernel does not use it here.
     AddressDuplicate(AddressSeen),
-    /// A route went. The kernel tells nobody of the IPv4 routes that go with an
-    /// interface that goes down: after [`Change::Link`] they are looked up.
+    /// A route was removed. The kernel sends no notification about IPv4 routes that vanish because
+    /// their interface goes down: after [`Change::Link`] they must be looked up.
     RouteRemoved(RouteSeen),
-    /// A rule went.
+    /// A rule was removed.
     RuleRemoved(RuleSeen),
-    /// More happened than was read: all must be listed anew.
+    /// Notifications were lost: everything must be listed again.
     Overrun,
 }
 
-/// A socket that hears of changes. Readable: call [`Monitor::next_change`] until it
-/// has none.
+/// Socket that receives notifications of changes. When it is readable, call
+/// [`Monitor::next_change`] until there are none.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
@@ -54,8 +53,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Hears of links and addresses, and of routes and rules where `routes` says so: a
-    /// router with the whole Internet's routes need not tell them.
+    /// Subscribes to links and addresses, and with `routes` to routes and rules. A router with a
+    /// full routing table need not receive the latter.
     pub fn open(routes: bool) -> Result<Monitor, KernelError> {
         let socket = Socket::open(None)?;
         for group in [group::LINK, group::ADDRESS, group::IPV6_ADDRESS] {
@@ -77,8 +76,8 @@ impl Monitor {
         })
     }
 
-    /// The next change; none where nothing more has happened yet, or where much has that
-    /// we do not look at: then the socket is still readable.
+    /// Returns the next change. None: there is none yet, or there were many that are ignored; the
+    /// socket is then still readable.
     pub fn next_change(&mut self) -> Option<Change> {
         for _ in 0..READ_AT_MOST {
             if let Some(change) = self.ready.pop_front() {
@@ -91,7 +90,8 @@ impl Monitor {
                 }
                 Ok(None) => return None,
                 Err(Errno::NOBUFS) => return Some(Change::Overrun),
-                // Nothing else is possible on such a socket; what would be must not spin.
+                // No other error can occur on such a socket; if one does, it must not cause a busy
+                // loop.
                 Err(_) => return None,
             }
         }

@@ -1,21 +1,20 @@
 //! The nftables tables for a hand-over with established connections.
 //!
-//! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP
-//! and neighbour solicitations for it, and never uses it as the source of its own, so
-//! that neighbours keep the new owner in their caches. It resets no connection that it does
-//! not know: a neighbour that heard the old owner last sends it segments of a connection of
-//! the new one, and sends them again to the new one a moment later. The new owner [`Passes`] the
-//! segments of connections that it does not have: a segment without SYN, of a connection
-//! whose SYN it has not seen, is forwarded unchanged to the old owner.
+//! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP requests and
+//! neighbour solicitations for it, and never uses it as the source of its own, so that neighbours
+//! keep the new owner in their caches. It does not reset connections that it does not know: a
+//! neighbour that heard the old owner last sends it segments of a connection of the new owner, and
+//! sends them again to the new owner a moment later. The new owner [`Passes`] the segments of
+//! connections that it does not have: a segment without SYN, of a connection whose SYN it has not
+//! seen, is forwarded unchanged to the old owner.
 //!
-//! A set of the table contains the connections of the new owner. The kernel adds each one
-//! whose SYN arrives, and [`Passage::apply`] adds those that sockets of this machine
-//! already have, if it owned the address a moment ago. Connection tracking is not used:
-//! its entries outlive the connections by days, and a table that uses it enables it for
-//! all traffic of the machine.
+//! A set of the table contains the connections of the new owner. The kernel adds each one whose SYN
+//! arrives, and [`Passage::apply`] adds those that sockets of this machine already have, if it
+//! owned the address a moment ago. Connection tracking is not used: its entries outlive the
+//! connections by days, and a table that uses it enables it for all traffic of the machine.
 //!
-//! Each is an nftables table with a name of its own, removed as a whole. The duration is
-//! up to the caller.
+//! Each hand-over has an nftables table with its own name, which is removed as a whole. The caller
+//! decides how long it exists.
 
 use super::KernelError;
 use super::connection::{self, Connection};
@@ -31,25 +30,25 @@ use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The family of ARP, and its hooks.
+/// Address family of ARP, and hook numbers.
 const ARP: u8 = 3;
 const HOOK_ARP_INPUT: u32 = 0;
 const HOOK_ARP_OUTPUT: u32 = 1;
 const HOOK_PREROUTING: u32 = 0;
 
-/// Before the filters of others.
+/// Priority before the filters of other programs.
 const PRIORITY_FILTER: i32 = -1;
-/// Before addresses are rewritten.
+/// Priority before destination NAT.
 const PRIORITY_PASS: i32 = -150;
 
-/// Places of an ARP packet of Ethernet and IPv4.
+/// Offsets in an ARP packet for Ethernet and IPv4.
 const ARP_OPERATION: u32 = 6;
 const ARP_SENDER: u32 = 14;
 const ARP_TARGET: u32 = 24;
 const ARP_ASKS: [u8; 2] = [0, 1];
 const ARP_ANSWERS: [u8; 2] = [0, 2];
 
-/// Places of IPv6's header, and the target in a message of neighbour discovery.
+/// Offsets in the IP headers, and of the target in a neighbour discovery message.
 const IPV6_SOURCE: u32 = 8;
 const IPV6_DESTINATION: u32 = 24;
 const ICMP6_TARGET: u32 = 8;
@@ -62,99 +61,100 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
-/// Ports of a TCP segment, each in a register of its own.
+/// Offsets of the ports in a TCP segment; each port has its own register.
 const PORT_OF_SOURCE: u32 = 0;
 const PORT_OF_DESTINATION: u32 = 2;
 
-/// The set of connections that are this machine's own: the name, and an id within the
-/// transaction.
+/// Set of connections that belong to this machine: its name, and its id within the transaction.
 const OWN: &str = "own";
 const OWN_ID: u32 = 1;
-/// Rules add elements to it while packets pass.
+/// Set flag: rules add elements while packets pass.
 const SET_DYNAMIC: u32 = 0x20;
-/// Types of `nft`, by which it can list the set: two addresses, two ports.
+/// Data types of `nft`, which it needs to list the set: two addresses, two ports.
 const TYPE_IPV4: u32 = 7;
 const TYPE_IPV6: u32 = 8;
 const TYPE_PORT: u32 = 13;
 const TYPE_BITS: u32 = 6;
-/// The first of the registers of four bytes.
+/// First of the four-byte registers.
 const WORD_REGISTER_0: u32 = 8;
 
-/// The most connections of the set, some 30 MB of the kernel's memory. Connections that
-/// begin beyond it are passed on and end.
+/// Maximum number of connections in the set, some 30 MB of kernel memory. Connections that start
+/// beyond it are forwarded to the old owner, which ends them.
 const MOST_CONNECTIONS: u32 = 1 << 18;
-/// How many elements go in one message: an attribute holds 64 KiB.
+/// Number of elements per message: an attribute holds 64 KiB.
 const ELEMENTS_IN_ONE: usize = 512;
 
-/// The checksum of what is carried covers what is rewritten.
+/// Payload checksum type: the transport checksum covers the rewritten pseudo-header.
 const CHECKSUM_OF_PSEUDO_HEADER: u32 = 1;
 
-/// The number of the loopback's interface.
+/// Index of the loopback interface.
 const LOOPBACK: u32 = 1;
 
-/// The most addresses of one table.
+/// Maximum number of addresses in one table.
 const MOST_ADDRESSES: usize = 256;
 
-/// The most characters of an instance's name in the name of its table, which has room for
-/// 255 bytes.
+/// Maximum number of characters of an instance's name in the table name, which has room for 255
+/// bytes.
 const NAME_CHARACTERS_MAX: usize = 50;
 
-/// An address that this machine still has and does not speak of.
+/// An address that this machine still has, and for which it sends no ARP or neighbour discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quiet {
-    /// The address.
+    /// The address that is silent.
     pub address: IpAddr,
-    /// Under which address it asks for neighbours instead; without one it cannot.
+    /// Source address for neighbour requests in place of `address`; None: such requests are
+    /// impossible.
     pub instead: Option<IpAddr>,
 }
 
-/// An address whose older connections are another machine's.
+/// An address whose older connections belong to another machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passes {
-    /// The address.
+    /// The virtual address.
     pub address: IpAddr,
-    /// The other machine's own address, of the same family,
+    /// Other machine's own address, of the same family.
     pub to: IpAddr,
-    /// and the number of the interface by which it is reached.
+    /// Index of the interface through which `to` is reached.
     pub by: u32,
 }
 
-/// The table of an instance.
+/// Hand-over table of an instance.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Passage {
-    /// Its name, the same in all families.
+    /// Name of the table, the same in all families.
     pub table: String,
-    /// Of what this machine has given away.
+    /// Addresses that this machine has handed over.
     pub quiet: Vec<Quiet>,
-    /// Of what it has taken.
+    /// Addresses that this machine has taken over.
     pub passes: Vec<Passes>,
-    /// Addresses that this machine offers to others: it resets no connection that it does not
-    /// know. The new owner may accept some before this machine hears of it.
+    /// Addresses that this machine offers to others. It sends no resets for unknown connections,
+    /// because the new owner may accept some before this machine learns of it.
     pub offered: Vec<IpAddr>,
-    /// Connections of the addresses in `passes` that sockets here have already stay
-    /// here: the machine gave the address away a moment ago and takes it again.
+    /// Existing connections of local sockets to the addresses in `passes` stay on this machine,
+    /// because it handed the addresses over a moment ago and takes them back.
     pub keeps_own: bool,
 }
 
 impl Passage {
-    /// The name of an instance's table of what this machine has given away.
+    /// Returns the name of an instance's table for addresses that this machine has handed over.
     pub fn name(instance: &str) -> String {
         format!("evenkeel-hand-over-{}", begin_of(instance))
     }
 
-    /// The name of an instance's table while its addresses are offered.
+    /// Returns the name of an instance's table while its addresses are offered.
     pub fn name_of_offer(instance: &str) -> String {
         format!("evenkeel-offer-{}", begin_of(instance))
     }
 
-    /// The name of an instance's table of what it has taken. A machine may have both:
-    /// it passes on older connections of what it has given away in turn.
+    /// Returns the name of an instance's table for addresses that it has taken over. A machine may
+    /// have both tables: it forwards older connections of addresses that it has handed over in
+    /// turn.
     pub fn name_of_passes(instance: &str) -> String {
         format!("evenkeel-pass-on-{}", begin_of(instance))
     }
 
-    /// Makes it, in place of one that is there. Making a new one takes less than a
-    /// millisecond, removing one, as [`Passage::undo`] does, can take tens.
+    /// Creates the table, and replaces an existing one. Creation takes less than a millisecond;
+    /// removal, as in [`Passage::undo`], can take tens of milliseconds.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() + self.offered.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
@@ -177,7 +177,8 @@ impl Passage {
         if !self.keeps_own {
             return Ok(());
         }
-        // From here on the kernel adds what begins: what sockets have now is the rest.
+        // From here on the kernel adds new connections, so only those that sockets have now are
+        // missing.
         for family in [INET, INET6] {
             let own = self.own_connections(family)?;
             for some in own.chunks(ELEMENTS_IN_ONE) {
@@ -189,7 +190,8 @@ impl Passage {
         commit(&mut socket, request, all)
     }
 
-    /// What is made in one transaction: all of it, unless own connections come before the last rules.
+    /// Returns the messages of the first transaction: all of them, unless local connections must be
+    /// added before the last rules.
     fn at_once(&self) -> Vec<Message> {
         let mut all = Vec::new();
         for family in [ARP, INET, INET6] {
@@ -210,7 +212,7 @@ impl Passage {
         all
     }
 
-    /// The connections that sockets of this machine have at the addresses.
+    /// Returns the connections of local sockets at the addresses.
     fn own_connections(&self, family: u8) -> Result<Vec<Connection>, KernelError> {
         let mut all = Vec::new();
         for one in self.passes_of(family) {
@@ -220,7 +222,7 @@ impl Passage {
         Ok(all)
     }
 
-    /// A table that another process made, of which only the name is known.
+    /// Describes a table of another process, of which only the name is known.
     pub fn left(table: String) -> Passage {
         Passage {
             table,
@@ -228,7 +230,7 @@ impl Passage {
         }
     }
 
-    /// Removes what was made.
+    /// Removes the table in all families.
     pub fn undo(&self) -> Result<(), KernelError> {
         if self.quiet.is_empty() && self.passes.is_empty() && self.offered.is_empty() {
             return Passage::remove(&self.table).map(|_| ());
@@ -238,16 +240,16 @@ impl Passage {
         let all = made.map(|family| self.table(DELETE_TABLE, family));
         let mut socket = Socket::open(Some(netlink::NETFILTER))?;
         match commit(&mut socket, "remove the hand-over table", all.collect()) {
-            // Somebody else was faster, with one of them at least.
+            // Another program removed at least one of the tables already.
             Err(error) if error.is(Errno::NOENT) => Passage::remove(&self.table).map(|_| ()),
             done => done,
         }
     }
 
-    /// Removes the tables of this name, which another process may have left; whether
-    /// there was one.
+    /// Removes tables of this name that another process may have left; returns whether there was
+    /// one.
     pub fn remove(table: &str) -> Result<bool, KernelError> {
-        // A kernel without nftables has no table.
+        // A kernel without nftables has no tables.
         let Ok(mut socket) = Socket::open(Some(netlink::NETFILTER)) else {
             return Ok(false);
         };
@@ -269,8 +271,8 @@ impl Passage {
         Ok(removed)
     }
 
-    /// Whether this kernel can do all of it; and what it needs is loaded from here on. No table is made, which a
-    /// process that is killed would leave.
+    /// Tests whether the kernel supports everything that the tables need, and makes it load the
+    /// modules. No table is created, because a killed process would leave it behind.
     pub fn can() -> Result<(), KernelError> {
         let pair = |ours: IpAddr, theirs: IpAddr| {
             let quiet = Quiet {
@@ -284,7 +286,7 @@ impl Passage {
             };
             (quiet, passes)
         };
-        // Addresses that no packet goes to.
+        // Addresses to which no packet is sent.
         let four = pair(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into());
         let six = pair(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into());
         let all = Passage {
@@ -304,7 +306,7 @@ impl Passage {
         Ok(())
     }
 
-    /// Whether there is something for a family.
+    /// Returns whether the table has entries for a family.
     fn has(&self, family: u8) -> bool {
         let six = family == INET6;
         let quiet = |one: &Quiet| one.address.is_ipv6() == six;
@@ -339,7 +341,7 @@ impl Passage {
         quiet.flat_map(silence).collect()
     }
 
-    /// The set of own connections, and the rules by which the kernel adds to it.
+    /// Returns the set of local connections, and the rules with which the kernel adds to it.
     fn remembering(&self, family: u8) -> Vec<Message> {
         if self.passes_of(family).next().is_none() {
             return Vec::new();
@@ -365,7 +367,7 @@ impl Passage {
         message
     }
 
-    /// Drops requests for the address, and rewrites the source of our own requests.
+    /// Drops ARP requests for the address, and rewrites the source of this machine's own requests.
     fn quiet_arp(&self, of: &Quiet) -> Vec<Message> {
         let address = octets(of.address);
         let asked = rule(&self.table, ARP, "in", |list| {
@@ -414,8 +416,8 @@ impl Passage {
         ]
     }
 
-    /// Drops the kernel's answer to a segment of a connection that is not here. It has no
-    /// ACK, unlike the reset of a connection that is (RFC 9293, section 3.10.7.1).
+    /// Drops the kernel's reset for a segment of an unknown connection. That reset has no ACK,
+    /// unlike the reset of a known connection (RFC 9293, section 3.10.7.1).
     fn no_reset(&self, family: u8, source: IpAddr) -> Message {
         let (at, address) = (source_place(family), octets(source));
         rule(&self.table, family, "out", |list| {
@@ -467,7 +469,7 @@ impl Passage {
         message
     }
 
-    /// A connection that begins here is this machine's own.
+    /// Adds a connection that starts here to the set of local connections.
     fn remember(&self, family: u8, of: &Passes) -> Message {
         rule(&self.table, family, "pass", |list| {
             segment_to(list, family, of.address);
@@ -484,8 +486,8 @@ impl Passage {
         })
     }
 
-    /// A segment that begins no connection, and belongs to none of this machine's own, is
-    /// of one that began at the old owner: its answers go from there, past this machine.
+    /// Forwards a segment that neither starts a connection nor belongs to a local one. It belongs
+    /// to a connection that started at the old owner, whose responses go out directly from there.
     fn pass(&self, family: u8, of: &Passes) -> Message {
         rule(&self.table, family, "pass", |list| {
             segment_to(list, family, of.address);
@@ -495,7 +497,7 @@ impl Passage {
             step(list, "lookup", |data| {
                 data.string(1, OWN);
                 data.attribute(2, &WORD_REGISTER_0.to_be_bytes());
-                // Where it is not in the set.
+                // Match if the connection is not in the set.
                 data.attribute(5, &1_u32.to_be_bytes());
             });
             load(list, &octets(of.to));
@@ -506,12 +508,12 @@ impl Passage {
     }
 }
 
-/// Enough of a name for a table of its own.
+/// Shortens the name of an instance for its table name.
 fn begin_of(instance: &str) -> String {
     instance.chars().take(NAME_CHARACTERS_MAX).collect()
 }
 
-/// All of it happens or nothing.
+/// Sends a transaction: either all of it takes effect or nothing.
 fn commit(
     socket: &mut Socket,
     request: &'static str,
@@ -530,14 +532,13 @@ fn address_length(family: u8) -> u32 {
     if family == INET6 { 16 } else { 4 }
 }
 
-/// A port as it is in a register of four bytes.
+/// Returns a port as it is stored in a four-byte register.
 fn port_word(port: u16) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
     vec![high, low, 0, 0]
 }
 
-/// The rule goes on where the packet is a TCP segment to an address; its flags are in
-/// the first register.
+/// Matches a TCP segment to an address, and loads its flags into the first register.
 fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
     let at = if family == INET6 {
         IPV6_DESTINATION
@@ -548,14 +549,14 @@ fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
     flags(list);
 }
 
-/// The rule goes on where the packet is a TCP segment; its flags are in the first register.
+/// Matches a TCP segment, and loads its flags into the first register.
 fn flags(list: &mut Message) {
     meta(list, META_PROTOCOL);
     equal(list, &[TCP]);
     payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
 }
 
-/// Where the source address is in the header.
+/// Returns the offset of the source address in the IP header.
 fn source_place(family: u8) -> u32 {
     if family == INET6 {
         IPV6_SOURCE
@@ -564,7 +565,7 @@ fn source_place(family: u8) -> u32 {
     }
 }
 
-/// Both addresses and both ports come into the registers from the first on.
+/// Loads both addresses and both ports into the registers, from the first one on.
 fn connection_key(list: &mut Message, family: u8) {
     let at = source_place(family);
     let addresses = 2 * address_length(family);
@@ -575,7 +576,7 @@ fn connection_key(list: &mut Message, family: u8) {
     payload(list, TRANSPORT, PORT_OF_DESTINATION, 2, ports + 1);
 }
 
-/// The chains of a family: name, hook, priority.
+/// Returns the chains of a family: name, hook, priority.
 fn chains(family: u8) -> &'static [(&'static str, u32, i32)] {
     match family {
         ARP => &[
@@ -594,20 +595,20 @@ fn chains(family: u8) -> &'static [(&'static str, u32, i32)] {
     }
 }
 
-/// The rule goes on where the packet has these bytes there.
+/// Matches these bytes at an offset of the packet.
 fn field(list: &mut Message, base: u32, offset: u32, value: &[u8]) {
     payload(list, base, offset, value.len(), REGISTER_1);
     equal(list, value);
 }
 
-/// The rule goes on where the packet is a message of neighbour discovery of this type.
+/// Matches a neighbour discovery message of this type.
 fn discovery(list: &mut Message, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);
     field(list, TRANSPORT, 0, &[kind]);
 }
 
-/// Of the first register only these bits stay.
+/// Masks the first register with these bits.
 fn masked(list: &mut Message, mask: &[u8]) {
     let length = u32::try_from(mask.len()).unwrap_or(0);
     step(list, "bitwise", |data| {
@@ -619,7 +620,7 @@ fn masked(list: &mut Message, mask: &[u8]) {
     });
 }
 
-/// Bytes come into the first register.
+/// Loads bytes into the first register.
 fn load(list: &mut Message, value: &[u8]) {
     step(list, "immediate", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
@@ -627,7 +628,7 @@ fn load(list: &mut Message, value: &[u8]) {
     });
 }
 
-/// Bytes come into the packet's header of the network.
+/// Writes bytes into the network header of the packet.
 fn write(list: &mut Message, offset: u32, value: &[u8], checksum: u32) {
     load(list, value);
     let length = u32::try_from(value.len()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Routes.
+//! Adds, removes and lists routes.
 
 use super::message::{
     Attributes, INET, INET6, Incoming, Message, family, flag, ip, kind, number, octets, u32_at,
@@ -11,26 +11,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Length of `struct rtmsg`.
 const BODY: usize = 12;
 
-/// The tables that have a name everywhere.
+/// Tables with well-known names.
 const TABLE_COMPAT: u32 = 252;
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
 
-/// Scopes that are chosen where none is written.
+/// Scopes that apply if none is configured.
 const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 const SCOPE_NOWHERE: u8 = 255;
 
-/// `RTNH_F_ONLINK`
+/// Next-hop flag `RTNH_F_ONLINK`.
 const ON_LINK: u8 = 4;
-/// `RTM_F_CLONED`: a cache entry, no route.
+/// Route flag `RTM_F_CLONED`: a cache entry, not a route.
 const CLONED: u32 = 0x200;
 /// The kernel's default metric of an IPv6 route.
 const IPV6_METRIC: u32 = 1024;
-/// The most ways that a route can have here.
+/// Maximum number of next hops of a route.
 const MOST_HOPS: usize = 64;
 
-/// `RTA_*`
+/// Attribute types `RTA_*`.
 mod attribute {
     pub const DESTINATION: u16 = 1;
     pub const SOURCE: u16 = 2;
@@ -44,13 +44,13 @@ mod attribute {
     pub const TABLE: u16 = 15;
     pub const VIA: u16 = 18;
     pub const PREFERENCE: u16 = 20;
-    /// Inside of `METRICS`: a bit for each that the kernel may not change.
+    /// Attribute inside `METRICS`: a bit mask of metrics that the kernel may not change.
     pub const LOCKED: u16 = 1;
-    /// Inside of `METRICS`: the name of an algorithm against congestion.
+    /// Attribute inside `METRICS`: the name of a congestion control algorithm.
     pub const CONGESTION: u16 = 16;
 }
 
-/// The kernel's number of a kind.
+/// Returns the kernel's number of a route type.
 fn kind_number(kind: RouteKind) -> u8 {
     match kind {
         RouteKind::Unicast => 1,
@@ -66,7 +66,7 @@ fn kind_number(kind: RouteKind) -> u8 {
     }
 }
 
-/// The table that a route goes to: as `ip route` chooses it.
+/// Returns the table of a route, chosen as `ip route` does.
 fn table(route: &Route) -> u32 {
     let own = matches!(
         route.kind,
@@ -77,7 +77,7 @@ fn table(route: &Route) -> u32 {
         .unwrap_or(if own { TABLE_LOCAL } else { TABLE_MAIN })
 }
 
-/// The scope of a route where none is written: as `ip route` chooses it.
+/// Returns the scope of a route without a configured one, chosen as `ip route` does.
 fn scope(route: &Route, deleted: bool) -> u8 {
     match route.kind {
         _ if route.ipv6 => 0,
@@ -93,7 +93,7 @@ fn protocol(route: &Route) -> u8 {
     route.protocol.unwrap_or(MADE_BY)
 }
 
-/// A way of a route, with its interface's number.
+/// A next hop with the index of its interface.
 struct ResolvedHop<'a> {
     hop: &'a NextHop,
     interface: Option<u32>,
@@ -190,7 +190,7 @@ fn write_ways(message: &mut Message, ways: &[ResolvedHop<'_>], ipv6: bool) {
     } else if !ways.is_empty() {
         message.open(attribute::MULTIPATH, &[], |inside| {
             for way in ways {
-                // struct rtnexthop: flags, weight less one, interface.
+                // Layout of struct rtnexthop: flags, weight minus one, interface.
                 let weight = u8::try_from(way.hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
                 let mut rest = vec![way.flags(), weight];
                 rest.extend(way.interface.unwrap_or(0).to_ne_bytes());
@@ -200,32 +200,32 @@ fn write_ways(message: &mut Message, ways: &[ResolvedHop<'_>], ipv6: bool) {
     }
 }
 
-/// A route as the kernel has it.
+/// A route as reported by the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteSeen {
-    /// Of IPv6.
+    /// Address family is IPv6.
     pub ipv6: bool,
-    /// The kernel's number of its kind.
+    /// Kernel's number of the route type.
     pub kind: u8,
-    /// Where to; none is everywhere.
+    /// Destination network; None: the default route.
     pub destination: Option<(IpAddr, u8)>,
-    /// The source that it is for.
+    /// Source network to which the route is limited.
     pub from: Option<(IpAddr, u8)>,
-    /// Its table.
+    /// Number of the table.
     pub table: u32,
-    /// Its metric; zero is none.
+    /// Metric; zero: none.
     pub metric: u32,
-    /// Its type of service.
+    /// Type of service; zero: any.
     pub tos: u8,
-    /// The protocol that added it.
+    /// Number of the protocol that added the route.
     pub made_by: u8,
-    /// Its ways: gateway and interface.
+    /// Next hops: gateway and interface index.
     pub ways: Vec<(Option<IpAddr>, u32)>,
 }
 
 impl RouteSeen {
-    /// Whether this stands where a route of the configuration would: the kernel takes
-    /// no second one there.
+    /// Returns whether this route occupies the slot of a configured one: the kernel accepts no
+    /// second route there.
     pub fn is_place_of(&self, route: &Route) -> bool {
         let none = if route.ipv6 { IPV6_METRIC } else { 0 };
         self.ipv6 == route.ipv6
@@ -236,8 +236,7 @@ impl RouteSeen {
             && self.tos == route.tos.unwrap_or(0)
     }
 
-    /// Whether this is a route of the configuration: its place, its kind, its maker and
-    /// its gateways.
+    /// Returns whether this is the configured route: same slot, type, protocol and gateways.
     pub fn is(&self, route: &Route) -> bool {
         let gateways = |seen: &Vec<(Option<IpAddr>, u32)>| {
             let mut all: Vec<_> = seen.iter().filter_map(|(via, _)| *via).collect();
@@ -252,7 +251,7 @@ impl RouteSeen {
             && gateways(&self.ways) == wanted
     }
 
-    /// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`.
+    /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RouteSeen> {
         let body = message.body;
         let ipv6 = match *body.first()? {
@@ -316,8 +315,7 @@ fn read_ways(mut several: &[u8], ways: &mut Vec<(Option<IpAddr>, u32)>) {
     }
 }
 
-/// A network with the bits behind its prefix zero, as the kernel tells it; everywhere
-/// is none.
+/// Clears the bits behind the prefix, as the kernel does; None: the default route.
 fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
     let (address, prefix) = net.filter(|(_, prefix)| *prefix > 0)?;
     let address = match address {
@@ -338,8 +336,8 @@ fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
 }
 
 impl Kernel {
-    /// Adds routes, all in one go. One that we made before is replaced by the new one;
-    /// one that somebody else made stays, and is an error (`EEXIST`).
+    /// Adds routes in one batch. An existing route that this program added is replaced; one of
+    /// another program stays, and is an error (`EEXIST`).
     pub fn add_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
             .iter()
@@ -389,7 +387,7 @@ impl Kernel {
         self.socket.one("replace a route", ask)
     }
 
-    /// Removes routes, all in one go; one that is gone already is no error.
+    /// Removes routes in one batch; a route that is already gone is no error.
     pub fn remove_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
             .iter()
@@ -398,7 +396,7 @@ impl Kernel {
         let removed = self.send_those_made("remove a route", asks);
         let outcome = |result| match result {
             Ok(()) => Ok(Ack::Done),
-            // Its interface or table may be gone, and the route with it.
+            // The interface or table may be gone, and the route with it.
             Err(
                 KernelError::Refused {
                     errno: Errno::SRCH | Errno::NODEV,
@@ -411,7 +409,7 @@ impl Kernel {
         removed.into_iter().map(outcome).collect()
     }
 
-    /// All routes of IPv4 and IPv6, of all tables.
+    /// Lists the IPv4 and IPv6 routes of all tables.
     pub fn routes(&mut self) -> Result<Vec<RouteSeen>, KernelError> {
         let kinds = (kind::GET_ROUTE, kind::NEW_ROUTE);
         self.socket
@@ -452,7 +450,8 @@ impl Kernel {
         Ok(message(route, &ways, kind, flags))
     }
 
-    /// Sends the messages that could be made, and puts the answers in their places.
+    /// Sends the messages that could be built, and puts the responses at the indices of their
+    /// requests.
     pub(super) fn send_those_made(
         &mut self,
         request: &'static str,

@@ -1,4 +1,4 @@
-//! Rules: which table a packet's route is looked up in.
+//! Routing rules, which select the table for the route of a packet.
 
 use super::message::{INET, INET6, Incoming, Message, flag, ip, kind, number, text, u32_at};
 use super::{Ack, Kernel, KernelError, MADE_BY};
@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 /// Length of `struct fib_rule_hdr`.
 const BODY: usize = 12;
-/// `FIB_RULE_INVERT`
+/// Rule flag `FIB_RULE_INVERT`.
 const INVERT: u32 = 2;
 
-/// `FRA_*`
+/// Attribute types `FRA_*`.
 mod attribute {
     pub const TO: u16 = 1;
     pub const FROM: u16 = 2;
@@ -34,7 +34,7 @@ mod attribute {
     pub const DESTINATION_PORTS: u16 = 24;
 }
 
-/// The kernel's number of an action, and its table.
+/// Returns the kernel's number of an action, and its table.
 fn action(action: RuleAction) -> (u8, u32) {
     match action {
         RuleAction::Table(table) => (1, table),
@@ -47,7 +47,6 @@ fn action(action: RuleAction) -> (u8, u32) {
     }
 }
 
-/// Two numbers, one behind the other.
 fn pair<const N: usize>(a: [u8; N], b: [u8; N]) -> Vec<u8> {
     [a, b].concat()
 }
@@ -129,14 +128,14 @@ fn write_packets(message: &mut Message, rule: &Rule) {
     }
 }
 
-/// A rule as the kernel has it: what tells it from others.
+/// A rule as reported by the kernel: the fields that distinguish it from others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RuleSeen {
-    /// Of IPv6.
+    /// Address family is IPv6.
     pub ipv6: bool,
     /// `not`
     pub invert: bool,
-    /// Its place.
+    /// Preference (position in the list of rules).
     pub preference: u32,
     /// `from`
     pub from: Option<(IpAddr, u8)>,
@@ -148,16 +147,16 @@ pub struct RuleSeen {
     pub output: Option<String>,
     /// `fwmark`
     pub mark: Option<(u32, u32)>,
-    /// The kernel's number of its action.
+    /// Kernel's number of the action.
     pub action: u8,
-    /// The table, or the preference that it goes to.
+    /// Table, or the preference of the target rule of a goto.
     pub target: u32,
-    /// The protocol that added it.
+    /// Number of the protocol that added the rule.
     pub made_by: u8,
 }
 
 impl RuleSeen {
-    /// Whether this is a rule of the configuration.
+    /// Returns whether this is the configured rule.
     pub fn is(&self, rule: &Rule) -> bool {
         let (number, table) = action(rule.action);
         let target = if let RuleAction::Goto(to) = rule.action {
@@ -177,7 +176,7 @@ impl RuleSeen {
             && self.made_by == rule.made_by.unwrap_or(MADE_BY)
     }
 
-    /// Reads `RTM_NEWRULE` and `RTM_DELRULE`.
+    /// Parses `RTM_NEWRULE` and `RTM_DELRULE`.
     pub(super) fn read(message: &Incoming<'_>) -> Option<RuleSeen> {
         let body = message.body;
         let ipv6 = match *body.first()? {
@@ -216,7 +215,7 @@ impl RuleSeen {
 }
 
 impl Kernel {
-    /// Adds rules, all in one go; one that is there already is no error.
+    /// Adds rules in one batch; an existing rule is no error.
     pub fn add_rules(&mut self, rules: &[Rule]) -> Vec<Result<Ack, KernelError>> {
         let how = flag::CREATE | flag::EXCLUSIVE;
         let asks = rules
@@ -237,7 +236,7 @@ impl Kernel {
             .collect()
     }
 
-    /// Removes rules, all in one go; one that is gone already is no error.
+    /// Removes rules in one batch; a rule that is already gone is no error.
     pub fn remove_rules(&mut self, rules: &[Rule]) -> Vec<Result<Ack, KernelError>> {
         let asks = rules
             .iter()
@@ -257,7 +256,7 @@ impl Kernel {
             .collect()
     }
 
-    /// All rules of IPv4 and IPv6.
+    /// Lists all IPv4 and IPv6 rules.
     pub fn rules(&mut self) -> Result<Vec<RuleSeen>, KernelError> {
         let kinds = (kind::GET_RULE, kind::NEW_RULE);
         self.socket

@@ -1,4 +1,4 @@
-//! The socket: requests in one go, then all of their answers.
+//! Netlink socket that sends requests in batches and collects all responses.
 
 use super::KernelError;
 use super::message::{
@@ -14,17 +14,18 @@ use rustix::net::{
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// How long an answer of the kernel is waited for. It answers before the request
-/// returns; this is for what cannot be.
+/// Maximum wait for a response. The kernel normally responds before the request returns, so this
+/// only guards against the impossible.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often tables are listed again because they changed in between.
+/// Maximum number of times a table is listed again because it changed meanwhile.
 const LISTED_AT_MOST: u32 = 10;
 
-/// How many requests go in one send: their answers must fit the receive buffer.
+/// Number of requests per send: their responses must fit the receive buffer.
 const BATCH_MESSAGES: usize = 64;
 
-/// The receive buffer, for a batch's answers and for bursts of what changes.
+/// Size of the receive buffer in bytes, for the responses of a batch and for bursts of
+/// notifications.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Size of the read buffer, bytes; the kernel's datagrams are at most half of it.
@@ -40,7 +41,7 @@ const NETLINK_CAP_ACK: i32 = 10;
 const NETLINK_EXT_ACK: i32 = 11;
 const NETLINK_GET_STRICT_CHK: i32 = 12;
 
-/// Where the kernel's words are in an extended acknowledgement.
+/// Attribute with the kernel's message in an extended acknowledgement.
 const ACK_WORDS: u16 = 1;
 
 #[derive(Debug)]
@@ -51,12 +52,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A socket of a family of netlink; none is rtnetlink.
+    /// Opens a socket of a netlink protocol; None: rtnetlink.
     pub fn open(protocol: Option<rustix::net::Protocol>) -> Result<Socket, KernelError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
-        // More than the system's limit is for those who may; else up to the limit.
+        // A privileged process may exceed the system's limit; others get at most the limit.
         if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER)?;
         }
@@ -65,14 +66,14 @@ impl Socket {
             sequence: 0,
             buffer: vec![0; READ_BYTES],
         };
-        // Older kernels have not all of them: then errors have no words.
+        // Older kernels lack some of these options; errors then have no message.
         let _ = socket.option(NETLINK_EXT_ACK, 1);
         let _ = socket.option(NETLINK_CAP_ACK, 1);
         let _ = socket.option(NETLINK_GET_STRICT_CHK, 1);
         Ok(socket)
     }
 
-    /// Hears a group of announcements.
+    /// Subscribes to a multicast group of notifications.
     pub fn join(&self, group: u32) -> Result<(), KernelError> {
         let group = i32::try_from(group).map_err(|_| Errno::INVAL)?;
         self.option(NETLINK_ADD_MEMBERSHIP, group)
@@ -81,8 +82,8 @@ impl Socket {
 
     fn option(&self, name: i32, value: i32) -> std::io::Result<()> {
         let length = std::mem::size_of::<i32>() as libc::socklen_t;
-        // SAFETY: the descriptor is open, and value is an int that lives through the
-        // call, whose size is given.
+        // SAFETY: the descriptor is open, and value is an int that lives through the call, whose
+        // size is given.
         let done = unsafe {
             libc::setsockopt(
                 self.fd.as_raw_fd(),
@@ -99,7 +100,7 @@ impl Socket {
         }
     }
 
-    /// Sends all of them and waits for an answer to each, in their order.
+    /// Sends all requests and waits for a response to each, in order.
     pub fn batch(
         &mut self,
         request: &'static str,
@@ -112,7 +113,7 @@ impl Socket {
         results
     }
 
-    /// One request.
+    /// Sends one request and waits for its response.
     pub fn one(&mut self, request: &'static str, message: Message) -> Result<(), KernelError> {
         let lost = KernelError::NoAnswer {
             request,
@@ -169,8 +170,8 @@ impl Socket {
             .collect()
     }
 
-    /// Sends all of them as one transaction of nftables, between a begin and an end: all
-    /// of it happens or nothing. The first refusal is the answer.
+    /// Sends all messages as one nftables transaction, between a begin and an end: either all take
+    /// effect or none. Returns the first refusal.
     pub fn transaction(
         &mut self,
         request: &'static str,
@@ -180,8 +181,8 @@ impl Socket {
         self.send_whole(request, messages, last)
     }
 
-    /// Sends the begin of a transaction of nftables, and all of it but the end: the kernel looks at all, loads what
-    /// it needs, and drops it. The first refusal is the answer.
+    /// Sends an nftables transaction without its end: the kernel validates all messages, loads the
+    /// modules that it needs, and drops the transaction. Returns the first refusal.
     pub fn trial(
         &mut self,
         request: &'static str,
@@ -191,7 +192,7 @@ impl Socket {
         self.send_whole(request, messages, last)
     }
 
-    /// `last`: the place of the message that is acknowledged.
+    /// `last`: index of the message that is acknowledged.
     fn send_whole(
         &mut self,
         request: &'static str,
@@ -234,7 +235,7 @@ impl Socket {
         })
     }
 
-    /// Lists a table: each answer is handed to `each`, which gives what it keeps.
+    /// Lists a table: each response is passed to `each`, which returns what to keep.
     pub fn dump<T>(
         &mut self,
         request: &'static str,
@@ -253,8 +254,8 @@ impl Socket {
         Err(KernelError::NeverStill { request })
     }
 
-    /// Lists a table that each family has its own of; `N` is the length of the head that
-    /// begins with the family.
+    /// Lists a table of which each family has its own; `N` is the length of the header that begins
+    /// with the family.
     pub fn dump_of_families<T, const N: usize>(
         &mut self,
         request: &'static str,
@@ -271,7 +272,7 @@ impl Socket {
             let each = |m: &Incoming<'_>| (m.kind == new).then(|| read(m)).flatten();
             match self.dump(request, ask, each) {
                 Ok(some) => all.extend(some),
-                // A kernel without IPv6 has none of it.
+                // A kernel without IPv6 has no such table.
                 Err(KernelError::Refused {
                     errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
                     ..
@@ -282,8 +283,8 @@ impl Socket {
         Ok(all)
     }
 
-    /// The answers of one listing; none where the table changed meanwhile or answers
-    /// were lost.
+    /// Collects the responses of one listing; None if the table changed meanwhile or responses were
+    /// lost.
     fn listed<T>(
         &mut self,
         request: &'static str,
@@ -321,7 +322,8 @@ impl Socket {
         }
     }
 
-    /// The answer to a request for one thing; none where the kernel has none such.
+    /// Requests a single object, and returns the response; an error if the kernel has no such
+    /// object.
     pub fn get<T>(
         &mut self,
         request: &'static str,
@@ -419,8 +421,8 @@ fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), Ker
     let errno = Errno::from_raw_os_error(code.unsigned_abs().cast_signed());
     let mut words = String::new();
     if message.flags & flag::ACK_ATTRIBUTES != 0 {
-        // Behind the error is the header of the request, and all of it unless the
-        // kernel says that it left that out; at the end of a listing is neither.
+        // The error is followed by the header of the request, and by its body unless the kernel
+        // says that it omitted the body. The end of a listing has neither.
         let skipped = match message.kind {
             kind::DONE => 4,
             _ if message.flags & flag::CAPPED != 0 => 4 + HEADER,

@@ -1,22 +1,21 @@
-//! Settings of the kernel below `/proc/sys`, in the network namespace of the thread
-//! that asks.
+//! Kernel settings below `/proc/sys`, in the network namespace of the calling thread.
 
 use super::KernelError;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::PathBuf;
 
-/// Where they are.
+/// Directory of the settings.
 const ROOT: &str = "/proc/sys";
 
-/// How many interfaces are looked at.
+/// Maximum number of interfaces that are listed.
 const MOST_INTERFACES: usize = 16 * 1024;
 
-/// A setting as it was before we changed it. It can be kept for a role that comes after
-/// this one, which finds our value there.
+/// Original value of a changed setting. It can be stored for the next role, which finds our value
+/// in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
-    /// Its path below `/proc/sys`.
+    /// Path below `/proc/sys`.
     pub path: String,
     /// The original value.
     pub before: String,
@@ -25,7 +24,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Writes back what it was, unless somebody else has changed it since, or its
+    /// Restores the original value, unless another program has changed the setting since, or its
     /// interface is gone.
     pub fn restore(&self) -> Result<(), KernelError> {
         match read(&self.path) {
@@ -41,7 +40,7 @@ impl Saved {
     }
 }
 
-/// The path of a setting of an interface, e.g. of `arp_ignore`.
+/// Returns the path of an interface's setting, e.g. `arp_ignore`.
 pub fn of_interface(ipv6: bool, interface: &str, name: &str) -> String {
     let family = if ipv6 { "ipv6" } else { "ipv4" };
     format!("net/{family}/conf/{interface}/{name}")
@@ -65,18 +64,19 @@ pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
         .collect())
 }
 
-/// Reads one.
+/// Reads a setting.
 pub fn read(path: &str) -> Result<String, KernelError> {
     let text = fs::read_to_string(place(path)?).map_err(|error| failed(path, error))?;
     Ok(text.trim_end().to_owned())
 }
 
-/// Writes one.
+/// Writes a setting.
 pub fn write(path: &str, value: &str) -> Result<(), KernelError> {
     fs::write(place(path)?, value).map_err(|error| failed(path, error))
 }
 
-/// Writes one unless it is so already; what it was is given back for the end.
+/// Writes a setting unless it has the value already; returns the original value for its
+/// restoration.
 pub fn set(path: &str, value: &str) -> Result<Option<Saved>, KernelError> {
     let before = read(path)?;
     if before == value {
@@ -90,7 +90,7 @@ pub fn set(path: &str, value: &str) -> Result<Option<Saved>, KernelError> {
     }))
 }
 
-/// A path that cannot leave the tree, whatever an interface is named.
+/// Returns a path that cannot leave `/proc/sys`, whatever the name of an interface is.
 fn place(path: &str) -> Result<PathBuf, KernelError> {
     if path
         .split('/')

@@ -1,6 +1,6 @@
-//! The virtual interfaces of `use_vmac` and `use_ipvlan`: as keepalived makes them,
-//! a macvlan in private mode with the router's MAC (RFC 9568, 7.3), and the settings
-//! that keep ARP of the two interfaces apart.
+//! Virtual interfaces of `use_vmac` and `use_ipvlan`. As in keepalived, `use_vmac` is a macvlan in
+//! private mode with the router's MAC (RFC 9568, 7.3), with settings that keep ARP of the two
+//! interfaces apart.
 
 use super::link::{attribute, body, good_name};
 use super::message::{Message, flag, kind};
@@ -8,9 +8,9 @@ use super::sysctl::{self, Saved};
 use super::{Kernel, KernelError, Link};
 use rustix::io::Errno;
 
-/// `IFLA_INET6_ADDR_GEN_MODE` inside of `IFLA_AF_SPEC`.
+/// Attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
 const ADDRESS_GENERATION: u16 = 8;
-/// No link-local address by itself.
+/// Value for no automatic link-local address.
 const GENERATE_NONE: u8 = 1;
 /// `IFLA_MACVLAN_MODE`, `IFLA_IPVLAN_MODE`
 const MODE: u16 = 1;
@@ -19,15 +19,15 @@ const IPVLAN_FLAGS: u16 = 2;
 const MACVLAN_PRIVATE: u32 = 1;
 const IPVLAN_L2: u16 = 0;
 
-/// How an ipvlan treats its siblings.
+/// Isolation between ipvlan interfaces of the same parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IpvlanFlag {
-    /// `bridge`: they reach each other.
+    /// `bridge`: they reach each other directly.
     #[default]
     Bridge,
-    /// `private`: they do not.
+    /// `private`: they do not reach each other.
     Private,
-    /// `vepa`: by the switch.
+    /// `vepa`: they reach each other through the switch.
     Vepa,
 }
 
@@ -41,48 +41,48 @@ impl IpvlanFlag {
     }
 }
 
-/// The kind of interface.
+/// Type of the virtual interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VmacKind {
-    /// `use_vmac`: a MAC of its own.
+    /// `use_vmac`: has its own MAC.
     Macvlan {
-        /// Its MAC.
+        /// MAC of the interface.
         mac: [u8; 6],
     },
-    /// `use_ipvlan`: the MAC of the interface below.
+    /// `use_ipvlan`: has the MAC of the parent interface.
     Ipvlan {
-        /// The isolation mode among siblings.
+        /// Isolation mode among siblings.
         flag: IpvlanFlag,
     },
 }
 
-/// A virtual interface that is wanted.
+/// A virtual interface to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmacSpec {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// The number of the interface below.
+    /// Index of the parent interface.
     pub base: u32,
-    /// The kind of interface.
+    /// Type of the interface.
     pub kind: VmacKind,
-    /// For IPv6: it has IPv6, and no IPv4 settings are touched.
+    /// The interface is for IPv6, and no IPv4 settings are touched.
     pub ipv6: bool,
-    /// `IFLA_MASTER`: the VRF that the interface below is in.
+    /// `IFLA_MASTER`: index of the VRF that contains the parent interface.
     pub vrf: Option<u32>,
 }
 
 impl VmacSpec {
-    /// The router's own MAC: 00:00:5e:00:01:VRID, and 02 for IPv6.
+    /// Returns the virtual router's MAC: 00:00:5e:00:01:VRID, or 00:00:5e:00:02:VRID for IPv6.
     pub fn mac(vrid: u8, ipv6: bool) -> [u8; 6] {
         [0, 0, 0x5e, 0, if ipv6 { 2 } else { 1 }, vrid]
     }
 
-    /// Its name where none is written: `vrrp.VRID`, `vrrp6.VRID`.
+    /// Returns the default name: `vrrp.VRID`, or `vrrp6.VRID` for IPv6.
     pub fn name(vrid: u8, ipv6: bool) -> String {
         format!("vrrp{}.{vrid}", if ipv6 { "6" } else { "" })
     }
 
-    /// Whether an interface is what is wanted: by its kind, mode, MAC and base.
+    /// Returns whether an interface matches in type, mode, MAC and parent.
     fn is(&self, link: &Link) -> bool {
         let same = match self.kind {
             VmacKind::Macvlan { mac } => {
@@ -123,31 +123,31 @@ impl VmacSpec {
     }
 }
 
-/// A virtual interface of ours.
+/// A virtual interface of this role.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vmac {
-    /// The interface, up.
+    /// The interface, which is up.
     pub link: Link,
-    /// It was there already: left by a role before this one.
+    /// The interface existed already: a previous role left it behind.
     pub found: bool,
 }
 
-/// The virtual interfaces of one [`Kernel`], and the settings that were changed.
+/// Virtual interfaces of one [`Kernel`], and the original values of changed settings.
 #[derive(Debug, Default)]
 pub(super) struct Vmacs {
-    /// Their numbers.
+    /// Indices of the virtual interfaces.
     present: Vec<u32>,
-    /// Settings, but for those of virtual interfaces, as they were before.
+    /// Original values of changed settings, except those of virtual interfaces.
     saved: Vec<Saved>,
 }
 
-/// The settings of other interfaces that are changed only while there are virtual ones.
+/// Settings of other interfaces that are changed only while virtual interfaces exist.
 const BESIDE_VMACS: [&str; 3] = ["arp_filter", "arp_ignore", "rp_filter"];
 
 impl Kernel {
-    /// Makes a virtual interface and puts it up. One that is there and is the same is
-    /// taken over with its addresses; one of this name that is another macvlan or
-    /// ipvlan is made anew; anything else of this name is an error (`EEXIST`).
+    /// Creates a virtual interface and sets it up. An equal existing interface is adopted with its
+    /// addresses; a different macvlan or ipvlan with this name is created again. Any other
+    /// interface with this name is an error (`EEXIST`).
     pub fn create_vmac(&mut self, spec: &VmacSpec) -> Result<Vmac, KernelError> {
         good_name(&spec.name)?;
         let before = self.link(&spec.name)?;
@@ -185,8 +185,8 @@ impl Kernel {
         Ok(Vmac { link, found })
     }
 
-    /// Removes a virtual interface; with the last one the settings of other interfaces
-    /// become what they were.
+    /// Removes a virtual interface. With the last one, the settings of other interfaces are
+    /// restored.
     pub fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), KernelError> {
         self.remove_link_of_vmac(vmac.link.index)
     }
@@ -200,18 +200,17 @@ impl Kernel {
         Ok(())
     }
 
-    /// All settings become what they were: for a stop that leaves nothing in place.
+    /// Restores all settings, for a stop that leaves nothing behind.
     pub fn restore_settings(&mut self) -> Result<(), KernelError> {
         self.vmacs.restore(|_| true)
     }
 
-    /// Settings of interfaces that are not ours as they were before we changed them, to
-    /// be kept for a role that comes after this one.
+    /// Returns the original values of changed settings, to be stored for the next role.
     pub fn saved_settings(&self) -> &[Saved] {
         &self.vmacs.saved
     }
 
-    /// Takes over what a role before this one kept.
+    /// Adopts the original values that a previous role stored.
     pub fn adopt_settings(&mut self, saved: Vec<Saved>) {
         for one in saved {
             self.vmacs.keep(Some(one));
@@ -228,7 +227,7 @@ impl Kernel {
         removed.map(|_| ())
     }
 
-    /// Settings as keepalived makes them, and up.
+    /// Applies the same settings as keepalived, and sets the interface up.
     fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<(), KernelError> {
         self.generate_no_address(link.index);
         if let Some(vrf) = spec.vrf.filter(|vrf| link.master != Some(*vrf)) {
@@ -250,7 +249,7 @@ impl Kernel {
             }
             // A kernel without IPv6 has no such setting.
             let _ = sysctl::set(&sysctl::of_interface(true, &link.name, "disable_ipv6"), "1");
-            // The interface below must not answer for addresses of the virtual one.
+            // The parent interface must not respond for addresses of the virtual one.
             if let Some(base) = self.link_of(spec.base)? {
                 for name in ["arp_ignore", "arp_filter"] {
                     let path = sysctl::of_interface(false, &base.name, name);
@@ -261,9 +260,8 @@ impl Kernel {
         self.set_link_up(link.index, true)
     }
 
-    /// The interface gets no link-local address by itself: neighbours would learn the
-    /// virtual MAC while another machine is master. A kernel without IPv6 refuses, and
-    /// needs it not.
+    /// Disables the automatic link-local address, from which neighbours would learn the virtual MAC
+    /// while another machine is master. A kernel without IPv6 refuses, and does not need it.
     fn generate_no_address(&mut self, index: u32) {
         let how = flag::REQUEST | flag::ACK;
         let mut message = Message::new(kind::NEW_LINK, how, &body(index, 0, 0));
@@ -277,13 +275,14 @@ impl Kernel {
 }
 
 impl Vmacs {
-    /// The first value of a setting is the one that is written back.
+    /// Stores the original value of a setting; only the first one is restored.
     fn keep(&mut self, saved: Option<Saved>) {
         let known = |one: &Saved| self.saved.iter().any(|s| s.path == one.path);
         self.saved.extend(saved.filter(|one| !known(one)));
     }
 
-    /// The last change is undone first; each is tried, and the first error told.
+    /// Restores settings, the last change first. Continues after an error, and returns the first
+    /// one.
     fn restore(&mut self, which: impl Fn(&Saved) -> bool) -> Result<(), KernelError> {
         let (now, later) = std::mem::take(&mut self.saved).into_iter().partition(which);
         self.saved = later;
@@ -292,9 +291,8 @@ impl Vmacs {
         results.into_iter().collect()
     }
 
-    /// A filter of reverse paths for all interfaces holds also for the virtual one, where
-    /// it would drop answers to addresses of the interface below: each of the others gets
-    /// what held for all, and for all none holds.
+    /// Moves the reverse path filter from all interfaces to each of them. A filter for all applies
+    /// to the virtual interface, too, where it would drop responses to addresses of the parent.
     fn filter_each_by_itself(&mut self, vmac: &str) -> Result<(), KernelError> {
         let path = |name: &str| sysctl::of_interface(false, name, "rp_filter");
         let all = sysctl::read(&path("all"))?;
@@ -303,7 +301,7 @@ impl Vmacs {
         }
         for name in sysctl::interfaces(false)? {
             let virtual_one = name == "all" || name == vmac;
-            // An interface may go while we look.
+            // An interface may disappear meanwhile.
             let Ok(own) = sysctl::read(&path(&name)) else {
                 continue;
             };

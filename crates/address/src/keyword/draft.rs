@@ -9,7 +9,7 @@ use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Something with the place at which it is written.
+/// A value with its position in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Written<T> {
     pub(super) value: T,
@@ -19,14 +19,14 @@ pub(super) struct Written<T> {
 /// A `node` section.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// None: the host name of the machine.
+    /// Name of the node; None: the host name of the machine.
     pub(super) name: Option<String>,
     pub(super) span: Span,
     pub(super) addresses: Vec<Written<IpAddr>>,
     pub(super) host_name: Option<Written<String>>,
 }
 
-/// An address as it is written.
+/// An address as written in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) address: IpAddr,
@@ -38,30 +38,30 @@ pub(super) struct Address {
 #[derive(Debug)]
 pub(super) struct Interface {
     pub(super) name: Written<String>,
-    /// `on`: none is on all nodes.
+    /// Nodes in `on`; empty: all nodes.
     pub(super) nodes: Vec<Written<String>>,
 }
 
-/// How adverts travel.
+/// Transport of adverts.
 #[derive(Debug)]
 pub(super) enum Transport {
-    /// `multicast`, with another group than usual.
+    /// `multicast`, with an optional group.
     Multicast(Option<IpAddr>),
     /// `unicast`
     Unicast,
 }
 
-/// The programs that a `virtual-ip` section runs.
+/// Programs that a `virtual-ip` section runs.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
     /// `track script`
     pub(super) scripts: Vec<Script>,
     pub(super) notify: NotifyScripts,
-    /// Command lines that an accepted version has and that are not run.
+    /// Command lines of an accepted version that are not run.
     pub(super) left_out: Vec<Vec<String>>,
     /// Command lines of `notify` and `track script`.
     pub(super) commands: Vec<Written<Vec<String>>>,
-    /// `script-user`: a user, and a group.
+    /// `script-user`: a user, and an optional group.
     pub(super) user: Option<Written<(String, Option<String>)>>,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct VirtualIp {
     pub(super) name: String,
     pub(super) span: Span,
     pub(super) addresses: Vec<Address>,
-    /// A line names addresses, also when they are refused.
+    /// A line names addresses, even if they are refused.
     pub(super) address_line: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) prefer: Vec<Written<String>>,
@@ -83,7 +83,7 @@ pub(super) struct VirtualIp {
     pub(super) tracked_interfaces: Vec<Written<String>>,
     pub(super) backends: Vec<Written<String>>,
     pub(super) programs: Programs,
-    /// Keywords that may be given once, and where they are.
+    /// Keywords that may be given only once, with their positions.
     once: Vec<(&'static str, Span)>,
 }
 
@@ -97,7 +97,7 @@ impl VirtualIp {
         }
     }
 
-    /// Refuses a keyword that was given already. Keywords of one meaning share a `what`.
+    /// Reports a keyword that was already given. Synonyms share a `what`.
     pub(super) fn once(&mut self, what: &'static str, span: Span) -> Built {
         if let Some((_, first)) = self.once.iter().find(|(other, _)| *other == what) {
             let told = format!("{what} may appear only once in a section");
@@ -111,16 +111,16 @@ impl VirtualIp {
     }
 }
 
-/// All of it so far.
+/// Everything that has been read so far.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) host: Host,
-    /// The first section: its word, and where it is.
+    /// Keyword of the first section, with its position.
     pub(super) begun: Option<(String, Span)>,
     pub(super) nodes: Vec<Node>,
     pub(super) virtual_ips: Vec<VirtualIp>,
     pub(super) told: Vec<Diagnostic>,
-    /// What the machine lacks for an accepted version.
+    /// Problems of this machine with an accepted version.
     pub(super) lacks: Vec<Question>,
 }
 
@@ -136,7 +136,7 @@ impl Draft {
         }
     }
 
-    /// Notes a command line that the accepted version is served without.
+    /// Records a command line without which the accepted version runs.
     pub(super) fn leave_out(&mut self, words: &[String], lack: Question) {
         self.lacks.push(lack);
         self.virtual_ip().programs.left_out.push(words.to_vec());
@@ -146,7 +146,7 @@ impl Draft {
         self.told.push(told);
     }
 
-    /// The section that is being read: its first line put it there.
+    /// Returns the section that is being read, which its first line has added.
     pub(super) fn virtual_ip(&mut self) -> &mut VirtualIp {
         if self.virtual_ips.is_empty() {
             self.virtual_ips.push(VirtualIp::new("", Span::default()));
@@ -155,7 +155,7 @@ impl Draft {
         &mut self.virtual_ips[last]
     }
 
-    /// As [`Draft::virtual_ip`].
+    /// Returns the node section that is being read, as [`Draft::virtual_ip`].
     pub(super) fn node(&mut self) -> Option<&mut Node> {
         self.nodes.last_mut()
     }

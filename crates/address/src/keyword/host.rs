@@ -1,24 +1,24 @@
-//! The facts about the machine that the sections need.
+//! Facts about the machine that the sections depend on.
 
 use configuration::outside::Interface;
 use language::value::{Network, V4Network, V6Network};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The machine.
+/// The machine that a configuration is built for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Host {
-    /// Its name; None where the file is only looked at, which may be for other
-    /// machines: then it is built for the first node that it names, and nothing that
-    /// belongs to a machine is complained about.
+    /// Host name; None if the file is only inspected, possibly for other machines. Then the
+    /// configuration is built for the first node, and errors that depend on the machine are not
+    /// reported.
     pub name: Option<String>,
-    /// The files are a version that was accepted earlier: it is served without programs that
-    /// cannot be run.
+    /// The files are a version that was accepted earlier, which runs without programs that are
+    /// unusable.
     pub is_accepted: bool,
-    /// Its interfaces.
+    /// Network interfaces of the machine.
     pub interfaces: Vec<Interface>,
 }
 
-/// The network of an address.
+/// Returns the network of an address.
 fn network(address: IpAddr, prefix: u8) -> Network {
     match address {
         IpAddr::V4(address) => Network::V4(V4Network {
@@ -34,27 +34,27 @@ fn network(address: IpAddr, prefix: u8) -> Network {
 }
 
 impl Host {
-    /// The interface of that name.
+    /// Returns the interface with this name.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.name == name)
     }
 
-    /// Whether one of its interfaces has an address.
+    /// Returns whether an interface of the machine has this address.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
         all.any(|(own, _)| *own == address)
     }
 
-    /// The interfaces in whose networks an address is: those of the longest prefix,
-    /// with it. The loopback interface is none of them.
+    /// Returns the interfaces whose networks contain an address: those with the longest prefix, and
+    /// that prefix. The loopback interface never counts.
     pub(super) fn around(&self, address: IpAddr) -> Vec<(&Interface, u8)> {
         let mut found: Vec<(&Interface, u8)> = Vec::new();
         for interface in self.interfaces.iter().filter(|i| i.name != "lo") {
             let fits = |(own, prefix): &&(IpAddr, u8)| {
                 own.is_ipv4() == address.is_ipv4()
-                    // An address of its own says nothing about its neighbours.
+                    // A single address says nothing about neighbours.
                     && *prefix != full(*own)
                     && network(*own, *prefix).contains(address)
             };
@@ -72,7 +72,7 @@ impl Host {
     }
 }
 
-/// The prefix of an address alone.
+/// Returns the prefix length of a single address.
 pub(super) fn full(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }

@@ -5,23 +5,23 @@ use super::draft::{Draft, Node};
 pub(super) use configuration::is_name_of;
 use language::{Diagnostic, Span, suggest};
 
-/// The node of this machine.
+/// Identity of this machine among the nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Identity {
-    /// This one.
+    /// The machine is this node.
     Node(String),
-    /// The file names none: it is for every machine that has it.
+    /// The file names no nodes: it is for every machine that has it.
     Any,
-    /// The file is only looked at: the first of each list.
+    /// The file is only inspected: the first entry of each list applies.
     First,
 }
 
-/// The name of a node; that of the machine where its section has none.
+/// Returns the name of a node; the host's name if its section has none.
 pub(super) fn name_of<'n>(node: &'n Node, host: Option<&'n str>) -> &'n str {
     node.name.as_deref().or(host).unwrap_or("")
 }
 
-/// Why a section is this machine.
+/// Returns why a section describes this machine; None if it does not.
 fn is_here(draft: &Draft, node: &Node, host: &str) -> Option<String> {
     if node.name.is_none() {
         return Some("it has no name, so it matches every machine".to_owned());
@@ -37,7 +37,7 @@ fn is_here(draft: &Draft, node: &Node, host: &str) -> Option<String> {
     Some(format!("this machine has the address {}", own.value))
 }
 
-/// Finds it; what is wrong is told.
+/// Finds the node of this machine, and reports errors.
 pub(super) fn find(draft: &mut Draft) -> Identity {
     check_preferred(draft);
     let Some(host) = draft.host.name.clone() else {
@@ -110,7 +110,7 @@ fn tell_nobody(draft: &mut Draft, host: &str) {
     );
 }
 
-/// Where there are `node` sections `prefer` and `on` name these.
+/// Checks that `prefer` and `on` name existing `node` sections, if there are any.
 fn check_preferred(draft: &mut Draft) {
     if draft.nodes.is_empty() {
         return;
@@ -122,13 +122,13 @@ fn check_preferred(draft: &mut Draft) {
         let on = virtual_ip.interfaces.iter().flat_map(|i| &i.nodes);
         for named in virtual_ip.prefer.iter().chain(on) {
             let known = |name: &&str| is_name_of(&named.value, name);
-            // A node without a name may be any machine that is only looked at.
+            // A node without a name may be any machine while the file is only inspected.
             if names.iter().any(|name| known(name) || name.is_empty()) {
                 continue;
             }
             let told = format!("'node' section '{}' not found", named.value);
             let told = Diagnostic::error(&codes::UNKNOWN_NODE, named.span, told);
-            // One that the line has already would be there twice.
+            // Do not suggest a name that the line already contains.
             let free = |name: &&str| !virtual_ip.prefer.iter().any(|p| is_name_of(&p.value, name));
             let near = suggest::nearest(&named.value, names.iter().copied().filter(free));
             wrong.push(match near {

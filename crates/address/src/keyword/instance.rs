@@ -1,4 +1,4 @@
-//! From drafts to the configuration of this machine.
+//! Builds the configuration of this machine from the drafts.
 
 use super::draft::{Draft, VirtualIp};
 use super::identity::{self, Identity, is_name_of, name_of};
@@ -13,16 +13,15 @@ use language::Diagnostic;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Addresses that an advert names, as keepalived has it; further ones move with them.
+/// Maximum number of addresses that an advert names, as in keepalived; further ones move with them.
 pub(super) const ADVERTISED_MAX: usize = 20;
 
-/// How often the owner announces its addresses again, as `garp_master_refresh`.
+/// Interval at which the owner repeats its announcements, as `garp_master_refresh`.
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(60);
 
-/// `handover-drain` without a line.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(2);
 
-/// Checks all of it, and builds what this machine has part in.
+/// Checks all sections, and builds those in which this machine takes part.
 pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
     let identity = identity::find(draft);
     check_addresses(draft);
@@ -43,7 +42,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
         notify::secure(draft, &mut virtual_ip);
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {
-                // Its error was reported at its line.
+                // The error was reported at its line.
                 continue;
             }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
@@ -83,7 +82,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
     outcome
 }
 
-/// The part that this machine has in an instance.
+/// Role of this machine in an instance.
 struct Part {
     addresses: Vec<Address>,
     order: Vec<String>,
@@ -99,7 +98,7 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
     let bands = standing::plain(part.place);
     let failover = virtual_ip.failover.map_or(FAILOVER_DEFAULT, |t| t.value);
     let timers = Timers::of(failover, bands[0]);
-    // An advert names addresses of its own family.
+    // An advert names addresses of its own family only.
     let (mut named, mut excluded): (Vec<Address>, Vec<Address>) = part
         .addresses
         .into_iter()
@@ -146,15 +145,16 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
     }
 }
 
-/// The options of a virtual address that states none.
+/// Returns the default options of a virtual address.
 pub(super) fn options() -> Options {
     Options {
         version: 3,
         down_timer_adverts: DOWN_ADVERTS,
-        // After a partition the winner hears of the loser, and tells neighbours anew.
+        // After a partition, the winner receives adverts of the loser, and notifies its neighbours
+        // again.
         higher_prio_send_advert: true,
-        // While one machine has a new address in its file and the other one has not,
-        // both are to hear each other.
+        // While only one machine has a new address in its file, both must still accept each other's
+        // adverts.
         skip_check_addresses: true,
         handover_drain: DRAIN_DEFAULT,
         ..Options::default()
@@ -172,7 +172,7 @@ fn global(draft: &Draft) -> Global {
     }
 }
 
-/// A virtual address cannot be one that stays with a machine.
+/// Reports virtual addresses that are also permanent addresses of a node.
 fn check_addresses(draft: &mut Draft) {
     let mut wrong = Vec::new();
     for node in &draft.nodes {
@@ -193,7 +193,7 @@ fn check_addresses(draft: &mut Draft) {
     }
 }
 
-/// The nodes that may have the addresses, the best first; none names no node.
+/// Returns the nodes that may have the addresses, the best first; empty if no node is named.
 fn order(draft: &Draft, virtual_ip: &VirtualIp) -> Vec<String> {
     if !virtual_ip.prefer.is_empty() {
         return virtual_ip.prefer.iter().map(|n| n.value.clone()).collect();
@@ -206,7 +206,7 @@ fn order(draft: &Draft, virtual_ip: &VirtualIp) -> Vec<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// At which place this machine is; None where it has no part in it.
+/// Returns the position of this machine; None if it takes no part.
 fn place(identity: &Identity, order: &[String]) -> Option<usize> {
     match identity {
         Identity::Any | Identity::First => Some(0),
@@ -215,7 +215,7 @@ fn place(identity: &Identity, order: &[String]) -> Option<usize> {
     }
 }
 
-/// Addresses as the kernel gets them.
+/// Returns the addresses as they are set in the kernel.
 fn addresses(draft: &Draft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
     let of_network = |address: IpAddr| {
         let around = draft.host.around(address);
@@ -226,7 +226,8 @@ fn addresses(draft: &Draft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Addr
     all.map(|written| {
         let (address, prefix) = (written.address, written.prefix);
         Address {
-            // Whether somebody has it is asked by the role, which does not wait a second for it.
+            // The role itself checks for duplicates, and does not wait a second for the kernel to
+            // do so.
             no_dad: address.is_ipv6(),
             vmac: virtual_ip.virtual_mac,
             ..Address::new(address, prefix.unwrap_or_else(|| of_network(address)))

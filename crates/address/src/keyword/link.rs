@@ -1,5 +1,5 @@
-//! Where an instance is on the network: its interface, its id there, and how its
-//! adverts travel.
+//! Network settings of an instance: its interface, its router id there, and the transport of its
+//! adverts.
 
 use super::draft::{self, Draft, VirtualIp};
 use super::identity::{Identity, is_name_of, name_of};
@@ -8,16 +8,16 @@ use crate::config::{Peer, Transport};
 use language::{Diagnostic, Span, suggest};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The group of VRRP over IPv4 and IPv6.
+/// Multicast groups of VRRP for IPv4 and IPv6.
 const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 
-/// Adverts are of IPv4 where there is an address of it.
+/// Returns whether adverts use IPv6, which is only so without any IPv4 address.
 pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
     virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
 }
 
-/// The interface that the lines say, or the one around the first address.
+/// Returns the configured interface, or the one whose network contains the first address.
 pub(super) fn interface(
     draft: &mut Draft,
     virtual_ip: &VirtualIp,
@@ -116,7 +116,7 @@ fn tell_no_interface(
     draft.tell(told);
 }
 
-/// An id that is taken on a link.
+/// A router id in use on a link.
 #[derive(Debug)]
 pub(super) struct UsedRouterId {
     vrid: u8,
@@ -126,7 +126,8 @@ pub(super) struct UsedRouterId {
     span: Span,
 }
 
-/// The id of the line or of the name, which nobody else has on that link.
+/// Returns the router id that is configured or derived from the name, and that no other instance on
+/// the link uses.
 pub(super) fn router_id(
     draft: &mut Draft,
     virtual_ip: &VirtualIp,
@@ -176,7 +177,7 @@ pub(super) fn router_id(
     vrid
 }
 
-/// How adverts travel, and from where.
+/// Returns the transport of adverts and their source address.
 pub(super) fn transport(
     draft: &mut Draft,
     virtual_ip: &VirtualIp,

@@ -1,13 +1,12 @@
-//! Our own language: the sections `node` and `virtual-ip`, one file for all
-//! machines. Each keyword is a row.
+//! Our own language: the sections `node` and `virtual-ip`, in one file for all machines. Each
+//! keyword is a row.
 //!
-//! Lines become drafts ([`node`], [`virtual_ip`] and the families beside them), and
-//! drafts, once all sections are read, the [`Config`] of this machine
-//! ([`instance`]): which node it is, which interface an address belongs to, and
-//! what follows from `prefer` and `failover`.
+//! Lines become drafts ([`node`], [`virtual_ip`] and the other families). When all sections have
+//! been read, the drafts become the [`Config`] of this machine ([`instance`]): which node it is,
+//! which interface an address belongs to, and what follows from `prefer` and `failover`.
 //!
-//! Nothing here asks the system but for the programs that lines name: what this
-//! machine is comes in a [`Host`].
+//! Nothing here queries the system except for the programs that lines name: the facts about this
+//! machine come in a [`Host`].
 
 pub mod codes;
 
@@ -42,7 +41,7 @@ use language::{Code, Diagnostic, Line, Span};
 use protocol::vitals::Service;
 use std::any::Any;
 
-/// The virtual addresses, as a part of a configuration.
+/// Configuration part with the virtual addresses.
 pub static PART: Part = Part {
     name: "address",
     sections: SECTIONS,
@@ -67,7 +66,7 @@ pub static PART: Part = Part {
     }),
 };
 
-/// The sections.
+/// Sections of this part.
 const SECTIONS: Sections = Sections {
     names: &[
         (
@@ -79,12 +78,12 @@ const SECTIONS: Sections = Sections {
             "Addresses that one machine owns at a time, and the order of the machines.",
         ),
     ],
-    // keepalived's.
+    // keepalived's password.
     secrets: &["auth_pass"],
     ..Sections::NONE
 };
 
-/// Sections that are read; a file with more has another trouble.
+/// Maximum number of sections that are read; a file with more has a different problem.
 pub const SECTIONS_MAX: usize = 512;
 
 type LineBuilder = configuration::LineBuilder<Draft>;
@@ -104,7 +103,7 @@ static TABLES: [SectionTable<Draft>; 2] = [
     SectionTable::new("virtual-ip", VIRTUAL_IP, virtual_ip::begin),
 ];
 
-/// The sections themselves, as the manual has them.
+/// Documentation of the sections themselves, for the manual.
 static DOCUMENTED_SECTIONS: &[Documented] = &[
     Documented {
         kind: "section",
@@ -144,14 +143,14 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// The configuration in the sections.
+/// Configuration in the sections.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
     /// The configuration of the role on this machine.
     pub config: Config,
-    /// The node that this machine is; `None` without a `node` section.
+    /// Name of the node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
-    /// Backends of the proxy that `track backend` names, and where.
+    /// Names of proxy backends in `track backend`, with their positions.
     backends: Vec<(String, Span)>,
 }
 
@@ -160,11 +159,11 @@ pub struct SectionConfig {
 pub struct Read {
     /// `None` after an error, or without sections.
     pub outcome: Option<SectionConfig>,
-    /// The configuration from keepalived's files, if there are any.
+    /// Configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
     /// The machine is a member of a cluster.
     pub is_member: bool,
-    /// The word of the first section, and where it is.
+    /// Keyword of the first section, with its position.
     begun: Option<(String, Span)>,
 }
 
@@ -189,7 +188,7 @@ impl Read {
     }
 }
 
-/// The machine that the files are for.
+/// Returns the machine that the files are for.
 fn host(context: &Context) -> Host {
     if !context.options.here {
         return Host::default();
@@ -222,7 +221,7 @@ pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
     })
 }
 
-/// Takes a section in, of a number that has an end.
+/// Counts a section, and refuses one beyond the limit.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let word = &head.words[0];
     draft
@@ -275,7 +274,7 @@ impl Tabled for Draft {
         for told in self.told {
             context.tell(told);
         }
-        // Also after an error, so that one run reports the names that nobody defines.
+        // Also after an error, so that one run reports all undefined names.
         exports(&outcome.config).for_each(|export| exchange.export(export));
         for (name, at) in &outcome.backends {
             exchange.refer("backend", name, *at);

@@ -1,17 +1,17 @@
-//! `node`: the machines.
+//! `node`: the machines of the configuration.
 
 use super::draft::{Draft, Node, Written};
 use super::{Row, codes};
 use language::arguments::{Args, Built, section_name};
 use language::{Diagnostic, Line, Word};
 
-/// Addresses of a node.
+/// Maximum number of addresses of a node.
 const ADDRESSES_MAX: usize = 16;
 
-/// Whether a word can be the name of a node or of an address: it becomes part of log
-/// lines, of names of metrics, and of arguments of scripts.
+/// Checks the name of a node or an address. The name becomes part of log lines, metric names and
+/// script arguments.
 pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Diagnostic> {
-    /// Bytes of a name.
+    /// Maximum length of a name in bytes.
     const NAME_MAX: usize = 64;
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX {
@@ -21,7 +21,7 @@ pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Di
     Ok(name)
 }
 
-/// The first line of a section.
+/// Handles the first line of a section.
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(head, 1, "node", "node [<name>]", &codes::OF_ARGUMENTS);

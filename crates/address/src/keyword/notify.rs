@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
 
-/// Takes a program in; the first of the words that a state has.
+/// Adds a program for a state; a state may have one.
 fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
@@ -69,8 +69,8 @@ fn script_user(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Gives the programs of a section their user, and refuses those that others can change where they
-/// run as root. Of a file from elsewhere, nothing is known of users and programs.
+/// Sets the account of a section's programs, and refuses programs that run as root although other
+/// users can change them. For a file of another machine, users and programs are unknown.
 pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     if draft.host.name.is_none() {
         return;
@@ -142,7 +142,7 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     leave_out(virtual_ip, |words| unsafe_ones.contains(words));
 }
 
-/// Removes programs: `track script` as well as `notify`, but for the pings of this program.
+/// Removes programs of `track script` and `notify`, except this program's own pings.
 fn leave_out(virtual_ip: &mut VirtualIp, is_left_out: impl Fn(&Vec<String>) -> bool) {
     let programs = &mut virtual_ip.programs;
     let commands = &programs.commands;

@@ -1,4 +1,4 @@
-//! Whole sections, as machines read them.
+//! Tests whole sections as each machine loads them.
 
 use super::*;
 use crate::config::{Instance, Transport};
@@ -28,7 +28,7 @@ fn host(name: &str) -> Host {
     }
 }
 
-/// What a machine makes of a text, and what it is told.
+/// Loads a text on a host; returns the configuration and the messages.
 fn load_on(host: &Host, text: &str) -> (Option<SectionConfig>, String) {
     let mut context = Context::default();
     let file = context.sources.add("test.cfg", text.as_bytes().to_vec());
@@ -52,14 +52,14 @@ fn load(name: &str, text: &str) -> (Option<SectionConfig>, String) {
     load_on(&host(name), text)
 }
 
-/// The instances of a text that has no mistake.
+/// Returns the instances of a text that must have no errors.
 fn good(name: &str, text: &str) -> Vec<Instance> {
     let (outcome, told) = load(name, text);
     assert_eq!(told, "", "{text}");
     outcome.expect("no error").config.instances
 }
 
-/// What is told about a text that has one.
+/// Returns the messages about a text that must have an error.
 fn bad(name: &str, text: &str) -> String {
     let (outcome, told) = load(name, text);
     assert!(outcome.is_none(), "{text}\n{told}");
@@ -108,7 +108,7 @@ fn every_example_loads_in_its_section_and_says_what_it_is() {
         let lines: String = row.example.lines().map(|l| format!("    {l}\n")).collect();
         for place in row.places {
             let text = match *place {
-                // A section itself.
+                // The row is a section itself.
                 "file" => format!("{}\n", row.example),
                 "node" => format!(
                     "node alpha\n{lines}virtual-ip www\n    address 172.16.61.150\n    interface eth0\n"
@@ -401,7 +401,8 @@ fn program_that_others_can_change_needs_another_user_than_root() {
                 .1
                 .contains("E1071")
         );
-        // Another user may run it, and a file from elsewhere says nothing of this machine.
+        // Another user may run the program, and a file of another machine says nothing about this
+        // one.
         let (outcome, told) = load("alpha", &text(line, "script-user nobody"));
         assert_eq!(told, "", "{line}");
         let config = outcome.unwrap().config;

@@ -1,4 +1,4 @@
-//! How fast: `failover` and what follows from it, and the waits around a move.
+//! Timing: `failover` and the timers derived from it, and the delays around a move.
 
 use super::draft::{Draft, Written};
 use super::{Row, codes};
@@ -9,39 +9,38 @@ use language::{Diagnostic, Span};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The shortest `failover`: five adverts of 10 ms, the shortest that version 3 has.
+/// Minimum `failover`: five adverts of 10 ms, the shortest interval of version 3.
 pub(super) const FAILOVER_MIN: Duration = Duration::from_millis(50);
-/// The longest: an advert says its interval in 12 bits of hundredths.
+/// Maximum `failover`: an advert has 12 bits for its interval in hundredths of a second.
 pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(200);
-/// Without a line.
+/// Default `failover`.
 pub(super) const FAILOVER_DEFAULT: Duration = Duration::from_secs(1);
 
-/// Adverts in a `failover`.
+/// Number of advert intervals in a `failover`.
 const ADVERTS: u32 = 5;
-/// Adverts that have to be missing.
+/// Number of missing adverts that trigger a takeover.
 pub(super) const DOWN_ADVERTS: u8 = 3;
-/// An advert's interval is so many of these.
+/// Unit of an advert's interval.
 const HUNDREDTH: Duration = Duration::from_millis(10);
-/// The most time that an answer of the owner's kernel is waited for: on one link it
-/// comes within milliseconds.
+/// Maximum wait for a reply of the owner's kernel: on one link it takes milliseconds.
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
-/// And the least.
+/// Minimum wait for a reply.
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
 /// Lower bound of the takeover delay while the owner's kernel still responds to probes.
 const BOUND_MIN: Duration = Duration::from_secs(1);
-/// And no earlier than after so many `failover`s.
+/// The same bound as a multiple of `failover`.
 const BOUND_FAILOVERS: u32 = 3;
-/// The shortest life that the kernel keeps well: it counts seconds.
+/// Minimum lifetime that the kernel observes accurately: it counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
-/// The timers that follow from `failover`.
+/// Timers that follow from `failover`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timers {
-    /// Between two adverts.
+    /// Time between two adverts.
     pub advert_interval: Duration,
-    /// How silence is asked about.
+    /// Probing of a silent owner.
     pub probing: Probing,
-    /// How long addresses outlive their role.
+    /// Time for which addresses outlive their role.
     pub lifetime: Duration,
 }
 
@@ -65,13 +64,14 @@ impl Timers {
                     .clamp(PROBE_WAIT_MIN, PROBE_WAIT_MAX),
                 bound,
             },
-            // After the bound another node takes them over, while this kernel still responds.
+            // After the bound another node takes the addresses over, while this kernel still
+            // responds for them.
             lifetime: bound.max(LIFETIME_MIN),
         }
     }
 }
 
-/// Takes a time within a range; a bare number counts milliseconds.
+/// Parses a time within a range; a bare number is in milliseconds.
 pub(super) fn time_within(
     args: &mut Args<'_>,
     range: RangeInclusive<Duration>,
@@ -97,9 +97,7 @@ fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Requests that take longer hold no address.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
-/// A machine that came back waits no longer.
 const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1_000);
 
 fn handover_drain(draft: &mut Draft, args: &mut Args<'_>) -> Built {

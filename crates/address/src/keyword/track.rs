@@ -1,4 +1,4 @@
-//! `track`: without what a machine does not take the addresses.
+//! `track`: conditions without which a machine does not take the addresses.
 
 use super::draft::{Draft, Written};
 use super::node::checked_name;
@@ -13,18 +13,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Most tracked objects of each kind in a section.
+/// Maximum number of tracked objects of each kind in a section.
 const TRACKED_MAX: usize = 32;
 
-/// The shortest and the longest time between two runs of a program.
+/// Range of the interval between two runs of a program.
 const EVERY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3_600);
 
-/// The words before the address and the milliseconds to wait: our own binary, which asks
-/// once and ends with 0 when there is an answer.
+/// First words of the ping command, before the address and the milliseconds to wait: our own
+/// binary, which sends one request and exits with 0 after a reply.
 pub const PING: [&str; 3] = ["/proc/self/exe", "internal", "ping"];
 
-/// How long a question may take to end by itself.
+/// Extra time that a ping has to end by itself.
 const PING_GRACE: Duration = Duration::from_secs(1);
 
 fn too_many(word: &Word) -> Diagnostic {
@@ -32,10 +32,10 @@ fn too_many(word: &Word) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
 
-/// What applies where an accepted version names a program that is not run.
+/// Message about a program of an accepted version that cannot be run.
 pub(super) const NOT_RUN: &str = "the program is not run, and nothing waits for it";
 
-/// The words of a program's line, and whether it can be run here.
+/// Returns the words of a program's line, after a check that this machine can run it.
 pub(super) fn program(
     draft: &mut Draft,
     args: &Args<'_>,
@@ -55,7 +55,7 @@ pub(super) fn program(
             "write the absolute path, with its arguments, in one pair of quotes",
         ));
     }
-    // A file from elsewhere names programs of elsewhere.
+    // A file for another machine names programs of that machine.
     if draft.host.name.is_none() {
         return Ok(words);
     }
@@ -79,7 +79,7 @@ pub(super) fn program(
     Ok(words)
 }
 
-/// `every`, `timeout`, `rise`, `fall`.
+/// Parses `every`, `timeout`, `rise`, `fall`.
 fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     while let Some(word) = args.peek() {
         if args.take("every") {
@@ -100,13 +100,13 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     Ok(())
 }
 
-/// Takes a program in that is run every so often.
+/// Adds a program that runs at an interval.
 fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
     let virtual_ip = draft.virtual_ip();
     if virtual_ip.programs.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
     }
-    // Part of log lines, and unique in the file.
+    // The name is part of log lines, and must be unique in the file.
     script.name = format!("{}: {}", virtual_ip.name, script.name);
     let alike = |other: &&Script| {
         other.name == script.name || other.name.starts_with(&format!("{} #", script.name))
@@ -123,7 +123,8 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
-        // The program without its arguments, which may be secret: logs, reports and metrics show the name.
+        // The program without its arguments, which may be secret, because logs, reports and metrics
+        // show the name.
         name: words.first().cloned().unwrap_or_default(),
         words: words.clone(),
         interval: Duration::from_secs(2),
@@ -158,7 +159,7 @@ fn ping(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         .into_iter()
         .chain([address.to_string(), wait.as_millis().to_string()])
         .collect();
-    // It ends by itself, a moment later.
+    // The ping ends by itself a moment before this timeout.
     script.timeout = Some(wait + PING_GRACE);
     add(draft, word, script)
 }

@@ -1,4 +1,4 @@
-//! `virtual-ip`: which addresses, where, and which machine is to have them.
+//! `virtual-ip`: addresses, their interface, and the machine that should have them.
 
 use super::draft::{Address, Draft, Interface, Transport, VirtualIp, Written};
 use super::host::full;
@@ -8,20 +8,20 @@ use language::arguments::{Args, Built};
 use language::{Diagnostic, Line};
 use std::net::IpAddr;
 
-/// Addresses of a section. An advert names the first
+/// Maximum number of addresses of a section. An advert names the first
 /// [`super::instance::ADVERTISED_MAX`]; all move together.
 const ADDRESSES_MAX: usize = 128;
 
-/// Sections: the ids of virtual routers on one link.
+/// Maximum number of sections: the number of router ids on one link.
 const VIRTUAL_IPS_MAX: usize = 255;
 
-/// Nodes that a line may name.
+/// Maximum number of nodes on a line.
 const NODES_MAX: usize = 16;
 
-/// Bytes of the name of an interface, as the kernel has it.
+/// Maximum length of an interface name in the kernel, in bytes.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-/// The first line of a section.
+/// Handles the first line of a section.
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(
@@ -92,7 +92,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Refuses an address that stands elsewhere.
+/// Reports an address that is already used elsewhere.
 fn taken(draft: &Draft, address: IpAddr, span: language::Span) -> Built {
     let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
     let other = virtual_ones.find(|other| other.address == address);

@@ -1,8 +1,8 @@
-//! The id of a virtual router, from a section's name.
+//! Derives the id of a virtual router from a section's name.
 
-/// The id that a name has: from 1 to 255, the same on every machine and for ever
-/// (FNV-1a of 32 bits). It must never change: two versions of the program would not
-/// hear each other.
+/// Returns the id of a name: from 1 to 255, the same on every machine and forever (32-bit FNV-1a).
+/// The result must never change, because two versions of the program would not accept each other's
+/// adverts.
 pub(super) fn of_name(name: &str) -> u8 {
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -10,7 +10,7 @@ pub(super) fn of_name(name: &str) -> u8 {
     u8::try_from(hash % 255).unwrap_or(0) + 1
 }
 
-/// The first id from that of a name on that is not taken; None where all are.
+/// Returns the first free id, starting with that of the name; None if all are taken.
 pub(super) fn free(name: &str, taken: impl Fn(u8) -> bool) -> Option<u8> {
     let first = u16::from(of_name(name));
     (0..255)
@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn ids_of_names_never_change() {
-        // As the first version had them.
+        // Values of the first version.
         assert_eq!(
             ["www", "mail", "a", "b", ""].map(of_name),
             [14, 146, 71, 8, 2]

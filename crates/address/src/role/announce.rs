@@ -1,42 +1,42 @@
-//! The queue of announcements to neighbours: gratuitous ARPs and unsolicited neighbour
-//! advertisements. A value; the loop sends the frames that [`Announcer::due`] returns.
+//! Queue of announcements to neighbours: gratuitous ARPs and unsolicited neighbour advertisements.
+//! The queue does no IO; the loop sends the frames that [`Announcer::due`] returns.
 //!
-//! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a
-//! line. However many addresses there are, at most [`BURST`] frames are sent per turn.
+//! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a line.
+//! However many addresses there are, at most [`BURST`] frames are sent per turn.
 
 use protocol::vrrp::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How many frames leave in one turn of the loop.
+/// Maximum number of frames sent in one turn of the loop.
 const BURST: usize = 128;
 
-/// Until the next burst.
+/// Pause before the next burst.
 const BREATH: Duration = Duration::from_millis(1);
 
 /// Maximum number of waiting frames per line; further ones are dropped and counted.
 const MAX_WAITING: usize = 8192;
 
-/// A frame that is to be sent.
+/// A frame to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
     /// Index of the instance.
     pub instance: usize,
-    /// By which interface.
+    /// Index of the sending interface.
     pub interface: u32,
     /// The announced address.
     pub address: IpAddr,
-    /// The frame.
+    /// Complete Ethernet frame.
     pub frame: Vec<u8>,
 }
 
-/// How announcements of some interfaces are paced.
+/// Line of announcements that share a rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum AnnounceQueue {
-    /// The interfaces of a `garp_group`, by its index.
+    /// Interfaces of a `garp_group`, by the index of the group.
     Group(usize),
-    /// An interface alone.
+    /// A single interface, by its index.
     Interface(u32),
 }
 
@@ -48,7 +48,7 @@ struct Waiting {
     next_at: Time,
 }
 
-/// All that waits.
+/// All waiting announcements, by line.
 #[derive(Debug, Default)]
 pub struct Announcer {
     lines: BTreeMap<AnnounceQueue, Waiting>,
@@ -72,7 +72,7 @@ impl Announcer {
         waiting.queue.push_back(what);
     }
 
-    /// How many did not fit, since it was asked last.
+    /// Returns the number of frames dropped since the last call.
     pub fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
@@ -84,12 +84,12 @@ impl Announcer {
         }
     }
 
-    /// Everything is another one: a new configuration.
+    /// Removes all announcements, because a new configuration is installed.
     pub fn clear(&mut self) {
         self.lines.clear();
     }
 
-    /// When [`Announcer::due`] has something.
+    /// Returns when [`Announcer::due`] has frames to send.
     pub fn deadline(&self) -> Option<Time> {
         let waits = |w: &&Waiting| !w.queue.is_empty();
         self.lines.values().filter(waits).map(|w| w.next_at).min()

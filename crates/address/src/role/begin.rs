@@ -24,10 +24,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
-/// Authenticated adverts that a process may have sent after it stored its state.
+/// Maximum number of authenticated adverts that a process may have sent after it last stored its
+/// state.
 const SEALED_AHEAD: u32 = 1_000;
 
-/// More virtual routers than this on one machine are a mistake.
+/// Maximum number of virtual routers on one machine; a larger number is a mistake.
 pub const MAX_INSTANCES: usize = 4096;
 
 /// Previous state of a virtual router that continues.
@@ -46,7 +47,7 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleErro
 }
 
 impl Role {
-    /// Opens all sockets, and installs the first configuration.
+    /// Opens all sockets and installs the first configuration.
     pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<Role, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {
@@ -78,7 +79,7 @@ impl Role {
             members: Vec::new(),
             router: Router::new(Vec::new(), Vec::new()),
             sockets: Sockets {
-                // Some may have been sent after the state was stored.
+                // The previous process may have sent more after it stored its state.
                 sealed: kept.as_ref().map_or(0, |kept| match kept.sealed {
                     0 => 0,
                     sealed => sealed.saturating_add(SEALED_AHEAD),
@@ -141,7 +142,8 @@ impl Role {
             self.open_frames(at);
         }
         self.begin_health(now);
-        // What is wrong is known of all before the first one begins: groups begin as one.
+        // The faults of all members are known before the first one starts, because groups start as
+        // one.
         self.judge_all(now);
         self.close_unused();
         self.start_scripts(now);
@@ -149,7 +151,7 @@ impl Role {
         self.keeper.keep_now();
     }
 
-    /// Sockets that no member uses are closed.
+    /// Closes the sockets that no member uses.
     fn close_unused(&mut self) {
         let members = &self.members;
         for (place, adverts) in self.sockets.adverts.iter_mut().enumerate() {
@@ -157,7 +159,7 @@ impl Role {
                 adverts.broken = true;
             }
         }
-        // From the end, so that places stay.
+        // Only from the end, so that indices of other sockets stay valid.
         while self.sockets.adverts.last().is_some_and(|a| a.broken) {
             self.sockets.adverts.pop();
         }
@@ -179,7 +181,7 @@ impl Role {
             tracked.iter().any(|t| of(t).contains(&name))
         };
         for script in &config.scripts {
-            // A script that nobody tracks is not run.
+            // A script that nothing tracks is not run.
             if !is_used(&script.name, |t| {
                 t.scripts.iter().map(|s| s.0.as_str()).collect()
             }) {
@@ -225,7 +227,7 @@ impl Role {
         self.tracker.bfd = bfd;
     }
 
-    /// Opens its socket and finds its source address, as far as possible now.
+    /// Opens the member's socket and selects its source address, as far as that is possible now.
     pub(super) fn connect(&mut self, now: Time, at: usize, listed: &[AddressSeen]) {
         let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
         let Some(member) = self.members.get_mut(at) else {
@@ -236,7 +238,7 @@ impl Role {
             .advert_interface(&self.host.links)
             .map(|(index, name)| (index, name.to_owned()));
         if needs && interface.is_none() {
-            // That the interface is not there is told by what is tracked.
+            // A missing interface is already reported as a tracked object.
             (member.socket, member.untracked.connection) = (None, None);
             return;
         }
@@ -262,7 +264,7 @@ impl Role {
             }
             Some(_) => {}
             None if needs => {
-                // The last advert, which releases the addresses, still has it.
+                // The last advert, which releases the addresses, still needs the old source.
                 let words = match member.config.source {
                     Some(source) => format!("no interface has the source address {source}"),
                     None => format!(
@@ -310,7 +312,7 @@ impl Role {
             let Some(member) = self.members.get_mut(at) else {
                 return;
             };
-            // With a fault it begins, too: it may be told.
+            // A member with a fault starts, too, so that the fault is reported.
             let ready = !member.judgement.unknown || !member.faults().is_empty();
             if !member.begun && ready {
                 member.begun = true;
@@ -367,7 +369,7 @@ impl Role {
     }
 }
 
-/// Returns the leases of the previous role, which this one continues to hold.
+/// Returns the leases that the previous role held and that this one continues to hold.
 fn leases_before(kept: Option<&KeptState>) -> Leases {
     let held = kept.iter().flat_map(|kept| &kept.leases);
     Leases::new(held.map(|(name, until_ns)| Lease {
@@ -376,8 +378,8 @@ fn leases_before(kept: Option<&KeptState>) -> Leases {
     }))
 }
 
-/// Returns whether routes and rules must be monitored: on a router with a full routing
-/// table the notifications are expensive.
+/// Returns whether routes and rules must be monitored. On a router with a full routing table the
+/// notifications are expensive.
 pub(super) fn watches_routes(config: &Config) -> bool {
     let of = |i: &crate::config::Instance| !i.routes.is_empty() || !i.rules.is_empty();
     config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()

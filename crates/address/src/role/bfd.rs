@@ -1,7 +1,7 @@
-//! `bfd_instance`: sessions of bidirectional forwarding detection, with their sockets.
-//! [`protocol::bfd`] makes the decisions; this module only carries packets. When the role
-//! ends, its sessions fall silent, as in keepalived, and neighbours detect that as the
-//! outage that it is. Only a session that a reload removed signals AdminDown.
+//! `bfd_instance`: sessions of bidirectional forwarding detection (BFD), with their sockets.
+//! [`protocol::bfd`] makes the decisions; this module only transports packets. When the role ends,
+//! its sessions fall silent, as in keepalived, and neighbours detect an outage, which is correct.
+//! Only a session that a reload removed signals AdminDown.
 
 use super::event_loop::Role;
 use super::weight::Verdict;
@@ -12,18 +12,18 @@ use protocol::bfd::{Diagnostic, Event, Session, Settings, State};
 use protocol::vrrp::Time;
 use rustix::fd::BorrowedFd;
 
-/// `max_hops` that checks nothing.
+/// Value of `max_hops` that disables the check.
 const ANY_HOPS: u8 = 255;
 /// Maximum number of actions taken from one session per turn.
 const MAX_EVENTS: usize = 64;
 
-/// All sessions.
+/// All BFD sessions with their sockets.
 #[derive(Debug, Default)]
 pub struct Bfd {
     links: Vec<Link>,
-    /// One for each family that is used.
+    /// A listener for each address family in use.
     listeners: Vec<BfdListener>,
-    /// Dropped packets: malformed, from too far away, or of no session.
+    /// Dropped packets: malformed, from too many hops away, or without a session.
     refused: u64,
 }
 
@@ -31,33 +31,33 @@ pub struct Bfd {
 struct Link {
     wanted: BfdSession,
     session: Session,
-    /// The tracked state: up until an outage. A neighbour in AdminDown is not an outage,
-    /// as in keepalived.
+    /// Tracked state: up until an outage. A neighbour in AdminDown is not an outage, as in
+    /// keepalived.
     up: bool,
     sender: Option<BfdSender>,
-    /// The logged reason why it cannot send.
+    /// Logged reason why the session cannot send.
     failed: Option<String>,
 }
 
-/// A change of a session.
+/// A change of a session that must be reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// It entered a state.
+    /// The session entered a state.
     Entered {
-        /// Its name.
+        /// Name of the session.
         name: String,
-        /// The new state.
+        /// New state.
         to: State,
-        /// The diagnostic of a transition to down.
+        /// Diagnostic of a transition to Down.
         why: Diagnostic,
-        /// The new tracked state, if it changed.
+        /// New tracked state, if it changed.
         verdict: Option<bool>,
     },
     /// The session cannot send; reported once per reason.
     CannotSend {
-        /// Its name.
+        /// Name of the session.
         name: String,
-        /// Why not.
+        /// Error message.
         why: String,
     },
 }
@@ -69,7 +69,7 @@ fn settings(wanted: &BfdSession) -> Settings {
         idle_tx: wanted.idle_tx,
         multiplier: wanted.multiplier,
         passive: wanted.passive,
-        // keepalived's rule: what ours are sent with is what the peer's are, too.
+        // keepalived's rule: the peer is assumed to send with the same TTL as this end.
         ttl_min: match wanted.max_hops {
             ANY_HOPS => 0,
             hops => wanted.ttl.saturating_sub(hops),
@@ -78,14 +78,13 @@ fn settings(wanted: &BfdSession) -> Settings {
 }
 
 impl Bfd {
-    /// Sessions as they are wanted, and why some of them hear nothing: those are down.
-    /// Those that were there and are wanted unchanged go on: a reload takes none of
-    /// them down.
+    /// Opens the wanted sessions, and returns the errors of listeners. A session without a listener
+    /// is down. Unchanged sessions of `old` continue: a reload takes none of them down.
     pub fn open(wanted: &[BfdSession], mut old: Bfd, now: Time) -> (Bfd, Vec<WireError>) {
         let mut before = old.links;
         let mut links = Vec::with_capacity(wanted.len());
         for (place, wanted) in wanted.iter().enumerate() {
-            // A weight changes nothing between the two machines.
+            // A changed weight does not affect the session with the neighbour.
             let same = |link: &Link| {
                 let weight = wanted.weight;
                 BfdSession {
@@ -111,7 +110,7 @@ impl Bfd {
             };
             links.push(link);
         }
-        // Those that nobody wants any more say so.
+        // Removed sessions signal AdminDown.
         before.iter_mut().for_each(|link| link.stop(now));
         let (mut listeners, mut errors) = (Vec::new(), Vec::new());
         for ipv6 in [false, true] {
@@ -138,7 +137,7 @@ impl Bfd {
         self.listeners.iter().map(BfdListener::as_fd)
     }
 
-    /// When [`Bfd::handle`] is to be called at the latest.
+    /// Returns the latest time at which [`Bfd::handle`] must be called.
     pub fn deadline(&self) -> Option<Time> {
         self.links.iter().filter_map(|l| l.session.deadline()).min()
     }
@@ -168,7 +167,7 @@ impl Bfd {
                     *refused = refused.saturating_add(1);
                 }
             });
-            // A datagram's error is that of one packet: silence will tell.
+            // The error concerns a single packet. A lasting failure shows as silence.
             if drained.is_err() {
                 *refused = refused.saturating_add(1);
             }
@@ -191,13 +190,13 @@ impl Bfd {
         }
     }
 
-    /// All of them, with their states and why they left Up the last time.
+    /// Returns all sessions, each with its state and the diagnostic of its last exit from Up.
     pub fn all(&self) -> impl Iterator<Item = (&BfdSession, State, Diagnostic)> {
         let all = self.links.iter();
         all.map(|l| (&l.wanted, l.session.state(), l.session.diagnostic()))
     }
 
-    /// Packets that were dropped.
+    /// Returns the number of dropped packets.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -304,7 +303,7 @@ impl Link {
                 BfdSender::open(source, neighbour, ttl, first)?
             }
         };
-        // A source that went away is bound anew when it is back.
+        // After an error the socket is dropped, and bound again once its source address is back.
         sender.send(packet)?;
         self.sender = Some(sender);
         Ok(())

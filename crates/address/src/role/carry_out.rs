@@ -15,17 +15,17 @@ use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How many gratuitous announcements one action leads to for an address at most.
+/// Maximum number of gratuitous announcements of one address for one action.
 const MAX_REPEAT: u32 = 60;
 
-/// How long the kernel is given to take packets to new addresses.
+/// Time for which new addresses wait until the kernel delivers packets to them.
 const ROUTES_WITHIN: Duration = Duration::from_millis(20);
 
-/// A lifetime is renewed after this fraction of it.
+/// Divisor of a lifetime: an address is renewed after this fraction of it.
 const RENEW_PARTS: u32 = 3;
 
 impl Role {
-    /// Does one thing.
+    /// Executes one action.
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Send {
@@ -57,14 +57,14 @@ impl Role {
         }
     }
 
-    /// The name of an instance, for words.
+    /// Returns the name of an instance for messages; empty if there is no such instance.
     pub(super) fn name(&self, at: usize) -> String {
         let member = self.members.get(at);
         member.map_or_else(String::new, |m| m.config.name.clone())
     }
 
     fn send_advert(&mut self, instance: Instance, to: IpAddr, bytes: &[u8]) {
-        // The third byte of both versions is the priority.
+        // The priority is the third byte in both versions of VRRP.
         let stops = bytes.get(2) == Some(&0);
         if stops {
             self.stop_pacing(instance.0);
@@ -86,7 +86,8 @@ impl Role {
         };
         let bytes = sealed.as_deref().unwrap_or(bytes);
         if let Err(error) = adverts.socket.send(member.source, to, bytes) {
-            // An interface that went down says so at every advert; its fault is told.
+            // Every advert fails on an interface that is down, and the interface's fault is already
+            // reported.
             let name = member.config.name.clone();
             let line = format!("({name}) advert to {to}: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
@@ -105,11 +106,11 @@ impl Role {
         };
         member.holds = true;
         let Some((specs, renew_at)) = to_set(&self.leases, &self.host.links, member, now) else {
-            // The lease ends soon. When it is renewed, the addresses are set.
+            // The lease ends soon. Its renewal sets the addresses.
             return;
         };
         let results = self.host.kernel.add_addresses(&specs);
-        // Neighbours are told next: what they send then is to be taken.
+        // The neighbours are notified next, and the packets that they send then must be accepted.
         if results.iter().all(Result::is_ok) {
             self.host.kernel.wait_for_routes(&specs, ROUTES_WITHIN);
         }
@@ -128,7 +129,7 @@ impl Role {
             }
         }
         if refused.all {
-            // Its fault makes the router release the addresses and send priority zero.
+            // The fault makes the router release the addresses and send priority zero.
             return self.set_refused(now, at, refused);
         }
         self.set_refused(now, at, refused);
@@ -143,7 +144,8 @@ impl Role {
         self.keeper.keep_now();
     }
 
-    /// Announcements that wait are for an address that is no longer here: they go first.
+    /// Releases the addresses. Announcements that still wait are cancelled first, because they
+    /// would announce addresses that are gone.
     fn release(&mut self, at: usize) {
         self.sockets.announcer.cancel(at);
         let name = self.name(at);
@@ -235,7 +237,7 @@ impl Role {
         self.send_announcements(clock::now());
     }
 
-    /// One announcement of one address waits for its turn.
+    /// Queues one announcement of one address.
     fn queue(&mut self, at: usize, address: &Address) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -246,7 +248,7 @@ impl Role {
         let Some(seen) = self.host.links.numbered(interface) else {
             return;
         };
-        // A loopback has nobody to tell.
+        // A loopback interface has no neighbours.
         let Some(mac) = seen.link.mac.filter(|_| !seen.link.flags.loopback()) else {
             return;
         };
@@ -317,8 +319,8 @@ impl Role {
         }
     }
 
-    /// `garp_extra_if`: announces addresses on other interfaces than the instance's
-    /// again, so that switches do not forget them.
+    /// `garp_extra_if`: repeats the announcements of addresses on interfaces other than the
+    /// instance's, so that switches do not forget them.
     pub(super) fn announce_extra(&mut self, now: Time) {
         for at in 0..self.members.len() {
             let Some(member) = self.members.get_mut(at) else {
@@ -342,7 +344,7 @@ impl Role {
         }
     }
 
-    /// Probes the owner of the addresses that adverts contain.
+    /// Probes the owner of the addresses that its adverts contain.
     fn probe(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -407,8 +409,8 @@ impl Role {
     }
 }
 
-/// Returns the addresses of a member with the lifetime that they may have now, and when it is
-/// renewed. None: the lease that they are bound to ends too soon.
+/// Returns the addresses of a member with the lifetime that is allowed now, and the time of the
+/// next renewal. Returns None if the lease that the addresses depend on ends too soon.
 fn to_set(
     leases: &Leases,
     links: &Links,
@@ -427,7 +429,7 @@ fn to_set(
     Some((member.specs_for(links, Some(lifetime)), Some(again_at)))
 }
 
-/// When a lifetime is renewed.
+/// Returns the time after which a lifetime is renewed.
 pub(super) fn renewal(lifetime: Duration) -> Duration {
     lifetime / RENEW_PARTS
 }
@@ -448,7 +450,7 @@ fn singular(address: IpAddr) -> &'static str {
     }
 }
 
-/// An advert in the IP authentication header: a whole IP packet. Only IPv4 has it.
+/// Builds an advert inside an IP authentication header, as a whole IP packet. Only IPv4 has this.
 fn sealed(
     key: &[u8; 16],
     from: Option<IpAddr>,

@@ -12,7 +12,7 @@ use protocol::vrrp::{Instance, Time};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Maximum number of changes per turn: a flood of routes must not delay the timers.
+/// Maximum number of changes per turn: a flood of route changes must not delay the timers.
 const MAX_CHANGES: usize = 4096;
 
 /// Maximum number of unknown routers that one turn logs.
@@ -21,7 +21,7 @@ const MAX_UNKNOWN: usize = 16;
 /// Consequences of the changes of one turn.
 #[derive(Debug, Default)]
 struct Due {
-    /// Addresses of interfaces changed: sources are looked for again.
+    /// Addresses of interfaces changed, so source addresses must be selected again.
     sources: bool,
     /// An installed object may be missing.
     check: bool,
@@ -31,7 +31,7 @@ struct Due {
     lost: Vec<usize>,
 }
 
-/// Whether a packet to there is one of this member's.
+/// Returns whether a packet to this destination may belong to the member.
 fn goes_to(member: &Member, destination: IpAddr) -> bool {
     match &member.config.transport {
         Transport::Multicast { group } => *group == destination,
@@ -40,7 +40,7 @@ fn goes_to(member: &Member, destination: IpAddr) -> bool {
 }
 
 impl Role {
-    /// Adverts that have come by one socket.
+    /// Handles the adverts that one socket has received.
     pub(super) fn take_adverts(&mut self, place: usize) {
         let now = clock::now();
         let known = self.known_vrids(place);
@@ -49,7 +49,8 @@ impl Role {
         };
         let (members, router) = (&self.members, &mut self.router);
         let mut forged = None;
-        // keepalived has one counter for what it sends and receives, and drops adverts below it.
+        // keepalived has a single counter for sent and received packets, and drops adverts with a
+        // lower number.
         let sealed = &mut self.sockets.sealed;
         let mut unknown = BTreeSet::new();
         let interface = adverts.socket.interface();
@@ -129,7 +130,7 @@ impl Role {
             claims.extend(neighbour::claim(frame.bytes).filter(neighbour::Claim::holds));
         });
         if drained.is_err() {
-            // Its interface went; it is opened anew when one comes.
+            // The interface is gone. The socket is opened again when it returns.
             self.sockets.frames.remove(&(interface, ipv6));
         }
         for claim in claims {
@@ -191,7 +192,8 @@ impl Role {
             }
             (due.sources, due.check) = (true, true);
         }
-        // With an interface its addresses went; a virtual one is made anew, and is bare.
+        // The addresses are gone with the interface; a virtual interface is created again without
+        // any.
         due.check |= events.iter().any(|e| matches!(e, LinkEvent::Gone(_)));
         self.take_link_events(now, events);
         if due.sources {
@@ -222,7 +224,8 @@ impl Role {
 
     fn address_removed(&mut self, seen: &AddressSeen, due: &mut Due) {
         if self.is_virtual(seen) {
-            // Also told after we took it out and put it in again: it is looked up.
+            // The notification may also be a late one, after this role removed and restored the
+            // address; only a listing shows which.
             due.check = true;
         } else {
             due.sources = true;
@@ -292,7 +295,7 @@ impl Role {
         }
     }
 
-    /// Sockets and sources of all, as things are now.
+    /// Opens the sockets and selects the sources of all members for the current interfaces.
     pub(super) fn reconnect(&mut self, now: Time) {
         let listed = self.host.list_addresses(&mut self.given.log);
         for at in 0..self.members.len() {
@@ -344,7 +347,7 @@ impl Role {
         }
     }
 
-    /// Neighbours know the old MAC.
+    /// Announces addresses again after a change of MAC, because neighbours know the old one.
     fn mac_changed(&mut self, name: &str) {
         let at_it = |m: &Member| {
             let other = m.addresses().any(|a| a.interface.as_deref() == Some(name));
@@ -397,7 +400,7 @@ impl Role {
             if was {
                 member.vmac.take_if(|v| v.link.name == name);
                 member.beside.retain(|b| b.vmac.link.name != name);
-                // Somebody deleted it while the one below is still there.
+                // Another program deleted the interface while its parent still exists.
                 self.make_vmacs(at);
                 self.open_frames(at);
             }
@@ -405,7 +408,6 @@ impl Role {
     }
 }
 
-/// A MAC as people write it.
 fn mac_words(mac: [u8; 6]) -> String {
     let [a, b, c, d, e, f] = mac;
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")

@@ -1,5 +1,5 @@
-//! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall
-//! clock is for display only.
+//! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall clock is
+//! for display only.
 
 use protocol::vrrp::Time;
 use rustix::time::{
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// Now.
+/// Returns the current time.
 pub fn now() -> Time {
     let t = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
@@ -21,30 +21,30 @@ pub fn now() -> Time {
     Time(seconds.saturating_mul(NS_PER_SECOND).saturating_add(ns))
 }
 
-/// In milliseconds.
+/// Converts a time to milliseconds.
 pub fn as_ms(time: Time) -> u64 {
     time.0 / NS_PER_MS
 }
 
-/// The time of day now, for people.
+/// Returns the wall-clock time in milliseconds since 1970, for display.
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The time of day when the clock of the role stood at `then`, for people.
+/// Returns the wall-clock time at which the role's clock showed `then`, for display.
 pub fn unix_ms_of(then: Time) -> u64 {
     unix_ms().saturating_sub(as_ms(now()).saturating_sub(as_ms(then)))
 }
 
-/// How long `poll` may sleep.
+/// Returns how long `poll` may sleep; None: without limit.
 pub fn until(now: Time, deadline: Option<Time>) -> Option<Timespec> {
     let wait = deadline?.since(now);
     Some(timespec(wait))
 }
 
-/// A timer of the role's clock. `poll` does not count the time for which the machine is
-/// suspended; this timer has expired when the machine resumes.
+/// A timer of the role's clock. `poll` does not count the time for which the machine is suspended;
+/// this timer has expired when the machine resumes.
 #[derive(Debug)]
 pub struct Timer(OwnedFd);
 
@@ -55,15 +55,15 @@ impl Timer {
         Ok(Timer(timerfd_create(TimerfdClockId::Boottime, flags)?))
     }
 
-    /// Sets the time at which it becomes readable; none: never.
+    /// Sets the time at which the timer becomes readable; None: never.
     pub fn set(&self, deadline: Option<Time>) {
-        // Zero would stop the timer.
+        // A value of zero would disarm the timer.
         let at = deadline.map_or(Duration::ZERO, |at| Duration::from_nanos(at.0.max(1)));
         let new = Itimerspec {
             it_interval: timespec(Duration::ZERO),
             it_value: timespec(at),
         };
-        // Without it `poll` has the same deadline.
+        // If the call fails, the timeout of `poll` is the same deadline.
         let _ = timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &new);
     }
 }
@@ -74,7 +74,7 @@ impl AsFd for Timer {
     }
 }
 
-/// A duration for the kernel.
+/// Converts a duration for the kernel.
 pub fn timespec(wait: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),

@@ -1,6 +1,5 @@
-//! The event loop: sleeps until a descriptor is readable or a timer is due, handles all
-//! packets, then all other events, then advances the router's time, then executes its
-//! actions.
+//! The event loop: sleeps until a descriptor is readable or a timer is due, handles all packets,
+//! then all other events, then advances the router's time, then executes its actions.
 
 use super::hand_over::HandOvers;
 use super::health::Health;
@@ -21,19 +20,19 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// How often a role without a supervisor polls for orders.
+/// Interval at which a role without a supervisor polls for orders.
 const ASK_ALONE: Duration = Duration::from_millis(100);
 
-/// How often actions lead to actions in one turn.
+/// Maximum number of actions in one turn, because actions may cause further actions.
 const MAX_ACTIONS: usize = 100_000;
 
-/// The role.
+/// State of the address role.
 pub(super) struct Role {
     pub(super) config: Config,
     pub(super) given: RoleInputs,
-    /// What it knows of its own process.
+    /// State of the role's own process.
     pub(super) process: Process,
-    /// The network of this machine.
+    /// Network of this machine.
     pub(super) host: Host,
     pub(super) members: Vec<Member>,
     pub(super) router: Router,
@@ -48,7 +47,7 @@ pub(super) struct Role {
     pub(super) keeper: Keeper,
 }
 
-/// What the role knows of its own process.
+/// State of the role's own process.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     /// The other end of the order channel is closed.
@@ -80,7 +79,7 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     role.tell_wanted_leases(super::clock::now());
     let exit = role.turns();
     if matches!(exit, Ok(Exit::Released)) {
-        // Another machine has them without a wait for their end.
+        // Another machine can get the leases without waiting for their end.
         role.given
             .orders
             .tell(Notification::WantsLeases(Vec::new()));
@@ -92,7 +91,7 @@ pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
 impl Role {
     fn turns(&mut self) -> Result<Exit, RoleError> {
         loop {
-            // What came of the beginning, or of the turn before, is done first.
+            // Actions of the start or of the previous turn come first.
             self.act();
             if let Some(exit) = self.take_orders() {
                 return Ok(exit);
@@ -119,8 +118,9 @@ impl Role {
         }
     }
 
-    /// An advert that has come by `now` counts before a timer that runs out by then, however
-    /// long this process waited for a processor or for the kernel since it looked.
+    /// Receives adverts that arrived by `now`, if a timer of the router is due. Such an advert
+    /// takes precedence over the timer, however long this process waited for a processor or for the
+    /// kernel.
     fn take_adverts_before(&mut self, now: Time) {
         if self.router.deadline().is_none_or(|at| at > now) {
             return;
@@ -132,7 +132,7 @@ impl Role {
         }
     }
 
-    /// All that is due.
+    /// Handles everything that is due.
     fn handle_time(&mut self, now: Time) {
         self.hear_pacemaker();
         self.poll_links(now);
@@ -155,8 +155,8 @@ impl Role {
 
     /// Executes the router's actions until there are none.
     pub(super) fn act(&mut self) {
-        // An action may wait for the kernel. A new master acquires its addresses before it
-        // sends adverts, so the pacemaker has it afterwards.
+        // An action may wait for the kernel, so the pacemaker gets the adverts first. A new master
+        // acquires its addresses before it sends adverts, so the pacemaker learns of it afterwards.
         self.report_masters(Paced::Known);
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.router.poll() else {
@@ -285,7 +285,7 @@ impl Role {
         }
     }
 
-    /// A line of the log.
+    /// Writes a line to the log.
     pub(super) fn log(&mut self, level: Level, line: &str) {
         (self.given.log)(level, line);
     }

@@ -1,5 +1,5 @@
-//! `track_file`: a number in a file, read whenever the file is written, replaced, made
-//! or removed. The folder is watched, so a file that does not exist yet can come.
+//! `track_file`: a number in a file, read whenever the file is written, replaced, created or
+//! removed. The directory is watched, so that a file may be created later.
 
 use super::weight::Verdict;
 use crate::config::TrackFile;
@@ -11,16 +11,16 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
-/// How much of a file is read.
+/// Maximum number of bytes that are read from a file.
 const MAX_BYTES: usize = 128;
 
-/// A number beyond this is one that was meant to be large.
+/// Limit to which larger numbers are reduced.
 const LARGEST: i64 = i32::MAX as i64;
 
 /// Maximum number of inotify events per turn.
 const MAX_EVENTS: usize = 256;
 
-/// Files that are watched.
+/// Tracked files with their values, and the inotify watches.
 #[derive(Debug)]
 pub struct Files {
     inotify: OwnedFd,
@@ -87,7 +87,7 @@ impl Files {
         found.map_or(Verdict::Unknown, |(_, verdict)| *verdict)
     }
 
-    /// All of them.
+    /// Returns all tracked files with their values.
     pub fn all(&self) -> impl Iterator<Item = &(TrackFile, Verdict)> {
         self.files.iter()
     }
@@ -106,7 +106,7 @@ impl Files {
                     let name = name.to_string_lossy().into_owned();
                     touched.push(folder.join(name));
                 }
-                // More happened than fits, or a folder went.
+                // The queue overflowed, or a watched directory is gone.
                 _ => all = true,
             }
         }
@@ -129,8 +129,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// The number in a file; nothing that can be read as one is zero, as for keepalived.
-/// A pipe or a device is not waited for.
+/// Reads the number in a file. Text that is not a number counts as zero, as in keepalived. The read
+/// never blocks on a pipe or a device.
 fn read(path: &Path) -> Verdict {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut buffer = [0; MAX_BYTES];

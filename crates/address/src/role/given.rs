@@ -1,4 +1,4 @@
-//! The inputs of the role, and its messages to and from the process around it.
+//! Inputs of the role, and its messages to and from the process around it.
 
 use crate::config::Config;
 use part::report::{Event, Report};
@@ -10,10 +10,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where lines go. Called on the role's thread: it must not wait.
+/// Receiver of log lines. The role calls it on its own thread, so the receiver must not block.
 pub type Log = Box<dyn FnMut(Level, &str)>;
 
-/// The kinds of keepalived's dumps.
+/// Kinds of dumps that keepalived writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dump {
     /// SIGUSR1: `/tmp/keepalived.data`.
@@ -25,7 +25,7 @@ pub enum Dump {
 }
 
 impl Dump {
-    /// The file's name in the directory of dumps.
+    /// Returns the name of the file in the dump directory.
     pub fn file_name(self) -> &'static str {
         match self {
             Dump::Data => "keepalived.data",
@@ -38,113 +38,114 @@ impl Dump {
 /// A request to the role.
 #[derive(Debug)]
 pub enum Order {
-    /// Install this configuration. An address in both configurations does not move. The
-    /// reply is [`Notification::Taken`] or [`Notification::Refused`].
+    /// Install this configuration. An address in both configurations does not move. The response is
+    /// [`Notification::Taken`] or [`Notification::Refused`].
     Take(Box<Config>),
-    /// Read the proxy's heartbeats from this memory from now on.
+    /// Read the proxy's heartbeats from this memory from now on; None: there is no proxy.
     Vitals(Option<OwnedFd>),
-    /// Which roles that clients come to, other than the proxy, do not run, in words.
+    /// Message about client-facing roles, other than the proxy, that do not run.
     Missing(String),
-    /// End. `release`: a planned stop, the addresses are removed, then the advert of
-    /// priority zero is sent. Without it a successor takes over: all is left in place.
+    /// End the role. With `release`, a planned stop: the addresses are removed, then the advert of
+    /// priority zero is sent. Without it a successor takes over and everything is left in place.
     Stop {
-        /// Whether addresses are given up.
+        /// Release the addresses.
         release: bool,
-        /// Addresses that no other node takes stay until the next order: the proxy finishes
-        /// its connections. The reply is [`Notification::Stays`], or the end.
+        /// Addresses that no other node takes stay until the next order, while the proxy finishes
+        /// its connections. The response is [`Notification::Stays`], or the end of the role.
         stays: bool,
     },
-    /// Hand over the addresses of this instance (or of all, without a name) to another
-    /// machine, and do not take them back at once. For a `virtual-ip` section the other
-    /// machine gets new connections at once, and existing ones may finish here. The reply
-    /// is [`Notification::HandOver`].
+    /// Hand the addresses of this instance (or of all, without a name) over to another machine, and
+    /// do not take them back at once. For a `virtual-ip` section the other machine gets new
+    /// connections at once, and existing ones may finish here. The response is
+    /// [`Notification::HandOver`].
     HandOver {
-        /// The instance's name.
+        /// Name of the instance; None: all instances.
         name: Option<String>,
-        /// How long they may finish; none is its `handover-drain`.
+        /// Time that existing connections have to finish; None: the instance's `handover-drain`.
         drain: Option<Duration>,
     },
-    /// What the control role reports about this machine as a member of its cluster.
+    /// Report of the control role about this machine as a member of its cluster.
     Member(MemberNews),
-    /// The leases held from now on; all others are released.
+    /// Leases held from now on; all others are released.
     Hold(Vec<super::Lease>),
-    /// Another machine could use this lease better.
+    /// Release this lease, because another machine could use it better.
     HandOverLease(String),
-    /// The reply is [`Notification::Report`].
+    /// Report the status. The response is [`Notification::Report`].
     Status,
-    /// Write one of keepalived's dumps. The reply is [`Notification::Dumped`].
+    /// Write one of keepalived's dumps. The response is [`Notification::Dumped`].
     Dump(Dump),
-    /// SIGUSR2 with clearing (`SIGRTMIN+N`): reset the counters.
+    /// Reset the counters (SIGUSR2 with clearing, `SIGRTMIN+N`).
     ClearStatistics,
-    /// The other end of the channel is closed: the role continues to serve, and asks for
-    /// orders now and then until one arrives.
+    /// The other end of the channel is closed. The role continues to serve, and polls for orders
+    /// until one arrives.
     Left,
 }
 
-/// A message of the role.
+/// A message from the role to the supervisor.
 #[derive(Debug)]
 pub enum Notification {
     /// The first configuration is installed; the loop starts.
     Ready,
-    /// The configuration of the last [`Order::Take`] runs.
+    /// The configuration of the last [`Order::Take`] is in effect.
     Taken,
-    /// It could not be taken; the old one runs on. Lines for people.
+    /// The new configuration could not be installed; the old one stays in effect. Contains lines
+    /// for the operator.
     Refused(Vec<String>),
-    /// How everything is.
+    /// Status of the role and of everything that it runs.
     Report(Box<Report>),
-    /// A hand-over was begun for these; none where no instance of that name is master.
+    /// A hand-over has started for these instances; empty if no instance of that name is master.
     HandOver(Vec<String>),
     /// No other node takes the addresses; they stay until the next [`Order::Stop`].
     Stays,
-    /// The addresses are being drained: the proxy closes idle connections and asks
-    /// clients to leave. The address is released after `wait`.
+    /// The addresses are being drained: the proxy closes idle connections and asks clients to
+    /// leave. The addresses are released after `wait`.
     Draining {
-        /// The instance.
+        /// Name of the instance.
         name: String,
-        /// Time until the address is released.
+        /// Time until the addresses are released.
         wait: Duration,
     },
-    /// The dump was written there.
+    /// Path of the dump that was written.
     Dumped(PathBuf),
     /// The state of an instance changed.
     Changed {
-        /// The instance.
+        /// Name of the instance.
         name: String,
         /// The transition.
         event: Box<Event>,
     },
-    /// The leases that this node could use now, to which addresses are bound. Sent with
-    /// [`Notification::Ready`], after each change, and empty at the end.
+    /// Leases that this node could use now, to which addresses are bound. Sent with
+    /// [`Notification::Ready`], after each change, and with an empty list at the end.
     WantsLeases(Vec<super::WantedLease>),
     /// The role ends.
     Stopped,
 }
 
-/// The other end: a supervisor, or a test. The role polls [`Orders::as_fd`] and calls
-/// [`Orders::next`] until there is nothing more; neither may wait.
+/// Channel to a supervisor or a test. The role polls [`Orders::as_fd`] and calls [`Orders::next`]
+/// until there are no more orders. Neither may block.
 pub trait Orders {
     /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;
-    /// The next order, if one has arrived whole.
+    /// Returns the next order, if one has arrived completely.
     fn next(&mut self) -> Option<Order>;
-    /// Sends a message; if it cannot be sent at once, it may be dropped or queued,
-    /// bounded.
+    /// Sends a message. If it cannot be sent at once, it may be dropped or put into a bounded
+    /// queue.
     fn tell(&mut self, told: Notification);
 }
 
-/// The inputs of the role.
+/// Everything that the role gets when it starts.
 pub struct RoleInputs {
-    /// The source of orders.
+    /// Source of orders.
     pub orders: Box<dyn Orders>,
     /// The log.
     pub log: Log,
-    /// The stored state of the previous role ([`super::KeptState`]), if any.
+    /// Stored state of the previous role ([`super::KeptState`]), if any.
     pub kept: Option<Vec<u8>>,
-    /// A file (a memory file, usually) which always holds the kept state: it is
-    /// rewritten at each transition, its length in the first eight bytes (little
-    /// endian), then the JSON. None keeps nothing. [`super::KeptState::read`] reads it.
+    /// File (usually a memory file) that always contains the state for a successor, and that is
+    /// rewritten at each transition: the length in the first eight bytes (little endian), then the
+    /// JSON. None: no state is stored. [`super::KeptState::read`] reads the file.
     pub keep: Option<OwnedFd>,
-    /// The memory of the proxy's heartbeats, if there is a proxy.
+    /// Shared memory of the proxy's heartbeats; None without a proxy.
     pub vitals: Option<OwnedFd>,
     /// Directory of dumps unless the configuration names one; `/tmp` for keepalived.
     pub dump_directory: PathBuf,
@@ -160,41 +161,41 @@ impl fmt::Debug for RoleInputs {
     }
 }
 
-/// How the role ended.
+/// Result of a role that ended in an orderly way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// It was asked to stop, and released its addresses.
+    /// The role was asked to stop, and released its addresses.
     Released,
-    /// It was asked to stop, and left everything in place for a successor.
+    /// The role was asked to stop, and left everything in place for a successor.
     Left,
 }
 
-/// Why the role cannot run.
+/// Reason why the role cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The kernel refused a socket or a descriptor of the loop.
     #[error("{what}: {error}")]
     System {
-        /// The operation that failed.
+        /// Name of the operation that failed.
         what: &'static str,
-        /// The system error.
+        /// Error of the system call.
         #[source]
         error: io::Error,
     },
-    /// More of something than the role has room for.
+    /// The configuration exceeds a limit of the role.
     #[error("more than {at_most} {what}")]
     TooMany {
-        /// The kind of objects.
+        /// Kind of objects.
         what: &'static str,
-        /// The most there may be.
+        /// Maximum number.
         at_most: usize,
     },
     /// `net_namespace` cannot be entered.
     #[error("cannot enter the network namespace {name}: {error}")]
     Namespace {
-        /// The instance.
+        /// Name of the namespace.
         name: String,
-        /// Why.
+        /// System error.
         #[source]
         error: io::Error,
     },

@@ -1,10 +1,10 @@
-//! Hand-overs that no connection notices, for `virtual-ip` sections. A node that hands an
-//! address over to a live node keeps it for `handover-drain`, silently, so that requests
-//! in progress can finish there. The new owner passes packets of such connections on to
-//! it. A planned stop first hands all addresses over.
+//! Hand-overs of `virtual-ip` addresses that keep open connections alive. A node that hands an
+//! address over to a live node keeps the address for `handover-drain` and stops answering for it,
+//! so that requests in progress can finish there. The new owner forwards packets of such
+//! connections to the old owner. A planned stop first hands all addresses over.
 //!
-//! Ownership is not decided here, and not delayed either: if the kernel does not support
-//! the mechanism, addresses are released at once, as in keepalived.
+//! This module neither decides nor delays ownership. If the kernel does not support the mechanism,
+//! addresses are released at once, as in keepalived.
 
 use super::event_loop::Role;
 use super::kept::{KeptHandOver, KeptState};
@@ -17,33 +17,32 @@ use std::net::IpAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How much longer than the old owner keeps the address connections are passed on. Also
-/// the time after the old owner has the address again, until its neighbours have noticed.
+/// Time for which the new owner forwards connections after the old owner has dropped the address.
+/// Also the time that neighbours get to notice that the old owner has the address again.
 const PASS_LONGER: Duration = Duration::from_millis(200);
 
-/// Number of repeated announcements while connections are passed on: a neighbour that
-/// asked at the moment of the takeover may have heard the old owner last.
+/// Number of repeated announcements while connections are forwarded. A neighbour that sent its
+/// request at the moment of the takeover may have received the old owner's reply last.
 const TOLD_AGAIN: u32 = 8;
-/// Not more often than this.
+/// Minimum time between two of these announcements.
 const TELL_EVERY_LEAST: Duration = Duration::from_millis(50);
 
-/// How often a stop looks whether requests have finished.
+/// Interval at which a stop checks whether requests have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Ends the wait of a stop once no request was in progress for this long. The last
-/// response of the proxy may still be in transit.
+/// A stop ends its wait once no request was in progress for this long. The last response of the
+/// proxy may still be in transit.
 const CALM_FOR: Duration = Duration::from_millis(500);
 
-/// A stop waits for others to take over and for connections no longer than all that it
-/// knows of takes, and this.
+/// Extra time that a stop waits beyond the longest offer and drain time of its instances.
 const STOP_LONGER: Duration = Duration::from_millis(300);
 
-/// All that a thread needs that talks with the kernel.
+/// Stack size of a thread that only makes kernel calls.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Most wishes that are remembered.
+/// Maximum number of remembered drain times that an operator requested.
 const WISHES_MAX: usize = 256;
 
-/// Addresses that another machine has, and that are still here.
+/// Addresses that another machine owns and that this one keeps until they have drained.
 #[derive(Debug)]
 struct Linger {
     name: String,
@@ -54,11 +53,11 @@ struct Linger {
     calm_since: Option<Time>,
 }
 
-/// Connections that are passed on.
+/// Connections that are forwarded to the previous owner.
 #[derive(Debug)]
 struct Pass {
     name: String,
-    /// Where to.
+    /// Previous owner, to which the packets are forwarded.
     owner: IpAddr,
     passage: Passage,
     until: Time,
@@ -67,39 +66,37 @@ struct Pass {
 }
 
 impl Pass {
-    /// `owner` has the addresses again since `now`.
+    /// Shortens the forwarding: `owner` has the addresses again since `now`.
     fn end_soon(&mut self, now: Time) {
         self.until = self.until.min(now.after(PASS_LONGER));
     }
 }
 
-/// All hand-overs in progress on this machine.
 #[derive(Debug, Default)]
 pub(super) struct HandOvers {
     lingers: Vec<Linger>,
     passes: Vec<Pass>,
-    /// Tables of instances whose addresses are offered to the other nodes.
+    /// Firewall tables of instances whose addresses are offered to the other nodes.
     offer_tables: Vec<(String, Passage)>,
     /// Drain times that an operator requested.
     wishes: Vec<(String, Duration)>,
-    /// Instances that others may take.
+    /// Instances whose addresses other nodes may take.
     offered: Vec<String>,
-    /// A planned stop ends then at the latest, or the wait before `next`.
+    /// Latest end of a planned stop, or of the wait before `next` is installed.
     stop_at: Option<Time>,
-    /// The configuration that is taken once the addresses that it removes were handed over.
+    /// Configuration that is installed once the addresses that it removes are handed over.
     next: Option<Box<Config>>,
-    /// After a planned stop addresses stay that no other node took.
+    /// Addresses that no other node took stay after a planned stop.
     stays: bool,
     look_at: Option<Time>,
-    /// Test of the kernel's features.
     trial: Option<JoinHandle<Result<(), KernelError>>>,
-    /// Tables that are being removed, by their names: it takes the kernel a while, for
-    /// which adverts do not wait.
+    /// Tables that are being removed, by name. The kernel takes a while to remove a table, and
+    /// adverts must not wait for it.
     undone: Vec<(String, JoinHandle<Result<(), KernelError>>)>,
 }
 
-/// Whether its connections go on after a hand-over. With a virtual MAC they cannot: one
-/// place on the network would have to be two.
+/// Returns whether connections survive a hand-over of the instance. With a virtual MAC they cannot,
+/// because the same MAC would have to be on two ports of the network.
 pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
     config.dialect == Dialect::Own
         && !instance.options.handover_drain.is_zero()
@@ -107,7 +104,7 @@ pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
 }
 
 impl HandOvers {
-    /// When something is to be done.
+    /// Returns the time of the next due step.
     pub(super) fn deadline(&self) -> Option<Time> {
         let lingers = self.lingers.iter().map(|l| l.until);
         let passes = self.passes.iter().map(|p| p.until.min(p.tell_at));
@@ -115,7 +112,7 @@ impl HandOvers {
         lingers.chain(passes).chain(others).min()
     }
 
-    /// Whether the addresses of an instance are still here, though another has them.
+    /// Returns whether this node still has the addresses of an instance that another node owns.
     pub(super) fn lingers(&self, name: &str) -> bool {
         self.lingers.iter().any(|l| l.name == name)
     }
@@ -125,14 +122,14 @@ impl HandOvers {
         self.stop_at.is_some() && self.next.is_none()
     }
 
-    /// Ends the wait before a configuration, and returns it.
+    /// Ends the wait for the next configuration, and returns that configuration.
     pub(super) fn take_next(&mut self) -> Option<Box<Config>> {
         let next = self.next.take()?;
         self.stop_at = None;
         Some(next)
     }
 
-    /// Returns the form in which it is stored.
+    /// Returns the hand-overs in the form in which they are stored.
     pub(super) fn kept(&self) -> Vec<KeptHandOver> {
         let lingers = self.lingers.iter().map(|l| (&l.name, None, l.until));
         let passes = self
@@ -162,7 +159,7 @@ impl HandOvers {
         Some(self.wishes.swap_remove(at).1)
     }
 
-    /// Removes a table, beside the loop where that can be.
+    /// Removes a table, on a thread if one can be started.
     fn undo(&mut self, passage: Passage) {
         let table = passage.table.clone();
         match on_a_thread(move || passage.undo()) {
@@ -171,16 +168,16 @@ impl HandOvers {
         }
     }
 
-    /// Creates a table, once the one of the same name is removed.
+    /// Creates a table, after the removal of an older table of the same name has finished.
     fn apply(&mut self, passage: &Passage) -> Result<(), KernelError> {
         while let Some(at) = self.undone.iter().position(|(t, _)| *t == passage.table) {
-            // What it has to say would be said of this one, too.
+            // Ignored: the new table would fail with the same error.
             let _ = self.undone.swap_remove(at).1.join();
         }
         passage.apply()
     }
 
-    /// A hand-over came to a step.
+    /// Records the next step of a hand-over.
     pub(super) fn came_to(&mut self, name: &str, step: &HandOver) {
         self.offered.retain(|other| other != name);
         match step {
@@ -194,7 +191,7 @@ impl HandOvers {
 }
 
 impl Role {
-    /// Instances of this configuration and of the process before.
+    /// Returns the names of the instances of this configuration and of the previous process.
     pub(super) fn known_instances(&self, config: &Config) -> Vec<String> {
         let kept = self.keeper.instances_before();
         let mut all: Vec<String> = kept.map(|one| one.name.clone()).collect();
@@ -205,7 +202,7 @@ impl Role {
         all
     }
 
-    /// Hand-overs of the process before, which may still run, that go on in this one.
+    /// Returns the unexpired hand-overs of the previous process that this one can continue.
     pub(super) fn hand_overs_going_on(&self, config: &Config) -> Vec<KeptHandOver> {
         let now = clock::now();
         let kept = self.keeper.before.iter();
@@ -215,7 +212,7 @@ impl Role {
             let same = instance.filter(|i| keeps_connections(config, i));
             let same = same.and_then(|i| Some((i, kept.of(i)?)));
             same.is_some_and(|(instance, kept)| {
-                // No later than one that begins now.
+                // A hand-over that starts now could not end later than this.
                 let latest = now.after(instance.options.handover_drain + PASS_LONGER);
                 let is_master = kept.state == "MASTER";
                 is_master == one.to.is_some() && (now.0..=latest.0).contains(&one.until_ns)
@@ -225,7 +222,7 @@ impl Role {
         going_on.collect()
     }
 
-    /// Continues a hand-over of the previous process: its table stays as it is.
+    /// Continues a hand-over of the previous process, whose table stays unchanged.
     fn goes_on_with(&mut self, one: &KeptHandOver) {
         let Some(at) = self.place_of(&one.name) else {
             return;
@@ -264,8 +261,8 @@ impl Role {
         });
     }
 
-    /// Continues the hand-overs of the previous process, and removes other remains of a
-    /// killed process.
+    /// Continues the hand-overs of the previous process, and removes other leftovers of a killed
+    /// process.
     pub(super) fn begin_hand_overs(&mut self, known: &[String], going_on: Vec<KeptHandOver>) {
         if self.config.dialect != Dialect::Own {
             return;
@@ -306,8 +303,8 @@ impl Role {
         {
             return;
         }
-        // What the kernel needs may have to be loaded: nothing waits for that, neither
-        // now nor at the first hand-over.
+        // The kernel may have to load modules. A test on a thread ensures that neither the start
+        // nor the first hand-over waits for them.
         self.hand_overs.trial = on_a_thread(Passage::can);
     }
 
@@ -333,15 +330,14 @@ impl Role {
         self.teller.once(&mut self.given.log, Level::Warning, line);
     }
 
-    /// The instance acquires its addresses: from a live owner, whose connections are then
-    /// passed on to it.
+    /// Prepares a takeover. If a live owner had the addresses, its connections are forwarded to it.
     pub(super) fn takes_over(&mut self, at: usize) {
         let now = clock::now();
         let Some(member) = self.members.get(at) else {
             return;
         };
         let name = member.config.name.clone();
-        // It had not gone yet: its own connections are here.
+        // This node had not dropped the addresses yet and still has connections of its own.
         let mut lingers = self.hand_overs.lingers.iter();
         let lingered = lingers.position(|l| l.name == name);
         let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));
@@ -352,8 +348,8 @@ impl Role {
         }
     }
 
-    /// Passes connections that started at a live owner on to it. `keeps_own`: some
-    /// started here, before that owner had the addresses.
+    /// Forwards connections that started at a live previous owner to it. `keeps_own`: some
+    /// connections started on this node, before that owner had the addresses.
     fn pass_on(&mut self, at: usize, now: Time, keeps_own: bool) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -400,8 +396,8 @@ impl Role {
         self.keeper.keep_now();
     }
 
-    /// It gives its addresses up: to a living owner, without a noise and not at once.
-    /// False where they are to go as ever.
+    /// Releases the addresses to a live owner: silently, and only after the drain time. Returns
+    /// false if the addresses must be released at once.
     pub(super) fn lingers(&mut self, at: usize) -> bool {
         let now = clock::now();
         let Some(member) = self.members.get(at) else {
@@ -415,7 +411,7 @@ impl Role {
             Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
                 Some(by)
             }
-            // The next holder of the lease, whichever node that is.
+            // The new owner is the next holder of the lease, whichever node that is.
             Some((State::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };
@@ -424,8 +420,8 @@ impl Role {
             return false;
         }
         let specs = member.specs(&self.host.links);
-        // Connections that began at a third machine go on there. Those of the new owner do
-        // too, until its neighbours know where it is.
+        // Connections that began at a third machine continue there. Those of the new owner are
+        // forwarded until its neighbours have learned where it is.
         for pass in &mut self.hand_overs.passes {
             if pass.name == name && by == Some(pass.owner) {
                 pass.end_soon(now);
@@ -441,7 +437,7 @@ impl Role {
             return false;
         }
         if let Some(member) = self.members.get_mut(at) {
-            // A lifetime is renewed until the end.
+            // Renewals continue until the drain ends, so `renew_at` stays.
             (member.holds, member.extra_at) = (false, None);
         }
         let until = now.after(drain);
@@ -470,8 +466,9 @@ impl Role {
         true
     }
 
-    /// The addresses are offered to the other nodes. The one that takes them may accept
-    /// connections before this node hears of it: a reset of this node would end them.
+    /// Stops this node from resetting connections while the addresses are offered to other nodes.
+    /// The node that takes them may accept connections before this node learns of it, and a reset
+    /// from this node would end them.
     pub(super) fn begin_offer(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -492,7 +489,8 @@ impl Role {
         }
     }
 
-    /// The offer was accepted or withdrawn, or the addresses were released otherwise.
+    /// Removes the table of an offer that was accepted or withdrawn, or of addresses that were
+    /// released otherwise.
     pub(super) fn end_offer(&mut self, name: &str) {
         let tables = &mut self.hand_overs.offer_tables;
         if let Some(at) = tables.iter().position(|(other, _)| other == name) {
@@ -501,7 +499,7 @@ impl Role {
         }
     }
 
-    /// Under which address neighbours are asked for instead of these.
+    /// Returns, for each address, the source address that neighbour requests use in its place.
     fn quiet(&mut self, specs: &[AddressSpec]) -> Vec<Quiet> {
         let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
         let listed = self.host.list_addresses(&mut self.given.log);
@@ -559,7 +557,7 @@ impl Role {
         }
     }
 
-    /// Ends the wait of a stop when no request is in progress.
+    /// Ends the wait of a stop once no request is in progress.
     fn look_for_calm(&mut self, now: Time) {
         if self.hand_overs.stop_at.is_none() || self.hand_overs.lingers.is_empty() {
             self.hand_overs.look_at = None;
@@ -581,9 +579,9 @@ impl Role {
         }
     }
 
-    /// An address that was released with its lease may have moved to the node to which
-    /// its older connections are passed on: that node does not get back what it passes
-    /// on.
+    /// Stops forwarding to a node that may own the address by now. An address that was released
+    /// with its lease may have moved to the node to which its older connections are forwarded, and
+    /// that node must not get its own packets back.
     fn look_for_new_owners(&mut self) {
         for linger in &self.hand_overs.lingers {
             let at = self
@@ -634,7 +632,7 @@ impl Role {
         }
     }
 
-    /// All of them, at once: the role ends.
+    /// Ends all hand-overs at once, because the role ends.
     pub(super) fn end_hand_overs(&mut self) {
         let lingers = self.hand_overs.lingers.iter();
         for name in lingers.map(|l| l.name.clone()).collect::<Vec<_>>() {
@@ -663,7 +661,7 @@ impl Role {
         waits
     }
 
-    /// Whether addresses stay after a planned stop, because no other node took them.
+    /// Returns whether addresses stay after a planned stop because no other node took them.
     pub(super) fn keep_what_stays(&mut self) -> bool {
         let is_master = |m: &super::member::Member| m.state == State::Master;
         if !std::mem::take(&mut self.hand_overs.stays) || !self.members.iter().any(is_master) {
@@ -673,14 +671,13 @@ impl Role {
             Level::Notice,
             "the addresses stay until the proxy has finished its connections",
         );
-        // Nothing is waited for but the next order.
+        // From here on, only the next order ends the role.
         self.hand_overs.stop_at = None;
         self.given.orders.tell(Notification::Stays);
         true
     }
 
-    /// Takes a configuration, or keeps it until the addresses that it removes were handed
-    /// over.
+    /// Installs a configuration, or keeps it until the addresses that it removes are handed over.
     pub(super) fn take_or_wait(&mut self, config: Box<Config>) {
         let is_removed = |one: &Settings| config.instances.iter().all(|i| i.name != one.name);
         let waits = self.hand_overs.next.is_some() || self.hands_over("Reloading", is_removed);
@@ -690,8 +687,8 @@ impl Role {
         }
     }
 
-    /// Hands over the addresses of these instances. Returns false if there is nothing to
-    /// wait for, or a wait is in progress.
+    /// Hands over the addresses of the selected instances. Returns false if there is nothing to
+    /// wait for, or if a wait is in progress.
     fn hands_over(&mut self, why: &str, which: impl Fn(&Settings) -> bool) -> bool {
         if self.hand_overs.stop_at.is_some() {
             return false;
@@ -706,7 +703,7 @@ impl Role {
                 continue;
             }
             waits |= self.hand_overs.lingers(&config.name);
-            // Who has a lease next is decided elsewhere, once it is free.
+            // The cluster grants the lease to another node once it is free.
             if config.options.lease {
                 if member.state == State::Master {
                     longest = longest.max(config.options.handover_drain);
@@ -719,7 +716,7 @@ impl Role {
             let offer = config.options.advert_interval * adverts * 2;
             longest = longest.max(offer + config.options.handover_drain);
             if member.state == State::Master {
-                // One that is under way goes on.
+                // An offer in progress continues.
                 self.router.hand_over(now, Instance(at), Duration::ZERO);
                 self.hand_overs.offered.retain(|name| *name != config.name);
                 self.hand_overs.offered.push(config.name.clone());
@@ -737,7 +734,7 @@ impl Role {
         waits
     }
 
-    /// Whether a planned stop, or a configuration, has nothing more to wait for.
+    /// Returns whether a planned stop or a waiting configuration has nothing left to wait for.
     pub(super) fn has_handed_over(&self, now: Time) -> bool {
         let Some(stop_at) = self.hand_overs.stop_at else {
             return false;
@@ -750,7 +747,7 @@ impl Role {
     }
 }
 
-/// It schedules as everything else does ([`super::realtime`]).
+/// Runs work on a thread that inherits the caller's scheduling ([`super::realtime`]).
 fn on_a_thread(
     work: impl FnOnce() -> Result<(), KernelError> + Send + 'static,
 ) -> Option<JoinHandle<Result<(), KernelError>>> {

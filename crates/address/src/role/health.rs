@@ -1,5 +1,5 @@
-//! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the
-//! shared memory; and the state of each virtual router that the role writes there.
+//! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the shared
+//! memory. The role writes the state of each virtual router to the same memory.
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
@@ -11,40 +11,39 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// How often the memory is looked at.
+/// Poll interval of the shared memory.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often while requests are to finish before a hand-over, and in a grace period.
+/// Poll interval while requests drain before a hand-over, and in a grace period.
 const LOOK_SOON: Duration = Duration::from_millis(10);
 
-/// The worst band: nothing is served.
+/// Worst band: no frontend is available.
 pub(super) const WORST: usize = 2;
 
-/// A worse band takes effect after this time.
+/// Time after which a worse band takes effect.
 const WORSE_AFTER: Duration = Duration::from_millis(300);
 
-/// A better band takes effect after this time.
+/// Time after which a better band takes effect.
 const BETTER_AFTER: Duration = Duration::from_secs(2);
 
-/// Grace period of a proxy that was just given the memory: until it writes there, the
-/// previous bands apply, and where there were none the worst one.
+/// Grace period after the proxy was given another memory. Until the proxy writes there, the
+/// previous bands apply; instances without a previous band have the worst one.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
-/// The band of one virtual router, with hysteresis.
+/// Health band of one virtual router, with hysteresis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Steady {
-    /// The effective band.
     counts: usize,
     /// The current band in the memory, and since when.
     seen: (usize, Time),
-    /// Whether the proxy has reported a band.
+    /// True if the proxy has reported a band.
     known: bool,
-    /// The first health checks of the servers had not ended.
+    /// The first health checks of the servers have not ended.
     is_untested: bool,
 }
 
 impl Steady {
-    /// The first band counts at once.
+    /// Starts with a band that takes effect at once.
     pub fn new(now: Time, band: usize) -> Steady {
         Steady {
             counts: band,
@@ -54,7 +53,7 @@ impl Steady {
         }
     }
 
-    /// The worst band, until the proxy reports one, which then counts at once.
+    /// Starts with the worst band. The first band that the proxy reports takes effect at once.
     pub fn unknown(now: Time) -> Steady {
         Steady {
             known: false,
@@ -88,7 +87,7 @@ impl Steady {
             };
             return (band != before).then_some(band);
         }
-        // Getting still worse does not begin the wait anew.
+        // A further worsening does not restart the wait.
         let (seen, since) = self.seen;
         let goes_on = seen == band || (band > self.counts && seen > self.counts);
         self.seen = (band, if goes_on { since } else { now });
@@ -105,26 +104,26 @@ impl Steady {
     }
 }
 
-/// The memory of the proxy's heartbeats.
+/// State that is derived from the proxy's shared memory.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     words: Option<&'static [AtomicU64]>,
     vitals: Option<Vitals<'static>>,
-    /// Which other roles that clients come to do not run, in words.
+    /// Message about other client-facing roles that do not run; empty if all run.
     missing: String,
-    /// The memory is another one since a moment, and the proxy may not know it yet.
+    /// End of the grace period in which the proxy may not know its new memory yet.
     settles_until: Option<Time>,
     look_at: Option<Time>,
-    /// By instance; none where its health changes nothing.
+    /// Band of each instance; None where health changes nothing.
     steady: Vec<Option<(String, Steady)>>,
-    /// Instances whose requests finish before a hand-over.
+    /// Instances whose requests drain before a hand-over, with the end of the drain.
     draining: Vec<(usize, Time)>,
-    /// Whether the proxy serves a candidate version.
+    /// True if the proxy serves a candidate version.
     pub(super) on_trial: bool,
 }
 
 impl Health {
-    /// Maps it; without a proxy there is none.
+    /// Maps the memory. Without a proxy there is none.
     pub(super) fn open(memory: Option<&OwnedFd>, log: &mut Log) -> Health {
         let mut health = Health::default();
         if let Some(memory) = memory {
@@ -156,7 +155,7 @@ impl Health {
         let begun = match vitals.pulse(clock::as_ms(now)) {
             Pulse::NotBegun => false,
             Pulse::Beats => true,
-            // Of a proxy that has just started some threads may not have beaten yet.
+            // Some threads of a proxy that has just started may not have written a heartbeat yet.
             Pulse::Stuck { .. } => all.clone().all(|(_, steady)| steady.known),
         };
         let settled = begun && all.all(|(name, _)| vitals.find(name).is_some());
@@ -166,12 +165,12 @@ impl Health {
         !settled
     }
 
-    /// The memory that is shared with a proxy.
+    /// Returns the memory that is shared with the proxy.
     pub(super) fn memory(&self) -> Option<Vitals<'static>> {
         self.vitals
     }
 
-    /// When it is looked at again.
+    /// Returns the time of the next poll.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
     }
@@ -183,7 +182,7 @@ impl Health {
         vitals.under_way(vitals.find(name)?)
     }
 
-    /// Why less than all frontends of an instance can be served; None where all can.
+    /// Returns why some frontends of an instance are unavailable; None if all are available.
     pub(super) fn why(&self, name: &str, now_ms: u64) -> Option<String> {
         if !self.missing.is_empty() {
             return Some(self.missing.clone());
@@ -226,9 +225,9 @@ impl Health {
         })
     }
 
-    /// The current band of an instance. A proxy without an instance of that name, or one that has
-    /// not started, does not serve it. Where another role is missing, some is not served, and
-    /// nothing where there is no proxy.
+    /// Returns the current band of an instance. The band is the worst one if the proxy has not
+    /// started or has no instance of that name. A missing role makes the band at least degraded,
+    /// and the worst one without a proxy.
     fn seen(&self, name: &str, now_ms: u64) -> usize {
         let band =
             |vitals: Vitals<'_>| vitals.band(name, now_ms).map_or(WORST, |band| band.index());
@@ -252,31 +251,32 @@ impl Health {
         flagged || self.settles_until.is_some()
     }
 
-    /// Requests of an instance finish before a hand-over, or not any more.
+    /// Starts or ends the drain of an instance's requests before a hand-over.
     fn drains(&mut self, at: usize, until: Option<Time>, now: Time) {
         self.draining.retain(|(other, _)| *other != at);
         if let Some(until) = until {
             self.draining.push((at, until));
-            // Also without a proxy: the instance may be unfit until another role runs, and only a look shows that.
+            // Needed without a proxy, too: the instance may be unfit until another role runs, and
+            // only a poll detects that.
             self.look_at = Some(now);
         }
     }
 
-    /// Whether anything says how well it is served here.
+    /// Returns whether there is any source of health: a proxy, or a missing role.
     pub(super) fn is_known(&self) -> bool {
         self.vitals.is_some() || !self.missing.is_empty()
     }
 
-    /// The band that counts for an instance.
+    /// Returns the effective band of an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
         self.steady.get(at)?.as_ref().map(|(_, s)| s.band())
     }
 }
 
-/// Maps it for as long as the process lives: a few hundred kilobytes, once. A second one
-/// takes the place of the first.
+/// Maps the memory for the life of the process: a few hundred kilobytes, once. A later memory
+/// replaces the first at the same address.
 fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'static [AtomicU64]> {
-    // Shorter, and a look behind its end would end the process.
+    // In a shorter file, a read beyond the end would kill the process (SIGBUS).
     if rustix::fs::fstat(fd)?.st_size < BYTES as i64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -288,8 +288,8 @@ fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'stati
         }
         None => (null_mut(), libc::MAP_SHARED),
     };
-    // SAFETY: the kernel chooses the place, or it is a mapping of this function, which has
-    // the same length and whose users expect others to change its words at any time.
+    // SAFETY: the kernel chooses the address, or the address is a mapping of this function, which
+    // has the same length and whose users expect others to change its words at any time.
     let memory = unsafe {
         let fd = fd.as_raw_fd();
         libc::mmap(place, BYTES, protection, flags, fd, 0)
@@ -325,7 +325,7 @@ impl Role {
                 return Some((name.clone(), *steady));
             }
             if follows(name) {
-                // The role before served it a moment ago.
+                // The previous role served the instance a moment ago.
                 settles = true;
                 return Some((name.clone(), Steady::new(now, 0)));
             }
@@ -345,16 +345,16 @@ impl Role {
             self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         }
         self.health.draining.clear();
-        // The routers are new, and are told again.
+        // The routers are new and need their priorities again.
         self.health.on_trial = false;
         self.rank_all(now);
-        // Without a proxy nothing changes a band of before but a look.
+        // Without a proxy, only a poll changes a previous band.
         self.health.look_at = Some(now);
     }
 
-    /// The proxy writes to another memory from now on. Effective bands stay until it
-    /// does, or until the grace period ends. Without a memory there is no proxy any more,
-    /// and nothing that could be unavailable.
+    /// Switches to the proxy's new memory. Effective bands stay until the proxy writes there, or
+    /// until the grace period ends. Without a memory there is no proxy any more, and nothing that
+    /// could be unavailable.
     pub(super) fn read_health_from(&mut self, memory: Option<OwnedFd>) {
         let now = clock::now();
         let Some(memory) = memory else {
@@ -371,14 +371,13 @@ impl Role {
         self.health.look_at = Some(now);
     }
 
-    /// Other roles that clients come to do not run, or run again.
+    /// Records which other client-facing roles do not run; an empty text means that all run.
     pub(super) fn miss(&mut self, words: String) {
         self.health.missing = words;
         self.health.look_at = Some(clock::now());
     }
 
-    /// Reads the memory when it is due, and writes the state of the virtual routers
-    /// there.
+    /// Polls the memory when that is due, and writes the state of the virtual routers there.
     pub(super) fn look_at_health(&mut self, now: Time) {
         if self.health.look_at.is_none_or(|at| at > now) {
             return;
@@ -395,7 +394,7 @@ impl Role {
                 continue;
             };
             let name = member.config.name.clone();
-            // Both before and after: the proxy may write in between.
+            // Read both before and after the band, because the proxy may write in between.
             let was_untested = self.health.is_untested(&name);
             let seen = self.health.seen(&name, now_ms);
             let is_untested = was_untested || self.health.is_untested(&name);
@@ -429,7 +428,7 @@ impl Role {
             }
             let draining = { self.health.draining.iter() }.find(|(of, _)| *of == at);
             if let Some((_, until)) = draining {
-                // A proxy that describes other addresses by now forgot it.
+                // A proxy that describes other addresses by now has lost the request.
                 if vitals.drain(slot).is_none() {
                     vitals.set_drain(slot, Some(clock::as_ms(*until)));
                 }
@@ -440,14 +439,14 @@ impl Role {
         }
         let soon = settles || !self.health.draining.is_empty();
         let every = if soon { LOOK_SOON } else { LOOK_EVERY };
-        // Without a proxy it is looked at until nothing is missing any more.
+        // Without a proxy, polls continue until no role is missing.
         let bands = self.health.steady.iter().flatten();
         let is_over =
             !self.health.is_known() && bands.map(|(_, one)| one.band()).all(|one| one == 0);
         self.health.look_at = (!is_over).then(|| now.after(every));
     }
 
-    /// Asks the proxy to finish requests at the addresses, or withdraws that.
+    /// Asks the proxy to finish requests at the addresses, or withdraws that request.
     pub(super) fn set_draining(&mut self, at: usize, until: Option<Time>) {
         self.health.drains(at, until, clock::now());
         let name = self.name(at);
@@ -508,7 +507,7 @@ mod tests {
         assert_eq!(steady.see(at(300), 2), Some(2));
         assert_eq!(steady.see(at(400), 0), None);
         assert_eq!(steady.see(at(2000), 1), None);
-        // Better than what counts, but another one: it begins anew.
+        // Better than the effective band, but a different one: the wait restarts.
         assert_eq!(steady.see(at(3999), 1), None);
         assert_eq!(steady.see(at(4000), 1), Some(1));
         assert_eq!(steady.band(), 1);
@@ -519,7 +518,7 @@ mod tests {
         let mut steady = Steady::unknown(at(0));
         assert_eq!(steady.band(), WORST);
         assert_eq!(steady.see(at(100), 0), Some(0));
-        // From then on a change has to stay.
+        // From then on a change has to persist.
         assert_eq!(steady.see(at(200), 2), None);
         assert_eq!(steady.see(at(500), 2), Some(2));
         let mut steady = Steady::unknown(at(0));

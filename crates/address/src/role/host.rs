@@ -1,5 +1,5 @@
-//! The network of this machine: requests to the kernel, its reports, interfaces as they were
-//! seen last, and what is changed only for as long as the role runs.
+//! Network of this machine: requests to the kernel, its notifications, the last known interfaces,
+//! and settings that are changed only while the role runs.
 
 use super::links::{LinkEvent, Links};
 use super::{Level, Log, RoleError, begin};
@@ -13,19 +13,18 @@ use std::time::Duration;
 /// Poll interval of interfaces that do not report their carrier.
 const POLL_LINKS: Duration = Duration::from_millis(500);
 
-/// `IFF_RUNNING`
+/// Interface flag `IFF_RUNNING`.
 const RUNNING: u32 = 0x40;
 
-/// The network of this machine.
+/// Network of this machine.
 #[derive(Debug)]
 pub(super) struct Host {
     /// Requests to the kernel.
     pub(super) kernel: Kernel,
-    /// Its reports.
+    /// Notifications of the kernel.
     pub(super) monitor: Monitor,
-    /// Interfaces as they were seen last.
+    /// Interfaces as last seen.
     pub(super) links: Links,
-    /// The firewall rules that drop packets.
     firewall: Option<Firewall>,
     /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
     poll_at: Option<Time>,
@@ -35,7 +34,7 @@ impl Host {
     /// Opens the kernel's sockets and lists the interfaces.
     pub(super) fn open(config: &Config) -> Result<Host, RoleError> {
         let mut kernel = Kernel::open().map_err(begin::system("netlink"))?;
-        // First heard, then listed: nothing is missed between them.
+        // Notifications start before the listing, so that no change between the two is missed.
         let watches_routes = begin::watches_routes(config);
         let monitor = Monitor::open(watches_routes).map_err(begin::system("netlink"))?;
         let links = kernel.links().map_err(begin::system("list interfaces"))?;
@@ -48,13 +47,13 @@ impl Host {
         })
     }
 
-    /// When interfaces are to be looked at again.
+    /// Returns when interfaces must be checked again.
     pub(super) fn deadline(&self) -> Option<Time> {
         let both = [self.links.deadline(), self.poll_at];
         both.into_iter().flatten().min()
     }
 
-    /// All addresses of this machine; none if the kernel does not list them.
+    /// Returns all addresses of this machine; none if the kernel does not list them.
     pub(super) fn list_addresses(&mut self, log: &mut Log) -> Vec<AddressSeen> {
         match self.kernel.addresses() {
             Ok(all) => all,
@@ -65,8 +64,8 @@ impl Host {
         }
     }
 
-    /// Addresses as the kernel takes them, as far as their interfaces exist; `default` is
-    /// that of addresses which name none.
+    /// Returns the addresses as kernel requests, as far as their interfaces exist. Addresses
+    /// without an interface use `default`.
     pub(super) fn specs(&self, addresses: &[Address], default: &str) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let name = address.interface.as_deref().unwrap_or(default);
@@ -82,7 +81,7 @@ impl Host {
         log_results(log, name, words(specs).iter(), results);
     }
 
-    /// Takes addresses out that `name` no longer has.
+    /// Removes addresses that `name` no longer has.
     pub(super) fn remove(&mut self, log: &mut Log, name: &str, specs: &[AddressSpec]) {
         let results = self.kernel.remove_addresses(specs);
         log_results(log, name, words(specs).iter(), results);
@@ -94,7 +93,7 @@ impl Host {
         log_results(log, name, routes.iter().map(|r| &r.text), results);
     }
 
-    /// Takes routes out that `name` no longer has.
+    /// Removes routes that `name` no longer has.
     pub(super) fn remove_routes(&mut self, log: &mut Log, name: &str, routes: &[Route]) {
         let results = self.kernel.remove_routes(routes);
         log_results(log, name, routes.iter().map(|r| &r.text), results);
@@ -106,18 +105,18 @@ impl Host {
         log_results(log, name, rules.iter().map(|r| &r.text), results);
     }
 
-    /// Takes rules out that `name` no longer has.
+    /// Removes rules that `name` no longer has.
     pub(super) fn remove_rules(&mut self, log: &mut Log, name: &str, rules: &[Rule]) {
         let results = self.kernel.remove_rules(rules);
         log_results(log, name, rules.iter().map(|r| &r.text), results);
     }
 
-    /// Drops the packets that `wanted` names, and no others.
+    /// Installs the rules of `wanted` in place of the previous ones.
     pub(super) fn filter(&mut self, log: &mut Log, wanted: Firewall) {
         if self.firewall.as_ref() == Some(&wanted) {
             return;
         }
-        // One of another name would be left.
+        // Otherwise a table with another name would remain.
         if let Some(old) = self.firewall.as_ref()
             && old.table != wanted.table
         {
@@ -133,7 +132,7 @@ impl Host {
         self.firewall = Some(wanted);
     }
 
-    /// A planned stop: all is as it was.
+    /// Restores the kernel settings and removes the firewall rules at a planned stop.
     pub(super) fn restore(&mut self, log: &mut Log) {
         if let Err(error) = self.kernel.restore_settings() {
             log(Level::Warning, &error.to_string());
@@ -149,13 +148,13 @@ impl Host {
         }
     }
 
-    /// Interfaces are polled from `now` on, where there are such.
+    /// Starts polling at `now`, if there are interfaces to poll.
     pub(super) fn set_polled(&mut self, now: Time, polled: &[String]) {
         self.poll_at = (!polled.is_empty()).then_some(now);
     }
 
-    /// Polls interfaces whose drivers do not report their carrier, if that is due: what
-    /// changed, and errors as lines of the log.
+    /// Polls interfaces whose drivers do not report their carrier, if that is due. Returns the
+    /// changes, and errors as lines for the log.
     pub(super) fn poll(
         &mut self,
         now: Time,
@@ -169,7 +168,7 @@ impl Host {
         for name in polled {
             match self.kernel.link(name) {
                 Ok(Some(mut link)) => {
-                    // The flags are the kernel's belief; the carrier is the driver's.
+                    // The flags are the kernel's view; the carrier comes from the driver.
                     if !link.carrier {
                         link.flags = LinkFlags(link.flags.0 & !RUNNING);
                     }
@@ -188,7 +187,7 @@ fn words(specs: &[AddressSpec]) -> Vec<String> {
     words.collect()
 }
 
-/// Logs what the kernel refused of what `name` has.
+/// Logs the requests of `name` that the kernel refused.
 fn log_results<'a>(
     log: &mut Log,
     name: &str,

@@ -1,5 +1,5 @@
-//! Preparation of interfaces for their virtual routers: kernel settings, the packet
-//! filter, and polling of those that do not report their carrier.
+//! Preparation of interfaces for their virtual routers: kernel settings, the packet filter, and
+//! polling of interfaces that do not report their carrier.
 
 use super::event_loop::Role;
 use super::member::Member;
@@ -9,14 +9,14 @@ use crate::kernel::{Firewall, sysctl};
 use protocol::vrrp::Time;
 use std::time::{Duration, Instant};
 
-/// How often the end of the startup script is looked for.
+/// Poll interval for the end of the startup script.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Whether the kernel reports groups of 224.0.0.0/24 (`disable_local_igmp`).
+/// Sysctl that enables IGMP reports for groups of 224.0.0.0/24 (`disable_local_igmp`).
 const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
 impl Role {
-    /// `startup_script`: all else waits for its end, no longer than it was given.
+    /// Runs the `startup_script` and waits for its end, at most for its timeout.
     pub(super) fn run_startup_script(&mut self, config: &Config) {
         let Some(script) = config.global.startup_script.clone() else {
             return;
@@ -41,7 +41,7 @@ impl Role {
         }
     }
 
-    /// Settings and the filter, as far as interfaces are there.
+    /// Applies kernel settings and the packet filter, as far as the interfaces exist.
     pub(super) fn prepare_interfaces(&mut self, now: Time) {
         self.host.set_polled(now, &self.config.polled_interfaces);
         let promoting = self

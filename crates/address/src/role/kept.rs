@@ -1,5 +1,5 @@
-//! Stored state for the successor of a role, also after SIGKILL: the instances in MASTER
-//! state, and the addresses in the kernel.
+//! Stored state for the successor of a role, also after SIGKILL: the instances in MASTER state, and
+//! the addresses in the kernel.
 
 use crate::config::{Address, Instance, Route, Rule};
 use crate::kernel::sysctl::Saved;
@@ -14,23 +14,22 @@ use std::time::Duration;
 /// Stored state of a role.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptState {
-    /// `/proc/sys/kernel/random/boot_id`: after a restart of the machine nothing of
-    /// this holds.
+    /// `/proc/sys/kernel/random/boot_id`: the state is invalid after a restart of the machine.
     pub boot: String,
-    /// When it was written, nanoseconds of CLOCK_BOOTTIME.
+    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
     pub written_ns: u64,
-    /// By instance.
+    /// Stored state of each instance.
     pub instances: Vec<KeptInstance>,
-    /// Leases that were held, and until when, nanoseconds of CLOCK_BOOTTIME.
+    /// Held leases with their ends, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
     /// Hand-overs in progress.
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
-    /// The last sequence number of an authenticated advert (AH), sent or received.
+    /// Last sequence number of an authenticated advert (AH), sent or received.
     #[serde(default)]
     pub sealed: u32,
-    /// Settings of the kernel that a planned stop restores.
+    /// Kernel settings that a planned stop restores.
     #[serde(default)]
     pub settings: Vec<Saved>,
 }
@@ -38,52 +37,53 @@ pub struct KeptState {
 /// Stored state of a hand-over: connections continue while its table exists.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptHandOver {
-    /// The instance.
+    /// Name of the instance.
     pub name: String,
-    /// The node to which its older connections are passed on. `None`: another node took
-    /// over its addresses, and they are still here.
+    /// Node to which older connections are forwarded. `None`: another node took over the addresses,
+    /// and they are still on this node.
     pub to: Option<IpAddr>,
-    /// Until when, nanoseconds of CLOCK_BOOTTIME.
+    /// End of the hand-over, nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
 }
 
 /// Stored state of an instance.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
-    /// Its name.
+    /// Name of the instance.
     pub name: String,
-    /// Interface, router id, version and family: another one is not resumed.
+    /// Interface, router id, version and family; an instance with another fingerprint is not
+    /// resumed.
     pub fingerprint: String,
     /// `MASTER`, `BACKUP`, `FAULT`, `INIT`.
     pub state: String,
-    /// Since when, nanoseconds of CLOCK_BOOTTIME.
+    /// Time of the last transition, nanoseconds of CLOCK_BOOTTIME.
     pub since_ns: u64,
-    /// When it was last known to be master, nanoseconds of CLOCK_BOOTTIME.
+    /// Time at which the instance was last known to be master, nanoseconds of CLOCK_BOOTTIME.
     pub master_at_ns: u64,
-    /// When this was written, nanoseconds of CLOCK_BOOTTIME.
+    /// Time of writing, nanoseconds of CLOCK_BOOTTIME.
     pub at_ns: u64,
-    /// Its addresses may be in the kernel.
+    /// The addresses may be in the kernel.
     pub holds: bool,
     /// As a backup: address and priority of the owner.
     pub owner: Option<(IpAddr, u8)>,
     /// As a backup: expiry of the master-down timer, in nanoseconds.
     pub master_down_at_ns: Option<u64>,
-    /// As a backup: between two adverts of the owner.
+    /// As a backup: advert interval of the owner, in nanoseconds.
     pub owner_interval_ns: u64,
-    /// It was handed over by an operator to an owner of this priority.
+    /// Priority of the owner to which an operator handed the addresses over.
     pub yielded: Option<u8>,
-    /// Addresses that it added to the kernel and did not remove.
+    /// Addresses, each with its interface, that were added to the kernel and not removed.
     pub addresses: Vec<(String, Address)>,
-    /// Its routes that are in the kernel.
+    /// Routes that are in the kernel.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// Its rules that are in the kernel.
+    /// Rules that are in the kernel.
     #[serde(default)]
     pub rules: Vec<Rule>,
 }
 
 impl KeptInstance {
-    /// As the router takes it.
+    /// Converts the stored state for the router; None if the state's name is unknown.
     pub fn resume(&self) -> Option<Resume> {
         let state = match self.state.as_str() {
             "MASTER" => State::Master,
@@ -142,7 +142,7 @@ impl KeptState {
     pub fn write(&self, file: &impl AsFd) -> io::Result<()> {
         let mut bytes = self.encode();
         if bytes.len() > MAX_KEPT_BYTES {
-            // Who owns what matters more than what a killed process left beside addresses.
+            // Ownership matters more than the routes and rules that a killed process leaves behind.
             bytes = self.without_ways().encode();
         }
         state_file::write(file, &bytes)
@@ -165,25 +165,25 @@ impl KeptState {
     }
 }
 
-/// How often the kept state is written as master when nothing happens.
+/// Maximum interval between two writes of the state as master.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// When the state is stored for the successor, and what the predecessor stored.
+/// Time of the next write of the state, and the state that the predecessor stored.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    /// Which start of the machine this is.
+    /// Boot id of the machine.
     pub(super) boot: String,
-    /// What the predecessor stored; None after the first configuration took it.
+    /// State of the predecessor; None after the first configuration has used it.
     pub(super) before: Option<KeptState>,
     at: Option<Time>,
     now: bool,
 }
 
 impl Keeper {
-    /// Begins with what the predecessor stored in this boot of the machine.
+    /// Starts with the state of the predecessor, if it was stored in this boot of the machine.
     pub(super) fn new(boot: String, kept: Option<KeptState>) -> Keeper {
         Keeper {
-            // What was kept before the machine was started anew says nothing now.
+            // State from before a restart of the machine is invalid.
             before: kept.filter(|kept| kept.boot == boot),
             boot,
             at: None,
@@ -191,33 +191,33 @@ impl Keeper {
         }
     }
 
-    /// The state is stored in this turn of the loop.
+    /// Requests a write in this turn of the loop.
     pub(super) fn keep_now(&mut self) {
         self.now = true;
     }
 
-    /// The state is stored at the latest then.
+    /// Requests a write within `wait`.
     pub(super) fn keep_within(&mut self, now: Time, wait: Duration) {
         let at = now.after(wait.min(KEEP_EVERY));
         self.at = Some(self.at.map_or(at, |before| before.min(at)));
     }
 
-    /// The state is stored now: nothing is due until something happens.
+    /// Resets the timer at the start of a write: none is due until something happens.
     pub(super) fn begin(&mut self) {
         (self.now, self.at) = (false, None);
     }
 
-    /// Whether the state is to be stored.
+    /// Returns whether a write is due.
     pub(super) fn is_due(&self, now: Time) -> bool {
         self.now || self.at.is_some_and(|at| at <= now)
     }
 
-    /// When it is, if nothing happens.
+    /// Returns the time of the next write, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.at
     }
 
-    /// The instances that the predecessor stored.
+    /// Returns the instances that the predecessor stored.
     pub(super) fn instances_before(&self) -> impl Iterator<Item = &KeptInstance> {
         self.before.iter().flat_map(|kept| &kept.instances)
     }

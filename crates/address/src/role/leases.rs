@@ -1,10 +1,10 @@
-//! Addresses bound to a lease of the cluster: the node owns them only while it holds the
-//! lease. A granted lease holds until its end and no longer, by the clock of this loop
-//! alone, because its sender may hang or be gone.
+//! Addresses bound to a cluster lease: the node owns them only while it holds the lease. A granted
+//! lease is valid until its end and no longer, by the clock of this loop alone, because its sender
+//! may hang or be gone.
 //!
-//! The holder of the lease owns the addresses: the lease replaces the election by
-//! adverts. So the node reports its rank for each lease, from the same values as its
-//! adverts, and releases a lease to a healthier node.
+//! The holder of the lease owns the addresses: the lease replaces the election by adverts. So the
+//! node reports its rank for each lease, computed from the same values as its adverts, and releases
+//! a lease to a healthier node.
 
 use super::Notification;
 use super::event_loop::Role;
@@ -16,59 +16,59 @@ use protocol::vrrp::{Instance, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Leases that are kept.
+/// Maximum number of leases that are kept.
 const LEASES_MAX: usize = 512;
 
-/// After a hand-over the node does not request the lease for this long. By then a
-/// healthier node has it, or there is none.
+/// Time after a hand-over for which the node does not request the lease. By then a healthier node
+/// has the lease, or there is none.
 const REST: Duration = Duration::from_secs(2);
 
-/// The rank of a node that takes a lease only if no better one requests it.
+/// Rank of a node that takes a lease only if no better node requests it.
 const LAST_RANK: u32 = 0;
 
 /// A lease that this node could use.
 struct Candidate {
     name: String,
-    /// The rank of its adverts.
+    /// Rank of the node's adverts.
     rank: u32,
     /// Any other node is better, see [`crate::standing::Standing::is_last_for_lease`].
     is_last: bool,
 }
 
-/// A lease that this machine wants.
+/// A request of this machine for a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedLease {
-    /// Its name.
+    /// Name of the lease (`name_of`).
     pub name: String,
-    /// How well it could use it, or does; the highest is to have it.
+    /// Suitability of this machine as the holder; the machine with the highest rank gets the lease.
     pub rank: u32,
 }
 
 /// A lease that this machine holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// Its name.
+    /// Name of the lease (`name_of`).
     pub name: String,
-    /// Until when, nanoseconds of CLOCK_BOOTTIME; zero: it is not held.
+    /// End of the lease, nanoseconds of CLOCK_BOOTTIME; zero: not held.
     pub until_ns: u64,
 }
 
-/// The name of the lease that an instance is bound to.
+/// Returns the name of the lease that an instance is bound to.
 pub fn name_of(instance: &Configured) -> String {
     format!("address/{}", instance.name)
 }
 
-/// Held leases.
+/// Held leases, and those that this node has handed over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
     until: BTreeMap<String, Time>,
-    /// Handed-over leases, and when this node may request each again.
+    /// Handed-over leases, each with the time at which this node may request it again.
     resting: BTreeMap<String, Time>,
     /// Leases that an operator handed over: requested only if no other node wants them.
     last: BTreeSet<String>,
-    /// The last reported requests.
+    /// Requests that were last reported.
     told: Option<Vec<WantedLease>>,
-    /// Ends up to here were seen.
+    /// Lease ends up to this time have been handled.
     seen: Time,
 }
 
@@ -85,18 +85,19 @@ impl Leases {
         let held = held.into_iter().filter(|lease| lease.until_ns > 0);
         let until = held.map(|lease| (lease.name, Time(lease.until_ns)));
         let before = std::mem::replace(&mut self.until, until.take(LEASES_MAX).collect());
-        // Who gets it again after others had it, or nobody wanted it, has it like anybody.
+        // A node that regains the lease after others had it, or after nobody wanted it, has its
+        // normal rank.
         let until = &self.until;
         self.last
             .retain(|name| before.contains_key(name) || !until.contains_key(name));
     }
 
-    /// An operator gave it away.
+    /// Records that an operator handed the lease over.
     pub fn put_last(&mut self, name: String) {
         self.last.insert(name);
     }
 
-    /// Another one could use it better: it is not used from here on.
+    /// Stops using a lease that another node could use better.
     fn hand_over(&mut self, now: Time, name: String) {
         if self.until.contains_key(&name) {
             self.resting.insert(name, now.after(REST));
@@ -111,7 +112,8 @@ impl Leases {
                 let held = self.missing(now, &one.name).is_none();
                 let rank = match self.last.contains(&one.name) {
                     _ if one.is_last => LAST_RANK,
-                    // Who has it and gives it away comes behind who gave it away before.
+                    // The current holder that hands over ranks behind a node that handed over
+                    // earlier.
                     true if held => LAST_RANK,
                     true => LAST_RANK + 1,
                     false => one.rank,
@@ -125,13 +127,13 @@ impl Leases {
             .collect()
     }
 
-    /// Returns the form in which it is stored.
+    /// Returns the leases in the form in which they are stored.
     pub fn kept(&self) -> Vec<(String, u64)> {
         let until = self.until.iter();
         until.map(|(name, until)| (name.clone(), until.0)).collect()
     }
 
-    /// Why an instance cannot have its addresses now.
+    /// Returns why an instance cannot have its addresses now.
     pub fn fault(&self, now: Time, instance: &Configured) -> Option<String> {
         let bound = instance.options.lease.then(|| name_of(instance))?;
         self.missing(now, &bound)
@@ -143,19 +145,19 @@ impl Leases {
         Some(self.until.get(&bound).copied().unwrap_or_default())
     }
 
-    /// Whether the lease of an instance ends too soon to set its addresses again: the kernel
-    /// has removed them then, or will by itself.
+    /// Returns whether the lease of an instance ends too soon to set its addresses again. The
+    /// kernel has then removed them already, or will do so by itself.
     pub fn ends_soon(&self, now: Time, instance: &Configured) -> bool {
         self.end(instance)
             .is_some_and(|end| lifetime_within(now, end).is_none())
     }
 
-    /// Whether the lease of an instance was given up for another machine.
+    /// Returns whether the lease of an instance was released for another machine.
     pub fn moves(&self, instance: &Configured) -> bool {
         instance.options.lease && self.resting.contains_key(&name_of(instance))
     }
 
-    /// Why a lease is not held.
+    /// Returns why a lease is not held; None if it is held.
     fn missing(&self, now: Time, name: &str) -> Option<String> {
         if self.resting.contains_key(name) {
             return Some(format!("the lease {name} moves to a healthier node"));
@@ -167,13 +169,13 @@ impl Leases {
         }
     }
 
-    /// When the next one ends.
+    /// Returns when the next lease ends or may be requested again.
     pub fn deadline(&self) -> Option<Time> {
         let ends = self.until.values().filter(|until| **until > self.seen);
         ends.chain(self.resting.values()).min().copied()
     }
 
-    /// Whether one has ended since it was asked last, or may be wanted again.
+    /// Returns whether, since the last call, a lease has ended or may be requested again.
     pub fn handle_time(&mut self, now: Time) -> bool {
         let due = self.deadline().is_some_and(|until| until <= now);
         self.seen = self.seen.max(now);
@@ -182,13 +184,13 @@ impl Leases {
     }
 }
 
-/// The kernel removes an expired address as late as this after its lifetime.
+/// Maximum delay after the lifetime with which the kernel removes an expired address.
 const KERNEL_LATE: Duration = Duration::from_millis(1_250);
 
-/// Returns for how many seconds the kernel may keep an address that is bound to a lease with
-/// this end, and when the role sets that again: it is a second less then, if the lease was not
-/// renewed. So the address is gone when the lease can be granted to another node, also where
-/// this process is frozen or killed. None: the lease ends too soon to set the address.
+/// Returns the lifetime in whole seconds that the kernel may give an address whose lease has this
+/// end, and when the role sets it again. By then the lifetime is a second less, if the lease was
+/// not renewed. So the address is gone when the lease can be granted to another node, even if this
+/// process is frozen or killed. None: the lease ends too soon to set the address.
 pub(super) fn lifetime_within(now: Time, end: Time) -> Option<(Duration, Time)> {
     let left = end.since(now).checked_sub(KERNEL_LATE)?;
     let seconds = left.as_secs();
@@ -198,7 +200,7 @@ pub(super) fn lifetime_within(now: Time, end: Time) -> Option<(Duration, Time)> 
 }
 
 impl Role {
-    /// Gives addresses that are bound to a lease the lifetime that its new end allows.
+    /// Gives addresses that are bound to a lease the lifetime that the lease's new end allows.
     fn renew_leased(&mut self, now: Time) {
         for member in &mut self.members {
             if member.config.options.lease && member.holds {
@@ -208,19 +210,19 @@ impl Role {
         self.renew(now);
     }
 
-    /// Other leases are held from now on.
+    /// Replaces the set of held leases.
     pub(super) fn hold(&mut self, held: Vec<Lease>) {
         let now = super::clock::now();
         self.leases.hold(held);
         self.judge_all(now);
         self.renew_leased(now);
-        // A role that follows at once goes on with them.
+        // A successor that starts at once must continue with these leases.
         if self.config.instances.iter().any(|one| one.options.lease) {
             self.keeper.keep_now();
         }
     }
 
-    /// Another machine could use this one better: its addresses go.
+    /// Releases a lease, and the addresses bound to it, to a machine that can use it better.
     pub(super) fn hand_over_lease(&mut self, name: String) {
         let now = super::clock::now();
         self.leases.hand_over(now, name);
@@ -234,7 +236,8 @@ impl Role {
         }
         let wanted = self.leases.told.iter().any(|told| !told.is_empty());
         if wanted || self.config.instances.iter().any(|one| one.options.lease) {
-            // The addresses go first: what is wanted no more may be another's at once.
+            // The addresses are released first, because a lease that is no longer requested may be
+            // granted to another node at once.
             self.act();
             self.tell_wanted_leases(now);
         }
@@ -258,7 +261,7 @@ impl Role {
                 let priority = self.router.status(Instance(at))?.priority;
                 let rank = match member.config.options.preempt {
                     true => u32::from(priority),
-                    // Of machines that are as healthy none is better.
+                    // Nodes with the same health rank equally.
                     false => {
                         let better = WORST.saturating_sub(self.health.band(at).unwrap_or(0));
                         u32::try_from(better).unwrap_or(0)
@@ -330,7 +333,7 @@ mod tests {
             };
             assert!(now.after(lifetime + KERNEL_LATE) <= end, "{left_ms}");
             assert!(again_at > now && again_at <= now.after(Duration::from_secs(1)));
-            // It stays for as long as that allows.
+            // The address stays for as long as the lease allows.
             let least = Duration::from_secs(2) + KERNEL_LATE;
             assert!(now.after(lifetime + least) > end || lifetime.as_secs() >= 2);
         }
@@ -359,11 +362,11 @@ mod tests {
         leases.hold([until(9_000_000_000)]);
         assert_eq!(rank(&leases, now, true), Some(0));
         assert_eq!(rank(&leases, now, false), Some(220));
-        // An operator gave it away, and nobody took it at first.
+        // An operator handed the lease over, and no node took it at first.
         leases.put_last(www());
         leases.hold([until(9_000_000_001)]);
         assert_eq!(rank(&leases, now, false), Some(0));
-        // Then somebody did.
+        // Then another node took it.
         leases.hand_over(now, www());
         assert_eq!(rank(&leases, now, false), None);
         assert_eq!(leases.deadline(), Some(now.after(REST)));
@@ -371,9 +374,9 @@ mod tests {
         assert_eq!(rank(&leases, now, false), None);
         let rested = now.after(REST);
         assert!(leases.handle_time(rested));
-        // Whoever has it by then may give it back.
+        // The node that has the lease by then may give it back.
         assert_eq!(rank(&leases, rested, false), Some(1));
-        // It has it again.
+        // This node holds the lease again.
         leases.hold([until(9_000_000_000)]);
         assert_eq!(rank(&leases, rested, false), Some(220));
     }

@@ -1,6 +1,6 @@
-//! State of the interfaces, as a value. A loss takes effect at once or after its delay, a
-//! return after its own delay. An interface that flaps must stay up for [`FLAP_HOLD`]
-//! before it counts as up again; this is logged once.
+//! State of the interfaces. A loss takes effect at once or after its delay, a return after its own
+//! delay. An interface that flaps must stay up for [`FLAP_HOLD`] before it counts as up again; this
+//! is logged once.
 
 use crate::config::InterfaceDelay;
 use crate::kernel::Link;
@@ -8,21 +8,21 @@ use protocol::vrrp::Time;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-/// As many returns within [`FLAP_WINDOW`] are flapping.
+/// Number of returns within [`FLAP_WINDOW`] that counts as flapping.
 const FLAP_RETURNS: usize = 5;
 
-/// See [`FLAP_RETURNS`].
+/// Window in which returns are counted, see [`FLAP_RETURNS`].
 const FLAP_WINDOW: Duration = Duration::from_secs(30);
 
-/// How long an interface that flapped has to stay up.
+/// Time for which an interface that flapped must stay up.
 const FLAP_HOLD: Duration = Duration::from_secs(10);
 
 /// State of an interface.
 #[derive(Debug)]
 pub struct LinkStatus {
-    /// The kernel's last report.
+    /// Last report of the kernel.
     pub link: Link,
-    /// Whether it counts as up.
+    /// The interface counts as up.
     pub up: bool,
     /// Time at which a pending change takes effect.
     change_at: Option<Time>,
@@ -35,17 +35,17 @@ pub struct LinkStatus {
 pub enum LinkEvent {
     /// The interface appeared.
     Came(String),
-    /// It was deleted.
+    /// The interface was deleted.
     Gone(String),
-    /// It now counts as up (true) or down.
+    /// The interface now counts as up (true) or down.
     Changed(String, bool),
-    /// The MAC changed: announcements of the old one are wrong.
+    /// The MAC changed, so announcements of the old one are wrong.
     Mac(String),
-    /// It flaps, and must stay up for this time.
+    /// The interface flaps, and must stay up for this time.
     Flaps(String, Duration),
 }
 
-/// All interfaces of this machine.
+/// All interfaces of this machine, with configured delays.
 #[derive(Debug, Default)]
 pub struct Links {
     by_index: BTreeMap<u32, LinkStatus>,
@@ -53,7 +53,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// As the kernel listed them.
+    /// Creates the state from the kernel's list of interfaces.
     pub fn new(links: Vec<Link>, delays: &[InterfaceDelay]) -> Links {
         let mut all = Links::default();
         all.set_delays(delays);
@@ -70,18 +70,18 @@ impl Links {
         all
     }
 
-    /// `interface_up_down_delays` of a new configuration.
+    /// Sets the `interface_up_down_delays` of a new configuration.
     pub fn set_delays(&mut self, delays: &[InterfaceDelay]) {
         let entry = |d: &InterfaceDelay| (d.interface.clone(), (d.down, d.up));
         self.delays = delays.iter().map(entry).collect();
     }
 
-    /// The interface of this name.
+    /// Returns the interface with this name.
     pub fn named(&self, name: &str) -> Option<&LinkStatus> {
         self.by_index.values().find(|seen| seen.link.name == name)
     }
 
-    /// The interface of this number.
+    /// Returns the interface with this index.
     pub fn numbered(&self, index: u32) -> Option<&LinkStatus> {
         self.by_index.get(&index)
     }
@@ -91,14 +91,14 @@ impl Links {
         self.named(name).is_some_and(|seen| seen.up)
     }
 
-    /// Whether a MAC is one of this machine's.
+    /// Returns whether a MAC belongs to this machine.
     pub fn has_mac(&self, mac: [u8; 6]) -> bool {
         self.by_index
             .values()
             .any(|seen| seen.link.mac == Some(mac))
     }
 
-    /// All of them.
+    /// Returns all interfaces.
     pub fn all(&self) -> impl Iterator<Item = &LinkStatus> {
         self.by_index.values()
     }
@@ -119,7 +119,7 @@ impl Links {
         events
     }
 
-    /// An interface went.
+    /// Removes a deleted interface.
     pub fn gone(&mut self, index: u32) -> Option<LinkEvent> {
         let seen = self.by_index.remove(&index)?;
         Some(LinkEvent::Gone(seen.link.name))
@@ -164,7 +164,7 @@ impl Links {
             delays.0
         };
         if usable == seen.up {
-            // It came back before its loss was believed, or the other way round.
+            // The interface changed back before its delay expired: nothing to report.
             seen.change_at = None;
         } else if wait.is_zero() {
             seen.up = usable;
@@ -176,7 +176,7 @@ impl Links {
         events
     }
 
-    /// When [`Links::handle_time`] is to be called.
+    /// Returns when [`Links::handle_time`] must be called.
     pub fn deadline(&self) -> Option<Time> {
         self.by_index
             .values()
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(returns, FLAP_RETURNS - 1);
         assert!(!links.is_up("eth0"));
         assert_eq!(links.handle_time(at(1950 + 10_000)), [changed(true)]);
-        // Calm again: a loss and a return much later are believed at once.
+        // The flapping is over: a loss and a return much later take effect at once.
         assert_eq!(
             links.set(at(100_000), link("eth0", false)),
             [changed(false)]

@@ -1,5 +1,5 @@
-//! `smtp_alert`: a mail at each transition, in keepalived's words. A thread of its own
-//! talks to the server; mail that cannot be delivered in time is dropped and logged.
+//! `smtp_alert`: sends a mail at each transition, with keepalived's text. A separate thread talks
+//! to the server; mail that cannot be delivered in time is dropped and logged.
 
 use crate::config::Mail;
 use std::collections::VecDeque;
@@ -8,28 +8,28 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How many mails wait at most.
+/// Maximum number of waiting mails.
 const MAX_WAITING: usize = 64;
 
-/// The longest line of a server that is read.
+/// Maximum length of a line from the server, in bytes.
 const MAX_LINE_BYTES: u64 = 4096;
 
 /// Maximum number of lines in a reply of the server.
 const MAX_LINES: usize = 100;
 
-/// How long one mail may take altogether, in timeouts of the connection.
+/// Maximum time for one mail, as a multiple of the connection timeout.
 const WHOLE: u32 = 3;
 
 /// A mail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Letter {
-    /// The subject, after `[router] `.
+    /// Subject, without the prefix `[router] `.
     pub subject: String,
-    /// The text.
+    /// Body text.
     pub body: String,
 }
 
-/// The thread that sends mail.
+/// Handle of the thread that sends mail.
 #[derive(Debug)]
 pub struct Mailer {
     letters: SyncSender<Letter>,
@@ -52,7 +52,7 @@ impl Mailer {
                         Ok(()) => "SMTP alert successfully sent.".to_owned(),
                         Err(error) => format!("SMTP alert could not be sent: {error}"),
                     };
-                    // Nobody listens any more, or too much was said already.
+                    // The log line is dropped if the receiver is gone or the channel is full.
                     let _ = tell.try_send(line);
                 }
             })?;
@@ -76,12 +76,12 @@ impl Mailer {
     }
 }
 
-/// Why a mail was not delivered.
+/// Reason why a mail was not delivered.
 #[derive(Debug, thiserror::Error)]
 enum MailError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The server's reply.
+    /// Reply of the server that refused.
     #[error("the server replied `{0}`")]
     Refused(String),
     #[error("the SMTP server has no address")]
@@ -123,7 +123,7 @@ fn speak(
     let text = text(mail, router, letter);
     talk.reader.get_mut().write_all(text.as_bytes())?;
     talk.expect(b'2')?;
-    // It was taken; whether the end is polite changes nothing.
+    // The server has accepted the mail, so the result of QUIT changes nothing.
     let _ = talk.say("QUIT", b'2');
     Ok(())
 }
@@ -141,7 +141,7 @@ impl Talk {
         self.expect(wanted)
     }
 
-    /// Reads a reply, which may have several lines; its first digit is its class.
+    /// Reads a reply, which may have several lines. Its first digit must be `wanted`.
     fn expect(&mut self, wanted: u8) -> Result<(), MailError> {
         for _ in 0..MAX_LINES {
             if Instant::now() > self.end {
@@ -164,7 +164,7 @@ impl Talk {
     }
 }
 
-/// Removes line ends.
+/// Removes control characters, so that a value cannot break a line.
 fn clean(word: &str) -> String {
     word.chars().filter(|c| !c.is_control()).collect()
 }
@@ -179,7 +179,7 @@ fn text(mail: &Mail, router: &str, letter: &Letter) -> String {
         "Date: {date}\r\nFrom: {from}\r\nSubject: {subject}\r\nX-Mailer: Keepalived\r\nTo: {to}\r\n\r\n"
     );
     for line in letter.body.lines() {
-        // A dot alone would end the mail.
+        // A line with only a dot would end the mail.
         if line.starts_with('.') {
             text.push('.');
         }
@@ -190,7 +190,7 @@ fn text(mail: &Mail, router: &str, letter: &Letter) -> String {
     text
 }
 
-/// `Fri, 20 Nov 2026 21:25:00 +0000`
+/// Formats a date as `Fri, 20 Nov 2026 21:25:00 +0000`.
 fn date(unix: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let (year, month, day) = super::render::civil(unix / 86_400);
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 +0000");
     }
 
-    /// A server that takes a mail; it gives back all that it was told.
+    /// Starts a server that accepts a mail; its thread returns all that it received.
     fn server(answers: &'static [&'static str]) -> (u16, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

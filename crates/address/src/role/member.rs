@@ -1,5 +1,5 @@
-//! One virtual router as the loop sees it: its configuration, and where its adverts and
-//! addresses go on this machine now.
+//! A virtual router as the event loop sees it: its configuration, and where its adverts and
+//! addresses go on this machine at present.
 
 use super::kept::fingerprint;
 use super::links::Links;
@@ -15,91 +15,91 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A virtual router.
+/// A virtual router, with its runtime state.
 #[derive(Debug)]
 pub struct Member {
-    /// As configured.
+    /// Configuration of the instance.
     pub config: Instance,
-    /// The place of its socket among the role's.
+    /// Index of its advert socket among the role's; None while it has none.
     pub socket: Option<usize>,
-    /// Its virtual interface.
+    /// Virtual MAC interface, if one exists.
     pub vmac: Option<Vmac>,
-    /// Virtual interfaces of addresses that are elsewhere.
+    /// Virtual MAC interfaces of addresses that are on other interfaces.
     pub beside: Vec<SecondaryVmac>,
-    /// Where its adverts come from.
+    /// Source address of its adverts; None if none was found.
     pub source: Option<IpAddr>,
-    /// It was begun ([`protocol::vrrp::Router::start`]).
+    /// The router has started ([`protocol::vrrp::Router::start`]).
     pub begun: bool,
-    /// Its addresses are in the kernel.
+    /// The addresses are in the kernel.
     pub holds: bool,
-    /// Its state as it was entered last.
+    /// State that was last entered.
     pub state: State,
-    /// Its priority and its faults.
+    /// Priority and faults from tracked objects.
     pub judgement: Judgement,
     /// Faults that come from no tracked object.
     pub untracked: UntrackedFaults,
-    /// The row of the table that applies ([`crate::standing`]).
+    /// Row of the ownership table that applies ([`crate::standing`]).
     pub row: Option<Row>,
-    /// Addresses that cannot be set here.
+    /// Addresses that cannot be set on this machine.
     pub refused: Refused,
-    /// The fault last reported to the router; the outer `None` means not reported yet.
+    /// Fault that was last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
-    /// The state from which it resumes.
+    /// State of the previous process from which the router resumes.
     pub resume: Option<protocol::vrrp::Resume>,
-    /// Its state in the previous configuration or process.
+    /// State in the previous configuration or process.
     pub before: Option<State>,
-    /// When the lifetime of its addresses is renewed.
+    /// Time at which the lifetime of the addresses is renewed.
     pub renew_at: Option<Time>,
-    /// Next announcement on its other interfaces.
+    /// Time of the next announcement on other interfaces (`garp_extra_if`).
     pub extra_at: Option<Time>,
     /// History that survives a reload.
     pub history: History,
 }
 
-/// Faults of a virtual router that come from no tracked object, in words.
+/// Messages about faults of a virtual router that come from no tracked object.
 #[derive(Debug, Default)]
 pub struct UntrackedFaults {
-    /// The advert socket, the source address or the virtual interface.
+    /// Fault of the advert socket, the source address or the virtual interface.
     pub connection: Option<String>,
-    /// Why there is no virtual interface.
+    /// Reason why there is no virtual interface.
     pub vmac: Option<String>,
-    /// Why the lease that the addresses are bound to is not held.
+    /// Reason why the lease that the addresses are bound to is not held.
     pub lease: Option<String>,
 }
 
-/// History of a virtual router, by name.
+/// History of a virtual router, which a reload passes on by name.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// The last transitions.
+    /// Last transitions, oldest first.
     pub transitions: VecDeque<Event>,
-    /// Counters of the routers before this one.
+    /// Counters of earlier routers of this name.
     pub base: Counters,
-    /// Counters as they were when statistics were cleared.
+    /// Counters at the time when statistics were cleared.
     pub cleared: Counters,
-    /// How often a state was entered.
+    /// Number of transitions.
     pub entered: u64,
-    /// Announcements that were sent.
+    /// Number of announcements sent.
     pub announcements: u64,
     /// Number of addresses restored after another program deleted them.
     pub restored: u64,
-    /// Other hosts that use a virtual address, and when each was last seen.
+    /// Other hosts that use a virtual address, each with the time when it was last seen.
     conflicts: VecDeque<(String, Time)>,
-    /// When it was last known to be master.
+    /// Time at which the router was last known to be master.
     pub master_at: Option<Time>,
 }
 
-/// How many transitions of an instance are remembered.
+/// Maximum number of remembered transitions of an instance.
 const MAX_TRANSITIONS: usize = 32;
 
-/// How many conflicts are remembered.
+/// Maximum number of remembered conflicts.
 const MAX_CONFLICTS: usize = 16;
 
-/// How long a conflict is reported. An owner that failed may use the address for a moment
-/// as well; that is no lasting conflict.
+/// Time for which a conflict is reported. An owner that failed may use the address for a moment as
+/// well; that is no lasting conflict.
 const CONFLICT_TOLD: Duration = Duration::from_secs(600);
 
 impl History {
-    /// Remembers a transition.
+    /// Records a transition and drops the oldest one if there are too many.
     pub fn push(&mut self, event: Event) {
         self.entered += 1;
         if self.transitions.len() >= MAX_TRANSITIONS {
@@ -137,7 +137,7 @@ fn is_told(seen: Time, now: Time) -> bool {
 }
 
 impl Member {
-    /// Not begun.
+    /// Creates a member whose router has not started.
     pub fn new(config: Instance, history: History) -> Member {
         Member {
             config,
@@ -161,12 +161,12 @@ impl Member {
         }
     }
 
-    /// Returns its identity across reloads.
+    /// Returns the identity of the instance across reloads.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.config)
     }
 
-    /// The interface by which its adverts go.
+    /// Returns the index and name of the interface that sends the adverts.
     pub fn advert_interface<'a>(&'a self, links: &'a Links) -> Option<(u32, &'a str)> {
         match &self.vmac {
             Some(vmac) if !self.transmits_on_base() => {
@@ -184,7 +184,7 @@ impl Member {
         self.config.vmac.as_ref().is_some_and(of)
     }
 
-    /// The interface of an address: its own, or that of the instance.
+    /// Returns the interface of an address: its own, or that of the instance.
     pub fn interface_of(&self, links: &Links, address: &Address) -> Option<u32> {
         if let Some(vmac) = self.vmac_of(address) {
             return vmac.map(|vmac| vmac.link.index);
@@ -201,34 +201,34 @@ impl Member {
         vmac.map_or(named.unwrap_or(&self.config.interface), |v| &v.link.name)
     }
 
-    /// All of its addresses: those that adverts name, and the others.
+    /// Returns all addresses: those in adverts, and the excluded ones.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.config.addresses.iter().chain(&self.config.excluded)
     }
 
-    /// Its addresses as the kernel takes them. Their interfaces exist.
+    /// Returns the addresses as kernel requests, except those whose interface does not exist.
     pub fn specs(&self, links: &Links) -> Vec<AddressSpec> {
         self.specs_for(links, self.config.lifetime)
     }
 
-    /// The same with another lifetime.
+    /// Does the same as `Member::specs` with another lifetime.
     pub fn specs_for(&self, links: &Links, lifetime: Option<Duration>) -> Vec<AddressSpec> {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
-            // VRRP decided who has it: the kernel need not ask again.
+            // VRRP has decided who owns the address, so the kernel need not detect duplicates.
             Some(AddressSpec::new(address, interface, lifetime, true))
         };
         self.addresses().filter_map(spec).collect()
     }
 
-    /// Whether an address is one of its own, on an interface.
+    /// Returns whether an address on an interface belongs to this member.
     pub fn owns(&self, links: &Links, address: IpAddr, interface: u32) -> bool {
         self.addresses()
             .any(|a| a.address == address && self.interface_of(links, a) == Some(interface))
     }
 
-    /// Finds the source address of its adverts: the configured one, or the first
-    /// non-virtual address of the interface; for IPv6 the link-local one.
+    /// Finds the source address of the adverts: the configured one, or the first non-virtual
+    /// address of the interface; for IPv6 the link-local one.
     pub fn find_source(
         &self,
         links: &Links,
@@ -262,12 +262,12 @@ impl Member {
             here && family && !virtual_ones.contains(&a.address) && !a.flags.duplicate()
         };
         let found = addresses.iter().filter(fits);
-        // One that the kernel already uses before one that it still asks about.
+        // Prefers an address in use to one that is still checked for duplicates.
         let tentative = |a: &&AddressSeen| (a.flags.tentative(), a.flags.secondary());
         found.min_by_key(tentative).map(|a| a.address)
     }
 
-    /// Returns whether the lease that it is bound to is its only fault.
+    /// Returns whether the member has no fault except that of its lease.
     pub fn is_without_fault(&self) -> bool {
         let others = self
             .standing_fault()
@@ -275,7 +275,7 @@ impl Member {
         self.judgement.faults.is_empty() && others.is_none()
     }
 
-    /// All that keeps it in fault, in words.
+    /// Returns messages about everything that keeps the member in fault.
     pub fn faults(&self) -> Vec<String> {
         let mut all = self.judgement.faults.clone();
         all.extend(self.untracked.connection.clone());
@@ -285,7 +285,7 @@ impl Member {
     }
 }
 
-/// How an ipvlan treats its siblings, by its word.
+/// Parses the isolation mode of an ipvlan interface.
 pub fn ipvlan_flag(word: Option<&str>) -> IpvlanFlag {
     match word {
         Some("private") => IpvlanFlag::Private,

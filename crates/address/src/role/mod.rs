@@ -1,15 +1,20 @@
-//! The address role: runs a [`Config`] on this machine, on one thread with one event
-//! loop, so that nothing delays an address after its timer.
+//! The address role: runs a [`Config`] on this machine, on one thread with one event loop, so that
+//! nothing delays an address after its timer.
 //!
-//! [`run`] opens the kernel and the wire, starts the [`protocol::vrrp::Router`], and then
-//! in every turn handles all received packets, advances the router's time, and executes
-//! its actions. Requests from the process arrive through [`Orders`].
+//! [`run`] opens the kernel's sockets and those for packets, and starts the
+//! [`protocol::vrrp::Router`]. In every turn it then handles all received packets, advances the
+//! router's time, and executes its actions. Requests from the process arrive through [`Orders`].
 //!
 //! Invariants:
+//!
 //! - only CLOCK_BOOTTIME affects decisions; the wall clock is for display;
-//! - no script, mail server, file or reader can delay the loop: they run beside it, and every wait has an end and every queue a bound;
-//! - a request to the kernel may delay the loop, because the kernel serves the requests of all network namespaces one after the other; the adverts of a master continue meanwhile, from the thread of `pacemaker`;
-//! - packets are drained before time advances, so a delayed machine does not mistake its own delay for a dead master.
+//! - no script, mail server, file or reader can delay the loop: they run on other threads, and
+//!   every wait has an end and every queue a bound;
+//! - a request to the kernel may delay the loop, because the kernel serves the requests of all
+//!   network namespaces one after the other; the adverts of a master continue meanwhile, from the
+//!   thread of `pacemaker`;
+//! - packets are drained before time advances, so a delayed machine does not mistake its own delay
+//!   for a dead master.
 
 mod announce;
 mod begin;

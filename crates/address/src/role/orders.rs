@@ -1,4 +1,4 @@
-//! Orders from the supervisor, and the end of the role.
+//! Executes orders of the supervisor, and ends the role.
 
 use super::begin::{Before, check};
 use super::event_loop::Role;
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a stop waits until its notify scripts have started.
+/// Time for which a stop waits until its notify scripts have started.
 const FINISH_WAIT: Duration = Duration::from_secs(2);
 
 impl Role {
@@ -60,13 +60,13 @@ impl Role {
         None
     }
 
-    /// Installs another configuration. Unchanged instances continue: no address in both
-    /// moves.
+    /// Installs another configuration. Unchanged instances continue, and addresses that are in both
+    /// configurations stay where they are.
     pub(super) fn take(&mut self, config: Config) {
         self.log(Level::Info, "Reloading");
         let now = clock::now();
         let before = self.before(now, &config);
-        // What the old ones still had to say is said; from here on they say nothing.
+        // Executes what the old instances have already decided; they decide nothing from here on.
         self.act();
         let old_members = std::mem::take(&mut self.members);
         let mut leaving = Vec::new();
@@ -133,8 +133,8 @@ impl Role {
         before
     }
 
-    /// Stops an instance that is no longer configured, alone: the others of its group
-    /// stay.
+    /// Stops an instance that is no longer configured. The other members of its sync group
+    /// continue.
     fn dismiss(&mut self, now: Time, at: usize, kept: Option<Resume>) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -175,7 +175,7 @@ impl Role {
         self.notify(at, if deleted { "DELETED" } else { "FAULT" });
     }
 
-    /// Addresses, routes and rules that an instance has no longer, while it is master.
+    /// Removes the addresses, routes and rules that a master instance no longer has configured.
     fn remove_changed(&mut self, config: &Config) {
         let mut addresses: Vec<(String, Vec<AddressSpec>)> = Vec::new();
         let mut routes = Vec::new();
@@ -241,7 +241,7 @@ impl Role {
                 continue;
             }
             let drain = drain.unwrap_or(member.config.options.handover_drain);
-            // Connections go on while another one has the addresses already.
+            // Connections continue while another node already owns the addresses.
             let drain = match keeps_connections(&self.config, &member.config) {
                 true => self.hand_overs.wish(&member.config.name, drain),
                 false => drain,
@@ -256,7 +256,8 @@ impl Role {
 
     pub(super) fn stop(&mut self, release: bool) -> Exit {
         let now = clock::now();
-        // Of its own language's files the supervisor says it.
+        // For other dialects: with configuration files of our own language, the supervisor logs
+        // this.
         if self.config.dialect != Dialect::Own {
             self.log(Level::Info, "Stopping");
         }
@@ -342,7 +343,8 @@ impl Role {
                 member.history.master_at = Some(now);
             }
             let interface = |a: &crate::config::Address| member.name_of_interface(a).to_owned();
-            // What another one has taken and is still here is to be taken away after a kill.
+            // Addresses that another node owns and that drain here must be removed if the role is
+            // killed.
             let lingers = self.hand_overs.lingers(&member.config.name);
             let addresses = member.addresses().filter(|_| member.holds || lingers);
             kept.instances.push(KeptInstance {
@@ -362,7 +364,7 @@ impl Role {
                 rules: held(member, &member.config.rules),
             });
         }
-        // As master it is written three times in what a successor may take to go on.
+        // A master stores its state three times within the time that a successor accepts as recent.
         let masters = self.members.iter().zip(self.router.settings().0);
         let masters = masters.filter(|(m, _)| m.state == State::Master);
         let patience = |s: &protocol::vrrp::Settings| {
@@ -398,7 +400,7 @@ impl Role {
             if let Some(kept) = kept.of(instance) {
                 let mut resume = kept.resume();
                 if let Some(resume) = resume.as_mut().filter(|_| lingers) {
-                    // They go when the hand-over is over.
+                    // The addresses are removed when the hand-over ends.
                     resume.holds = false;
                 }
                 let was = Before {
@@ -472,8 +474,8 @@ fn held<T: Clone>(member: &Member, all: &[T]) -> Vec<T> {
     }
 }
 
-/// The name of a dump: with `data_use_instance` it holds those of the instance and of
-/// the network namespace, so that several programs on a machine have their own.
+/// Returns the file name of a dump. With `data_use_instance` it contains the instance and the
+/// network namespace, so that several programs on a machine do not overwrite each other's dumps.
 fn dump_name(config: &Config, dump: Dump) -> String {
     let name = dump.file_name();
     let global = &config.global;
@@ -501,7 +503,7 @@ fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::options()
         .write(true)
         .create_new(true)
-        // A dump has passwords in it, and lies where everybody looks.
+        // A dump contains passwords, and the directory is readable by everybody.
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)

@@ -1,18 +1,18 @@
-//! Adverts of the masters while the loop waits for the kernel.
+//! Sends the adverts of masters while the event loop waits for the kernel.
 //!
-//! The kernel serves requests about interfaces, addresses and routes of all network
-//! namespaces one after the other. A request of the loop may wait for seconds behind those of
-//! other programs, and the master would be silent for longer than its backups wait. So a
-//! thread knows the next advert of each master. It sends an advert that the loop did not send
-//! in time, and the loop reports that to the router afterwards.
+//! The kernel serves requests about interfaces, addresses and routes of all network namespaces one
+//! after the other. A request of the loop may wait for seconds behind those of other programs, and
+//! the master would be silent for longer than its backups wait. So a thread knows the next advert
+//! of each master. The thread sends an advert that the loop did not send in time, and the loop
+//! reports that to the router afterwards.
 //!
-//! It never decides: it repeats what the router announces, for [`LIMIT`] at most. If this
-//! process was stopped for so long that another node may have taken over, it sends nothing,
-//! and the router finds out who is master. Sealed adverts (AH) carry a number each, so they
-//! are not repeated.
+//! The thread never decides: it repeats what the router announces, for [`LIMIT`] at most. If this
+//! process was stopped for so long that another node may have taken over, the thread sends nothing,
+//! and the router finds out who is master. Authenticated adverts (AH) carry a sequence number each,
+//! so they are not repeated.
 //!
-//! No advert follows a resignation (priority 0): the thread sends under the lock of its list,
-//! and [`Role::stop_pacing`] takes the master out of that list before the loop resigns.
+//! No advert follows a resignation (priority 0): the thread sends under the lock of its list, and
+//! [`Role::stop_pacing`] removes the master from that list before the loop resigns.
 
 use super::clock;
 use super::event_loop::Role;
@@ -26,25 +26,25 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// The loop has this fraction of an interval to send an advert by itself.
+/// Divisor of the advert interval: the time after the due time in which the loop may still send an
+/// advert itself.
 const GRACE_PARTS: u32 = 4;
 
-/// How long it sends adverts for a loop that does not turn.
+/// Maximum time for which the thread sends adverts for a loop that is blocked.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The stack of its thread, bytes: it may be locked in memory.
+/// Stack size of the thread in bytes; small, because it may be locked in memory.
 const STACK_BYTES: usize = 128 << 10;
 
-/// Which masters [`Role::report_masters`] reports.
+/// Selects the masters that [`Role::report_masters`] reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Paced {
-    /// Those that the pacemaker has.
+    /// Only masters that the pacemaker already knows.
     Known,
-    /// All of them.
     All,
 }
 
-/// The thread, which is started for the first master.
+/// Handle of the thread, which is started for the first master.
 #[derive(Debug, Default)]
 pub(super) struct Pacemaker {
     shared: Arc<Shared>,
@@ -57,26 +57,26 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The masters; `P` is what is sent for one.
+/// The masters; `P` is the type of an advert's packets.
 #[derive(Debug)]
 struct State<P> {
     masters: BTreeMap<usize, Master<P>>,
-    /// Until when the thread sleeps; `None`: until it is woken.
+    /// Time until which the thread sleeps; `None`: until it is woken.
     wakes_at: Option<Time>,
     ends: bool,
 }
 
 #[derive(Debug)]
 struct Master<P> {
-    /// The configuration that its number is of.
+    /// Generation of the configuration to which the master's index belongs.
     generation: u64,
     next: NextAdvert,
-    /// How many adverts the loop has not heard of.
+    /// Adverts that were sent and not yet reported to the loop.
     sent: u64,
     packets: P,
 }
 
-/// The packets of an advert.
+/// Packets of one advert.
 #[derive(Debug)]
 struct Packets {
     sender: VrrpSender,
@@ -94,7 +94,7 @@ impl<P> Default for State<P> {
 }
 
 impl<P> Master<P> {
-    /// When its advert is late; `None` if it is not to be sent before the loop turns again.
+    /// Returns when the advert is late; `None` if it must not be sent before the loop is back.
     fn late_at(&self) -> Option<Time> {
         let NextAdvert { interval, at, .. } = self.next;
         let repeated = u32::try_from(self.sent).unwrap_or(u32::MAX);
@@ -104,7 +104,7 @@ impl<P> Master<P> {
 }
 
 impl<P> State<P> {
-    /// Passes the packets of each late advert to `send`, and notes when the next one is late.
+    /// Passes the packets of each late advert to `send`, and records when the next one is late.
     fn turn(&mut self, now: Time, mut send: impl FnMut(&NextAdvert, &P)) {
         self.wakes_at = None;
         for master in self.masters.values_mut() {
@@ -114,7 +114,7 @@ impl<P> State<P> {
             let late_at = if late_at > now {
                 Some(late_at)
             } else if now.since(master.next.sent_at) >= master.next.patience {
-                // Another node may be master by now: the router decides.
+                // Another node may be master by now: the router must decide.
                 None
             } else {
                 send(&master.next, &master.packets);
@@ -127,12 +127,12 @@ impl<P> State<P> {
         }
     }
 
-    /// Forgets a master: nothing is sent for it any more.
+    /// Removes a master; no adverts are sent for it any more.
     fn forget(&mut self, at: usize) {
         self.masters.remove(&at);
     }
 
-    /// Whether an advert is late before the thread would look.
+    /// Returns whether an advert becomes late before the thread's next wake-up.
     fn is_to_be_woken(&self) -> bool {
         let first = self.masters.values().filter_map(Master::late_at).min();
         first.is_some_and(|first| self.wakes_at.is_none_or(|at| first < at))
@@ -150,7 +150,7 @@ impl Shared {
             let now = clock::now();
             state.turn(now, |next, packets| {
                 for (to, bytes) in &packets.all {
-                    // The loop reports an interface that sends nothing.
+                    // Errors are ignored: the loop reports an interface that cannot send.
                     let _ = packets.sender.send(next.source, *to, bytes);
                 }
             });
@@ -170,7 +170,7 @@ impl Shared {
 }
 
 impl Pacemaker {
-    /// Starts the thread. Without one the adverts wait for the loop.
+    /// Starts the thread. If that fails, adverts wait for the loop.
     fn start(&mut self) {
         let shared = Arc::clone(&self.shared);
         let builder = Builder::new()
@@ -214,8 +214,8 @@ impl Role {
         }
     }
 
-    /// Takes a master away from the pacemaker before its resignation is sent. An advert that
-    /// the thread is sending in this moment goes out first.
+    /// Removes a master from the pacemaker before its resignation is sent. An advert that the
+    /// thread is sending at this moment goes out first.
     pub(super) fn stop_pacing(&mut self, at: usize) {
         self.hear_pacemaker();
         self.sockets.pacemaker.shared.lock().forget(at);
@@ -286,8 +286,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// A master whose last advert was sent at 0 s, an advert a second; `sent` at which times
-    /// in ms until `end_s`, when the loop does not turn.
+    /// Returns the times in ms at which adverts are sent until `end_s` while the loop is blocked.
+    /// The master sent its last advert at 0 s, and its interval is one second.
     fn sent_until(end_s: u64, state: &mut State<()>) -> Vec<u64> {
         let mut sent = Vec::new();
         let mut now = Time(0);

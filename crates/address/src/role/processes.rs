@@ -1,6 +1,6 @@
-//! `vrrp_track_process`: counts the processes of a name. A thread of its own scans
-//! `/proc` when the kernel reports a started or ended process (process events, where they
-//! are permitted), and every [`PERIOD`] in any case.
+//! `vrrp_track_process`: counts the processes of a name. A separate thread scans `/proc` when the
+//! kernel reports a started or ended process (process events, where they are permitted), and every
+//! [`PERIOD`] in any case.
 
 use super::clock;
 use super::runner::{hush, ring};
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Interval of counting without process events.
+/// Interval of scans without process events.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Minimum interval of counting, also if hundreds of processes start and end.
+/// Minimum interval between scans, even if hundreds of processes start and end.
 const REST: Duration = Duration::from_millis(50);
 
-/// How much of a command line is compared.
+/// Maximum length of a command line that is compared.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
 /// Length of a process name in the kernel, in bytes.
@@ -89,7 +89,7 @@ impl Processes {
         self.shared.changed.as_fd()
     }
 
-    /// Whether there are enough, and not too many.
+    /// Returns whether the number of processes is within the configured limits.
     pub fn verdict(&self, name: &str) -> Verdict {
         let all = self.shared.wanted.iter().zip(&self.states);
         let mut found = all.filter(|(wanted, _)| wanted.name == name);
@@ -100,13 +100,13 @@ impl Processes {
         }
     }
 
-    /// All of them with their counts.
+    /// Returns all tracked processes, each with its count and whether its verdict is up.
     pub fn all(&self) -> impl Iterator<Item = (&TrackProcess, u32, bool)> {
         let all = self.shared.wanted.iter().zip(&self.states);
         all.map(|(wanted, state)| (wanted, state.count, state.well))
     }
 
-    /// When [`Processes::handle_time`] has to be called.
+    /// Returns when [`Processes::handle_time`] must be called.
     pub fn deadline(&self) -> Option<Time> {
         self.states.iter().filter_map(|s| s.change_at).min()
     }
@@ -126,7 +126,8 @@ impl Processes {
                 state.change_at = None;
                 continue;
             }
-            // Enough or too many by a fork; too few, or no longer too many, by an end.
+            // A started process makes the count sufficient or too high; an ended one makes it too
+            // low or no longer too high.
             let fork = if well {
                 !too_many(before)
             } else {
@@ -198,8 +199,9 @@ impl ProcessCounts {
     }
 }
 
-/// `NETLINK_CONNECTOR`, the group and the message of process events; a kernel or a
-/// namespace that has none refuses, and then only the period counts.
+/// Subscribes to process events: the protocol `NETLINK_CONNECTOR`, its group and its message.
+/// Returns None if the kernel or the namespace refuses; then the count is updated only every
+/// period.
 fn events() -> Option<OwnedFd> {
     const CONNECTOR: u32 = 11;
     const CN_IDX_PROC: u32 = 1;
@@ -239,7 +241,7 @@ fn events() -> Option<OwnedFd> {
     Some(fd)
 }
 
-/// How many processes there are of each; zombies do not run.
+/// Counts the processes of each name. Zombies do not count.
 fn count(wanted: &[TrackProcess]) -> Vec<u32> {
     let mut counts = vec![0; wanted.len()];
     let with_command = |w: &TrackProcess| w.full_command || w.parameters.is_some();
@@ -278,8 +280,8 @@ fn count(wanted: &[TrackProcess]) -> Vec<u32> {
     counts
 }
 
-/// The name of a process that is no zombie: `PID (NAME) STATE …`, and a name may have
-/// anything in it.
+/// Returns the name from `PID (NAME) STATE …`, unless the process is a zombie. A name may contain
+/// any byte, also brackets.
 fn running_name(stat: &[u8]) -> Option<&[u8]> {
     let from = stat.iter().position(|b| *b == b'(')? + 1;
     let to = stat.iter().rposition(|b| *b == b')')?;
@@ -303,7 +305,7 @@ fn is(wanted: &TrackProcess, name: &[u8], command: &[u8]) -> bool {
         first == program.as_bytes()
     } else {
         let program = program.as_bytes();
-        // `process` may give a path; the kernel's name has none and is cut.
+        // `process` may be a path. The kernel's name has no directory and is truncated.
         let last = program.rsplit(|b| *b == b'/').next().unwrap_or(program);
         let cut = last.get(..NAME_BYTES.min(last.len())).unwrap_or(last);
         name == cut

@@ -1,6 +1,6 @@
-//! Measures so that nothing on the machine delays the loop: real-time scheduling, memory
-//! that is never swapped out. All are optional; the granted ones are reported. Programs
-//! and threads that the role starts get none of them.
+//! Measures against delays of the loop by other programs: real-time scheduling, and memory that is
+//! never swapped out. All are optional, and the granted ones are reported. Programs and threads
+//! that the role starts get none of them.
 
 use super::{Level, Log};
 use crate::config::{Config, Dialect};
@@ -8,22 +8,22 @@ use std::ffi::CString;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// The default SCHED_RR priority: above ordinary processes is enough.
+/// Default SCHED_RR priority; any value is above ordinary processes.
 const PRIORITY: u32 = 50;
 
-/// Adverts that are more frequent choose real-time scheduling by themselves.
+/// Adverts more frequent than this enable real-time scheduling by default.
 const SUB_SECOND: Duration = Duration::from_secs(1);
 
-/// How long the loop may run without sleeping before the kernel kills the process, in
-/// microseconds. A runaway loop must not occupy a processor forever, and the next process
-/// resumes its state. `vrrp_rlimit_rttime` can only raise the limit: keepalived only logs
-/// when it is reached, so its values may be too low for a kill.
+/// Time in microseconds that the loop may run without sleeping before the kernel kills the process.
+/// A runaway loop must not occupy a processor forever, and the next process resumes its state.
+/// `vrrp_rlimit_rttime` can only raise the limit: keepalived only logs when the limit is reached,
+/// so its values may be too low for a kill.
 const RTTIME_US: u64 = 2_000_000;
 
-/// Stack that is touched so that it is there when it is needed.
+/// Size of the stack that is touched in advance, so that its pages are present when needed.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Requests the privileges; returns the granted ones, in words.
+/// Requests the privileges, and returns descriptions of the granted ones.
 pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
     let mut granted = Vec::new();
     let name = config.global.process_name.as_deref();
@@ -105,9 +105,9 @@ fn round_robin(priority: u32, rttime_us: u64) -> std::io::Result<()> {
 }
 
 fn lock_memory() -> std::io::Result<()> {
-    // Pages are locked when they are first used: not gigabytes of address space at once.
+    // Pages are locked on first use, so that gigabytes of address space are not locked at once.
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
-    // SAFETY: it takes no pointer.
+    // SAFETY: the call takes no pointer.
     if unsafe { libc::mlockall(flags) } == 0 {
         Ok(())
     } else {

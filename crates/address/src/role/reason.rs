@@ -1,4 +1,4 @@
-//! Why a state was entered, in words for people.
+//! Messages that explain why a state was entered.
 
 use protocol::vrrp::Reason;
 

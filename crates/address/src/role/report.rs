@@ -1,4 +1,4 @@
-//! How the virtual routers and all that they depend on are, as a [`Report`].
+//! Reports the status of the virtual routers and of all that they depend on, as a [`Report`].
 
 use super::event_loop::Role;
 use super::member::Member;
@@ -12,30 +12,30 @@ use protocol::bfd;
 use protocol::vrrp::{COUNTERS, Counters, Instance, NUMBERS, Rejected, State, Status, Time};
 use std::net::IpAddr;
 
-/// The kind of a subject that is a virtual router.
+/// Kind of a subject that is a virtual router.
 pub const VIRTUAL_IP: &str = "virtual-ip";
-/// The state of an address that this machine has.
+/// State of an address that this machine has.
 pub const HERE: &str = "here";
 
-/// The fact of a planned hand-over in progress.
+/// Name of the fact about a planned hand-over in progress.
 pub const HAND_OVER: &str = "hand-over";
 
-/// The fact of an address that a lease of the cluster decides about.
+/// Name of the fact about the cluster lease that decides who owns an address.
 pub const LEASE: &str = "lease";
 
-/// The fact with the reasons why a virtual router owns nothing, or not all of its addresses.
+/// Name of the fact with the reasons why a virtual router owns none or not all of its addresses.
 pub const FAULT: &str = "fault";
 
-/// The fact with the availability of the frontends behind an address.
+/// Name of the fact about the availability of the frontends behind an address.
 pub const HEALTH: &str = "health";
 
-/// The number of its band: 0 is the best.
+/// Name of the number of the health band; 0 is the best.
 pub const BAND: &str = "band";
 
-/// The value of [`LEASE`] when the lease was released to a healthier node.
+/// Value of [`LEASE`] when the lease was released to a healthier node.
 pub const LEASE_MOVES: &str = "moves to a healthier node";
 
-/// keepalived's word for a state.
+/// Returns keepalived's word for a state.
 pub fn state_word(state: State) -> &'static str {
     match state {
         State::Init => "INIT",
@@ -45,7 +45,7 @@ pub fn state_word(state: State) -> &'static str {
     }
 }
 
-/// keepalived's number of a state.
+/// Returns keepalived's number of a state.
 pub fn state_number(state: State) -> u8 {
     match state {
         State::Init => 0,
@@ -55,7 +55,7 @@ pub fn state_number(state: State) -> u8 {
     }
 }
 
-/// A moment of the role's clock.
+/// Converts a time of the role's clock.
 pub(super) fn moment(at: Time) -> Moment {
     Moment {
         boottime_ms: clock::as_ms(at),
@@ -63,7 +63,7 @@ pub(super) fn moment(at: Time) -> Moment {
     }
 }
 
-/// What an operator may do with an instance whose addresses are here.
+/// Returns the hand-over that an operator may request for an instance that owns its addresses.
 fn hand_over(name: &str) -> Offer {
     let message = Message::HandOver {
         name: Some(name.to_owned()),
@@ -73,7 +73,7 @@ fn hand_over(name: &str) -> Offer {
     Offer::new("hand-over", "Hand over", message.envelope()).follows(follows)
 }
 
-/// Adds a hand-over in progress, the offer of one, and the one that an operator completed.
+/// Adds a hand-over in progress, the offer of one, and the last one that an operator completed.
 fn with_hand_over(mut subject: Subject, status: &Status, name: &str) -> Subject {
     if status.handing_over {
         subject = subject.fact(HAND_OVER, "in progress");
@@ -90,7 +90,7 @@ fn with_hand_over(mut subject: Subject, status: &Status, name: &str) -> Subject 
 }
 
 impl Role {
-    /// How everything is now.
+    /// Returns the current status of everything.
     pub(super) fn report(&self) -> Report {
         let now = clock::now();
         let instances = (0..self.members.len()).filter_map(|at| self.instance(at, now));
@@ -200,13 +200,13 @@ impl Role {
         };
         let why = self.health.why(&member.config.name, clock::as_ms(now));
         let band = self.health.band(at);
-        // Without a proxy nobody says how well what runs is served.
+        // Without a proxy, the health of running frontends is unknown.
         let band = band.filter(|band| self.health.is_known() || *band > 0);
         let health = match band {
             Some(0) => "all frontends are available",
             Some(1) => "some frontends are unavailable",
             Some(_) => "no frontend is available",
-            // It has no memory to be seen in.
+            // Without a proxy there is no memory to read the band from.
             None if why.is_some() => "unknown",
             None => return one,
         };
@@ -220,7 +220,7 @@ impl Role {
         }
     }
 
-    /// Adds the row of the table that applies, and what the node waits for.
+    /// Adds the row of the ownership table that applies, and what the node waits for.
     fn standing_of(&self, one: Subject, at: usize, now: Time) -> Subject {
         let Some(standing) = self.standing(at, now) else {
             return one;
@@ -253,14 +253,14 @@ impl Role {
         one.fact("standing", words)
     }
 
-    /// The name of the sync group that an instance is in.
+    /// Returns the name of the sync group that contains an instance.
     pub(super) fn group_of(&self, name: &str) -> Option<&str> {
         let mut groups = self.config.groups.iter();
         let group = groups.find(|group| group.members.iter().any(|member| member == name))?;
         Some(&group.name)
     }
 
-    /// The sync groups.
+    /// Returns the sync groups.
     pub(super) fn groups(&self) -> impl Iterator<Item = Subject> {
         let state = |names: &[String]| {
             let members = self
@@ -288,7 +288,7 @@ impl Role {
         let tracked = |kind: &str, name: &str, verdict: Verdict, since_ms: u64, outcome: String| {
             let mut tracked = Subject::new(kind, name).label("name");
             let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
-            // It was so when the role first looked: since when is not known.
+            // The state has not changed since the role's first check, so its start is unknown.
             tracked.since = (since_ms > 0).then(|| Moment {
                 boottime_ms: since_ms,
                 unix_ms: clock::unix_ms().saturating_sub(ago),
@@ -308,7 +308,7 @@ impl Role {
             let name = &seen.link.name;
             let mut link = tracked("interface", name, is_up(seen.up), 0, String::new());
             if !seen.up && !used.contains(name.as_str()) {
-                // Nothing needs it: it is down, and that is no trouble.
+                // Nothing uses this interface, so it may be down without being a problem.
                 link.state.grade = Grade::Unknown;
             }
             all.push(link);
@@ -342,7 +342,7 @@ impl Role {
     }
 }
 
-/// Describes the numbers; the proxy shows [`NUMBERS`] and [`COUNTERS`], too.
+/// Describes the numbers; the proxy exports [`NUMBERS`] and [`COUNTERS`], too.
 fn rows() -> Vec<NumberRow> {
     let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
     let own = [
@@ -378,7 +378,7 @@ fn rows() -> Vec<NumberRow> {
 fn grade(status: &Status, member: &Member) -> Grade {
     match status.state {
         _ if status.handing_over => Grade::Busy,
-        // Another node may hold the lease; this one can own the addresses as soon as it does.
+        // Another node may hold the lease; this node can own the addresses as soon as it holds it.
         State::Fault if member.untracked.lease.is_some() && member.is_without_fault() => {
             Grade::Standby
         }
@@ -395,7 +395,7 @@ fn grade_of(state: State) -> Grade {
     }
 }
 
-/// How long ago something was.
+/// Formats the time since an event.
 fn ago(now: Time, then: Time) -> String {
     span(clock::as_ms(now).saturating_sub(clock::as_ms(then)))
 }
@@ -411,7 +411,7 @@ fn owner(one: Subject, status: &Status, now: Time) -> Subject {
     }
 }
 
-/// What keeps a member from its work, also where it owns addresses.
+/// Returns the faults of a member, also those that leave it the owner of some addresses.
 fn fault_words(member: &Member) -> Vec<String> {
     let mut words = member.faults();
     if member.standing_fault().is_none() {
@@ -436,8 +436,7 @@ fn place_words((from, priority): (IpAddr, u8)) -> String {
     )
 }
 
-/// Returns the addresses of an instance; settings other than the default are facts of
-/// each.
+/// Returns the addresses of an instance. Settings other than the default are facts of each address.
 fn addresses(member: &Member, state: State) -> Vec<Subject> {
     let of = |address: &crate::config::Address, advertised: bool| {
         let mut one = Subject::new(

@@ -1,10 +1,9 @@
-//! Runs programs beside the loop: tracked scripts and notify scripts. A thread of its own
-//! starts them, so the loop never waits for a fork, and they have ordinary scheduling and
-//! memory. It ends them after their timeout and reports their exit status. It never uses
-//! a shell.
+//! Runs tracked scripts and notify scripts outside the event loop. A separate thread starts them,
+//! so the loop never waits for a fork, and they have ordinary scheduling and memory. The thread
+//! ends programs after their timeout and reports their exit status. It never uses a shell.
 //!
-//! Each program leads a process group, which is ended as a whole. Jobs of one queue start
-//! one after another, each when its predecessor ended or had [`ORDER_WAIT`].
+//! Each program leads a process group, which is ended as a whole. Jobs of one queue start one after
+//! another: each one when its predecessor has ended, or after [`ORDER_WAIT`].
 
 use crate::config::Account;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -24,13 +23,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How many programs may run at once.
+/// Maximum number of programs that run at once.
 const MAX_RUNNING: usize = 256;
 
-/// How many may wait to be started.
+/// Maximum number of programs that wait to be started.
 const MAX_WAITING: usize = 1024;
 
-/// How long a job waits for the one before it in its queue.
+/// Time for which a job waits for its predecessor in the queue.
 const ORDER_WAIT: Duration = Duration::from_secs(1);
 
 /// Time between SIGTERM and SIGKILL to a group.
@@ -39,51 +38,51 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 /// A program to start.
 #[derive(Debug)]
 pub struct Job<T = Token> {
-    /// Given back with the outcome.
+    /// Identifier that is returned with the outcome.
     pub token: T,
     /// The program and its arguments.
     pub words: Vec<OsString>,
-    /// Its whole environment; None: that of this process.
+    /// Complete environment; None: that of this process.
     pub environment: Option<Vec<(OsString, OsString)>>,
-    /// The user that runs it.
+    /// User that runs the program.
     pub account: Option<Account>,
-    /// When it is ended; None: never.
+    /// Time after which the program is ended; None: never.
     pub timeout: Option<Duration>,
-    /// Jobs of the same queue are started in their order.
+    /// Jobs of the same queue start in order.
     pub queue: Option<String>,
-    /// It runs for as long as the role does, and ends with it.
+    /// The program runs for as long as the role does, and ends with it.
     pub stays: bool,
 }
 
-/// The purpose of a job.
+/// Purpose of a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Token {
     /// A `vrrp_script`, by name, and the generation of its configuration.
     Script(String, u64),
-    /// A notify script; its words, for the log.
+    /// A notify script, with its program name for the log.
     Notify(String),
     /// A script that reads a pipe for as long as the role runs.
     Reader(String),
-    /// `startup_script`, `shutdown_script`
+    /// A `startup_script` or `shutdown_script`.
     Once(&'static str),
 }
 
-/// The result of a job.
+/// Outcome of a job.
 #[derive(Debug)]
 pub enum JobResult {
-    /// Exit status.
+    /// Ended with this exit status.
     Exited(i32),
     /// Killed by this signal.
     Signalled(i32),
     /// Killed after its timeout.
     TimedOut,
-    /// It could not be started.
+    /// Could not be started.
     NotStarted(io::Error),
     /// Too many programs are running or waiting.
     TooMany,
 }
 
-/// The thread that runs programs, seen from the loop.
+/// Handle of the thread that runs programs, for the event loop.
 #[derive(Debug)]
 pub struct Runner<T = Token> {
     jobs: Option<Sender<Job<T>>>,
@@ -177,7 +176,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
         self.jobs = None;
         ring(&self.job_came);
         if let Some(thread) = self.thread.take() {
-            // Its panic was printed by the panic hook.
+            // The panic hook has already printed a panic of the thread.
             let _ = thread.join();
         }
     }
@@ -197,13 +196,13 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 }
 
-/// Wakes the thread that polls the descriptor.
+/// Wakes the thread that polls the eventfd.
 pub fn ring(fd: &OwnedFd) {
-    // It fails only when it is rung already as often as a number can hold.
+    // The write fails only if the counter is at its maximum, so the thread wakes anyway.
     let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
 }
 
-/// Takes the ringing away.
+/// Resets the eventfd.
 pub fn hush(fd: &OwnedFd) {
     let mut count = [0; 8];
     let _ = rustix::io::read(fd, &mut count);
@@ -216,26 +215,25 @@ struct Running<T> {
     token: T,
     stays: bool,
     queue: Option<String>,
-    /// The next one of the queue waits for this no longer than until then.
+    /// Latest time until which the next job of the queue waits for this program.
     order_until: Instant,
     ends_at: Option<Instant>,
     ask: Ask,
 }
 
-/// The action after the timeout of a program.
+/// Next action at the timeout of a program.
 #[derive(Clone, Copy, PartialEq)]
 enum Ask {
-    /// It never is: it runs as long as it likes.
+    /// None: the program has no timeout and runs as long as it likes.
     Nothing,
-    /// Request to end.
     Terminate,
-    /// It was asked; it is killed.
+    /// SIGTERM was sent; SIGKILL is next.
     Kill,
 }
 
 struct Inside<T> {
     null: File,
-    /// Its programs end with this process, however that ends.
+    /// The programs are killed when this process ends, for whatever reason.
     together: bool,
     given_up: Arc<AtomicBool>,
     todo: Receiver<Job<T>>,
@@ -261,7 +259,7 @@ impl<T: Clone> Inside<T> {
             self.end_late_ones();
             self.start_what_may();
             let idle = self.queues.is_empty();
-            // Told programs may outlive the role; asked ones may not.
+            // Notified programs may outlive the role; programs that were asked to end may not.
             let asked = self.running.iter().any(|r| r.ask != Ask::Nothing);
             if closed && idle {
                 self.end_readers();
@@ -273,7 +271,7 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    /// Takes new jobs; returns whether there will be no more.
+    /// Accepts new jobs; returns whether no more will follow.
     fn take_jobs(&mut self) -> bool {
         hush(&self.came);
         loop {
@@ -298,7 +296,7 @@ impl<T: Clone> Inside<T> {
         for mut r in std::mem::take(&mut self.running) {
             match r.child.try_wait() {
                 Ok(None) => kept.push(r),
-                // The outcome of one that was ended was told then.
+                // The outcome of a killed program was reported when it was killed.
                 Ok(Some(_)) | Err(_) if r.ask == Ask::Kill => {}
                 Ok(Some(status)) => {
                     let outcome = match (status.code(), status.signal()) {
@@ -339,7 +337,7 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    /// Readers of pipes end with the role.
+    /// Ends the readers of pipes, which run as long as the role.
     fn end_readers(&mut self) {
         for r in &mut self.running {
             if r.stays && r.ask == Ask::Nothing {
@@ -362,7 +360,7 @@ impl<T: Clone> Inside<T> {
         self.queues = queues;
     }
 
-    /// Whether a program of the queue runs that is waited for.
+    /// Returns whether a running program of the queue delays the next job.
     fn waits(&self, queue: Option<&str>) -> bool {
         let now = Instant::now();
         queue.is_some()
@@ -409,14 +407,14 @@ impl<T: Clone> Inside<T> {
                 .iter()
                 .map(|r| PollFd::new(&r.pidfd, PollFlags::IN)),
         );
-        // An interrupted sleep is a short one.
+        // An interrupted sleep only ends early.
         let _ = poll(&mut fds, wait.as_ref());
     }
 }
 
 fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // It may be gone already.
+        // The process group may be gone already.
         let _ = kill_process_group(group, signal);
     }
 }
@@ -434,7 +432,7 @@ fn spawn<T>(job: &Job<T>, null: &File, together: bool) -> io::Result<(Child, Own
         let pairs = environment.iter().map(|(name, value)| (name, value));
         command.env_clear().envs(pairs);
     }
-    // Who is not root runs scripts as itself, as keepalived does.
+    // A process that is not root runs scripts as its own user, as keepalived does.
     if let Some(account) = job
         .account
         .as_ref()
@@ -580,7 +578,7 @@ mod tests {
         runner.submit(shell("a1", "sleep 30", Some(LATEST), Some("a")));
         runner.submit(shell("a2", "exit 0", None, Some("a")));
         assert_eq!(collect(&runner, 1)[0].0, "a2");
-        // The hanging one goes with its time; here it is not waited for.
+        // The hanging program would end at its timeout, for which the test does not wait.
         runner.finish(Duration::ZERO);
     }
 }

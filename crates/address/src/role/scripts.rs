@@ -1,5 +1,5 @@
-//! `vrrp_script`: tracked scripts. A value decides when each starts and computes its
-//! verdict; [`super::runner`] starts them.
+//! `vrrp_script`: tracked scripts. This module decides when each script starts and computes its
+//! verdict; [`super::runner`] starts the program.
 
 use super::clock;
 use super::runner::{Job, JobResult, Token};
@@ -8,7 +8,7 @@ use crate::config::Script;
 use protocol::vrrp::Time;
 use std::time::Duration;
 
-/// No script is started more often.
+/// Minimum interval between two runs of a script.
 const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 
 /// A log line about a script.
@@ -16,18 +16,18 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 pub enum ScriptLog {
     /// keepalived's line at each change of a script's exit status (`-D`).
     Detail(String),
-    /// A change of its verdict.
+    /// Message about a changed verdict.
     Verdict(String),
 }
 
-/// A script that is asked.
+/// State of a tracked script.
 #[derive(Debug)]
 pub struct TrackedScript {
     script: Script,
     generation: u64,
     verdict: Verdict,
     since: Time,
-    /// Outcomes in a row that speak against the verdict.
+    /// Number of consecutive outcomes that contradict the verdict.
     against: u32,
     last: Option<Result<(), String>>,
     outcome: String,
@@ -36,8 +36,8 @@ pub struct TrackedScript {
 }
 
 impl TrackedScript {
-    /// Creates the state of a script, which runs at once; its verdict from an older
-    /// configuration still applies.
+    /// Creates the state of a script, which runs at once. A verdict from an older configuration
+    /// still applies.
     pub fn new(
         now: Time,
         script: Script,
@@ -62,7 +62,7 @@ impl TrackedScript {
         }
     }
 
-    /// As configured.
+    /// Returns the configuration of the script.
     pub fn script(&self) -> &Script {
         &self.script
     }
@@ -72,12 +72,12 @@ impl TrackedScript {
         self.verdict
     }
 
-    /// Since when, and the last outcome in words.
+    /// Returns the time of the last change, and the last outcome as a message.
     pub fn history(&self) -> (u64, &str) {
         (clock::as_ms(self.since), &self.outcome)
     }
 
-    /// When it is to be asked again.
+    /// Returns when the script must run again.
     pub fn deadline(&self) -> Option<Time> {
         (!self.running).then_some(self.due)
     }
@@ -89,7 +89,7 @@ impl TrackedScript {
         }
         self.running = true;
         let interval = self.script.interval.max(INTERVAL_LEAST);
-        // What was missed is not made up for.
+        // Missed runs are skipped.
         self.due = self.due.after(interval).max(now);
         if self.due == now {
             self.due = now.after(interval);
@@ -105,10 +105,9 @@ impl TrackedScript {
         })
     }
 
-    /// The script could not run: its file is being replaced, or the machine has no room
-    /// for another process. That says nothing about the tracked object, and would happen
-    /// on every node to which a new script is copied, so the last verdict still applies.
-    /// Logged once.
+    /// Handles a run that could not start: the script's file is being replaced, or the machine has
+    /// no room for another process. That says nothing about the tracked object, and would happen on
+    /// every node to which a new script is copied, so the last verdict still applies. Logged once.
     fn unasked(&mut self, error: String) -> Vec<ScriptLog> {
         if self.outcome == error {
             return Vec::new();
@@ -189,7 +188,7 @@ impl TrackedScript {
     }
 }
 
-/// Why a program was not asked at all.
+/// Returns why a program did not run at all; None if it ran.
 fn not_asked(outcome: &JobResult) -> Option<String> {
     match outcome {
         JobResult::NotStarted(error) => Some(format!("could not be started: {error}")),
@@ -259,7 +258,7 @@ mod tests {
         assert!(asked.history().1.contains("could not be started"));
         assert!(!asked.ended(at(4), 1, &JobResult::TooMany).1);
         assert!(asked.ended(at(5), 1, &JobResult::Exited(1)).1);
-        // One that never could be is none that succeeds.
+        // A script that could never start is not up.
         let mut never = TrackedScript::new(at(0), script(1, 1), 1, None);
         assert!(never.ended(at(1), 1, &gone()).1);
         assert_eq!(never.verdict(), Verdict::Down);

@@ -7,21 +7,21 @@ use protocol::vrrp::{
 };
 use std::time::Duration;
 
-/// Adverts that are rarer than this leave time enough: silence of three of them is not
-/// asked about.
+/// Adverts less frequent than this leave enough time: the owner is not probed after three missing
+/// ones.
 const PROBED_BELOW: Duration = Duration::from_secs(1);
 
-/// Bounds of the default time to wait for the reply to a probe, which is an advert
-/// interval (keepalived.conf has no setting for it).
+/// Bounds of the default time to wait for the reply to a probe, which is one advert interval
+/// (keepalived.conf has no setting for it).
 const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(20));
 
-/// Minimum time without adverts before a takeover while the owner's kernel responds, and
-/// the same in advert intervals.
+/// Minimum time without adverts before a takeover while the owner's kernel still responds; the
+/// second constant is the same bound in advert intervals.
 const PROBE_BOUND: Duration = Duration::from_secs(1);
 const PROBE_BOUND_ADVERTS: u32 = 6;
 
-/// Returns the settings of a virtual router. `starts`: the role starts, too; after a
-/// reload the startup delay does not apply.
+/// Returns the settings of a virtual router. `starts`: the role itself starts; after a reload the
+/// startup delay does not apply.
 pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     Settings {
         name: instance.name.clone(),
@@ -63,8 +63,8 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     }
 }
 
-/// Returns the sync groups, their members by index. A missing member is left out; the
-/// load reported it.
+/// Returns the sync groups with the indices of their members. A missing member is left out; the
+/// load has reported it.
 pub fn groups(config: &Config) -> Vec<GroupSettings> {
     let place = |name: &String| config.instances.iter().position(|i| i.name == *name);
     config
@@ -113,8 +113,8 @@ fn garp(garp: &config::Garp) -> Garp {
     }
 }
 
-/// Returns whether to probe before a takeover: if the configuration says so, and for
-/// sub-second adverts of a `keepalived.conf`. No VRRP packet changes by that.
+/// Returns the probe settings: as configured, or the default for sub-second adverts of a
+/// `keepalived.conf`. Probes change no VRRP packet.
 fn probing(dialect: Dialect, instance: &Instance) -> Option<Probing> {
     if let Some(probing) = &instance.probing {
         return Some(Probing {

@@ -1,4 +1,4 @@
-//! The sockets of all virtual routers: those that hear and send alike share one.
+//! Sockets of all virtual routers. Those with equal options share one socket.
 
 use super::announce::Announcer;
 use super::pacemaker::Pacemaker;
@@ -6,37 +6,37 @@ use crate::config::{Authentication, Global, Instance, Transport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
 
-/// A VRRP socket with its options.
+/// A VRRP socket, with the options by which it is shared.
 #[derive(Debug)]
 pub struct Adverts {
-    /// Its options.
+    /// Options with which the socket was opened.
     pub options: VrrpOptions,
-    /// The socket.
+    /// Socket that sends and receives adverts.
     pub socket: VrrpSocket,
-    /// It can no longer be read, and is reopened when its interface changes.
+    /// The socket can no longer be read, and is reopened when its interface changes.
     pub broken: bool,
 }
 
-/// All sockets of the role.
+/// All sockets of the role, shared between virtual routers.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// Of VRRP.
+    /// VRRP sockets.
     pub adverts: Vec<Adverts>,
-    /// Of ARP (false) and neighbour discovery (true), by interface.
+    /// Sockets of ARP (false) and neighbour discovery (true), by interface index.
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
-    /// The announcements that wait for their turn.
+    /// Queue of announcements to neighbours.
     pub announcer: Announcer,
-    /// Sends adverts while the loop waits for the kernel.
+    /// Thread that sends adverts while the loop waits for the kernel.
     pub pacemaker: Pacemaker,
-    /// How many adverts were sealed: each has a number.
+    /// Sequence number of the last authenticated advert (AH).
     pub sealed: u32,
 }
 
-/// The largest packet where there is no interface to ask.
+/// Packet size in bytes that is assumed if no interface gives one.
 pub const MTU_BYTES: u32 = 1500;
 
-/// Returns the receive buffer size of an instance on an interface of this MTU: its own,
-/// or that of `vrrp_rx_bufs_policy`.
+/// Returns the receive buffer size of an instance on an interface with this MTU: the configured
+/// one, or that of `vrrp_rx_bufs_policy`.
 pub fn receive_buffer(global: &Global, instance: &Instance, mtu: u32) -> Option<u32> {
     let packets = |number: u32| mtu.saturating_mul(number);
     instance
@@ -69,7 +69,7 @@ pub fn wanted(
 }
 
 impl Sockets {
-    /// The place of a socket that is so; it is opened where there is none.
+    /// Returns the index of a socket with these options, and opens one if there is none.
     pub fn adverts_of(&mut self, options: VrrpOptions) -> Result<usize, WireError> {
         let same = |a: &Adverts| a.options == options && !a.broken;
         if let Some(place) = self.adverts.iter().position(same) {
@@ -81,7 +81,7 @@ impl Sockets {
             socket,
             broken: false,
         };
-        // A place that nobody uses any more; others keep theirs.
+        // Reuses the index of a broken socket, so that indices of other sockets stay valid.
         match self.adverts.iter().position(|a| a.broken) {
             Some(place) => {
                 if let Some(old) = self.adverts.get_mut(place) {
@@ -96,7 +96,7 @@ impl Sockets {
         }
     }
 
-    /// The socket of frames of an interface; it is opened where there is none.
+    /// Returns the frame socket of an interface, and opens one if there is none.
     pub fn frames_of(&mut self, interface: u32, ipv6: bool) -> Result<&PacketSocket, WireError> {
         use std::collections::btree_map::Entry;
         match self.frames.entry((interface, ipv6)) {
@@ -105,7 +105,7 @@ impl Sockets {
         }
     }
 
-    /// An interface went: its sockets hear nothing any more.
+    /// Closes the sockets of a deleted interface, which receive nothing any more.
     pub fn forget_interface(&mut self, index: u32) {
         self.frames.retain(|(interface, _), _| *interface != index);
         for adverts in &mut self.adverts {

@@ -1,5 +1,5 @@
-//! The standing of each virtual router ([`crate::standing`]): collected from the control role,
-//! the health of the proxy and the addresses that the kernel refuses, and given to the router.
+//! Collects the standing of each virtual router ([`crate::standing`]) from the control role, the
+//! health of the proxy and the addresses that the kernel refuses, and passes it to the router.
 
 use super::event_loop::Role;
 use super::member::Member;
@@ -11,22 +11,22 @@ use protocol::vrrp::{Instance, Time};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::time::Duration;
 
-/// Time until the role looks again at addresses that cannot be set.
+/// Time until the role retries addresses that cannot be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// After the kernel refused addresses, the node takes them from a live owner no earlier than
-/// after this time.
+/// Time after a refusal by the kernel for which the node does not take the addresses from a live
+/// owner.
 const DISTRUST: Duration = Duration::from_secs(300);
 
-/// The last report of the control role.
+/// Last report of the control role.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     news: MemberNews,
-    /// The end of the confirmation was seen up to here.
+    /// An end of the confirmation up to this time has been handled.
     seen: Time,
 }
 
 impl Membership {
-    /// When the confirmation of the majority ends.
+    /// Returns when the confirmation by the majority ends.
     pub(super) fn deadline(&self) -> Option<Time> {
         let until = Time(self.news.until_ns);
         let counts = self.news.version == VersionStanding::Current && until > self.seen;
@@ -41,23 +41,23 @@ impl Membership {
     }
 }
 
-/// The addresses of a virtual router that cannot be set on this machine.
+/// Addresses of a virtual router that cannot be set on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
-    /// Why, one line for each address.
+    /// Reasons, one line for each address.
     pub words: Vec<String>,
-    /// None of its addresses can be set.
+    /// None of the addresses can be set.
     pub all: bool,
-    /// The kernel refused them, and nothing shows when it will not.
+    /// The kernel refused them, and nothing shows when it will accept them.
     pub by_kernel: bool,
-    /// The node owns nothing until then, so that another one can.
+    /// End of the fault, during which the node owns nothing so that another one can.
     fault_until: Option<Time>,
-    /// When the role looks again.
+    /// Time of the next retry.
     look_at: Option<Time>,
 }
 
 impl Refused {
-    /// Collects the refusals of the kernel among its results for these addresses.
+    /// Collects the kernel's refusals from its results for these addresses.
     pub fn by_kernel<T>(
         now: Time,
         specs: &[AddressSpec],
@@ -111,7 +111,7 @@ impl Refused {
         }
     }
 
-    /// What the node can do at the addresses.
+    /// Returns which of its addresses the node can serve.
     pub fn service(&self) -> Service {
         match (self.words.is_empty(), self.all) {
             (true, _) => Service::All,
@@ -120,12 +120,12 @@ impl Refused {
         }
     }
 
-    /// When the role looks again at the latest.
+    /// Returns the latest time of the next retry.
     pub fn deadline(&self) -> Option<Time> {
         [self.fault_until, self.look_at].into_iter().flatten().min()
     }
 
-    /// Returns whether it is time to look again, and forgets what has ended.
+    /// Returns whether a retry is due, and clears what has ended.
     fn handle_time(&mut self, now: Time) -> bool {
         if self.look_at.is_some_and(|at| at <= now) {
             *self = Refused::default();
@@ -134,7 +134,7 @@ impl Refused {
         self.fault_until.take_if(|until| *until <= now).is_some()
     }
 
-    /// Why the node may own nothing now.
+    /// Returns why the node may own nothing now.
     fn fault(&self) -> Option<String> {
         let is_fault = self.all && (!self.by_kernel || self.fault_until.is_some());
         is_fault.then(|| self.words.join(", "))
@@ -154,7 +154,7 @@ impl Role {
         self.rank_all(now);
     }
 
-    /// Returns the facts of an instance.
+    /// Returns the standing of an instance.
     pub(super) fn standing(&self, at: usize, now: Time) -> Option<Standing> {
         let member = self.members.get(at)?;
         let is_member = self.config.global.is_member;
@@ -168,14 +168,14 @@ impl Role {
         })
     }
 
-    /// Gives the standing of all instances to their routers.
+    /// Passes the standing of all instances to their routers.
     pub(super) fn rank_all(&mut self, now: Time) {
         for at in 0..self.members.len() {
             self.rank(now, at);
         }
     }
 
-    /// Gives the standing of an instance to its router, and logs another row.
+    /// Passes the standing of an instance to its router, and logs a change of the row.
     pub(super) fn rank(&mut self, now: Time, at: usize) {
         let Some(standing) = self.standing(at, now) else {
             return;
@@ -196,13 +196,13 @@ impl Role {
                 &format!("({name}) standing: {}{why}", row.name()),
             );
         }
-        // A removed member has a fault.
+        // A removed member has a fault instead of a rank.
         if let Some(rank) = standing.rank() {
             self.router.set_standing(now, Instance(at), Some(rank));
         }
     }
 
-    /// Handles the end of a confirmation, and looks again at addresses that cannot be set.
+    /// Handles the end of a confirmation, and retries addresses that cannot be set.
     pub(super) fn look_at_standings(&mut self, now: Time) {
         if self.membership.has_lapsed(now) {
             self.rank_all(now);
@@ -216,8 +216,8 @@ impl Role {
         }
     }
 
-    /// Records which addresses the kernel refused. Where it refused all of them, the node has a
-    /// fault for some seconds, so that another node can own them.
+    /// Records which addresses the kernel refused. If it refused all of them, the node has a fault
+    /// for some seconds, so that another node can own them.
     pub(super) fn set_refused(&mut self, now: Time, at: usize, refused: Refused) {
         let Some(member) = self.members.get_mut(at) else {
             return;
@@ -231,7 +231,7 @@ impl Role {
 }
 
 impl Member {
-    /// Looks for addresses that cannot be set. Refusals of the kernel are kept.
+    /// Checks for addresses that cannot be set. Refusals by the kernel are kept.
     pub(super) fn look_for_refusals(&mut self, now: Time) {
         let known = Refused::known(now, self);
         if !known.words.is_empty() || !self.refused.by_kernel {
@@ -239,7 +239,7 @@ impl Member {
         }
     }
 
-    /// Why the member may own nothing, besides what is tracked.
+    /// Returns why the member may own nothing, apart from tracked objects.
     pub(super) fn standing_fault(&self) -> Option<String> {
         match self.row {
             Some(Row::Removed) => Some(Row::Removed.why().to_owned()),

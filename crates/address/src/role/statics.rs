@@ -1,5 +1,5 @@
-//! `static_ipaddress`, `static_routes`, `static_rules`: present while the role runs, in
-//! every VRRP state.
+//! `static_ipaddress`, `static_routes`, `static_rules`: present while the role runs, in every VRRP
+//! state.
 
 use super::Level;
 use super::event_loop::Role;
@@ -7,8 +7,8 @@ use crate::config::{Address, Config};
 use crate::kernel::AddressSeen;
 
 impl Role {
-    /// Replaces the static objects of one configuration by those of another; common ones
-    /// are not touched.
+    /// Replaces the static objects of one configuration by those of another. Objects in both are
+    /// not touched.
     pub(super) fn put_static(&mut self, old: &Config, new: &Config) {
         let gone: Vec<Address> = difference(&old.addresses, &new.addresses);
         let come: Vec<Address> = difference(&new.addresses, &old.addresses);
@@ -28,7 +28,7 @@ impl Role {
         self.host.add_rules(&mut self.given.log, "static", &rules);
     }
 
-    /// An interface came, or came up: its static addresses and routes are put there.
+    /// Adds the static addresses and routes of an interface that appeared or came up.
     pub(super) fn put_static_on(&mut self, name: &str) {
         let Some(index) = self.host.links.named(name).map(|seen| seen.link.index) else {
             return;
@@ -37,7 +37,7 @@ impl Role {
         let mut specs = self.host.specs(&self.config.addresses, &default);
         specs.retain(|spec| spec.interface == index);
         self.host.add(&mut self.given.log, "static", &specs);
-        // The kernel takes routes out with their interface.
+        // The kernel removes routes together with their interface.
         let by = |r: &&crate::config::Route| {
             let named = r.hops.iter().any(|h| h.interface.as_deref() == Some(name));
             named || r.hops.iter().all(|h| h.interface.is_none())
@@ -68,7 +68,7 @@ impl Role {
         self.host.add(&mut self.given.log, "static", &specs);
     }
 
-    /// A planned stop takes them out.
+    /// Removes all static objects at a planned stop.
     pub(super) fn remove_static(&mut self) {
         let old = std::mem::take(&mut self.config);
         self.put_static(&old, &Config::default());

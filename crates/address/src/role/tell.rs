@@ -1,4 +1,4 @@
-//! Reports of transitions: the log, notify scripts, pipes, mail, the supervisor.
+//! Reports transitions to the log, notify scripts, pipes, mail and the supervisor.
 
 use super::event_loop::Role;
 use super::mail::{self, Letter, Mailer};
@@ -19,13 +19,13 @@ use std::time::Duration;
 /// Maximum number of remembered lines that are logged only once.
 const MAX_ONCE: usize = 256;
 
-/// The outputs of transitions.
+/// Outputs of transitions.
 #[derive(Debug)]
 pub(super) struct Teller {
     fifos: Vec<(Fifo, OwnedFd)>,
     mailer: Option<Mailer>,
     once: BTreeSet<String>,
-    /// This machine forwards IPv6.
+    /// IPv6 forwarding is enabled on this machine.
     pub(super) forwards_ipv6: bool,
     /// States of the sync groups before a reload.
     pub(super) groups_before: Vec<(String, State)>,
@@ -46,7 +46,8 @@ impl Teller {
         teller
     }
 
-    /// As [`Teller::open`], for another configuration: pipes that stay keep their reader.
+    /// Reopens the outputs for another configuration, as [`Teller::open`] does. Pipes that stay
+    /// configured keep their reader.
     pub(super) fn reopen(&mut self, config: &Config, runner: &Runner, log: &mut Log) {
         let mut old = std::mem::take(&mut self.fifos);
         for fifo in &config.global.fifos {
@@ -84,7 +85,8 @@ impl Teller {
         });
     }
 
-    /// Logs a line once: not again until others were logged.
+    /// Logs a line once. The line is not repeated until the list of remembered lines is full and
+    /// cleared.
     pub(super) fn once(&mut self, log: &mut Log, level: Level, line: String) {
         if self.once.len() >= MAX_ONCE {
             self.once.clear();
@@ -99,7 +101,7 @@ impl Teller {
     fn write_fifos(&mut self, log: &mut Log, line: &str) {
         let mut failed = Vec::new();
         for (fifo, fd) in &self.fifos {
-            // A line is shorter than what a pipe takes whole or not at all.
+            // A line is shorter than PIPE_BUF, so the write is atomic.
             if let Err(errno) = rustix::io::write(fd, line.as_bytes()) {
                 let path = fifo.path.display();
                 failed.push(format!("{path}: {errno}: no reader, lines are dropped"));
@@ -127,7 +129,7 @@ impl Teller {
             .into_iter()
     }
 
-    /// Why a script is not run (`enable_script_security`), in words.
+    /// Returns why `enable_script_security` forbids a script, as a message.
     pub(super) fn refuses(
         &self,
         config: &Config,
@@ -155,8 +157,8 @@ impl Teller {
     }
 }
 
-/// A pipe with a name, made where it is not there. Open for both directions: writing to
-/// it needs no reader and never waits.
+/// Opens a named pipe, and creates it if it does not exist. The pipe is opened for reading and
+/// writing, so that a write needs no reader and never blocks.
 fn open_fifo(fifo: &Fifo) -> rustix::io::Result<OwnedFd> {
     let mode = Mode::RUSR | Mode::WUSR;
     match rustix::fs::mknodat(
@@ -186,7 +188,7 @@ fn open_fifo(fifo: &Fifo) -> rustix::io::Result<OwnedFd> {
 }
 
 impl Role {
-    /// A virtual router entered a state.
+    /// Reports that a virtual router entered a state.
     pub(super) fn entered(&mut self, at: usize, from: State, to: State, why: &Reason) {
         let now = clock::now();
         let own = self.config.dialect == Dialect::Own;
@@ -203,7 +205,8 @@ impl Role {
             member.history.master_at = Some(now);
         }
         let name = member.config.name.clone();
-        // The same state as before a reload, or before another process: nothing happened.
+        // The state equals the one before a reload or before another process: there is no
+        // transition.
         let same = member.before.take() == Some(to);
         let event = Event {
             at: moment(now),
@@ -244,7 +247,8 @@ impl Role {
         self.notify(at, word);
     }
 
-    /// Scripts, pipes and mail of a state: its own script, then the one for all.
+    /// Runs the scripts, pipes and mail of a state: the script of that state first, then the
+    /// generic one.
     pub(super) fn notify(&mut self, at: usize, word: &str) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -309,7 +313,7 @@ impl Role {
         let mut words = script.words.clone();
         words.extend_from_slice(arguments);
         let started = self.runner.submit(Job {
-            // Not its arguments, which may be secret.
+            // Without the arguments, which may be secret.
             token: Token::Notify(words.first().cloned().unwrap_or_default()),
             words: words.into_iter().map(Into::into).collect(),
             account,
@@ -324,8 +328,8 @@ impl Role {
         }
     }
 
-    /// `fifo_write_vrrp_states_on_reload`: who reads the pipes hears what all are, also
-    /// where the reload changed nothing.
+    /// `fifo_write_vrrp_states_on_reload`: writes all states to the pipes, even if the reload
+    /// changed nothing.
     pub(super) fn write_states(&mut self) {
         let mut lines = Vec::new();
         for member in &self.members {
@@ -348,7 +352,7 @@ impl Role {
         }
     }
 
-    /// A sync group entered a state.
+    /// Reports that a sync group entered a state.
     pub(super) fn group_entered(&mut self, at: usize, to: State) {
         let Some(group) = self.config.groups.get(at) else {
             return;
@@ -383,7 +387,7 @@ impl Role {
         }
     }
 
-    /// As master it heard a lower priority.
+    /// Reports that a master received an advert with a lower priority.
     pub(super) fn heard_lower(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -398,7 +402,7 @@ impl Role {
         );
     }
 
-    /// `notify_priority_changes`: those who read the pipes hear of another priority.
+    /// `notify_priority_changes`: reports a changed priority to the readers of the pipes.
     pub(super) fn tell_priority(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -421,7 +425,7 @@ impl Role {
         self.teller.write_fifos(&mut self.given.log, &line);
     }
 
-    /// Scripts whose time has come.
+    /// Starts the tracked scripts that are due.
     pub(super) fn start_scripts(&mut self, now: Time) {
         let generation = self.tracker.generation;
         for asked in &mut self.tracker.scripts {
@@ -430,7 +434,7 @@ impl Role {
             };
             let script = asked.script();
             let account = script.account.as_ref();
-            // The program may be another one than at the last run.
+            // The program may have been replaced since its last run.
             if let Some(words) = self.teller.refuses(&self.config, &script.words, account) {
                 let line = format!("track script {} is not run: {words}", script.name);
                 self.teller.once(&mut self.given.log, Level::Warning, line);
@@ -445,7 +449,7 @@ impl Role {
         }
     }
 
-    /// Programs that ended.
+    /// Handles programs that ended.
     pub(super) fn take_outcomes(&mut self) {
         let now = clock::now();
         let mut changed = false;
@@ -486,7 +490,7 @@ impl Role {
         }
     }
 
-    /// `startup_script`, `shutdown_script`
+    /// Runs a `startup_script` or `shutdown_script`.
     pub(super) fn run_once(&mut self, what: &'static str, script: &(Notify, Duration)) {
         let (notify, timeout) = script;
         let account = notify.account.clone();
@@ -513,7 +517,7 @@ pub(super) fn ended_badly(outcome: &JobResult) -> Option<String> {
     }
 }
 
-/// As keepalived says that a state is entered.
+/// Returns the line that keepalived logs when a state is entered.
 fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
     match (to, why) {
         (State::Init, _) => format!("({name}) Stopped"),
@@ -524,7 +528,7 @@ fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
     }
 }
 
-/// Returns the line that keepalived logs before it.
+/// Returns the line that keepalived logs before the transition, if there is one.
 fn before_line(name: &str, why: &Reason, ours: u8) -> Option<String> {
     match why {
         Reason::Silence { .. } | Reason::SilenceBound { .. } => {

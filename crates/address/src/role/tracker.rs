@@ -1,4 +1,4 @@
-//! Everything that is tracked, and what it adds up to for a virtual router.
+//! All tracked objects, and their combined effect on a virtual router.
 
 use super::bfd::Bfd;
 use super::files::Files;
@@ -8,18 +8,18 @@ use super::scripts::TrackedScript;
 use super::weight::{Effect, Verdict, effect, effective};
 use crate::config::{Config, Instance, Tracked, Transport, Weight};
 
-/// The tracked objects, besides interfaces ([`Links`]).
+/// Tracked objects other than interfaces ([`Links`]).
 #[derive(Debug, Default)]
 pub struct Tracker {
-    /// `vrrp_script`
+    /// State of each `vrrp_script`.
     pub scripts: Vec<TrackedScript>,
-    /// `track_file`
+    /// State of each `track_file`.
     pub files: Option<Files>,
-    /// `vrrp_track_process`
+    /// State of each `vrrp_track_process`.
     pub processes: Option<Processes>,
-    /// `bfd_instance`
+    /// State of each `bfd_instance`.
     pub bfd: Bfd,
-    /// Counts configurations: outcomes of an older one are not heard.
+    /// Number of the configuration; outcomes that belong to an older one are ignored.
     pub generation: u64,
 }
 
@@ -28,11 +28,11 @@ pub struct Tracker {
 pub struct Judgement {
     /// The faults, as messages.
     pub faults: Vec<String>,
-    /// Something without a weight is not known yet: the router does not begin.
+    /// A tracked object without a weight has no verdict yet, so the router does not start.
     pub unknown: bool,
-    /// The priority with all weights.
+    /// Priority including all weights.
     pub priority: u8,
-    /// The components of the priority, as text.
+    /// Components of the priority, as text.
     pub made_of: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl Tracker {
         sum: &mut Sum,
     ) {
         for (name, weight) in &tracked.interfaces {
-            // Its own interface is tracked anyway.
+            // The instance's own interface is tracked anyway.
             if name == own {
                 continue;
             }
@@ -148,8 +148,8 @@ struct Sum {
 }
 
 impl Sum {
-    /// Members of a sync group have to agree: their own weights do not count there,
-    /// unless the group says that they do.
+    /// Adds a verdict. Members of a sync group must agree, so their own weights do not count unless
+    /// the group allows it.
     fn put(&mut self, kind: &str, name: &str, weight: Weight, weighs: bool, verdict: Verdict) {
         if weight.value != 0 && !weighs {
             return;
@@ -169,7 +169,7 @@ impl Sum {
     }
 }
 
-/// The instance's own interface, and those of its addresses.
+/// Adds the instance's own interface and those of its addresses.
 fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     let own = &instance.interface;
     if !own.is_empty() && !instance.options.ignore_interface_faults {
@@ -188,8 +188,8 @@ fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     }
 }
 
-/// Static addresses and routes of a `track_group` that names the instance: they are put
-/// back when somebody deletes them, but nothing helps where their interface is down.
+/// Adds the static addresses and routes of a `track_group` that names the instance. They are
+/// restored when another program deletes them, but not while their interface is down.
 fn static_groups(config: &Config, links: &Links, instance: &Instance, sum: &mut Sum) {
     let of = |(_, names): &&(String, Vec<String>)| names.contains(&instance.name);
     let groups: Vec<&str> = config
@@ -221,7 +221,7 @@ fn fault(links: &Links, name: &str) -> Option<String> {
     }
 }
 
-/// Names of everything that is tracked by an instance or a group of a configuration.
+/// Returns the names of everything that an instance or a group of a configuration tracks.
 pub fn tracked_by_any(config: &Config) -> impl Iterator<Item = &Tracked> {
     config
         .instances

@@ -1,7 +1,7 @@
-//! A proxy that serves a candidate version: this node takes no address from another node
-//! meanwhile, and serves an address that it must take over with the accepted version. The
-//! proxy rolls back by itself when asked. The role waits for that only for a moment,
-//! because an address without owner is worse than one with a candidate version.
+//! Behaviour while the proxy serves a candidate version. This node takes no address from another
+//! node meanwhile, and serves an address that it must take over with the accepted version. The
+//! proxy rolls back by itself on request. The role waits for that only for a moment, because an
+//! address without an owner is worse than one that is served with a candidate version.
 
 use super::event_loop::Role;
 use super::{Level, clock};
@@ -10,12 +10,12 @@ use protocol::vrrp::{Instance, Reason, Time};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// How long the proxy may take to go back.
+/// Maximum time that the proxy may take to roll back.
 const BACK_LIMIT: Duration = Duration::from_millis(100);
-/// How often it is looked.
+/// Poll interval during that time.
 const BACK_TICK: Duration = Duration::from_micros(200);
 
-/// Makes the proxy roll back the candidate version; returns false if it did not in time.
+/// Asks the proxy to roll back the candidate version; returns false if it did not in time.
 fn back(vitals: &Vitals<'_>) -> bool {
     let number = vitals.trial();
     if number == 0 {
@@ -45,7 +45,7 @@ fn wake(word: &AtomicU64) {
 }
 
 impl Role {
-    /// Takes no address from a live owner while a candidate version is served.
+    /// Forbids taking an address from a live owner while a candidate version is served.
     pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
         let on_trial = vitals.trial() != 0;
         if std::mem::replace(&mut self.health.on_trial, on_trial) == on_trial {
@@ -54,9 +54,8 @@ impl Role {
         self.rank_all(now);
     }
 
-    /// Rolls back the candidate before an address arrives. An address that the
-    /// predecessor of this role owned was served with the candidate already, so no other
-    /// node loses it.
+    /// Rolls back the candidate before an address arrives. An address that the predecessor of this
+    /// role owned was served with the candidate already, so that no other node loses it.
     pub(super) fn end_trial(&mut self, at: usize) {
         let status = self.router.status(Instance(at));
         if status.is_some_and(|status| status.why == Reason::Resumed) {
@@ -101,7 +100,7 @@ mod tests {
             }
             vitals.set_trial(7, 0);
         });
-        // A machine that is busy may take longer than that; then it goes on all the same.
+        // On a busy machine the rollback may exceed the time limit; it completes all the same.
         let _ = back(&vitals);
         proxy.join().expect("no panic");
         assert_eq!(vitals.trial(), 0);

@@ -1,5 +1,5 @@
-//! Virtual interfaces of virtual routers: that of `use_vmac`, `use_ipvlan`, and those of
-//! single addresses on other interfaces (`use_vmac_addr`, `use_vmac` behind an address).
+//! Virtual MAC interfaces of virtual routers: those of `use_vmac` and `use_ipvlan`, and those of
+//! single addresses on other interfaces (`use_vmac_addr`, or `use_vmac` behind an address).
 
 use super::event_loop::Role;
 use super::member::{Member, ipvlan_flag};
@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 /// Default prefix of the names of virtual interfaces.
 const PREFIX: &str = "vrrp";
 
-/// The virtual interface of addresses on an interface that is not the router's own, or
-/// of the other family there.
+/// Virtual interface of addresses that are on an interface other than the router's, or of the other
+/// address family on the same interface.
 #[derive(Clone, Debug)]
 pub struct SecondaryVmac {
-    /// The interface that it stands on.
+    /// Name of the parent interface.
     pub base: String,
-    /// The family, by which its MAC is another one.
+    /// Address family, which determines the virtual MAC.
     pub ipv6: bool,
-    /// The interface.
+    /// Interface in the kernel.
     pub vmac: Vmac,
 }
 
@@ -36,8 +36,8 @@ fn wish<'a>(member: &'a Member, address: &'a Address) -> Option<(&'a str, bool)>
 }
 
 impl Member {
-    /// The virtual interface that an address is on: that of the router, or one beside
-    /// it. None where it is on the named interface itself.
+    /// Returns the virtual interface of an address: that of the router, or a secondary one. None:
+    /// the address is on the named interface itself.
     pub fn vmac_of(&self, address: &Address) -> Option<Option<&Vmac>> {
         if address.interface.is_none() {
             return self.vmac.as_ref().map(Some);
@@ -52,14 +52,14 @@ impl Member {
         Some(self.beside.iter().find(of).map(|b| &b.vmac))
     }
 
-    /// All of its virtual interfaces.
+    /// Returns all virtual interfaces of the member.
     pub fn vmacs(&self) -> impl Iterator<Item = &Vmac> {
         self.vmac
             .iter()
             .chain(self.beside.iter().map(|beside| &beside.vmac))
     }
 
-    /// Whether a virtual interface of it stands on this one.
+    /// Returns whether this interface is the parent of one of the member's virtual interfaces.
     pub fn stands_on(&self, name: &str) -> bool {
         let own = self.config.vmac.is_some() && self.config.interface == name;
         own || self
@@ -69,7 +69,7 @@ impl Member {
 }
 
 impl Role {
-    /// The virtual interfaces of a member, where those below are there.
+    /// Creates the virtual interfaces of a member whose parent interfaces exist.
     pub(super) fn make_vmacs(&mut self, at: usize) {
         self.make_vmac(at);
         let Some(member) = self.members.get_mut(at) else {
@@ -89,7 +89,7 @@ impl Role {
             let (index, vrid) = (below.link.index, member.config.vrid);
             let family = if ipv6 { "6-" } else { "" };
             let spec = VmacSpec {
-                // By the number of the one below: two of them have two names.
+                // The index of the parent makes the name unique.
                 name: format!("{prefix}{family}{index}.{vrid}"),
                 base: index,
                 kind: VmacKind::Macvlan {
@@ -114,7 +114,7 @@ impl Role {
         }
     }
 
-    /// The virtual interface of a member, where it has one and the one below is there.
+    /// Creates the virtual interface of a member, if one is configured and its parent exists.
     fn make_vmac(&mut self, at: usize) {
         let Some(member) = self.members.get_mut(at) else {
             return;
@@ -160,7 +160,7 @@ impl Role {
         }
     }
 
-    /// Virtual interfaces that no instance has any more.
+    /// Removes the virtual interfaces that no instance has any more.
     pub(super) fn remove_vmacs(&mut self, gone: Vec<Member>) {
         for vmac in gone.iter().flat_map(Member::vmacs) {
             let same = |other: &Vmac| other.link.index == vmac.link.index;

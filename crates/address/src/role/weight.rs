@@ -1,38 +1,38 @@
-//! The effect of tracked objects on a priority: keepalived's arithmetic, without IO.
+//! Effect of tracked objects on a priority: keepalived's arithmetic, without IO.
 
 use crate::config::Weight;
 
-/// How a tracked thing is.
+/// State of a tracked object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Not known yet: nothing is added, nothing fails.
+    /// Not known yet: adds nothing, and is no fault.
     Unknown,
-    /// Well.
+    /// The object is ok.
     Up,
-    /// Not well.
+    /// The object failed.
     Down,
-    /// The number in a file.
+    /// Number in a tracked file.
     Value(i64),
 }
 
-/// The effect on a virtual router.
+/// Effect on a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// No effect.
     Nothing,
-    /// This is added to the priority.
+    /// The value is added to the priority.
     Add(i32),
-    /// The router cannot take part.
+    /// The virtual router is in fault state.
     Fault,
 }
 
-/// A sum of a file's number and weight from here on (either way) is no weight any more.
+/// Magnitude from which the weighted number of a file is a fault instead of a weight.
 const FAULT_FROM: i64 = 254;
 
-/// The priorities that weights may lead to; 0 says "I stop", 255 owns the addresses.
+/// Range of priorities that weights may produce; 0 announces a stop, and 255 owns the addresses.
 const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=254;
 
-/// The priority of the owner of the addresses, which no weight moves.
+/// Priority of the address owner, which weights never change.
 const OWNER: u8 = 255;
 
 /// Returns the effect of an object with this verdict and weight.
@@ -73,7 +73,7 @@ pub fn effect(weight: Weight, verdict: Verdict) -> Effect {
     }
 }
 
-/// The priority with all that is added.
+/// Returns the priority with all added values.
 pub fn effective(base: u8, added: impl IntoIterator<Item = i32>) -> u8 {
     if base == OWNER {
         return OWNER;

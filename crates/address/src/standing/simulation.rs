@@ -1,6 +1,6 @@
-//! Histories of two nodes and an arbiter in virtual time: VRRP and the links of the cluster are
-//! cut separately, versions are accepted, processes and control roles are frozen, killed and
-//! restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
+//! Simulated histories of two nodes and an arbiter in virtual time. VRRP and the links of the
+//! cluster are cut separately, versions are accepted, processes and control roles are frozen,
+//! killed and restarted, and nodes are removed. `STANDING_SEED=n` replays one history.
 
 use super::*;
 use crate::standing::plain;
@@ -13,17 +13,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 const HISTORIES: u64 = 300;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 200;
 const TICK_MS: u64 = 20;
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long a confirmation is valid, and how long a node is behind before others report it.
+/// Validity of a confirmation, and the time that a node is behind before others report it.
 const CONFIRMED_MS: u64 = 2_000;
 const BEHIND_AFTER_MS: u64 = 3_000;
-/// The longest time without an owner while a healthy node runs undisturbed: the down interval
-/// and two excuses for its own delay.
+/// Maximum time without an owner while a healthy node runs undisturbed: the down interval, plus two
+/// extensions for the node's own delay.
 const NOWHERE_MS: u64 = 1_200;
-/// How long a killed process leaves its addresses in the kernel.
+/// Time for which a killed process leaves its addresses in the kernel.
 const LIFETIME_MS: u64 = 1_000;
 const CALM_MS: u64 = 10_000;
 const NODES: usize = 2;
@@ -31,7 +31,7 @@ const ARBITER: usize = 2;
 const NAMES: [&str; NODES] = ["alpha", "beta"];
 const ONE: At = At(0);
 
-/// A rule that is left out, to see that the checks find it.
+/// Rule that is left out to verify that the checks find the violation.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Defect {
     TakesUnconfirmed,
@@ -52,20 +52,20 @@ struct Node {
     inbox: VecDeque<(IpAddr, Vec<u8>)>,
     news: MemberNews,
     serves: u64,
-    /// The version that the others know it to serve.
+    /// Version that the others believe the node serves.
     reported: u64,
     is_loading: bool,
     service: Service,
     membership: Membership,
 }
 
-/// A node as a member of the cluster.
+/// State of a node as a member of the cluster.
 #[derive(Default)]
 struct Membership {
     is_removed: bool,
     knows_removal_since_ms: Option<u64>,
     confirmed_since_ms: Option<u64>,
-    /// Since when its control role knows that the other node serves an older version.
+    /// Time since which its control role knows that the other node serves an older version.
     sees_behind_since_ms: Option<u64>,
 }
 
@@ -73,13 +73,13 @@ struct World {
     now_ms: u64,
     nodes: Vec<Node>,
     vrrp: bool,
-    /// alpha to beta, alpha to the arbiter, beta to the arbiter.
+    /// Links alpha to beta, alpha to the arbiter, beta to the arbiter.
     links: [bool; 3],
     arbiter: bool,
     accepted: u64,
     accepted_at_ms: u64,
     nowhere_since_ms: Option<u64>,
-    /// Since when a node outranks a stale owner that it hears.
+    /// Time since which a node outranks a stale owner that it hears.
     stale_owner_since_ms: Option<u64>,
     vrrp_since_ms: u64,
     preempt: bool,
@@ -156,7 +156,7 @@ impl Node {
     }
 }
 
-/// Whether something lasts for longer than the bound; `since_ms` remembers when it began.
+/// Returns whether a condition has lasted for longer than the bound; `since_ms` stores its start.
 fn lasts_too_long(since_ms: &mut Option<u64>, lasts: bool, now_ms: u64) -> bool {
     if !lasts {
         *since_ms = None;
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Members that a member can talk to, also through a third one.
+    /// Returns the members that a member can reach, also through a third one.
     fn component(&self, of: usize) -> Vec<usize> {
         let up = |member: usize| match member {
             ARBITER => self.arbiter,
@@ -231,7 +231,7 @@ impl World {
         component.len() * 2 > members
     }
 
-    /// The control role of a node: what it reports to its address role.
+    /// Runs the control role of a node: reports to its address role.
     fn report(&mut self, at: usize) {
         let now_ms = self.now_ms;
         if !self.nodes[at].is_awake(now_ms) || self.nodes[at].control_from_ms > now_ms {
@@ -432,7 +432,8 @@ impl World {
         }
     }
 
-    /// A version was accepted without the owner: the address goes to a node that serves it.
+    /// Checks that an address leaves an owner without the accepted version for a node that serves
+    /// it.
     fn check_stale_owner(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         let known_ms = CONFIRMED_MS + BEHIND_AFTER_MS + 500;
@@ -479,7 +480,7 @@ impl World {
         if can {
             self.accepted += 1;
             self.accepted_at_ms = self.now_ms;
-            // The nodes that accepted it serve it with that.
+            // The nodes that accepted the version serve it from that moment.
             (0..NODES).for_each(|at| self.report(at));
         }
     }

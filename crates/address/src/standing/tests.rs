@@ -1,4 +1,4 @@
-//! The rows of the table, one by one.
+//! Tests each row of the ownership table.
 
 use super::*;
 
@@ -13,7 +13,8 @@ fn facts(version: VersionStanding, service: Service, place: u8) -> Standing {
     }
 }
 
-/// Row, priorities of the first and the second node of `prefer`, owners whose addresses are taken.
+/// Formats the row, the priorities of the first and second node of `prefer`, and the owners whose
+/// addresses are taken.
 fn line(standing: &Standing) -> String {
     let at = |place: u8| Standing {
         place: standing.place.map(|_| place),
@@ -233,9 +234,10 @@ fn node_outranks_the_old_machine_of_a_removed_member() {
         standing.rank().expect("a member").priority
     };
     assert_eq!(priority(&instance, &news(false)), Some(210));
-    // Above what the machine with the old version announces at the first position.
+    // The priority is above that of the machine with the old version at the first position.
     assert_eq!(priority(&instance, &news(true)), Some(253));
-    // A removed member does not change what keepalived.conf configures; one that stays behind does.
+    // A removed member does not change the priorities in keepalived.conf; a member that stays
+    // behind does.
     let keepalived = Instance::default();
     assert_eq!(priority(&keepalived, &news(true)), None);
     let behind = MemberNews {
@@ -254,7 +256,7 @@ fn only_nodes_that_may_be_stale_yield_to_users_of_their_addresses() {
     for (version, expected) in [(Current, false), (Unconfirmed, true), (Outdated, true)] {
         let standing = facts(version, Service::All, 0);
         assert_eq!(yields(standing.clone()), expected, "{version:?}");
-        // The addresses of keepalived.conf stay in the kernel of an owner that died.
+        // Addresses of keepalived.conf stay in the kernel of an owner that died.
         let keepalived = Standing {
             place: None,
             ..standing
@@ -281,7 +283,8 @@ fn node_with_untested_servers_leaves_a_healthy_owner() {
             ..facts(version, Service::All, 0)
         };
         let rank = untested.rank().unwrap();
-        // An untested node announces its usual priority, and preempts only an owner that serves nothing.
+        // An untested node announces its usual priority, and preempts only an owner that serves
+        // nothing.
         assert_eq!(
             rank.priority,
             facts(version, Service::All, 0).rank().unwrap().priority

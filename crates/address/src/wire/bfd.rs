@@ -1,5 +1,5 @@
-//! Sockets of bidirectional forwarding detection (RFC 5881): one listens for all
-//! sessions of a family, each session sends from a port of its own.
+//! Sockets of bidirectional forwarding detection (RFC 5881): one socket per address family receives
+//! for all sessions, and each session sends from its own port.
 
 use super::datagram::{Buffers, option};
 use super::{DRAINED_AT_MOST, WireError};
@@ -11,25 +11,25 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Ports to try before a session counts as having none.
+/// Number of ports to try before a session counts as having none.
 const PORTS_TRIED: u16 = 64;
-/// Receive buffer of the port from which a session sends: its input is unread.
+/// Size of the receive buffer of a sending socket, in bytes: its input is never read.
 const UNREAD_BYTES: usize = 1;
 
-/// A packet that came.
+/// A received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BfdSeen<'a> {
-    /// From whom.
+    /// Source address.
     pub from: IpAddr,
-    /// To which address of ours.
+    /// Local destination address.
     pub to: Option<IpAddr>,
-    /// The TTL that it arrived with.
+    /// TTL on arrival.
     pub ttl: u8,
     /// The payload.
     pub bytes: &'a [u8],
 }
 
-/// The listening socket of all sessions of a family. Readable: [`BfdListener::drain`].
+/// Receiving socket for all sessions of a family. When it is readable, call [`BfdListener::drain`].
 #[derive(Debug)]
 pub struct BfdListener {
     socket: UdpSocket,
@@ -37,7 +37,7 @@ pub struct BfdListener {
     buffers: Buffers,
 }
 
-/// A socket that is bound to nothing yet.
+/// Creates a socket that is not bound yet.
 fn unbound(ipv6: bool) -> Result<UdpSocket, WireError> {
     let family = match ipv6 {
         true => AddressFamily::INET6,
@@ -64,7 +64,7 @@ fn anywhere(ipv6: bool) -> IpAddr {
 }
 
 impl BfdListener {
-    /// Listens on the port of BFD. A successor of this process may do so beside it.
+    /// Listens on the BFD port. A successor of this process may listen at the same time.
     pub fn open(ipv6: bool) -> Result<BfdListener, WireError> {
         let socket = unbound(ipv6)?;
         let on = 1_i32;
@@ -99,8 +99,8 @@ impl BfdListener {
         self.socket.as_fd()
     }
 
-    /// Hands over what has come, [`DRAINED_AT_MOST`] packets at most. What the kernel
-    /// told no TTL of came from nowhere near.
+    /// Passes received packets to `each`, [`DRAINED_AT_MOST`] at most. A packet whose TTL the
+    /// kernel did not report counts as coming from far away.
     pub fn drain(&mut self, mut each: impl FnMut(BfdSeen<'_>)) -> Result<(), WireError> {
         let mut seen = 0;
         while seen < DRAINED_AT_MOST {
@@ -131,7 +131,7 @@ pub struct BfdSender {
 }
 
 impl BfdSender {
-    /// Binds to the first free port of a few; `first` is where the search begins.
+    /// Binds to the first free one of a few ports; `first` is where the search begins.
     pub fn open(
         from: Option<IpAddr>,
         to: IpAddr,
@@ -148,7 +148,7 @@ impl BfdSender {
             false => set_ip_ttl(&socket, u32::from(ttl)),
         }
         .map_err(|errno| failed("TTL of BFD")(errno.into()))?;
-        // The kernel makes it as much as it needs at least.
+        // The kernel raises the size to its minimum.
         set_socket_recv_buffer_size(&socket, UNREAD_BYTES)
             .map_err(|errno| failed("SO_RCVBUF")(errno.into()))?;
         let from = from.unwrap_or(anywhere(ipv6));
@@ -156,7 +156,7 @@ impl BfdSender {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for next in 0..PORTS_TRIED {
             let place = (u32::from(first) + u32::from(next)) % ports;
-            // Less than the number of ports, which are all of 16 bits.
+            // Less than the number of ports, which all have 16 bits.
             let port = SOURCE_PORTS.start() + place as u16;
             match bind(&socket, &SocketAddr::new(from, port)) {
                 Ok(()) => {

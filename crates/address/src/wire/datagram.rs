@@ -1,6 +1,6 @@
-//! The system calls that rustix has not: options of raw sockets, many datagrams in
-//! one read, a source address for one send. All of this crate's `unsafe` for sockets
-//! is here, behind safe functions.
+//! System calls that rustix does not have: options of raw sockets, many datagrams per read, and a
+//! source address for a single send. All of this crate's `unsafe` for sockets is here, behind safe
+//! functions.
 
 use super::{DRAINED_AT_MOST, WireError};
 use rustix::fd::{AsFd, AsRawFd};
@@ -9,18 +9,18 @@ use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::{from_mut, from_ref, null_mut};
 
-/// How many datagrams one system call takes.
+/// Number of datagrams that one system call reads.
 const BATCH: usize = 32;
-/// The largest datagram that is looked at; a VRRP packet has at most 4 KiB of addresses
-/// and no one sends that many.
+/// Maximum size of a datagram in bytes. A VRRP packet may contain up to 4 KiB of addresses, but no
+/// sender uses that many.
 pub(super) const DATAGRAM_BYTES: usize = 2048;
-/// Room for what the kernel tells beside a datagram.
+/// Size of the ancillary data buffer of a datagram, in bytes.
 const CONTROL_BYTES: usize = 128;
 
-/// Sets an option to a value of plain bytes.
+/// Sets an option whose value is plain data.
 pub(super) fn option<T: Copy>(fd: impl AsFd, level: i32, name: i32, value: &T) -> io::Result<()> {
-    // SAFETY: the descriptor is open, value is readable for its size, and the kernel
-    // only reads it during the call.
+    // SAFETY: the descriptor is open, value is readable for its size, and the kernel only reads it
+    // during the call.
     let done = unsafe {
         libc::setsockopt(
             fd.as_fd().as_raw_fd(),
@@ -37,11 +37,11 @@ pub(super) fn option<T: Copy>(fd: impl AsFd, level: i32, name: i32, value: &T) -
     }
 }
 
-/// Lets only frames through for which the program says so.
+/// Attaches a filter program: the socket receives only the frames that it accepts.
 pub(super) fn filter(fd: impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
-        // The kernel copies it and never writes it.
+        // The kernel copies the program and never writes to it.
         filter: program.as_ptr().cast_mut(),
     };
     option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
@@ -67,17 +67,17 @@ pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
 /// Ancillary data of a datagram.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ancillary {
-    /// From whom (a raw IPv4 datagram says it in its header, too).
+    /// Source address (a raw IPv4 datagram contains it in its header, too).
     pub source: Option<IpAddr>,
-    /// To whom.
+    /// Destination address.
     pub destination: Option<IpAddr>,
-    /// By which interface.
+    /// Index of the receiving interface.
     pub interface: u32,
-    /// The hop limit, or the TTL where it was asked for.
+    /// Hop limit, or the TTL if that option is set.
     pub hops: Option<u8>,
     /// `PACKET_OUTGOING` or another packet type, of a packet socket.
     pub packet_type: u8,
-    /// It was longer than what we look at.
+    /// The datagram was larger than [`DATAGRAM_BYTES`].
     pub truncated: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Buffers {
     names: Vec<libc::sockaddr_storage>,
 }
 
-/// The kernel writes structures into it: it is aligned as they are.
+/// Aligned like the structures that the kernel writes into it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Buffers {
     }
 }
 
-/// An error that is told once, after which the socket can be read again.
+/// Returns whether an error is reported only once, so that the socket can be read again afterwards.
 fn passes(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -216,7 +216,7 @@ impl Buffers {
     }
 }
 
-/// Reads what the kernel told beside a datagram.
+/// Reads the ancillary data of a datagram.
 ///
 /// # Safety
 /// The kernel filled the header, and the buffers that it points to live.
@@ -227,13 +227,13 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancill
     };
     match i32::from(name.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that this is what the storage holds.
+            // SAFETY: the address family says that the storage contains this structure.
             let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_in>() };
             let from = u32::from_be(from.sin_addr.s_addr);
             beside.source = Some(Ipv4Addr::from_bits(from).into());
         }
         libc::AF_INET6 => {
-            // SAFETY: the family says that this is what the storage holds.
+            // SAFETY: the address family says that the storage contains this structure.
             let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_in6>() };
             beside.source = Some(IpAddr::from(from.sin6_addr.s6_addr));
         }
@@ -276,17 +276,17 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancill
     beside
 }
 
-/// Where a datagram goes, and from where.
+/// Destination of a datagram, and its source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Destination {
     pub to: IpAddr,
-    /// The source address; none is the kernel's choice.
+    /// Source address; None: the kernel chooses.
     pub from: Option<IpAddr>,
-    /// The interface; zero is the kernel's choice.
+    /// Index of the interface; zero: the kernel chooses.
     pub interface: u32,
 }
 
-/// Sends one datagram; interrupted it tries again.
+/// Sends one datagram, and retries if the call is interrupted.
 pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<()> {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut vector = libc::iovec {
@@ -338,7 +338,7 @@ pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<
     }
 }
 
-/// Writes the source and the interface as the kernel takes them beside a datagram.
+/// Writes the source and the interface as ancillary data.
 fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Destination) {
     header.msg_control = control.0.as_mut_ptr().cast();
     match way.to {
@@ -372,11 +372,11 @@ fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Destinati
     }
 }
 
-/// Puts one value into the control buffer of a header, which has [`CONTROL_BYTES`].
+/// Writes one value into the control buffer of a header, which has [`CONTROL_BYTES`].
 fn beside_out<T: Copy>(header: &mut libc::msghdr, level: i32, kind: i32, value: T) {
     let size = size_of::<T>() as u32;
-    // SAFETY: CMSG_SPACE of the two structures that come here is at most 40, less than
-    // the buffer has, so the first header and its data lie within; it is aligned.
+    // SAFETY: CMSG_SPACE of the two structures passed here is at most 40, less than the size of the
+    // buffer, so the first header and its data lie within it; it is aligned.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(size) as usize;
         let first = libc::CMSG_FIRSTHDR(header);

@@ -1,4 +1,4 @@
-//! Frames of ARP, and of neighbour discovery for IPv6.
+//! Sockets for frames of ARP, and of neighbour discovery for IPv6.
 
 use super::WireError;
 use super::datagram::{Buffers, bind, filter};
@@ -6,31 +6,31 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io;
 
-/// `ETH_P_ARP`
+/// Ethernet protocol `ETH_P_ARP`.
 const ARP: u16 = 0x0806;
-/// `ETH_P_IPV6`
+/// Ethernet protocol `ETH_P_IPV6`.
 const IPV6: u16 = 0x86dd;
-/// `PACKET_OUTGOING`
+/// Packet type `PACKET_OUTGOING`.
 const OUTGOING: u8 = 4;
-/// Places in a frame: the next header of IPv6, and the type of ICMPv6 behind it.
+/// Offsets in a frame: the next header of IPv6, and the type of the ICMPv6 message.
 const NEXT_HEADER: u32 = 20;
 const ICMP_TYPE: u32 = 54;
-/// ICMPv6, its solicitation and its advertisement of neighbours.
+/// Protocol number of ICMPv6, and its neighbour discovery message types.
 const ICMP6: u32 = 58;
 const SOLICITATION: u32 = 135;
 const ADVERTISEMENT: u32 = 136;
 
-/// A frame that came, without what this machine sent itself.
+/// A received frame that another machine sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameSeen<'a> {
-    /// All of it, with its Ethernet header.
+    /// Whole frame with its Ethernet header.
     pub bytes: &'a [u8],
-    /// By which interface.
+    /// Index of the receiving interface.
     pub interface: u32,
 }
 
-/// A socket of frames on one interface: ARP, or neighbour solicitations and
-/// advertisements of IPv6. Readable: [`PacketSocket::drain`].
+/// Socket for frames on one interface: ARP, or neighbour solicitations and advertisements of IPv6.
+/// When it is readable, call [`PacketSocket::drain`].
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
@@ -39,11 +39,12 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens one on the interface of this number.
+    /// Opens a socket on the interface with this index.
     pub fn open(interface: u32, ipv6: bool) -> Result<PacketSocket, WireError> {
         let failed = |step| move |error: io::Error| WireError::Open { step, error };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // Of no protocol until it is bound: no frame comes before the filter stands.
+        // The socket has no protocol until it is bound, so no frame arrives before the filter is
+        // attached.
         let fd = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)
             .map_err(|errno| failed("packet socket")(errno.into()))?;
         if ipv6 {
@@ -67,12 +68,12 @@ impl PacketSocket {
         })
     }
 
-    /// The interface that it is bound to.
+    /// Returns the index of the interface that the socket is bound to.
     pub fn interface(&self) -> u32 {
         self.interface
     }
 
-    /// Sends a whole frame. It never waits: a full queue is an error.
+    /// Sends a whole frame. The call never waits: a full queue is an error.
     pub fn send(&self, frame: &[u8]) -> Result<(), WireError> {
         loop {
             match rustix::net::send(&self.fd, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -83,8 +84,8 @@ impl PacketSocket {
         }
     }
 
-    /// Hands out what has come, at most [`super::DRAINED_AT_MOST`] frames; tells how many
-    /// there were.
+    /// Passes the received frames to `each`, at most [`super::DRAINED_AT_MOST`], and returns their
+    /// number.
     pub fn drain(&mut self, mut each: impl FnMut(FrameSeen<'_>)) -> Result<usize, WireError> {
         self.buffers.drain(&self.fd, |bytes, beside| {
             if beside.packet_type != OUTGOING {
@@ -103,7 +104,7 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// A program of the kernel's filter: only neighbour solicitations and advertisements.
+/// Returns a socket filter program that accepts only neighbour solicitations and advertisements.
 fn neighbours() -> [libc::sock_filter; 7] {
     let load = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
     let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;

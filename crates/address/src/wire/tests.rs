@@ -1,18 +1,18 @@
-//! Sockets between namespaces.
+//! Tests sockets between namespaces.
 
 use super::*;
 use lab::{Host, Lab, eventually};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Longer than anything here takes on a machine that is busy.
+/// Timeout that no step exceeds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Two hosts with a cable, and addresses of both families.
+/// Two hosts connected by a cable, with addresses of both families.
 struct Pair {
     _lab: Lab,
     a: Host,
@@ -33,7 +33,7 @@ impl Pair {
     }
 }
 
-/// `eth0` of the host that this thread is in.
+/// Returns `eth0` of the host in whose namespace this thread is.
 fn eth0() -> (u32, String) {
     let index = crate::kernel::Kernel::open()
         .unwrap()
@@ -70,13 +70,13 @@ fn open(host: &Host, options: impl FnOnce() -> VrrpOptions + Send) -> VrrpSocket
     host.enter(|| VrrpSocket::open(&options()).unwrap())
 }
 
-/// What a packet was: its bytes, from whom, to whom, its TTL, its interface.
+/// A received packet: bytes, source, destination, TTL, interface.
 type Heard = (Vec<u8>, IpAddr, IpAddr, u8, u32);
 
-/// Waits for so many packets.
+/// Waits until `count` packets have arrived.
 fn heard(socket: &mut VrrpSocket, count: usize) -> Vec<Heard> {
     let mut all = Vec::new();
-    // Fewer than expected are for the caller to complain of.
+    // The caller reports missing packets.
     let _ = eventually(PATIENCE, || {
         let each = |r: Received<'_>| {
             all.push((
@@ -113,7 +113,7 @@ fn a_packet_to_the_group_arrives_with_its_source_ttl_and_interface_and_not_at_it
             b.interface(),
         );
         assert_eq!(came, [wanted]);
-        // What came back would have come before the answer.
+        // A packet that came back to its sender would have arrived before the answer.
         b.send(None, ip(group), b"answer").unwrap();
         let back = heard(&mut a, 1);
         assert_eq!(back.len(), 1);
@@ -131,7 +131,7 @@ fn a_packet_to_a_peer_has_the_ttl_that_was_asked_for_and_only_its_address_hears_
     ] {
         let a = open(&pair.a, || unicast(Some(one), Some(64)));
         let mut b = open(&pair.b, || unicast(Some(two), None));
-        // An address that does not exist yet can be listened at.
+        // A socket can listen on an address that does not exist yet.
         let mut none = open(&pair.b, || unicast(Some(other), None));
         a.send(Some(ip(one)), ip(two), b"hello").unwrap();
         let came = heard(&mut b, 1);
@@ -234,7 +234,7 @@ fn an_interface_that_goes_down_is_no_end_and_one_that_is_deleted_does_not_spin()
     let a = open(&pair.a, || multicast(false));
     let mut b = open(&pair.b, || multicast(false));
     pair.b.ip(&["link", "set", "eth0", "down"]).unwrap();
-    // Told once or not at all; then there is nothing.
+    // The error is reported once or not at all; then there is nothing to read.
     b.drain(|_| ()).unwrap();
     assert_eq!(b.drain(|_| ()).unwrap(), 0);
     assert!(matches!(
@@ -286,7 +286,7 @@ fn an_authenticated_packet_arrives_as_it_was_sealed() {
     );
 }
 
-/// What a keepalived of one instance is told, for tests with a real one.
+/// Starts a real keepalived with one instance.
 fn keepalived(host: &Host, file: &lab::Scratch, state: &str, body: &str) -> lab::Process {
     let config = format!(
         "global_defs {{\n router_id x\n}}\nvrrp_instance VI_1 {{\n interface eth0\n \
@@ -329,8 +329,8 @@ fn adverts_of_a_real_keepalived_are_heard_and_it_obeys_ours() {
         let (bytes, source, ttl) = adverts[0].clone();
         let there = ip(if ipv6 { "fe80::2" } else { "10.9.0.2" });
         assert_eq!((bytes[1], source, ttl), (51, there, 255));
-        // The same with the highest priority: the kernel of the other side takes it for a
-        // packet like its own, and keepalived gives way.
+        // The same advert with the highest priority: the other kernel accepts it as a packet of
+        // keepalived's kind, and keepalived gives way.
         let group = ip(if ipv6 { "ff02::12" } else { "224.0.0.18" });
         let from = ip(if ipv6 { "fe80::1" } else { "10.9.0.1" });
         let mut louder = bytes;
@@ -347,7 +347,7 @@ fn adverts_of_a_real_keepalived_are_heard_and_it_obeys_ours() {
     }
 }
 
-/// The checksum of a packet of version 2 (IPv4) or 3 (IPv6), written by hand.
+/// Writes the checksum of a packet of version 2 (IPv4) or 3 (IPv6), computed independently.
 fn checksum(packet: &mut [u8], from: IpAddr, to: IpAddr) {
     packet[6..8].fill(0);
     let mut all = packet.to_vec();
@@ -366,7 +366,7 @@ fn checksum(packet: &mut [u8], from: IpAddr, to: IpAddr) {
     packet[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
-/// A gratuitous ARP of 10.9.0.1.
+/// Returns a gratuitous ARP frame for 10.9.0.1.
 fn arp() -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
@@ -376,7 +376,7 @@ fn arp() -> Vec<u8> {
     frame
 }
 
-/// An ICMPv6 packet of a type to all nodes; its checksum is nobody's business here.
+/// Returns an ICMPv6 packet of a type to all nodes. Its checksum is not computed.
 fn icmp6(kind: u8, next_header: u8) -> Vec<u8> {
     let mut frame = vec![0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
     frame.extend([0x60, 0, 0, 0, 0, 24, next_header, 255]);

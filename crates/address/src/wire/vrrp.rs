@@ -1,4 +1,4 @@
-//! Raw sockets of VRRP: protocol 112, and 51 where adverts are authenticated (AH).
+//! Raw sockets for VRRP: protocol 112, or 51 for authenticated adverts (AH).
 
 use super::WireError;
 use super::datagram::{Ancillary, Buffers, Destination, option, send};
@@ -10,67 +10,67 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-/// The protocol's number.
+/// IP protocol number of VRRP.
 const VRRP: u8 = 112;
 /// TTL of every packet (RFC 9568, section 5.1.1.3).
 const TTL: u8 = 255;
-/// `SO_PRIORITY`: before all else in the queue of the interface (`TC_PRIO_CONTROL`).
+/// `SO_PRIORITY`: ahead of all other traffic in the queue of the interface (`TC_PRIO_CONTROL`).
 const PRIORITY: i32 = 7;
-/// The type of service of what holds a network together.
+/// Type of service of network control traffic.
 const CONTROL: u8 = 0xc0;
 
-/// To whom adverts go.
+/// Destination of adverts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VrrpTransport {
-    /// To a group (224.0.0.18, ff02::12), which is joined.
+    /// To a multicast group (224.0.0.18, ff02::12), which is joined.
     Multicast {
-        /// The group.
+        /// Address of the group.
         group: IpAddr,
     },
-    /// To peers.
+    /// To unicast peers.
     Unicast {
-        /// Only what is sent to this address is heard; it need not exist yet.
+        /// Destination address to which reception is limited; it need not exist yet.
         local: Option<IpAddr>,
-        /// The TTL of what is sent; none is 255.
+        /// TTL of sent packets; None: 255.
         ttl: Option<u8>,
     },
 }
 
-/// A socket that is wanted.
+/// Options of a VRRP socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VrrpOptions {
-    /// Of IPv6.
+    /// The socket uses IPv6.
     pub ipv6: bool,
-    /// Number and name of the interface, to which the socket is bound; unicast needs none.
+    /// Index and name of the interface to which the socket is bound; optional for unicast.
     pub interface: Option<(u32, String)>,
-    /// To whom adverts go.
+    /// Destination of adverts.
     pub transport: VrrpTransport,
-    /// Protocol 51 in place of 112 (IPv4): authenticated adverts. What is sent is then a
-    /// whole packet with its IP header, which the sum of the authentication covers.
+    /// Protocol 51 in place of 112 (IPv4): authenticated adverts. Sent data is then a whole packet
+    /// with its IP header, which the authentication covers.
     pub authenticated: bool,
-    /// The receive buffer; none is the system's.
+    /// Size of the receive buffer in bytes; None: the system's default.
     pub receive_buffer_bytes: Option<u32>,
 }
 
-/// A packet that came.
+/// A received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Received<'a> {
-    /// The whole packet with its IP header, which authenticated adverts cover (IPv4);
-    /// of IPv6 the kernel gives no header.
+    /// Whole packet with its IP header, which the authentication of adverts covers (IPv4). For IPv6
+    /// the kernel delivers no header.
     pub packet: &'a [u8],
     /// The payload after the header.
     pub bytes: &'a [u8],
-    /// From whom.
+    /// Source address.
     pub source: IpAddr,
-    /// To whom.
+    /// Destination address.
     pub destination: IpAddr,
-    /// TTL, hop limit.
+    /// TTL or hop limit.
     pub ttl: u8,
-    /// By which interface.
+    /// Index of the receiving interface.
     pub interface: u32,
 }
 
-/// A raw socket of VRRP. Readable: [`VrrpSocket::drain`].
+/// A raw VRRP socket. When it is readable, call [`VrrpSocket::drain`].
 #[derive(Debug)]
 pub struct VrrpSocket {
     fd: Arc<OwnedFd>,
@@ -79,7 +79,7 @@ pub struct VrrpSocket {
     buffers: Buffers,
 }
 
-/// The sending side of a [`VrrpSocket`], which another thread may have, too.
+/// Sending side of a [`VrrpSocket`], which another thread may use, too.
 #[derive(Clone, Debug)]
 pub struct VrrpSender {
     fd: Arc<OwnedFd>,
@@ -95,7 +95,7 @@ fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result
 }
 
 impl VrrpSocket {
-    /// Opens one.
+    /// Opens a socket.
     pub fn open(options: &VrrpOptions) -> Result<VrrpSocket, WireError> {
         if options.ipv6 && options.authenticated {
             return Err(WireError::Family);
@@ -144,7 +144,7 @@ impl VrrpSocket {
         )?;
         if let Some(bytes) = options.receive_buffer_bytes {
             let bytes = bytes as usize;
-            // Beyond the system's limit for those who may; else up to it.
+            // A privileged process may exceed the system's limit; others get at most the limit.
             if sockopt::set_socket_recv_buffer_size_force(fd, bytes).is_err() {
                 step("SO_RCVBUF", sockopt::set_socket_recv_buffer_size(fd, bytes))?;
             }
@@ -154,8 +154,9 @@ impl VrrpSocket {
             step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
             step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
             step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
-            // The advert of priority zero is sent from an address that the interface has just
-            // lost. Without this the kernel refuses it, and the others wait for silence.
+            // The advert of priority zero is sent from an address that the interface has just lost.
+            // Without this option the kernel refuses to send it, and the other nodes wait for
+            // silence.
             let _ = set(libc::IPV6_TRANSPARENT);
             step(
                 "IPV6_MULTICAST_LOOP",
@@ -166,14 +167,14 @@ impl VrrpSocket {
                 sockopt::set_ipv6_multicast_hops(fd, TTL.into()),
             )?;
             step("IPV6_TCLASS", sockopt::set_ipv6_tclass(fd, CONTROL.into()))?;
-            // Only the groups that this socket joined. A kernel older than 4.20 cannot say
-            // so, and has no other group of routers on a raw socket of protocol 112.
+            // Receive only the groups that this socket joined. A kernel older than 4.20 lacks the
+            // option, and delivers no other router group on a raw socket of protocol 112 anyway.
             let _ = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
         } else {
             let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
             step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
             step("IP_FREEBIND", sockopt::set_ip_freebind(fd, true))?;
-            // As for IPv6.
+            // As above for IPv6.
             let _ = set(libc::IP_TRANSPARENT, 1);
             step(
                 "IP_MULTICAST_LOOP",
@@ -258,12 +259,12 @@ impl VrrpSocket {
         self.ipv6
     }
 
-    /// The interface that it is bound to; zero is none.
+    /// Returns the index of the interface that the socket is bound to; zero: none.
     pub fn interface(&self) -> u32 {
         self.interface
     }
 
-    /// Sends a packet, as [`VrrpSender::send`].
+    /// Sends a packet like [`VrrpSender::send`].
     ///
     /// # Errors
     /// Those of [`VrrpSender::send`].
@@ -298,11 +299,11 @@ impl VrrpSocket {
 }
 
 impl VrrpSender {
-    /// Sends a packet, `from` an address of ours or the kernel's choice (of authenticated
-    /// ones the header says it). It never waits: a full queue is an error.
+    /// Sends a packet. `from`: a local address, or the kernel's choice; authenticated packets
+    /// contain it in their header. The call never waits: a full queue is an error.
     ///
     /// # Errors
-    /// The address family is another one, or the system does not send it.
+    /// The address family differs from that of the socket, or the system does not send the packet.
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
             return Err(WireError::Family);
@@ -315,7 +316,7 @@ impl VrrpSender {
         send(&self.fd, bytes, way).map_err(WireError::Send)
     }
 
-    /// Returns whether both are of the same socket.
+    /// Returns whether both send through the same socket.
     pub fn is_same(&self, other: &VrrpSender) -> bool {
         Arc::ptr_eq(&self.fd, &other.fd)
     }

@@ -1,5 +1,5 @@
-//! A node that cannot do its work at an address leaves it to one that can: addresses that the
-//! kernel refuses, its own address gone, and what a cluster has not confirmed.
+//! A node that cannot serve an address leaves it to one that can: the kernel refuses the address,
+//! the node's own address is missing, or the cluster has not confirmed the node.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
 use address::config::{Config, Instance};
@@ -30,13 +30,13 @@ fn preferred_node_without_ipv6_leaves_both_addresses_to_a_healthy_one() {
     let fault = alpha.first().words("fault").unwrap_or_default();
     assert!(fault.contains("IPv6 is disabled on eth0"), "{fault}");
     assert!(scene.has(&scene.beta, VIP) && scene.has(&scene.beta, VIP6));
-    // When nobody else is heard, one address is better than none.
+    // Without another node, one address is better than none.
     drop(beta);
     assert!(scene.comes_to(&scene.alpha, VIP));
     let beta = scene.role(&scene.beta, &dual(100));
     assert!(scene.comes_to(&scene.beta, VIP6), "{:?}", beta.said());
     assert!(scene.leaves(&scene.alpha, VIP));
-    // Once it can set both, the preferred node has them again.
+    // Once the preferred node can set both addresses, it owns them again.
     scene
         .alpha
         .sysctl("net/ipv6/conf/eth0/disable_ipv6", "0")
@@ -45,7 +45,7 @@ fn preferred_node_without_ipv6_leaves_both_addresses_to_a_healthy_one() {
     assert!(scene.leaves(&scene.beta, VIP));
 }
 
-/// [`unicast`] from an address that the file names.
+/// As [`unicast`], from an address that the configuration names.
 fn unicast_from(own: &str, peer: &str, priority: u8) -> Instance {
     let mut one = unicast(peer, priority);
     one.source = Some(own.parse::<IpAddr>().unwrap());
@@ -104,7 +104,7 @@ fn member_takes_from_a_live_owner_only_while_confirmed_and_nothing_once_removed(
         config
     };
     let beta = scene.role(&scene.beta, &member(100));
-    // Nobody else is heard: it serves without a word of the cluster.
+    // Without another node, the member serves unconfirmed.
     assert!(scene.comes_to(&scene.beta, VIP));
     let alpha = scene.role(&scene.alpha, &member(150));
     assert!(eventually(LATEST, || alpha.number("adverts_received") > 10));

@@ -1,5 +1,5 @@
-//! A role as a process of its own: this test binary, started again. It connects to the
-//! test by a socket with a name, takes a line an order, and tells a line an event.
+//! A role in a process of its own: this test binary, started again. The process connects to the
+//! test's Unix socket, receives one order per line, and sends one event per line.
 
 use crate::scene::LATEST;
 use address::config::Config;
@@ -14,20 +14,20 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Where the test listens.
+/// Variable with the path of the test's socket.
 pub const SOCKET: &str = "EVENKEEL_TEST_ROLE_SOCKET";
 
-/// Where the role keeps its state.
+/// Variable with the path of the role's state file.
 pub const STATE: &str = "EVENKEEL_TEST_ROLE_STATE";
 
-/// Where dumps go.
+/// Variable with the directory for dumps.
 pub const DUMPS: &str = "EVENKEEL_TEST_ROLE_DUMPS";
 
-/// While this file is there the loop stands still where it would wait for the kernel: after
-/// the request that adds addresses.
+/// Variable with the path of the stall file. While that file exists, the loop blocks where it would
+/// wait for the kernel: after the request that adds addresses.
 pub const STALL: &str = "EVENKEEL_TEST_ROLE_STALL";
 
-/// The memory of heartbeats, where there is one.
+/// Variable with the path of the heartbeat memory, if there is one.
 pub const VITALS: &str = "EVENKEEL_TEST_ROLE_VITALS";
 
 struct Lines {
@@ -42,7 +42,7 @@ fn say(write: &Rc<RefCell<UnixStream>>, line: &str) {
     let _ = write.write_all(b"\n");
 }
 
-/// A name and until when, or nothing.
+/// Parses a lease's name and expiry; empty for an empty line.
 fn held(line: &str) -> Vec<Lease> {
     let lease = line.split_once(' ').map(|(name, until_ns)| Lease {
         name: name.to_owned(),
@@ -122,7 +122,7 @@ impl Orders for Lines {
     }
 }
 
-/// Does nothing unless it is started by another test.
+/// Does nothing unless another test started the process as a role.
 #[test]
 fn this_process_is_a_role_when_it_was_started_as_one() {
     let Ok(socket) = env::var(SOCKET) else {
@@ -130,7 +130,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
     };
     let mut stream = UnixStream::connect(socket).unwrap();
     let mut first = String::new();
-    // Unbuffered: what is behind the first line is the orders'.
+    // Read byte by byte: the bytes after the first line are orders.
     let mut byte = [0];
     while stream.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
         first.push(byte[0] as char);
@@ -171,7 +171,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
     run(config, given).unwrap();
 }
 
-/// Lines that come by a socket, for the other side.
+/// Returns the lines that arrive on a socket, for the test.
 pub fn lines(stream: UnixStream) -> impl Iterator<Item = String> {
     BufReader::new(stream).lines().map_while(Result::ok)
 }

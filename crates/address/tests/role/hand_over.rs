@@ -1,5 +1,5 @@
-//! Hand-overs under load: a new connection every few milliseconds, and requests that
-//! take half a second. Nobody notices.
+//! Hand-overs under load: a new connection every few milliseconds, and requests that take half a
+//! second. No client may see a failure.
 
 use crate::scene::{LATEST, Role, Scene, VIP, address, config, instance, patient};
 use address::config::{Config, Dialect, Transport};
@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// So long a request takes; a drain is longer by what a busy machine needs.
+/// Duration of a slow request. The drain is longer by the delay of a busy machine.
 const SLOW: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(8);
 const VIP6: &str = "fd00::100";
 
-/// Which family an instance is of.
+/// Address family of an instance.
 #[derive(Clone, Copy, PartialEq)]
 enum Family {
     Four,
@@ -36,7 +36,7 @@ impl Family {
     }
 }
 
-/// In our own dialect.
+/// Returns a configuration in Evenkeel's own dialect.
 fn own(family: Family, priority: u8) -> Config {
     let mut one = instance("www", 51, priority);
     one.options.handover_drain = DRAIN;
@@ -52,7 +52,7 @@ fn own(family: Family, priority: u8) -> Config {
     config
 }
 
-/// Says who it is to each request: `q` at once, `s` after a while.
+/// Starts a server that returns its name to each request: `q` at once, `s` after a delay.
 fn serve(host: &Host, name: &'static str) {
     let listener = host.tcp_listen("[::]:80".parse().unwrap()).unwrap();
     thread::spawn(move || {
@@ -89,8 +89,8 @@ fn ask(stream: &mut TcpStream, kind: &[u8]) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// A connection that `name` answers. The node that had the address before serves new
-/// connections until the client has heard who has it now; none fails.
+/// Connects until `name` responds. The previous owner serves new connections until the client has
+/// learned of the new one; no connection may fail.
 fn reach(scene: &Scene, family: Family, name: &str) -> TcpStream {
     let mut reached = None;
     let answers = || {
@@ -103,14 +103,14 @@ fn reach(scene: &Scene, family: Family, name: &str) -> TcpStream {
     reached.unwrap()
 }
 
-/// What clients saw.
+/// Results of the clients.
 #[derive(Default)]
 struct Seen {
     answers: Vec<String>,
     failures: Vec<String>,
 }
 
-/// Clients, for as long as something lasts.
+/// Runs clients while `during` runs.
 fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
     let seen = Mutex::new(Seen::default());
     let over = AtomicBool::new(false);
@@ -139,8 +139,9 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
                 scene.client.enter(|| client(b"s", Duration::ZERO));
             });
         }
-        // Who forgets neighbours asks again, in every moment of the hand-over. One that is
-        // being asked for is left: the kernel tells EHOSTUNREACH to who waits for it.
+        // A client that deletes its neighbour entries asks again at every moment of the hand-over.
+        // Entries that are being resolved are kept, because a deletion makes the kernel report
+        // EHOSTUNREACH to waiting connections.
         const KNOWN: [&str; 11] = [
             "neigh",
             "flush",
@@ -169,7 +170,7 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
     seen.into_inner().unwrap()
 }
 
-/// `alpha` serves, and `beta` waits.
+/// Starts `alpha` as the owner and `beta` as the backup.
 fn pair(name: &str, family: Family) -> (Scene, Role, Role) {
     let scene = begin(name);
     let alpha = scene.role(&scene.alpha, &own(family, 150));
@@ -190,8 +191,8 @@ fn begin(name: &str) -> Scene {
     scene
 }
 
-/// The address goes from one to the other while clients ask: none of them fails, both
-/// answer, a connection of before goes on for the drain and ends with it.
+/// Moves the address while clients send requests. No request fails, both nodes respond, and an
+/// earlier connection continues for the drain and ends with it.
 fn moves(
     scene: &Scene,
     family: Family,
@@ -315,7 +316,7 @@ fn nobody_notices_a_planned_stop_with_an_address_of_ipv6() {
     by_stop("over-stop-6", Family::Six);
 }
 
-/// A configuration without the instance that moves.
+/// Returns a configuration without the moved instance.
 fn without() -> Config {
     let mut other = instance("other", 52, 150);
     other.addresses = vec![address("10.0.0.102/24")];
@@ -351,7 +352,7 @@ fn a_reload_that_removes_an_address_which_no_other_node_takes_waits_for_none() {
     assert!(!scene.has(&scene.alpha, VIP));
     assert!(alpha.says("(www) hand-over: no other node took over the addresses"));
     assert!(scene.comes_to(&scene.alpha, "10.0.0.102"));
-    // A stop that comes while a configuration waits does not wait for it.
+    // A stop does not wait for a configuration that is still being applied.
     alpha.take(&own(Family::Four, 150));
     assert!(scene.comes_to(&scene.alpha, VIP));
     let config = String::from_utf8(without().encode()).unwrap();
@@ -375,8 +376,8 @@ fn nobody_notices_that_a_better_node_comes_back_to_an_address_of_ipv6() {
     by_return("over-return-6", Family::Six);
 }
 
-/// The address goes to the other one, back and there again, all within a drain: each
-/// connection goes on where it began.
+/// Moves the address to the other node, back, and there again within one drain: each connection
+/// continues on the node where it began.
 fn back_and_forth(name: &str, family: Family) {
     let scene = begin(name);
     let long = |priority| {
@@ -471,7 +472,8 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
     let mut new = scene.client.tcp_connect(Family::Four.at(), LATEST).unwrap();
     assert_eq!(ask(&mut new, b"q").unwrap(), "beta");
-    // The next ones drain less: what is left of it is removed. Alpha does not take the address again.
+    // The next instances have a shorter drain, so what is left of the hand-over is removed. Alpha
+    // does not take over the address again.
     kill(&alpha);
     kill(&beta);
     let _beta = scene.role(&scene.beta, &own(Family::Four, 100));
@@ -500,7 +502,7 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     alpha.order(hold);
     assert!(eventually(LATEST, || alpha.state("www") == "MASTER"));
     let mut first = reach(&scene, Family::Four, "alpha");
-    // Somebody else could use it better.
+    // Another machine has a higher rank for the lease.
     alpha.order("hand-over-lease address/www");
     alpha.wait_for("connections may finish");
     alpha.order("hold");
@@ -508,13 +510,13 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     beta.wait_for("existing connections continue at 10.0.0.1");
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
     let mut second = reach(&scene, Family::Four, "beta");
-    // It would have it again, and the other one is stopped.
+    // Alpha requests the lease again, and the other role is stopped.
     let wanted = || alpha.count(wants) == 2;
     assert!(eventually(LATEST * 10, wanted), "{:?}", alpha.said());
     beta.order("stop");
     beta.wait_for("connections may finish");
     beta.wait_for("WantsLeases([])");
-    // Nobody has the address: both still have their connections.
+    // No node owns the address: both still have their connections.
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
     assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
     alpha.order(hold);

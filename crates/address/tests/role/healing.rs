@@ -1,5 +1,5 @@
-//! What heals by itself: addresses that somebody deletes, that another machine uses,
-//! that a killed process left, interfaces that vanish and return.
+//! Automatic recovery: deleted addresses, addresses that another machine uses, leftovers of a
+//! killed process, and interfaces that vanish and return.
 
 use crate::scene::{LATEST, Scene, VIP, config, hears_adverts, instance, simple};
 use lab::{Signal, eventually};
@@ -33,7 +33,7 @@ fn a_master_sends_adverts_while_its_loop_waits_for_the_kernel_for_five_seconds()
     let before = alpha.count("setting VIPs");
     scene.at_alpha.remove_address("10.0.0.100/24").unwrap();
     assert!(eventually(LATEST, || alpha.count("setting VIPs") > before));
-    // An advert in 125 ms.
+    // At an interval of 125 ms.
     hears_adverts(&beta, 40);
     assert_eq!(beta.count("Entering MASTER"), 0);
     std::fs::remove_file(&stall).unwrap();
@@ -42,8 +42,8 @@ fn a_master_sends_adverts_while_its_loop_waits_for_the_kernel_for_five_seconds()
     assert_eq!(alpha.count("Entering MASTER"), 1, "{:?}", alpha.said());
     assert_eq!(beta.count("Entering MASTER"), 0);
     assert!(!alpha.says("frozen"), "{:?}", alpha.said());
-    // Those that the thread sent are counted, too. In this order, and alpha's loop hears of
-    // them when it turns: adverts go on meanwhile.
+    // Adverts from the thread are counted, too. The order of the reads matters: alpha's loop
+    // updates its counter only when it turns, and adverts continue meanwhile.
     let heard = beta.number("adverts_received");
     let counted = || alpha.number("adverts_sent") >= heard;
     assert!(eventually(LATEST, counted), "{heard}");
@@ -56,7 +56,7 @@ fn a_third_machine_that_uses_the_address_is_seen_and_said() {
     let alpha = scene.role(&scene.alpha, &simple(150));
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.wait_for("Sending gratuitous ARP");
-    // A third one that has the same address speaks with it.
+    // A third machine with the same address sends traffic from it.
     let ip = |words: &[&str]| scene.beta.ip(words);
     ip(&["address", "add", "10.0.0.100/24", "dev", "eth0"]).unwrap();
     let socket = scene
@@ -82,7 +82,7 @@ fn what_a_killed_process_left_is_taken_away_by_the_next_one_when_another_has_it(
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.process.signal(Signal::KILL).unwrap();
     alpha.process.wait(LATEST).unwrap();
-    // Another one takes over meanwhile, with a priority that the old one cannot beat.
+    // Another node takes over meanwhile, with a priority that the old one cannot exceed.
     let _beta = scene.role(&scene.beta, &simple(200));
     assert!(scene.comes_to(&scene.beta, VIP));
     assert!(scene.has(&scene.alpha, VIP));

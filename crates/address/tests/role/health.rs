@@ -1,4 +1,4 @@
-//! What the proxy's health does to who has the address.
+//! Effect of the proxy's health on the ownership of the address.
 
 use crate::scene::{LATEST, Scene, VIP, hears_adverts, patient, simple};
 use address::config::Config;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const OWNER: u64 = 7;
-/// On a machine that is busy a role may come too late to go on.
+/// Maximum number of attempts: on a busy machine a successor may start too late to continue.
 const TRIES_MAX: usize = 5;
 
 /// A proxy: a thread that writes heartbeats and a band.
@@ -20,7 +20,7 @@ struct Proxy {
     path: PathBuf,
     band: Arc<AtomicUsize>,
     stuck: Arc<AtomicBool>,
-    /// The number of the version on trial; it never goes back.
+    /// Number of the version on trial; it never decreases.
     trial: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -122,7 +122,7 @@ fn when_both_are_equally_ill_the_owner_keeps_the_address() {
     assert!(eventually(LATEST, || beta.first().value("band") == Some(1)));
     proxies[0].band.store(1, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(200));
-    // Preferred, and as ill: it does not take the address.
+    // The preferred node is as unhealthy as the owner, so it does not take over the address.
     let alpha = scene.role_with(&scene.alpha, &preferring(0), Some(&proxies[0].path));
     assert!(eventually(LATEST, || alpha
         .first()
@@ -145,7 +145,7 @@ fn a_role_that_follows_a_killed_one_leaves_a_version_on_trial_and_one_that_takes
     for proxy in &proxies {
         proxy.trial.store(3, Ordering::Relaxed);
     }
-    // One that is started too late does not go on, but takes the address over.
+    // A role that starts too late does not continue as the owner, but takes the address over.
     let goes_on = (0..TRIES_MAX).any(|_| {
         alpha.process.signal(Signal::KILL).unwrap();
         alpha.process.wait(LATEST).unwrap();

@@ -1,10 +1,10 @@
-//! Addresses that are bound to a lease of the cluster, and which leases are wanted.
+//! Addresses that are bound to a lease of the cluster, and the leases that the role requests.
 
 use crate::scene::{Scene, VIP, simple};
 use address::config::{Config, Script, Weight};
 use std::time::Duration;
 
-/// Until long after the test, nanoseconds since the boot.
+/// An expiry long after the test, nanoseconds of CLOCK_BOOTTIME.
 const LONG: u64 = 1 << 62;
 
 const WANTED: &str = "WantsLeases([WantedLease { name: \"address/VI_1\", rank: 150 }])";
@@ -34,7 +34,7 @@ fn an_address_comes_with_its_lease_and_goes_to_a_better_machine_with_it() {
         "it goes before it is given up"
     );
     alpha.order("hold");
-    // It waits a moment, then it would have it again.
+    // After a short wait the role requests the lease again.
     let wanted = || alpha.count(WANTED) == 2;
     assert!(lab::eventually(Duration::from_secs(30), wanted));
     alpha.order(&format!("hold address/VI_1 {LONG}"));

@@ -1,4 +1,5 @@
-//! Beside the real keepalived: who is master, whoever of the two began first.
+//! Interoperation with the real keepalived: the master is the same whichever of the two starts
+//! first.
 
 use crate::scene::{LATEST, Scene, VIP, config, instance};
 use address::config::{Authentication, Config, Peer, Transport};
@@ -6,7 +7,7 @@ use lab::{Process, eventually};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What both have to agree on.
+/// Parameters that both sides must agree on.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     version: u8,
@@ -121,7 +122,7 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         let alpha = scene.role(&scene.alpha, &case.ours(150));
         assert!(scene.comes_to(&scene.alpha, VIP), "{case:?}");
         let theirs = case.theirs(&scene, 100);
-        // It hears us, and stays a backup.
+        // keepalived receives our adverts and stays a backup.
         lab::let_pass(
             Duration::from_secs(2),
             "nobody but keepalived knows when it hears us",
@@ -129,7 +130,7 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         assert!(!scene.has(&scene.beta, VIP), "{case:?}");
         alpha.order("stop");
         assert!(scene.comes_to(&scene.beta, VIP), "{case:?}");
-        // Ours has the better priority and comes back.
+        // Our role has the higher priority and preempts.
         let again = scene.role(&scene.alpha, &case.ours(150));
         assert!(scene.comes_to(&scene.alpha, VIP), "{case:?}");
         assert!(scene.leaves(&scene.beta, VIP), "{case:?}");

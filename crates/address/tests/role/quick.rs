@@ -1,4 +1,4 @@
-//! Adverts of hundredths of a second.
+//! Advert intervals of hundredths of a second.
 
 use crate::scene::{LATEST, Scene, VIP, simple};
 use address::config::Config;
@@ -27,7 +27,8 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
         .unwrap()
         .words("granted");
     assert!(granted.unwrap().contains("SCHED_RR 50"));
-    // Frozen, its kernel still answers: silence alone is not believed at once.
+    // The kernel of a frozen process still answers, so silence alone does not trigger the takeover
+    // at once.
     alpha.process.signal(Signal::STOP).unwrap();
     assert!(
         scene.comes_to(&scene.beta, VIP),
@@ -42,7 +43,7 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
     alpha.process.signal(Signal::CONT).unwrap();
     assert!(scene.leaves(&scene.beta, VIP));
     assert!(scene.comes_to(&scene.alpha, VIP));
-    // Gone with its link, nobody answers.
+    // With the link down, no node answers.
     scene.at_alpha.down().unwrap();
     drop(alpha);
     assert!(scene.comes_to(&scene.beta, VIP));

@@ -1,4 +1,4 @@
-//! Another configuration while it runs, and hand-overs.
+//! Reload of the configuration at run time, and hand-overs.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, hears_adverts, instance, patient, simple};
 use lab::eventually;
@@ -10,7 +10,7 @@ fn a_reload_moves_no_address_that_stays_and_changes_the_others_in_place() {
     let mut two = patient(simple(150));
     two.instances[0].addresses.push(address("10.0.0.101/24"));
     let alpha = scene.role(&scene.alpha, &two);
-    // A node with fewer addresses would drop the packets.
+    // A node with fewer configured addresses would drop the packets.
     let mut less = patient(simple(100));
     less.instances[0].addresses.push(address("10.0.0.101/24"));
     let beta = scene.role(&scene.beta, &less);

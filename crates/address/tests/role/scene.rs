@@ -1,4 +1,4 @@
-//! Hosts on a switch, with roles in them.
+//! Hosts on a switch with roles in them.
 
 use crate::child::{self, DUMPS, SOCKET, STALL, STATE, VITALS};
 use address::config::{Address, Config, Dialect, Instance, Options, Peer, Transport};
@@ -14,10 +14,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Nothing takes longer, however busy the machine is.
+/// Longest wait of a test, also on a busy machine.
 pub const LATEST: Duration = Duration::from_secs(30);
 
-/// The address that moves.
+/// The virtual address.
 pub const VIP: &str = "10.0.0.100";
 
 /// Hosts `alpha`, `beta` (10.0.0.1 and .2) and a client (.9) on a switch.
@@ -100,12 +100,12 @@ impl Scene {
         role
     }
 
-    /// The file that makes the loop of a host's role stand still ([`STALL`]).
+    /// Returns the path of the file that blocks the loop of a host's role ([`STALL`]).
     pub fn stall(&self, host: &Host) -> PathBuf {
         self.scratch.path().join(format!("{}.stall", host.name()))
     }
 
-    /// Whether a host has an address.
+    /// Returns whether a host has an address.
     pub fn has(&self, host: &Host, address: &str) -> bool {
         let shown = host.ip(&["-o", "address", "show"]).unwrap();
         shown.contains(&format!(" {address}/"))
@@ -134,7 +134,7 @@ impl Role {
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// All that it said.
+    /// Returns all lines that the role has sent.
     pub fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
@@ -182,12 +182,12 @@ impl Role {
         serde_json::from_str(last.unwrap()).unwrap()
     }
 
-    /// The first virtual router.
+    /// Returns the first virtual router of the report.
     pub fn first(&self) -> Subject {
         self.report().of_kind(VIRTUAL_IP).next().unwrap().clone()
     }
 
-    /// A number of the first virtual router.
+    /// Returns a number of the first virtual router.
     pub fn number(&self, name: &str) -> u64 {
         self.first().value(name).unwrap()
     }
@@ -198,7 +198,7 @@ impl Role {
     }
 }
 
-/// Waits until a role has heard so many more adverts.
+/// Waits until a role has received this many more adverts.
 pub fn hears_adverts(role: &Role, more: u64) {
     let heard = || role.number("adverts_received");
     let before = heard();
@@ -230,7 +230,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
     }
 }
 
-/// The instance of [`simple`] that sends its adverts to one peer.
+/// Returns the instance of [`simple`] with adverts to one peer.
 pub fn unicast(peer: &str, priority: u8) -> Instance {
     let mut one = instance("VI_1", 51, priority);
     one.transport = Transport::Unicast {
@@ -253,12 +253,12 @@ pub fn config(instances: Vec<Instance>) -> Config {
     }
 }
 
-/// One instance, one address.
+/// Returns a configuration with one instance and one address.
 pub fn simple(priority: u8) -> Config {
     config(vec![instance("VI_1", 51, priority)])
 }
 
-/// The same instances with an advert a second: a role that is started anew on a busy machine is there
+/// Increases the advert interval to one second, so that a restarted role on a busy machine is ready
 /// before the other one takes over.
 pub fn patient(mut config: Config) -> Config {
     for instance in &mut config.instances {

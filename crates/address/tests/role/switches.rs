@@ -1,4 +1,4 @@
-//! Switches of `global_defs`: what each changes can be seen from outside.
+//! Options of `global_defs`, by their externally visible effects.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{Fifo, NextHop, Route, SyncGroup};
@@ -8,13 +8,13 @@ use std::fs::read_to_string;
 use std::io::Read;
 use std::path::Path;
 
-/// What is in a pipe now.
+/// Returns the current contents of a pipe.
 fn drained(path: &Path) -> String {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let pipe = rustix::fs::open(path, flags, Mode::empty()).unwrap();
     let mut pipe = std::fs::File::from(pipe);
     let mut bytes = Vec::new();
-    // It ends where nothing waits: the role keeps it open.
+    // Reading ends when the pipe is empty: the role keeps the pipe open.
     let _ = pipe.read_to_end(&mut bytes);
     String::from_utf8(bytes).unwrap()
 }
@@ -66,13 +66,14 @@ fn adverts_of_unknown_routers_are_logged_where_that_is_asked_for() {
     assert!(!alpha.says("VRID(51)"));
 }
 
-/// Whether the role of alpha stored this for its successor, behind a length that is no text.
+/// Returns whether the state file of alpha's role contains these words. The file starts with a
+/// binary length.
 fn has_kept(scene: &Scene, words: &str) -> bool {
     let state = std::fs::read(scene.scratch.path().join("alpha.state"));
     state.is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(words))
 }
 
-/// Whether the kernel of alpha reports its groups of the local network.
+/// Returns the setting for IGMP reports of link-local groups in alpha's kernel.
 fn group_reports(scene: &Scene) -> String {
     let path = "/proc/sys/net/ipv4/igmp_link_local_mcast_reports";
     let read = scene.alpha.enter(|| read_to_string(path));
@@ -140,7 +141,7 @@ fn routes_of_a_killed_process_go_with_the_instance_that_is_gone() {
     let shows = || scene.alpha.ip(&["route"]).unwrap().contains("10.9.0.0/24");
     assert!(eventually(LATEST, shows));
     assert_eq!(alpha.state("VI_1"), "MASTER");
-    // It was written that it holds the route.
+    // The state file must contain the route before the kill.
     assert!(eventually(LATEST, || has_kept(&scene, "10.9.0.0")));
     alpha.process.signal(Signal::KILL).unwrap();
     alpha.process.wait(LATEST).unwrap();

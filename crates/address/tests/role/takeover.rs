@@ -1,4 +1,4 @@
-//! Who has the address, when the one that has it goes.
+//! Takeover of the address when its owner disappears.
 
 use crate::scene::{LATEST, Scene, VIP, simple};
 use lab::{Signal, eventually};
@@ -31,12 +31,12 @@ fn one_becomes_master_and_the_other_takes_over_when_it_is_killed() {
         words.next().unwrap().to_owned()
     };
     assert!(knows(&mac(&scene.alpha)));
-    // The whole machine goes: its process and its link.
+    // The whole machine fails: its process and its link.
     scene.at_alpha.down().unwrap();
     drop(alpha);
     assert!(scene.comes_to(&scene.beta, VIP), "{:?}", beta.said());
     beta.wait_for("(VI_1) Receive advertisement timeout");
-    // The client never asked again: it was told.
+    // The client never asked again: a gratuitous ARP updated its neighbour table.
     let told = || {
         scene
             .client

@@ -1,4 +1,4 @@
-//! What is tracked, and who is told.
+//! Tracked objects, and notifications.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{
@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// An executable file.
+/// Creates an executable file.
 fn program(scene: &Scene, name: &str, text: &str) -> String {
     let path = scene.scratch.write(name, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -150,7 +150,7 @@ fn a_number_in_a_file_and_a_process_count() {
     assert!(eventually(LATEST, || alpha.state("VI_1") == "FAULT"));
 }
 
-/// A configuration whose every notice is written to a file.
+/// Returns a configuration that writes every notification to a file, and the path of that file.
 fn notified(scene: &Scene, priority: u8) -> (Config, std::path::PathBuf) {
     let told = scene.scratch.path().join("told");
     let text = format!("#!/bin/sh\necho \"$*\" >> {}\n", told.display());
@@ -240,7 +240,7 @@ fn scripts_and_pipes_are_told_in_keepalived_s_words_and_in_order() {
 fn members_of_a_sync_group_fail_and_return_together() {
     lab::skip_unless_root!();
     let scene = Scene::new("sync");
-    // Before a role runs the script: one that runs cannot be written.
+    // The script is written before a role runs it: a running script cannot be written.
     let (second, _) = notified(&scene, 100);
     let (mut both, _) = notified(&scene, 150);
     both.instances[1].tracked.interfaces = vec![("extra0".to_owned(), Weight::default())];

@@ -1,5 +1,5 @@
-//! Ways by which adverts and addresses go: unicast, IPv6, virtual interfaces, others than
-//! the instance's own, routes; and what is shown of all.
+//! Paths of adverts and addresses: unicast, IPv6, virtual interfaces, other interfaces than the
+//! instance's own, and routes; also the reports about them.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
 use address::config::{NextHop, Route, Rule, RuleAction, Transport, Vmac};
@@ -145,7 +145,7 @@ fn routes_and_rules_come_and_go_with_the_master_and_are_put_back() {
     assert!(!shows(&["route"]) && !shows(&["rule"]));
 }
 
-/// A cable of which both ends are in the host.
+/// Adds a veth pair with both ends in the host.
 fn another_interface(scene: &Scene) {
     let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
     ip(&[
@@ -188,7 +188,7 @@ fn an_address_on_another_interface_has_the_virtual_mac_there_and_survives_its_lo
     let shown = alpha.first().children;
     let on_four = |one: &Subject| one.words("on").as_ref() == Some(&four);
     assert!(shown.iter().any(on_four), "{shown:?}");
-    // Somebody deletes it: it comes back with its address.
+    // After another process deleted the interface, the role restores it with its address.
     scene.alpha.ip(&["link", "delete", &four]).unwrap();
     assert!(scene.comes_to(&scene.alpha, "10.8.0.1"));
     assert_eq!(on("10.8.0.1/"), four);
@@ -286,7 +286,7 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
         let path = scene.scratch.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(part), "{text}");
-        // It has passwords in it.
+        // The dump contains passwords.
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }

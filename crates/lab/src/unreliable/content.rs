@@ -1,20 +1,20 @@
-//! What a disk holds: what would survive a loss of power, and what was written since the last
+//! Contents of a disk: what would survive a power failure, and what was written since the last
 //! flush.
 
 use crate::random::Random;
 use std::collections::{BTreeMap, HashMap};
 
-/// What a loss of power keeps or loses as a whole.
+/// Size of a sector in bytes, which a power failure keeps or loses as a whole.
 pub(super) const SECTOR: usize = 512;
 
 type Sector = Box<[u8; SECTOR]>;
 
-/// The bytes of one file.
+/// Contents of one file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) length: u64,
     stable: HashMap<u64, Sector>,
-    /// Written, and not flushed.
+    /// Sectors that were written and not flushed.
     fresh: BTreeMap<u64, Sector>,
 }
 
@@ -23,7 +23,7 @@ impl Content {
         self.fresh.get(&index).or_else(|| self.stable.get(&index))
     }
 
-    /// Up to `count` bytes from `offset` on, fewer at the end of the file.
+    /// Returns up to `count` bytes from `offset` on, fewer at the end of the file.
     pub(super) fn read(&self, offset: u64, count: usize) -> Vec<u8> {
         let count = self.length.saturating_sub(offset).min(count as u64);
         let mut bytes = Vec::with_capacity(count as usize);
@@ -62,12 +62,12 @@ impl Content {
         self.length = length;
     }
 
-    /// What was written is on stable storage.
+    /// Moves all written sectors to stable storage.
     pub(super) fn flush(&mut self) {
         self.stable.extend(std::mem::take(&mut self.fresh));
     }
 
-    /// The sectors of a range are on stable storage.
+    /// Moves the sectors of a range to stable storage.
     pub(super) fn flush_range(&mut self, offset: u64, length: u64) {
         let end = (offset + length).div_ceil(SECTOR as u64);
         for index in offset / SECTOR as u64..end {
@@ -77,10 +77,10 @@ impl Content {
         }
     }
 
-    /// The power fails: of what was not flushed any sector may be there or not. A disk writes
-    /// in any order.
+    /// Simulates a power failure: each sector that was not flushed may be kept or lost, because a
+    /// disk writes in any order.
     pub(super) fn lose(&mut self, random: &mut Random) {
-        // At times nearly all is there, at times nearly nothing.
+        // Sometimes nearly everything is kept, sometimes nearly nothing.
         let chance = random.below(101);
         for (index, sector) in std::mem::take(&mut self.fresh) {
             if random.percent(chance) {

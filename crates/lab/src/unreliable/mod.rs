@@ -1,8 +1,8 @@
-//! A disk that fails when a test wants it to: a file system of its own (FUSE), with files in
-//! one directory and their bytes in memory.
+//! A disk that fails when a test wants it to: a FUSE file system with files in one directory and
+//! their bytes in memory.
 //!
-//! It knows what was flushed. So it can lose what was not, which no killed process does: what
-//! that wrote is in the kernel's memory.
+//! The disk knows what was flushed, so it can lose everything else, as a power failure does.
+//! Killing a process loses nothing, because its writes are in the kernel's memory.
 
 mod content;
 mod protocol;
@@ -25,10 +25,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often the server looks whether it should end.
+/// Interval at which the server checks whether it must end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What is wrong with a disk. Faults that are not named here do not happen.
+/// Faults of a disk; by default there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
     /// Reads fail.
@@ -37,17 +37,18 @@ pub struct Trouble {
     pub writes: bool,
     /// Flushes fail.
     pub flushes: bool,
-    /// Reads of this sector of 512 bytes of files with this ending fail, and writes of it.
+    /// Reads and writes of this sector of 512 bytes fail, in files with this ending.
     pub sector: Option<(&'static str, u64)>,
-    /// Writes fail for want of room.
+    /// Writes fail because the disk is full.
     pub full: bool,
-    /// Nothing ends, until this is over.
+    /// Operations hang until this fault ends.
     pub stalls: bool,
-    /// Flushes end well and do nothing.
+    /// Flushes report success and do nothing.
     pub lies: bool,
 }
 
-/// A disk of its own. Needs root. Dropped, it is gone, and what waits for it fails.
+/// A disk of its own; requires root. When it is dropped, it disappears, and waiting operations
+/// fail.
 #[derive(Debug)]
 pub struct UnreliableDisk {
     scratch: Scratch,
@@ -68,29 +69,29 @@ struct State {
     trouble: Trouble,
     files: BTreeMap<u64, (String, Content)>,
     next: u64,
-    /// What waits for the end of a stall.
+    /// Operations that wait for the end of a stall.
     stalled: Vec<Request>,
-    /// Operations that failed.
+    /// Number of failed operations.
     failed: u64,
     power: Power,
-    /// Files that are open, and directories.
+    /// Number of open files and directories.
     opened: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Power {
     On,
-    /// Nothing ends, and nothing is done any more.
+    /// Power is cut: operations hang, and nothing changes any more.
     Cut,
-    /// Everything fails: only what has been killed still waits.
+    /// After a power cut: all operations fail, since only killed processes still wait.
     Gone,
 }
 
 impl UnreliableDisk {
-    /// Mounts one of that size, without any trouble.
+    /// Mounts a disk of this size without faults.
     ///
     /// # Errors
-    /// No rights, or no FUSE.
+    /// No privileges, or no FUSE.
     pub fn new(bytes: u64) -> Result<Self, LabError> {
         let scratch = Scratch::new()?;
         let opened = File::options().read(true).write(true).open("/dev/fuse");
@@ -130,12 +131,12 @@ impl UnreliableDisk {
         })
     }
 
-    /// The directory with its files.
+    /// Returns the directory with its files.
     pub fn path(&self) -> PathBuf {
         self.scratch.path().join("disk")
     }
 
-    /// Changes what is wrong with it. If it no longer stalls, all that waits goes on.
+    /// Changes the faults. If the disk no longer stalls, waiting operations continue.
     pub fn set(&self, trouble: Trouble) {
         let mut state = self.shared.lock();
         let stalls = trouble.stalls;
@@ -148,23 +149,24 @@ impl UnreliableDisk {
         }
     }
 
-    /// Operations that failed so far.
+    /// Returns the number of failed operations.
     pub fn failed(&self) -> u64 {
         self.shared.lock().failed
     }
 
-    /// Operations that wait for the end of a stall.
+    /// Returns the number of operations that wait for the end of a stall.
     pub fn stalled(&self) -> usize {
         self.shared.lock().stalled.len()
     }
 
-    /// Cuts its power: from now on nothing ends and nothing changes. To be followed by a kill
-    /// of all that uses it, and [`UnreliableDisk::release`].
+    /// Cuts the power: from now on operations hang and nothing changes. The test must then kill all
+    /// processes that use the disk, and call [`UnreliableDisk::release`].
     pub fn cut_power(&self) {
         self.shared.lock().power = Power::Cut;
     }
 
-    /// What was killed can end: its operations fail. Returns whether nothing has a file open.
+    /// Lets killed processes end, by failing their operations. Returns whether no file is open any
+    /// more.
     pub fn release(&self) -> bool {
         let mut state = self.shared.lock();
         state.power = Power::Gone;
@@ -174,7 +176,7 @@ impl UnreliableDisk {
         state.opened == 0
     }
 
-    /// Its power is back: of what was not flushed each sector is there or not, by chance.
+    /// Restores the power: each sector that was not flushed is kept or lost at random.
     pub fn power_on(&self, random: &mut Random) {
         let mut state = self.shared.lock();
         for (_, content) in state.files.values_mut() {
@@ -183,7 +185,7 @@ impl UnreliableDisk {
         state.power = Power::On;
     }
 
-    /// The bytes of a file.
+    /// Returns the bytes of a file.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.shared.lock();
         let mut files = state.files.values();
@@ -196,7 +198,7 @@ impl Drop for UnreliableDisk {
     fn drop(&mut self) {
         self.set(Trouble::default());
         self.ends.store(true, Ordering::Relaxed);
-        // Also while somebody has a file open there.
+        // Works even while a process has a file open there.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
         if let Some(server) = self.server.take() {
             let _ = server.join();
@@ -337,7 +339,7 @@ impl State {
         self.files.get_mut(&node).ok_or(Errno::STALE)
     }
 
-    /// An error for what is in a bad sector.
+    /// Fails if the range includes a bad sector.
     fn sound(&mut self, node: u64, offset: u64, length: u64) -> Result<(), Errno> {
         let Some((ending, sector)) = self.trouble.sector else {
             return Ok(());
@@ -360,7 +362,7 @@ impl State {
         Ok(Reply(content.read(offset, count as usize)))
     }
 
-    /// The error of a write, if there is one.
+    /// Returns the error of a write, if there is one.
     fn writable(&mut self, node: u64, offset: u64, length: u64) -> Result<(), Errno> {
         match &self.trouble {
             trouble if trouble.writes => Err(Errno::IO),
@@ -455,7 +457,7 @@ mod tests {
         assert_eq!(names, ["b"]);
         fs::remove_file(disk.path().join("b")).unwrap();
         assert!(!disk.path().join("b").exists());
-        // Direct, as volumes do.
+        // Direct I/O, as volumes use it.
         fcntl_setfl(&file, OFlags::DIRECT | OFlags::RDWR).unwrap();
     }
 

@@ -1,20 +1,20 @@
-//! Messages of the kernel's FUSE protocol (`linux/fuse.h`, version 7.31), as far as files of
-//! one directory need them.
+//! Messages of the kernel's FUSE protocol (`linux/fuse.h`, version 7.31), as far as files of one
+//! directory need them.
 
 use std::io;
 
-/// Bytes of one write at most.
+/// Maximum length of one write in bytes.
 pub(super) const WRITE_BYTES_MAX: usize = 1 << 20;
-/// Bytes before the content of a request.
+/// Number of bytes before the content of a request.
 pub(super) const HEAD_BYTES: usize = 40;
-/// Bytes before the data of a write.
+/// Number of bytes before the data of a write.
 pub(super) const WRITE_HEAD_BYTES: usize = 40;
-/// Of a write: it has to be on stable storage.
+/// Flag of a write that must be on stable storage.
 pub(super) const DSYNC: u32 = 0o10000;
-/// The directory.
+/// Node number of the directory.
 pub(super) const ROOT: u64 = 1;
 
-/// What the kernel asks for.
+/// Kind of a kernel request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Lookup,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Read,
     Write,
     Statfs,
-    /// Also of a directory.
+    /// Also for a directory.
     Release,
     Fsync,
     Flush,
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Readdir,
     Create,
     Fallocate,
-    /// Nothing is replied.
+    /// A request without a reply.
     Silent,
     Other,
 }
@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// One request of the kernel.
+/// A request of the kernel.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,
@@ -84,22 +84,22 @@ impl Request {
         Some(request)
     }
 
-    /// A number of 32 bits of the content.
+    /// Returns a 32-bit number of the content.
     pub(super) fn word(&self, at: usize) -> u32 {
         word(&self.body, at).unwrap_or_default()
     }
 
-    /// A number of 64 bits of the content.
+    /// Returns a 64-bit number of the content.
     pub(super) fn long(&self, at: usize) -> u64 {
         long(&self.body, at).unwrap_or_default()
     }
 
-    /// The data of a write.
+    /// Returns the data of a write.
     pub(super) fn data(&self) -> &[u8] {
         self.body.get(WRITE_HEAD_BYTES..).unwrap_or_default()
     }
 
-    /// Names, from a byte of the content on.
+    /// Returns the names from a byte of the content on.
     pub(super) fn names(&self, from: usize) -> impl Iterator<Item = String> {
         let text = self.body.get(from..).unwrap_or_default();
         let names = text.split(|byte| *byte == 0);
@@ -115,7 +115,7 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// The content of a reply.
+/// Content of a reply.
 #[derive(Debug, Default)]
 pub(super) struct Reply(pub(super) Vec<u8>);
 
@@ -135,7 +135,7 @@ impl Reply {
         self
     }
 
-    /// Attributes of the directory, or of a file of that length.
+    /// Appends the attributes of the directory, or of a file of this length.
     fn attributes(self, node: u64, length: u64) -> Reply {
         let (mode, links) = match node {
             ROOT => (0o040_755, 2),
@@ -146,24 +146,24 @@ impl Reply {
         reply.zeroes(3 * 4).word(4096).zeroes(4)
     }
 
-    /// Of `GETATTR`; the kernel asks each time.
+    /// Returns the reply to `GETATTR`; the kernel asks each time.
     pub(super) fn attr(node: u64, length: u64) -> Reply {
         Reply::default().zeroes(16).attributes(node, length)
     }
 
-    /// Of `LOOKUP`.
+    /// Returns the reply to `LOOKUP`.
     pub(super) fn entry(node: u64, length: u64) -> Reply {
         let reply = Reply::default().long(node).long(0).zeroes(24);
         reply.attributes(node, length)
     }
 
-    /// What follows for an open file: past the page cache of the kernel, which would survive
-    /// a loss of power.
+    /// Appends what follows for an open file: it bypasses the page cache of the kernel, which would
+    /// survive a loss of power.
     pub(super) fn opened(self) -> Reply {
         self.long(0).word(1).zeroes(4)
     }
 
-    /// Of `INIT`.
+    /// Returns the reply to `INIT`.
     pub(super) fn init() -> Reply {
         // ASYNC_READ, BIG_WRITES, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES.
         let flags = 1 | 1 << 5 | 1 << 15 | 1 << 18 | 1 << 22;
@@ -172,21 +172,21 @@ impl Reply {
             .word(31)
             .word(128 << 10)
             .word(flags);
-        // Of the requests in the background, so many are sent.
+        // Limits of background requests.
         let reply = reply.word(256 | 192 << 16);
         let pages = WRITE_BYTES_MAX / 4096;
         let reply = reply.word(WRITE_BYTES_MAX as u32).word(1);
         reply.word(pages as u32).zeroes(32)
     }
 
-    /// Of `STATFS`, in blocks of 4 KiB.
+    /// Returns the reply to `STATFS`, in blocks of 4 KiB.
     pub(super) fn statfs(blocks: u64, free: u64) -> Reply {
         let reply = Reply::default().long(blocks).long(free).long(free);
         let reply = reply.long(1000).long(900).word(4096).word(255).word(4096);
         reply.zeroes(28)
     }
 
-    /// An entry of `READDIR`.
+    /// Appends an entry of `READDIR`.
     pub(super) fn named(self, node: u64, next: u64, name: &str) -> Reply {
         let reply = self.long(node).long(next).word(name.len() as u32).word(8);
         let mut reply = reply;
@@ -197,7 +197,7 @@ impl Reply {
     }
 }
 
-/// The bytes for the kernel.
+/// Encodes the reply for the kernel.
 pub(super) fn encode(unique: u64, outcome: Result<Reply, rustix::io::Errno>) -> Vec<u8> {
     let (error, reply) = match outcome {
         Ok(reply) => (0, reply.0),
@@ -211,7 +211,7 @@ pub(super) fn encode(unique: u64, outcome: Result<Reply, rustix::io::Errno>) -> 
     bytes
 }
 
-/// Whether the file system has been unmounted.
+/// Returns whether the file system has been unmounted.
 pub(super) fn is_over(error: &io::Error) -> bool {
     rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NODEV)
 }

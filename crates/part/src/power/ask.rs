@@ -1,4 +1,5 @@
-//! One action of a control, to its end: for commands of an operator, with the operator's rights.
+//! Runs one action of a power method to its end: for commands of an operator, with the operator's
+//! privileges.
 
 use super::child::Child;
 use super::control::{Action, Control, Seen, is_executable, why_not_executable};
@@ -8,11 +9,11 @@ use std::time::Duration;
 pub const RESPONSE_MAX_MS: u64 = 20_000;
 
 impl Control {
-    /// Runs the command of an action, and waits for its end, at most 20 s.
+    /// Runs the command of an action and waits for its end, at most 20 s.
     ///
     /// # Errors
-    /// The program or the password file is missing, the command failed, or it did not end in time; in
-    /// words.
+    /// The program or the password file is missing, the command failed, or the timeout expired; as
+    /// text.
     pub fn ask(&self, action: Action) -> Result<Seen, String> {
         if let Control::Ipmi { password_file, .. } = self {
             let path = password_file.display();

@@ -1,5 +1,5 @@
-//! The process of a command that switches power. Nothing waits for it: its end and its output are readable
-//! descriptors, and it is killed together with all processes of its group when it is dropped.
+//! The process of a command that switches power. No code waits for it: its end and its output are
+//! readable descriptors. Dropping the value kills the process with its whole group.
 
 use super::control::{Ended, Invocation, PATH};
 use nix::libc;
@@ -16,27 +16,28 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child as StdChild, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Bytes of output that are kept.
+/// Maximum size of the stored output, in bytes.
 const OUTPUT_KEPT_MAX: usize = 4096;
-/// Bytes of output that are read at once: the rest waits for the next turn.
+/// Maximum number of output bytes that are read in one call, so that a command with much output
+/// does not block other work.
 const OUTPUT_TURN_MAX: usize = 64 << 10;
-/// Bytes of input: they have room in a pipe, so writing them never blocks.
+/// Maximum size of the input in bytes: it fits into a pipe, so writing it never blocks.
 const INPUT_MAX: usize = 60 << 10;
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
-    /// None: closed by the last process that had it.
+    /// Standard output and error; None after the last process that had them closed them.
     output: Option<OwnedFd>,
     kept: Vec<u8>,
-    /// The process is not reaped yet.
+    /// True if the process is not reaped yet.
     is_there: bool,
 }
 
 impl Child {
-    /// Starts the command in a process group of its own. It ends with this process.
+    /// Starts the command in its own process group. The command is killed when this process ends.
     ///
     /// # Errors
     /// The program is missing, or the system refuses.
@@ -60,10 +61,10 @@ impl Child {
             .stdin(input)
             .stdout(Stdio::from(output_end.try_clone()?))
             .stderr(output_end);
-        // SAFETY: between fork and exec only a system call without pointers is made.
+        // SAFETY: the child only makes a system call without pointers between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // A role that ends leaves no fencing behind.
+                // A role that ends must not leave a running fencing command behind.
                 match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                     0 => Ok(()),
                     _ => Err(io::Error::last_os_error()),
@@ -72,7 +73,7 @@ impl Child {
         }
         let child = command.spawn()?;
         let child = Child::of(&child, output)?;
-        // A pipe has room for all of it. A program that reads nothing closes it.
+        // The pipe has room for the whole input. A program that reads no input closes the pipe.
         match rustix::io::write(&input_end, &invocation.input) {
             Ok(count) if count == invocation.input.len() => {}
             Err(Errno::PIPE) => {}
@@ -85,7 +86,7 @@ impl Child {
     fn of(child: &StdChild, output: OwnedFd) -> io::Result<Child> {
         let pid = Pid::from_child(child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            // Nothing would see its end.
+            // Without a pidfd the end of the process could not be observed.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
         })?;
@@ -104,7 +105,8 @@ impl Child {
         std::iter::once(self.pidfd.as_fd()).chain(output)
     }
 
-    /// Reads what there is to read, without waiting. Returns how it ended, once it has.
+    /// Reads the available output without blocking. Returns how the command ended, once it has
+    /// ended.
     pub fn look(&mut self) -> Option<Ended> {
         self.read();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -113,7 +115,7 @@ impl Child {
             Ok(Some(status)) => status.exit_status(),
             Err(_) => None,
         };
-        // What it wrote last may have come after the reading above.
+        // The command may have written its last output after the first read.
         self.read();
         self.end();
         Some(Ended {
@@ -141,16 +143,17 @@ impl Child {
         }
     }
 
-    /// Kills all of the group. As long as the first process is not reaped, the number is its own.
+    /// Kills the whole process group. The group id cannot be reused before the first process is
+    /// reaped.
     fn end(&mut self) {
         if std::mem::take(&mut self.is_there) {
-            // A group that is gone already is as good.
+            // Ignored: the group may have ended already.
             let _ = kill_process_group(self.pid, Signal::KILL);
             let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         }
     }
 
-    /// Waits for the end of it, for commands of an operator. None: its timeout has passed.
+    /// Waits for the end of the command, for commands of an operator. None after the timeout.
     pub fn wait(mut self, timeout: Duration) -> Option<Ended> {
         let until = Instant::now() + timeout;
         loop {
@@ -165,7 +168,7 @@ impl Child {
             let mut watched: Vec<PollFd<'_>> = watched
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
                 .collect();
-            // Interrupted or not: it is looked at again.
+            // The loop polls the command again, also after an interruption.
             let _ = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
         }
     }
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_whole_group_of_a_command_is_killed_when_its_timeout_passes() {
-        // The first process never ends, and neither does its child.
+        // The shell waits for its child, which runs long, so neither of them ends.
         let mut child = shell("sleep 1000 & echo $!; wait", "");
         let pid = loop {
             assert_eq!(child.look(), None);

@@ -1,11 +1,12 @@
-//! By what the power of a machine is controlled, the command of each action, and what its result means.
+//! Methods that control the power of a machine, the command of each action, and the meaning of its
+//! result.
 //!
-//! - `ipmitool` reads its password from a file, so no command line has it.
+//! - `ipmitool` reads its password from a file, so no command line contains it.
 //! - Fence agents (package fence-agents) read their options from standard input as lines
 //!   `NAME=VALUE`. By their API, exit code 0 is success, and 2 of `action=status` is "off".
 //! - A program of `fence exec` exits with 0 once the node is off. It has no status.
-//! - A program of `power exec` gets the action as its last argument, and its exit codes are those of
-//!   fence agents.
+//! - A program of `power exec` gets the action as its last argument, and its exit codes are those
+//!   of fence agents.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,53 +14,54 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Characters of a reason that are kept.
+/// Maximum length of a reason, in characters.
 const WHY_CHARS_MAX: usize = 200;
 
-/// Where programs are looked for: that of the children.
+/// Search path for programs; also the PATH of the child processes.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// By what the power of a machine is controlled from another one.
+/// A method that controls the power of a machine from another one.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Control {
-    /// IPMI over LAN (lanplus), by `ipmitool`.
+    /// IPMI over LAN (`lanplus`), through `ipmitool`.
     Ipmi {
-        /// Where the controller is: an address or a host name, perhaps with a port.
+        /// Address or host name of the controller, with an optional port.
         at: String,
-        /// The user there.
+        /// User name on the controller.
         user: String,
-        /// The file with the password.
+        /// Path of the file with the password.
         password_file: PathBuf,
-        /// The cipher suite; None: `ipmitool` asks the controller for the best one.
+        /// Cipher suite; with None `ipmitool` negotiates the best one with the controller.
         #[serde(default)]
         cipher: Option<u32>,
     },
-    /// A program with its arguments that only powers off. It ends with 0 once the machine is off.
+    /// A program with its arguments that can only power off. It exits with 0 once the machine is
+    /// off.
     Exec(Vec<String>),
-    /// A fence agent (package fence-agents): its name and its options.
+    /// A fence agent (package fence-agents) and its options.
     Agent {
-        /// Its name, such as `fence_apc`.
+        /// Name of the agent, such as `fence_apc`.
         name: String,
-        /// Its options, as it reads them from standard input.
+        /// Options that the agent reads from standard input.
         options: BTreeMap<String, String>,
     },
-    /// A program with its arguments, which gets the action behind them.
+    /// A program with its arguments; the action is appended as the last one.
     Program(Vec<String>),
 }
 
-/// What a control does.
+/// A power action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Switches the machine on.
     On,
     /// Powers the machine off.
     Off,
-    /// Asks whether it is on.
+    /// Queries whether the machine is on.
     Status,
 }
 
 impl Action {
-    /// Returns the word for people.
+    /// Returns the action's name for messages.
     pub fn word(self) -> &'static str {
         match self {
             Action::On => "power on",
@@ -78,37 +80,38 @@ pub enum Seen {
     IsOff,
     /// The status is "on".
     IsOn,
-    /// It failed, and why.
+    /// The action failed, with the reason.
     Failed(String),
 }
 
-/// A command.
+/// The command of an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Invocation {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub arguments: Vec<OsString>,
-    /// What it reads from standard input.
+    /// Bytes for its standard input.
     pub input: Vec<u8>,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ended {
-    /// Its exit code; None: a signal ended it.
+    /// Exit code; None if a signal ended the command.
     pub code: Option<i32>,
-    /// What it wrote, bounded.
+    /// Output of the command, truncated.
     pub output: String,
 }
 
 impl Control {
-    /// Whether it has a status; otherwise the success of its power off is the confirmation.
+    /// Returns whether the method has a status query; otherwise a successful power off is the
+    /// confirmation.
     pub fn has_status(&self) -> bool {
         !matches!(self, Control::Exec(_))
     }
 
-    /// Returns its name, for messages. It has no secret.
+    /// Returns the name for messages. The name contains no secret.
     pub fn name(&self) -> String {
         match self {
             Control::Ipmi { at, .. } => format!("ipmi {at}"),
@@ -119,7 +122,7 @@ impl Control {
         }
     }
 
-    /// Returns the command of an action. None: it has no such action.
+    /// Returns the command of an action. None: the method does not have the action.
     pub fn invocation(&self, action: Action) -> Option<Invocation> {
         let (program, arguments, input) = match (self, action) {
             (Control::Exec(_), Action::On | Action::Status) => return None,
@@ -171,14 +174,15 @@ impl Control {
             words.extend(["-C".to_owned(), cipher.to_string()]);
         }
         let file = password_file.display().to_string();
-        // A lost datagram is sent again after 1 s, so that one who is not there is known in 6 s.
+        // A lost datagram is sent again after 1 s, so an unreachable controller is detected within
+        // 6 s.
         let rest = ["-U", user, "-f", &file, "-N", "1", "-R", "2"];
         words.extend(rest.map(str::to_owned));
         words.extend(["chassis", "power", word(action)].map(str::to_owned));
         Some(("ipmitool".to_owned(), words))
     }
 
-    /// Returns the command of an action for a shell, to be tried by hand. Passwords among the
+    /// Returns the command of an action as a shell command, for a manual test. Passwords among the
     /// options of agents are left out.
     pub fn by_hand(&self, action: Action) -> String {
         let quoted = |words: &[String]| {
@@ -207,7 +211,7 @@ impl Control {
         }
     }
 
-    /// Returns what the end of a command means.
+    /// Interprets the end of a command.
     pub fn seen(&self, action: Action, ended: &Ended) -> Seen {
         let failed = || Seen::Failed(failure(ended));
         let output = ended.output.to_ascii_lowercase();
@@ -237,7 +241,7 @@ fn word(action: Action) -> &'static str {
     }
 }
 
-/// Returns the beginning of a reason, on one line.
+/// Shortens a reason and joins its lines to one.
 pub fn short(words: &str) -> String {
     let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join("; ");
@@ -261,13 +265,13 @@ fn host_and_port(at: &str) -> (&str, Option<&str>) {
         return (address, rest.strip_prefix(':'));
     }
     match at.split_once(':') {
-        // More than one colon: an IPv6 address.
+        // An address with more than one colon is an IPv6 address.
         Some((host, port)) if !port.contains(':') => (host, Some(port)),
         _ => (at, None),
     }
 }
 
-/// Returns the path of a program.
+/// Returns the path of a program that is found in `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return None;
@@ -276,7 +280,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
     all.find(|path| is_executable(path))
 }
 
-/// Whether this process may execute a file.
+/// Returns whether this process may execute a file.
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }

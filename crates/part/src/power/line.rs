@@ -1,15 +1,16 @@
-//! Methods in lines of a file: what stands behind `ipmi`, `exec` and `agent`, to the end of the line.
+//! Parser for power methods in configuration files: the rest of the line after `ipmi`, `exec` or
+//! `agent`.
 
 use super::control::Control;
 use language::arguments::Args;
 use language::{Code, Diagnostic};
 use std::collections::BTreeMap;
 
-/// The highest number of a cipher suite (IPMI 2.0, section 22.15.2).
+/// Highest number of a cipher suite (IPMI 2.0, section 22.15.2).
 const CIPHERS_MAX: u32 = 19;
 
-/// Reads a management controller: `ADDRESS user NAME password-file FILE [cipher NUMBER]`. `twice` is the
-/// code for an option that is given again.
+/// Parses a management controller: `ADDRESS user NAME password-file FILE [cipher NUMBER]`. `twice`
+/// is the diagnostic code for a repeated option.
 ///
 /// # Errors
 /// A word is missing or not valid.
@@ -48,7 +49,7 @@ pub fn ipmi(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagno
     }
 }
 
-/// Reads a program with its arguments.
+/// Parses a program with its arguments.
 ///
 /// # Errors
 /// The program is missing, or not an absolute path.
@@ -59,7 +60,7 @@ pub fn program(args: &mut Args<'_>) -> Result<Vec<String>, Diagnostic> {
     Ok(std::iter::once(program).chain(arguments).collect())
 }
 
-/// Reads a fence agent with its options: `AGENT [NAME=VALUE…]`.
+/// Parses a fence agent with its options: `AGENT [NAME=VALUE…]`.
 ///
 /// # Errors
 /// A word is missing or not valid, or an option is given twice.
@@ -74,7 +75,7 @@ pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagn
     for word in args.rest() {
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
         let option = word.str().split_once('=');
-        // The agent reads them as lines.
+        // A value must not contain a line end, because the agent reads the options as lines.
         let option = option.filter(|(name, value)| is_name(name) && !value.contains('\n'));
         let Some((option, value)) = option else {
             return Err(args.unfit(word, "not an option of the form `NAME=VALUE`"));

@@ -1,13 +1,14 @@
-//! The power of a machine, as another one switches it: by its management controller (IPMI), by a
-//! program, or by a fence agent. A node fences another one so, and a person switches machines that
+//! Control of a machine's power from another machine: by its management controller (IPMI), a
+//! program, or a fence agent. Nodes fence each other this way, and operators switch machines that
 //! boot from the network.
 //!
-//! - [`control`] is such a method as the files name it, the command of each action, and what its end means.
-//! - [`child`] runs a command without waiting for it.
-//! - [`ask`] runs one and waits, for commands of an operator.
-//! - [`mod@line`] reads a method from a line of a file.
+//! - [`control`] defines a method as configured, the command of each action, and the meaning of its
+//!   end.
+//! - [`child`] runs a command without blocking.
+//! - [`ask`] runs a command and waits, for commands of an operator.
+//! - [`mod@line`] parses a method from a line of a file.
 //!
-//! It never decides when a machine is switched.
+//! The module never decides when a machine is switched.
 
 pub mod ask;
 pub mod child;

@@ -1,12 +1,12 @@
-//! A report as a section of the statistics page.
+//! Renders a report as a section of the statistics page.
 
 use super::{Grade, Report, Subject};
 use std::fmt::Write;
 
 impl Report {
-    /// Writes a section with a row for each subject of a kind: its name, its state, for
-    /// how long, and what these columns name: facts, numbers, or kinds of children. Writes
-    /// nothing where there is no such subject.
+    /// Writes a section with a row for each subject of a kind: name, state, time in that state, and
+    /// one column for each of `columns`: a fact, a number, or a kind of children. Writes nothing if
+    /// there is no such subject.
     pub fn html(&self, out: &mut String, title: &str, kind: &str, columns: &[&str]) {
         if self.of_kind(kind).next().is_none() {
             return;
@@ -59,8 +59,8 @@ impl Report {
     }
 }
 
-/// The colour of a row: that of a server which is up, a backup, draining, down, or not
-/// checked.
+/// Returns the CSS class of a row: the colours are those of a server that is up, a backup,
+/// draining, down, or not checked.
 fn class(grade: Grade) -> &'static str {
     match grade {
         Grade::Good => "active_up",
@@ -71,7 +71,7 @@ fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// Appends a text so that it is nothing but text, also in an attribute.
+/// Appends a text with HTML escapes, also suitable for an attribute.
 pub fn escape(out: &mut String, text: &str) {
     let special = |b: &u8| b"<>&\"'".contains(b);
     let mut rest = text;

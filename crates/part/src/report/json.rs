@@ -1,11 +1,11 @@
-//! A report for programs.
+//! Renders a report as JSON for programs.
 
 use super::{Event, Moment, NumberRow, Report, Subject, Value};
 use serde_json::{Map, Value as Json, json};
 
 impl Report {
-    /// The report as JSON on one line: subjects with their facts and numbers by name, and
-    /// what is known of each number.
+    /// Returns the report as JSON on one line: subjects with their facts and numbers by name, and
+    /// the description of each number.
     pub fn json(&self) -> String {
         json!({
             "part": self.part,

@@ -1,11 +1,10 @@
-//! The state of everything in a part, as one value: [`Report`]. A role makes it,
-//! processes pass it on as bytes, and it is rendered once each for the terminal, for
-//! programs, for Prometheus and for the statistics page.
+//! The state of everything in a part, as one value: [`Report`]. A role creates it, processes
+//! forward it as bytes, and renderers show it on the terminal, to programs, to Prometheus and on
+//! the statistics page.
 //!
-//! A report contains the names and units of its numbers, so a renderer needs to know
-//! nothing of its part. A compromised role may have written it: what [`Report::decode`]
-//! allocates is bounded by the bytes that it reads, and every renderer escapes what its
-//! medium would interpret.
+//! A report contains the names and units of its numbers, so a renderer needs no knowledge of the
+//! part. A compromised role may have written the report: what [`Report::decode`] allocates is
+//! bounded by the bytes that it reads, and every renderer escapes what its medium would interpret.
 
 mod html;
 mod json;
@@ -27,53 +26,53 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::{mem, slice};
 
-/// The longest report that is read.
+/// Maximum size of a report that is read, in bytes.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// How deep values may stand in each other; a child of a subject takes four.
+/// Maximum nesting of values; each level of children takes four.
 const DEPTH_MAX: usize = 32;
 
-/// Characters of a summary.
+/// Maximum length of a summary, in characters.
 const SUMMARY_MAX: usize = 200;
 
-/// The kind of the only subject of a part that does not report.
+/// Kind of the only subject in the report of a part that does not report.
 pub const PART: &str = "part";
 
-/// How a part is, in a few words.
+/// The status of a part in a few words.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
-    /// The part's name.
+    /// Name of the part.
     pub part: String,
-    /// The worst state of its subjects.
+    /// Worst grade among the subjects.
     pub grade: Grade,
-    /// Its subjects by their states: `2 ready, mail degraded`.
+    /// Subjects grouped by state: `2 ready, mail degraded`.
     pub words: String,
 }
 
-/// How the things of a part are.
+/// The status of all subjects of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// The part's name.
+    /// Name of the part.
     pub part: String,
-    /// When it was made.
+    /// Time at which the report was created.
     pub at: Moment,
-    /// The things.
+    /// The subjects, in the order of the display.
     pub subjects: Vec<Subject>,
     /// Descriptions of the numbers, by name; also the order of the metrics.
     pub rows: Vec<NumberRow>,
 }
 
-/// A moment of two clocks.
+/// A point in time on two clocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Moment {
-    /// CLOCK_BOOTTIME, which decides.
+    /// CLOCK_BOOTTIME in milliseconds; durations are calculated from this clock.
     pub boottime_ms: u64,
-    /// Since 1970, for people.
+    /// Milliseconds since 1970, for display only.
     pub unix_ms: u64,
 }
 
 impl Moment {
-    /// The present.
+    /// Returns the current time.
     pub fn now() -> Moment {
         let boottime = clock_gettime(ClockId::Boottime);
         let seconds = u64::try_from(boottime.tv_sec).unwrap_or_default();
@@ -89,72 +88,74 @@ impl Moment {
     }
 }
 
-// No field here may be left out by a writer: a thing of one byte would become a value of
-// some hundred, and the bytes of a report would bound nothing.
+// No field here may be optional for a writer: a subject of one byte would become a value of some
+// hundred bytes, and the size of a report would no longer bound the memory.
 
-/// A thing.
+/// An object that a report describes, such as a virtual address.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
-    /// Kind of thing: `virtual-ip`.
+    /// Kind of the subject: `virtual-ip`.
     pub kind: String,
-    /// Its name, distinct among those of its kind.
+    /// Name, unique among the subjects of its kind.
     pub name: String,
-    /// The label of metrics that has its name; empty: none has.
+    /// Label of the metrics that holds the name; empty for none.
     pub label: String,
-    /// Its current state.
+    /// Current state.
     pub state: State,
-    /// Since when.
+    /// Start of the current state; None if unknown.
     pub since: Option<Moment>,
-    /// Why, in words.
+    /// The reason for the state, as text.
     pub why: String,
     /// Further facts, in the order of the display.
     pub facts: Vec<Fact>,
-    /// Its numbers, by the names of [`Report::rows`].
+    /// Numbers, by the names of [`Report::rows`].
     pub numbers: Vec<(String, u64)>,
-    /// The subjects that it contains.
+    /// Subjects that this one contains.
     pub children: Vec<Subject>,
-    /// Its last changes, the newest last.
+    /// Last state changes, the newest last.
     pub events: Vec<Event>,
-    /// What an operator may do with it now.
+    /// Actions that an operator may request now.
     pub offers: Vec<Offer>,
 }
 
-/// Something that an operator may do with a subject: a message to the part of the report.
+/// An action that an operator may request for a subject: a message to the part of the report.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Offer {
-    /// Its name, distinct among those of the subject: `move beta`.
+    /// Name, unique among the actions of the subject: `move beta`.
     pub word: String,
-    /// On a button: `Move to beta`.
+    /// Label of the button: `Move to beta`.
     pub label: String,
-    /// What follows, for something that is to be confirmed first; empty: it is done at once.
+    /// The consequence, for an action that the operator must confirm first; empty for an immediate
+    /// action.
     pub follows: String,
-    /// Who may do it.
+    /// Required permission.
     pub level: Level,
-    /// The kind of the message.
+    /// Kind of the message.
     pub kind: u16,
-    /// The message.
+    /// The encoded message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// What the part speaks over a connection that comes with the message; None: it gets none.
+    /// Protocol of the connection that is sent with the message; None sends no connection.
     #[serde(default)]
     pub opens: Option<Opens>,
 }
 
-/// What a part speaks over a connection that it was given.
+/// The protocol that a part speaks over a connection that it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Opens {
-    /// A display with keyboard and mouse: a server of RFB (RFC 6143).
+    /// A display with keyboard and mouse: an RFB server (RFC 6143).
     #[default]
     Display,
-    /// A serial terminal: the bytes as they are.
+    /// A serial terminal: raw bytes.
     Terminal,
-    /// A display with keyboard and mouse: a server of SPICE. Each of its channels takes a connection of its own, and
-    /// what is no response of SPICE at the beginning of one says why there is none.
+    /// A display with keyboard and mouse: a SPICE server. Each of its channels has a connection of
+    /// its own. A response that is not SPICE at the start of a connection is an error message as
+    /// text.
     Spice,
 }
 
 impl Opens {
-    /// What it is called.
+    /// Returns the noun for messages: `display` or `terminal`.
     pub fn noun(self) -> &'static str {
         match self {
             Opens::Display | Opens::Spice => "display",
@@ -162,7 +163,8 @@ impl Opens {
         }
     }
 
-    /// Why somebody else does not get it, which has one user at a time. `who`: that user; empty: it is not known.
+    /// Returns the error message for a second user of a connection that only one user may have.
+    /// `who` is the current user; empty if unknown.
     pub fn in_use(self, who: &str) -> String {
         let by = if who.is_empty() { "" } else { " by " };
         format!("its {} is in use{by}{who}: end that one first", self.noun())
@@ -170,7 +172,7 @@ impl Opens {
 }
 
 impl Offer {
-    /// What sends this message.
+    /// Creates an action that sends this message.
     pub fn new(word: &str, label: &str, message: PartMessage) -> Offer {
         Offer {
             word: word.to_owned(),
@@ -183,23 +185,23 @@ impl Offer {
         }
     }
 
-    /// A connection comes with the message, over which the part speaks this.
+    /// Adds a connection to the message, over which the part speaks this protocol.
     pub fn opens(mut self, what: Opens) -> Offer {
         self.opens = Some(what);
         self
     }
 
-    /// It is to be confirmed first, since this follows.
+    /// Makes the action require a confirmation that shows this consequence.
     pub fn follows(mut self, words: &str) -> Offer {
         self.follows = words.to_owned();
         self
     }
 }
 
-/// How something is.
+/// The state of a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
-    /// The trade's word: `MASTER`, `up`.
+    /// The field's word for the state: `MASTER`, `up`.
     pub word: String,
     /// The grade of the state, for colours and alarms.
     pub grade: Grade,
@@ -209,68 +211,68 @@ pub struct State {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
-    /// Not known, or neither good nor bad.
+    /// Unknown, or neither healthy nor failed.
     #[default]
     Unknown,
-    /// It works.
+    /// Working.
     Good,
     /// Ready to take over.
     Standby,
     /// In transition.
     Busy,
-    /// It does not work.
+    /// Failed.
     Bad,
 }
 
-/// Something to be known.
+/// A named value of a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fact {
     /// Name of the fact.
     pub name: String,
     /// Value of the fact.
     pub value: Value,
-    /// The label of metrics that has it; empty: none has.
+    /// Label of the metrics that holds the value; empty for none.
     pub label: String,
-    /// In a text it stands on the line of the fact before it.
+    /// True if a text report shows the fact on the line of the previous fact.
     pub joined: bool,
 }
 
 /// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Value {
-    /// Words.
+    /// A text, shown after the name.
     Text(String),
-    /// Words that stand on one line.
+    /// Words that are shown on one line.
     List(Vec<String>),
-    /// Words that stand on a line each.
+    /// Texts that are shown on a line each.
     Lines(Vec<String>),
 }
 
-/// A state was entered.
+/// A change of state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// Time of the change.
     pub at: Moment,
-    /// The state before.
+    /// State before the change.
     pub from: String,
-    /// The state after.
+    /// State after the change.
     pub to: String,
-    /// Why, in words.
+    /// The reason for the change, as text.
     pub why: String,
 }
 
 /// The description of a number.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NumberRow {
-    /// Its name, distinct in a report.
+    /// Name, unique in a report.
     pub name: String,
     /// Help text.
     pub words: String,
-    /// Its unit.
+    /// Unit of the value.
     pub unit: Unit,
     /// Counter or gauge.
     pub kind: NumberKind,
-    /// Its metric; empty: it is none.
+    /// Name of the metric; empty if the number is not exported.
     pub metric: String,
 }
 
@@ -282,30 +284,30 @@ pub enum Unit {
     Count,
     /// Seconds.
     Seconds,
-    /// Milliseconds; a metric has seconds.
+    /// Milliseconds; exported to metrics as seconds.
     Milliseconds,
-    /// Microseconds; a metric has seconds.
+    /// Microseconds; exported to metrics as seconds.
     Microseconds,
 }
 
-/// How a number changes.
+/// The way in which a number changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NumberKind {
-    /// It only grows.
+    /// Only increases.
     Counter,
-    /// It goes up and down.
+    /// Increases and decreases.
     Gauge,
 }
 
 impl Report {
-    /// Encodes the report.
+    /// Encodes the report for another process.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// Returns the answer to a request for the report: the report is a memory file beside
-    /// the message, which is missing where the system has no memory for it.
+    /// Returns the response to a request for the report. The report is a memory file among the
+    /// descriptors; the file is missing if the system has no memory for it.
     pub fn answer(mut self) -> (Message, Vec<Shared>) {
         self.subjects.iter_mut().for_each(Subject::strip_numbers);
         let file = memory::create("evenkeel report", &self.encode());
@@ -316,10 +318,10 @@ impl Report {
         )
     }
 
-    /// Reads a report that another process wrote.
+    /// Decodes a report that another process wrote.
     ///
     /// # Errors
-    /// Where it is longer or deeper than any of ours, or no report.
+    /// The bytes are longer or nested deeper than a valid report, or no report.
     pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
         codec::decode_within(bytes, BYTES_MAX, DEPTH_MAX)
     }
@@ -335,7 +337,7 @@ impl Report {
         of_kind(&self.subjects, kind)
     }
 
-    /// The report of a part whose role does not say how it is.
+    /// Creates the report of a part whose role does not report.
     pub fn silent(part: &str, why: &str) -> Report {
         let mut subject = Subject::new(PART, part).state("unknown", Grade::Bad);
         why.clone_into(&mut subject.why);
@@ -346,7 +348,7 @@ impl Report {
         }
     }
 
-    /// How the part is, in a few words: its subjects by their states, the worst first.
+    /// Returns the status of the part in a few words: its subjects by state, the worst first.
     pub fn summary(&self) -> Summary {
         let mut states: BTreeMap<(Reverse<Grade>, &str), Vec<&str>> = BTreeMap::new();
         for Subject { state, name, .. } in &self.subjects {
@@ -376,7 +378,7 @@ fn of_kind<'a>(subjects: &'a [Subject], kind: &'a str) -> impl Iterator<Item = &
 }
 
 impl Subject {
-    /// Removes the numbers that Rust adds to the sentences of system errors.
+    /// Removes the error numbers that Rust appends to the text of system errors.
     fn strip_numbers(&mut self) {
         let events = self.events.iter_mut().map(|event| &mut event.why);
         let facts = self
@@ -392,7 +394,7 @@ impl Subject {
         self.children.iter_mut().for_each(Subject::strip_numbers);
     }
 
-    /// A subject of which nothing more is known.
+    /// Creates a subject in an unknown state.
     pub fn new(kind: &str, name: &str) -> Subject {
         Subject {
             kind: kind.to_owned(),
@@ -401,13 +403,13 @@ impl Subject {
         }
     }
 
-    /// Sets the label of metrics that has its name.
+    /// Sets the label of the metrics that holds the name.
     pub fn label(mut self, label: &str) -> Subject {
         self.label = label.to_owned();
         self
     }
 
-    /// Sets how it is.
+    /// Sets the state and its grade.
     pub fn state(mut self, word: &str, grade: Grade) -> Subject {
         self.state = State {
             word: word.to_owned(),
@@ -416,19 +418,19 @@ impl Subject {
         self
     }
 
-    /// Adds a fact, on a line of its own.
+    /// Adds a fact on a line of its own.
     pub fn fact(mut self, name: &str, text: impl Into<String>) -> Subject {
         self.add(name, Value::Text(text.into()), false);
         self
     }
 
-    /// Adds a fact, on the line of the one before it.
+    /// Adds a fact on the line of the previous one.
     pub fn joined(mut self, name: &str, text: impl Into<String>) -> Subject {
         self.add(name, Value::Text(text.into()), true);
         self
     }
 
-    /// Gives the last fact to metrics under this label.
+    /// Exports the last fact to metrics under this label.
     pub fn as_label(mut self, label: &str) -> Subject {
         if let Some(fact) = self.facts.last_mut() {
             fact.label = label.to_owned();
@@ -436,7 +438,7 @@ impl Subject {
         self
     }
 
-    /// Adds a fact of several words on a line; none where there are none.
+    /// Adds a fact of several words on one line; adds nothing if the list is empty.
     pub fn list(mut self, name: &str, words: Vec<String>) -> Subject {
         if !words.is_empty() {
             self.add(name, Value::List(words), false);
@@ -444,7 +446,7 @@ impl Subject {
         self
     }
 
-    /// Adds a fact of several lines; none where there are none.
+    /// Adds a fact of several lines; adds nothing if there are none.
     pub fn lines(mut self, name: &str, lines: Vec<String>) -> Subject {
         if !lines.is_empty() {
             self.add(name, Value::Lines(lines), false);
@@ -461,13 +463,13 @@ impl Subject {
         });
     }
 
-    /// Adds a number.
+    /// Adds a number; `name` refers to a row of the report.
     pub fn number(mut self, name: &str, value: u64) -> Subject {
         self.numbers.push((name.to_owned(), value));
         self
     }
 
-    /// Adds what it consists of.
+    /// Adds contained subjects.
     pub fn children(mut self, children: impl IntoIterator<Item = Subject>) -> Subject {
         self.children.extend(children);
         self
@@ -479,13 +481,13 @@ impl Subject {
         found.map(|(_, value)| *value)
     }
 
-    /// Returns the words of a fact, one after the other.
+    /// Returns the value of a fact as text.
     pub fn words(&self, name: &str) -> Option<String> {
         let found = self.facts.iter().find(|fact| fact.name == name);
         found.map(|fact| fact.value.words())
     }
 
-    /// Returns its children of a kind.
+    /// Returns the contained subjects of a kind.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
         of_kind(&self.children, kind)
     }
@@ -516,7 +518,7 @@ impl NumberRow {
         }
     }
 
-    /// Sets its unit.
+    /// Sets the unit.
     pub fn unit(mut self, unit: Unit) -> NumberRow {
         self.unit = unit;
         self

@@ -4,8 +4,8 @@ use super::{NumberKind, NumberRow, Report, Subject, Unit};
 use std::fmt::Write;
 
 impl Report {
-    /// Writes every metric that a subject has a number of, in the order of the rows. A
-    /// child's metrics have the labels of its parent, too.
+    /// Writes every metric for which a subject has a number, in the order of the rows. Metrics of a
+    /// child also have the labels of its parent.
     pub fn metrics(&self, out: &mut String) {
         for row in self.rows.iter().filter(|row| is_name(&row.metric)) {
             let mut lines = String::new();
@@ -50,18 +50,18 @@ fn values(out: &mut String, row: &NumberRow, subject: &Subject, inherited: &str)
     }
 }
 
-/// Whether a word can be the name of a metric or of a label.
+/// Returns whether a word is a valid name of a metric or label.
 fn is_name(word: &str) -> bool {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     word.bytes().all(is_part) && word.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
-/// Escapes a text between the quotes of a label.
+/// Escapes a text for the quotes of a label.
 pub fn escaped(word: &str) -> String {
     escaped_help(word).replace('"', "\\\"")
 }
 
-/// Escapes the text of a `HELP` line, in which the format takes a quote as it is.
+/// Escapes the text of a `HELP` line, in which quotes are not escaped.
 fn escaped_help(words: &str) -> String {
     words.replace('\\', "\\\\").replace('\n', "\\n")
 }

@@ -1,4 +1,4 @@
-//! A made-up report with all that there can be, in every form; and bytes that are none.
+//! Tests of a report that uses every feature, in every format, and of invalid bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ fn ago(ms: u64) -> Moment {
     }
 }
 
-/// A report with all that there can be.
+/// Creates a report that uses every feature.
 fn report() -> Report {
     let address = |name: &str| {
         let address = Subject::new("address", name).label("ip_address");
@@ -146,7 +146,7 @@ fn a_report_of_a_hostile_role_is_bounded() {
     };
     assert!(nested(4).is_ok());
     assert!(nested(100).is_err());
-    // A subject that leaves everything out would cost its reader more than its writer.
+    // A subject that omits its fields would need less memory in the sender than in the reader.
     let mut bytes = codec::encode(&serde_json::json!({ "part": "x", "at": Moment::default() }));
     bytes[0] += 2;
     bytes.extend(codec::encode("subjects"));

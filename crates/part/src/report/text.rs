@@ -1,11 +1,11 @@
-//! A report in words for people.
+//! A report as text for the operator.
 
 use super::{Event, Grade, NumberKind, Report, Subject, Value};
 
-/// Events of a subject that are shown, the newest first.
+/// Maximum number of events of a subject that are shown, the newest first.
 const EVENTS_SHOWN: usize = 8;
 
-/// Columns before what a fact says, at least.
+/// Minimum width of the name column before the value of a fact.
 const NAME_WIDTH: usize = 12;
 
 impl Report {
@@ -18,8 +18,8 @@ impl Report {
         text
     }
 
-    /// Shows all of one subject, a name and its value a line, with its numbers and its last
-    /// events.
+    /// Shows all details of one subject, a name and its value per line, with its numbers and its
+    /// last events.
     pub fn lines_of(&self, subject: &Subject) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| line(&mut text, &format!("{name}: {value}"));
@@ -50,8 +50,8 @@ impl Report {
         text
     }
 
-    /// Shows a line for each subject of a kind: its name, its state, and the facts or numbers
-    /// of these names; then why some are as they are.
+    /// Shows a table with a line for each subject of a kind: name, state, and the facts or numbers
+    /// of these names. The reasons for the states follow below the table.
     pub fn table(&self, kind: &str, columns: &[&str]) -> String {
         let heads = ["name", "state"].into_iter().chain(columns.iter().copied());
         let mut rows = vec![heads.map(str::to_uppercase).collect::<Vec<_>>()];
@@ -77,7 +77,7 @@ impl Report {
         text
     }
 
-    /// How long a subject has been as it is.
+    /// Returns the time for which a subject has been in its state; None if unknown.
     pub fn since(&self, subject: &Subject) -> Option<String> {
         let since = subject.since?;
         Some(span(self.at.boottime_ms.saturating_sub(since.boottime_ms)))
@@ -113,7 +113,7 @@ impl Report {
         }
     }
 
-    /// The last events of a subject in words, the newest first.
+    /// Returns the last events of a subject as text, the newest first.
     fn events_of(&self, subject: &Subject) -> impl Iterator<Item = String> {
         let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
         shown.map(move |Event { at, from, to, why }| {
@@ -128,7 +128,7 @@ impl Report {
     }
 }
 
-/// There is little to say of it: all of a kind stand on one line.
+/// Returns whether a subject has so few details that all of its kind share one line.
 fn is_leaf(subject: &Subject) -> bool {
     subject.since.is_none()
         && subject.why.is_empty()
@@ -136,7 +136,7 @@ fn is_leaf(subject: &Subject) -> bool {
         && subject.events.is_empty()
 }
 
-/// A leaf by its name, and in parentheses what is not as it should be, and its facts.
+/// Formats a leaf: its name, and in parentheses its state, unless healthy, and its facts.
 fn leaf(subject: &Subject) -> String {
     let state = &subject.state;
     let state = (state.grade != Grade::Good).then(|| state.word.clone());
@@ -149,7 +149,7 @@ fn leaf(subject: &Subject) -> String {
     }
 }
 
-/// The lines below a subject's first one: its leaves, then its facts.
+/// Returns the lines below a subject's first line: its leaves, then its facts.
 fn lines(subject: &Subject) -> Vec<(&str, String)> {
     let mut lines: Vec<(&str, String)> = Vec::new();
     for child in subject.children.iter().filter(|child| is_leaf(child)) {
@@ -172,7 +172,7 @@ fn lines(subject: &Subject) -> Vec<(&str, String)> {
     lines
 }
 
-/// A length of time in its largest unit that is not too coarse.
+/// Formats a duration in the largest unit that is precise enough.
 pub fn span(ms: u64) -> String {
     let seconds = ms / 1_000;
     match seconds {
@@ -184,8 +184,8 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// Adds a line. Names come from files, and from processes without rights: a terminal obeys
-/// none of them, and none looks like a line of ours.
+/// Adds a line. Control characters are replaced: texts come from files and from unprivileged
+/// processes, and must neither control the terminal nor fake a line.
 fn line(text: &mut String, words: &str) {
     text.extend(words.chars().map(|c| if c.is_control() { '?' } else { c }));
     text.push('\n');

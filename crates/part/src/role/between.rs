@@ -1,43 +1,45 @@
-//! Messages between parts, and from commands to a part. The supervisor forwards them by
-//! the name of the part, without reading them.
+//! Messages between parts, and from commands to a part. The supervisor forwards them by the name of
+//! the part without decoding them.
 
 use super::bounded::{Leases, Name, Part, record};
 use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a part, bytes.
+/// Maximum length of a part's name, in bytes.
 pub const PART_BYTES_MAX: usize = 16;
 /// Maximum number of leases in one message.
 pub const LEASES_MAX: usize = 256;
-/// Bytes of a lease's name.
+/// Maximum length of a lease's name, in bytes.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
-/// Bytes of a lease's record.
+/// Maximum size of a lease's record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
-/// Bytes of a record that a cluster takes whose members are not all of this version.
+/// Maximum size of a record in bytes while some members of the cluster run an earlier version.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 
-/// Something for a part, as that part reads it.
+/// A message for a part, in the encoding of that part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PartMessage {
-    /// For which part.
+    /// Name of the receiving part.
     #[serde(with = "Part")]
     pub part: String,
     /// Kind of the message, in the numbering of the part.
     pub kind: u16,
-    /// It holds until there is another one of its kind: a role that begins later is told, too.
+    /// True if the message holds until the next one of its kind; the supervisor also sends it to a
+    /// role that starts later.
     pub holds: bool,
-    /// The message.
+    /// The encoded message.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// The user for whom it is, and where that user is signed in; empty: it says that itself, or is for nobody.
+    /// User on whose behalf the message is sent, and where that user is signed in. Empty if the
+    /// message itself names the user, or concerns no user.
     #[serde(with = "Name")]
     pub by: String,
 }
 
 impl PartMessage {
-    /// A value for a part.
+    /// Creates a message from a value.
     pub fn new(part: &str, kind: u16, value: &impl Serialize) -> PartMessage {
         PartMessage {
             part: part.to_owned(),
@@ -48,65 +50,67 @@ impl PartMessage {
         }
     }
 
-    /// The value, where it is one.
+    /// Decodes the value; None if the bytes are no `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         codec::decode(&self.bytes).ok()
     }
 }
 
-/// A lease as this machine knows it.
+/// The state of a lease as known on this machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct KnownLease {
-    /// Its name.
+    /// Name of the lease.
     #[serde(with = "Name")]
     pub name: String,
-    /// Its epoch.
+    /// Epoch of the lease; each grant increments it.
     pub epoch: u64,
-    /// Until when this machine holds it, nanoseconds of CLOCK_BOOTTIME; zero: it does not.
+    /// Time until which this machine holds the lease, nanoseconds of CLOCK_BOOTTIME; zero if it
+    /// does not.
     pub until_ns: u64,
-    /// The name of the machine to which it was granted last; empty after a release.
+    /// Name of the machine that got the lease last; empty after a release.
     #[serde(with = "Name")]
     pub holder: String,
-    /// The number of its record; zero without one.
+    /// Sequence number of the record; zero without a record.
     pub number: u64,
-    /// What a holder wrote down under it last; empty: nothing.
+    /// Record that a holder stored last with the lease; empty if there is none.
     #[serde(with = "record")]
     pub record: Vec<u8>,
 }
 
-/// A lease that a part of this machine wants, or wants to know.
+/// A lease that a part of this machine wants to hold or to observe.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct WantedLease {
-    /// Its name.
+    /// Name of the lease.
     #[serde(with = "Name")]
     pub name: String,
-    /// How well this machine could use it, or does.
+    /// Rank of this machine as a holder: the machine with the highest rank gets the lease.
     pub rank: u32,
-    /// It is not wanted, but what becomes of it is.
+    /// True if the part only observes the lease.
     pub watch: bool,
-    /// How long a renewal of it is good, milliseconds; zero: as the cluster does it.
+    /// Validity of a renewal in milliseconds; zero for the cluster's default.
     pub valid_ms: u64,
 }
 
-/// Leases. Those that are not named are not held.
+/// The leases of a part. A lease that is not listed is not held.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct KnownLeases(#[serde(with = "Leases")] pub Vec<KnownLease>);
 
-/// All leases that a part could use now, or wants to know.
+/// All leases that a part wants to hold or to observe.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct WantedLeases(#[serde(with = "Leases")] pub Vec<WantedLease>);
 
-/// What the cluster says to a part whose leases bear its name (`address/www`). Every part that
-/// wants leases reads it beside its own messages.
+/// Messages of the cluster to a part about the leases with its name as prefix (`address/www`).
+/// Every part with leases receives them next to its own messages.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum LeaseNews {
-    /// The leases that the part named, where they exist. It holds until the next one.
+    /// The leases that the part requested, as far as they exist. Holds until the next message of
+    /// this kind.
     Known(KnownLeases),
-    /// Another machine could use this lease better: give it up in good order.
+    /// Another machine has a higher rank for this lease: release it gracefully.
     HandOver {
-        /// The lease.
+        /// Name of the lease.
         #[serde(with = "Name")]
         name: String,
     },
@@ -129,7 +133,7 @@ impl LeaseNews {
         }
     }
 
-    /// Reads the message, if it is one.
+    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<LeaseNews> {
         let is_news = matches!(message.kind, KNOWN | HAND_OVER);
         is_news.then(|| message.read())?

@@ -1,5 +1,5 @@
-//! Fields that are cut where they are written, and checked where a process without rights
-//! may have written them.
+//! Fields with a maximum size: truncated when they are serialized, and checked when an unprivileged
+//! process may have sent them.
 
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
 use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};
@@ -54,19 +54,19 @@ fn cut(text: &str, max: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// A text of at most so many bytes that is printed as it is: what a terminal would obey is
-/// replaced, since a process without rights may have written it.
+/// A text of at most `MAX` bytes that is safe to print: control characters are replaced, because an
+/// unprivileged process may have sent the text.
 pub struct Text<const MAX: usize>;
 
-/// Words that are printed as they are.
+/// A text for operators.
 pub type Words = Text<WORDS_BYTES_MAX>;
-/// The name of a lease.
+/// Name of a lease.
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
-/// The name of a volume.
+/// Name of a volume.
 pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
-/// Why a volume is not ready.
+/// Reason why a volume is not ready.
 pub type VolumeWhy = Text<VOLUME_WHY_BYTES_MAX>;
-/// The name of a part.
+/// Name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
 impl<const MAX: usize> Text<MAX> {
@@ -95,13 +95,14 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// The record of a lease.
+/// Serialization of the record of a lease.
 pub mod record {
     use super::{RECORD_BYTES_MAX, Serializer};
     use serde::Deserializer;
     use serde::de::Error;
 
-    /// Serializes the record as it is: half of one would say something else.
+    /// Serializes the record without truncation, because a part of a record would have another
+    /// meaning.
     ///
     /// # Errors
     /// The serializer fails.
@@ -122,12 +123,12 @@ pub mod record {
     }
 }
 
-/// Lists of at most so many values.
+/// A list of at most `COUNT` values.
 pub struct List<const COUNT: usize>;
 
-/// The leases of a message.
+/// Leases of a message.
 pub type Leases = List<LEASES_MAX>;
-/// The volumes of a message.
+/// Volumes of a message.
 pub type UsedOnes = List<USED_VOLUMES_MAX>;
 
 impl<const COUNT: usize> List<COUNT> {

@@ -1,6 +1,6 @@
-//! Messages between the proxy role and the process that runs external checks, and the
-//! setup of that process. Requests and results are frames over a stream: a length of four
-//! bytes, then that many bytes.
+//! Messages between the proxy role and the process that runs external checks, and the setup of that
+//! process. Requests and results are frames over a stream: a length of four bytes, then that many
+//! bytes.
 //!
 //! A request names a program; only the supervisor determines which programs exist.
 
@@ -9,56 +9,56 @@ use super::{DecodeError, PATH_BYTES_MAX};
 use crate::codec;
 use serde::{Deserialize, Serialize};
 
-/// The longest frame.
+/// Maximum size of a frame, in bytes.
 pub const EXTERNAL_FRAME_MAX: usize = 64 * 1024;
-/// Arguments of a program.
+/// Maximum number of arguments of a program.
 pub const EXTERNAL_ARGUMENTS_MAX: usize = 4;
-/// Programs that run at one time.
+/// Maximum number of programs that run at the same time.
 pub const EXTERNAL_RUNNING_MAX: usize = 128;
-/// Bytes of the length before a frame.
+/// Size of the length before a frame, in bytes.
 const LENGTH_BYTES: usize = 4;
 const WORD_MAX: usize = 4 * 1024;
-/// Variables of a program's environment.
+/// Maximum number of variables in a program's environment.
 const VARIABLES_MAX: usize = 32;
 
 /// Setup of the process that runs external checks.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RunPrograms {
-    /// As whom, and in which root directory.
+    /// User, groups and root directory of the process.
     pub rights: Rights,
-    /// Open files that a program may have: what the start allowed.
+    /// Soft limit of open files for a program: that of the start.
     pub files_soft: u64,
     /// The allowed programs; no other program is run.
     pub programs: Vec<CheckProgram>,
 }
 
-/// A request: run this program.
+/// A request to run a program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExternalCheck {
-    /// Given back with the result.
+    /// Request id; the result repeats it.
     pub id: u64,
-    /// How long the program may run.
+    /// Timeout of the program.
     pub timeout_ms: u32,
-    /// The program.
+    /// Command and PATH of the program.
     pub program: CheckProgram,
-    /// Its arguments.
+    /// Arguments, without the program's name.
     pub arguments: Vec<Vec<u8>>,
-    /// Its environment, without PATH.
+    /// Environment variables, without PATH.
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExternalEnd {
-    /// It exited with this status.
+    /// The program exited with this status.
     Exited(i32),
-    /// A signal ended it.
+    /// The program was killed by a signal.
     Killed(i32),
-    /// Its time was over; it was asked to end, and is killed.
+    /// The timeout expired: the program was asked to end, and is killed if it does not.
     TimedOut,
-    /// It could not be started: the system's error number.
+    /// The program could not be started; error number of the system.
     NotStarted(i32),
-    /// Too many run.
+    /// Too many programs run.
     Busy,
     /// The program is not one of [`RunPrograms::programs`].
     NotAllowed,
@@ -67,9 +67,9 @@ pub enum ExternalEnd {
 /// The result of a request.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalResult {
-    /// Of which request.
+    /// Id of the request.
     pub id: u64,
-    /// How its program ended.
+    /// The end of the program.
     pub end: ExternalEnd,
 }
 
@@ -85,7 +85,7 @@ fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
 }
 
 impl ExternalCheck {
-    /// Whether no word of it is too long, and there are not too many of them.
+    /// Returns whether the lengths and counts are within the limits.
     fn fits(&self) -> bool {
         let fits = |word: &Vec<u8>| word.len() <= WORD_MAX;
         let mut pairs = self.variables.iter();
@@ -97,7 +97,7 @@ impl ExternalCheck {
             && pairs.all(|(name, value)| fits(name) && fits(value))
     }
 
-    /// Its frame; None where a word of it is too long.
+    /// Encodes the frame; None if a limit is exceeded.
     pub fn frame(&self) -> Option<Vec<u8>> {
         self.fits().then(|| framed(self)).flatten()
     }
@@ -116,7 +116,7 @@ impl ExternalCheck {
 }
 
 impl ExternalResult {
-    /// Its frame.
+    /// Encodes the frame.
     pub fn frame(&self) -> Vec<u8> {
         framed(self).unwrap_or_default()
     }

@@ -16,84 +16,84 @@ use std::path::PathBuf;
 
 /// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
-/// The number of the form.
+/// Format number.
 pub const HAND_OVER_VERSION: u16 = 3;
 
-/// Everything that the next image needs to go on.
+/// The state that the next program image needs to continue.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandOver {
-    /// The version that is served.
+    /// The version in service.
     pub take: Take,
-    /// Its bundle and its sockets.
+    /// The version's bundle and sockets.
     pub descriptors: Vec<u32>,
-    /// The highest number of a version so far.
+    /// Highest version number so far.
     pub versions: u64,
-    /// Open files that the start allowed without raising anything.
+    /// Soft limit of open files at the start, before it was raised.
     pub files_soft: u64,
-    /// Whether messages are suppressed.
+    /// True if messages are suppressed.
     pub quiet: bool,
-    /// Whether accepting is paused.
+    /// True if accepting is paused.
     pub paused: bool,
-    /// A change was asked for by a signal and not begun.
+    /// True if a signal requested a reload that has not started yet.
     pub asked: bool,
-    /// The role that serves, and behind it those that finish.
+    /// The role that serves, followed by those that finish their connections.
     pub roles: Vec<HandedRole>,
-    /// The roles beside it.
+    /// The sidecar roles.
     pub parts: Vec<HandedPart>,
-    /// Where commands come.
+    /// Socket for commands.
     pub control: Option<HandedSocket>,
     /// The connected clients.
     pub clients: Vec<HandedClient>,
-    /// Where a new supervisor would come to the role.
+    /// Socket on which a new supervisor would connect to the role.
     pub guard: Option<HandedSocket>,
     /// State of other modules of the supervisor, by name.
     pub extras: Vec<HandedExtra>,
 }
 
-/// A role that runs.
+/// A running role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedRole {
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// Its process, as a descriptor.
+    /// Descriptor of the process (pidfd).
     pub process: u32,
-    /// The channel to it.
+    /// Descriptor of the channel to the role.
     pub channel: u32,
-    /// How long it has lived.
+    /// Time since the role started.
     pub age_ms: u64,
-    /// When it is ended by force, from now.
+    /// Time until the role is killed; None if no limit applies.
     pub left_ms: Option<u64>,
 }
 
-/// The role of a part that is run beside the proxy, and what belongs to it.
+/// A sidecar role and its files.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedPart {
-    /// The part's name.
+    /// Name of the part.
     pub part: String,
-    /// Its role.
+    /// The running role, if there is one.
     pub role: Option<HandedRole>,
-    /// Where a new supervisor would come to that.
+    /// Socket on which a new supervisor would connect to the role.
     pub guard: Option<HandedSocket>,
-    /// The file of its state.
+    /// State file of the role.
     pub keep: Option<HandedSocket>,
 }
 
-/// A socket that listens at a path, or a file.
+/// A listening socket with a path, or a file.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedSocket {
-    /// The socket.
+    /// Descriptor of the socket or file.
     pub descriptor: u32,
-    /// Its path.
+    /// Path as bytes.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
 }
 
 impl HandedSocket {
-    /// Its path.
+    /// Returns the path.
     pub fn path(&self) -> PathBuf {
         OsStr::from_bytes(&self.path).into()
     }
@@ -103,9 +103,9 @@ impl HandedSocket {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedClient {
-    /// The connection.
+    /// Descriptor of the connection.
     pub descriptor: u32,
-    /// It waits for a change, which is to be told in this look.
+    /// Output format of the reload result that the command waits for; None if it waits for none.
     pub asked: Option<Look>,
 }
 
@@ -113,17 +113,17 @@ pub struct HandedClient {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedExtra {
-    /// Name of the module, and of the item.
+    /// Names of the module and the item.
     pub name: String,
-    /// A descriptor, where it is one.
+    /// Descriptor, if the item has one.
     pub descriptor: Option<u32>,
-    /// The rest.
+    /// The item's state, encoded by the module.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 impl HandOver {
-    /// Every descriptor that has to stay open.
+    /// Returns every descriptor that must stay open.
     pub fn all_descriptors(&self) -> impl Iterator<Item = u32> {
         let parts = || self.parts.iter();
         let roles = { self.roles.iter() }.chain(parts().flat_map(|part| &part.role));
@@ -138,7 +138,7 @@ impl HandOver {
             .chain(self.extras.iter().filter_map(|extra| extra.descriptor))
     }
 
-    /// As bytes.
+    /// Encodes the state.
     pub fn encode(&self) -> Vec<u8> {
         [HEAD, &HAND_OVER_VERSION.to_le_bytes(), &codec::encode(self)].concat()
     }
@@ -153,7 +153,7 @@ impl HandOver {
     }
 }
 
-/// Returns the bytes after the format number, if that is `wanted`.
+/// Returns the bytes after the format number if that is `wanted`; otherwise an error.
 pub(super) fn after_version(bytes: &[u8], wanted: u16) -> Result<&[u8], DecodeError> {
     let (version, rest) = bytes.split_first_chunk().ok_or(DecodeError::Malformed)?;
     match u16::from_le_bytes(*version) {

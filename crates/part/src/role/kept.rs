@@ -1,9 +1,9 @@
-//! The file that a supervisor leaves for its successor, in case it is killed: the version
-//! that it made the role serve. The role itself, which communicates with the network, is
-//! never asked for that.
+//! The file that a supervisor leaves for its successor in case it is killed: the version in
+//! service. The role, which communicates with the network, is not trusted as a source of its
+//! version.
 //!
-//! The file consists of these bytes, followed by the bundle. Like a hand-over, older and
-//! newer programs read it.
+//! The file consists of these fields, followed by the bundle. As with a hand-over, older and newer
+//! programs can read it.
 
 use super::hand_over::after_version;
 use super::take::Take;
@@ -13,21 +13,20 @@ use serde::{Deserialize, Serialize};
 
 /// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel version\n";
-/// The number of the form.
 const KEPT_VERSION: u16 = 2;
-/// Bytes of one socket at most.
+/// Maximum encoded size of one socket, in bytes.
 const SOCKET_BYTES: usize = 19;
 
-/// Bytes before the bundle at most.
+/// Maximum number of bytes before the bundle.
 pub const KEPT_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX + DESCRIPTORS_MAX * SOCKET_BYTES;
 
-/// A socket, as the kernel tells it from every other one while it is open.
+/// Identity of an open socket in the kernel.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct KeptSocket {
-    /// The device that it is on.
+    /// Device number of the socket.
     pub device: u64,
-    /// Its number there.
+    /// Inode number on that device.
     pub inode: u64,
 }
 
@@ -43,28 +42,28 @@ impl From<KeptSocket> for (u64, u64) {
     }
 }
 
-/// A version that was served.
+/// A version that was in service.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Kept {
     /// The message that made the role serve.
     pub take: Take,
-    /// Its sockets, in their order.
+    /// Identities of the version's sockets, in their order.
     pub sockets: Vec<KeptSocket>,
-    /// How long the bundle behind it is.
+    /// Length of the bundle that follows, in bytes.
     pub bundle_bytes: u64,
 }
 
 impl Kept {
-    /// As bytes.
+    /// Encodes the first bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
         let fields = codec::encode(self);
-        // At most KEPT_BYTES_MAX, which the number holds.
+        // The length is at most KEPT_BYTES_MAX, so it fits into a u32.
         let length = (fields.len() as u32).to_le_bytes();
         [HEAD, &KEPT_VERSION.to_le_bytes(), &length, &fields].concat()
     }
 
-    /// Decodes the first bytes of a file. Also returns their number.
+    /// Decodes the first bytes of a file. Also returns their length.
     ///
     /// # Errors
     /// The bytes are invalid, or of another format.

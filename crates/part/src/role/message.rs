@@ -1,5 +1,5 @@
-//! The messages. Beside each stands who sends it and which descriptors go with
-//! it, in their order.
+//! The messages between the processes. Each entry names the sender and the descriptors that go with
+//! the message, in their order.
 
 use super::between::PartMessage;
 use super::bounded::{Part, Words};
@@ -11,12 +11,11 @@ use crate::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The first byte of a packet.
+/// First byte of a packet.
 const MAGIC: u8 = b'E';
 /// Bytes before the fields of a message.
 pub const HEADER_BYTES: usize = 16;
 
-/// How many kinds of messages there are.
 const KINDS: u16 = 44;
 
 /// The header of every packet.
@@ -24,7 +23,7 @@ const KINDS: u16 = 44;
 pub struct Header {
     /// Kind of the message; [`Header::MORE`] adds descriptors to the previous message.
     pub kind: u16,
-    /// Descriptors of the whole message, over all of its packets.
+    /// Number of descriptors of the whole message, over all of its packets.
     pub descriptors: u32,
     /// The number of a request, chosen by the sender and repeated in the reply; zero in
     /// messages without a reply.
@@ -32,13 +31,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// The kind of a packet which only brings further descriptors.
+    /// Kind of a packet that only carries further descriptors.
     pub const MORE: u16 = 0;
 
     /// Decodes the header of a packet.
     ///
     /// # Errors
-    /// The header is invalid, or of another version.
+    /// The header is invalid or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
         match bytes {
             [MAGIC, VERSION, ..] | [MAGIC] | [] => {}
@@ -66,7 +65,7 @@ impl Header {
         [&head[..], &kind, &descriptors, &self.ask.to_le_bytes()].concat()
     }
 
-    /// The packet that brings further descriptors.
+    /// Encodes the packet that carries further descriptors.
     pub fn more() -> Vec<u8> {
         Header {
             kind: Header::MORE,
@@ -77,7 +76,7 @@ impl Header {
     }
 }
 
-/// As which program the command was started.
+/// The program name under which the command was started.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Personality {
     /// `evenkeel run`
@@ -90,7 +89,7 @@ pub enum Personality {
 }
 
 impl Personality {
-    /// The name of that program.
+    /// Returns the name of that program.
     pub fn program(self) -> &'static str {
         match self {
             Personality::Own => "evenkeel",
@@ -103,12 +102,12 @@ impl Personality {
 /// Permissions of a client of a control socket, in ascending order.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Level {
-    /// Only read what is not sensitive.
+    /// Read access, without sensitive data.
     #[default]
     User,
-    /// Read everything, forget counters, ask for a change.
+    /// Read access to everything; may reset counters and request a reload.
     Operator,
-    /// Everything.
+    /// All permissions.
     Admin,
 }
 
@@ -116,13 +115,13 @@ pub enum Level {
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Look {
-    /// With colours.
+    /// True if the output is coloured.
     pub color: bool,
-    /// With characters that only a terminal of today shows.
+    /// True if the output may use Unicode box-drawing characters.
     pub unicode: bool,
-    /// Columns.
+    /// Width in columns.
     pub width: u32,
-    /// For a program: a line of JSON each.
+    /// True if the output is for a program: one JSON object per line.
     pub as_json: bool,
 }
 
@@ -130,35 +129,35 @@ pub struct Look {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Load {
-    /// As which program.
+    /// The program whose configuration format applies.
     pub personality: Personality,
-    /// The command line of the start, without the program's name.
+    /// Command line of the start, without the program's name.
     pub arguments: Vec<Vec<u8>>,
-    /// The process that messages are to name.
+    /// The process id that messages name.
     pub pid: u32,
-    /// Open files that the start allowed without raising anything.
+    /// Soft limit of open files at the start, before it was raised.
     pub files_soft: u64,
-    /// For whom diagnostics are rendered besides; None prints them to standard
-    /// error (the start).
+    /// Second output format, for the requester of a reload; None prints diagnostics to standard
+    /// error (at the start).
     pub look: Option<Look>,
-    /// The version that serves, when this is a change.
+    /// The version in service, if this load is a reload.
     pub previous: Option<Plan>,
-    /// Nobody asked: a file that is watched changed. What is as before is no
-    /// version then.
+    /// True if a change of a watched file caused the load. Unchanged files give no new version
+    /// then.
     pub watched: bool,
-    /// From whom the listeners are taken over, when this is a start.
+    /// The process from which a start takes over the listeners.
     pub before: Before,
-    /// The first descriptor is a version of a cluster: its files, and no others.
+    /// True if the first descriptor is a version of a cluster, whose files are the only ones that
+    /// are read.
     pub set: bool,
-    /// Only whether it could be served: nothing is opened that stays.
+    /// True if the load only checks the configuration: it opens nothing that outlives the check.
     pub dry: bool,
-    /// What the roles beside the proxy run of the version that is served is not known.
+    /// True if the loader does not know which versions the sidecar roles run.
     pub parts_unknown: bool,
-    /// The set is the version that this machine accepted: what the machine lacks for it is left
-    /// out and reported ([`Plan::lacks`]), while any other load is refused for it.
+    /// True if the set is the version that this machine has accepted. Resources that the machine
+    /// lacks are then left out and reported ([`Plan::lacks`]); any other load fails without them.
     pub accepted: bool,
-    /// The file with the addresses of names and the numbers of accounts that earlier loads
-    /// found; a path of the system.
+    /// Path of the file with the host addresses and account ids that earlier loads resolved.
     #[serde(with = "serde_bytes")]
     pub found: Option<Vec<u8>>,
     /// The files in which roles of earlier processes may have stored their state, by part; paths
@@ -168,15 +167,15 @@ pub struct Load {
     pub retries: bool,
 }
 
-/// Why there is no version.
+/// The reason why a load produced no version.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct NotLoaded {
-    /// With what the command exits when this was its start.
+    /// Exit code of the command, if this was its start.
     pub exit: u8,
-    /// The files are those of the version that serves.
+    /// True if the files are those of the version in service.
     pub unchanged: bool,
-    /// A digest of the files: equal numbers mean equal contents.
+    /// Digest of the files: equal digests mean equal contents.
     pub content: u64,
     /// The files to watch until the errors are corrected.
     pub watch: Option<Watch>,
@@ -186,234 +185,234 @@ pub struct NotLoaded {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Before {
-    /// Its statistics socket, as the command line named it.
+    /// Statistics socket of that process, as the command line named it.
     #[serde(with = "serde_bytes")]
     pub socket: Option<Vec<u8>>,
-    /// The processes that are to make room and end.
+    /// The processes that must release their listeners and end.
     pub pids: Vec<u32>,
 }
 
-/// How a role is to end.
+/// The way in which a role ends.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
-    /// With what it does finished or given up in order: no new connections, addresses to
-    /// other machines. Said twice, it does not wait for others.
+    /// A graceful stop: the role refuses new connections, finishes its work and hands its addresses
+    /// to other machines. A second stop of this kind does not wait for the other machines.
     Soft,
-    /// As [`Manner::Soft`], but what no other machine takes stays for the connections that the
-    /// proxy finishes: the role says [`Message::Stopping`] then, and waits to be told again.
+    /// As [`Manner::Soft`], but addresses that no other machine takes over stay for the connections
+    /// that the proxy finishes. The role sends [`Message::Stopping`] then and waits for another
+    /// stop.
     Yield,
-    /// At once, by this signal.
+    /// At once, because of this signal.
     Now {
-        /// Its number.
+        /// Signal number.
         signal: u32,
     },
-    /// With everything left in its place for the one that follows it.
+    /// Everything stays in place for the successor.
     Leave,
 }
 
-/// A message. Whether it is a question is said by the number in its header: then an
-/// [`Message::Answer`], a [`Message::Verdict`] or a [`Message::Nobody`] with the same number
-/// comes back.
+/// A message. A number other than zero in its header makes it a request. The response is a
+/// [`Message::Answer`], [`Message::Verdict`] or [`Message::Nobody`] with the same number.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Supervisor to loader. Descriptors: the version of a cluster, when it is one;
-    /// then the bundle of the version that serves and its descriptors, when this is
-    /// a change.
+    /// Supervisor to loader. Descriptors: the version of a cluster, if there is one; then, for a
+    /// reload, the bundle of the version in service and its descriptors.
     Load(Box<Load>),
-    /// Loader to supervisor. Descriptors: the notes, the notes in the format of the
-    /// requester, the bundle, then those of the version. If it takes over from another
-    /// Evenkeel process, then its state and the connection over which the rest follows.
+    /// Loader to supervisor. Descriptors: the diagnostics, the diagnostics in the requester's
+    /// format, the bundle, and those of the version. If the start takes over from another Evenkeel
+    /// process: also its state, and the connection over which the rest of the state follows.
     Loaded(Box<Plan>),
-    /// Loader to supervisor: the files are refused. Descriptors: the notes, and the notes
-    /// in the format of the requester.
+    /// Loader to supervisor: the files are refused. Descriptors: the diagnostics, and the
+    /// diagnostics in the requester's format.
     NotLoaded(Box<NotLoaded>),
-    /// Supervisor to role: run this. The first one is answered by `Ready`, a further one by
-    /// `Taken` or `Refused`. Descriptors: see [`Take::sort`].
+    /// Supervisor to role: run this version. The response to the first one is `Ready`, to a further
+    /// one `Taken` or `Refused`. Descriptors: see [`Take::sort`].
     Take(Box<Take>),
-    /// Supervisor to role: serve this candidate version. The reply is that of a
+    /// Supervisor to role: serve this candidate version. The response is that of a
     /// [`Message::Take`]. Descriptors: those of two `Take` messages, one after the other.
     TakeTrial(Box<TakeTrial>),
-    /// Supervisor to role, control role to supervisor: the candidate version is accepted.
-    /// The role replies with [`Message::TrialEnded`], or with [`Message::WentBack`] if it
-    /// rolled back first.
+    /// Supervisor to role, control role to supervisor: the candidate version is accepted. The role
+    /// responds with [`Message::TrialEnded`], or with [`Message::WentBack`] if it rolled back
+    /// first.
     Accept,
-    /// Supervisor to role, control role to supervisor: serve again what served before the
-    /// trial. A role answers by [`Message::Taken`] with that version's number, or `Refused`.
+    /// Supervisor to role, control role to supervisor: serve the version that was in service before
+    /// the trial. A role responds with [`Message::Taken`] and that version's number, or with
+    /// `Refused`.
     Revert,
-    /// Supervisor to role: end.
+    /// Supervisor to role: end in this manner.
     Stop(Manner),
-    /// Supervisor to role: accept nothing until told.
+    /// Supervisor to role: accept no connections until `Message::Resume`.
     Pause,
-    /// Supervisor to role: accept again.
+    /// Supervisor to role: accept connections again.
     Resume,
-    /// Supervisor to role: give a [`Message::State`].
+    /// Supervisor to role: send a [`Message::State`].
     TellState,
-    /// Supervisor to role: add to the counters what the process before has
-    /// counted at last. Descriptors: that, or the connection on which it comes.
+    /// Supervisor to role: add the final counts of the previous process to the counters.
+    /// Descriptors: these counts, or the connection over which they arrive.
     AddState,
-    /// Supervisor to role: give the version back, as a [`Message::Version`] or by its number
-    /// in a [`Message::Ready`]. A command to the supervisor: give the version that is served.
-    /// Descriptors of that answer: its bundle.
+    /// Supervisor to role: send the version back, as a [`Message::Version`] or by its number in a
+    /// [`Message::Ready`]. A command to the supervisor: send the version in service. Descriptors of
+    /// that response: its bundle.
     GiveVersion,
-    /// Supervisor to role: memory that several roles have, as heartbeats are written there
-    /// by one and read by another. Descriptors: that memory.
+    /// Supervisor to role: memory that several roles share; one role writes heartbeats there and
+    /// another reads them. Descriptors: that memory.
     Shared,
-    /// Supervisor to a role that has that memory: which roles that clients come to do not run here.
+    /// Supervisor to a role with the shared memory: the roles with clients of their own that do not
+    /// run on this machine.
     Missing {
-        /// In words; empty where all run.
+        /// The roles, as text; empty if all run.
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: its helper, which runs programs for it, is not there.
+    /// Role to supervisor: the role needs its helper, which runs programs for it.
     WantsHelper,
-    /// Supervisor to role: here it is. Descriptors: the connection to it.
+    /// Supervisor to role: the helper runs. Descriptors: the connection to the helper.
     Helper,
-    /// Supervisor to any role: does its main loop run? Answered by [`Message::Pulse`].
+    /// Supervisor to any role: a ping of the main loop. The response is [`Message::Pulse`].
     TellPulse,
-    /// Its main loop runs.
+    /// Role to supervisor: the main loop runs.
     Pulse,
-    /// Role to supervisor: it serves with its first version.
+    /// Role to supervisor: the role serves its first version.
     Ready {
         /// Number of the version.
         version: u64,
-        /// The messages for the operator.
+        /// Messages for the operator.
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: it serves with a further version.
+    /// Role to supervisor: the role serves a further version.
     Taken {
         /// Number of the version.
         version: u64,
-        /// The messages for the operator.
+        /// Messages for the operator.
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: it goes on with what it had.
+    /// Role to supervisor: the role keeps the version that it had.
     Refused {
         /// Number of the refused version.
         version: u64,
-        /// Why.
+        /// The reason for the refusal.
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: counters and states of servers, for another process
-    /// that goes on with them. It is the answer to [`Message::TellState`], and
-    /// comes by itself when something has changed. Descriptors: the state.
+    /// Role to supervisor: counters and server states for the process that continues with them. The
+    /// role sends it as the response to [`Message::TellState`], and unasked after a change.
+    /// Descriptors: the state.
     State {
-        /// Only what was counted since it was last asked, to be added to that
-        /// ([`Message::AddState`]): told once, at the end.
+        /// True if the state only has the counts since the last request, to be added to those
+        /// ([`Message::AddState`]). Sent once, at the end.
         rest: bool,
-        /// Whether it responds to [`Message::TellState`]: later counts start from here.
+        /// True if the message responds to [`Message::TellState`]; later counts start from this
+        /// one.
         asked: bool,
     },
-    /// Role to supervisor. Descriptors: as for [`Message::Take`].
+    /// Role to supervisor: the version that the role serves. Descriptors: as for [`Message::Take`].
     Version(Box<Take>),
-    /// Role to supervisor: the last that it says.
+    /// Role to supervisor: the final message of a role.
     Ended {
-        /// Why.
+        /// The shutdown reason, as text.
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: a signal told it to accept no more, or it keeps what no other machine
-    /// takes ([`Manner::Yield`]).
+    /// Role to supervisor: after a signal the role accepts no further connections, or it keeps
+    /// addresses that no other machine takes over ([`Manner::Yield`]).
     Stopping,
-    /// Role to supervisor, the last that it says: a signal told it to end at
-    /// once, and it obeys now. A supervisor that is not its parent learns it in
-    /// no other way.
+    /// Role to supervisor, the final message: a signal ended the role at once. A supervisor that is
+    /// not its parent has no other way to learn the signal.
     Obeys {
-        /// The signal's number.
+        /// Signal number.
         signal: u32,
     },
-    /// Role to supervisor, supervisor to control role: the candidate version was rolled
-    /// back, because an address must be taken over, or because the role died.
+    /// Role to supervisor, supervisor to control role: the candidate version was rolled back,
+    /// because an address must be taken over or because the role died.
     WentBack {
-        /// Why.
+        /// The reason for the rollback.
         #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: the candidate version is accepted, the trial is over.
     TrialEnded,
-    /// Supervisor to role: this role continues to serve if the supervisor dies, and can
-    /// be adopted by another supervisor of this user or of root. A role without this
-    /// message exits when its supervisor dies. Descriptors: the socket on which a new
-    /// supervisor connects, if there is one.
+    /// Supervisor to role: the role continues to serve if the supervisor dies, and another
+    /// supervisor of this user or of root can adopt it. A role without this message exits when its
+    /// supervisor dies. Descriptors: the socket on which a new supervisor connects, if there is
+    /// one.
     Guard {
-        /// The user of the start.
+        /// User id of the start.
         uid: u32,
     },
-    /// Role to a process that connects there: it has no supervisor, and the peer is its
-    /// supervisor from now on.
+    /// Role to a process that connects to the guard socket: the role has no supervisor, and the
+    /// peer becomes its supervisor.
     Alone {
-        /// The newest version.
+        /// Number of the newest version.
         version: u64,
     },
-    /// Role to a process that connects there: it has a supervisor.
+    /// Role to a process that connects to the guard socket: the role has a supervisor.
     Supervised,
-    /// A command to the supervisor, which passes it on to the role of the part, and control
-    /// role to supervisor: tell how everything is. The answer has it as a descriptor.
+    /// A command to the supervisor, which forwards it to the part's role, and control role to
+    /// supervisor: send the report. The response carries the report as a descriptor.
     TellReport {
-        /// Of which part.
+        /// Name of the part.
         #[serde(with = "Part")]
         part: String,
     },
-    /// A part to another one, or a command to a part, by way of the supervisor, which reads
-    /// nothing of it. Descriptors: as that part has it.
+    /// From a part to another, or a command to a part. The supervisor forwards the message and does
+    /// not decode it. Descriptors: as defined by the part.
     Part(Box<PartMessage>),
-    /// Role to supervisor: the response to a request of a part. Descriptors: as defined
-    /// by the part.
+    /// Role to supervisor: the response to a request of a part. Descriptors: as defined by the
+    /// part.
     Answer {
         /// The encoded response; only the sender of the request can decode it.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// There is nobody who could answer.
+    /// Supervisor or role: no role can respond to the request.
     Nobody {
-        /// Why.
+        /// Reason for the missing response.
         #[serde(with = "Words")]
         words: String,
-        /// Somebody should: the version that is served has something of the part.
+        /// True if a role should exist: the version in service configures the part.
         #[serde(default)]
         missing: bool,
     },
-    /// Supervisor to role: the role of this part has given up what it had. What it said
-    /// holds no more.
+    /// Supervisor to role: the role of this part has ended. Its earlier messages no longer hold.
     Gone {
-        /// Of which part.
+        /// Name of the part.
         #[serde(with = "Part")]
         part: String,
     },
-    /// Control role to supervisor, a question: could this version be served? Descriptors:
-    /// its files.
+    /// Control role to supervisor, a request: check whether this machine could serve the version.
+    /// Descriptors: its files.
     Check,
-    /// The same; the verdict's words are [`crate::versions::Findings`] in JSON.
+    /// As `Message::Check`; the verdict's text is [`crate::versions::Findings`] in JSON.
     Find,
-    /// Control role to supervisor, a question: serve this version. Descriptors: its files.
+    /// Control role to supervisor, a request: serve this version. Descriptors: its files.
     Serve {
-        /// Whether it is a candidate: the current version stays compiled for a rollback.
+        /// True for a candidate version: the current version stays compiled for a rollback.
         trial: bool,
     },
-    /// Supervisor to control role, an answer. Descriptors: what there is to tell, in words.
+    /// Supervisor to control role, a response. Descriptors: the diagnostics as text.
     Verdict {
-        /// It was done, or can be.
+        /// True if the action succeeded or is possible.
         good: bool,
-        /// Of a check: what machines must agree on among themselves is not as it is now.
+        /// Of a check: whether values that all machines must agree on differ from the current ones.
         together: bool,
     },
-    /// A command to the supervisor: change to what the files say now.
+    /// A command to the supervisor: reload the files.
     Reload {
-        /// How what is printed is to look.
+        /// Output format of the diagnostics.
         look: Look,
-        /// Changes of lists and maps at run time are forgotten with it.
+        /// True if the reload discards runtime changes of lists and maps.
         fresh: bool,
     },
-    /// Supervisor to the command. Descriptors: what there is to print.
+    /// Supervisor to the command. Descriptors: the text to print.
     Reloaded {
-        /// With what the command exits.
+        /// Exit code of the command.
         exit: u8,
     },
     /// Reply to a message of an unknown kind.
     Unknown {
-        /// The kind.
+        /// Kind of the message that the sender of this one does not know.
         kind: u16,
     },
 }
@@ -421,14 +420,14 @@ pub enum Message {
 /// The result of decoding a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
-    /// A message.
+    /// A message of a known kind.
     Message(Message),
-    /// One of a kind that this version does not know; to be answered.
+    /// A message of a kind that this version does not know; the receiver must respond to it.
     Unknown(u16),
 }
 
 impl Message {
-    /// The reply of a role to a message for its part that it does not know.
+    /// Returns the response of a role to a message for its part that the role does not know.
     pub fn not_known(role: &str) -> Message {
         Message::Nobody {
             words: format!("the {role} does not know this message"),
@@ -436,7 +435,7 @@ impl Message {
         }
     }
 
-    /// The number of its kind. A number is never used again for another one.
+    /// Returns the number of the message's kind. A number is never reused for another kind.
     pub fn kind(&self) -> u16 {
         match self {
             Message::Load(_) => 1,
@@ -486,7 +485,7 @@ impl Message {
         }
     }
 
-    /// The first packet of the message, which belongs to so many descriptors.
+    /// Encodes the first packet of a message with this number of descriptors.
     pub fn encode(&self, ask: u64, descriptors: usize) -> Vec<u8> {
         let header = Header {
             ask,

@@ -1,20 +1,17 @@
-//! How the supervisor, the loader, the roles and `evenkeel reload` speak to
-//! each other: messages as values, each one packet of a SOCK_SEQPACKET socket,
-//! with descriptors beside it.
+//! Communication between the supervisor, the loader, the roles and `evenkeel reload`: messages as
+//! values, each one packet of a SOCK_SEQPACKET socket, with descriptors.
 //!
-//! What is large (a bundle, rendered diagnostics, a state) never travels in a
-//! packet: it is a sealed memory file among the descriptors.
+//! Large data (a bundle, rendered diagnostics, a state) never travels in a packet: it is a sealed
+//! memory file among the descriptors.
 //!
-//! Two versions of the binary speak to each other during an upgrade. So a
-//! message of a kind that is not known is answered with
-//! [`Message::Unknown`], and a field of a message that is not known
-//! is ignored: a later version may add fields, never change one.
+//! Two versions of the binary communicate during an upgrade. A message of an unknown kind therefore
+//! gets the response [`Message::Unknown`], and unknown fields of a message are ignored: a later
+//! version may add fields, but never change one.
 //!
-//! Every role hears the same messages about its life ([`Message::Take`],
-//! [`Message::Stop`], …). What one part says to another is bytes to everybody else
-//! ([`PartMessage`]).
+//! Every role gets the same messages about its life cycle ([`Message::Take`], [`Message::Stop`],
+//! …). Messages between parts are opaque bytes to all other processes ([`PartMessage`]).
 //!
-//! Nothing here owns a descriptor, and nothing decides what a message leads to.
+//! This module owns no descriptors and does not decide the effect of a message.
 
 mod between;
 pub mod bounded;
@@ -61,55 +58,55 @@ pub use watch::{
 
 use crate::codec::Malformed;
 
-/// The version of the form of packets.
+/// Version of the packet format.
 pub const VERSION: u8 = 3;
 
-/// The largest packet. Both sides refuse a larger one.
+/// Maximum size of a packet in bytes. Both sides refuse a larger one.
 pub const PACKET_BYTES_MAX: usize = 128 * 1024;
 
-/// Descriptors beside one packet; the kernel takes 253.
+/// Maximum number of descriptors in one packet; the kernel's limit is 253.
 pub const PACKET_DESCRIPTORS_MAX: usize = 250;
 
-/// Descriptors that belong to one message, over all of its packets.
+/// Maximum number of descriptors of one message, over all of its packets.
 pub const DESCRIPTORS_MAX: usize = 32_768;
 
-/// The longest text inside a message, bytes; longer ones are cut when they are written.
+/// Maximum size of a text inside a message, in bytes; longer ones are truncated by the sender.
 pub const WORDS_BYTES_MAX: usize = 8 * 1024;
 
-/// Names of files that a plan lists; further ones are left out.
+/// Maximum number of file names in a plan; further ones are left out.
 pub const NAMES_MAX: usize = 64;
 
-/// The longest path, bytes, as the kernel has it.
+/// Maximum length of a path in bytes, as in the kernel.
 pub const PATH_BYTES_MAX: usize = 4_096;
 
-/// Roles that a supervisor hands over: the one that serves, and those that finish.
+/// Maximum number of roles in a hand-over: the one that serves, and those that finish.
 pub const ROLES_MAX: usize = 128;
 
-/// Most further items in a hand-over.
+/// Maximum number of further items in a hand-over.
 pub const EXTRAS_MAX: usize = 64;
 
-/// Programs of external checks in one version.
+/// Maximum number of external check programs in one version.
 pub const PROGRAMS_MAX: usize = 64;
 
-/// Parts that are run beside the proxy.
+/// Maximum number of sidecar parts.
 pub const PARTS_MAX: usize = 32;
 
-/// Most settings that need a restart in one report.
+/// Maximum number of settings that need a restart in one report.
 pub const FIXED_MAX: usize = 32;
 
-/// Why bytes are no message.
+/// The reason why bytes are not a valid message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// They do not begin as a packet does.
+    /// The bytes do not start with the expected magic.
     #[error("not a message")]
     Magic,
-    /// Another form of packets.
+    /// The packet has another format version.
     #[error("unsupported message version {0}")]
     Version(u8),
     /// The number of descriptors does not fit the message.
     #[error("too many descriptors ({0})")]
     Descriptors(usize),
-    /// They end too early, or a field holds something else than it may.
+    /// The bytes are truncated, or a field has an invalid value.
     #[error("the message is truncated or malformed")]
     Malformed,
 }

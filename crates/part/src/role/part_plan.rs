@@ -1,26 +1,26 @@
-//! The plan of a part beside the proxy, for a version.
+//! The plan of a sidecar part for a version.
 
 use super::bounded::{Part, text};
 use serde::{Deserialize, Serialize};
 
-/// The longest size of a part in words, bytes.
+/// Maximum length of a part's size text, in bytes.
 const SIZE_BYTES_MAX: usize = 128;
 
-/// The supervisor's view of a part of a version. The payload for the part's role travels
-/// beside it, unread.
+/// The supervisor's view of a part of a version. The payload for the part's role travels next to
+/// it, undecoded.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct PartPlan {
-    /// The part's name.
+    /// Name of the part.
     #[serde(with = "Part")]
     pub part: String,
-    /// How much there is of it, for messages: `3 virtual addresses`.
+    /// Number of configured objects, for messages: `3 virtual addresses`.
     #[serde(serialize_with = "text::<SIZE_BYTES_MAX, _>")]
     pub size: String,
-    /// How long a planned stop takes at most, milliseconds.
+    /// Maximum duration of a planned stop, milliseconds.
     pub stop_ms: u64,
-    /// Values that the machines must agree on (router ids, priorities, timers) differ
-    /// from those of the previous version: all nodes change at the same time.
+    /// True if values that all machines must agree on (router ids, priorities, timers) differ from
+    /// the previous version. All nodes change at the same time then.
     pub together: bool,
 }
 

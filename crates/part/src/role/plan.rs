@@ -1,5 +1,5 @@
-//! The plan of a version, from the loader to the supervisor, so that the supervisor
-//! parses nothing that a user wrote.
+//! The plan of a version: the loader's description for the supervisor, so that the supervisor
+//! parses no text of a user.
 
 use super::bounded::{list, path, text, texts};
 use super::part_plan::PartPlan;
@@ -9,108 +9,108 @@ use super::{FIXED_MAX, NAMES_MAX, PARTS_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Sockets that are named by a number.
+/// Maximum number of sockets that are given by number.
 const NUMBERED_MAX: usize = 1_024;
-/// Sockets that can be left out of one version.
+/// Maximum number of sockets that can be left out of one version.
 const LEFT_OUT_MAX: usize = 1_024;
-/// Certificates whose ends are reported.
+/// Maximum number of certificates whose expiry is reported.
 const CERTIFICATES_MAX: usize = 16;
-/// Missing things that are reported.
+/// Maximum number of missing resources that are reported.
 const MISSING_MAX: usize = 32;
-/// Bytes of a text of one of them.
+/// Maximum size of a text of `Missing`, in bytes.
 const MISSING_BYTES_MAX: usize = 256;
-/// Log targets of one file.
+/// Maximum number of log targets.
 const LOGS_MAX: usize = 4_096;
 
-/// A version, as the supervisor sees it.
+/// The supervisor's view of a version.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Plan {
-    /// The privileges that the role drops, irrevocably.
+    /// User, groups and root directory to which the role switches irrevocably.
     pub rights: Rights,
-    /// How the role is to serve.
+    /// Settings of the command line and the system that override the files.
     pub settings: Settings,
-    /// Open files of the role; the supervisor sets the limit.
+    /// Limit of open files for the role; the supervisor sets it.
     pub files_max: u64,
-    /// Most memory of the role, bytes.
+    /// Memory limit of the role in bytes.
     pub memory_bytes: Option<u64>,
-    /// Into the background.
+    /// True if the program runs in the background.
     pub daemon: bool,
-    /// The file of the supervisor's process id.
+    /// Path of the supervisor's PID file.
     #[serde(serialize_with = "path", deserialize_with = "serde_bytes::deserialize")]
     pub pid_file: Option<Vec<u8>>,
     /// `hard-stop-after`.
     pub hard_stop_after_ms: Option<u64>,
     /// `quiet`.
     pub quiet: bool,
-    /// The files, by the names of the command line.
+    /// The configuration files, as named on the command line.
     #[serde(serialize_with = "texts::<NAMES_MAX, { PATH_BYTES_MAX / 8 }, _>")]
     pub names: Vec<String>,
-    /// Frontends, backends and listens.
+    /// Number of frontends, backends and listens.
     pub proxies: u32,
-    /// Listeners: the first descriptors behind the bundle.
+    /// Number of listeners; their descriptors follow the bundle.
     pub listeners: u32,
-    /// Statistics sockets: the next ones.
+    /// Number of statistics sockets; their descriptors follow the listeners.
     pub operations: u32,
-    /// The listeners that were given by number (`fd@N`): the index among the listeners
-    /// and statistics sockets, and the number.
+    /// Listeners that were given by number (`fd@N`): the index among the listeners and statistics
+    /// sockets, and the descriptor number.
     #[serde(serialize_with = "list::<NUMBERED_MAX, _, _>")]
     pub numbered: Vec<(u32, u32)>,
-    /// For each log target whether its socket is there: the last ones.
+    /// For each log target, whether its socket is open; these are the last descriptors.
     #[serde(serialize_with = "list::<LOGS_MAX, _, _>")]
     pub logs: Vec<bool>,
-    /// Changes of the new file that need a restart, as messages.
+    /// Changes that need a restart, as messages.
     #[serde(serialize_with = "texts::<FIXED_MAX, { WORDS_BYTES_MAX / 8 }, _>")]
     pub fixed: Vec<String>,
-    /// The difference from the previous version, as text.
+    /// Difference from the previous version, as text.
     #[serde(serialize_with = "text::<WORDS_BYTES_MAX, _>")]
     pub difference: String,
-    /// How many descriptors of the version before are used again.
+    /// Number of descriptors that are reused from the previous version.
     pub reused: u32,
     /// The files to reload when they change.
     pub watch: Option<Watch>,
-    /// The bundle holds no key, so it may be written to a file.
+    /// True if the bundle contains no key, so that it may be written to a file.
     pub without_secrets: bool,
-    /// There is nothing for a proxy to serve: none is started.
+    /// True if the version has nothing for a proxy to serve, so that no proxy starts.
     pub without_proxy: bool,
-    /// The parts that run beside the proxy.
+    /// The sidecar parts of the version.
     #[serde(serialize_with = "list::<PARTS_MAX, _, _>")]
     pub parts: Vec<PartPlan>,
-    /// Programs of external checks: the only ones that are run for the role.
+    /// Programs of external checks; the role can run no others.
     #[serde(serialize_with = "list::<PROGRAMS_MAX, _, _>")]
     pub programs: Vec<CheckProgram>,
     /// User and group of these programs, if they are not those of the role.
     pub programs_account: Option<(u32, u32)>,
-    /// What no other instance of the program on this machine may use at the same time.
+    /// Resources that no other instance of the program on this machine may use at the same time.
     #[serde(serialize_with = "list::<RESOURCES_MAX, _, _>")]
     pub resources: Vec<Resource>,
-    /// What this machine lacks for the version, which is served without it.
+    /// Resources that this machine lacks; the version is served without them.
     pub lacks: Lacks,
-    /// A number for what the files of the version hold.
+    /// Digest of the contents of the files.
     pub content: u64,
-    /// The certificates of the version that end first, in the order of their ends.
+    /// The certificates of the version that expire first, in the order of their expiry.
     #[serde(serialize_with = "list::<CERTIFICATES_MAX, _, _>")]
     pub certificates: Vec<CertificateEnd>,
 }
 
-/// What a machine lacks for a version that it serves.
+/// Resources that a machine lacks for a version that it serves.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Lacks {
-    /// Sockets of the configuration that are not open, by their index among its listeners and
-    /// statistics sockets. Only an accepted version of a cluster has some.
+    /// Sockets of the configuration that are not open, as indexes among the listeners and
+    /// statistics sockets. Only an accepted version of a cluster may lack sockets.
     #[serde(serialize_with = "list::<LEFT_OUT_MAX, _, _>")]
     pub left_out: Vec<u32>,
-    /// What is missing, also these sockets.
+    /// The missing resources, including these sockets.
     #[serde(serialize_with = "list::<MISSING_MAX, _, _>")]
     pub missing: Vec<Missing>,
 }
 
-/// A certificate of a version, and its validity.
+/// A certificate of a version, and its validity period.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct CertificateEnd {
-    /// Its file.
+    /// Path of the file.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub file: String,
     /// Valid from, seconds since 1970.
@@ -119,25 +119,26 @@ pub struct CertificateEnd {
     pub until_s: i64,
 }
 
-/// A day, seconds.
+/// Length of a day in seconds.
 const DAY_S: i64 = 86_400;
-/// A certificate is reported so long before its end, seconds, or for the last third of its
-/// validity, whichever is shorter: those that are renewed every few days are no exception.
+/// Time before the expiry from which a certificate is reported, in seconds. The limit is the last
+/// third of the validity if that is shorter, so that certificates which are renewed every few days
+/// are not reported all the time.
 const REPORTED_BEFORE_END_S: i64 = 14 * DAY_S;
 
 impl CertificateEnd {
-    /// Whether it ends soon, or has ended.
+    /// Returns whether the certificate expires soon or has expired.
     pub fn is_due(&self, now_s: i64) -> bool {
         let third = self.until_s.saturating_sub(self.from_s) / 3;
         self.until_s.saturating_sub(now_s) < third.min(REPORTED_BEFORE_END_S)
     }
 
-    /// Whether it has ended.
+    /// Returns whether the certificate has expired.
     pub fn has_ended(&self, now_s: i64) -> bool {
         self.until_s < now_s
     }
 
-    /// The end, as text: `ends in 5 days`.
+    /// Returns the time to the expiry as text: `ends in 5 days`.
     pub fn words(&self, now_s: i64) -> String {
         let left_s = self.until_s.saturating_sub(now_s);
         let (number, unit) = match left_s.unsigned_abs() {
@@ -152,7 +153,7 @@ impl CertificateEnd {
     }
 }
 
-/// The kind of a thing that a version needs and this machine lacks.
+/// The kind of a resource that a version needs and this machine lacks.
 #[derive(
     Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
 )]
@@ -172,7 +173,7 @@ pub enum MissingKind {
 }
 
 impl MissingKind {
-    /// The word for reports.
+    /// Returns the noun for reports.
     pub fn word(self) -> &'static str {
         match self {
             MissingKind::Listener => "listener",
@@ -195,18 +196,18 @@ impl MissingKind {
     }
 }
 
-/// A thing that a version needs and this machine lacks: the version is served without it, and
-/// loaded again until it is there. An accepted version of a cluster may lack anything, one of
-/// other files only names.
+/// A resource that a version needs and this machine lacks. The version is served without it, and
+/// loaded again until the resource exists. An accepted version of a cluster may lack any resource,
+/// other files only host names.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[serde(default)]
 pub struct Missing {
-    /// Its kind.
+    /// Kind of the resource.
     pub kind: MissingKind,
-    /// Its name or address, as the files have it.
+    /// Name or address, as written in the files.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub what: String,
-    /// The reason, and what applies meanwhile.
+    /// The reason, and the behaviour meanwhile.
     #[serde(serialize_with = "text::<MISSING_BYTES_MAX, _>")]
     pub why: String,
 }
@@ -218,7 +219,7 @@ pub struct CheckProgram {
     /// `external-check command`
     #[serde(with = "serde_bytes")]
     pub command: Vec<u8>,
-    /// `external-check path`: its PATH.
+    /// `external-check path`: the PATH of the program.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
 }
@@ -236,11 +237,11 @@ pub struct Rights {
     /// `chroot`.
     #[serde(with = "serde_bytes")]
     pub chroot: Option<Vec<u8>>,
-    /// Capabilities that it keeps, as the kernel counts them.
+    /// Capabilities that the role keeps, as the kernel's bit mask.
     pub capabilities: u64,
 }
 
-/// Settings of the command line and of the system, which override the file.
+/// Settings of the command line and of the system, which override the files.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Settings {
@@ -248,14 +249,14 @@ pub struct Settings {
     pub connections: Option<u32>,
     /// `maxconn` of frontends that have none, from the command line.
     pub proxy_connections: Option<u32>,
-    /// Most connections at one time, as the limits of the system allow.
+    /// Maximum number of concurrent connections that the system's limits allow.
     pub connections_max: u32,
-    /// Threads of the data plane.
+    /// Number of data plane threads.
     pub threads: u32,
 }
 
 impl Plan {
-    /// Descriptors of the version, without the bundle.
+    /// Returns the number of descriptors of the version, without the bundle.
     pub fn descriptors(&self) -> usize {
         let logs = self.logs.iter().filter(|open| **open).count();
         self.listeners as usize + self.operations as usize + logs
@@ -287,7 +288,7 @@ mod tests {
         assert_eq!(year.words(365 * DAY_S - 7200), "ends in 2 hours");
         assert_eq!(year.words(366 * DAY_S + 1), "ended 1 day ago");
         assert!(year.has_ended(366 * DAY_S) && !year.has_ended(364 * DAY_S));
-        // Numbers of a hostile certificate.
+        // A hostile certificate may contain extreme numbers.
         let strange = CertificateEnd {
             from_s: i64::MIN,
             until_s: i64::MAX,

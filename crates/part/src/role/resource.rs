@@ -1,34 +1,34 @@
-//! Resources of a machine that one instance of the program uses at a time.
+//! Resources of a machine that only one instance of the program may use at a time.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Resources of one version.
+/// Maximum number of resources of one version.
 pub const RESOURCES_MAX: usize = 512;
-/// The longest name of a resource, bytes.
+/// Maximum length of a resource's name, in bytes.
 const NAME_BYTES_MAX: usize = 96;
 
-/// What a resource is.
+/// The kind of a resource.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ResourceKind {
-    /// An address that a listener accepts connections on.
+    /// A local address of a listener.
     Listener,
     /// A virtual address.
     VirtualAddress,
-    /// A VRRP router: interface, number and family.
+    /// A VRRP router, identified by interface, router id and address family.
     VirtualRouter,
-    /// An interface on which DHCP requests are answered.
+    /// An interface on which DHCP requests are handled.
     BootInterface,
-    /// A guest.
+    /// A virtual machine.
     Guest,
     /// A volume.
     Volume,
-    /// A device that stores a volume.
+    /// A block device that stores a volume.
     Disk,
 }
 
 impl ResourceKind {
-    /// Every kind.
+    /// All kinds, for parsing.
     pub const ALL: [ResourceKind; 7] = [
         ResourceKind::Listener,
         ResourceKind::VirtualAddress,
@@ -39,7 +39,7 @@ impl ResourceKind {
         ResourceKind::Disk,
     ];
 
-    /// Returns the word for one, as messages and the runtime directory have it.
+    /// Returns the keyword for messages and the runtime directory.
     pub fn word(self) -> &'static str {
         match self {
             ResourceKind::Listener => "listener",
@@ -52,7 +52,7 @@ impl ResourceKind {
         }
     }
 
-    /// Whether two network namespaces may each have one of the same name.
+    /// Returns whether each network namespace may have a resource of the same name.
     pub fn is_of_network(self) -> bool {
         match self {
             ResourceKind::Listener
@@ -64,17 +64,17 @@ impl ResourceKind {
     }
 }
 
-/// A resource of a machine that one instance of the program uses at a time.
+/// A resource of a machine that only one instance of the program may use at a time.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Resource {
-    /// What it is.
+    /// Kind of the resource.
     pub kind: ResourceKind,
-    /// Its name, at most 96 bytes, without line ends.
+    /// Name, at most 96 bytes, without line ends.
     pub name: String,
 }
 
 impl Resource {
-    /// A resource of this name. Of a long name, only the end counts: paths differ there.
+    /// Creates a resource. A long name is truncated to its end, because paths differ there.
     pub fn new(kind: ResourceKind, name: impl fmt::Display) -> Resource {
         let name = name.to_string().replace(['\n', '\r'], "?");
         let from = name.len().saturating_sub(NAME_BYTES_MAX);
@@ -86,12 +86,12 @@ impl Resource {
         }
     }
 
-    /// Returns the resource as a line of the runtime directory has it: `guest mail`.
+    /// Returns the resource as a line of the runtime directory: `guest mail`.
     pub fn line(&self) -> String {
         format!("{} {}", self.kind.word(), self.name)
     }
 
-    /// Parses such a line. None if it is of a kind that a later version added.
+    /// Parses such a line. None if the kind is unknown because a later version added it.
     pub fn parse(line: &str) -> Option<Resource> {
         let (word, name) = line.split_once(' ')?;
         let kind = { ResourceKind::ALL.into_iter() }.find(|kind| kind.word() == word)?;

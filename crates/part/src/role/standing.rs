@@ -1,60 +1,62 @@
-//! What the control role of a machine reports to all parts about the machine as a member, and what
-//! a part may do by it ([`Membership`]).
+//! The control role's report to all parts about the machine as a cluster member, and the rule by
+//! which a part may act on it ([`Membership`]).
 
 use super::PartMessage;
 use super::bounded::List;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long a part may act by a version that a majority has confirmed before and that is outdated
-/// now: the time in which a node loads the version that was accepted after it.
+/// Time for which a part may act on an outdated version that a majority had confirmed: the time in
+/// which a node loads the version that was accepted after it.
 const LOADS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Maximum number of nodes in [`MemberNews`].
 pub const BEHIND_MAX: usize = 64;
 
-/// Whether the version that this machine serves is the accepted one.
+/// The relation of the served version to the accepted one.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VersionStanding {
-    /// No majority has confirmed it since the start, or for too long.
+    /// No majority has confirmed the version since the start, or the last confirmation has expired.
     #[default]
     Unconfirmed,
-    /// A majority has confirmed it.
+    /// A majority has confirmed the version.
     Current,
     /// A majority has confirmed that another version is the accepted one.
     Outdated,
-    /// This machine was removed from the cluster.
+    /// The machine was removed from the cluster.
     Removed,
 }
 
-/// What the control role knows about this machine as a member of its cluster. The part with virtual
-/// addresses gets it after each change and at least once a second while a majority answers. It
-/// derives from it which addresses the machine may take, and treats the last report as unconfirmed
-/// from [`MemberNews::until_ns`] on, because the control role or the supervisor may have ended.
-/// Other parts get [`MemberNews::settled`] after each change of it, and decide by [`Membership`].
+/// The control role's knowledge of this machine as a cluster member. The part with virtual
+/// addresses gets it after each change, and at least once a second while a majority responds. That
+/// part derives which addresses the machine may own. From [`MemberNews::until_ns`] on it treats the
+/// last report as unconfirmed, because the control role or the supervisor may have ended. Other
+/// parts get [`MemberNews::settled`] after each change of it, and decide by [`Membership`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct MemberNews {
-    /// The standing of the served version.
+    /// Relation of the served version to the accepted one.
     pub version: VersionStanding,
     /// End of [`VersionStanding::Current`], nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
-    /// Names of the other nodes that do not serve the version that this machine serves, which
-    /// was accepted without them.
+    /// Names of other nodes that do not serve this machine's version, which was accepted without
+    /// them.
     #[serde(with = "Behind")]
     pub behind: Vec<String>,
-    /// Members were removed from the cluster. Their machines may still run without knowing it.
+    /// True if members were removed from the cluster. Their machines may still run without knowing
+    /// it.
     pub has_removed: bool,
-    /// A majority has confirmed the served version since the control role began, and none has
-    /// accepted another one since.
+    /// True if a majority has confirmed the served version since the control role started, and none
+    /// has accepted another version since.
     pub was_confirmed: bool,
-    /// Since when no other member is reachable, nanoseconds of CLOCK_BOOTTIME; zero: one is.
+    /// Time since which no other member is reachable, nanoseconds of CLOCK_BOOTTIME; zero if one is
+    /// reachable.
     pub alone_since_ns: u64,
 }
 
 type Behind = List<BEHIND_MAX>;
 
-/// Kind of the message, above all kinds of the parts themselves.
+/// Message kind, above all kinds of the parts themselves.
 const MEMBER: u16 = 0x104;
 
 impl MemberNews {
@@ -65,12 +67,12 @@ impl MemberNews {
         PartMessage { holds, ..message }
     }
 
-    /// Reads the message, if it is one.
+    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<MemberNews> {
         (message.kind == MEMBER).then(|| message.read())?
     }
 
-    /// Returns the report without what changes several times a second.
+    /// Returns the report without the fields that change several times a second.
     pub fn settled(&self) -> MemberNews {
         MemberNews {
             until_ns: 0,
@@ -80,7 +82,7 @@ impl MemberNews {
     }
 }
 
-/// Whether a part may act by the version that this machine serves.
+/// Permission of a part to act on the version that this machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Admission {
     /// The part may act: the machine is not a member of a cluster, or a majority has confirmed the
@@ -96,12 +98,12 @@ pub enum Admission {
 }
 
 impl Admission {
-    /// Whether the part may act.
+    /// Returns whether the part may act.
     pub fn is_admitted(self) -> bool {
         self == Admission::Admitted
     }
 
-    /// Returns why the part may not act; empty where it may.
+    /// Returns why the part may not act; empty if the part may act.
     pub fn why(self) -> &'static str {
         match self {
             Admission::Admitted => "",
@@ -116,23 +118,23 @@ impl Admission {
     }
 }
 
-/// This machine as a member of its cluster, as a part knows it over time: decides whether the part
-/// may act by the version that it serves ([`Admission`]).
+/// This machine as a cluster member, tracked by a part over time. Decides whether the part may act
+/// on the version that the machine serves ([`Admission`]).
 ///
 /// A machine that lost the majority continues with the version that a majority has confirmed. A
-/// machine that returned does not, until a majority confirms its version. Times are nanoseconds of
+/// machine that returned waits until a majority confirms its version. Times are nanoseconds of
 /// CLOCK_BOOTTIME.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Membership {
     is_member: bool,
     news: MemberNews,
     was_confirmed: bool,
-    /// End of the time in which the machine loads the version that was accepted.
+    /// End of the time in which the machine loads the accepted version.
     loads_until_ns: u64,
 }
 
 impl Membership {
-    /// Returns the membership before the first report. `is_member`: by the configuration.
+    /// Returns the membership before the first report. `is_member` is the configured membership.
     pub fn new(is_member: bool) -> Membership {
         Membership {
             is_member,
@@ -140,7 +142,7 @@ impl Membership {
         }
     }
 
-    /// Takes a report of the control role.
+    /// Handles a report of the control role.
     pub fn hear(&mut self, news: &MemberNews, now_ns: u64) {
         self.is_member = true;
         match news.version {
@@ -157,7 +159,8 @@ impl Membership {
         self.news = news.clone();
     }
 
-    /// Forgets all reports. `is_member`: by the configuration that is applied now.
+    /// Forgets all reports if the membership changed. `is_member` is the membership in the
+    /// configuration that is applied now.
     pub fn set_member(&mut self, is_member: bool) {
         if self.is_member != is_member {
             *self = Membership::new(is_member);
@@ -178,8 +181,8 @@ impl Membership {
         }
     }
 
-    /// Returns the same for a part whose users have nobody else once no other member has been
-    /// reachable for `grace`: from then on an unconfirmed machine may act.
+    /// Returns whether a part may act whose users have no alternative node. After no other member
+    /// was reachable for `grace`, an unconfirmed machine may act too.
     pub fn admission_alone(&self, grace: Duration, now_ns: u64) -> Admission {
         let since_ns = self.news.alone_since_ns;
         let is_alone = since_ns > 0 && since_ns.saturating_add(nanoseconds(grace)) <= now_ns;
@@ -244,7 +247,7 @@ mod tests {
         // The majority is lost.
         membership.hear(&news(VersionStanding::Unconfirmed), 3);
         assert_eq!(membership.admission(u64::MAX), Admission::Admitted);
-        // A role that starts again during that time gets the last report only.
+        // A role that restarts during that time gets the last report only.
         let mut later = Membership::new(true);
         let lost = MemberNews {
             was_confirmed: true,
@@ -267,7 +270,7 @@ mod tests {
         // A second report `Outdated` does not extend the time to load.
         running.hear(&news(VersionStanding::Outdated), 1 + loads_ns);
         assert_eq!(running.admission(2 + loads_ns), Admission::Outdated);
-        // Without the majority it is still the version that was replaced.
+        // After the loss of the majority, the version still counts as replaced.
         running.hear(&news(VersionStanding::Unconfirmed), 3 + loads_ns);
         assert_eq!(running.admission(3 + loads_ns), Admission::Unconfirmed);
     }
@@ -314,7 +317,7 @@ mod tests {
             membership.admission_alone(grace, 900),
             Admission::Unconfirmed
         );
-        // A version that is known to be replaced stays so.
+        // A version that is known to be replaced stays outdated.
         membership.hear(
             &MemberNews {
                 alone_since_ns: 1,

@@ -1,69 +1,69 @@
-//! A version for a role to run: the same message for every role. The payload, which only
-//! the role can decode, travels unread.
+//! The message that makes a role run a version; it is the same for every role. The supervisor
+//! forwards the payload, which only the role can decode.
 
 use super::message::Personality;
 use super::plan::Plan;
 use serde::{Deserialize, Serialize};
 
-/// A version for a role.
+/// A request to run a version.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Take {
-    /// Its number.
+    /// Number of the version.
     pub version: u64,
-    /// As which program the role speaks.
+    /// The program name under which the role logs.
     pub personality: Personality,
-    /// Nobody looks at its standard streams once it serves.
+    /// True if the program runs in the background, so that the role closes its standard streams.
     pub background: bool,
     /// The plan of the version.
     pub plan: Plan,
     /// Options of the command line for this role, which only the role decodes.
     #[serde(with = "serde_bytes")]
     pub options: Vec<u8>,
-    /// The file in which the role keeps what the next one begins with goes with it.
+    /// True if the descriptors include the role's state file.
     pub keep: bool,
-    /// The memory that it shares with other roles goes with it.
+    /// True if the descriptors include the memory that the role shares with other roles.
     pub shared: bool,
-    /// A state goes with it, which is taken in before anything is served.
+    /// True if the descriptors include a state, which the role restores before it serves.
     pub state: bool,
-    /// Whether changes at run time are dropped.
+    /// True if runtime changes are discarded.
     pub fresh: bool,
 }
 
-/// A candidate version, and the version that it replaces, which stays compiled so that it
-/// can serve again at once.
+/// A candidate version with the version that it replaces. The latter stays compiled, so that it can
+/// serve again at once.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TakeTrial {
     /// The candidate version.
     pub take: Take,
-    /// The version that is gone back to.
+    /// The previous version, for a rollback.
     pub former: Take,
 }
 
 /// The descriptors of a [`Take`], in their order.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Parcel<T> {
-    /// The configuration of the role, decoded.
+    /// The encoded configuration of the role.
     pub payload: T,
-    /// Sockets and the like, as many as the plan says.
+    /// Sockets of the version, as many as the plan says.
     pub sockets: Vec<T>,
-    /// [`Take::keep`]
+    /// State file, if [`Take::keep`] is set.
     pub keep: Option<T>,
-    /// [`Take::shared`]
+    /// Shared memory, if [`Take::shared`] is set.
     pub shared: Option<T>,
-    /// [`Take::state`]
+    /// State to restore, if [`Take::state`] is set.
     pub state: Option<T>,
 }
 
 impl Take {
-    /// Descriptors that go with it.
+    /// Returns the number of descriptors of the message.
     pub fn descriptors(&self) -> usize {
         let besides = [self.keep, self.shared, self.state];
         1 + self.plan.descriptors() + besides.into_iter().filter(|one| *one).count()
     }
 
-    /// Sorts the descriptors that came with it; None where they are not those.
+    /// Sorts the received descriptors. None if their number differs from the expected one.
     pub fn sort<T>(&self, descriptors: Vec<T>) -> Option<Parcel<T>> {
         if descriptors.len() != self.descriptors() {
             return None;

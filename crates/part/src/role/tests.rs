@@ -1,4 +1,4 @@
-//! Every kind of message there and back, and what is no message.
+//! Tests of every message kind: encoding, decoding and invalid bytes.
 
 use super::*;
 use crate::role::{
@@ -115,7 +115,7 @@ fn take() -> Take {
     }
 }
 
-/// Those of questions, and of what parts say to each other.
+/// Messages of requests and of the communication between parts.
 fn of_parts() -> [Message; 9] {
     let part = || "address".to_owned();
     [
@@ -389,7 +389,7 @@ proptest! {
             packet[at % length] = byte;
         }
         if let Ok(Decoded::Message(message)) = Message::decode(&packet) {
-            // What was understood can be said again.
+            // A decoded message can be encoded again.
             let again = Message::decode(&message.encode(0, 0));
             prop_assert_eq!(again, Ok(Decoded::Message(message)));
         }

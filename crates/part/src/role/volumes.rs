@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 
 /// Maximum number of volumes in one message.
 pub const USED_VOLUMES_MAX: usize = 256;
-/// Bytes of a volume's name.
+/// Maximum length of a volume's name, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 64;
-/// Bytes of the reason why a volume is not ready; a longer one is cut.
+/// Maximum length of the reason why a volume is not ready, in bytes; a longer one is cut.
 pub const VOLUME_WHY_BYTES_MAX: usize = 384;
 
-/// The socket of a volume in its directory ([`volume_directory`]).
+/// Name of a volume's socket in its directory ([`volume_directory`]).
 pub const VOLUME_SOCKET: &str = "socket";
 
-/// Returns the directory with the socket of a volume, in the runtime directory. It stays while the
-/// socket comes and goes.
+/// Returns the directory of a volume's socket, in the runtime directory. The directory stays when
+/// the socket is removed and created again.
 pub fn volume_directory(runtime: &Path, name: &str) -> PathBuf {
     runtime.join(format!("volume-{name}"))
 }
 
-/// All volumes that a part of this machine uses. Holds until the next one.
+/// All volumes that a part of this machine uses. Holds until the next message of this kind.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct UsedVolumes {
-    /// The part, which [`VolumeNews`] is for.
+    /// The part that uses the volumes and gets [`VolumeNews`].
     #[serde(with = "Part")]
     pub part: String,
-    /// The volumes.
+    /// The volumes in use.
     #[serde(with = "UsedOnes")]
     pub volumes: Vec<UsedVolume>,
 }
@@ -37,59 +37,59 @@ pub struct UsedVolumes {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct UsedVolume {
-    /// Its name.
+    /// Name of the volume.
     #[serde(with = "VolumeName")]
     pub name: String,
-    /// How it is used.
+    /// The way in which this node uses the volume.
     pub r#use: VolumeUse,
-    /// The user for whom it is to be opened, as its clients name it, such as `guest/mail`. Empty: of
-    /// an earlier version.
+    /// The user for whom the volume is opened, as its clients name it, such as `guest/mail`. Empty
+    /// in messages of an earlier version.
     #[serde(with = "Name")]
     pub user: String,
-    /// It has the volume open, or is about to: nobody else may open it, also while it is not
-    /// connected for a moment.
+    /// True if the user has the volume open or is about to open it. No other user may open it then,
+    /// also while it is disconnected for a moment.
     pub is_open: bool,
-    /// The clients of this user do not name it: an earlier version has started them.
+    /// True if the clients of this user do not name it, because an earlier version started them.
     pub is_unnamed: bool,
 }
 
-/// How a volume is used on this node.
+/// The use of a volume on this node.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VolumeUse {
-    /// Clients here only read.
+    /// Clients on this node only read.
     #[default]
     Reads,
-    /// Only clients of this node are to write, and this node is to own it.
+    /// Only clients of this node may write, and this node must own the volume.
     Alone,
-    /// It was used here alone and moves to the other node now: only clients of that node are to
-    /// write, and it is handed over at once.
+    /// The local node was the only user and the volume moves to the other node: only clients of
+    /// that node may write, and the ownership is handed over at once.
     HandsOver,
 }
 
-/// How the volumes are that a part named in [`UsedVolumes`], for that part. Holds until the
-/// next one.
+/// The states of the volumes in [`UsedVolumes`], for the part that sent it. Holds until the next
+/// message of this kind.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VolumeNews {
-    /// Each of those volumes, in the same order.
+    /// State of each of those volumes, in the same order.
     #[serde(with = "UsedOnes")]
     pub volumes: Vec<VolumeState>,
 }
 
-/// Whether a volume is as its use needs it.
+/// The state of a volume with respect to its use.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct VolumeState {
-    /// Its name.
+    /// Name of the volume.
     #[serde(with = "VolumeName")]
     pub name: String,
-    /// The use as which it was named: a state of an earlier use says nothing of a later one.
+    /// The use that this state is for; a state for an earlier use says nothing about a later one.
     pub r#use: VolumeUse,
-    /// It is as that use needs it.
+    /// True if the volume is ready for that use.
     pub ready: bool,
-    /// It is ready for [`VolumeUse::Alone`], and could not be handed over now.
+    /// True if the volume is ready for [`VolumeUse::Alone`] and could not be handed over now.
     pub stays: bool,
-    /// Its copy on this node cannot be used, or lacks data, and the other node serves it.
+    /// True if this node's copy is unusable or lacks data, while the other node serves the volume.
     pub gone: bool,
     /// Another user has had the volume at the other node while this one had it open: the present
     /// process must end, because what it has in memory is of an older volume.
@@ -99,7 +99,7 @@ pub struct VolumeState {
     pub why: String,
 }
 
-/// Kinds of these messages, above all kinds of the parts themselves.
+/// Message kinds, above all kinds of the parts themselves.
 const USED: u16 = 0x102;
 const NEWS: u16 = 0x103;
 
@@ -111,7 +111,7 @@ impl UsedVolumes {
         PartMessage { holds, ..message }
     }
 
-    /// Reads the message, if it is one.
+    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<UsedVolumes> {
         (message.kind == USED).then(|| message.read())?
     }
@@ -125,7 +125,7 @@ impl VolumeNews {
         PartMessage { holds, ..message }
     }
 
-    /// Reads the message, if it is one.
+    /// Decodes the message; None if it is of another kind.
     pub fn of(message: &PartMessage) -> Option<VolumeNews> {
         (message.kind == NEWS).then(|| message.read())?
     }

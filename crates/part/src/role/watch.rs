@@ -1,54 +1,54 @@
-//! The files of a version, so that the supervisor can notice a change without parsing:
-//! directories, and names in them.
+//! The files to watch for a version, as directories and names in them, so that the supervisor
+//! notices a change without parsing the configuration.
 
 use serde::{Deserialize, Serialize};
 
-/// Directories that are watched at most.
+/// Maximum number of watched directories.
 pub const WATCHED_DIRECTORIES_MAX: usize = 512;
-/// Names of one directory; where there are more, every name of it counts.
+/// Maximum number of names in one directory; beyond it, every name in the directory counts.
 pub const WATCHED_NAMES_MAX: usize = 1_024;
-/// Bytes of all of it, so that it fits into a packet beside a plan.
+/// Maximum encoded size in bytes, so that the watch fits into a packet next to a plan.
 pub const WATCHED_BYTES_MAX: usize = 32 * 1024;
-/// Bytes that a directory takes besides those of its words: the names of its fields.
+/// Encoded size of a directory without its texts, in bytes: the names of the fields.
 const DIRECTORY_BYTES: usize = 48;
-/// Bytes that a name takes besides its own.
+/// Encoded overhead of a name, in bytes.
 const NAME_BYTES: usize = 3;
 
 /// Files and directories to watch.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Watch {
-    /// How long it must have been left alone before it is read, milliseconds.
+    /// Time without a change after which the files are read, milliseconds.
     pub delay_ms: u32,
-    /// The files of the configuration, too.
+    /// True if the configuration files are watched, too.
     pub configuration: bool,
-    /// Where.
+    /// The watched directories.
     pub directories: Vec<WatchedDirectory>,
 }
 
-/// A directory. That it is moved or removed always counts.
+/// A watched directory. Moving or removing it always counts as a change.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct WatchedDirectory {
-    /// Its absolute path, without symbolic links.
+    /// Absolute path without symbolic links.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
-    /// Names in it that count.
+    /// Names of watched files.
     pub names: Vec<Vec<u8>>,
-    /// Every name in it counts.
+    /// True if every file in the directory is watched.
     pub every: bool,
-    /// The end of names that count besides; empty for none.
+    /// Suffix of further watched names; empty for none.
     #[serde(with = "serde_bytes")]
     pub suffix: Vec<u8>,
 }
 
 impl WatchedDirectory {
-    /// Whether something in it counts, and not only itself.
+    /// Returns whether files in the directory are watched, and not only the directory itself.
     pub fn looks_inside(&self) -> bool {
         self.every || !self.suffix.is_empty() || !self.names.is_empty()
     }
 
-    /// Whether a name in it counts.
+    /// Returns whether a file of this name is watched.
     pub fn counts(&self, name: &[u8]) -> bool {
         self.every
             || (!self.suffix.is_empty() && name.ends_with(&self.suffix))
@@ -56,7 +56,7 @@ impl WatchedDirectory {
     }
 
     fn bytes(&self) -> usize {
-        // A byte above 127 takes two in a list of names.
+        // A byte above 127 takes two bytes in an encoded list.
         let bytes = |name: &Vec<u8>| name.len() + name.iter().filter(|b| **b > 127).count();
         let names = self.names.iter().map(|name| bytes(name) + NAME_BYTES);
         self.path.len() + self.suffix.len() + DIRECTORY_BYTES + names.sum::<usize>()
@@ -64,8 +64,8 @@ impl WatchedDirectory {
 }
 
 impl Watch {
-    /// Makes it fit: of directories with many names every name counts then, and
-    /// what is still too much is left out. How many directories that are.
+    /// Reduces the watch to the limits. Directories with many names are watched as a whole, and
+    /// directories beyond the limits are dropped. Returns the number of dropped directories.
     pub fn fit(&mut self) -> usize {
         let before = self.directories.len();
         self.directories.truncate(WATCHED_DIRECTORIES_MAX);

@@ -1,6 +1,6 @@
-//! Where lines go under the name `keepalived`: the console, the system's log, a
-//! file, as its command line says. Writing never waits: a line that nobody takes
-//! is lost and counted, since the address role writes here between two adverts.
+//! The log under the name `keepalived`: the console, the system log or a file, as configured on the
+//! command line. Writing never blocks: a line that a target does not accept is lost and counted,
+//! because the address role logs between two adverts.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,48 +17,48 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where the system's log is.
+/// Socket of the system log.
 const SYSTEM_LOG: &str = "/dev/log";
-/// `daemon`, keepalived's facility.
+/// Syslog facility `daemon`, keepalived's default.
 pub const FACILITY_DAEMON: u8 = 3;
-/// The longest line, bytes: a pipe that is said to have room has room for it.
+/// Maximum length of a line in bytes: a pipe that polls as writable has room for it.
 const LINE_BYTES_MAX: usize = 4_000;
 
-/// How much a line of the log matters; keepalived's levels.
+/// Severity of a log line; keepalived's levels.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
     /// An error that persists until an operator acts.
     Error,
-    /// Something is not as it should be.
+    /// A problem that does not stop the program.
     Warning,
     /// An event for operators: state changes.
     Notice,
-    /// All else.
+    /// All other information.
     Info,
-    /// With `--log-detail` (`-D`) only.
+    /// Details that are only logged with `--log-detail` (`-D`).
     Detail,
 }
 
-/// Where the lines of a log go.
+/// Targets of a log.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct LogWish {
-    /// To standard error.
+    /// True if lines go to standard error.
     pub console: bool,
-    /// To the system's log, with this facility.
+    /// Syslog facility, if lines go to the system log.
     pub facility: Option<u8>,
-    /// To a file.
+    /// Path of the log file, if there is one.
     pub file: Option<Vec<u8>>,
-    /// Each line is written through (`--flush-log-file`).
+    /// True if each line is flushed to the file (`--flush-log-file`).
     pub flush: bool,
-    /// With all details.
+    /// True if details are logged.
     pub detail: bool,
 }
 
 /// The process that logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Speaker {
-    /// The one that was started.
+    /// The parent process.
     Parent,
     /// The address role.
     Vrrp,
@@ -73,20 +73,20 @@ impl Speaker {
     }
 }
 
-/// A log that is open.
+/// An open log.
 #[derive(Debug)]
 pub struct Log {
     wish: LogWish,
     speaker: Speaker,
     system: Option<OwnedFd>,
     file: Option<File>,
-    /// Read when the log is opened: later the process may have dropped its root directory.
+    /// Read when the log is opened, because the process may change its root directory later.
     zone: TimeZone,
     lost: u64,
 }
 
 impl Log {
-    /// Opens what can be opened: a log that is missing stops nothing.
+    /// Opens all available targets; a missing target is no error.
     pub fn open(wish: LogWish, speaker: Speaker) -> Log {
         let path = wish.file.as_deref().map(|path| file_of(path, speaker));
         let file = path.and_then(|path| {
@@ -124,7 +124,7 @@ impl Log {
         }
     }
 
-    /// Writes a line wherever it goes.
+    /// Writes a line to all targets.
     pub fn line(&mut self, level: Level, text: &str) {
         if level == Level::Detail && !self.wish.detail {
             return;
@@ -177,9 +177,9 @@ impl Log {
             let sent = sent.map(|system| send(system, packet.as_bytes(), flags));
             match sent {
                 Some(Ok(_)) => return,
-                // It takes nothing now.
+                // The socket buffer is full.
                 Some(Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS)) => break,
-                // It was started again, or was not there yet.
+                // The syslog daemon was restarted, or was not running yet.
                 Some(Err(_)) | None => self.connect(),
             }
         }
@@ -187,7 +187,8 @@ impl Log {
     }
 }
 
-/// With `_vrrp` before the last dot for the address role, as there.
+/// Returns the path of the log file. The address role gets `_vrrp` before the last dot, as in
+/// keepalived.
 fn file_of(path: &[u8], speaker: Speaker) -> PathBuf {
     let path = Path::new(OsStr::from_bytes(path));
     let Speaker::Vrrp = speaker else {
@@ -202,7 +203,7 @@ fn file_of(path: &[u8], speaker: Speaker) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes where that is possible without waiting; whether it was.
+/// Writes a line if that is possible without blocking. Returns whether it was written.
 pub fn write_at_once(to: &impl AsFd, line: &str) -> bool {
     let at_once = Timespec {
         tv_sec: 0,
@@ -215,7 +216,7 @@ pub fn write_at_once(to: &impl AsFd, line: &str) -> bool {
     rustix::io::write(to, line.as_bytes()).is_ok_and(|written| written == line.len())
 }
 
-/// The message for files that do not exist.
+/// Returns the message for files that do not exist.
 pub fn missing(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths
         .iter()
@@ -224,7 +225,7 @@ pub fn missing(paths: &[PathBuf]) -> String {
     format!("Config files missing {}.", names.join(" "))
 }
 
-/// Renders diagnostics as keepalived does: a line each, with the advice behind it.
+/// Renders diagnostics as keepalived does: one per line, followed by the advice.
 pub fn rendered(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
     let mut text = String::new();
     for one in diagnostics.iter() {
@@ -272,7 +273,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(text.ends_with(": (VI_1) Entering MASTER STATE\n"), "{text}");
         assert_eq!((text.lines().count(), log.lost), (1, 0));
-        // As `Fri Nov 20 21:28:53 2026: `.
+        // Expected format: `Fri Nov 20 21:28:53 2026: `.
         assert_eq!(text.find(": ("), Some(24), "{text}");
     }
 

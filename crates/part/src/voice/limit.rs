@@ -1,33 +1,34 @@
-//! A bound of the log of a role: strangers cause lines with packets and connections, and none of them may fill a
-//! disk or hide other lines. Each kind of line has a small burst and then one line in a while; what was left out is
-//! counted, and the count is logged.
+//! Rate limit for the log of a role: clients cause log lines with packets and connections, and must
+//! not fill a disk or hide other lines. Each kind of line has a small burst, then one line per
+//! interval. Suppressed lines are counted, and the count is logged.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// Lines of one kind at once, and the time after which there is room for one more.
+/// Burst of lines of one kind, and the interval after which one more line is admitted.
 const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(10);
-/// Kinds that are known at a time. Lines of further kinds count as one kind.
+/// Maximum number of kinds that are tracked at a time; lines of further kinds count as one kind.
 const KINDS_MAX: usize = 256;
-/// Characters of a line that decide its kind; digits do not count, since addresses, ports and counters differ.
+/// Number of characters of a line that determine its kind. Digits are skipped, because addresses,
+/// ports and counters differ.
 const KIND_LETTERS: usize = 64;
 
-/// The lines of a log, by their kinds.
+/// The rate limit of a log, by kind of line.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     kinds: HashMap<u64, Kind>,
     other: Kind,
 }
 
-/// One kind of line.
+/// The limit of one kind of line.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kind {
-    /// Lines that have used the burst up.
+    /// Number of lines counted against the burst.
     used: u32,
-    /// The time from which a refill counts.
+    /// Start of the current refill interval.
     since: Option<Instant>,
     left_out: u64,
 }
@@ -46,7 +47,8 @@ impl Kind {
         }
     }
 
-    /// Whether there is room for a line, and how many were left out before it.
+    /// Counts a line. Returns the number of lines suppressed before it if the line may be logged,
+    /// otherwise None.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         self.refill(now);
         if self.used >= BURST {
@@ -59,7 +61,8 @@ impl Kind {
 }
 
 impl LogLimiter {
-    /// Whether a line may be logged now, and how many lines of its kind were left out since the last one.
+    /// Counts a line. Returns the number of lines of its kind that were suppressed since the last
+    /// logged one; None if the line may not be logged now.
     pub fn admit(&mut self, line: &str, now: Instant) -> Option<u64> {
         let key = kind_of(line);
         if !self.kinds.contains_key(&key) && self.kinds.len() >= KINDS_MAX {
@@ -77,7 +80,7 @@ impl LogLimiter {
     }
 }
 
-/// What is logged behind a line of which others were left out.
+/// Formats the note that follows a line after suppressed ones.
 pub fn left_out(count: u64) -> String {
     let lines = match count {
         1 => "1 line like this one was".to_owned(),
@@ -117,7 +120,7 @@ mod tests {
             Some(10_000 - u64::from(BURST))
         );
         assert_eq!(limiter.admit(&line(1), later), None);
-        // After a while of silence the whole burst is there again.
+        // After a long silence the whole burst is available again.
         let much_later = later + REFILL * BURST;
         let again = (0..100).filter_map(|at| limiter.admit(&line(at), much_later));
         assert_eq!(again.collect::<Vec<u64>>().len(), BURST as usize);
@@ -131,7 +134,7 @@ mod tests {
         let admitted = lines.filter_map(|line| limiter.admit(&line, start)).count();
         assert_eq!(admitted, KINDS_MAX + BURST as usize);
         assert!(limiter.kinds.len() <= KINDS_MAX);
-        // They are forgotten once they have stopped.
+        // Kinds without recent lines are removed.
         let later = start + REFILL * 2;
         assert_eq!(limiter.admit("evenkeel: something new", later), Some(0));
         assert_eq!(limiter.kinds.len(), 1);

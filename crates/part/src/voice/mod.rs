@@ -1,13 +1,13 @@
-//! Messages to the caller of the process: in HAProxy's format under that name, in our own
-//! otherwise. They go to standard error; a quiet process prints none. This module does
-//! not decide what is reported.
+//! Messages to the caller of the process: in HAProxy's format under that name, otherwise in
+//! Evenkeel's own. They go to standard error; a quiet process prints none. This module does not
+//! decide what is reported.
 
 pub mod keepalived;
 mod limit;
 
 pub use limit::{LogLimiter, left_out};
 
-/// Whose way of reporting a process has.
+/// The message format of a process.
 pub use crate::role::Personality as Form;
 
 use crate::identity;
@@ -21,51 +21,50 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-/// How grave a message is.
+/// Severity of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gravity {
-    /// The process ends.
+    /// An error: the process ends.
     Alert,
-    /// It goes on otherwise than asked.
+    /// A warning: the process continues, but not as configured.
     Warning,
-    /// For information.
+    /// Information.
     Notice,
 }
 
-/// The voice of a process.
+/// The message printer of a process.
 #[derive(Clone, Debug)]
 pub struct Voice {
     form: Form,
-    /// It says nothing.
+    /// True if messages are suppressed.
     pub quiet: bool,
-    /// The path of the executable, for HAProxy's form.
+    /// Path of the executable, for HAProxy's format.
     pub executable: String,
-    /// The process that HAProxy's form names.
+    /// Process id that HAProxy's format shows.
     pub pid: u32,
     introduced: bool,
-    /// The collected messages, if they are not for standard error.
+    /// The collected messages, if they do not go to standard error.
     collected: Option<Collected>,
-    /// Where keepalived's log goes.
     log: Option<Arc<Mutex<Log>>>,
 }
 
-/// The collected messages of a voice, for a later reader.
+/// Collected messages, for a later reader.
 #[derive(Clone, Debug)]
 pub struct Collected {
-    /// For a log.
+    /// Plain text, for a log.
     pub plain: String,
-    /// For who asked.
+    /// Text in the requester's format.
     pub shown: String,
     look: Look,
-    /// The asker is a program: what is shown is a line of JSON each.
+    /// True if the requester is a program: `shown` then has one JSON object per line.
     as_json: bool,
 }
 
-/// Bytes of messages that are collected at most; what is behind is not told.
+/// Maximum size of collected messages, in bytes; later messages are dropped.
 const COLLECTED_MAX: usize = 1 << 20;
 
 impl Voice {
-    /// A voice that has said nothing yet.
+    /// Creates a printer that has not printed anything yet.
     pub fn new(form: Form, quiet: bool) -> Self {
         let executable = std::env::current_exe().map_or_else(
             |_| std::env::args().next().unwrap_or_default(),
@@ -82,7 +81,7 @@ impl Voice {
         }
     }
 
-    /// Under keepalived's name what it says goes to a log.
+    /// Sends messages to a log, if the process runs under keepalived's name.
     pub fn log_to(&mut self, wish: LogWish) {
         if self.form == Form::Keepalived {
             let log = Log::open(wish, Speaker::Parent);
@@ -90,7 +89,7 @@ impl Voice {
         }
     }
 
-    /// A line of keepalived's log, or of what stands for it before there is one.
+    /// Writes a line to keepalived's log, or to its substitute while there is no log.
     fn log(&mut self, gravity: Gravity, text: &str) {
         let level = match gravity {
             Gravity::Alert => Level::Error,
@@ -100,13 +99,13 @@ impl Voice {
         let Some(log) = &self.log else {
             return self.write(&format!("{text}\n"));
         };
-        // Nobody panics while a line is written.
+        // The lock is never poisoned: no code panics while it writes a line.
         if let Ok(mut log) = log.lock() {
             log.line(level, text);
         }
     }
 
-    /// From now on what it says is collected, and rendered with this look besides.
+    /// Collects messages from now on, and also renders them in this format.
     pub fn collect(&mut self, look: Look) {
         self.collected = Some(Collected {
             plain: String::new(),
@@ -116,7 +115,8 @@ impl Voice {
         });
     }
 
-    /// The same for a program: what is shown is a [`crate::versions::Finding`] in JSON each.
+    /// Collects messages for a program: each one is rendered as a [`crate::versions::Finding`] in
+    /// JSON.
     pub fn collect_findings(&mut self) {
         self.collect(plain(false));
         if let Some(collected) = &mut self.collected {
@@ -129,7 +129,7 @@ impl Voice {
         self.collected.as_ref().map_or("", |notes| &notes.plain)
     }
 
-    /// Takes the collected messages.
+    /// Removes and returns the collected messages.
     pub fn collected(&mut self) -> Option<Collected> {
         self.collected.take()
     }
@@ -144,7 +144,7 @@ impl Voice {
         }
     }
 
-    /// The start is over: from now on no message needs to say who speaks.
+    /// Ends the start phase: later messages do not need to introduce the program.
     pub fn started(&mut self) {
         self.introduced = true;
     }
@@ -154,12 +154,11 @@ impl Voice {
         self.form
     }
 
-    /// Returns whether a message is suppressed. Under HAProxy's name a quiet process does
-    /// not even print why it ends; ours does, and prints everything that was requested.
+    /// Returns whether a message is suppressed. Under HAProxy's name a quiet process does not even
+    /// print why it ends. Under its own name it does, and also prints all requested output.
     fn keeps_silent(&self, grave: bool) -> bool {
         let must = grave && self.form == Form::Own;
-        // keepalived's has its log, and nobody asks it to be quiet; in the background
-        // HAProxy's is.
+        // keepalived's log is never quiet; HAProxy's is when the process runs in the background.
         self.quiet && self.log.is_none() && self.collected.is_none() && !must
     }
 
@@ -189,12 +188,12 @@ impl Voice {
         self.write(&text);
     }
 
-    /// Logs why the process ends.
+    /// Logs the error that ends the process.
     pub fn alert(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Alert, message);
     }
 
-    /// Logs why nothing is served; HAProxy names its function there, too.
+    /// Logs the error that prevents serving; HAProxy's format also names its function.
     pub fn fatal(&mut self, error: impl std::fmt::Display) {
         match self.form {
             Form::Own | Form::Keepalived => self.alert(error),
@@ -271,8 +270,8 @@ impl Voice {
                         return;
                     }
                     if diagnostics.errors() == 0 && !zero_warning {
-                        // A change that goes in: what changed is what counts,
-                        // and most of the warnings were told at the start.
+                        // During a reload only the differences matter, and most warnings were
+                        // logged at the start.
                         let short = render::concise(sources, diagnostics, diag);
                         push(&mut collected.plain, &short);
                         push(&mut collected.shown, &short);
@@ -302,19 +301,19 @@ impl Voice {
     }
 }
 
-/// A number and its noun: `1 proxy`, `2 proxies`.
+/// Formats a number with its noun: `1 proxy`, `2 proxies`.
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Adds as much as there is room for.
+/// Appends a text, if it fits within the limit.
 fn push(to: &mut String, text: &str) {
     if to.len() + text.len() <= COLLECTED_MAX {
         to.push_str(text);
     }
 }
 
-/// How diagnostics look in a log.
+/// Returns the format of diagnostics in a log.
 pub fn plain(diag: bool) -> Look {
     Look {
         color: false,
@@ -324,24 +323,25 @@ pub fn plain(diag: bool) -> Look {
     }
 }
 
-/// Columns where nothing says how many there are.
+/// Width in columns if the terminal's width is unknown.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
 
-/// Prints an error, and returns exit code 1.
+/// Prints an error and returns exit code 1.
 pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
     Voice::new(Form::Own, false).alert(message);
     ExitCode::FAILURE
 }
 
-/// The bound of the log; None in a process that is no role.
+/// Rate limit of the log; None in a process that is not a role.
 static LIMITER: OnceLock<Mutex<LogLimiter>> = OnceLock::new();
 
-/// Bounds what [`write_error`] writes from now on: this process is a role, and strangers may cause its lines.
+/// Limits the rate of [`write_error`] from now on: this process is a role, and its clients can
+/// cause log lines.
 pub fn limit_log() {
     LIMITER.get_or_init(Mutex::default);
 }
 
-/// Writes to standard error; in a role, as far as [`LogLimiter`] admits it.
+/// Writes to standard error; in a role only what [`LogLimiter`] admits.
 pub fn write_error(text: &str) {
     let admitted = LIMITER
         .get()
@@ -354,12 +354,12 @@ pub fn write_error(text: &str) {
 }
 
 fn write(text: &str) {
-    // Nobody is left to be told that standard error is closed.
+    // Ignored: if standard error is closed, no channel for the error is left.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// How diagnostics look on a stream: colour on a terminal, unless `NO_COLOR`
-/// is set to anything.
+/// Returns the format of diagnostics on a stream: coloured on a terminal, unless `NO_COLOR` is set
+/// and not empty.
 pub fn look(stream: &impl IsTerminal, diag: bool) -> Look {
     let terminal = stream.is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -382,15 +382,15 @@ fn utf8_locale() -> bool {
     })
 }
 
-/// The width of the terminal, or a fitting one where there is none.
+/// Returns the width of the terminal, or a default without a terminal.
 pub fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS")
         .ok()
         .and_then(|text| text.parse().ok());
     columns
         .or_else(|| {
-            // Asked of the descriptors alone: libraries that know more ways start a
-            // program (`tput`) by PATH, which a loader has neither reason nor right to.
+            // The ioctl queries the descriptors only. Libraries with more ways start a program
+            // (`tput`) found by PATH, which a loader must not do.
             let width = |fd: BorrowedFd<'_>| rustix::termios::tcgetwinsize(fd).ok();
             let size = width(rustix::stdio::stderr())
                 .or_else(|| width(rustix::stdio::stdout()))

@@ -1,11 +1,11 @@
-//! The control packet (RFC 5880, 4.1).
+//! Control packet (RFC 5880, 4.1).
 
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes of a packet without authentication.
+/// Length of a packet without authentication, in bytes.
 pub const PACKET_BYTES: usize = 24;
-/// The only version there is.
+/// Protocol version; there is only one.
 const VERSION: u8 = 1;
 
 const POLL: u8 = 0x20;
@@ -14,16 +14,16 @@ const AUTHENTICATED: u8 = 0x04;
 const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
-/// The state of a session.
+/// State of a session (RFC 5880, 6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
-    /// Its operator holds it down.
+    /// The operator holds the session down.
     AdminDown,
     /// Down: no valid packet has been received.
     Down,
-    /// The peer was heard; whether it hears us is not known.
+    /// The peer is received; whether it receives us is unknown.
     Init,
-    /// Both hear each other.
+    /// Both sides receive each other.
     Up,
 }
 
@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// As keepalived's log has them.
+/// Names as in keepalived's log.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,20 +59,21 @@ impl fmt::Display for State {
     }
 }
 
-/// Why a session left the state Up.
+/// Reason why a session left the state Up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Diagnostic {
-    /// It did not.
+    /// The session never left it.
     None,
     /// The detection time expired without a packet.
     Expired,
-    /// The peer said that it is down.
+    /// The peer reported that it is down.
     PeerDown,
-    /// The peer said that its operator holds it down, which is no outage (RFC 5882). On the wire it is as [`Diagnostic::PeerDown`].
+    /// The peer reported that its operator holds it down, which is no outage (RFC 5882). The wire
+    /// format is that of [`Diagnostic::PeerDown`].
     PeerStopped,
-    /// Its operator.
+    /// The local operator stopped the session.
     AdminDown,
-    /// Another one, which only peers have.
+    /// Another diagnostic, which only peers send.
     Other(u8),
 }
 
@@ -111,60 +112,60 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Why a packet was dropped.
+/// Reason why a packet was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It ends too early, or says that it is shorter or longer than it is.
+    /// The packet is truncated, or its length field is wrong.
     #[error("its length is wrong")]
     Length,
-    /// Another version than 1.
+    /// The version is not 1.
     #[error("its version is {0}")]
     Version(u8),
     /// The packet is authenticated; Evenkeel's sessions are not.
     #[error("it has authentication, which is not configured")]
     Authenticated,
-    /// A packet of multipoint sessions.
+    /// The packet belongs to a multipoint session.
     #[error("it has the multipoint bit")]
     Multipoint,
-    /// A multiplier of zero.
+    /// The multiplier is zero.
     #[error("its multiplier is zero")]
     Multiplier,
-    /// It names no sender.
+    /// The packet names no sender.
     #[error("its discriminator is zero")]
     Discriminator,
     /// The packet is for another session, perhaps a previous one.
     #[error("unknown session {0:#010x}")]
     Receiver(u32),
-    /// It names no session but is no first one.
+    /// The packet names no session, but is not a first one.
     #[error("it has no receiver discriminator")]
     NoReceiver,
-    /// It came from farther away than it may.
+    /// The packet came from farther away than allowed.
     #[error("its TTL is {0}: the sender is too far away")]
     Ttl(u8),
 }
 
-/// A control packet. Durations are whole microseconds, 32 bits of them.
+/// A control packet. Durations are whole microseconds of 32 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
-    /// Why its sender left Up the last time.
+    /// Reason why its sender last left Up.
     pub diagnostic: Diagnostic,
-    /// The sender's state.
+    /// State of the sender.
     pub state: State,
-    /// It asks for an answer with `last`.
+    /// The packet requests a response with `last`.
     pub poll: bool,
-    /// It answers a poll (the RFC's Final).
+    /// The packet is the response to a poll (the RFC's Final).
     pub last: bool,
-    /// Its sender wants no packets unasked while both are up.
+    /// The sender wants no periodic packets while both are up.
     pub demand: bool,
     /// Detection multiplier: the number of missing packets that count as an outage.
     pub multiplier: u8,
-    /// The sender's session.
+    /// Discriminator of the sender's session.
     pub from: u32,
-    /// The receiver's; zero while it is not known.
+    /// Discriminator of the receiver's session; zero while it is unknown.
     pub to: u32,
-    /// How often the sender wants to send.
+    /// Desired minimum interval of the sender's packets.
     pub min_tx: Duration,
-    /// How often it can take one; zero: not at all.
+    /// Minimum interval at which the sender accepts packets; zero: it accepts none.
     pub min_rx: Duration,
 }
 
@@ -173,7 +174,7 @@ fn microseconds(duration: Duration) -> u32 {
 }
 
 impl Packet {
-    /// Its bytes.
+    /// Encodes the packet.
     pub fn encode(&self) -> [u8; PACKET_BYTES] {
         let mut flags = self.state.number() << 6;
         flags |= if self.poll { POLL } else { 0 };
@@ -187,7 +188,7 @@ impl Packet {
             self.to,
             microseconds(self.min_tx),
             microseconds(self.min_rx),
-            // No echo is taken.
+            // No echo packets are accepted.
             0,
         ];
         let mut out = [0; PACKET_BYTES];

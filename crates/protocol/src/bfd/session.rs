@@ -1,53 +1,52 @@
-//! One session (RFC 5880, 6.8).
+//! State machine of one session (RFC 5880, 6.8).
 
 use super::packet::{Diagnostic, PACKET_BYTES, Packet, Refusal, State};
 use crate::vrrp::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// No session that is not up sends more often (RFC 5880, 6.8.3).
+/// Minimum sending interval of a session that is not up (RFC 5880, 6.8.3).
 const IDLE_MIN: Duration = Duration::from_secs(1);
-/// Smallest interval of sending and of the required reception.
+/// Minimum interval of sending and of the required reception.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
-/// Most changes of state that wait to be taken; of more the oldest are lost.
+/// Maximum number of unread state changes; the oldest ones are dropped.
 const CHANGES_MAX: usize = 16;
 
 /// Settings of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// How often it wants to send while up.
+    /// Desired sending interval while up.
     pub min_tx: Duration,
-    /// How often it takes a packet.
+    /// Minimum interval at which packets are accepted.
     pub min_rx: Duration,
-    /// How often it sends while it is not up; a second at least.
+    /// Sending interval while not up; at least one second.
     pub idle_tx: Duration,
-    /// Detection multiplier: the number of our missing packets that the peer counts as an
-    /// outage.
+    /// Detection multiplier: the number of our missing packets that the peer counts as an outage.
     pub multiplier: u8,
-    /// It sends nothing before it heard something.
+    /// The session sends nothing before it has received a packet.
     pub passive: bool,
-    /// The least TTL that is taken: what ours are sent with less what may be lost on
-    /// the way. 255 for neighbours (RFC 5881, 5), 0 takes everything.
+    /// Minimum TTL of accepted packets: the TTL of sent packets minus the allowed hops. 255 for
+    /// neighbours (RFC 5881, 5), 0 accepts everything.
     pub ttl_min: u8,
 }
 
 /// An action for the caller, or a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// Send this to the peer's [`super::PORT`].
+    /// Send this packet to the peer's [`super::PORT`].
     Send([u8; PACKET_BYTES]),
-    /// A state was entered.
+    /// The session entered a state.
     Entered {
-        /// From where.
+        /// Previous state.
         from: State,
-        /// The new state.
+        /// New state.
         to: State,
-        /// Why, where it went down.
+        /// Diagnostic of a transition to Down.
         why: Diagnostic,
     },
 }
 
-/// The values of the last packet of the peer.
+/// Values of the peer's last packet.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     discriminator: u32,
@@ -68,26 +67,26 @@ pub struct Session {
     state: State,
     diagnostic: Diagnostic,
     peer: Option<Peer>,
-    /// A poll of ours has not been answered.
+    /// Our poll has not been answered.
     polling: bool,
-    /// A packet is to be sent now: because of a change, or as the answer to a poll.
+    /// A packet must be sent now, because of a change or as the response to a poll.
     prompt: bool,
     answer: bool,
     sent: Option<Time>,
-    /// When the next packet is due, and the interval that follows from; None while
-    /// none is to be sent.
+    /// Time of the next packet, and the interval that it follows from; None while no packets are
+    /// sent.
     due: Option<(Time, Duration)>,
     now: Time,
     changes: VecDeque<Event>,
 }
 
 impl Session {
-    /// It begins as Down and sends its first packet at once, unless it is passive.
+    /// Creates a session in state Down, which sends its first packet at once unless it is passive.
     /// Another seed gives another discriminator and other jitter.
     pub fn new(settings: Settings, seed: u64, now: Time) -> Session {
         let mut random = Random(seed);
         let mut session = Session {
-            // Zero means that it is not known.
+            // Zero would mean that the discriminator is unknown.
             discriminator: (random.next() as u32).max(1),
             due: (!settings.passive).then_some((now, Duration::ZERO)),
             settings,
@@ -106,12 +105,12 @@ impl Session {
         session
     }
 
-    /// Its state.
+    /// Returns the state of the session.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Why it left Up the last time.
+    /// Returns why the session last left the state Up.
     pub fn diagnostic(&self) -> Diagnostic {
         self.diagnostic
     }
@@ -121,7 +120,8 @@ impl Session {
         self.discriminator
     }
 
-    /// How long silence lasts before it is an outage; None while nothing is known.
+    /// Returns how long silence lasts before it counts as an outage; None while the peer is
+    /// unknown.
     pub fn detection_time(&self) -> Option<Duration> {
         let peer = self.peer?;
         let interval = peer.min_tx.max(self.min_rx());
@@ -164,7 +164,7 @@ impl Session {
         Ok(())
     }
 
-    /// The state that follows from the peer's.
+    /// Changes the state according to the peer's.
     fn follow(&mut self, peer: State) {
         match (self.state, peer) {
             (State::Init | State::Up, State::AdminDown) => {
@@ -184,7 +184,7 @@ impl Session {
         self.state = to;
         self.diagnostic = why;
         self.prompt = true;
-        // Our interval changes with Up, and the peer is to know before it counts on it.
+        // The interval changes with Up, and the peer must know that before it relies on it.
         self.polling = to == State::Up;
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
@@ -192,7 +192,7 @@ impl Session {
         self.changes.push_back(Event::Entered { from, to, why });
     }
 
-    /// The time has come to this. All packets that had arrived are to be given before.
+    /// Advances the time. All packets that have arrived must be passed in before.
     pub fn handle_time(&mut self, now: Time) {
         self.now = now;
         if self.silent_at().is_some_and(|at| at <= now) {
@@ -207,13 +207,13 @@ impl Session {
         }
     }
 
-    /// When the peer has been silent for too long.
+    /// Returns when the peer's silence becomes an outage.
     fn silent_at(&self) -> Option<Time> {
         let peer = self.peer?;
         Some(peer.heard.after(self.detection_time()?))
     }
 
-    /// When [`Session::handle_time`] is to be called at the latest.
+    /// Returns the latest time at which [`Session::handle_time`] must be called.
     pub fn deadline(&self) -> Option<Time> {
         let silent = self.silent_at();
         match (self.due.map(|(at, _)| at), silent) {
@@ -247,7 +247,7 @@ impl Session {
         let packet = Packet {
             diagnostic: self.diagnostic,
             state: self.state,
-            // Never both: the next one polls.
+            // Never both: the next packet polls.
             poll: self.polling && !last,
             last,
             demand: false,
@@ -260,7 +260,7 @@ impl Session {
         Event::Send(packet.encode())
     }
 
-    /// An operator's stop: the peer is told, and nothing is heard any more.
+    /// Stops the session for an operator: the peer is notified, and further packets are ignored.
     pub fn stop(&mut self, now: Time) {
         self.now = now;
         if self.state != State::AdminDown {
@@ -281,11 +281,11 @@ impl Session {
         self.settings.min_rx.max(INTERVAL_MIN)
     }
 
-    /// When the next packet is due, from what both want.
+    /// Sets the time of the next packet from the intervals of both sides.
     fn reschedule(&mut self) {
         let wanted = match self.peer {
             None => !self.settings.passive,
-            // It takes none; or none but what a poll needs.
+            // The peer accepts no packets; or only those that a poll needs.
             Some(peer) if peer.min_rx.is_zero() => false,
             Some(peer) if peer.demand && peer.state == State::Up && self.state == State::Up => {
                 self.polling
@@ -296,14 +296,14 @@ impl Session {
         let interval = self.min_tx().max(takes);
         self.due = match (wanted, self.due, self.sent) {
             (false, ..) => None,
-            // Nothing changed: its jitter was drawn.
+            // The interval has not changed, and its jitter was drawn already.
             (true, Some(due), _) if due.1 == interval => Some(due),
             (true, _, None) => Some((self.now, interval)),
             (true, _, Some(sent)) => Some((sent.after(self.jitter(interval)), interval)),
         };
     }
 
-    /// 75 to 100 % of an interval; 90 % at most where one missing packet is an outage.
+    /// Returns 75 to 100 % of an interval; 90 % at most if one missing packet is an outage.
     fn jitter(&mut self, interval: Duration) -> Duration {
         let spread = if self.settings.multiplier == 1 {
             150
@@ -316,7 +316,7 @@ impl Session {
     }
 }
 
-/// Numbers that only differ (SplitMix64): jitter and discriminators are no secrets.
+/// Numbers that only need to differ (SplitMix64): jitter and discriminators are not secret.
 #[derive(Clone, Debug)]
 struct Random(u64);
 

@@ -1,4 +1,4 @@
-//! Packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
+//! Tests packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
 
 use super::*;
 use crate::vrrp::Time;
@@ -98,7 +98,7 @@ fn what_the_rfc_drops_is_dropped() {
         assert_eq!(Packet::decode(&packet), Err(refusal), "row {place}");
         assert!(!refusal.to_string().is_empty());
     }
-    // What stands behind the packet is nobody's business.
+    // Bytes behind the packet are ignored.
     let longer = [&good[..], &[1, 2, 3]].concat();
     assert!(Packet::decode(&longer).is_ok());
 }
@@ -114,7 +114,7 @@ fn settings(ms: u64, multiplier: u8) -> Settings {
     }
 }
 
-/// All that a session has to say now.
+/// Returns all pending packets and states of a session.
 fn all(session: &mut Session) -> (Vec<Packet>, Vec<State>) {
     let mut said = (Vec::new(), Vec::new());
     while let Some(event) = session.poll() {
@@ -144,7 +144,7 @@ fn from_peer(session: &Session, state: State) -> Packet {
 #[test]
 fn the_table_of_states() {
     use State::{AdminDown, Down, Init, Up};
-    // Where it is, what the peer says, where it is then (RFC 5880, 6.8.6).
+    // Old state, state of the peer, new state (RFC 5880, 6.8.6).
     let table = [
         (Down, Down, Init),
         (Down, Init, Up),
@@ -199,7 +199,7 @@ fn a_poll_is_answered_at_once_and_ours_goes_on_until_it_is() {
         .expect("taken");
     let (sent, entered) = all(&mut session);
     assert_eq!(entered, [State::Up]);
-    // The answer polls nothing itself.
+    // The response does not poll.
     assert!(sent.len() == 1 && sent[0].last && !sent[0].poll, "{sent:?}");
     packet.poll = false;
     for turn in 0..3 {
@@ -243,7 +243,7 @@ fn a_peer_that_takes_no_packets_gets_none_but_answers() {
         .handle_packet(Time(0), 255, &packet.encode())
         .expect("taken");
     all(&mut session);
-    // Only the end of silence is waited for.
+    // Only the detection time is awaited.
     assert_eq!(session.deadline(), Some(Time(300_000_000)));
     packet.poll = true;
     session
@@ -274,19 +274,19 @@ fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() 
     session.handle_time(Time(900_000_000));
     assert_eq!(session.state(), State::Down);
     assert_eq!(session.diagnostic(), Diagnostic::Expired);
-    // The peer is forgotten.
+    // The session forgets the peer.
     let (sent, _) = all(&mut session);
     assert_eq!(sent.last().map(|p| p.to), Some(0));
 }
 
-/// Two sessions and what is between them, in virtual time.
+/// Two sessions and the link between them, in virtual time.
 struct Pair {
     ends: [Session; 2],
     now: Time,
     latency: Duration,
-    /// Whether packets from each end arrive.
+    /// Packets from each end arrive.
     passes: [bool; 2],
-    /// Every so many packets one is lost; 0 none.
+    /// Number of packets of which one is lost; 0: none.
     loses: u64,
     flying: Vec<(Time, usize, Vec<u8>)>,
     sent: [u64; 2],
@@ -361,7 +361,7 @@ fn two_sessions_are_up_within_a_few_ways_and_not_seconds() {
     let mut pair = Pair::new(settings(50, 3), settings(20, 5), 7);
     pair.run(MS(10));
     assert_eq!(pair.states(), [State::Up; 2]);
-    // Each sends at the slower of both wishes.
+    // Each sends at the slower of both requested intervals.
     pair.sent = [0; 2];
     pair.run(MS(10_000));
     for sent in pair.sent {
@@ -379,9 +379,9 @@ fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
     pair.run(MS(300));
     assert_eq!(pair.states(), [State::Down; 2]);
     assert_eq!(pair.ends[0].diagnostic(), Diagnostic::Expired);
-    // Three missing packets of 50 ms would be 150: the peer's multiplier counts.
+    // Three missing packets of 50 ms would be 150 ms, but the peer's multiplier counts.
     assert!(pair.entered[0].1 == 1 && pair.entered[0].0 <= Time(1_152_000_000));
-    // Down, each sends a packet a second at most.
+    // While down, each sends one packet a second at most.
     pair.sent = [0; 2];
     pair.run(MS(10_000));
     assert!(pair.sent.iter().all(|sent| (10..=14).contains(sent)));
@@ -396,7 +396,7 @@ fn a_link_of_one_way_is_down_on_both_ends() {
     pair.run(MS(1000));
     pair.passes = [false, true];
     pair.run(MS(400));
-    // The one that hears hears that the other one does not.
+    // The end that receives learns that the other one does not.
     assert_eq!(pair.states()[1], State::Down);
     assert_ne!(pair.states()[0], State::Up);
     pair.run(MS(20_000));
@@ -478,7 +478,7 @@ proptest! {
             session.handle_time(now);
             let (sent, entered) = all(&mut session);
             prop_assert!(sent.len() <= 1 && entered.len() <= 2);
-            // It does not want to be called at once again.
+            // The session does not request another call at once.
             prop_assert!(session.deadline().is_none_or(|at| at > now));
         }
     }
@@ -494,7 +494,7 @@ proptest! {
         for (one, other, ms) in cuts {
             pair.passes = [one, other];
             pair.run(MS(ms));
-            // A second is what sessions that are not up say of themselves.
+            // Sessions that are not up send one packet a second.
             if !one && !other && ms > 4 * 1000 + 10 {
                 prop_assert!(!pair.states().contains(&State::Up));
             }

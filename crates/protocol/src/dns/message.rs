@@ -1,17 +1,17 @@
-//! Questions and answers.
+//! Queries and responses.
 
 use super::Name;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The least that an answer over UDP may have, and the most, bytes.
+/// Minimum size of a response over UDP in bytes; see `PAYLOAD_MAX` for the maximum.
 pub const PAYLOAD_MIN: u16 = 512;
-/// See [`PAYLOAD_MIN`].
+/// Maximum size of a response in bytes.
 pub const PAYLOAD_MAX: u16 = u16::MAX;
-/// Most records of one answer that are looked at.
+/// Maximum number of records of a response that are examined.
 const RECORDS_MAX: usize = 4096;
 /// Maximum number of addresses in a response for the host of a service.
 const ADDRESSES_BESIDE_MAX: usize = 16;
-/// Most aliases of one answer that are followed.
+/// Maximum number of aliases of a response that are followed.
 const ALIASES_MAX: usize = 16;
 const HEADER_BYTES: usize = 12;
 const CLASS_INTERNET: u16 = 1;
@@ -28,7 +28,7 @@ pub enum Kind {
     A,
     /// IPv6 addresses of a host.
     Aaaa,
-    /// The hosts and ports of a service.
+    /// Hosts and ports of a service.
     Srv,
 }
 
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// The kind of a question's number.
+    /// Returns the record type with this number, if it is supported.
     pub fn of(number: u16) -> Option<Kind> {
         [Kind::A, Kind::Aaaa, Kind::Srv]
             .into_iter()
@@ -49,17 +49,17 @@ impl Kind {
     }
 }
 
-/// One question.
+/// A single question of a query.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Question {
-    /// Of what.
+    /// Name that is looked up.
     pub name: Name,
-    /// Record type.
+    /// Requested record type.
     pub kind: Kind,
 }
 
 impl Question {
-    /// The message that asks it. `payload_max`: bytes that an answer may have.
+    /// Returns the query message. `payload_max`: maximum size of the response in bytes.
     pub fn message(&self, id: u16, payload_max: u16) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + self.name.as_str().len() + 17);
         for number in [id, FLAG_RECURSION_WISHED, 1, 0, 0, 1] {
@@ -80,50 +80,50 @@ impl Question {
 /// Result of a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// It knows the name; the records may be none.
+    /// The server knows the name; there may be no records.
     Fine,
-    /// There is no such name.
+    /// The name does not exist.
     NoSuchName,
-    /// It does not answer us.
+    /// The server refuses our queries.
     Refused,
-    /// Anything else, by its number.
+    /// Any other status, by its number.
     Other(u8),
 }
 
 /// A host and port of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// The host.
+    /// Host name.
     pub host: Name,
-    /// Its port.
+    /// Port of the service on that host.
     pub port: u16,
-    /// Its share among those of its priority, 0..=65535.
+    /// Share among the services of the same priority, 0..=65535.
     pub weight: u16,
-    /// Lower ones come first.
+    /// Priority; lower values come first.
     pub priority: u16,
-    /// Its addresses, where the answer told them besides.
+    /// Addresses of the host, if the response contains them.
     pub addresses: Vec<IpAddr>,
 }
 
 /// The useful content of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// Status of the response.
+    /// Result of the query.
     pub status: Status,
-    /// There is more than fits: it is to be asked over TCP.
+    /// The response does not fit: it must be requested over TCP.
     pub truncated: bool,
     /// Aliases led to the records.
     pub aliased: bool,
-    /// Of A and AAAA.
+    /// Addresses of A and AAAA records.
     pub addresses: Vec<IpAddr>,
-    /// Of SRV.
+    /// Services of SRV records.
     pub services: Vec<Service>,
 }
 
-/// Why bytes are no answer.
+/// Reason why bytes are not a valid response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
-    /// It answers something else: another id or question, or is no answer.
+    /// The message has another id or question, or is not a response.
     Foreign,
     /// The message is truncated or inconsistent.
     Broken,
@@ -134,7 +134,7 @@ struct Reader<'m> {
     at: usize,
 }
 
-/// One record: its owner, its type, where its value stands.
+/// A record: its owner, its type, and the position of its value.
 struct Record {
     owner: Option<Name>,
     number: u16,
@@ -159,7 +159,7 @@ impl<'m> Reader<'m> {
     fn record(&mut self) -> Option<Record> {
         let owner = self.name()?;
         let (number, class) = (self.number()?, self.number()?);
-        // How long others may believe it: we ask again by our own clock.
+        // The time to live is ignored, because we repeat queries by our own clock.
         let _ = (self.number()?, self.number()?);
         let length = usize::from(self.number()?);
         let value = self.at;
@@ -267,7 +267,7 @@ pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Mal
     Ok(answer)
 }
 
-/// Whether the answer repeats our question.
+/// Checks that the response repeats our question.
 fn asked(reader: &mut Reader<'_>, count: u16, question: &Question) -> Result<(), Malformed> {
     if count != 1 {
         return Err(Malformed::Foreign);
@@ -285,7 +285,7 @@ fn asked(reader: &mut Reader<'_>, count: u16, question: &Question) -> Result<(),
     }
 }
 
-/// Takes what belongs to the name that was asked for, or to what it is an alias of.
+/// Collects the records of the requested name, or of the names that it is an alias of.
 fn take(
     reader: &Reader<'_>,
     records: &[Record],

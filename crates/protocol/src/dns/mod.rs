@@ -1,11 +1,10 @@
-//! DNS as values: the questions that a proxy has (A, AAAA, SRV) and what of an
-//! answer is of use for them. An answer counts only when it repeats the id and
-//! the question; every name, list and message is bounded, and a pointer in a
-//! compressed name leads backwards only, so that none is followed for ever.
+//! DNS without IO: the queries of a proxy (A, AAAA, SRV) and the relevant parts of their responses.
+//! A response counts only if it repeats the id and the question. Every name, list and message is
+//! bounded, and a pointer in a compressed name leads backwards only, so that none is followed
+//! forever.
 //!
-//! Its own reader and not a library's: of the three kinds of records a page of
-//! code is left, while a library for all of DNS brings international names,
-//! URLs and random numbers with it.
+//! This is a parser of its own instead of a library: three record types need a page of code, while
+//! a library for all of DNS brings international names, URLs and random numbers with it.
 
 mod message;
 mod name;

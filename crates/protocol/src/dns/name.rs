@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// Most bytes of a name in its wire form.
+/// Maximum length of a name in wire format, in bytes.
 pub const NAME_MAX: usize = 255;
-/// Most bytes between two dots.
+/// Maximum length of a label in bytes.
 pub const LABEL_MAX: usize = 63;
-/// Most pointers that lead to one name.
+/// Maximum number of pointers in one name.
 const POINTERS_MAX: usize = 64;
-/// The two bits that make a length a pointer.
+/// The two bits that mark a length byte as a pointer.
 const POINTER: u8 = 0xc0;
 
-/// A name without its last dot, in lower case: names are compared without case.
+/// A name in lower case without its last dot. Names are compared without case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
@@ -27,41 +27,41 @@ impl fmt::Display for Name {
     }
 }
 
-/// Whether a byte may stand in a label: what hosts and services are named with.
+/// Returns whether a byte is valid in a label of a host or service name.
 fn fits(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 impl Name {
-    /// A name as people write it; None where DNS has none such.
+    /// Parses a name as users write it; None if it is invalid in DNS.
     pub fn new(text: &str) -> Option<Name> {
         let text = text.strip_suffix('.').unwrap_or(text);
         let good =
             |label: &str| !label.is_empty() && label.len() <= LABEL_MAX && label.bytes().all(fits);
-        // Its wire form has a length before each label and a zero at the end.
+        // The wire format has a length before each label and a zero at the end.
         if text.len() + 2 > NAME_MAX || !text.split('.').all(good) {
             return None;
         }
         Some(Name(text.to_ascii_lowercase().into()))
     }
 
-    /// Its text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Appends its wire form.
+    /// Appends the name in wire format.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for label in self.0.split('.') {
-            // Checked when it was made.
+            // The length was checked when the name was created.
             out.push(label.len() as u8);
             out.extend_from_slice(label.as_bytes());
         }
         out.push(0);
     }
 
-    /// The name at a place of a message, and where what follows it begins. A
-    /// name with bytes that none of ours has is None: it is no answer to us.
+    /// Parses the name at an offset of a message, and returns the offset behind it. The inner None:
+    /// the name contains bytes that our names never have, so it cannot be a response to us.
     pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<Name>, usize)> {
         let mut text = String::new();
         let mut good = true;
@@ -72,7 +72,7 @@ impl Name {
                 let low = *message.get(here + 1)?;
                 let target = usize::from(length & !POINTER) << 8 | usize::from(low);
                 behind.get_or_insert(here + 2);
-                // Backwards only: no name can lead round in a circle.
+                // Pointers only lead backwards, so that no name can loop.
                 pointers += 1;
                 if target >= here || pointers > POINTERS_MAX {
                     return None;

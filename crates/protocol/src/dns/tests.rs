@@ -1,4 +1,4 @@
-//! Questions and answers as tables of bytes, and any bytes at all.
+//! Tests queries and responses as tables of bytes, and random bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,14 +11,14 @@ fn question(name: &str, kind: Kind) -> Question {
     }
 }
 
-/// A message with these counts and this rest behind the question.
+/// Returns a message with these counts, and with `rest` behind the question.
 fn answer(question: &Question, id: u16, flags: u16, counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
     let asked = question.message(id, 512);
     let mut out = Vec::new();
     for number in [id, flags, 1, counts[0], counts[1], counts[2]] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    // Without the pseudo-record of our own.
+    // Without our own pseudo-record.
     out.extend_from_slice(&asked[12..asked.len() - 11]);
     out.extend_from_slice(rest);
     out
@@ -33,7 +33,7 @@ fn record(owner: &[u8], kind: u16, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A pointer to the name in the question.
+/// Pointer to the name in the question.
 const ASKED: &[u8] = &[0xc0, 12];
 
 #[test]

@@ -1,11 +1,10 @@
-//! FastCGI 1.0 as a web server speaks it, one request at a time on a connection: the
-//! parameters and the body of a request become records, and the records of the response
-//! become HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start
-//! of a request.
+//! FastCGI 1.0 as a web server speaks it, with one request at a time on a connection: the
+//! parameters and the body of a request become records, and the records of the response become
+//! HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start of a request.
 //!
-//! The response of a CGI program has a head without a status line: `Status` sets the
-//! status, `Location` sets 302, otherwise it is 200. Its body ends with the request, so
-//! it is sent in chunks if its head has no length.
+//! The response of a CGI program has a head without a status line: `Status` sets the status,
+//! `Location` sets 302, otherwise the status is 200. The body ends with the request, so it is sent
+//! in chunks if its head has no length.
 
 mod params;
 mod response;
@@ -15,19 +14,19 @@ pub use response::HEAD_BYTES_MAX;
 
 use response::Response;
 
-/// Bytes before the content of a record.
+/// Length of a record header in bytes.
 const HEADER_BYTES: usize = 8;
-/// The only version.
+/// Protocol version; there is only one.
 const VERSION: u8 = 1;
-/// The id of the request: a connection has one at a time.
+/// Id of the request: a connection has one at a time.
 const REQUEST_ID: u16 = 1;
-/// The longest content of a record that is sent.
+/// Maximum content length of a sent record, in bytes.
 const CONTENT_MAX: usize = 32 * 1024;
-/// Bytes that wait to be sent, beyond which no more of a body is taken.
+/// Number of unsent bytes beyond which no more of a body is accepted.
 const WAITING_MAX: usize = 64 * 1024;
-/// Bytes of STDERR that are kept for each request.
+/// Number of bytes of STDERR that are kept for each request.
 pub const ERRORS_MAX: usize = 8 * 1024;
-/// Content of a record with values of the application, which nobody asked for.
+/// Maximum length of a record with values of the application, which were not requested.
 const MANAGEMENT_MAX: usize = 1024;
 
 /// Types of records.
@@ -42,45 +41,45 @@ mod kind {
     pub const UNKNOWN_TYPE: u8 = 11;
 }
 
-/// How the body of a request is written.
+/// Framing of the request's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Length {
-    /// There is none.
+    /// No body.
     None,
     /// A body of this many bytes.
     Bytes(u64),
-    /// In chunks of HTTP/1.
+    /// HTTP/1 chunks.
     Chunked,
 }
 
-/// A request that begins.
+/// Parameters of a new request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// Its parameters.
+    /// Parameters of the request.
     pub params: &'r Params,
-    /// How its body comes.
+    /// Framing of its body.
     pub length: Length,
-    /// Whether the request is HEAD, whose response has no body.
+    /// The request is HEAD, whose response has no body.
     pub head: bool,
-    /// The application is asked to keep the connection.
+    /// The application should keep the connection open.
     pub keep: bool,
     /// The value of `Date` in a response that has none.
     pub date: &'r [u8],
 }
 
-/// Why a connection is of no use any more.
+/// Reason why a connection is unusable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
-    /// A record of another version, or with a content that its type cannot have.
+    /// A record has another version, or a content that its type does not allow.
     #[error("a malformed FastCGI record")]
     Record,
-    /// The head of a response is longer than [`HEAD_BYTES_MAX`], or is none.
+    /// The head of a response is longer than [`HEAD_BYTES_MAX`], or is invalid.
     #[error("a malformed head of a FastCGI response")]
     Head,
     /// The application refused the request (overloaded, or not its role).
     #[error("the FastCGI application refused the request")]
     Refused,
-    /// The response ended before its head was whole, or before its announced length.
+    /// The response ended before its head was complete, or before its announced length.
     #[error("the FastCGI response ended early")]
     Short,
     /// A chunk of the request's body is malformed.
@@ -88,7 +87,7 @@ pub enum Fault {
     Chunk,
 }
 
-/// Where the body of the request is.
+/// Remaining part of the request's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stdin {
     Done,
@@ -98,16 +97,16 @@ enum Stdin {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Chunks {
-    /// In the line of a size: its value so far, and whether its digits are over.
+    /// In the line of a chunk size: the value so far, and whether its digits are over.
     Size(u64, bool),
     Data(u64),
     /// Behind the data of a chunk: CR and LF.
     DataEnd(u8),
-    /// In the lines behind the last chunk: bytes of this line.
+    /// In the lines behind the last chunk: number of bytes of this line.
     Trailer(u64),
 }
 
-/// The meaning of the next bytes of the connection.
+/// Meaning of the next bytes of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Incoming {
     Header,
@@ -126,11 +125,11 @@ pub struct Connection {
     sent: usize,
     stdin: Stdin,
     incoming: Incoming,
-    /// Bytes of a header, or of a content that is needed whole.
+    /// Bytes of a header, or of a content that must be complete.
     part: Vec<u8>,
     response: Response,
     errors: Vec<u8>,
-    /// A request is under way.
+    /// A request is in progress.
     busy: bool,
     keep: bool,
     /// No other request can follow.
@@ -168,7 +167,7 @@ impl Connection {
     pub fn begin(&mut self, request: &Request<'_>) {
         let keep = u8::from(request.keep);
         header(kind::BEGIN_REQUEST, HEADER_BYTES, &mut self.out);
-        // The role of a responder.
+        // Role of a responder.
         self.out.extend_from_slice(&[0, 1, keep, 0, 0, 0, 0, 0]);
         for content in request.params.records() {
             header(kind::PARAMS, content.len(), &mut self.out);
@@ -206,10 +205,10 @@ impl Connection {
         }
     }
 
-    /// Takes bytes of the request's body; how many, 0 while too many wait to be sent.
+    /// Accepts bytes of the request's body; returns their number, 0 while too many wait to be sent.
     ///
     /// # Errors
-    /// Where they are chunks that are none.
+    /// The body has invalid chunks.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -218,7 +217,7 @@ impl Connection {
         while taken < data.len() && self.outgoing().len() < WAITING_MAX {
             let rest = &data[taken..];
             taken += match self.stdin {
-                // The application has answered without it.
+                // The application has responded without it.
                 Stdin::Done => rest.len(),
                 Stdin::Bytes(left) => {
                     let count = self.content(rest, left);
@@ -249,7 +248,7 @@ impl Connection {
         header(kind::STDIN, 0, &mut self.out);
     }
 
-    /// Makes a record of what fits of some data.
+    /// Appends a record with as much of the data as fits.
     fn content(&mut self, data: &[u8], left: u64) -> usize {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         let count = data.len().min(left).min(CONTENT_MAX);
@@ -260,7 +259,7 @@ impl Connection {
         count
     }
 
-    /// Takes some bytes of a chunked body; None: that is its end.
+    /// Handles bytes of a chunked body; None: the body has ended.
     fn chunk(&mut self, state: Chunks, data: &[u8]) -> Result<(usize, Option<Chunks>), Fault> {
         let first = data.first().copied().unwrap_or_default();
         Ok(match state {
@@ -292,7 +291,7 @@ impl Connection {
                 (1, b'\n') => (1, Some(Chunks::Size(0, false))),
                 _ => return Err(Fault::Chunk),
             },
-            // FastCGI has no headers behind a body.
+            // FastCGI has no trailers.
             Chunks::Trailer(bytes) => match first {
                 b'\n' if bytes == 0 => (1, None),
                 b'\n' => (1, Some(Chunks::Trailer(0))),
@@ -302,10 +301,11 @@ impl Connection {
         })
     }
 
-    /// Parses bytes of the connection. Read the response before the next call, so that no
-    /// more than one read's worth is buffered.
+    /// Parses bytes of the connection. Read the response before the next call, so that no more than
+    /// one read's worth is buffered.
     ///
-    /// # Errors If they are not records of a response; the connection is unusable then.
+    /// # Errors
+    /// The bytes are not records of a response; the connection is unusable then.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
             let taken = self.receive_some(bytes).inspect_err(|fault| {
@@ -347,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// The header of a record is whole.
+    /// Handles a complete record header.
     fn begin_record(&mut self) -> Result<(), Fault> {
         let header: [u8; HEADER_BYTES] = self.part[..].try_into().map_err(|_| Fault::Record)?;
         self.part.clear();
@@ -406,7 +406,7 @@ impl Connection {
         if status != Some(0) {
             return Err(Fault::Refused);
         }
-        // What is left of its body must not be read as the next request's.
+        // The rest of its body must not be read as the next request's.
         self.spent |= !self.keep || self.stdin != Stdin::Done;
         self.stdin = Stdin::Done;
         self.busy = false;
@@ -415,27 +415,27 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads bytes of the response as HTTP/1.1: how many, 0 where none are there.
+    /// Reads bytes of the response as HTTP/1.1; returns their number, 0 if none are available.
     pub fn read(&mut self, into: &mut [u8]) -> usize {
         self.response.read(into)
     }
 
-    /// Whether bytes of the response can be read.
+    /// Returns whether bytes of the response can be read.
     pub fn is_readable(&self) -> bool {
         self.response.waiting() > 0
     }
 
-    /// Whether no other request can follow on the connection.
+    /// Returns whether no other request can follow on the connection.
     pub fn is_spent(&self) -> bool {
         self.spent || self.fault.is_some()
     }
 
-    /// Why it failed.
+    /// Returns why the connection failed.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
     }
 
-    /// The STDERR of the request, up to [`ERRORS_MAX`] bytes, once.
+    /// Returns the STDERR of the request, up to [`ERRORS_MAX`] bytes, once.
     pub fn take_errors(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.errors)
     }

@@ -1,27 +1,27 @@
-//! Parameters: pairs of names and values, in records. A pair is never cut over two
-//! records, since applications parse each by itself.
+//! Parameters: pairs of names and values, in records. A pair is never split over two records,
+//! because applications parse each record by itself.
 
 use super::CONTENT_MAX;
 
-/// A pair that no record can hold.
+/// The pair does not fit into a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a FastCGI parameter is longer than a record")]
 pub struct TooLong;
 
-/// The parameters of a request.
+/// Encoded parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Params {
     bytes: Vec<u8>,
-    /// Where each record but the first begins.
+    /// Offset of each record except the first.
     cuts: Vec<usize>,
 }
 
 impl Params {
-    /// Adds a pair. The name is written in upper case, and what is no letter or digit in
-    /// it as `_`.
+    /// Adds a pair. The name is converted to upper case, and everything in it except letters and
+    /// digits to `_`.
     ///
     /// # Errors
-    /// Where the pair is longer than a record.
+    /// The pair is longer than a record.
     pub fn add(&mut self, name: &[&[u8]], value: &[u8]) -> Result<(), TooLong> {
         let begin = self.bytes.len();
         let name_bytes = name.iter().map(|piece| piece.len()).sum();
@@ -45,7 +45,7 @@ impl Params {
         Ok(())
     }
 
-    /// The contents of the records.
+    /// Returns the contents of the records.
     pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.cuts.iter().copied());
         let ends = (self.cuts.iter().copied()).chain(std::iter::once(self.bytes.len()));
@@ -56,7 +56,7 @@ impl Params {
     }
 }
 
-/// A length in one byte, or in four.
+/// Appends a length in one byte, or in four.
 fn length(length: usize, out: &mut Vec<u8>) {
     match u8::try_from(length) {
         Ok(length) if length < 0x80 => out.push(length),

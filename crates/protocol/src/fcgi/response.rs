@@ -1,16 +1,16 @@
-//! The output of a CGI program as an HTTP/1.1 response.
+//! Converts the output of a CGI program to an HTTP/1.1 response.
 
 use super::Fault;
 
-/// The longest head of a response.
+/// Maximum length of a response head in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// How the body is handed on.
+/// Framing of the body for the reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Body {
-    /// The head is not whole.
+    /// The head is incomplete.
     Head,
-    /// There is none: what comes is ignored.
+    /// There is no body: further data is ignored.
     None,
     /// A body of this many bytes.
     Length(u64),
@@ -18,23 +18,22 @@ enum Body {
     Chunked,
 }
 
-/// A response.
 #[derive(Debug)]
 pub(super) struct Response {
     head: Vec<u8>,
-    /// Where in the head the end is looked for.
+    /// Offset in the head at which the search for its end continues.
     looked: usize,
     body: Body,
-    /// The head without what says how the body ends, until it is first read.
+    /// Head without its framing headers, until it is first read.
     pending: Option<Vec<u8>>,
-    /// The body that came meanwhile.
+    /// Body that arrived meanwhile.
     held: Vec<u8>,
     ready: Vec<u8>,
     read: usize,
     /// The request was HEAD.
     bodiless: bool,
     keep: bool,
-    /// More came than was announced.
+    /// More data arrived than was announced.
     surplus: bool,
     date: Vec<u8>,
 }
@@ -57,7 +56,7 @@ impl Default for Response {
     }
 }
 
-/// The content of a response head.
+/// Contents of a response head.
 struct Facts {
     status: Vec<u8>,
     length: Option<u64>,
@@ -96,7 +95,7 @@ impl Response {
         count
     }
 
-    /// Takes output of the application.
+    /// Handles output of the application.
     ///
     /// # Errors
     /// The response is invalid.
@@ -122,7 +121,7 @@ impl Response {
         }
     }
 
-    /// Keeps data behind the head that is not released.
+    /// Stores data behind the head that is not released.
     fn hold(&mut self, data: &[u8]) {
         match self.pending {
             Some(_) => self.held.extend_from_slice(data),
@@ -176,7 +175,7 @@ impl Response {
         self.take(rest)
     }
 
-    /// Where the head ends: behind a line that is empty.
+    /// Returns where the head ends: behind an empty line.
     fn find_end(&mut self) -> Option<usize> {
         while let Some(at) = self.head[self.looked..].iter().position(|b| *b == b'\n') {
             let line = &self.head[self.looked..self.looked + at];
@@ -231,8 +230,8 @@ impl Response {
     }
 }
 
-/// Reads a head: its lines without those that are about the framing or the status, and
-/// what these say. `date` is emptied where the head has one.
+/// Parses a head: appends its lines except those about framing or the status, and returns the
+/// values of the latter. `date` is cleared if the head has one.
 fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Facts, Fault> {
     let mut facts = Facts {
         status: Vec::new(),
@@ -280,7 +279,7 @@ fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Fac
     Ok(facts)
 }
 
-/// A status with its reason, which may be missing.
+/// Checks a status with its optional reason.
 fn status(value: &[u8]) -> Result<Vec<u8>, Fault> {
     let code = value.get(..3).ok_or(Fault::Head)?;
     let is_status = code.iter().all(u8::is_ascii_digit) && code[0] != b'0';

@@ -1,4 +1,4 @@
-//! Requests and responses as tables of bytes, and any bytes at all.
+//! Tests requests and responses as tables of bytes, and random bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn read(connection: &mut Connection) -> String {
     String::from_utf8_lossy(&bytes[..count]).into_owned()
 }
 
-/// All that waits to be sent, as types and contents of records.
+/// Returns all unsent records as types and contents.
 fn records(connection: &mut Connection) -> Vec<(u8, Vec<u8>)> {
     let bytes = connection.outgoing().to_vec();
     connection.sent(bytes.len());

@@ -4,15 +4,15 @@ use std::fmt;
 
 macro_rules! error_codes {
     ($($name:ident = $number:literal, $words:literal;)*) => {
-        /// An error code of RFC 9113 section 7. A number that it does not know
-        /// counts as `INTERNAL_ERROR`, as that section allows.
+        /// An error code of RFC 9113 section 7. An unknown number counts as `INTERNAL_ERROR`, as
+        /// that section allows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         #[allow(missing_docs)]
         pub enum ErrorCode { $($name = $number,)* }
 
         impl ErrorCode {
-            /// The code's name as the RFC writes it.
+            /// Returns the code's name as the RFC writes it.
             pub fn name(self) -> &'static str {
                 match self { $(ErrorCode::$name => $words,)* }
             }
@@ -54,27 +54,27 @@ impl fmt::Display for ErrorCode {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident, $code:ident, $abuse:literal, $words:literal;)*) => {
-        /// Why a connection had to end.
+        /// Reason why a connection had to end.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Why { $(#[doc = $words] $name,)* }
 
         impl Why {
-            /// The code that GOAWAY carries.
+            /// Returns the code for GOAWAY.
             pub fn code(self) -> ErrorCode {
                 match self { $(Why::$name => ErrorCode::$code,)* }
             }
 
-            /// Whether this looks like an attack rather than a mistake.
+            /// Returns whether this looks like an attack rather than a mistake.
             pub fn is_abuse(self) -> bool {
                 match self { $(Why::$name => $abuse,)* }
             }
 
-            /// Words for a log.
+            /// Returns the text for a log.
             pub fn words(self) -> &'static str {
                 match self { $(Why::$name => $words,)* }
             }
 
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &'static [Why] = &[$(Why::$name,)*];
         }
     };
@@ -124,18 +124,18 @@ impl fmt::Display for Why {
     }
 }
 
-/// A connection that had to end because of what the peer sent.
+/// A connection error caused by what the peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why} ({code})")]
 pub struct ConnectionError {
     /// Error code of the GOAWAY frame.
     pub code: ErrorCode,
-    /// The cause.
+    /// Cause of the error.
     pub why: Why,
 }
 
 impl ConnectionError {
-    /// Whether this looks like an attack rather than a mistake.
+    /// Returns whether this looks like an attack rather than a mistake.
     pub fn is_abuse(&self) -> bool {
         self.why.is_abuse()
     }
@@ -150,25 +150,25 @@ impl From<Why> for ConnectionError {
     }
 }
 
-/// Why no stream can be opened.
+/// Reason why no stream can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// As many are open as the peer, or our own options, allow: try later.
+    /// As many streams are open as the peer, or our own options, allow: try later.
     Full,
     /// The stream numbers are used up: a new connection is needed.
     Exhausted,
-    /// The connection ends, by either side's GOAWAY or a failure; or we are
-    /// the server, which opens none.
+    /// The connection is shutting down, by either side's GOAWAY or after a failure; or this side is
+    /// a server, which opens no streams.
     GoingAway,
 }
 
-/// Why something could not be sent on a stream.
+/// Reason why something could not be sent on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The stream is closed, was reset, or never was; or the connection failed.
+    /// The stream is closed, was reset, or never existed; or the connection failed.
     Gone,
     /// We have ended the stream already.
     Ended,
-    /// DATA before the headers.
+    /// DATA cannot be sent before the headers.
     HeadersFirst,
 }

@@ -1,13 +1,13 @@
-//! The list of decoded fields: order and repeats kept, all in one arena that is
-//! used again from block to block.
+//! The list of decoded fields: order and repetitions are kept, all in one arena that is reused from
+//! block to block.
 //!
-//! It never judges a field. It is bounded twice, by bytes as RFC 9113 (section
-//! 6.5.2) counts them and by fields; what goes beyond is left out and remembered.
+//! The list never judges a field. It has two limits, one in bytes as RFC 9113 (section 6.5.2)
+//! counts them and one in fields; anything beyond is left out and recorded as an overflow.
 
 /// Overhead of each field in lists and tables, besides its bytes (RFC 7541, section 4.1).
 pub(super) const FIELD_OVERHEAD_BYTES: usize = 32;
 
-/// A field in the arena: the name, then the value.
+/// Position of a field in the arena: the name, then the value.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: u32,
@@ -20,18 +20,19 @@ struct Span {
 pub struct FieldList {
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    /// As RFC 9113 counts, of what is in the list.
+    /// Size of the list as RFC 9113 counts it.
     size: usize,
     limit_bytes: usize,
     limit_fields: usize,
     overflowed: bool,
 }
 
-/// An arena's offsets have 32 bits; this also leaves room for one more field.
+/// Maximum limit in bytes: an arena's offsets have 32 bits, and this leaves room for one more
+/// field.
 const LIMIT_BYTES_MAX: usize = 1 << 30;
 
 impl FieldList {
-    /// A list which holds so many bytes (overhead included) and so many fields.
+    /// Creates a list for this number of bytes (overhead included) and of fields.
     pub fn new(limit_bytes: usize, limit_fields: usize) -> Self {
         FieldList {
             bytes: Vec::new(),
@@ -43,7 +44,7 @@ impl FieldList {
         }
     }
 
-    /// Forgets the fields; keeps the memory and the limits.
+    /// Removes the fields; keeps the memory and the limits.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
@@ -51,14 +52,14 @@ impl FieldList {
         self.overflowed = false;
     }
 
-    /// Gives the memory back as well.
+    /// Removes the fields, and releases the memory.
     pub fn release(&mut self) {
         self.clear();
         self.bytes = Vec::new();
         self.spans = Vec::new();
     }
 
-    /// Adds a field at the end, or remembers that it found no room.
+    /// Appends a field, or records that there was no room.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         if !self.admits(name.len(), value.len()) {
             return;
@@ -69,37 +70,37 @@ impl FieldList {
         self.commit(start, name.len());
     }
 
-    /// The fields in order: name and value.
+    /// Returns the fields in order: name and value.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
         self.spans.iter().map(|span| self.pair(*span))
     }
 
-    /// The n-th field.
+    /// Returns the field at an index.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         self.spans.get(index).map(|span| self.pair(*span))
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there is no field.
+    /// Returns whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Whether a field was left out for want of room.
+    /// Returns whether a field was left out for lack of room.
     pub fn is_overflowed(&self) -> bool {
         self.overflowed
     }
 
-    /// The size of the list as RFC 9113 (section 6.5.2) counts it.
+    /// Returns the size of the list as RFC 9113 (section 6.5.2) counts it.
     pub fn bytes(&self) -> usize {
         self.size
     }
 
-    /// Bytes that the names and values of the fields have together.
+    /// Returns the total length of the names and values in bytes.
     pub fn content_bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -114,8 +115,8 @@ impl FieldList {
         )
     }
 
-    /// Whether there is room for a field of these lengths; once there was none
-    /// there is none for any, so that a list never has holes.
+    /// Returns whether there is room for a field of these lengths. After one field had no room, no
+    /// further field has, so that a list never has holes.
     pub(super) fn admits(&mut self, name_len: usize, value_len: usize) -> bool {
         let size = self.size + name_len + value_len + FIELD_OVERHEAD_BYTES;
         self.overflowed |= size > self.limit_bytes || self.spans.len() >= self.limit_fields;
@@ -126,13 +127,13 @@ impl FieldList {
         self.limit_bytes
     }
 
-    /// The arena, for a decoder to put the bytes of one more field at its end:
-    /// [`Self::commit`] follows, or [`Self::discard`].
+    /// Returns the arena, for a decoder to append the bytes of one more field: [`Self::commit`]
+    /// follows, or [`Self::discard`].
     pub(super) fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Makes a field out of the arena's end.
+    /// Makes a field of the bytes at the arena's end.
     pub(super) fn commit(&mut self, start: usize, name_len: usize) {
         let value_len = self.bytes.len().saturating_sub(start + name_len);
         if !self.admits(name_len, value_len) {
@@ -146,7 +147,7 @@ impl FieldList {
         });
     }
 
-    /// Forgets the arena's end.
+    /// Drops the bytes at the arena's end.
     pub(super) fn discard(&mut self, start: usize) {
         self.bytes.truncate(start);
     }

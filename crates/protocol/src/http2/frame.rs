@@ -1,9 +1,9 @@
-//! Frames: their head, types and flags (RFC 9113 section 4.1 and 6).
+//! Frames: head, types and flags (RFC 9113 section 4.1 and 6).
 
 /// The connection preface of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of a frame's head.
+/// Length of a frame head in bytes.
 pub(super) const HEAD_BYTES: usize = 9;
 
 pub(super) const DATA: u8 = 0x0;
@@ -23,7 +23,6 @@ pub(super) const FLAG_END_HEADERS: u8 = 0x4;
 pub(super) const FLAG_PADDED: u8 = 0x8;
 pub(super) const FLAG_PRIORITY: u8 = 0x20;
 
-/// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) length: u32,
@@ -33,7 +32,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head; the reserved bit is ignored.
+    /// Parses a head; the reserved bit is ignored.
     pub(super) fn read(b: &[u8; HEAD_BYTES]) -> Head {
         Head {
             length: u32::from_be_bytes([0, b[0], b[1], b[2]]),
@@ -43,7 +42,7 @@ impl Head {
         }
     }
 
-    /// The bytes of this head.
+    /// Encodes the head.
     pub(super) fn bytes(self) -> [u8; HEAD_BYTES] {
         let [_, l0, l1, l2] = self.length.to_be_bytes();
         let [s0, s1, s2, s3] = self.stream.to_be_bytes();

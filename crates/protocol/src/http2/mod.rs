@@ -1,21 +1,19 @@
-//! HTTP/2 (RFC 9113) with HPACK (RFC 7541) as values: bytes in, events out, and
-//! the bytes that are to be sent. Both roles. It owns no socket, reads no clock
-//! and knows no meaning of a header (but `:status`, to tell an interim answer
-//! from a final one); every queue and list in it has a bound.
+//! HTTP/2 (RFC 9113) with HPACK (RFC 7541), without IO: bytes in, events out, and the bytes to
+//! send. Both roles are supported. The module owns no socket, reads no clock and interprets no
+//! header (except `:status`, to tell an interim response from a final one); every queue and list
+//! has a bound.
 //!
-//! It is written by hand for speed: with the `h2` crate, whose streams are futures with
-//! wakers and buffers of their own, the proxy missed its target at 1 and 10 streams
-//! (measured). Tests use that crate as the peer.
+//! This implementation exists for speed: with the `h2` crate, whose streams are futures with their
+//! own wakers and buffers, the proxy missed its target at 1 and 10 streams (measured). Tests use
+//! that crate as the peer.
 //!
-//! The way in: [`Connection::receive`] takes what was read and says, one event
-//! at a time, what it means. The way out: [`Connection::send_headers`],
-//! [`Connection::send_data`] and the answers that the protocol itself wants
-//! stand in [`Connection::output`] until [`Connection::output_consumed`].
+//! Input: [`Connection::receive`] accepts received bytes and returns their meaning, one event at a
+//! time. Output: [`Connection::send_headers`], [`Connection::send_data`] and the responses of the
+//! protocol itself are in [`Connection::output`] until [`Connection::output_consumed`].
 //!
-//! What the owner promises: every byte of [`Event::Data`] is given to
-//! [`Connection::consumed`] exactly once, also when the stream has gone
-//! meanwhile; a stream from [`Connection::open`] sends its headers (or is
-//! reset) before the next one is opened.
+//! Duties of the owner: every byte of [`Event::Data`] is passed to [`Connection::consumed`] exactly
+//! once, even if the stream is gone meanwhile; a stream from [`Connection::open`] sends its headers
+//! (or is reset) before the next one is opened.
 
 mod connection;
 mod error;
@@ -32,11 +30,11 @@ pub use frame::PREFACE;
 pub use settings::Settings;
 pub use stream::StreamId;
 
-/// The role of an endpoint of a connection.
+/// Role of an endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The peer opens streams.
     Server,
-    /// We open streams.
+    /// The local side opens streams.
     Client,
 }

@@ -1,4 +1,4 @@
-//! SETTINGS: what an end says it wants (RFC 9113 section 6.5.2, RFC 8441).
+//! SETTINGS of an endpoint (RFC 9113 section 6.5.2, RFC 8441).
 
 use super::{Role, Why};
 
@@ -10,29 +10,29 @@ pub(super) const MAX_FRAME_SIZE: u16 = 0x5;
 pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
-/// The window that a connection and its streams begin with.
+/// Initial window of a connection and its streams, in bytes.
 pub(super) const WINDOW_DEFAULT: u32 = 65_535;
-/// The largest window.
+/// Maximum window in bytes.
 pub(super) const WINDOW_MAX: u32 = (1 << 31) - 1;
-/// The frame size that everyone takes, and the least that may be announced.
+/// Frame size in bytes that every endpoint accepts, and the minimum that may be announced.
 pub(super) const FRAME_BYTES_MIN: u32 = 16_384;
-/// The largest frame size that may be announced.
+/// Maximum frame size in bytes that may be announced.
 pub(super) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
 
-/// The settings of the peer, as far as it told them.
+/// Settings of the peer, with defaults for those that it did not send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How large a table our encoder may use.
+    /// Table size in bytes that our encoder may use.
     pub header_table_bytes: u32,
-    /// How many streams of ours it takes; nothing said: no bound.
+    /// Maximum number of our streams; None: not limited.
     pub concurrent_streams_max: Option<u32>,
-    /// The window of a new stream.
+    /// Initial send window of a new stream, in bytes.
     pub initial_window: u32,
-    /// The longest frame that it takes.
+    /// Maximum length of a frame that the peer accepts, in bytes.
     pub frame_bytes_max: u32,
-    /// The longest list of fields that it is prepared to take, where told.
+    /// Maximum size of a field list that the peer accepts, if it sent one.
     pub header_list_bytes_max: Option<u32>,
-    /// Whether extended CONNECT (RFC 8441) may be used.
+    /// Extended CONNECT (RFC 8441) may be used.
     pub connect_protocol: bool,
 }
 
@@ -50,11 +50,11 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Takes one setting of a peer; `role` is ours. Unknown ones are ignored.
+    /// Applies one setting of a peer; `role` is ours. Unknown settings are ignored.
     pub(super) fn take(&mut self, role: Role, id: u16, value: u32) -> Result<(), Why> {
         match id {
             HEADER_TABLE_SIZE => self.header_table_bytes = value,
-            // A server may not allow pushes, and a client's wish is never used.
+            // A server may not enable pushes, and we never use a client's permission.
             ENABLE_PUSH if value > 1 || (role == Role::Client && value != 0) => {
                 return Err(Why::SettingValue);
             }

@@ -1,19 +1,18 @@
-//! Streams: their numbers, their states, the table of those that are open, and
-//! what is remembered of those that are not.
+//! Streams: their numbers, their states, the table of open streams, and the memory of closed ones.
 
 use std::collections::VecDeque;
 
-/// How many of the streams that we reset before the peer had ended them are
-/// remembered: frames that were under way are then ignored.
+/// Number of streams that we reset before the peer ended them and that are remembered: frames in
+/// transit on them are ignored.
 const RESETS_REMEMBERED: usize = 1024;
-/// How many of the streams that ended otherwise are remembered.
+/// Number of remembered streams that ended otherwise.
 const ENDED_REMEMBERED: usize = 32;
-/// The places of the table at first.
+/// Initial number of slots in the table.
 const TABLE_PLACES_MIN: usize = 16;
-/// No length was declared.
+/// Value of a body without a declared length.
 pub(super) const ANY_LENGTH: u64 = u64::MAX;
 
-/// The number of a stream.
+/// Number of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
@@ -26,25 +25,25 @@ impl std::fmt::Display for StreamId {
 /// A stream that is open, or half closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stream {
-    /// 0: a free place of the table.
+    /// Number of the stream; 0: a free slot of the table.
     pub(super) id: u32,
-    /// The peer's final head has come (a server's stream begins with it).
+    /// The peer's final head has arrived (a server's stream begins with it).
     pub(super) head_received: bool,
-    /// END_STREAM came.
+    /// END_STREAM was received.
     pub(super) peer_ended: bool,
-    /// Our final head went out.
+    /// Our final head was sent.
     pub(super) head_sent: bool,
-    /// END_STREAM went out.
+    /// END_STREAM was sent.
     pub(super) we_ended: bool,
-    /// Send window, bytes; negative after the peer reduced its initial window.
+    /// Send window in bytes; negative after the peer reduced its initial window.
     pub(super) send_window: i32,
-    /// Receive window, bytes.
+    /// Receive window in bytes.
     pub(super) receive_window: i32,
     /// Bytes consumed by the owner that no WINDOW_UPDATE has returned yet.
     pub(super) unreturned: u32,
-    /// How long the body has to be.
+    /// Declared length of the body in bytes.
     pub(super) expected: u64,
-    /// How long it was up to here.
+    /// Length of the body so far in bytes.
     pub(super) received: u64,
 }
 
@@ -64,21 +63,21 @@ impl Stream {
         }
     }
 
-    /// Whether so much more, and then the end or not, fits what was declared.
+    /// Returns whether `more` bytes, with or without the end, fit the declared length.
     pub(super) fn fits(&self, more: u64, end: bool) -> bool {
         let total = self.received.saturating_add(more);
         self.expected == ANY_LENGTH || total == self.expected || (!end && total < self.expected)
     }
 }
 
-/// The open streams: a table with open addressing, the stream in its place.
-/// Numbers come in order, so multiplying spreads them well; a peer that picks
-/// its numbers to collide makes a search as long as its own streams are many.
+/// Table of open streams, with open addressing and the stream in its slot. Numbers are sequential,
+/// so multiplication spreads them well. A peer that picks its numbers to collide makes a search at
+/// most as long as its number of streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     places: Vec<Stream>,
     live: usize,
-    /// 32 less the logarithm of the number of places.
+    /// 32 minus the logarithm of the number of slots.
     shift: u32,
 }
 
@@ -97,7 +96,7 @@ impl Streams {
     }
 
     fn place_of(&self, id: u32) -> Option<usize> {
-        // 0 is the connection, and what marks a free place.
+        // 0 is the connection, and marks a free slot.
         if self.live == 0 || id == 0 {
             return None;
         }
@@ -123,9 +122,9 @@ impl Streams {
         self.place_of(id).map(|at| &mut self.places[at])
     }
 
-    /// Adds a stream that is not there.
+    /// Adds a stream that is not in the table.
     pub(super) fn insert(&mut self, stream: Stream) {
-        // At most half full: there is always a free place to end a search.
+        // The table is at most half full, so a free slot always ends a search.
         if (self.live + 1) * 2 > self.places.len() {
             self.grow();
         }
@@ -155,7 +154,7 @@ impl Streams {
         Some(removed)
     }
 
-    /// Frees a place and moves up those that were pushed beyond it.
+    /// Frees a slot and moves up the streams that were displaced by it.
     fn vacate(&mut self, at: usize) {
         let mask = self.places.len() - 1;
         self.live -= 1;
@@ -180,12 +179,12 @@ impl Streams {
         self.places.iter_mut().filter(|stream| stream.id != 0)
     }
 
-    /// Removes a stream above `last`, searching from a place on, which moves.
+    /// Removes a stream above `last`; the search starts at an index, which advances.
     pub(super) fn remove_above(&mut self, last: u32, from: &mut usize) -> Option<u32> {
         while let Some(stream) = self.places.get(*from) {
             let id = stream.id;
             if id > last {
-                // Another stream may move to this place: it is looked at next.
+                // Another stream may move to this slot: it is examined next.
                 self.vacate(*from);
                 return Some(id);
             }
@@ -198,7 +197,7 @@ impl Streams {
         *self = Streams::default();
     }
 
-    /// Gives memory back when there is no stream.
+    /// Releases memory if there is no stream.
     pub(super) fn release_memory(&mut self) {
         if self.live == 0 {
             self.clear();
@@ -206,12 +205,12 @@ impl Streams {
     }
 }
 
-/// How a stream came to its end.
+/// Cause of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Both sides sent END_STREAM, or the peer did and we reset it.
+    /// Both sides sent END_STREAM, or the peer did and we reset the stream.
     Ended,
-    /// RST_STREAM came.
+    /// RST_STREAM was received.
     ResetByPeer,
     /// We sent RST_STREAM and the peer may not know yet.
     ResetByUs,
@@ -219,11 +218,11 @@ pub(super) enum End {
     Unknown,
 }
 
-/// The memory of closed streams.
+/// Memory of closed streams.
 #[derive(Debug)]
 pub(super) struct Closed {
     resets: VecDeque<u32>,
-    /// The highest bit marks those that the peer reset.
+    /// The highest bit marks streams that the peer reset.
     others: [u32; ENDED_REMEMBERED],
     next: usize,
 }

@@ -1,18 +1,18 @@
-//! Values in BER, with definite lengths, as RFC 4511 section 5.1 restricts them.
+//! Values in BER with definite lengths, as RFC 4511 section 5.1 restricts them.
 
-/// The bytes are no message of LDAP.
+/// The bytes are not a valid LDAP message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
     /// A value ends before its length says so.
     #[error("a value is cut off")]
     Truncated,
-    /// A length has the indefinite form, or more bytes than any message has.
+    /// A length has the indefinite form, or more bytes than any message needs.
     #[error("a length is invalid")]
     Length,
-    /// A message is larger than any that is asked for.
+    /// A message exceeds the maximum length.
     #[error("the message is too large")]
     TooLarge,
-    /// A value has another type than the one that has to be there.
+    /// A value has an unexpected type.
     #[error("a value has the wrong type")]
     Type,
     /// A message belongs to no request.
@@ -27,15 +27,16 @@ pub(super) const ENUMERATED: u8 = 0x0a;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
-/// Bytes of a length behind the first one.
+/// Maximum number of length bytes behind the first one.
 const LENGTH_BYTES_MAX: usize = 4;
 
-/// The head of a value: its tag, the bytes of the head and those of the value. None: more bytes have to come.
+/// Parses the head of a value: its tag, the length of the head and that of the value. None: the
+/// head is incomplete.
 pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, Malformed> {
     let [tag, first, rest @ ..] = bytes else {
         return Ok(None);
     };
-    // A tag of several bytes is in no message.
+    // No message contains a tag of several bytes.
     if tag & 0x1f == 0x1f {
         return Err(Malformed::Type);
     }
@@ -54,7 +55,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, Malformed
     Ok(Some((*tag, 2 + count, length)))
 }
 
-/// What is left of the inside of a value.
+/// Unparsed rest of a value's content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values<'b>(pub(super) &'b [u8]);
 
@@ -63,7 +64,7 @@ impl<'b> Values<'b> {
         self.0.is_empty()
     }
 
-    /// Takes the next value: its tag, and its inside.
+    /// Returns the tag and content of the next value.
     pub(super) fn next(&mut self) -> Result<(u8, &'b [u8]), Malformed> {
         let (tag, begins, length) = head(self.0)?.ok_or(Malformed::Truncated)?;
         let rest = self.0.get(begins..).ok_or(Malformed::Truncated)?;
@@ -72,7 +73,7 @@ impl<'b> Values<'b> {
         Ok((tag, inside))
     }
 
-    /// Takes the next value, which has to have a tag.
+    /// Returns the content of the next value, which must have this tag.
     pub(super) fn tagged(&mut self, wanted: u8) -> Result<&'b [u8], Malformed> {
         let (tag, inside) = self.next()?;
         if tag == wanted {
@@ -82,7 +83,7 @@ impl<'b> Values<'b> {
         }
     }
 
-    /// Takes a number that is not negative.
+    /// Parses a number that is not negative.
     pub(super) fn number(&mut self, tag: u8) -> Result<u32, Malformed> {
         let inside = self.tagged(tag)?;
         let fits = (1..=5).contains(&inside.len()) && inside[0] < 0x80;
@@ -92,7 +93,7 @@ impl<'b> Values<'b> {
     }
 }
 
-/// A value with its head.
+/// Encodes a value with its head.
 pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
     let length = inside.len();
     let mut bytes = vec![tag];
@@ -108,10 +109,10 @@ pub(super) fn value(tag: u8, inside: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A number that is not negative.
+/// Encodes a number that is not negative.
 pub(super) fn number(tag: u8, number: u32) -> Vec<u8> {
     let digits = u64::from(number).to_be_bytes();
-    // A leading bit would make it negative.
+    // A leading one bit would make the number negative.
     let zeros = { digits.iter() }.take_while(|digit| **digit == 0).count();
     let mut begins = zeros.min(digits.len() - 1);
     if digits[begins] >= 0x80 {

@@ -3,18 +3,18 @@
 use super::ber::{OCTETS, SEQUENCE, value};
 use super::name::digit;
 
-/// Bytes of a filter's text.
+/// Maximum length of a filter's text in bytes.
 pub const FILTER_BYTES_MAX: usize = 4_096;
-/// How deep filters are nested.
+/// Maximum nesting depth of filters.
 const DEPTH_MAX: usize = 16;
 
-/// Why a text is no filter.
+/// Reason why a text is not a filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WrongFilter {
-    /// Parentheses do not match, or something stands outside of them.
+    /// Parentheses do not match, or there is text outside them.
     #[error("parentheses do not match")]
     Parentheses,
-    /// An attribute's name has other letters than it may have.
+    /// The name of an attribute contains an invalid character.
     #[error("an attribute has an invalid name")]
     Attribute,
     /// There is no comparison in parentheses.
@@ -23,7 +23,7 @@ pub enum WrongFilter {
     /// A backslash is not followed by two hexadecimal digits.
     #[error("a backslash needs two hexadecimal digits behind it")]
     Escape,
-    /// It is longer, or nested deeper, than a filter may be.
+    /// The filter is too long, or nested too deep.
     #[error("it is too long or nested too deep")]
     TooLarge,
 }
@@ -31,32 +31,33 @@ pub enum WrongFilter {
 /// A search filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Filter {
-    /// All of them.
+    /// All of these match.
     And(Vec<Filter>),
-    /// One of them.
+    /// At least one of the filters matches.
     Or(Vec<Filter>),
-    /// Not this one.
+    /// The inner filter does not match.
     Not(Box<Filter>),
-    /// A comparison of an attribute with a value, by the tag of its kind: equal, greater, less or approximately.
+    /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
+    /// approximately.
     Compare(u8, String, Vec<u8>),
-    /// The attribute is there.
+    /// The attribute is present.
     Present(String),
-    /// Pieces of the value, with anything between them; the first and the last may be empty.
+    /// Pieces of the value with anything between them; the first and the last may be empty.
     Pieces(String, Vec<Vec<u8>>),
-    /// By a matching rule.
+    /// Comparison with a matching rule.
     Rule {
-        /// The rule, if one is named.
+        /// Matching rule, if one is named.
         rule: Option<String>,
-        /// The attribute, if one is named.
+        /// Attribute, if one is named.
         attribute: Option<String>,
-        /// The value.
+        /// Value that the rule compares with.
         value: Vec<u8>,
-        /// Whether the attributes of the distinguished name count, too.
+        /// The attributes of the distinguished name count, too.
         names: bool,
     },
 }
 
-/// The tags of a filter's kinds.
+/// Tags of a filter's kinds.
 const AND: u8 = 0xa0;
 const OR: u8 = 0xa1;
 const NOT: u8 = 0xa2;
@@ -68,7 +69,7 @@ const PRESENT: u8 = 0x87;
 const ABOUT: u8 = 0xa8;
 const RULE: u8 = 0xa9;
 
-/// Puts a value into the text of a filter: what would be a part of the filter is escaped.
+/// Escapes a value for the text of a filter.
 pub fn escape(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for letter in value.chars() {
@@ -86,7 +87,7 @@ impl Filter {
     /// Parses a filter.
     ///
     /// # Errors
-    /// Why the text is none.
+    /// The reason why the text is not a filter.
     pub fn parse(text: &str) -> Result<Filter, WrongFilter> {
         if text.len() > FILTER_BYTES_MAX {
             return Err(WrongFilter::TooLarge);
@@ -97,8 +98,8 @@ impl Filter {
         }
     }
 
-    /// The attributes that have to be equal to one of these values, or match it by a rule, in the order of the text;
-    /// those of a part that must not hold are left out.
+    /// Returns the attributes that must be equal to one of these values, or match it by a rule, in
+    /// the order of the text. Negated parts are left out.
     pub fn equal_to(&self, values: &[&str]) -> Vec<&str> {
         match self {
             Filter::And(all) | Filter::Or(all) => {
@@ -118,7 +119,7 @@ impl Filter {
         }
     }
 
-    /// As a request has it.
+    /// Encodes the filter for a request.
     pub(super) fn encode(&self) -> Vec<u8> {
         let all = |all: &[Filter]| all.iter().flat_map(Filter::encode).collect::<Vec<_>>();
         let octets = |bytes: &[u8]| value(OCTETS, bytes);
@@ -177,7 +178,7 @@ fn encode_pieces(pieces: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A filter in parentheses at the beginning of a text, and what is behind it.
+/// Parses a filter in parentheses at the start of a text; returns it with the rest.
 fn one(text: &str, depth: usize) -> Result<(Filter, &str), WrongFilter> {
     if depth >= DEPTH_MAX {
         return Err(WrongFilter::TooLarge);
@@ -237,7 +238,7 @@ fn item(text: &str) -> Result<Filter, WrongFilter> {
     compare(EQUAL, left)
 }
 
-/// `attribute:dn:rule`, of which each may be missing.
+/// Parses `attribute:dn:rule`, of which each part may be missing.
 fn rule(left: &str, right: &str) -> Result<Filter, WrongFilter> {
     let mut words = left.split(':');
     let name = words.next().filter(|name| !name.is_empty());
@@ -257,7 +258,7 @@ fn rule(left: &str, right: &str) -> Result<Filter, WrongFilter> {
     })
 }
 
-/// The name of an attribute, with its options, or of a rule.
+/// Checks the name of an attribute, with its options, or of a rule.
 fn attribute(text: &str) -> Result<String, WrongFilter> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
     match !text.is_empty() && text.bytes().all(fits) {

@@ -1,12 +1,12 @@
-//! LDAP (RFC 4511), as a client speaks it that looks a user up and binds as that user.
+//! LDAP (RFC 4511) for a client that looks a user up and binds as that user.
 //!
-//! - [`request`] makes the requests.
-//! - [`Replies`] cuts a stream of bytes into [`Reply`]s, as a server sends them.
-//! - [`Filter`] is a search filter (RFC 4515), and [`escape`] puts a value into the text of one.
+//! - [`request`] builds the requests.
+//! - [`Replies`] splits a server's stream of bytes into [`Reply`]s.
+//! - [`Filter`] is a search filter (RFC 4515), and [`escape`] escapes a value for the text of one.
 //! - [`first_value`] is the first value of a distinguished name (RFC 4514).
 //!
-//! Every byte of a server is hostile: a message has at most [`MESSAGE_BYTES_MAX`], values are not nested deeper
-//! than the messages that are known, and a text is cut before somebody sees it.
+//! Every byte of a server is hostile: a message has at most [`MESSAGE_BYTES_MAX`], values are not
+//! nested deeper than known messages, and a text is truncated before it is displayed.
 
 mod ber;
 mod filter;
@@ -21,15 +21,15 @@ pub use filter::{FILTER_BYTES_MAX, Filter, WrongFilter, escape};
 pub use name::first_value;
 pub use reply::{Entry, MESSAGE_BYTES_MAX, Outcome, Replies, Reply};
 
-/// Result codes (RFC 4511 appendix A) that mean something to a caller.
+/// Result codes (RFC 4511 appendix A) that callers distinguish.
 pub mod code {
-    /// It is done.
+    /// The request succeeded.
     pub const SUCCESS: u32 = 0;
-    /// There are more entries than were asked for.
+    /// There are more entries than requested.
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
-    /// The account has a rule that forbids it, such as too many failures.
+    /// A rule of the account forbids the request, for example after too many failures.
     pub const CONSTRAINT_VIOLATION: u32 = 19;
-    /// There is no such entry.
+    /// The entry does not exist.
     pub const NO_SUCH_OBJECT: u32 = 32;
     /// The entry has no password.
     pub const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
@@ -37,6 +37,6 @@ pub mod code {
     pub const INVALID_CREDENTIALS: u32 = 49;
     /// The entry may not be bound to.
     pub const INSUFFICIENT_ACCESS: u32 = 50;
-    /// The server does not permit it.
+    /// The server refuses the request.
     pub const UNWILLING: u32 = 53;
 }

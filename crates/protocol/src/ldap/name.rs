@@ -1,7 +1,7 @@
 //! Distinguished names (RFC 4514).
 
-/// The first value of a name: of `CN=Desktop\, all,OU=Groups,DC=example,DC=org` it is `Desktop, all`. None: it has
-/// none in text.
+/// Returns the first value of a name: for `CN=Desktop\, all,OU=Groups,DC=example,DC=org` it is
+/// `Desktop, all`. None: it is not text.
 pub fn first_value(name: &str) -> Option<String> {
     let (_, rest) = name.split_once('=')?;
     let mut bytes = rest.trim_start_matches(' ').bytes();
@@ -27,13 +27,13 @@ pub fn first_value(name: &str) -> Option<String> {
             }
         }
     }
-    // Spaces at the end are not of the value unless they are escaped.
+    // Trailing spaces belong to the value only if they are escaped.
     value.truncate(kept);
     let value = String::from_utf8(value).ok()?;
     (!value.is_empty()).then_some(value)
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 pub(super) fn digit(byte: u8) -> Option<u8> {
     let digit = char::from(byte).to_digit(16)?;
     u8::try_from(digit).ok()

@@ -1,13 +1,13 @@
-//! What a server sends (RFC 4511 section 4).
+//! Messages that a server sends (RFC 4511 section 4).
 
 use super::ber::{self, ENUMERATED, INTEGER, Malformed, OCTETS, SEQUENCE, SET, Values};
 
-/// Bytes of a message: an entry may name some thousand groups.
+/// Maximum length of a message in bytes: an entry may name some thousand groups.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// Letters of a text that somebody sees.
+/// Maximum number of characters in a text for display.
 const SHOWN_MAX: usize = 200;
 
-/// The tags of replies.
+/// Tags of replies.
 const BOUND: u8 = 0x61;
 const ENTRY: u8 = 0x64;
 const DONE: u8 = 0x65;
@@ -15,27 +15,27 @@ const ELSEWHERE: u8 = 0x73;
 const EXTENDED: u8 = 0x78;
 const INTERMEDIATE: u8 = 0x79;
 
-/// How a request ended.
+/// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// The result code.
+    /// LDAP result code.
     pub code: u32,
-    /// What the server says of it, without control characters, at most 200 letters.
+    /// Diagnostic message of the server, without control characters, at most 200 characters.
     pub words: String,
 }
 
-/// An entry that was found.
+/// An entry that a search found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Its distinguished name.
+    /// Distinguished name.
     pub name: String,
-    /// Its attributes, with those of their values that are UTF-8.
+    /// Attributes, with those of their values that are UTF-8.
     pub attributes: Vec<(String, Vec<String>)>,
 }
 
 impl Entry {
-    /// The values of an attribute. Active Directory sends at most 1,500 of them, and then its name has a range
-    /// ([MS-ADTS] 3.1.1.3.1.3.3): these are the first ones.
+    /// Returns the values of an attribute. Active Directory sends at most 1,500 of them and then
+    /// adds a range to its name ([MS-ADTS] 3.1.1.3.1.3.3): these are the first ones.
     pub fn values(&self, attribute: &str) -> &[String] {
         let is_whole = |name: &str| name.eq_ignore_ascii_case(attribute);
         let is_first = |name: &str| {
@@ -49,42 +49,42 @@ impl Entry {
     }
 }
 
-/// What a server says to a request.
+/// Response of a server to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// How a bind ended.
+    /// Result of a bind.
     Bound(Outcome),
-    /// An entry.
+    /// An entry that the search found.
     Entry(Entry),
-    /// How a search ended.
+    /// Result of a search.
     Done(Outcome),
-    /// How an extended request ended.
+    /// Result of an extended request.
     Extended(Outcome),
-    /// Something that is not asked for: another place to search, or a note.
+    /// An unrequested message: another place to search, or a notice.
     Other,
 }
 
-/// Cuts a stream of bytes into replies.
+/// Splits a stream of bytes into replies.
 #[derive(Default, Debug)]
 pub struct Replies {
     bytes: Vec<u8>,
 }
 
 impl Replies {
-    /// Bytes have come.
+    /// Appends received bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
-    /// Whether all bytes are used up.
+    /// Returns whether all bytes have been consumed.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The next reply, with the number of its request. None: more bytes have to come.
+    /// Returns the next reply, with the id of its request; None if it is incomplete.
     ///
     /// # Errors
-    /// The bytes are no message, or a message that is too large.
+    /// The bytes are not a message, or the message is too large.
     pub fn take(&mut self) -> Result<Option<(u32, Reply)>, Malformed> {
         let Some((tag, begins, length)) = ber::head(&self.bytes)? else {
             return Ok(None);
@@ -105,7 +105,7 @@ impl Replies {
     }
 }
 
-/// The inside of a message. Controls behind it say nothing that is asked for.
+/// Parses the content of a message. Controls behind it were not requested and are ignored.
 fn read(mut message: Values<'_>) -> Result<(u32, Reply), Malformed> {
     let id = message.number(INTEGER)?;
     let (tag, inside) = message.next()?;
@@ -121,7 +121,7 @@ fn read(mut message: Values<'_>) -> Result<(u32, Reply), Malformed> {
     Ok((id, reply))
 }
 
-/// Code, name and text; what may follow is not asked for.
+/// Parses code, name and text; what may follow was not requested.
 fn outcome(mut inside: Values<'_>) -> Result<Outcome, Malformed> {
     let code = inside.number(ENUMERATED)?;
     inside.tagged(OCTETS)?;
@@ -144,7 +144,7 @@ fn entry(mut inside: Values<'_>) -> Result<Entry, Malformed> {
         let mut set = Values(attribute.tagged(SET)?);
         let mut values = Vec::new();
         while !set.is_empty() {
-            // A picture is no text, and no name either.
+            // Binary values such as pictures are not text, and are skipped.
             values.extend(text(set.tagged(OCTETS)?));
         }
         attributes.push((name, values));

@@ -1,34 +1,34 @@
-//! What a client sends (RFC 4511 section 4).
+//! Messages that a client sends (RFC 4511 section 4).
 
 use super::Filter;
 use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};
 
-/// The version of the protocol.
+/// Protocol version.
 const VERSION: u32 = 3;
-/// The name of StartTLS.
+/// Object identifier of StartTLS.
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
-/// The tags of requests.
+/// Tags of requests.
 const BIND: u8 = 0x60;
 const UNBIND: u8 = 0x42;
 const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;
-/// The whole tree below the base.
+/// Search scope: the whole tree below the base.
 const SUBTREE: u32 = 2;
 /// Aliases are not followed.
 const NEVER: u32 = 0;
 
-/// What is searched for.
+/// Parameters of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'s> {
-    /// The distinguished name below which it is.
+    /// Distinguished name of the base entry.
     pub base: &'s str,
-    /// What an entry has to have.
+    /// Filter that entries must match.
     pub filter: &'s Filter,
-    /// The attributes that come with it.
+    /// Attributes to return.
     pub attributes: &'s [&'s str],
-    /// Entries, at most.
+    /// Maximum number of entries.
     pub entries_max: u32,
-    /// How long the server may take, seconds.
+    /// Time limit for the server in seconds.
     pub time_s: u32,
 }
 
@@ -36,8 +36,9 @@ fn message(id: u32, request: &[u8]) -> Vec<u8> {
     value(SEQUENCE, &[&number(INTEGER, id), request].concat())
 }
 
-/// Authenticates by a name and a password. An empty password proves nothing: servers accept it for any name
-/// (RFC 4513 section 5.1.2), so the caller refuses it; both empty is nobody.
+/// Authenticates with a name and a password. An empty password proves nothing: servers accept it
+/// for any name (RFC 4513 section 5.1.2), so the caller must refuse it. If both are empty, the bind
+/// is anonymous.
 pub fn bind(id: u32, name: &str, password: &[u8]) -> Vec<u8> {
     let inside = [
         number(INTEGER, VERSION),
@@ -69,7 +70,7 @@ pub fn start_tls(id: u32) -> Vec<u8> {
     message(id, &value(EXTENDED, &value(0x80, START_TLS)))
 }
 
-/// Says that nothing more comes.
+/// Announces the end of the connection.
 pub fn unbind(id: u32) -> Vec<u8> {
     message(id, &value(UNBIND, &[]))
 }

@@ -1,4 +1,4 @@
-//! What a client sends and reads, byte by byte, and what hostile bytes come to.
+//! Tests the bytes that a client sends and reads, and hostile bytes.
 
 use super::request::{Search, bind, search, start_tls, unbind};
 use super::*;
@@ -125,7 +125,7 @@ fn the_first_value_of_a_name_is_without_its_escapes() {
     }
 }
 
-/// A message, as a server sends it.
+/// Returns a message as a server sends it.
 fn message(id: u32, tag: u8, inside: &[Vec<u8>]) -> Vec<u8> {
     let reply = ber::value(tag, &inside.concat());
     ber::value(
@@ -229,7 +229,7 @@ fn hostile_replies_are_refused_before_they_are_kept() {
         next(&[0x30, 0x03, 0x02, 0x7f, 1]),
         Err(Malformed::Truncated)
     );
-    // Half of a message is not one.
+    // Half of a message is incomplete.
     let entry = an_entry();
     assert_eq!(next(&entry[..entry.len() - 1]), Ok(None));
 }

@@ -1,5 +1,5 @@
-//! The client's side: the handshake until the export is chosen ([`Dial`]), heads of requests
-//! (`Ask`), and what the server sends ([`Head`]). Payloads are the caller's.
+//! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests (`Ask`),
+//! and what the server sends ([`Head`]). The caller handles payloads.
 
 use super::handshake::{
     FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,
@@ -8,45 +8,45 @@ use super::reply::{self, Extent};
 use super::request::{ALLOCATION, command, offers};
 use super::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32, take_u64};
 
-/// Longest data of a reply to an option, bytes.
+/// Maximum length of the data of an option reply, in bytes.
 const REPLY_BYTES_MAX: u32 = 64 << 10;
-/// Replies to all options of a handshake.
+/// Maximum number of option replies in a handshake.
 const REPLIES_MAX: u32 = 64;
-/// Bytes of the head of a simple reply, which is the shorter one.
+/// Length in bytes of the head of a simple reply, which is shorter than that of a chunk.
 pub const HEAD_BYTES_MIN: usize = reply::SIMPLE_BYTES;
-/// Longest content of a chunk that is not data, bytes: an error, or extents.
+/// Maximum length in bytes of a chunk without data: an error, or extents.
 pub const CONTENT_BYTES_MAX: u32 = 1 << 20;
 
-/// Why a server cannot be used.
+/// Reason why a server cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The first bytes are not those of NBD.
     #[error("this is not an NBD server")]
     NotNbd,
-    /// Only the oldest handshake.
+    /// The server only has the oldest handshake.
     #[error("the NBD server does not offer the fixed newstyle handshake")]
     OldStyle,
-    /// Nothing works without TLS.
+    /// The server requires TLS for everything.
     #[error("the NBD server requires TLS, which is not supported here")]
     TlsRequired,
-    /// No export of this name.
+    /// The server has no export of this name.
     #[error("the NBD server has no export '{0}'")]
     NoSuchExport(String),
-    /// Any other error; the server's words, and the type of the reply.
+    /// Any other error.
     #[error("the NBD server refuses the export (reply {kind:#x}){}{words}", if .words.is_empty() { "" } else { ": " })]
     Refused {
-        /// The type of the reply.
+        /// Type of the reply.
         kind: u32,
-        /// What the server says.
+        /// Message of the server.
         words: String,
     },
-    /// A reply that breaks the protocol.
+    /// A reply violates the protocol.
     #[error("the NBD server sent a malformed reply")]
     Malformed,
-    /// No offset of a disk is that large.
+    /// The size exceeds the largest possible offset of a disk.
     #[error("the NBD export has {0} bytes, more than any disk")]
     TooLarge(u64),
-    /// A name longer than [`NAME_BYTES_MAX`].
+    /// The name is longer than [`NAME_BYTES_MAX`].
     #[error("the name of the NBD export is too long")]
     NameTooLong,
 }
@@ -54,40 +54,40 @@ pub enum Refusal {
 /// An export that a server offers to this client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offer {
-    /// Its size in bytes.
+    /// Size of the export in bytes.
     pub size: u64,
-    /// Offsets and lengths are multiples of this, bytes.
+    /// Granularity of offsets and lengths, in bytes.
     pub block_min: u32,
-    /// The largest payload, bytes.
+    /// Maximum payload in bytes.
     pub payload_max: u32,
-    /// The number of the context `base:allocation`, if block status is offered.
+    /// Id of the context `base:allocation`, if block status is offered.
     pub allocation: Option<u32>,
     flags: u16,
 }
 
 impl Offer {
-    /// The transmission flags, as the server sent them.
+    /// Returns the transmission flags that the server sent.
     pub fn flags(&self) -> u16 {
         self.flags
     }
 
-    /// Whether changes are refused.
+    /// Returns whether the export refuses writes.
     pub fn is_read_only(&self) -> bool {
         self.flags & offers::READ_ONLY != 0
     }
 
-    /// Whether it can flush.
+    /// Returns whether the server can flush.
     pub fn can_flush(&self) -> bool {
         self.flags & offers::FLUSH != 0
     }
 
-    /// Whether it makes zeroes without a payload.
+    /// Returns whether the server can write zeroes without a payload.
     pub fn can_zero(&self) -> bool {
         self.flags & offers::WRITE_ZEROES != 0
     }
 }
 
-/// What the server's next bytes are.
+/// Kind of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Greeting,
@@ -96,11 +96,11 @@ enum Stage {
     Go,
 }
 
-/// The handshake with a server, for the export of a name.
+/// Handshake with a server for the export of a name.
 #[derive(Clone, Debug)]
 pub struct Dial {
     name: String,
-    /// Structured replies are not asked for.
+    /// The client does not request structured replies.
     is_plain: bool,
     stage: Stage,
     replies: u32,
@@ -110,11 +110,11 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Begins. The server speaks first. `is_plain`: without structured replies, and so without
-    /// block status.
+    /// Starts a handshake, in which the server speaks first. `is_plain`: without structured
+    /// replies, and so without block status.
     ///
     /// # Errors
-    /// No export has a name as long as this one.
+    /// The name is longer than that of any export.
     pub fn new(name: &str, is_plain: bool) -> Result<Dial, Refusal> {
         if name.len() > NAME_BYTES_MAX {
             return Err(Refusal::NameTooLong);
@@ -130,9 +130,8 @@ impl Dial {
         })
     }
 
-    /// Takes bytes from the front of `input`, and appends to `out` what is to be sent. Returns
-    /// the export once it is chosen. What it leaves in `input` is to be given again, with more
-    /// behind it.
+    /// Handles bytes from the front of `input`, and appends the bytes to send to `out`. Returns the
+    /// export once it is chosen. Bytes left in `input` must be passed again, followed by more.
     ///
     /// # Errors
     /// The server cannot be used.
@@ -182,7 +181,7 @@ impl Dial {
         self.stage = stage;
         let mut data = Vec::new();
         let text = |data: &mut Vec<u8>, text: &str| {
-            // Names are bounded.
+            // Names have a maximum length.
             let length = u32::try_from(text.len()).unwrap_or(0);
             data.extend_from_slice(&length.to_be_bytes());
             data.extend_from_slice(text.as_bytes());
@@ -207,7 +206,7 @@ impl Dial {
         out.extend_from_slice(&data);
     }
 
-    /// Takes a reply to the option that was sent last.
+    /// Handles a reply to the last option.
     fn take(
         &mut self,
         kind: u32,
@@ -239,7 +238,7 @@ impl Dial {
         Ok(None)
     }
 
-    /// Takes information about the export.
+    /// Handles information about the export.
     fn learn(&mut self, mut data: &[u8]) -> Option<()> {
         match take_u16(&mut data)? {
             info::EXPORT => self.export = Some((take_u64(&mut data)?, take_u16(&mut data)?)),
@@ -263,7 +262,7 @@ impl Dial {
         if size > i64::MAX as u64 {
             return Err(Refusal::TooLarge(size));
         }
-        // A server that says nothing of blocks takes any up to the usual payload.
+        // A server that does not announce block sizes accepts any size up to the usual payload.
         let (block_min, payload_max) = self.blocks.unwrap_or((1, PAYLOAD_BYTES_MAX));
         Ok(Offer {
             size,
@@ -285,14 +284,13 @@ impl Stage {
     }
 }
 
-/// A reply to an option.
 struct Reply<'b> {
     option: u32,
     kind: u32,
     data: &'b [u8],
 }
 
-/// Takes the next reply to an option, if it is whole.
+/// Parses the next reply to an option, if it is complete.
 fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, Refusal> {
     let mut bytes = *input;
     let Some(magic) = take_u64(&mut bytes) else {
@@ -319,24 +317,24 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, Refusal> {
     Ok(Some(Reply { option, kind, data }))
 }
 
-/// What a client asks for.
+/// Kind of a client's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
-    /// Bytes.
+    /// Read bytes.
     Read,
-    /// The payload behind the head is written.
+    /// Write the payload that follows the head.
     Write,
-    /// The range reads as zeroes, and may take no space.
+    /// Make the range read as zeroes; it may become unallocated.
     Zeroes,
-    /// All that was acknowledged is on stable storage.
+    /// Put all acknowledged writes on stable storage.
     Flush,
-    /// Which parts of the range are allocated.
+    /// Query which parts of the range are allocated.
     Status,
-    /// The connection ends.
+    /// End the connection.
     Disconnect,
 }
 
-/// The head of a request; the payload of a write follows it.
+/// Appends the head of a request; the payload of a write follows it.
 pub fn request(wish: Wish, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
     let command = match wish {
         Wish::Read => command::READ,
@@ -354,43 +352,43 @@ pub fn request(wish: Wish, cookie: u64, offset: u64, length: u32, out: &mut Vec<
     out.extend_from_slice(&length.to_be_bytes());
 }
 
-/// What follows a [`Head`].
+/// Content that follows a [`Head`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// A simple reply without an error: all bytes of a read, nothing for other requests.
+    /// Simple reply without an error: all bytes of a read, nothing for other requests.
     Whole,
-    /// A simple reply: the request failed with this number.
+    /// Simple reply: the request failed with this error number.
     Failed(u32),
     /// A chunk without content.
     Nothing,
-    /// An offset of 8 bytes, and so many bytes of data.
+    /// An offset of 8 bytes, and this number of data bytes.
     Data(u32),
     /// An offset and a length ([`hole`]).
     Hole,
-    /// So many bytes with extents ([`extents`]).
+    /// Number of bytes with extents ([`extents`]).
     Status(u32),
-    /// So many bytes with an error ([`error`]).
+    /// Number of bytes with an error ([`error`]).
     Error(u32),
-    /// So many bytes that mean nothing here.
+    /// Number of bytes to skip.
     Other(u32),
 }
 
-/// The head of a reply, or of a chunk of one.
+/// Head of a reply, or of a chunk of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// The number of the request.
+    /// Cookie of the request.
     pub cookie: u64,
-    /// Nothing follows for this request.
+    /// No further chunk follows for this request.
     pub is_last: bool,
-    /// What follows here.
+    /// Content that follows this head.
     pub body: Body,
 }
 
 impl Head {
-    /// Takes a head from the front of `input`; `None` if it is not whole.
+    /// Parses a head at the front of `input`; `None` if it is incomplete.
     ///
     /// # Errors
-    /// The server broke the protocol.
+    /// The server violated the protocol.
     pub fn decode(input: &mut &[u8]) -> Result<Option<Head>, Refusal> {
         let mut bytes = *input;
         let Some(magic) = take_u32(&mut bytes) else {
@@ -451,12 +449,13 @@ impl Head {
     }
 }
 
-/// Reads the content of [`Body::Hole`]: offset and length in bytes.
+/// Parses the content of [`Body::Hole`]: offset and length in bytes.
 pub fn hole(mut content: &[u8]) -> Option<(u64, u32)> {
     Some((take_u64(&mut content)?, take_u32(&mut content)?))
 }
 
-/// Reads the content of [`Body::Status`]; `None` if it is of another context, or malformed.
+/// Parses the content of [`Body::Status`]; `None` if it belongs to another context, or is
+/// malformed.
 pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
     if take_u32(&mut content)? != allocation || !content.len().is_multiple_of(8) {
         return None;
@@ -466,14 +465,14 @@ pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
         if length == 0 {
             return None;
         }
-        // What is allocated and reads as zeroes needs no reading either.
+        // Allocated ranges that read as zeroes need not be read either.
         let hole = flags & reply::ZERO != 0;
         extents.push(Extent { length, hole });
     }
     (!extents.is_empty()).then_some(extents)
 }
 
-/// Reads the content of [`Body::Error`]: the number, and the server's words.
+/// Parses the content of [`Body::Error`]: the error number, and the server's message.
 pub fn error(mut content: &[u8]) -> Option<(u32, String)> {
     let (number, length) = (take_u32(&mut content)?, take_u16(&mut content)?);
     let words = take(&mut content, usize::from(length))?;
@@ -502,7 +501,7 @@ mod tests {
         }]
     }
 
-    /// Lets our client choose an export of our server, with so many bytes at a time.
+    /// Runs a handshake between this client and this server, with `chunk` bytes at a time.
     fn meet(name: &str, transport: Transport, chunk: usize) -> Result<(Offer, Session), Refusal> {
         meet_as(name, transport, chunk, false)
     }
@@ -575,7 +574,7 @@ mod tests {
             assert!(input.is_empty());
             offer
         };
-        // Fixed newstyle alone: the client's flags do not ask for more.
+        // Fixed newstyle alone: the client's flags request nothing else.
         assert_eq!(hear(b"NBDMAGICIHAVEOPT\0\x01", &mut out), Ok(None));
         let asked = [&[0, 0, 0, 1][..], b"IHAVEOPT", &[0, 0, 0, 8], &[0; 4]].concat();
         assert_eq!(out, asked);

@@ -1,4 +1,4 @@
-//! The server's side of the handshake: options and their replies, until an export is chosen.
+//! The server side of the handshake: options and their replies, until an export is chosen.
 
 use super::request::{ALLOCATION, Session};
 use super::{Export, Fault, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32};
@@ -7,24 +7,24 @@ pub(super) const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
 pub(super) const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
 pub(super) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
-/// Flags of the handshake, the server's and the client's.
+/// Handshake flags of server and client.
 pub(super) const FIXED_NEWSTYLE: u32 = 1;
 pub(super) const NO_ZEROES: u32 = 2;
 
-/// The first bytes of a server: it speaks the fixed newstyle handshake, and can leave out the
-/// zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
+/// First bytes of a server: it speaks the fixed newstyle handshake, and can omit the zeroes behind
+/// the reply to `NBD_OPT_EXPORT_NAME`.
 pub const GREETING: [u8; 18] = greeting();
 
-/// Longest data of an option, bytes: a name and some requests for information.
+/// Maximum length of an option's data in bytes: a name and some requests for information.
 pub const OPTION_BYTES_MAX: u32 = 16 << 10;
-/// The longest name of a user behind that of an export, bytes.
+/// Maximum length of a user name behind that of an export, in bytes.
 pub const USER_BYTES_MAX: usize = 255;
-/// Options of one client.
+/// Maximum number of options from one client.
 const OPTIONS_MAX: u32 = 64;
-/// The zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
+/// Number of zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
 const ZEROES: usize = 124;
 
-/// The options that are known.
+/// Numbers of known options.
 pub(super) mod option {
     pub const EXPORT_NAME: u32 = 1;
     pub const ABORT: u32 = 2;
@@ -71,39 +71,39 @@ const fn greeting() -> [u8; 18] {
     bytes
 }
 
-/// Whether TLS is used.
+/// Use of TLS on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
-    /// Never: a Unix socket, or a network that the file calls plain.
+    /// No TLS: a Unix socket, or a network that the configuration calls plain.
     Plain,
-    /// It has to begin before anything else.
+    /// TLS must begin before anything else.
     TlsRequired,
-    /// It has begun.
+    /// TLS has begun.
     Tls,
 }
 
-/// What the connection does next.
+/// Next action of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// More bytes are needed.
+    /// Read more bytes.
     Read,
-    /// The replies are sent, then TLS begins; call [`Handshake::secured`].
+    /// Send the replies, then begin TLS and call [`Handshake::secured`].
     StartTls,
-    /// The replies are sent, then the connection is closed: the client wants no more.
+    /// Send the replies, then close the connection: the client has finished.
     Close,
-    /// The replies are sent, then requests follow.
+    /// Send the replies, then serve requests.
     Transmit(Session),
 }
 
-/// The handshake with one client.
+/// Handshake with one client.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     transport: Transport,
-    /// The client's flags, when they have come.
+    /// Flags of the client, once received.
     flags: Option<u32>,
     options: u32,
     structured: bool,
-    /// The export for which the client asked for block status, by its name.
+    /// Name of the export for which the client requested block status.
     allocation: Option<String>,
 }
 
@@ -111,14 +111,14 @@ pub struct Handshake {
 /// client is shown.
 pub type Gate<'g> = &'g dyn Fn(&str) -> Result<(), String>;
 
-/// An option as it came.
+/// A received option.
 struct Asked<'b> {
     option: u32,
     data: &'b [u8],
 }
 
 impl Handshake {
-    /// Begins; [`GREETING`] is to be sent first.
+    /// Starts a handshake; [`GREETING`] must be sent first.
     pub fn new(transport: Transport) -> Handshake {
         Handshake {
             transport,
@@ -129,7 +129,7 @@ impl Handshake {
         }
     }
 
-    /// TLS has begun. What was agreed on before does not count any more.
+    /// Records that TLS has begun. Everything negotiated before is void.
     pub fn secured(&mut self) {
         self.transport = Transport::Tls;
         self.structured = false;
@@ -141,11 +141,11 @@ impl Handshake {
         self.flags
     }
 
-    /// Takes bytes from the front of `input`, and appends replies to `out`. What it leaves in
-    /// `input` is to be given again, with more behind it.
+    /// Handles bytes from the front of `input`, and appends replies to `out`. Bytes left in `input`
+    /// must be passed again, followed by more.
     ///
     /// # Errors
-    /// The connection is of no use; replies in `out` are sent before it is closed.
+    /// The connection is unusable; replies in `out` are sent before it is closed.
     pub fn handle(
         &mut self,
         input: &mut &[u8],
@@ -155,11 +155,11 @@ impl Handshake {
         self.handle_gated(input, exports, None, out)
     }
 
-    /// As [`Handshake::handle`], with a gate: then a client may name the user for whom it opens an
-    /// export, as `EXPORT/USER`.
+    /// Handles bytes as [`Handshake::handle`], with a gate: then a client may name the user for
+    /// whom it opens an export, as `EXPORT/USER`.
     ///
     /// # Errors
-    /// The connection is of no use; replies in `out` are sent before it is closed.
+    /// The connection is unusable; replies in `out` are sent before it is closed.
     pub fn handle_gated(
         &mut self,
         input: &mut &[u8],
@@ -241,7 +241,7 @@ impl Handshake {
         Step::Read
     }
 
-    /// The old way to choose an export, which has no reply for an error.
+    /// Handles the old option to choose an export, which has no reply for an error.
     fn export_name(
         &mut self,
         name: &[u8],
@@ -261,7 +261,7 @@ impl Handshake {
         Ok(Step::Transmit(session))
     }
 
-    /// `NBD_OPT_INFO` and `NBD_OPT_GO`: a name, and what the client wants to know.
+    /// Handles `NBD_OPT_INFO` and `NBD_OPT_GO`: a name, and the requested information.
     fn info(
         &mut self,
         asked: &Asked<'_>,
@@ -276,7 +276,7 @@ impl Handshake {
             refuse(out, asked.option, kind::UNKNOWN, "no such export");
             return Step::Read;
         };
-        // Information alone changes nothing: everybody may have it.
+        // Information alone changes nothing, so it needs no permission.
         if asked.option == option::GO
             && let (Some(gate), Some(user)) = (gate, user)
             && let Err(why) = gate(user)
@@ -298,7 +298,7 @@ impl Handshake {
         if wanted.contains(&info::DESCRIPTION) {
             tell(info::DESCRIPTION, &[export.description.as_bytes()]);
         }
-        // A client that does not ask still has to keep to them, so it is told.
+        // Block sizes bind a client that did not request them, too, so it is told.
         if wanted.contains(&info::BLOCK_SIZE) || export.block_min > 1 {
             let (min, preferred) = (export.block_min, export.block_preferred);
             let sizes = [min, preferred, PAYLOAD_BYTES_MAX].map(u32::to_be_bytes);
@@ -311,7 +311,8 @@ impl Handshake {
         }
     }
 
-    /// The metadata contexts of an export: there is one, `base:allocation`.
+    /// Handles options about the metadata contexts of an export; the only context is
+    /// `base:allocation`.
     fn contexts(
         &mut self,
         asked: &Asked<'_>,
@@ -332,7 +333,7 @@ impl Handshake {
         let Some((export, _)) = find(exports, gate, name) else {
             return refuse(out, asked.option, kind::UNKNOWN, "no such export");
         };
-        // A list without a query asks for all; so does one for a whole namespace.
+        // A list without a query selects all contexts; so does a query for a whole namespace.
         let meets =
             |query: &&[u8]| *query == ALLOCATION.as_bytes() || (!sets && *query == b"base:");
         if queries.iter().any(meets) || (!sets && queries.is_empty()) {
@@ -347,7 +348,8 @@ impl Handshake {
         reply(out, asked.option, kind::ACK, &[]);
     }
 
-    /// What was agreed on, for this export. The contexts of another one do not count.
+    /// Creates the session for this export, with what was negotiated. Contexts of another export do
+    /// not count.
     fn session(&self, export: &Export, user: Option<&str>) -> Session {
         let allocation = self.allocation.as_deref() == Some(export.name.as_str());
         let mut session = Session::new(export.clone(), self.structured, allocation);
@@ -356,7 +358,7 @@ impl Handshake {
     }
 }
 
-/// Takes the next option, if it is whole.
+/// Parses the next option, if it is complete.
 fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Asked<'b>>, Fault> {
     let mut bytes = *input;
     let Some(magic) = take(&mut bytes, 8) else {
@@ -378,7 +380,7 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Asked<'b>>, Fault> {
     Ok(Some(Asked { option, data }))
 }
 
-/// Lists the exports.
+/// Handles the option that lists the exports.
 fn list(asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
     if !asked.data.is_empty() {
         return refuse(out, asked.option, kind::INVALID, "the option has no data");
@@ -393,8 +395,8 @@ fn list(asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
     reply(out, asked.option, kind::ACK, &[]);
 }
 
-/// The export of a name, and the user behind it (`EXPORT/USER`) where there is a gate. The default
-/// export, without a name, is the only one that there is.
+/// Finds the export of a name, and with a gate the user behind it (`EXPORT/USER`). An empty name
+/// means the default export, which exists only if there is a single one.
 fn find<'e, 'n>(
     exports: &'e [Export],
     gate: Option<Gate<'_>>,
@@ -415,7 +417,7 @@ fn find<'e, 'n>(
     Some((export.filter(|_| is_sane)?, Some(user)))
 }
 
-/// The data of `NBD_OPT_INFO` and `NBD_OPT_GO`: a name and numbers of information.
+/// Parses the data of `NBD_OPT_INFO` and `NBD_OPT_GO`: a name and types of information.
 fn name_and_wanted(mut data: &[u8]) -> Option<(&[u8], Vec<u16>)> {
     let name = take_name(&mut data)?;
     let count = take_u16(&mut data)?;
@@ -426,7 +428,7 @@ fn name_and_wanted(mut data: &[u8]) -> Option<(&[u8], Vec<u16>)> {
     Some((name, wanted))
 }
 
-/// The data of the options about metadata contexts: a name and queries.
+/// Parses the data of the metadata context options: a name and queries.
 fn name_and_queries(mut data: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
     let name = take_name(&mut data)?;
     let count = take_u32(&mut data)?;
@@ -451,7 +453,7 @@ fn reply(out: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// Clients show the words to their users.
+/// Refuses an option with an error message, which clients show to their users.
 fn refuse(out: &mut Vec<u8>, option: u32, kind: u32, words: &str) {
     reply(out, option, kind, words.as_bytes());
 }

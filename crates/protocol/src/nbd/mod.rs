@@ -1,7 +1,8 @@
-//! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of
-//! the transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Only
-//! the fixed newstyle handshake; simple and structured replies; the metadata context `base:allocation`. Payloads are not
-//! looked at: the caller reads and writes them beside the headers that this module makes.
+//! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of the
+//! transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Only the fixed
+//! newstyle handshake; simple and structured replies; the metadata context `base:allocation`.
+//! Payloads are not handled: the caller reads and writes them after the headers that this module
+//! builds.
 //!
 //! Source: the NBD project's `doc/proto.md`.
 
@@ -15,31 +16,32 @@ mod tests;
 pub use handshake::{GREETING, Gate, Handshake, OPTION_BYTES_MAX, Step, Transport, USER_BYTES_MAX};
 pub use request::{ALLOCATION, Command, REQUEST_BYTES, Request, Session};
 
-/// Longest name of an export, bytes (`doc/proto.md`: strings).
+/// Maximum length of an export's name, in bytes (`doc/proto.md`: strings).
 pub const NAME_BYTES_MAX: usize = 4096;
-/// The largest payload of a request or a reply, bytes: the one that every client may use.
+/// Maximum payload of a request or a reply in bytes, which every client may use.
 pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 
 /// A block device that a server offers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Export {
-    /// Its name; the empty one is the default.
+    /// Name of the export; the default export has an empty one.
     pub name: String,
-    /// Shown by clients that list exports.
+    /// Description for clients that list exports.
     pub description: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Requests that change it are refused.
+    /// Writes are refused.
     pub read_only: bool,
-    /// What one client has flushed, others see, so it may be used over several connections.
+    /// Data that one connection has flushed is visible to others, so a client may use several
+    /// connections.
     pub multi_conn: bool,
-    /// Offsets and lengths are multiples of this, a power of two of 1 to 64 KiB.
+    /// Granularity of offsets and lengths in bytes: a power of two from 1 to 64 KiB.
     pub block_min: u32,
-    /// The size at which requests are fastest, bytes.
+    /// Preferred block size in bytes, with which requests are fastest.
     pub block_preferred: u32,
 }
 
-/// Why a connection is closed.
+/// Reason why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
     /// The first bytes are not those of a client with the fixed newstyle handshake.
@@ -51,10 +53,10 @@ pub enum Fault {
     /// An option is longer than any that a client needs.
     #[error("an NBD option of {0} bytes")]
     OptionTooLong(u32),
-    /// Too many options, without an export in the end.
+    /// The client sent too many options without choosing an export.
     #[error("too many NBD options before an export was chosen")]
     TooManyOptions,
-    /// `NBD_OPT_EXPORT_NAME` named none that there is; that option has no reply for it.
+    /// `NBD_OPT_EXPORT_NAME` named an unknown export; that option has no reply for the error.
     #[error("the client asked for an NBD export that does not exist")]
     NoSuchExport,
     /// `NBD_OPT_EXPORT_NAME` named an export that another user has open.
@@ -71,30 +73,31 @@ pub enum Fault {
     PayloadTooLong(u32),
 }
 
-/// The error of a request, as NBD numbers them (`doc/proto.md`: error values).
+/// Error number of a request, as NBD defines them (`doc/proto.md`: error values).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Errno {
-    /// A change of what is read-only.
+    /// A change of a read-only export.
     Perm = 1,
     /// The device failed.
     Io = 5,
     /// No memory for the request.
     NoMemory = 12,
-    /// The request makes no sense: flags, alignment, a length of zero, a read past the end.
+    /// The request is invalid: flags, alignment, a length of zero, a read past the end.
     Invalid = 22,
     /// A change past the end.
     NoSpace = 28,
     /// The reply would be too long.
     Overflow = 75,
-    /// The command is not offered, or would not be fast.
+    /// The command is not supported, or would not be fast.
     NotSupported = 95,
-    /// The server stops, or this client may not use the export any more.
+    /// The server is shutting down, or this client may not use the export any more.
     Shutdown = 108,
 }
 
 impl Errno {
-    /// Reads the number of a reply. Numbers that a client need not know are [`Errno::Io`].
+    /// Parses the number of a reply. Numbers that a client need not distinguish become
+    /// [`Errno::Io`].
     pub fn from_number(number: u32) -> Errno {
         let all = [
             Errno::Perm,
@@ -109,7 +112,7 @@ impl Errno {
         known.unwrap_or(Errno::Io)
     }
 
-    /// In a word, for clients that show it.
+    /// Returns a short message, for clients that display it.
     pub fn words(self) -> &'static str {
         match self {
             Errno::Perm => "the export is read-only",

@@ -1,15 +1,15 @@
-//! Replies of the transmission. Each function makes a head; the data of a read follows it and
-//! is the caller's.
+//! Replies of the transmission phase. Each function builds a head; the data of a read follows it
+//! and is written by the caller.
 
 use super::{Errno, Session};
 
-/// Bytes of a simple reply.
+/// Length of a simple reply in bytes.
 pub const SIMPLE_BYTES: usize = 16;
-/// Bytes before the content of a chunk.
+/// Number of bytes before the content of a chunk.
 const CHUNK_BYTES: usize = 20;
-/// Bytes before the data of a read in a structured reply.
+/// Number of bytes before the data of a read in a structured reply.
 pub const DATA_BYTES: usize = CHUNK_BYTES + 8;
-/// Extents in the reply to one request for block status.
+/// Maximum number of extents in the reply to one block status request.
 pub const EXTENTS_MAX: usize = 1024;
 
 pub(super) const SIMPLE_MAGIC: u32 = 0x6744_6698;
@@ -20,11 +20,11 @@ pub(super) const DONE: u16 = 1;
 /// A part of a read, and whether it ends the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
-    /// Where, bytes.
+    /// Offset in bytes.
     pub offset: u64,
-    /// How much, bytes.
+    /// Length in bytes.
     pub length: u32,
-    /// No chunk of this reply follows. A simple reply has only one.
+    /// No further chunk of this reply follows. A simple reply has only one.
     pub is_last: bool,
 }
 
@@ -42,16 +42,16 @@ pub(super) mod kind {
 const HOLE: u32 = 1;
 pub(super) const ZERO: u32 = 1 << 1;
 
-/// A part of a device.
+/// A range of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// How long, bytes.
+    /// Length in bytes.
     pub length: u32,
-    /// It takes no space, and reads as zeroes.
+    /// The range is unallocated, and reads as zeroes.
     pub hole: bool,
 }
 
-/// The reply to a request that has no data: it was done.
+/// Appends the reply to a successful request without data.
 pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
     match session.structured {
         true => chunk(kind::NONE, DONE, cookie, 0, out),
@@ -59,13 +59,13 @@ pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The reply to a request that failed.
+/// Appends the reply to a failed request.
 pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(error as u32, cookie, out);
     }
     let words = error.words().as_bytes();
-    // The words of an error are short.
+    // Error messages are short.
     let length = u16::try_from(words.len()).unwrap_or(0);
     chunk(kind::ERROR, DONE, cookie, 6 + u32::from(length), out);
     out.extend_from_slice(&(error as u32).to_be_bytes());
@@ -73,7 +73,7 @@ pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
     out.extend_from_slice(&words[..usize::from(length)]);
 }
 
-/// The head of a part of the reply to a read; its data follows. A simple reply has one part.
+/// Appends the head of a part of a read's reply; the data follows. A simple reply has one part.
 pub fn data(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(0, cookie, out);
@@ -83,7 +83,8 @@ pub fn data(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) {
     out.extend_from_slice(&piece.offset.to_be_bytes());
 }
 
-/// A part of the reply to a read that is zeroes, if it needs no data: only a structured one.
+/// Appends a part of a read's reply that consists of zeroes, without data. Returns false if replies
+/// are simple, which need the data.
 #[must_use]
 pub fn hole(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) -> bool {
     if session.structured {
@@ -94,8 +95,8 @@ pub fn hole(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) -> 
     session.structured
 }
 
-/// The reply to a request for block status. At least one extent; neighbours that are alike
-/// were joined.
+/// Appends the reply to a block status request. There must be at least one extent; equal neighbours
+/// must have been joined.
 pub fn status(cookie: u64, extents: &[Extent], out: &mut Vec<u8>) {
     let extents = &extents[..extents.len().min(EXTENTS_MAX)];
     let length = u32::try_from(4 + extents.len() * 8).unwrap_or(4);
@@ -120,7 +121,7 @@ impl Piece {
     }
 }
 
-/// The head of a chunk.
+/// Appends the head of a chunk.
 fn chunk(kind: u16, flags: u16, cookie: u64, length: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&CHUNK_MAGIC.to_be_bytes());
     out.extend_from_slice(&flags.to_be_bytes());

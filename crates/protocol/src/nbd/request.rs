@@ -1,10 +1,10 @@
-//! Requests of the transmission, and whether an export can do them.
+//! Requests of the transmission phase, and their validation against an export.
 
 use super::{Errno, Export, Fault, PAYLOAD_BYTES_MAX, take_u16, take_u32, take_u64};
 
-/// The name of the metadata context that is offered (`doc/proto.md`: `base:allocation`).
+/// Name of the only metadata context (`doc/proto.md`: `base:allocation`).
 pub const ALLOCATION: &str = "base:allocation";
-/// Bytes of a request without its payload.
+/// Length of a request without its payload, in bytes.
 pub const REQUEST_BYTES: usize = 28;
 
 pub(super) const REQUEST_MAGIC: u32 = 0x2560_9513;
@@ -18,7 +18,7 @@ mod flag {
     pub(super) const FAST_ZERO: u16 = 1 << 4;
 }
 
-/// Transmission flags: what an export offers.
+/// Transmission flags: features of an export.
 pub(super) mod offers {
     pub const HAS_FLAGS: u16 = 1;
     pub const READ_ONLY: u16 = 1 << 1;
@@ -44,76 +44,76 @@ pub(super) mod command {
     pub const BLOCK_STATUS: u16 = 7;
 }
 
-/// The head of a request, as it came.
+/// Head of a received request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     flags: u16,
     command: u16,
-    /// The client's number for it, which the reply repeats.
+    /// Client's identifier of the request, which the reply repeats.
     pub cookie: u64,
-    /// Where, in bytes.
+    /// Offset in bytes.
     pub offset: u64,
-    /// How much, in bytes.
+    /// Length in bytes.
     pub length: u32,
 }
 
-/// What a request asks for, once it is known to be possible.
+/// Content of a valid request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Bytes are read; `whole`: the reply must not be cut into pieces.
+    /// Read bytes; with `whole`, the reply must not be split.
     Read {
-        /// The reply is one piece.
+        /// The reply must be one piece.
         whole: bool,
     },
-    /// The payload is written.
+    /// Write the payload.
     Write {
-        /// It is on stable storage before the reply.
+        /// Put the data on stable storage before the reply.
         fua: bool,
     },
-    /// The client ends the connection; there is no reply.
+    /// End the connection; there is no reply.
     Disconnect,
-    /// All that was acknowledged before is on stable storage before the reply.
+    /// Put all acknowledged writes on stable storage before the reply.
     Flush,
     /// The range is not needed any more; reads may return anything.
     Trim {
-        /// As in a write.
+        /// Put the change on stable storage before the reply.
         fua: bool,
     },
-    /// The range reads as zeroes.
+    /// Make the range read as zeroes.
     Zeroes {
-        /// As in a write.
+        /// Put the change on stable storage before the reply.
         fua: bool,
         /// The space stays allocated.
         allocate: bool,
-        /// Only if it is faster than a write.
+        /// Fail if the operation is not faster than a write.
         fast: bool,
     },
     /// The range may be read soon.
     Cache,
-    /// Which parts of the range are allocated; `one`: only the first extent.
+    /// Query which parts of the range are allocated.
     Status {
         /// The reply has one extent.
         one: bool,
     },
 }
 
-/// What was agreed on in the handshake, and the export.
+/// Result of the handshake: the export and the negotiated features.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// The device.
+    /// Export that the client has opened.
     pub export: Export,
     /// Replies are structured.
     pub structured: bool,
     allocation: bool,
-    /// The user for whom the client opened the export, if it named one.
+    /// User for whom the client opened the export, if it named one.
     pub user: Option<String>,
 }
 
 impl Request {
-    /// Reads the head of a request.
+    /// Parses the head of a request.
     ///
     /// # Errors
-    /// It is none, or the payload behind it is longer than any server takes.
+    /// The bytes are not a request, or its payload is longer than any server accepts.
     pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Request, Fault> {
         let bytes = &mut bytes.as_slice();
         let magic = take_u32(bytes).ok_or(Fault::Request)?;
@@ -133,7 +133,7 @@ impl Request {
         }
     }
 
-    /// Bytes of the payload that follows the head, also where the request is refused.
+    /// Returns the length of the payload behind the head in bytes, even if the request is refused.
     pub fn payload_bytes(&self) -> u32 {
         match self.command {
             command::WRITE => self.length,
@@ -143,7 +143,7 @@ impl Request {
 }
 
 impl Session {
-    /// The number of the context `base:allocation`.
+    /// Id of the context `base:allocation`.
     pub const ALLOCATION_ID: u32 = 1;
 
     pub(super) fn new(export: Export, structured: bool, allocation: bool) -> Session {
@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// The transmission flags.
+    /// Returns the transmission flags.
     pub(super) fn flags(&self) -> u16 {
         let when = |is: bool, flag: u16| if is { flag } else { 0 };
         let changes = offers::TRIM | offers::WRITE_ZEROES | offers::FAST_ZERO;
@@ -169,10 +169,10 @@ impl Session {
             | when(self.export.multi_conn, offers::MULTI_CONN)
     }
 
-    /// Returns what a request asks for.
+    /// Returns the validated command of a request.
     ///
     /// # Errors
-    /// Why it is refused; the connection goes on, behind its payload.
+    /// The reason why it is refused; the connection continues behind its payload.
     pub fn command(&self, request: &Request) -> Result<Command, Errno> {
         let has = |flag: u16| request.flags & flag != 0;
         let (known, command) = match request.command {
@@ -211,7 +211,7 @@ impl Session {
             }
             _ => return Err(Errno::Invalid),
         };
-        // FUA is allowed, without effect, where it makes no sense.
+        // FUA is allowed for every command, without effect where it makes no sense.
         if request.flags & !(known | flag::FUA) != 0 {
             return Err(Errno::Invalid);
         }

@@ -1,4 +1,4 @@
-//! Tables of bytes: handshakes and requests of clients, and what they get.
+//! Tests handshakes and requests of clients as tables of bytes.
 
 use super::handshake::{GREETING, Handshake, OPTION_BYTES_MAX, Step, Transport};
 use super::reply::{self, Extent, Piece};
@@ -37,7 +37,7 @@ fn text(text: &str) -> Vec<u8> {
     [&length.to_be_bytes(), text.as_bytes()].concat()
 }
 
-/// `NBD_OPT_GO` and `NBD_OPT_INFO`.
+/// Returns the option `NBD_OPT_GO` or `NBD_OPT_INFO`.
 fn go(number: u32, name: &str, wanted: &[u16]) -> Vec<u8> {
     let count = u16::try_from(wanted.len()).unwrap();
     let mut data = [text(name), count.to_be_bytes().to_vec()].concat();
@@ -54,7 +54,7 @@ fn contexts(number: u32, name: &str, queries: &[&str]) -> Vec<u8> {
     option(number, &data)
 }
 
-/// The replies to options: option, type and data.
+/// Parses the replies to options: option, type and data.
 fn replies(mut bytes: &[u8]) -> Vec<(u32, u32, Vec<u8>)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -142,7 +142,7 @@ fn named_user_opens_an_export_only_through_the_gate() {
     );
     let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(&gate));
     assert_eq!(step, Err(Fault::InUse));
-    // Without a gate there are no users: such a name is that of no export.
+    // Without a gate there are no users, so no export has such a name.
     let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), None);
     assert_eq!((step, last.unwrap().1), (Ok(Step::Read), 1 << 31 | 6));
     let long = format!("mail/{}", "x".repeat(256));
@@ -214,7 +214,7 @@ fn info_leaves_the_handshake_open() {
     );
     assert_eq!(client.send(&go(6, "other", &[])), Ok(Step::Read));
     assert_eq!(client.kinds(), [ERROR | 6]);
-    // Neither is the default where there are two.
+    // With two exports, neither is the default.
     assert_eq!(client.send(&go(7, "", &[])), Ok(Step::Read));
     assert_eq!(client.kinds(), [ERROR | 6]);
 }
@@ -229,7 +229,7 @@ fn the_old_way_to_choose_an_export_has_no_error() {
     assert_eq!(client.out, b"\0\0\0\0\0\x10\0\0\x0c\x6d");
     let mut client = Client::new(Transport::Plain);
     assert_eq!(client.send(&option(1, b"other")), Err(Fault::NoSuchExport));
-    // A client that wants the zeroes.
+    // This client wants the zeroes.
     let mut handshake = Handshake::new(Transport::Plain);
     let mut out = Vec::new();
     let bytes = [1_u32.to_be_bytes().to_vec(), option(1, b"data")].concat();
@@ -470,7 +470,7 @@ fn simple_and_structured_replies() {
 }
 
 proptest! {
-    /// Whatever comes, in whatever pieces: the same replies, and bounded.
+    /// Input in pieces of any size gives the same replies, and is bounded.
     #[test]
     fn pieces_make_no_difference(
         options in prop::collection::vec((0_u32..12, prop::collection::vec(any::<u8>(), 0..40)), 0..8),

@@ -1,16 +1,16 @@
-//! The hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, by which its session key is encrypted.
+//! The hashes of NTLMv2 ([MS-NLMP] 3.3.2), and RC4, which encrypts its session key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md4::Md4;
 use md5::{Digest, Md5};
 
-/// The hash of a password that NTLM knows it by (NTOWFv1): its MD4, in UTF-16.
+/// Returns NTLM's hash of a password (NTOWFv1): the MD4 of its UTF-16.
 pub fn nt_hash(password: &str) -> [u8; 16] {
     let wide: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
     Md4::digest(wide).into()
 }
 
-/// The key of a user's responses (NTOWFv2).
+/// Returns the key of a user's responses (NTOWFv2).
 pub(super) fn response_key(nt_hash: &[u8; 16], user: &str, domain: &str) -> [u8; 16] {
     let upper = user.to_uppercase();
     let wide = upper.encode_utf16().chain(domain.encode_utf16());
@@ -28,8 +28,8 @@ pub(super) fn hmac_md5(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
     mac.finalize().into_bytes().into()
 }
 
-/// What a client says of the TLS connection by which it comes: the hash of its channel bindings
-/// (RFC 5929, `tls-server-end-point`), with the hash of the server's certificate.
+/// Returns the hash of the channel bindings of a TLS connection (RFC 5929, `tls-server-end-point`),
+/// computed from the hash of the server's certificate.
 pub fn channel_hash(certificate_hash: &[u8]) -> [u8; 16] {
     const PREFIX: &[u8] = b"tls-server-end-point:";
     let length = u32::try_from(PREFIX.len() + certificate_hash.len()).unwrap_or(u32::MAX);
@@ -41,7 +41,7 @@ pub fn channel_hash(certificate_hash: &[u8]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// Encrypts or decrypts 16 bytes by RC4 with this key.
+/// Encrypts or decrypts 16 bytes with RC4 and this key.
 pub(super) fn rc4(key: &[u8; 16], bytes: &[u8; 16]) -> [u8; 16] {
     let mut state: [u8; 256] = std::array::from_fn(|at| u8::try_from(at).unwrap_or_default());
     let mut j = 0_u8;
@@ -59,7 +59,7 @@ pub(super) fn rc4(key: &[u8; 16], bytes: &[u8; 16]) -> [u8; 16] {
     })
 }
 
-/// Compares in a time that depends on no byte.
+/// Compares in constant time.
 pub(super) fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
     let differ = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     std::hint::black_box(differ) == 0

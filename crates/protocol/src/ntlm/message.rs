@@ -1,8 +1,8 @@
-//! The three messages ([MS-NLMP] 2.2.1).
+//! The three NTLM messages ([MS-NLMP] 2.2.1).
 
 use super::crypt::{hmac_md5, rc4, response_key, same};
 
-/// The longest message of a client.
+/// Maximum length of a client's message in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
@@ -15,12 +15,12 @@ const EXTENDED_SECURITY: u32 = 0x8_0000;
 const TARGET_INFO: u32 = 0x80_0000;
 const VERSION: u32 = 0x200_0000;
 const KEY_EXCHANGE: u32 = 0x4000_0000;
-/// What a client may choose: signatures, encryption, the lengths of their keys, the exchange of one, and
-/// versions. FreeRDP takes a message without a version for shorter than it is.
+/// Flags that a client may choose: signatures, encryption, the lengths of their keys, key exchange,
+/// and versions. FreeRDP assumes that a message without a version is shorter than it is.
 const CHOSEN: u32 = 0x10 | 0x20 | 0x8000 | VERSION | 0x2000_0000 | KEY_EXCHANGE | 0x8000_0000;
-/// The version of NTLM that we have: its revision 15, of a system 10.0.
+/// Our version of NTLM: revision 15, of a system 10.0.
 const OUR_VERSION: [u8; 8] = [10, 0, 0, 0, 0, 0, 0, 15];
-/// Pairs of attributes ([MS-NLMP] 2.2.2.1).
+/// Attribute ids ([MS-NLMP] 2.2.2.1).
 const AV_END: u16 = 0;
 const AV_COMPUTER: u16 = 1;
 const AV_DOMAIN: u16 = 2;
@@ -28,52 +28,52 @@ const AV_DNS_COMPUTER: u16 = 3;
 const AV_FLAGS: u16 = 6;
 const AV_TIMESTAMP: u16 = 7;
 const AV_CHANNEL: u16 = 10;
-/// The flag that says that AUTHENTICATE has an integrity code.
+/// Flag: AUTHENTICATE has a message integrity code.
 const HAS_MIC: u32 = 0x2;
-/// Where that code is.
+/// Position of that code.
 const MIC: std::ops::Range<usize> = 72..88;
-/// Bytes of a response before its pairs: the proof, and what is fixed of the rest.
+/// Length of a response before its attributes: the proof, and the fixed part of the rest.
 const PROOF_BYTES: usize = 16;
 const RESPONSE_HEAD_BYTES: usize = 28;
 
-/// Why a message cannot be read.
+/// Error of a message that cannot be parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no message of NTLM: its {field} is wrong")]
 pub struct Malformed {
-    /// What is wrong with it.
+    /// Name of the invalid field.
     pub field: &'static str,
 }
 
-/// Why a user is not known by a message.
+/// Reason why a message does not authenticate a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
-    /// It has no response of NTLMv2.
+    /// The response is not NTLMv2.
     #[error("the client uses LM or NTLMv1; NTLMv2 is needed")]
     Old,
-    /// The password is another one.
+    /// The password is wrong.
     #[error("wrong password")]
     Wrong,
     /// The client has not protected the messages.
     #[error("the client sends no message integrity code")]
     NoMic,
-    /// The messages were changed on their way.
+    /// The messages were modified in transit.
     #[error("the messages of NTLM were changed on their way")]
     Changed,
-    /// The client believes to speak with another server.
+    /// The client believes it is connected to another server.
     #[error("the client comes by another TLS connection than it believes")]
     OtherChannel,
 }
 
-/// What the server says of itself.
+/// Names of the server for the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Its name, as NetBIOS would have it.
+    /// NetBIOS name of the server.
     pub name: &'a str,
-    /// Its name in DNS.
+    /// DNS name of the server.
     pub host: &'a str,
 }
 
-/// An authentication under way: what was sent until now.
+/// An authentication in progress, with the messages sent so far.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     negotiate: Vec<u8>,
@@ -82,10 +82,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Answers NEGOTIATE with CHALLENGE. `nonce` is random; the time counts 100 ns since 1601.
+    /// Answers NEGOTIATE with CHALLENGE. `nonce` is random; the time is in units of 100 ns since
+    /// 1601.
     ///
     /// # Errors
-    /// It is no NEGOTIATE, or of a client that knows no Unicode.
+    /// The message is not NEGOTIATE, or its client does not support Unicode.
     pub fn new(
         negotiate: &[u8],
         nonce: [u8; 8],
@@ -113,7 +114,7 @@ impl Exchange {
             (AV_DOMAIN, name.as_slice()),
             (AV_COMPUTER, &name),
             (AV_DNS_COMPUTER, &wide(target.host)),
-            // With it a client has to send an integrity code.
+            // With this attribute a client must send an integrity code.
             (AV_TIMESTAMP, &time.to_le_bytes()),
             (AV_END, &[]),
         ] {
@@ -138,7 +139,7 @@ impl Exchange {
         })
     }
 
-    /// The message for the client.
+    /// Returns the CHALLENGE message for the client.
     pub fn challenge(&self) -> &[u8] {
         &self.challenge
     }
@@ -147,9 +148,9 @@ impl Exchange {
 /// A client's AUTHENTICATE.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
-    /// The user, as the client writes the name.
+    /// User name as the client writes it.
     pub user: String,
-    /// The user's domain, or the machine's, or nothing.
+    /// Domain of the user or of the machine; may be empty.
     pub domain: String,
     bytes: Vec<u8>,
     response: Vec<u8>,
@@ -158,10 +159,10 @@ pub struct Authenticate {
 }
 
 impl Authenticate {
-    /// Reads it.
+    /// Parses the message.
     ///
     /// # Errors
-    /// It is no AUTHENTICATE.
+    /// The message is not a valid AUTHENTICATE.
     pub fn decode(bytes: &[u8]) -> Result<Authenticate, Malformed> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(Malformed { field: "length" });
@@ -181,11 +182,11 @@ impl Authenticate {
         })
     }
 
-    /// Verifies it by the hash of the user's password. `channels` are the hashes of the TLS connection
-    /// by which it came.
+    /// Verifies the message with the hash of the user's password. `channels` are the hashes of the
+    /// TLS connection that carried it.
     ///
     /// # Errors
-    /// Why it is not of this user.
+    /// The reason why the message does not authenticate this user.
     pub fn verify(
         &self,
         exchange: &Exchange,
@@ -199,7 +200,7 @@ impl Authenticate {
         if !same(proof, &hmac_md5(&key, &[&exchange.nonce, rest])) {
             return Err(Refused::Wrong);
         }
-        // The proof covers the pairs, so they are the client's.
+        // The proof covers the attributes, so they come from the client.
         let pairs = rest.get(RESPONSE_HEAD_BYTES..).unwrap_or_default();
         let flags = pair(pairs, AV_FLAGS).and_then(|value| u32_at(value, 0).ok());
         if flags.unwrap_or_default() & HAS_MIC == 0 {
@@ -241,7 +242,7 @@ impl Authenticate {
     }
 }
 
-/// The value of a pair of attributes. None: there is none of this kind.
+/// Returns the value of an attribute; None if it is missing.
 fn pair(mut pairs: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let (head, rest) = pairs.split_first_chunk::<4>()?;
@@ -269,7 +270,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
     Ok(u32::from_le_bytes(*found))
 }
 
-/// What the field at `at` points to: its length, the same again, where it is.
+/// Returns the bytes that the field at `at` refers to: its length, the same again, its offset.
 fn place<'a>(bytes: &'a [u8], at: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
     let lengths = u32_at(bytes, at)?;
     let begin = usize::try_from(u32_at(bytes, at + 4)?).unwrap_or(usize::MAX);

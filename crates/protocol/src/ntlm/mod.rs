@@ -1,7 +1,7 @@
-//! NTLMv2 ([MS-NLMP]), as a server verifies it that knows the hash of the user's password: the client's
-//! NEGOTIATE, our CHALLENGE, the client's AUTHENTICATE. Its message integrity code is required, so nobody
-//! in between changes what was negotiated; and where the client names the TLS connection by which it
-//! comes, it has to be this one, so nobody passes its proof on to another server.
+//! NTLMv2 ([MS-NLMP]) for a server that knows the hash of the user's password: the client's
+//! NEGOTIATE, our CHALLENGE, the client's AUTHENTICATE. The message integrity code is required, so
+//! that a man in the middle cannot change what was negotiated. If the client names its TLS
+//! connection, it must be this one, so that its proof cannot be relayed to another server.
 //!
 //! LM and NTLMv1 are refused. Every byte is hostile.
 

@@ -1,4 +1,4 @@
-//! The examples of [MS-NLMP] 4.2.4, and what is done with the messages of liars.
+//! Tests the examples of [MS-NLMP] 4.2.4, and forged messages.
 
 use super::crypt::{hmac_md5, rc4, response_key};
 use super::*;
@@ -16,7 +16,7 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// The AUTHENTICATE of the example, 4.2.4.3.
+/// Returns the AUTHENTICATE of the example, 4.2.4.3.
 fn example() -> Vec<u8> {
     hex("
         4e 54 4c 4d 53 53 50 00 03 00 00 00 18 00 18 00 6c 00 00 00 54 00 54 00 84 00 00 00 0c 00 0c 00
@@ -41,7 +41,7 @@ fn exchange() -> Exchange {
     Exchange::new(&negotiate(), SERVER, target, 0x01da_0000_0000_0000).unwrap()
 }
 
-/// What a client sends that knows the password, as it was asked.
+/// A client that knows the password and responds to a challenge.
 struct Client<'a> {
     password: &'a str,
     has_mic: bool,
@@ -154,7 +154,7 @@ fn the_example_is_read_and_refused_only_for_its_missing_integrity_code() {
 fn a_challenge_has_the_nonce_the_names_and_the_time() {
     let challenge = exchange().challenge().to_vec();
     assert!(challenge.starts_with(b"NTLMSSP\0\x02\0\0\0\x0c\0\x0c\0\x38\0\0\0"));
-    // Of what the client asks for, without sealing of datagrams, OEM names and LM.
+    // Flags that the client requested, without sealing of datagrams, OEM names and LM.
     assert_eq!(challenge[20..24], 0xe28a_8235_u32.to_le_bytes());
     assert_eq!(challenge[24..32], SERVER);
     assert_eq!(challenge[56..68], wide("OFFICE"));
@@ -193,7 +193,7 @@ fn a_client_with_the_password_is_known_and_each_lie_is_refused() {
         ..Client::HONEST
     };
     assert_eq!(open.is(&[[7; 16]]), Err(Refused::NoMic));
-    // A response of another exchange.
+    // A response from another exchange.
     let exchange = exchange();
     let message = Authenticate::decode(&honest.answers(&exchange)).unwrap();
     let target = Target {

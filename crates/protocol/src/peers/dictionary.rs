@@ -1,11 +1,11 @@
-//! Texts that are sent once and then by number. Each side numbers what it sends.
+//! Texts that are sent once and then by number. Each side numbers the texts that it sends.
 
-/// Texts that one side may have sent: numbers from 1 up to this one.
+/// Maximum number of a text; numbers start at 1.
 pub(super) const NUMBERS: usize = 128;
-/// Bytes of one text.
+/// Maximum length of one text in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 
-/// The dictionary of one direction.
+/// Dictionary of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     texts: Vec<Option<Box<str>>>,
@@ -13,20 +13,20 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// The number of a text, and whether it has to be sent with it.
+    /// Returns the number of a text, and whether the text must be sent with it.
     pub fn number(&mut self, text: &str) -> (u64, bool) {
         let known = |known: &Option<Box<str>>| known.as_deref() == Some(text);
         if let Some(at) = self.texts.iter().position(known) {
             return (at as u64 + 1, false);
         }
-        // The oldest number is given to another text.
+        // The oldest number is reused.
         let at = self.next % (NUMBERS - 1);
         self.next = at + 1;
         self.set(at as u64 + 1, text);
         (at as u64 + 1, true)
     }
 
-    /// A number has a text from now on.
+    /// Assigns a text to a number.
     pub fn set(&mut self, number: u64, text: &str) {
         let Some(at) = (number as usize).checked_sub(1).filter(|at| *at < NUMBERS) else {
             return;
@@ -39,7 +39,7 @@ impl Dictionary {
         }
     }
 
-    /// The text of a number.
+    /// Returns the text of a number.
     pub fn text(&self, number: u64) -> Option<&str> {
         self.texts
             .get((number as usize).checked_sub(1)?)?

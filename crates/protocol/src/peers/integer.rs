@@ -1,6 +1,6 @@
-//! Numbers on the wire: one byte up to 239, then four bits, then seven a byte.
+//! Numbers on the wire: one byte up to 239, then four bits, then seven bits per byte.
 
-/// Bytes that a number of 64 bits takes at most.
+/// Maximum length of a 64-bit number in bytes.
 pub const BYTES_MAX: usize = 10;
 
 /// Appends a number.
@@ -18,8 +18,7 @@ pub fn write(out: &mut Vec<u8>, n: u64) {
     out.push(rest as u8);
 }
 
-/// The number at the beginning of some bytes, and the bytes behind it; None where
-/// it does not end.
+/// Parses the number at the start of some bytes, and returns the rest; None if it is incomplete.
 pub fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, mut rest) = bytes.split_first()?;
     let mut n = u64::from(*first);
@@ -30,7 +29,7 @@ pub fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     for _ in 1..BYTES_MAX {
         let (byte, behind) = rest.split_first()?;
         rest = behind;
-        // What does not fit into 64 bits is nobody's number.
+        // Bits beyond 64 are ignored, because no valid number has them.
         n = n.wrapping_add(u64::from(*byte).checked_shl(shift).unwrap_or(0));
         if *byte < 128 {
             return Some((n, rest));

@@ -1,16 +1,16 @@
-//! Messages between the greeting and the end: a class, a type, and of most types
-//! a length and so many bytes.
+//! Messages between the greeting and the end: a class, a type, and for most types a length and
+//! content.
 
 use super::integer;
 
-/// Bytes that one message may have, as in HAProxy a buffer.
+/// Maximum length of a message in bytes: HAProxy's buffer size.
 pub const MESSAGE_BYTES_MAX: usize = 16_384;
 
 const CLASS_CONTROL: u8 = 0;
 const CLASS_ERROR: u8 = 1;
 const CLASS_TABLES: u8 = 10;
 
-/// From this type on a message has a length.
+/// First type of messages with a length.
 const TYPE_WITH_LENGTH: u8 = 128;
 
 pub(super) const UPDATE: u8 = 128;
@@ -24,15 +24,15 @@ pub(super) const INCREMENTAL_TIMED: u8 = 134;
 /// Messages without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
-    /// Tell me everything.
+    /// Resync request: send me everything.
     ResyncRequest,
     /// Resync finished: all entries were sent, and the sender has a complete table.
     ResyncFinished,
     /// Resync partial: all entries were sent, but the sender's table may be incomplete.
     ResyncPartial,
-    /// I have read that it was all.
+    /// Resync confirmed: the end of the resynchronization was read.
     ResyncConfirm,
-    /// I am there.
+    /// Heartbeat of an idle sender.
     Heartbeat,
 }
 
@@ -58,22 +58,22 @@ impl Control {
         })
     }
 
-    /// Appends it.
+    /// Appends the message.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.extend([CLASS_CONTROL, self.code()]);
     }
 }
 
-/// Why a connection ends.
+/// Reason why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Protocol error: an invalid or unexpected message.
     Protocol,
-    /// A message is longer than any may be.
+    /// A message is longer than allowed.
     Size,
-    /// The peer said that one of ours was wrong.
+    /// The peer reported that one of our messages was wrong.
     Theirs,
-    /// The greeting was none, or of another version.
+    /// The greeting was invalid, or had another version.
     Greeting,
     /// The peer refused, with this status.
     Refused(u16),
@@ -81,26 +81,26 @@ pub enum Fault {
     Silent,
 }
 
-/// A message as it came.
+/// A received message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Message<'b> {
-    /// Without content.
+    /// A message without content.
     Control(Control),
-    /// About tables: its type and content.
+    /// A message about tables: its type and content.
     Tables(u8, &'b [u8]),
-    /// Of a class or type that is not known: ignored.
+    /// A message of unknown class or type, which is ignored.
     Unknown,
 }
 
-/// The message at the beginning of some bytes, and how many it takes; None: more
-/// bytes are needed.
+/// Parses the message at the start of some bytes; returns it with its length, or None if it is
+/// incomplete.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Fault> {
     let [class, kind, rest @ ..] = bytes else {
         return Ok(None);
     };
     let (content, taken) = if *kind >= TYPE_WITH_LENGTH {
         let Some((length, behind)) = integer::read(rest) else {
-            // A number that does not end in so many bytes never does.
+            // A number that does not end within this many bytes is invalid.
             return if rest.len() >= integer::BYTES_MAX {
                 Err(Fault::Protocol)
             } else {
@@ -133,7 +133,7 @@ pub(super) fn write_tables(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-/// Appends what is said before a connection is closed for a fault.
+/// Appends the message that is sent before a connection is closed for a fault.
 pub(super) fn write_error(out: &mut Vec<u8>, fault: Fault) {
     out.extend([CLASS_ERROR, u8::from(fault == Fault::Size)]);
 }

@@ -1,54 +1,53 @@
-//! One connection between two peers, as a value.
+//! A connection between two peers, without IO.
 
 use super::dictionary::Dictionary;
 use super::message::{self, Control, Fault, MESSAGE_BYTES_MAX, Message};
 use super::value::{Field, TableDescription, write_fields};
 use super::{Milliseconds, integer};
 
-/// Something is sent so often, be it only that we are there.
+/// Maximum time between two messages: a heartbeat is sent if there is nothing else.
 const HEARTBEAT_MS: u64 = 3_000;
-/// A peer that says nothing for so long is gone.
+/// Time without a message after which a peer counts as gone.
 const SILENCE_MS: u64 = 10_000;
-/// Answers to the same question that wait to be sent; who asks for more does not
-/// read them.
+/// Maximum number of unsent confirmations; a peer that requests more does not read them.
 const CONFIRMS_MAX: u32 = 64;
-/// Bytes of a greeting.
+/// Maximum length of a greeting in bytes.
 const HELLO_BYTES_MAX: usize = 1_024;
-/// Tables that a peer may describe.
+/// Maximum number of tables that a peer may describe.
 const TABLES_MAX: usize = 4_096;
-/// The beginning of a greeting.
+/// Protocol name at the start of a greeting.
 const PROTOCOL: &str = "HAProxyS";
-/// The version that is spoken.
+/// Protocol version.
 const VERSION: &str = "2.1";
 
-/// The side that opened the connection.
+/// Side that opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// We did.
+    /// The local side opened the connection.
     Connecting,
-    /// The peer did.
+    /// The peer opened the connection.
     Accepting,
 }
 
-/// The answer to a greeting.
+/// Response to a greeting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// Welcome.
+    /// The greeting is accepted.
     Succeeded,
-    /// There is another connection already.
+    /// Another connection to this peer exists already.
     TryAgain,
     /// The first message was not a hello.
     ProtocolError,
     /// The protocol version is not supported.
     BadVersion,
-    /// I am somebody else.
+    /// The greeting is addressed to another peer.
     WrongRemote,
-    /// I do not know you.
+    /// The sender is not a known peer.
     WrongLocal,
 }
 
 impl Status {
-    /// Its number.
+    /// Returns the number of the status.
     pub fn code(self) -> u16 {
         match self {
             Status::Succeeded => 200,
@@ -61,73 +60,73 @@ impl Status {
     }
 }
 
-/// The first message of the side that connects.
+/// First message of the side that connects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// Name of the peer that it connects to.
     pub to: String,
     /// Name of the sender.
     pub from: String,
-    /// Its process.
+    /// Process number of the sender.
     pub process: u32,
 }
 
-/// How far a session is.
+/// Progress of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// The peer's greeting is waited for.
+    /// The peer's greeting is awaited.
     AwaitsHello,
-    /// The greeting is there, and the owner has to say what it thinks of it.
+    /// The greeting has arrived, and the owner must decide about it.
     Greeted,
-    /// The answer to ours is waited for.
+    /// The response to our greeting is awaited.
     AwaitsStatus,
-    /// Updates go both ways.
+    /// Both sides exchange updates.
     Established,
     /// The session has ended.
     Ended,
 }
 
-/// The new value of an entry of a peer.
+/// New value of a peer's entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
-    /// The table: its place among ours.
+    /// Index of the table among ours.
     pub table: usize,
-    /// The number of this update at the peer.
+    /// Number of this update at the peer.
     pub number: u32,
-    /// Milliseconds that the entry has left, where that was said.
+    /// Remaining lifetime of the entry in milliseconds, if it was sent.
     pub expires_in_ms: Option<u32>,
-    /// The key.
+    /// Key of the entry.
     pub key: Vec<u8>,
-    /// The data.
+    /// Data of the entry.
     pub fields: Vec<Field>,
 }
 
 /// An event caused by the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A greeting: [`Session::welcome`] answers.
+    /// A greeting arrived: respond with [`Session::welcome`].
     Greeted(Hello),
-    /// Updates go both ways from now on.
+    /// Both sides exchange updates from now on.
     Established,
-    /// An entry.
+    /// The peer sent an entry.
     Update(Update),
-    /// The peer has our updates of a table up to this number.
+    /// The peer has received our updates of a table up to this number.
     Acknowledged {
-        /// The table: its place among ours.
+        /// Index of the table among ours.
         table: usize,
-        /// The number.
+        /// Number of the last acknowledged update.
         number: u32,
     },
-    /// The peer wants to be told everything.
+    /// The peer requests all entries.
     ResyncRequest,
-    /// The peer has sent all its entries; `whole`: its table is complete.
+    /// The peer has sent all its entries.
     Resynced {
-        /// Whether the peer's table is complete.
+        /// The peer's table is complete.
         whole: bool,
     },
-    /// The peer has read the end of our lesson.
+    /// The peer has received the end of our resynchronization.
     Confirmed,
-    /// The peer is there.
+    /// The peer sent a heartbeat.
     Heartbeat,
 }
 
@@ -136,21 +135,21 @@ pub enum Event {
 struct Theirs {
     number: u64,
     description: TableDescription,
-    /// Ours of the same name and kind.
+    /// Index of our table with the same name and type.
     ours: Option<usize>,
-    /// The number of its last update.
+    /// Number of the last update.
     last: u32,
     acknowledged: u32,
 }
 
-/// One connection.
+/// State of one connection.
 #[derive(Debug)]
 pub struct Session {
     role: Role,
     state: State,
     tables: Vec<TableDescription>,
     theirs: Vec<Theirs>,
-    /// The table that updates are about, of theirs and of ours.
+    /// Indices of the tables that updates refer to, received and sent.
     current_in: Option<usize>,
     current_out: Option<usize>,
     described: Vec<bool>,
@@ -161,12 +160,12 @@ pub struct Session {
     output: Vec<u8>,
     heard_ms: Milliseconds,
     sent_ms: Milliseconds,
-    /// Confirmations among the output.
+    /// Number of confirmations in the output.
     confirms: u32,
 }
 
 impl Session {
-    /// A connection that begins now, about these tables.
+    /// Creates the session of a new connection, for these tables.
     pub fn new(role: Role, tables: Vec<TableDescription>, now: Milliseconds) -> Session {
         let count = tables.len();
         Session {
@@ -193,7 +192,7 @@ impl Session {
         self.role
     }
 
-    /// How far it is.
+    /// Returns the progress of the session.
     pub fn state(&self) -> State {
         self.state
     }
@@ -206,7 +205,7 @@ impl Session {
         self.state = State::AwaitsStatus;
     }
 
-    /// Answers a greeting; all but a success is the end.
+    /// Responds to a greeting. Any status but success ends the session.
     pub fn welcome(&mut self, status: Status) {
         let text = format!("{}\n", status.code());
         self.output.extend_from_slice(text.as_bytes());
@@ -216,7 +215,7 @@ impl Session {
         };
     }
 
-    /// Bytes to be sent.
+    /// Returns the bytes to send.
     pub fn output(&self) -> &[u8] {
         &self.output
     }
@@ -230,7 +229,7 @@ impl Session {
         }
     }
 
-    /// When [`Session::handle_time`] has something to do.
+    /// Returns when [`Session::handle_time`] must be called.
     pub fn deadline(&self) -> Milliseconds {
         let silent = self.heard_ms + SILENCE_MS;
         match self.state {
@@ -255,14 +254,14 @@ impl Session {
         Ok(())
     }
 
-    /// Handles received bytes. After an error the connection must be closed, once the
-    /// output was sent.
+    /// Handles received bytes. After an error, the connection must be closed once the output was
+    /// sent.
     ///
     /// # Errors
     /// The peer violates the protocol.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, Fault> {
         if self.state == State::Established {
-            // A greeting has its time as a whole, however slowly it comes.
+            // The time limit applies to a greeting as a whole, however slowly it arrives.
             self.heard_ms = now;
         }
         self.input.extend_from_slice(bytes);
@@ -294,7 +293,7 @@ impl Session {
         }
     }
 
-    /// Takes one message: its length and what it comes to.
+    /// Handles one message; returns its length and the event that it causes.
     fn step(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
         match self.state {
             State::AwaitsHello => self.hello(from),
@@ -313,7 +312,7 @@ impl Session {
         let input = self.input.get(from..).unwrap_or(&[]);
         let mut ends = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
         let Some((end, _)) = ends.nth(2) else {
-            // A first line that is none needs no second one.
+            // An invalid first line is an error before the second one arrives.
             let fits = input
                 .iter()
                 .zip(PROTOCOL.as_bytes())
@@ -399,7 +398,7 @@ impl Session {
             message::ACKNOWLEDGE => {
                 let (table, rest) = integer::read(content)?;
                 let number = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?);
-                // Their number for it is the one that we gave it.
+                // The peer uses the number that we gave the table.
                 let table = usize::try_from(table).ok()?.checked_sub(1)?;
                 Some((table < self.tables.len()).then_some(Event::Acknowledged { table, number }))
             }
@@ -407,7 +406,7 @@ impl Session {
             | message::INCREMENTAL
             | message::TIMED
             | message::INCREMENTAL_TIMED => self.update(kind, content),
-            // What later versions add is ignored.
+            // Messages that later versions add are ignored.
             _ => Some(None),
         }
     }
@@ -467,7 +466,7 @@ impl Session {
             let period = all
                 .find(|one| one.bit == field.bit)
                 .map(|one| one.period_ms);
-            // A rate over another period says something else.
+            // A rate over another period has another meaning.
             ours.is_some_and(|ours| period == Some(ours.period_ms))
         };
         Some(Some(Event::Update(Update {
@@ -484,7 +483,7 @@ impl Session {
         control.write(&mut self.output);
     }
 
-    /// Describes a table; the updates that follow are about it.
+    /// Describes a table, to which the following updates refer.
     pub fn describe(&mut self, table: usize) {
         let Some(description) = self.tables.get(table) else {
             return;
@@ -498,7 +497,7 @@ impl Session {
         }
     }
 
-    /// Sends an entry of ours.
+    /// Sends one of our entries.
     pub fn push(&mut self, update: &Update) {
         let Update {
             table,
@@ -561,7 +560,7 @@ impl Session {
     }
 }
 
-/// The three lines of a greeting, without the last end of line.
+/// Parses the three lines of a greeting, without the last end of line.
 fn parse_hello(lines: &[u8]) -> Option<(Hello, &str)> {
     let text = std::str::from_utf8(lines).ok()?;
     let mut lines = text.split('\n');

@@ -1,4 +1,4 @@
-//! The bytes that haproxy 2.6 sends and takes, and bytes that nobody should.
+//! Tests the bytes that HAProxy 2.6 sends and accepts, and invalid ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn number(bit: u8, element: u32, n: u64) -> Field {
     }
 }
 
-/// `type string size 100 expire 1h store http_req_cnt`, and one with servers.
+/// Returns `type string size 100 expire 1h store http_req_cnt`, and a table with servers.
 fn tables() -> Vec<TableDescription> {
     let plain = |bit| Stored {
         bit,
@@ -106,7 +106,7 @@ fn numbers_are_those_of_the_wire() {
 #[test]
 fn what_haproxy_sends_is_understood() {
     let mut session = established(Role::Accepting);
-    // A description, an update, a table with a dictionary, its update.
+    // A definition, an update, a table with a dictionary, its update.
     let bytes = unhex(
         "0a820c040274730620f011f0d9dc0c 0a800800000002022f6101 0a820d0101620611f1f1fe00f0eda3010a800d00000001022f61010401027331 0a8108022f62020202",
     );
@@ -260,14 +260,14 @@ fn greetings_that_are_none_are_refused() {
 #[test]
 fn hostile_messages_end_the_connection() {
     let rows = [
-        // An update without a table, a description that is cut, one of no key type.
+        // An update without a table, a truncated definition, and one with an unknown key type.
         "0a800800000002022f6101",
         "0a8203010274",
         "0a820c010274730920f011f0d9dc0c",
-        // A key longer than its message, an array of too many.
+        // A key longer than its message, an array with too many elements.
         "0a820c010274730620f011f0d9dc0c0a8008000000027f2f6101",
         "0a820f01027473062000f0f1ffffff0f00",
-        // A length that does not end, and one too long.
+        // A length that does not end, and one that is too large.
         "0a80ffffffffffffffffffffff",
         "0a80f0ffffff7f",
         "0100",
@@ -317,14 +317,14 @@ fn who_asks_without_reading_fills_no_memory() {
     let mut session = established(Role::Accepting);
     let mut fault = None;
     for _ in 0..100_000 {
-        // The end of a lesson, which is confirmed.
+        // The end of a resynchronization, which is confirmed.
         if let Err(why) = session.handle(&[0, 1], 1) {
             fault = Some(why);
             break;
         }
     }
     assert!(fault.is_some() && session.output().len() < 1000);
-    // Who reads may say so as often as it likes.
+    // A peer that reads may send it any number of times.
     let mut session = established(Role::Accepting);
     for _ in 0..1000 {
         assert!(session.handle(&[0, 1], 1).is_ok());

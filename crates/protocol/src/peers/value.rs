@@ -1,21 +1,21 @@
-//! Tables and the values of their entries on the wire.
+//! Encoding of tables and of their entries' values.
 
 use super::dictionary::{Dictionary, TEXT_BYTES_MAX};
 use super::integer;
 
-/// Types of data that a description can name: bits of one number.
+/// Number of data types that a definition can name: bits of one number.
 const TYPES_MAX: u8 = 64;
-/// Elements of an array.
+/// Maximum number of elements of an array.
 const ELEMENTS_MAX: u64 = 100;
-/// Bytes of a table's name.
+/// Maximum length of a table's name in bytes.
 const NAME_BYTES_MAX: u64 = 1024;
-/// Bytes of a key.
+/// Maximum length of a key in bytes.
 const KEY_BYTES_MAX: u64 = 16_384;
 
-/// The type of keys.
+/// Type of a table's keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
-    /// A number of 32 bits.
+    /// A 32-bit number.
     Integer,
     /// An IPv4 address.
     Ipv4,
@@ -23,7 +23,7 @@ pub enum KeyType {
     Ipv6,
     /// Text.
     String,
-    /// Bytes.
+    /// Binary data.
     Binary,
 }
 
@@ -35,14 +35,14 @@ const KEY_TYPES: [(u64, KeyType); 5] = [
     (7, KeyType::Binary),
 ];
 
-/// How a type of data looks on the wire.
+/// Encoding of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A number.
+    /// A single number.
     Number,
-    /// The age of a period, the events in it, and in the one before.
+    /// Age of the current period, events in it, and events in the previous one.
     Rate,
-    /// A text of the dictionary.
+    /// A text in the dictionary.
     Text,
     /// Several numbers.
     Numbers,
@@ -50,7 +50,7 @@ pub enum Kind {
     Rates,
 }
 
-/// How a type of data looks, by its bit; None: not known.
+/// Returns the encoding of a data type by its bit; None if it is unknown.
 pub fn kind(bit: u8) -> Option<Kind> {
     Some(match bit {
         0..=2 | 4 | 6 | 7 | 9 | 11 | 13 | 15 | 17 | 20 => Kind::Number,
@@ -62,51 +62,51 @@ pub fn kind(bit: u8) -> Option<Kind> {
     })
 }
 
-/// One type of data of a table.
+/// A data type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
-    /// Its bit.
+    /// Bit of the type.
     pub bit: u8,
-    /// How many elements it has; 1 where it is no array.
+    /// Number of elements; 1 if it is not an array.
     pub elements: u32,
-    /// The period of a rate, milliseconds.
+    /// Period of a rate in milliseconds.
     pub period_ms: u32,
 }
 
-/// A table as it is described to a peer.
+/// A table as described to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableDescription {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: Vec<u8>,
-    /// The type of keys.
+    /// Type of keys.
     pub key: KeyType,
-    /// How long they are; of texts, one more than the longest.
+    /// Length of keys; for strings, the maximum length plus one.
     pub key_length: u32,
-    /// How long entries live, milliseconds; 0 is for ever.
+    /// Lifetime of entries in milliseconds; 0: unlimited.
     pub expire_ms: u32,
     /// The stored data types, in ascending order of their bits.
     pub stored: Vec<Stored>,
 }
 
-/// One element of an entry's data.
+/// An element of an entry's data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// A number.
     Number(u64),
-    /// Milliseconds that a period has run, the events in it and in the one before.
+    /// Milliseconds since the period began, events in it, and events in the previous one.
     Rate(u32, u32, u32),
-    /// A text, or none.
+    /// Text; None: not set.
     Text(Option<String>),
 }
 
-/// One element of an entry: its type, its place among several, its value.
+/// An element of an entry: its type, index and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Field {
-    /// The bit of its type.
+    /// Bit of its type.
     pub bit: u8,
-    /// Its place.
+    /// Index of the element.
     pub element: u32,
-    /// The value.
+    /// Value of the element.
     pub value: Value,
 }
 
@@ -127,7 +127,7 @@ fn take<'b>(bytes: &mut &'b [u8], length: u64) -> Option<&'b [u8]> {
 }
 
 impl TableDescription {
-    /// Appends it, under the number that it has here.
+    /// Appends the definition, with the number of the table on this side.
     pub(super) fn write(&self, number: u64, out: &mut Vec<u8>) {
         integer::write(out, number);
         integer::write(out, self.name.len() as u64);
@@ -161,7 +161,7 @@ impl TableDescription {
         }
     }
 
-    /// Reads one with the number that the peer gave it.
+    /// Parses a definition, with the number that the peer gave it.
     pub(super) fn read(mut bytes: &[u8]) -> Option<(u64, TableDescription)> {
         let number = take_integer(&mut bytes)?;
         let length = take_integer(&mut bytes).filter(|n| *n <= NAME_BYTES_MAX)?;
@@ -170,7 +170,7 @@ impl TableDescription {
         let (_, key) = KEY_TYPES.iter().find(|(known, _)| *known == code)?;
         let key_length = take_integer(&mut bytes).filter(|n| *n <= KEY_BYTES_MAX)? as u32;
         let bits = take_integer(&mut bytes)?;
-        // Older ones end here.
+        // Older definitions end here.
         let expire_ms = take_small(&mut bytes).unwrap_or(0);
         let mut stored: Vec<Stored> = (0..TYPES_MAX)
             .filter(|bit| bits & 1 << bit != 0)
@@ -201,12 +201,11 @@ impl TableDescription {
         Some((number, description))
     }
 
-    /// Whether entries of one are entries of the other.
+    /// Returns whether both tables have the same keys.
     pub(super) fn has_keys_of(&self, other: &TableDescription) -> bool {
         self.key == other.key && self.key_length == other.key_length
     }
 
-    /// Appends a key.
     pub(super) fn write_key(&self, key: &[u8], out: &mut Vec<u8>) {
         if self.key == KeyType::String {
             integer::write(out, key.len() as u64);
@@ -214,12 +213,12 @@ impl TableDescription {
         out.extend_from_slice(key);
     }
 
-    /// Takes a key.
+    /// Parses a key.
     pub(super) fn read_key<'b>(&self, bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
         let length = match self.key {
             KeyType::String => {
                 let length = take_integer(bytes)?;
-                // Longer ones are cut, as they are where they are made.
+                // Longer keys are truncated, as they are at their origin.
                 let key = take(bytes, length)?;
                 let most = (self.key_length as usize).saturating_sub(1);
                 return Some(key.get(..most).unwrap_or(key));
@@ -231,8 +230,8 @@ impl TableDescription {
         take(bytes, length)
     }
 
-    /// Takes the values of an entry, in the order of their bits. A type that is not
-    /// known ends it, since its length is not known either.
+    /// Parses the values of an entry, in the order of their bits. An unknown type ends the list,
+    /// since its length is unknown, too.
     pub(super) fn read_fields(
         &self,
         mut bytes: &[u8],
@@ -264,7 +263,7 @@ impl TableDescription {
     }
 }
 
-/// A text: its length on the wire, its number, and the first time itself.
+/// Parses a text: its length on the wire, its number, and the first time the text itself.
 fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<String>> {
     let length = take_integer(bytes)?;
     let mut inner = take(bytes, length)?;
@@ -281,7 +280,7 @@ fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<St
     Some(Some(text.to_owned()))
 }
 
-/// Appends the values of an entry, which stand in the order of their bits.
+/// Appends the values of an entry, which are in the order of their bits.
 pub(super) fn write_fields(fields: &[Field], dictionary: &mut Dictionary, out: &mut Vec<u8>) {
     for field in fields {
         match &field.value {

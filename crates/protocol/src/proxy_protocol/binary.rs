@@ -14,13 +14,13 @@ const INET4_BYTES: usize = 12;
 const INET6_BYTES: usize = 36;
 const UNIX_BYTES: usize = 2 * UNIX_PATH_BYTES;
 
-/// The longest header that is taken. The wire allows 64 KiB more; but it is
-/// buffered before anything is known of the client, and HAProxy's bound, the
-/// size of its buffer, is the same.
+/// Maximum length of an accepted header in bytes. The wire format allows 64 KiB more, but the
+/// header is buffered before anything is known of the client. HAProxy has the same limit, the size
+/// of its buffer.
 pub const MAX_BINARY_BYTES: usize = 16 * 1024;
 
-/// The longest extensions: what is left beside the largest addresses and a
-/// checksum, so that whatever can be held can be written.
+/// Maximum length of the extensions in bytes: the rest besides the largest addresses and a
+/// checksum, so that every stored header can be written.
 pub const MAX_TLV_BYTES: usize =
     MAX_BINARY_BYTES - FIXED_BYTES - UNIX_BYTES - TLV_HEAD_BYTES - CHECKSUM_BYTES;
 
@@ -36,7 +36,7 @@ const TRANSPORT_DATAGRAM: u8 = 2;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     check_prefix(bytes, SIGNATURE)?;
-    // Refused as early as the byte is there.
+    // Refused as soon as the byte has arrived.
     if let Some(byte) = bytes.get(12) {
         if byte >> 4 != VERSION {
             return Err(ParseError::Version(byte >> 4));
@@ -57,7 +57,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
         });
     }
     let shape = match fixed[12] & 0xf {
-        // By the specification nothing else in a local header means anything.
+        // The specification assigns no meaning to the rest of a local header.
         COMMAND_LOCAL => None,
         _ => Some(Shape::of(fixed[13], total - FIXED_BYTES)?),
     };
@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     })
 }
 
-/// The length and layout that the family byte announces.
+/// Length and layout that the family byte announces.
 enum Shape {
     Unspecified,
     Inet4(Transport),
@@ -114,9 +114,9 @@ impl Shape {
             needed_bytes,
         };
         let (endpoints, rest) = match self {
-            // The block of an unspecified family may hold addresses in a form
-            // that only the sender knows. What is in whole a list of extensions is
-            // taken for one (HAProxy sends such), anything else is skipped.
+            // The block of an unspecified family may contain addresses in a form that only the
+            // sender knows. If the whole block is a valid list of extensions, it is used as one
+            // (HAProxy sends such blocks); anything else is skipped.
             Shape::Unspecified => {
                 let checked = verify_checksum(fixed, &[], block);
                 let tlvs = match checked.and_then(|()| Tlvs::from_wire(block)) {
@@ -191,7 +191,7 @@ fn unix(transport: Transport, wire: &[u8; UNIX_BYTES]) -> Endpoints {
     }
 }
 
-/// The sum is over the whole header with its own four bytes as zeroes.
+/// Verifies the checksum, which covers the whole header with its own four bytes as zeroes.
 fn verify_checksum(
     fixed: &[u8; FIXED_BYTES],
     addresses: &[u8],
@@ -246,14 +246,14 @@ pub(super) fn encode(header: &Header, checksum: Checksum, out: &mut Vec<u8>) {
             out.extend_from_slice(paths.destination.wire());
         }
     }
-    // As with HAProxy it comes before all others.
+    // HAProxy sends the checksum before all others, too.
     let sum_at = out.len() + TLV_HEAD_BYTES;
     if checksum == Checksum::Crc32c {
         out.extend_from_slice(&[kind::CRC32C, 0, CHECKSUM_BYTES as u8]);
         out.extend_from_slice(&[0; CHECKSUM_BYTES]);
     }
     out.extend_from_slice(proxied.tlvs.wire());
-    // Fits: MAX_TLV_BYTES bounds what can be held, and is below 64 KiB.
+    // This fits: MAX_TLV_BYTES limits the extensions, and is below 64 KiB.
     let block_bytes = (out.len() - start - FIXED_BYTES) as u16;
     out[start + 14..start + 16].copy_from_slice(&block_bytes.to_be_bytes());
     if checksum == Checksum::Crc32c {

@@ -1,7 +1,7 @@
-//! CRC-32C (Castagnoli, reflected), as version 2 uses it. A header is short and
-//! comes once a connection: a table of 256 entries is fast enough.
+//! CRC-32C (Castagnoli, reflected), as version 2 uses it. A header is short and occurs once per
+//! connection, so a table of 256 entries is fast enough.
 
-/// The polynomial with its bits reversed.
+/// Polynomial with reversed bits.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 const TABLE: [u32; 256] = table();
@@ -26,7 +26,7 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The checksum of several pieces as if they were one.
+/// Returns the checksum of several pieces as if they were one.
 pub(super) fn crc32c(pieces: &[&[u8]]) -> u32 {
     let mut rest = u32::MAX;
     for byte in pieces.iter().flat_map(|piece| piece.iter()) {

@@ -1,29 +1,29 @@
-//! Why a header is refused.
+//! Reasons why a header is refused.
 
 use super::{MAX_BINARY_BYTES, MAX_TEXT_BYTES, MAX_TLV_BYTES, UNIX_PATH_BYTES};
 use std::fmt;
 
-/// A field of a line of version 1.
+/// A field of a version 1 line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
     /// The source address.
     SourceAddress,
-    /// To what it connected.
+    /// Address to which the source connected.
     DestinationAddress,
-    /// From which port.
+    /// Port from which the source connected.
     SourcePort,
-    /// To which port.
+    /// Port to which the source connected.
     DestinationPort,
 }
 
-/// Why the bytes are no header. The connection must be closed: what follows
-/// cannot be told apart from it.
+/// Reason why the bytes are not a header. The connection must be closed, because the data behind
+/// cannot be separated from it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParseError {
     /// Neither version begins like this.
     #[error("no PROXY header: byte {at_byte} fits neither version")]
     NotProxy {
-        /// The first byte that differs from the prefix.
+        /// Offset of the first byte that differs from the prefix.
         at_byte: usize,
     },
     /// Version 1: no line end within [`MAX_TEXT_BYTES`].
@@ -38,19 +38,19 @@ pub enum ParseError {
     /// Version 1: neither `TCP4` nor `TCP6` nor `UNKNOWN`.
     #[error("PROXY line: expected TCP4, TCP6 or UNKNOWN after PROXY")]
     TextFamily,
-    /// Version 1: not exactly four fields, one space before each.
+    /// Version 1: not exactly four fields, each after one space.
     #[error(
         "PROXY line: expected two addresses and two ports after single spaces, \
              found {found} fields"
     )]
     FieldCount {
-        /// How many there are.
+        /// Number of fields found.
         found: usize,
     },
-    /// Version 1: a field that is not written as it has to be.
+    /// Version 1: a field is malformed.
     #[error("PROXY line: the {0} is malformed")]
     Malformed(Field),
-    /// Version 2: another version.
+    /// Version 2: unsupported version number.
     #[error("binary PROXY header: version {0}, not 2")]
     Version(u8),
     /// Version 2: neither LOCAL nor PROXY.
@@ -65,7 +65,7 @@ pub enum ParseError {
     /// Version 2: longer than [`MAX_BINARY_BYTES`].
     #[error("binary PROXY header of {declared_bytes} bytes; the maximum is {MAX_BINARY_BYTES}")]
     BlockTooLong {
-        /// The length of the whole header by its own words.
+        /// Length of the whole header according to its length field.
         declared_bytes: usize,
     },
     /// Version 2: no room for the addresses of its family.
@@ -73,51 +73,51 @@ pub enum ParseError {
         "binary PROXY header: {declared_bytes} bytes after the fixed part, but the addresses need {needed_bytes}"
     )]
     BlockTooShort {
-        /// The length of the block by its own words.
+        /// Length of the block according to its length field.
         declared_bytes: usize,
-        /// Length of the addresses, bytes.
+        /// Length of the addresses in bytes.
         needed_bytes: usize,
     },
-    /// Version 2: an extension is wrong.
+    /// Version 2: an extension is invalid.
     #[error("binary PROXY header: {0}")]
     Tlv(#[from] TlvError),
 }
 
-/// Why an extension is refused, read or written.
+/// Reason why an extension is refused, when read or written.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TlvError {
-    /// It ends beyond the block that holds it.
+    /// The extension ends beyond the block that contains it.
     #[error("the extension at byte {at_byte} ends beyond its block")]
     Truncated {
         /// Offset within the extensions.
         at_byte: usize,
     },
-    /// All together are longer than [`MAX_TLV_BYTES`].
+    /// All extensions together are longer than [`MAX_TLV_BYTES`].
     #[error("{found_bytes} bytes of extensions; the maximum is {MAX_TLV_BYTES}")]
     TooManyBytes {
-        /// How long they are.
+        /// Total length in bytes.
         found_bytes: usize,
     },
-    /// A value longer or shorter than its type allows.
+    /// The value is longer or shorter than its type allows.
     #[error("an extension of type {kind:#04x} cannot be {found_bytes} bytes long")]
     Length {
-        /// Its type.
+        /// Type of the extension.
         kind: u8,
-        /// Its length.
+        /// Length of the value in bytes.
         found_bytes: usize,
     },
-    /// A checksum after another one.
+    /// There is more than one checksum.
     #[error("two checksums")]
     ChecksumRepeated,
     /// The checksum is wrong: the header was damaged in transit.
     #[error("wrong checksum {found:#010x}, computed {computed:#010x}")]
     ChecksumMismatch {
-        /// As written.
+        /// Checksum in the header.
         found: u32,
-        /// As computed.
+        /// Checksum that was computed.
         computed: u32,
     },
-    /// A checksum is not pushed as an extension: the encoder computes it.
+    /// A checksum cannot be added as an extension: the encoder computes it.
     #[error("the checksum cannot be given as an extension")]
     ChecksumIsComputed,
 }
@@ -126,7 +126,7 @@ pub enum TlvError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a Unix path of {found_bytes} bytes; a PROXY header carries {UNIX_PATH_BYTES}")]
 pub struct UnixPathTooLong {
-    /// Its length.
+    /// Length of the path in bytes.
     pub found_bytes: usize,
 }
 

@@ -1,9 +1,9 @@
-//! Both versions as tables of bytes, whole, cut and changed at every byte.
+//! Tests both versions as tables of bytes: complete, truncated, and changed at every byte.
 
 use super::*;
 use proptest::prelude::*;
 
-/// What HAProxy 2.6 sent with `send-proxy-v2 proxy-v2-options crc32c,unique-id`.
+/// Bytes that HAProxy 2.6 sent with `send-proxy-v2 proxy-v2-options crc32c,unique-id`.
 const BY_HAPROXY_INET4: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x22\
     \xc0\0\x02\x01\xc6\x33\x64\x02\x0f\xa0\0\x01\
     \x03\0\x04\xf3\xff\x0c\x89\x05\0\x0cid-192.0.2.1";
@@ -43,7 +43,7 @@ fn proxied(bytes: &[u8]) -> Proxied {
     }
 }
 
-/// Every prefix is incomplete, asks for no more than is missing, and the whole
+/// Checks that every prefix is incomplete and asks for no more than is missing, and that the header
 /// is found in front of other bytes.
 fn works_cut_anywhere(bytes: &[u8]) {
     for cut in 0..bytes.len() {
@@ -68,7 +68,7 @@ fn works_cut_anywhere(bytes: &[u8]) {
     );
 }
 
-/// A header of version 2.
+/// Returns a header of version 2.
 fn v2(version_command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let mut out = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
     out.extend_from_slice(&[version_command, family]);
@@ -220,8 +220,8 @@ fn a_checksum_finds_a_change_of_any_bit() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         match parse(&bytes) {
             Err(_) | Ok(Progress::Incomplete { .. }) => {}
-            // These turn the header into one in which the rest means nothing, or
-            // the checksum into an extension of another type.
+            // These bits turn the header into one whose rest is ignored, or the checksum into an
+            // extension of another type.
             Ok(Progress::Complete { header, .. }) => assert!(
                 header == Header::Local || [13, 28].contains(&(bit / 8)),
                 "bit {bit} of byte {}: {header:?}",
@@ -462,7 +462,7 @@ fn any_header() -> impl Strategy<Value = Header> {
     let tlvs = proptest::collection::vec(tlv, 0..6).prop_map(|list| {
         let mut tlvs = Tlvs::default();
         for (kind, value) in list {
-            // Types with rules of their own refuse some of these.
+            // Types with their own rules refuse some of these values.
             let _ = tlvs.push(kind, &value);
         }
         tlvs

@@ -1,15 +1,15 @@
 //! Version 1: one line of text.
 //!
-//! Strict where the specification is: exactly one space between fields, no
-//! leading zeroes, CRLF. (HAProxy forgives leading zeroes; a sender that writes
-//! them could mean octal, so they are refused here.)
+//! As strict as the specification: exactly one space between fields, no leading zeroes, CRLF.
+//! (HAProxy accepts leading zeroes; a sender that writes them could mean octal, so they are refused
+//! here.)
 
 use super::{
     Endpoints, Field, Header, ParseError, Progress, Proxied, Tlvs, Transport, check_prefix,
 };
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-/// The longest line, its CRLF included; the specification's own number.
+/// Maximum length of the line with its CRLF, from the specification.
 pub const MAX_TEXT_BYTES: usize = 107;
 
 const PREFIX: &[u8] = b"PROXY ";
@@ -48,12 +48,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     })
 }
 
-/// The line without its prefix and its end.
+/// Parses the line without its prefix and its end.
 fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
     let mut words = line.split(|b| *b == b' ');
     let family = words.next().unwrap_or_default();
     if family == b"UNKNOWN" {
-        // Whatever else is on the line is to be ignored.
+        // The rest of the line must be ignored.
         return Ok(Endpoints::Unknown);
     }
     if family != b"TCP4" && family != b"TCP6" {
@@ -93,14 +93,14 @@ fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
     })
 }
 
-/// The standard library's parsers are as strict as the specification (no
-/// leading zeroes, no shortened IPv4, no scope) but for the dotted end of an
-/// IPv6 address, which every `inet_ntop` writes for a mapped one.
+/// Parses an address. The standard library's parsers are as strict as the specification (no leading
+/// zeroes, no shortened IPv4, no scope), except that they accept a dotted end of an IPv6 address,
+/// which every `inet_ntop` writes for a mapped one.
 fn address<A: std::str::FromStr>(word: &[u8]) -> Option<A> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// `u16`'s own parser would take `+80` and `080`.
+/// Parses a port; the parser of `u16` would accept `+80` and `080`.
 fn port(word: &[u8]) -> Option<u16> {
     let digits = word.iter().all(u8::is_ascii_digit);
     let leading_zero = word.len() > 1 && word[0] == b'0';
@@ -146,8 +146,8 @@ pub(super) fn encode(header: &Header, out: &mut Vec<u8>) {
     out.extend_from_slice(line.as_bytes());
 }
 
-/// An IPv6 address in hexadecimal groups only: the specification has no dotted
-/// end, so a strict receiver may refuse one.
+/// Displays an IPv6 address in hexadecimal groups only: the specification has no dotted end, so a
+/// strict receiver may refuse one.
 struct Hexadecimal(Ipv6Addr);
 
 impl std::fmt::Display for Hexadecimal {

@@ -1,50 +1,49 @@
-//! The extensions of version 2: type, length, value.
+//! Extensions of version 2: type, length, value.
 //!
-//! They are kept as they are on the wire, checked once, because most
-//! connections ask for none of them.
+//! They are kept in wire format and checked once, because most connections never use them.
 
 use super::{MAX_TLV_BYTES, TlvError};
 
 /// Types of extensions.
 pub mod kind {
-    /// The protocol that was negotiated by ALPN.
+    /// Protocol that was negotiated by ALPN.
     pub const ALPN: u8 = 0x01;
-    /// The host name that the client asked for (SNI, say).
+    /// Host name that the client requested (for example by SNI).
     pub const AUTHORITY: u8 = 0x02;
-    /// A checksum of the header; see [`Checksum`](super::super::Checksum).
+    /// Checksum of the header; see [`Checksum`](super::super::Checksum).
     pub const CRC32C: u8 = 0x03;
-    /// Padding, to be ignored.
+    /// Padding, which must be ignored.
     pub const NOOP: u8 = 0x04;
-    /// A name for the connection which the first proxy chose.
+    /// Id of the connection that the first proxy chose.
     pub const UNIQUE_ID: u8 = 0x05;
     /// TLS information; see [`Ssl`](super::Ssl).
     pub const SSL: u8 = 0x20;
-    /// The name of the network namespace.
+    /// Name of the network namespace.
     pub const NETNS: u8 = 0x30;
-    /// The first of the sixteen types for private use.
+    /// First of the sixteen types for private use.
     pub const CUSTOM_FIRST: u8 = 0xe0;
-    /// The last of the sixteen types for private use.
+    /// Last of the sixteen types for private use.
     pub const CUSTOM_LAST: u8 = 0xef;
 }
 
 /// Types of extensions within [`kind::SSL`].
 pub mod ssl_kind {
-    /// The version of TLS, as `TLSv1.3`.
+    /// Version of TLS, such as `TLSv1.3`.
     pub const VERSION: u8 = 0x21;
-    /// The common name of the client's certificate.
+    /// Common name of the client's certificate.
     pub const COMMON_NAME: u8 = 0x22;
-    /// The cipher, as `ECDHE-RSA-AES128-GCM-SHA256`.
+    /// Cipher, such as `ECDHE-RSA-AES128-GCM-SHA256`.
     pub const CIPHER: u8 = 0x23;
-    /// How the frontend's certificate is signed, as `SHA256`.
+    /// Signature algorithm of the frontend's certificate, such as `SHA256`.
     pub const SIGNATURE_ALGORITHM: u8 = 0x24;
-    /// The key of the frontend's certificate, as `RSA2048`.
+    /// Key algorithm of the frontend's certificate, such as `RSA2048`.
     pub const KEY_ALGORITHM: u8 = 0x25;
 }
 
-/// The longest unique id; the specification's own number.
+/// Maximum length of a unique id in bytes, from the specification.
 pub const MAX_UNIQUE_ID_BYTES: usize = 128;
 
-/// The longest authority: a name of the DNS; HAProxy refuses longer ones too.
+/// Maximum length of an authority in bytes: that of a DNS name; HAProxy refuses longer ones, too.
 pub const MAX_AUTHORITY_BYTES: usize = 255;
 
 pub(super) const TLV_HEAD_BYTES: usize = 3;
@@ -55,23 +54,22 @@ const SSL_CLIENT: u8 = 0x01;
 const SSL_CERTIFICATE_CONNECTION: u8 = 0x02;
 const SSL_CERTIFICATE_SESSION: u8 = 0x04;
 
-/// One extension.
+/// An extension (TLV).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tlv<'a> {
-    /// Its type: see [`kind`].
+    /// Type of the extension: see [`kind`].
     pub kind: u8,
-    /// Its value.
+    /// Value of the extension.
     pub value: &'a [u8],
 }
 
-/// The extensions of a header, in their order and without the checksum, which
-/// belongs to one encoding. Always well-formed, never longer than
-/// [`MAX_TLV_BYTES`].
+/// Extensions of a header in order, without the checksum, which belongs to one encoding. The list
+/// is always well-formed and never longer than [`MAX_TLV_BYTES`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tlvs(Vec<u8>);
 
 impl Tlvs {
-    /// Checks and copies what stands in a header.
+    /// Checks and copies the extensions of a header.
     pub(super) fn from_wire(wire: &[u8]) -> Result<Self, TlvError> {
         let mut tlvs = Tlvs::default();
         for tlv in Walk::new(wire) {
@@ -87,7 +85,7 @@ impl Tlvs {
         &self.0
     }
 
-    /// Appends an extension of any type but the checksum.
+    /// Appends an extension of any type except the checksum.
     ///
     /// # Errors
     /// The value is invalid for its type, or does not fit.
@@ -109,23 +107,23 @@ impl Tlvs {
         self.push(kind::SSL, &fields.encode()?)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no extensions.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// All but padding, in their order.
+    /// Returns all extensions except padding, in order.
     pub fn iter(&self) -> TlvIter<'_> {
         TlvIter(Walk::new(&self.0))
     }
 
-    /// The value of a type; of the last one when it is repeated, as in HAProxy.
+    /// Returns the value of a type. If it is repeated, the last one counts, as in HAProxy.
     pub fn get(&self, kind: u8) -> Option<&[u8]> {
         let found = self.iter().filter(|tlv| tlv.kind == kind).last();
         found.map(|tlv| tlv.value)
     }
 
-    /// The protocol that was negotiated by ALPN.
+    /// Returns the protocol that was negotiated by ALPN.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.get(kind::ALPN)
     }
@@ -136,12 +134,12 @@ impl Tlvs {
         self.get(kind::AUTHORITY)
     }
 
-    /// The name of the connection.
+    /// Returns the unique id of the connection.
     pub fn unique_id(&self) -> Option<&[u8]> {
         self.get(kind::UNIQUE_ID)
     }
 
-    /// The name of the network namespace.
+    /// Returns the name of the network namespace.
     pub fn network_namespace(&self) -> Option<&[u8]> {
         self.get(kind::NETNS)
     }
@@ -152,7 +150,7 @@ impl Tlvs {
     }
 }
 
-/// All extensions but padding.
+/// Iterator over all extensions except padding.
 #[derive(Clone, Debug)]
 pub struct TlvIter<'a>(Walk<'a>);
 
@@ -160,7 +158,7 @@ impl<'a> Iterator for TlvIter<'a> {
     type Item = Tlv<'a>;
 
     fn next(&mut self) -> Option<Tlv<'a>> {
-        // What is held was checked before: nothing is truncated.
+        // The contents were checked before, so nothing is truncated.
         self.0
             .by_ref()
             .filter_map(Result::ok)
@@ -196,17 +194,17 @@ impl<'a> Ssl<'a> {
         })
     }
 
-    /// The client spoke TLS.
+    /// Returns whether the client used TLS.
     pub fn is_used(&self) -> bool {
         self.client & SSL_CLIENT != 0
     }
 
-    /// The client showed a certificate on this connection.
+    /// Returns whether the client presented a certificate on this connection.
     pub fn certificate_on_connection(&self) -> bool {
         self.client & SSL_CERTIFICATE_CONNECTION != 0
     }
 
-    /// The client showed a certificate at least once in this session of TLS.
+    /// Returns whether the client presented a certificate at least once in this TLS session.
     pub fn certificate_in_session(&self) -> bool {
         self.client & SSL_CERTIFICATE_SESSION != 0
     }
@@ -217,7 +215,7 @@ impl<'a> Ssl<'a> {
         self.verify
     }
 
-    /// All that is told in words.
+    /// Returns all nested extensions except padding.
     pub fn iter(&self) -> TlvIter<'a> {
         TlvIter(Walk::new(self.nested))
     }
@@ -227,27 +225,27 @@ impl<'a> Ssl<'a> {
         found.map(|tlv| tlv.value)
     }
 
-    /// The version, as `TLSv1.3`.
+    /// Returns the TLS version, such as `TLSv1.3`.
     pub fn version(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::VERSION)
     }
 
-    /// The common name of the client's certificate.
+    /// Returns the common name of the client's certificate.
     pub fn common_name(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::COMMON_NAME)
     }
 
-    /// The cipher.
+    /// Returns the name of the cipher.
     pub fn cipher(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::CIPHER)
     }
 
-    /// How the frontend's certificate is signed.
+    /// Returns the signature algorithm of the frontend's certificate.
     pub fn signature_algorithm(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::SIGNATURE_ALGORITHM)
     }
 
-    /// The key of the frontend's certificate.
+    /// Returns the key algorithm of the frontend's certificate.
     pub fn key_algorithm(&self) -> Option<&'a [u8]> {
         self.get(ssl_kind::KEY_ALGORITHM)
     }
@@ -314,7 +312,8 @@ impl SslFields<'_> {
     }
 }
 
-/// The caller has bounded the value by [`MAX_TLV_BYTES`], which fits the length.
+/// Appends an extension. The caller has limited the value to [`MAX_TLV_BYTES`], which fits the
+/// length field.
 fn append(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
     out.push(kind);
     out.extend_from_slice(&(value.len() as u16).to_be_bytes());
@@ -343,7 +342,7 @@ fn check(kind: u8, value: &[u8]) -> Result<(), TlvError> {
     }
 }
 
-/// Where the four bytes of a checksum are, and what they say.
+/// Finds the checksum; returns the offset of its four bytes and its value.
 pub(super) fn find_checksum(wire: &[u8]) -> Result<Option<(usize, u32)>, TlvError> {
     let mut found = None;
     let mut walk = Walk::new(wire);
@@ -364,7 +363,7 @@ pub(super) fn find_checksum(wire: &[u8]) -> Result<Option<(usize, u32)>, TlvErro
     Ok(found)
 }
 
-/// Steps over extensions; after an error there is nothing more.
+/// Iterator over extensions that ends after an error.
 #[derive(Clone, Debug)]
 struct Walk<'a> {
     wire: &'a [u8],

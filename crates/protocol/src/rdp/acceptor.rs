@@ -1,15 +1,17 @@
-//! A client behind TLS, from its first packet until it has said whose session it wants.
+//! The server side of a client's login behind TLS, from its first packet until it has sent the name
+//! of its user.
 
 use super::gcc::{CHANNELS_MAX, Conference, IO_CHANNEL};
 use super::mcs::{self, Attached};
 use super::{Frame, Malformed, PACKET_BYTES_MAX, Pdu, frame, info};
 
-/// The identifier that each client gets.
+/// User id that each client gets.
 const USER: u16 = 1007;
-/// Packets before the Client Info: three, and one for each channel, its own and that of input.
+/// Maximum number of packets before the Client Info: three, and one for each channel, its own and
+/// that of input.
 const PACKETS_MAX: usize = 3 + CHANNELS_MAX + 2;
 
-/// What a client waits for.
+/// Packet that is expected next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Connect,
@@ -18,7 +20,7 @@ enum Phase {
     Attached,
 }
 
-/// The server's side.
+/// State of the server side.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     requested: u32,
@@ -27,30 +29,30 @@ pub struct Acceptor {
     packets: usize,
 }
 
-/// Who a client is.
+/// Identity of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
-    /// The domain, as the client has it; often empty.
+    /// Domain as sent by the client; often empty.
     pub domain: String,
-    /// The user's name, whole.
+    /// Full name of the user.
     pub user: String,
-    /// The name of the client's machine.
+    /// Name of the client's machine.
     pub client_name: String,
-    /// It follows a redirection.
+    /// The client supports redirection.
     pub follows: bool,
 }
 
-/// What is due now.
+/// Next step of the caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// More bytes of the client.
+    /// Read more bytes of the client.
     Read,
-    /// The client has said who it is, and waits for what follows.
+    /// The client has sent its identity, and waits.
     Known(Logon),
 }
 
 impl Acceptor {
-    /// A client that requested these protocols in the clear.
+    /// Creates an acceptor for a client that requested these protocols in its Connection Request.
     pub fn new(requested: u32) -> Acceptor {
         Acceptor {
             requested,
@@ -60,10 +62,10 @@ impl Acceptor {
         }
     }
 
-    /// Takes the packets that are whole from `input`, and appends what the client gets to `out`.
+    /// Handles the complete packets in `input`, and appends the responses to `out`.
     ///
     /// # Errors
-    /// The client does not keep to the protocol: the connection ends.
+    /// The client violates the protocol: the connection ends.
     pub fn handle(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Step, Malformed> {
         while let Frame::Complete { packet_bytes } = frame(input, PACKET_BYTES_MAX)? {
             let (packet, rest) = input.split_at(packet_bytes.min(input.len()));

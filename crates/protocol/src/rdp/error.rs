@@ -1,8 +1,8 @@
-//! What is wrong with bytes of a client or a host.
+//! Errors in bytes of a client or a host.
 
 use std::fmt;
 
-/// A PDU, for messages.
+/// Type of a PDU, for messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pdu {
     /// TPKT, around each packet (RFC 1006).
@@ -47,49 +47,49 @@ impl fmt::Display for Pdu {
     }
 }
 
-/// Why bytes are refused.
+/// Reason why bytes are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
     /// The sender does not speak RDP.
     #[error("no RDP: the first byte is {found:#04x}, not 0x03")]
     NotRdp {
-        /// The first byte.
+        /// First byte of the data.
         found: u8,
     },
-    /// The packet is longer than any that is due now.
+    /// The packet is longer than allowed at this point.
     #[error("a packet of {found_bytes} bytes where {max_bytes} is the most")]
     TooLong {
-        /// Its length.
+        /// Length of the packet in bytes.
         found_bytes: usize,
-        /// The longest one that is accepted.
+        /// Maximum accepted length in bytes.
         max_bytes: usize,
     },
     /// A PDU ends before its fields do.
     #[error("the {pdu} is truncated")]
     Truncated {
-        /// The PDU.
+        /// Type of the PDU.
         pdu: Pdu,
     },
-    /// A field has a value that it cannot have.
+    /// A field has an invalid value.
     #[error("the {pdu} has an invalid {field}")]
     Field {
-        /// The PDU.
+        /// Type of the PDU.
         pdu: Pdu,
-        /// The field, as the specification names it.
+        /// Name of the field in the specification.
         field: &'static str,
     },
-    /// Another PDU was due.
+    /// A different PDU was expected.
     #[error("{found:#04x} where the {due} is due")]
     OutOfOrder {
-        /// The PDU that was due.
+        /// Type of the expected PDU.
         due: Pdu,
-        /// The first byte of what came.
+        /// First byte of the received PDU.
         found: u8,
     },
-    /// The client sends packet after packet and does not say who it is.
+    /// The client sends packet after packet without its identity.
     #[error("more than {max} packets before the Client Info")]
     TooMany {
-        /// Packets that are read.
+        /// Maximum number of packets.
         max: usize,
     },
 }

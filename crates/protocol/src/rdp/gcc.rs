@@ -1,58 +1,60 @@
-//! GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4): what a client and a server say of themselves.
+//! GCC conferences ([MS-RDPBCGR] 2.2.1.3 and 2.2.1.4): properties that a client and a server
+//! announce.
 
 use super::reader::{Reader, push_per_length, push_u16_le, utf16};
 use super::{Malformed, Pdu};
 
-/// Static virtual channels of a client.
+/// Maximum number of static virtual channels of a client.
 pub const CHANNELS_MAX: usize = 31;
-/// The channel of input and output; static virtual channels follow it.
+/// Id of the channel for input and output; those of static virtual channels follow it.
 pub(super) const IO_CHANNEL: u16 = 1003;
 
-/// The key of T.124 that both begin with: its object identifier in PER.
+/// Key of T.124 at the start of both messages: its object identifier in PER.
 const T124: [u8; 7] = [0, 5, 0, 0x14, 0x7c, 0, 1];
-/// The request up to its user data: its choice, the conference "1", one set with the client's key, "Duca".
+/// The request up to its user data: its choice, the conference "1", one set with the client's key,
+/// "Duca".
 const REQUEST: [u8; 12] = [0, 8, 0, 0x10, 0, 1, 0xc0, 0, b'D', b'u', b'c', b'a'];
-/// The response up to its user data: a length that clients have to ignore, its choice, node 31219,
-/// tag 1, success, one set with the server's key, "McDn".
+/// The response up to its user data: a length that clients must ignore, its choice, node 31219, tag
+/// 1, success, one set with the server's key, "McDn".
 const RESPONSE: [u8; 14] = [
     0x2a, 0x14, 0x76, 0x0a, 1, 1, 0, 1, 0xc0, 0, b'M', b'c', b'D', b'n',
 ];
 
-/// Types of blocks of clients.
+/// Types of client blocks.
 const CS_CORE: u16 = 0xc001;
 const CS_NET: u16 = 0xc003;
 const CS_CLUSTER: u16 = 0xc004;
-/// Types of blocks of servers.
+/// Types of server blocks.
 const SC_CORE: usize = 0x0c01;
 const SC_SECURITY: usize = 0x0c02;
 const SC_NET: usize = 0x0c03;
-/// Bytes of the head of a block.
+/// Length of a block header in bytes.
 const HEAD_BYTES: usize = 4;
-/// RDP 5.0 and later.
+/// Version number of RDP 5.0 and later.
 const VERSION: u32 = 0x0008_0004;
-/// Bytes before the client's name in its core data, and bytes of the name.
+/// Number of bytes before the client's name in its core data, and length of the name.
 const BEFORE_NAME_BYTES: usize = 20;
 const CLIENT_NAME_BYTES: usize = 32;
-/// Bytes of the definition of a channel.
+/// Length of a channel definition in bytes.
 const CHANNEL_BYTES: usize = 12;
-/// Flag of the cluster data: the client follows a redirection.
+/// Flag of the cluster data: the client supports redirection.
 const REDIRECTION_SUPPORTED: u32 = 1;
-/// Blocks that are read.
+/// Maximum number of blocks that are read.
 const BLOCKS_MAX: usize = 32;
 
-/// What matters of a client's request.
+/// Relevant content of a client's request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Conference {
-    /// The name of the client's machine.
+    /// Name of the client's machine.
     pub(super) client_name: String,
-    /// Its static virtual channels.
+    /// Number of static virtual channels.
     pub(super) channels: usize,
-    /// It follows a redirection.
+    /// The client supports redirection.
     pub(super) follows: bool,
 }
 
 impl Conference {
-    /// Reads a Conference Create Request.
+    /// Parses a Conference Create Request.
     pub(super) fn decode(reader: Reader<'_>) -> Result<Conference, Malformed> {
         let mut reader = reader.within(Pdu::ConferenceCreateRequest);
         reader.fixed(&T124, "key")?;
@@ -74,7 +76,7 @@ impl Conference {
                 CS_CORE => {
                     has_core = true;
                     block.take(BEFORE_NAME_BYTES)?;
-                    // For display alone: what is no text stays empty.
+                    // The name is only displayed, so invalid text is left empty.
                     conference.client_name =
                         utf16(block.take(CLIENT_NAME_BYTES)?).unwrap_or_default();
                 }
@@ -89,7 +91,7 @@ impl Conference {
         }
     }
 
-    /// The identifiers of the static virtual channels.
+    /// Returns the ids of the static virtual channels.
     pub(super) fn channel_ids(&self) -> impl Iterator<Item = u16> {
         (IO_CHANNEL + 1..).take(self.channels)
     }
@@ -111,7 +113,7 @@ impl Conference {
             push_u16_le(&mut net, 0);
         }
         push_block(&mut blocks, SC_NET, &net);
-        // No encryption of RDP's own: TLS is below.
+        // No RDP encryption, because TLS is used.
         push_block(&mut blocks, SC_SECURITY, &[0; 8]);
         out.extend_from_slice(&T124);
         out.extend_from_slice(&RESPONSE);

@@ -1,16 +1,17 @@
-//! Client Info ([MS-RDPBCGR] 2.2.1.11): whose session a client wants.
+//! Client Info ([MS-RDPBCGR] 2.2.1.11), which names the user.
 
 use super::reader::{Reader, utf16};
 use super::{Malformed, Pdu};
 
-/// Bytes of a name, without its end: `TS_INFO_PACKET` of RDP 5 has 512 with it.
+/// Maximum length of a name in bytes, without terminator: `TS_INFO_PACKET` of RDP 5 has 512 with
+/// it.
 pub const NAME_BYTES_MAX: usize = 510;
 /// Flag of the security header.
 const SEC_INFO_PKT: u16 = 0x40;
 /// Flag: texts are UTF-16.
 const INFO_UNICODE: u32 = 0x10;
 
-/// Domain and user, as the client has them.
+/// Parses domain and user as the client sent them.
 pub(super) fn names(mut reader: Reader<'_>) -> Result<(String, String), Malformed> {
     let flags = reader.u16_le()?;
     if flags & SEC_INFO_PKT == 0 {
@@ -40,12 +41,12 @@ fn name(
         return Err(reader.invalid(field));
     }
     let text = reader.take(bytes)?;
-    // The end is not counted in the length.
+    // The terminator is not counted in the length.
     let end = if is_unicode { 2 } else { 1 };
     reader.take(end)?;
     let text = match is_unicode {
         true => utf16(text),
-        // Of a code page only ASCII is the same everywhere.
+        // Only ASCII is the same in all code pages.
         false => { text.is_ascii() }.then(|| {
             let end = text
                 .iter()

@@ -1,21 +1,21 @@
-//! MCS (T.125), as far as a client goes through it before it says who it is.
+//! MCS (T.125), up to the point at which a client has sent the name of its user.
 
 use super::gcc::Conference;
 use super::reader::{Reader, push_ber_length, push_per_length, push_u16_be};
 use super::tpkt;
 use super::{Malformed, Pdu};
 
-/// The tag of Connect Initial, application 101, and of Connect Response, application 102.
+/// Tags of Connect Initial (application 101) and Connect Response (application 102).
 const CONNECT_INITIAL: [u8; 2] = [0x7f, 0x65];
 const CONNECT_RESPONSE: [u8; 2] = [0x7f, 0x66];
 /// Tags of BER.
 const BOOLEAN: u8 = 1;
 const OCTET_STRING: u8 = 4;
 const SEQUENCE: u8 = 0x30;
-/// The result of a Connect Response, and the identifier of the connection.
+/// Result of a Connect Response, and the identifier of the connection.
 const SUCCESS: [u8; 6] = [0x0a, 1, 0, 2, 1, 0];
-/// Domain parameters: 34 channels, 3 users, no tokens, 1 priority, no throughput, height 1, packets of
-/// 65,528 bytes, version 2.
+/// Domain parameters: 34 channels, 3 users, no tokens, 1 priority, no throughput, height 1, packets
+/// of 65,528 bytes, version 2.
 const PARAMETERS: [u8; 28] = [
     SEQUENCE, 26, 2, 1, 34, 2, 1, 3, 2, 1, 0, 2, 1, 1, 2, 1, 0, 2, 1, 1, 2, 3, 0, 0xff, 0xf8, 2, 1,
     2,
@@ -29,15 +29,15 @@ const SEND_DATA: u8 = 25 << 2;
 const ATTACH_USER_CONFIRM: u8 = 11 << 2 | 2;
 const CHANNEL_JOIN_CONFIRM: u8 = 15 << 2 | 2;
 const SEND_DATA_INDICATION: u8 = 26 << 2;
-/// A whole message of high priority.
+/// A whole message with high priority.
 const WHOLE: u8 = 0x70;
 
-/// The first identifier of users; on the wire the others count from it.
+/// First identifier of users; on the wire the others are relative to it.
 const FIRST_USER: u16 = 1001;
-/// The user that sends for the server.
+/// Identifier of the user that sends for the server.
 pub(super) const SERVER: u16 = 1002;
 
-/// Reads Connect Initial.
+/// Parses Connect Initial.
 pub(super) fn connect_initial(packet: &[u8]) -> Result<Conference, Malformed> {
     let mut reader = tpkt::data(packet, Pdu::ConnectInitial)?;
     if let Some(found) = reader
@@ -75,7 +75,7 @@ pub(super) fn push_connect_response(out: &mut Vec<u8>, conference: &Conference, 
     tpkt::push_data(out, &data);
 }
 
-/// What a domain PDU has behind its first byte, where that is of `choice`.
+/// Returns the content of a domain PDU behind its first byte, which must be of `choice`.
 fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, Malformed> {
     let mut reader = tpkt::data(packet, due)?;
     let found = reader.u8()?;
@@ -85,12 +85,12 @@ fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, Malformed> 
     }
 }
 
-/// Reads Erect Domain Request, whose numbers mean nothing with a single server.
+/// Parses Erect Domain Request, whose numbers mean nothing with a single server.
 pub(super) fn erect_domain(packet: &[u8]) -> Result<(), Malformed> {
     domain(packet, ERECT_DOMAIN, Pdu::ErectDomain).map(drop)
 }
 
-/// Reads Attach User Request.
+/// Parses Attach User Request.
 pub(super) fn attach_user(packet: &[u8]) -> Result<(), Malformed> {
     domain(packet, ATTACH_USER, Pdu::AttachUser).map(drop)
 }
@@ -102,15 +102,15 @@ pub(super) fn push_attach_user_confirm(out: &mut Vec<u8>, user: u16) {
     tpkt::push_data(out, &data);
 }
 
-/// What a client sends once it is attached.
+/// PDU that a client sends once it is attached.
 pub(super) enum Attached<'a> {
-    /// It joins a channel.
+    /// Request to join a channel.
     Join(u16),
-    /// It sends data to a channel.
+    /// Data for a channel.
     Data(u16, Reader<'a>),
 }
 
-/// Reads Channel Join Request or Send Data Request.
+/// Parses Channel Join Request or Send Data Request.
 pub(super) fn attached(packet: &[u8]) -> Result<Attached<'_>, Malformed> {
     let mut reader = tpkt::data(packet, Pdu::ChannelJoin)?;
     let found = reader.u8()?;
@@ -156,7 +156,7 @@ pub(super) fn push_send_data(out: &mut Vec<u8>, channel: u16, data: &[u8]) {
     tpkt::push_data(out, &packet);
 }
 
-/// Reads data of a server.
+/// Parses data of a server.
 pub(super) fn send_data_indication(packet: &[u8]) -> Result<Reader<'_>, Malformed> {
     let mut reader = domain(packet, SEND_DATA_INDICATION, Pdu::SendData)?;
     reader.take(4)?;

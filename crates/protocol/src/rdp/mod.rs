@@ -1,10 +1,11 @@
-//! The beginning of RDP ([MS-RDPBCGR] 1.3.1.1), as far as something in front of session hosts
-//! takes part in it.
+//! The beginning of RDP ([MS-RDPBCGR] 1.3.1.1), as far as a relay in front of session hosts takes
+//! part in it.
 //!
-//! - [`ConnectionRequest`] is what a client sends first, in the clear: a routing token or a hint, and
-//!   how it may be secured. [`Negotiated`] is the response.
-//! - [`Acceptor`] follows a client behind TLS until it has said whose session it wants.
-//! - [`valid_client`] ends licensing, and [`Redirection`] sends it on: [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
+//! - [`ConnectionRequest`] is a client's first, unencrypted message: a routing token or a hint, and
+//!   the supported security protocols. [`Negotiated`] is the response.
+//! - [`Acceptor`] follows a client behind TLS until it has sent the name of its user.
+//! - [`valid_client`] ends licensing, and [`Redirection`] sends the client to another host:
+//!   [MS-RDPBCGR] 2.2.13, in the form for enhanced security.
 //!
 //! Every byte is hostile: lengths are checked before they are used, and a packet has at most
 //! [`PACKET_BYTES_MAX`]. Passwords are skipped, never copied.
@@ -34,7 +35,7 @@ pub use request::{
 };
 pub use tpkt::{Frame, REQUEST_BYTES_MAX, frame};
 
-/// The longest packet that is read before a client is known.
+/// Maximum length in bytes of a packet before a client is known.
 pub const PACKET_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]

@@ -10,32 +10,32 @@ const RESPONSE: u8 = 2;
 const FAILURE: u8 = 3;
 const BYTES: u8 = 8;
 
-/// The failure `SSL_REQUIRED_BY_SERVER`.
+/// Failure code `SSL_REQUIRED_BY_SERVER`.
 pub const FAILED_SSL_REQUIRED: u32 = 1;
-/// The failure `HYBRID_REQUIRED_BY_SERVER`.
+/// Failure code `HYBRID_REQUIRED_BY_SERVER`.
 pub const FAILED_HYBRID_REQUIRED: u32 = 5;
 
-/// The response to a Connection Request.
+/// Response to a Connection Request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Negotiated {
-    /// RDP's own encryption, from a server that knows nothing else.
+    /// RDP's own encryption, from a server that supports nothing else.
     Unsaid,
-    /// This protocol follows.
+    /// The server selected a protocol.
     Selected {
-        /// What the server can do besides.
+        /// Further capabilities of the server.
         flags: u8,
-        /// One of the requested protocols.
+        /// Selected protocol, one of those requested.
         protocol: u32,
     },
     /// The server refuses.
     Failed {
-        /// Such as [`FAILED_SSL_REQUIRED`].
+        /// Failure code such as [`FAILED_SSL_REQUIRED`].
         code: u32,
     },
 }
 
 impl Negotiated {
-    /// Returns the packet.
+    /// Encodes the packet.
     pub fn encode(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         let (kind, flags, value) = match *self {
@@ -52,10 +52,10 @@ impl Negotiated {
         packet
     }
 
-    /// Reads a whole packet.
+    /// Parses a whole packet.
     ///
     /// # Errors
-    /// It is no Connection Confirm.
+    /// The packet is not a Connection Confirm.
     pub fn decode(packet: &[u8]) -> Result<Negotiated, Malformed> {
         let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionConfirm)?;
         if reader.is_empty() {

@@ -1,8 +1,8 @@
-//! A cursor over bytes of a PDU.
+//! A cursor over the bytes of a PDU.
 
 use super::{Malformed, Pdu};
 
-/// The rest of a PDU.
+/// Unparsed rest of a PDU.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
@@ -14,7 +14,7 @@ impl<'a> Reader<'a> {
         Reader { bytes, pdu }
     }
 
-    /// The same bytes, as those of another PDU.
+    /// Returns a reader of the same bytes for another PDU.
     pub(super) fn within(self, pdu: Pdu) -> Reader<'a> {
         Reader { pdu, ..self }
     }
@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    /// The error for a field of this PDU.
+    /// Returns the error for an invalid field of this PDU.
     pub(super) fn invalid(&self, field: &'static str) -> Malformed {
         let pdu = self.pdu;
         Malformed::Field { pdu, field }
@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Takes bytes as a PDU of their own.
+    /// Returns a reader of the next `length` bytes.
     pub(super) fn part(&mut self, length: usize) -> Result<Reader<'a>, Malformed> {
         Ok(Reader::new(self.take(length)?, self.pdu))
     }
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Takes bytes that have only one value.
+    /// Skips bytes that must have this value.
     pub(super) fn fixed(&mut self, bytes: &[u8], field: &'static str) -> Result<(), Malformed> {
         match self.take(bytes.len())? == bytes {
             true => Ok(()),
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a length in BER, in the definite form of at most two bytes.
+    /// Parses a BER length in the definite form of at most two bytes.
     pub(super) fn ber_length(&mut self) -> Result<usize, Malformed> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),
@@ -86,14 +86,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a value in BER with this tag.
+    /// Parses a BER value with this tag.
     pub(super) fn ber(&mut self, tag: u8, field: &'static str) -> Result<Reader<'a>, Malformed> {
         self.fixed(&[tag], field)?;
         let length = self.ber_length()?;
         self.part(length)
     }
 
-    /// Takes a length in aligned PER.
+    /// Parses a length in aligned PER.
     pub(super) fn per_length(&mut self) -> Result<usize, Malformed> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),
@@ -101,19 +101,19 @@ impl<'a> Reader<'a> {
                 let low = self.u8()?;
                 Ok(usize::from(long & 0x3f) << 8 | usize::from(low))
             }
-            // Fragments, which no client of RDP sends.
+            // Fragments, which no RDP client sends.
             _ => Err(self.invalid("length")),
         }
     }
 }
 
-/// Appends a length in BER, in the form of two bytes.
+/// Appends a BER length in the two-byte form.
 pub(super) fn push_ber_length(out: &mut Vec<u8>, length: usize) {
     out.push(0x82);
     push_u16_be(out, length);
 }
 
-/// Appends a length in aligned PER, in the form of two bytes. Ours are all below 16 KiB.
+/// Appends a length in aligned PER in the two-byte form. Our lengths are all below 16 KiB.
 pub(super) fn push_per_length(out: &mut Vec<u8>, length: usize) {
     push_u16_be(out, length & 0x3fff | 0x8000);
 }
@@ -128,7 +128,7 @@ pub(super) fn push_u16_le(out: &mut Vec<u8>, value: usize) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Reads UTF-16 without what follows its first zero. None: it is no text.
+/// Decodes UTF-16 up to the first zero; None if it is invalid.
 pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
     let (units, odd) = bytes.as_chunks::<2>();
     let units = units.iter().map(|pair| u16::from_le_bytes(*pair));

@@ -1,42 +1,42 @@
-//! Server Redirection ([MS-RDPBCGR] 2.2.13), in the form for enhanced security (2.2.13.3): the client
-//! ends this connection and opens another one.
+//! Server Redirection ([MS-RDPBCGR] 2.2.13), in the form for enhanced security (2.2.13.3): the
+//! client ends this connection and opens another one.
 
 use super::reader::{Reader, push_u16_le, utf16};
 use super::{Malformed, Pdu};
 use super::{gcc, mcs};
 
-/// Bytes of `LoadBalanceInfo`: a client repeats them in a Connection Request.
+/// Maximum length of `LoadBalanceInfo` in bytes: a client repeats it in a Connection Request.
 pub const LOAD_BALANCE_BYTES_MAX: usize = 200;
-/// Bytes of an address or a name in UTF-16, with its end.
+/// Maximum length in bytes of an address or a name in UTF-16, with its terminator.
 const ADDRESS_BYTES_MAX: usize = 80;
 const NAME_BYTES_MAX: usize = 512;
 /// `PDUTYPE_SERVER_REDIR_PKT` with the version of the protocol.
 const PDU_TYPE: usize = 0x1a;
-/// `SEC_REDIRECTION_PKT`.
+/// Security header flag `SEC_REDIRECTION_PKT`.
 const FLAGS: usize = 0x0400;
-/// Flags of the fields that are there.
+/// Flags of the fields that are present.
 const TARGET_NET_ADDRESS: u32 = 0x1;
 const LOAD_BALANCE_INFO: u32 = 0x2;
 const TARGET_FQDN: u32 = 0x100;
-/// Bytes of the head of a share control PDU, with its padding, and of the redirection within it.
+/// Length of a share control header with its padding, and of the redirection header within it.
 const SHARE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 12;
 /// Padding at the end, which clients read.
 const PAD_BYTES: usize = 9;
 
-/// Where a client is to go.
+/// Destination for a client.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Redirection {
-    /// The address to connect to; empty: that of this connection.
+    /// Address to connect to; empty: that of this connection.
     pub target_net_address: String,
-    /// The routing token for the Connection Request, with its CR LF; empty: none.
+    /// Routing token for the Connection Request, with its CR LF; empty: none.
     pub load_balance_info: Vec<u8>,
-    /// The name to connect to; empty: that of this connection.
+    /// Name to connect to; empty: that of this connection.
     pub target_fqdn: String,
 }
 
 impl Redirection {
-    /// Returns the packet.
+    /// Encodes the packet.
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Vec::new();
         let mut flags = 0;
@@ -61,7 +61,7 @@ impl Redirection {
         push_u16_le(&mut data, 0);
         push_u16_le(&mut data, FLAGS);
         push_u16_le(&mut data, redirection_bytes);
-        // No session: the host that the client comes to knows which is the user's.
+        // No session id: the new host knows which session belongs to the user.
         data.extend_from_slice(&0_u32.to_le_bytes());
         data.extend_from_slice(&u32::to_le_bytes(flags));
         data.extend_from_slice(&fields);
@@ -71,10 +71,10 @@ impl Redirection {
         packet
     }
 
-    /// Reads a whole packet.
+    /// Parses a whole packet.
     ///
     /// # Errors
-    /// It is no redirection, or one with fields that this program does not know.
+    /// The packet is not a redirection, or contains unsupported fields.
     pub fn decode(packet: &[u8]) -> Result<Redirection, Malformed> {
         let mut reader = mcs::send_data_indication(packet)?.within(Pdu::Redirection);
         reader.u16_le()?;
@@ -112,7 +112,7 @@ fn push_field(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a text that ends with zero, cut to what clients read.
+/// Appends a zero-terminated text, truncated to what clients read.
 fn push_text(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
     let units = text.encode_utf16().take(bytes_max / 2 - 1).chain([0]);
     let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();

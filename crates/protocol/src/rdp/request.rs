@@ -1,4 +1,5 @@
-//! X.224 Connection Request ([MS-RDPBCGR] 2.2.1.1): the only thing that a client says in the clear.
+//! X.224 Connection Request ([MS-RDPBCGR] 2.2.1.1): the only message that a client sends
+//! unencrypted.
 
 use super::reader::Reader;
 use super::tpkt;
@@ -9,13 +10,14 @@ const CODE: u8 = 0xe0;
 /// Type of `RDP_NEG_REQ`, and its length.
 const NEGOTIATION: u8 = 1;
 const NEGOTIATION_BYTES: usize = 8;
-/// Type of `RDP_NEG_CORRELATION_INFO`, its length, and the flag of the negotiation that announces it.
+/// Type of `RDP_NEG_CORRELATION_INFO`, its length, and the flag of the negotiation that announces
+/// it.
 const CORRELATION: u8 = 6;
 const CORRELATION_BYTES: usize = 36;
 const HAS_CORRELATION: u8 = 8;
-/// What is before the name in a cookie.
+/// Prefix of the name in a cookie.
 const COOKIE: &[u8] = b"Cookie: mstshash=";
-/// The end of a cookie or a token.
+/// End of a cookie or a token.
 const END: &[u8] = b"\r\n";
 
 /// Bit of `requestedProtocols`: TLS.
@@ -29,44 +31,45 @@ pub const RESTRICTED_ADMIN: u8 = 1;
 /// Flag: the client authenticates by way of its own machine (Remote Credential Guard).
 pub const REDIRECTED_AUTHENTICATION: u8 = 2;
 
-/// Where a client wants to go.
+/// Destination that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Routing {
-    /// It does not say.
+    /// No destination.
     None,
-    /// The cookie `mstshash`: the beginning of a user's name, which mstsc cuts to nine characters.
+    /// Cookie `mstshash`: the beginning of a user's name, which mstsc truncates to nine characters.
     Hint(String),
-    /// A routing token without its CR LF: what a `.rdp` file has as `loadbalanceinfo`, or a redirection.
+    /// Routing token without its CR LF: the `loadbalanceinfo` of a `.rdp` file, or of a
+    /// redirection.
     Token(Vec<u8>),
 }
 
-/// How a client can be secured (`RDP_NEG_REQ`).
+/// Security protocols that a client supports (`RDP_NEG_REQ`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NegotiationRequest {
-    /// Such as [`RESTRICTED_ADMIN`].
+    /// Flags such as [`RESTRICTED_ADMIN`].
     pub flags: u8,
-    /// Such as [`SSL`]; zero is RDP's own encryption.
+    /// Protocols such as [`SSL`]; zero: RDP's own encryption.
     pub protocols: u32,
 }
 
-/// A Connection Request.
+/// A client's Connection Request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionRequest {
-    /// Where the client wants to go.
+    /// Destination that the client requests.
     pub routing: Routing,
-    /// How it can be secured; None is a client from before there was a choice.
+    /// Supported security protocols; None: a client from before there was a choice.
     pub negotiation: Option<NegotiationRequest>,
 }
 
 impl ConnectionRequest {
-    /// Reads a whole packet.
+    /// Parses a whole packet.
     ///
     /// # Errors
-    /// It is no Connection Request.
+    /// The packet is not a Connection Request.
     pub fn decode(packet: &[u8]) -> Result<ConnectionRequest, Malformed> {
         let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionRequest)?;
         let rest = reader.rest();
-        // The identifier of a correlation may have a CR LF in it, and a token has none of these lengths
+        // A correlation identifier may contain CR LF, and no token has one of these lengths
         // together with this byte.
         let is_negotiation = rest.first() == Some(&NEGOTIATION)
             && [NEGOTIATION_BYTES, NEGOTIATION_BYTES + CORRELATION_BYTES].contains(&rest.len());
@@ -84,8 +87,8 @@ impl ConnectionRequest {
         })
     }
 
-    /// Whether the client could go on over TLS alone, so that somebody in between can read what it says
-    /// of itself.
+    /// Returns whether the client would continue with TLS alone, so that a man in the middle could
+    /// read its credentials.
     pub fn takes_tls(&self) -> bool {
         self.negotiation.is_some_and(|negotiation| {
             let is_guarded =
@@ -94,7 +97,7 @@ impl ConnectionRequest {
         })
     }
 
-    /// Returns the packet. A token or hint is cut to what a request has room for.
+    /// Encodes the packet. A token or hint is truncated to the room in a request.
     pub fn encode(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         match &self.routing {

@@ -1,4 +1,4 @@
-//! Bytes of the specification and of clients, and bytes that nobody sends.
+//! Tests bytes of the specification and of clients, and invalid bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// A Connect Initial with these blocks.
+/// Returns a Connect Initial with these blocks.
 fn connect_initial(blocks: &[Vec<u8>]) -> Vec<u8> {
     let blocks = blocks.concat();
     let per = |length: usize| u16::try_from(length | 0x8000).unwrap().to_be_bytes();
@@ -112,7 +112,7 @@ fn join(channel: u16) -> Vec<u8> {
 const ERECT: &[u8] = b"\x04\x01\0\x01\0";
 const ATTACH: &[u8] = b"\x28";
 
-/// All that a client sends until it is known.
+/// Returns everything that a client sends until its user is known.
 fn whole_logon() -> Vec<u8> {
     [
         connect_initial(&[core("WORKSTATION"), channels(3), cluster(0x0d)]),
@@ -171,13 +171,13 @@ fn requests_of_clients_are_read() {
         };
         assert_eq!(frame(&packet, REQUEST_BYTES_MAX), Ok(whole));
     }
-    // With the identifier of a correlation, which has a CR LF.
+    // With a correlation identifier that contains CR LF.
     let mut packet = b"\x03\0\0\x37\x32\xe0\0\0\0\0\0\x01\x08\x08\0\x03\0\0\0\x06\0\x24\0".to_vec();
     packet.extend(b"0123456789\r\n3456".iter().chain(&[0; 16]));
     let request = ConnectionRequest::decode(&packet).unwrap();
     assert_eq!(request.routing, Routing::None);
     assert_eq!(request.negotiation.map(|one| one.protocols), Some(3));
-    // A token is cut to what a request has room for.
+    // A token is truncated to the room in a request.
     let long = asks(Routing::Token(vec![b'a'; 4096]), SSL).encode();
     assert_eq!(long.len(), REQUEST_BYTES_MAX);
     assert!(ConnectionRequest::decode(&long).is_ok());
@@ -247,7 +247,8 @@ fn a_client_is_led_to_the_name_of_its_user() {
     };
     assert_eq!(logon, expected);
     assert!(input.is_empty());
-    // The response: its packet, MCS, GCC, then the blocks with the requested protocols and 3 channels.
+    // The response: its packet, MCS, GCC, then the blocks with the requested protocols and 3
+    // channels.
     let response = b"\x03\0\0\x71\x02\xf0\x80\x7f\x66\x82\0\x65\x0a\x01\0\x02\x01\0\
         \x30\x1a\x02\x01\x22\x02\x01\x03\x02\x01\0\x02\x01\x01\x02\x01\0\x02\x01\x01\x02\x03\0\xff\xf8\x02\x01\x02\
         \x04\x82\0\x3f\0\x05\0\x14\x7c\0\x01\x2a\x14\x76\x0a\x01\x01\0\x01\xc0\0McDn\x80\x28\
@@ -371,7 +372,7 @@ fn a_redirection_has_the_bytes_of_the_specification() {
     let bytes = redirection.encode();
     let expected = [
         b"\x03\0\0\x5a\x02\xf0\x80\x68\0\x01\x03\xeb\x70\x80\x4b".as_slice(),
-        // The head of a share control PDU.
+        // Header of a share control PDU.
         b"\x4b\0\x1a\0\xea\x03\0\0",
         // SEC_REDIRECTION_PKT, the length, no session, the fields that follow.
         b"\0\x04\x3a\0\0\0\0\0\x03\0\0\0",
@@ -395,7 +396,7 @@ fn the_end_of_licensing_has_the_bytes_of_the_specification() {
     assert_eq!(valid_client(), [head.as_slice(), alert].concat());
 }
 
-/// What the acceptor says to bytes that come in these two pieces.
+/// Returns the acceptor's response to bytes that arrive in these two pieces.
 fn said(pieces: [&[u8]; 2]) -> (Vec<u8>, Result<Step, Malformed>) {
     let mut acceptor = Acceptor::new(SSL);
     let (mut held, mut out, mut step) = (Vec::new(), Vec::new(), Ok(Step::Read));

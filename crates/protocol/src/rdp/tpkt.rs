@@ -1,36 +1,37 @@
-//! TPKT (RFC 1006) and the head of X.224: what is around each packet.
+//! TPKT (RFC 1006) and X.224 headers, which surround each packet.
 
 use super::reader::{Reader, push_u16_be};
 use super::{Malformed, Pdu};
 
-/// Bytes of the head of a TPKT.
+/// Length of a TPKT header in bytes.
 pub(super) const HEAD_BYTES: usize = 4;
-/// The longest Connection Request: its length has one byte, of which 255 is reserved.
+/// Maximum length of a Connection Request in bytes: its length field has one byte, of which 255 is
+/// reserved.
 pub const REQUEST_BYTES_MAX: usize = HEAD_BYTES + 1 + 254;
-/// The first byte of each packet: the version of TPKT.
+/// First byte of each packet: the version of TPKT.
 const VERSION: u8 = 3;
-/// The X.224 head of data: its length, DT, the end of the unit.
+/// X.224 header of data: its length, DT, end of the unit.
 const DATA: [u8; 3] = [2, 0xf0, 0x80];
 
-/// How far a packet has come.
+/// Completeness of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// At least so many more bytes are needed, never zero and never beyond the packet.
+    /// At least this many more bytes are needed: never zero, and never beyond the packet.
     Incomplete {
-        /// How many bytes are missing at least.
+        /// Minimum number of missing bytes.
         missing_bytes: usize,
     },
-    /// The packet is whole.
+    /// The packet is complete.
     Complete {
-        /// Its length with its head.
+        /// Length of the packet with its header.
         packet_bytes: usize,
     },
 }
 
-/// Finds the end of the packet at the beginning of `bytes`.
+/// Finds the end of the packet at the start of `bytes`.
 ///
 /// # Errors
-/// No packet begins so, or it is longer than `max_bytes`.
+/// The bytes are not a packet, or it is longer than `max_bytes`.
 pub fn frame(bytes: &[u8], max_bytes: usize) -> Result<Frame, Malformed> {
     if let Some(found) = bytes.first().filter(|first| **first != VERSION) {
         return Err(Malformed::NotRdp { found: *found });
@@ -56,7 +57,8 @@ pub fn frame(bytes: &[u8], max_bytes: usize) -> Result<Frame, Malformed> {
     })
 }
 
-/// The variable part of a whole packet of X.224's connection phase with this code, in its high four bits.
+/// Returns the variable part of a whole X.224 connection packet with this code, in its high four
+/// bits.
 ///
 /// # Errors
 /// The bytes are not such a packet.
@@ -71,7 +73,7 @@ pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>
     if found & 0xf0 != code {
         return Err(Malformed::OutOfOrder { due: pdu, found });
     }
-    // References, which mean nothing over TCP, and the class.
+    // The references, which mean nothing over TCP, and the class.
     reader.take(4)?;
     match reader.u8()? & 0xf0 {
         0 => Ok(reader),
@@ -79,7 +81,7 @@ pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>
     }
 }
 
-/// Appends a packet of X.224's connection phase.
+/// Appends a packet of the X.224 connection phase.
 pub(super) fn push_connection(out: &mut Vec<u8>, code: u8, variable: &[u8]) {
     let length = 6 + variable.len();
     out.extend_from_slice(&[VERSION, 0]);
@@ -89,10 +91,10 @@ pub(super) fn push_connection(out: &mut Vec<u8>, code: u8, variable: &[u8]) {
     out.extend_from_slice(variable);
 }
 
-/// What a whole packet of data has.
+/// Returns the content of a whole data packet.
 ///
 /// # Errors
-/// It is none.
+/// The bytes are not a data packet.
 pub(super) fn data(packet: &[u8], due: Pdu) -> Result<Reader<'_>, Malformed> {
     let mut reader = Reader::new(packet, due);
     reader.take(HEAD_BYTES)?;
@@ -100,7 +102,7 @@ pub(super) fn data(packet: &[u8], due: Pdu) -> Result<Reader<'_>, Malformed> {
     Ok(reader)
 }
 
-/// Appends a packet of data.
+/// Appends a data packet.
 pub(super) fn push_data(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&[VERSION, 0]);
     push_u16_be(out, HEAD_BYTES + DATA.len() + data.len());

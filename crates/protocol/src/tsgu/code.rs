@@ -1,4 +1,4 @@
-//! What a gateway answers where it refuses ([MS-TSGU] 2.2.6).
+//! Status codes of a gateway's responses ([MS-TSGU] 2.2.6).
 
 /// A status code of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -7,7 +7,7 @@ pub struct Code(pub u32);
 impl Code {
     /// Success.
     pub const OK: Code = Code(0);
-    /// The client has ended the connection as it should.
+    /// The client has ended the connection properly.
     pub const GRACEFUL_DISCONNECT: Code = Code(0x0000_04ca);
     /// An operator has ended the connection.
     pub const CONNECTION_ABORTED: Code = Code(0x0000_04d4);
@@ -19,22 +19,22 @@ impl Code {
     pub const NAP_DENIED: Code = Code(0x8007_59db);
     /// The host cannot be reached.
     pub const CONNECT_FAILED: Code = Code(0x8007_59dd);
-    /// There are as many connections as there may be.
+    /// The maximum number of connections is reached.
     pub const MAX_CONNECTIONS: Code = Code(0x8007_59e6);
-    /// Not supported.
+    /// The requested feature is not supported.
     pub const NOT_SUPPORTED: Code = Code(0x8007_59e8);
     /// The idle timeout or the session limit has passed.
     pub const SESSION_TIMEOUT: Code = Code(0x8007_59f6);
     /// The cookie cannot be read.
     pub const COOKIE_BAD_PACKET: Code = Code(0x8007_59f7);
-    /// The cookie is of nobody who may come in.
+    /// The cookie does not belong to a user with access.
     pub const COOKIE_DENIED: Code = Code(0x8007_59f8);
-    /// The client offers no method of authentication that the gateway has.
+    /// The client offers no authentication method that the gateway supports.
     pub const UNSUPPORTED_AUTHENTICATION: Code = Code(0x8007_59f9);
-    /// The tunnel that the client wants to authenticate again is not there, or of another user.
+    /// The tunnel to re-authenticate does not exist, or belongs to another user.
     pub const REAUTH_DENIED: Code = Code(0x8007_59fa);
 
-    /// The name in the specification, for messages.
+    /// Returns the name in the specification, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Code::OK => "success",

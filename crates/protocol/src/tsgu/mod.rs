@@ -1,12 +1,14 @@
-//! The protocol of remote desktop gateways over HTTP ([MS-TSGU] 2.2.10, 3.2 and 3.3): what a client and a
-//! gateway send within a WebSocket, or within the pair of an endless response and an endless request.
+//! The protocol of remote desktop gateways over HTTP ([MS-TSGU] 2.2.10, 3.2 and 3.3): the packets
+//! of a client and a gateway within a WebSocket, or within the pair of an endless response and an
+//! endless request.
 //!
-//! - [`Packets`] cuts a stream of bytes into [`Packet`]s, as a client sends them.
-//! - [`Tunnel`] says what a packet asks for, in the order that the protocol has, and makes the responses.
-//! - [`Code`] is what a refusal says.
+//! - [`Packets`] splits a client's stream of bytes into [`Packet`]s.
+//! - [`Tunnel`] interprets packets in the order that the protocol requires, and builds the
+//!   responses.
+//! - [`Code`] is the reason of a refusal.
 //!
-//! Every byte is hostile: a packet has at most [`PACKET_BYTES_MAX`], and its lengths are checked before
-//! they are used.
+//! Every byte is hostile: a packet has at most [`PACKET_BYTES_MAX`], and its lengths are checked
+//! before they are used.
 
 mod code;
 mod packet;

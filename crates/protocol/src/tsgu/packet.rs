@@ -1,63 +1,63 @@
-//! Packets of a client.
+//! Packets that a client sends.
 
 use std::fmt;
 
-/// The longest packet: data of the greatest length.
+/// Maximum length of a packet in bytes: data of the maximum length.
 pub const PACKET_BYTES_MAX: usize = HEAD_BYTES + 2 + u16::MAX as usize;
-/// Bytes of the type, of what is reserved and of the length.
+/// Length of the header in bytes: type, reserved field, length.
 const HEAD_BYTES: usize = 8;
-/// Names of a host that a client may give.
+/// Maximum number of host names that a client may send.
 const NAMES_MAX: usize = 16;
-/// Bytes of such a name, and of the client's.
+/// Maximum length in bytes of a host name, and of the client's name.
 const NAME_BYTES_MAX: usize = 1_024;
-/// A tunnel has a cookie; it is one that is authenticated again.
+/// Field flags: the tunnel has a cookie; it re-authenticates.
 const FIELD_COOKIE: u16 = 0x1;
 const FIELD_REAUTH: u16 = 0x2;
 
-/// What a client sends.
+/// A packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet {
-    /// The first one, with its version and the bits of the extended authentication.
+    /// First packet, with the version and the bits of the extended authentication.
     Handshake {
-        /// The greater part of the version, which has to be 1.
+        /// Major version, which must be 1.
         major: u8,
-        /// How the client wants to authenticate within the protocol; 0: it has done so in HTTP.
+        /// Authentication method within the protocol; 0: the client has authenticated in HTTP.
         authentication: u16,
     },
     /// Authentication within the protocol, which this side never offers.
     ExtendedAuthentication,
-    /// A tunnel is wanted.
+    /// Request for a tunnel.
     TunnelCreate {
-        /// What the client is capable of.
+        /// Capabilities of the client.
         capabilities: u32,
-        /// The cookie by which it authenticates.
+        /// Cookie that authenticates the client.
         cookie: Option<String>,
-        /// The number of the tunnel for which this one authenticates again.
+        /// Id of the tunnel that this one re-authenticates.
         reauthenticates: Option<u64>,
     },
-    /// The tunnel is to be authorised.
+    /// Request for the authorisation of the tunnel.
     TunnelAuthorise {
-        /// The name of the client's machine.
+        /// Name of the client's machine.
         machine: String,
     },
-    /// A connection to a host is wanted.
+    /// Request for a connection to a host.
     ChannelCreate {
-        /// Its names: the first one that can be reached is meant.
+        /// Names of the host; the first reachable one is used.
         names: Vec<String>,
-        /// Its port.
+        /// Port of the host.
         port: u16,
     },
-    /// Bytes for the host.
+    /// Data for the host.
     Data(Vec<u8>),
-    /// A sign of life.
+    /// A keep-alive packet.
     KeepAlive,
-    /// The channel ends.
+    /// End of the channel.
     Close,
-    /// The response to the end of a channel.
+    /// Response to the end of a channel.
     Closed,
 }
 
-/// A kind of packet, for messages.
+/// Type of a packet, for messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kind(pub(super) u16);
 
@@ -101,59 +101,59 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a packet is refused.
+/// Reason why a packet is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
-    /// Its length is none that a packet can have.
+    /// The length is impossible for a packet.
     #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
     Length {
-        /// What it is.
+        /// Type of the packet.
         kind: Kind,
-        /// The length in its head.
+        /// Length in its header.
         bytes: u32,
     },
-    /// It ends before its fields do, or after them.
+    /// The packet ends before its fields do, or after them.
     #[error("the {kind} has fields of another length than itself")]
     Fields {
-        /// What it is.
+        /// Type of the packet.
         kind: Kind,
     },
-    /// A field has a value that it cannot have.
+    /// A field has an invalid value.
     #[error("the {kind} has an invalid {field}")]
     Field {
-        /// What it is.
+        /// Type of the packet.
         kind: Kind,
-        /// The field, as the specification names it.
+        /// Name of the field in the specification.
         field: &'static str,
     },
-    /// A client never sends it, or not now.
+    /// A client never sends this packet, or not now.
     #[error("a {kind} that is not due")]
     OutOfOrder {
-        /// What it is.
+        /// Type of the packet.
         kind: Kind,
     },
 }
 
-/// The packets in a stream of bytes.
+/// Splits a stream of bytes into packets.
 #[derive(Debug, Default)]
 pub struct Packets {
     bytes: Vec<u8>,
-    /// Bytes of packets that were taken.
+    /// Number of bytes of packets that were returned.
     taken: usize,
 }
 
 impl Packets {
-    /// Adds bytes of the stream.
+    /// Appends bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Takes the next packet. None: it is not whole yet.
+    /// Returns the next packet; None if it is incomplete.
     ///
     /// # Errors
-    /// The stream makes no sense any more.
+    /// The stream is invalid from here on.
     pub fn take(&mut self) -> Result<Option<Packet>, Malformed> {
         let rest = self.bytes.get(self.taken..).unwrap_or_default();
         let Some((head, _)) = rest.split_first_chunk::<HEAD_BYTES>() else {
@@ -175,7 +175,7 @@ impl Packets {
     }
 }
 
-/// The rest of a packet.
+/// Unparsed rest of a packet.
 struct Fields<'a> {
     bytes: &'a [u8],
     kind: Kind,
@@ -208,7 +208,7 @@ impl<'a> Fields<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Takes a text in UTF-16 behind its length, without the zero at its end.
+    /// Parses a UTF-16 text behind its length, without the terminating zero.
     fn text(&mut self, bytes_max: usize, field: &'static str) -> Result<String, Malformed> {
         let kind = self.kind;
         let invalid = Malformed::Field { kind, field };
@@ -248,13 +248,13 @@ impl Packet {
                     authentication,
                 }
             }
-            // Its content is of no use here.
+            // The content is not used.
             Kind::EXTENDED_AUTHENTICATION => return Ok(Packet::ExtendedAuthentication),
             Kind::TUNNEL_CREATE => tunnel_create(&mut fields)?,
             Kind::TUNNEL_AUTHORISE => {
                 let present = fields.u16()?;
                 let machine = fields.text(NAME_BYTES_MAX, "clientName")?;
-                // A statement of health, which nobody has asked for.
+                // A statement of health, which was not requested.
                 if present & 1 != 0 {
                     let length = fields.u16()?;
                     fields.take(length.into())?;
@@ -281,7 +281,7 @@ impl Packet {
         Ok(packet)
     }
 
-    /// What it is.
+    /// Returns the type of the packet.
     pub(super) fn kind(&self) -> Kind {
         match self {
             Packet::Handshake { .. } => Kind::HANDSHAKE,

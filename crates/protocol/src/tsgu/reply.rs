@@ -1,16 +1,16 @@
-//! Packets of a gateway.
+//! Packets that a gateway sends.
 
 use super::Code;
 use super::packet::Kind;
 use super::tunnel::Limits;
 
-/// Bytes of one data packet.
+/// Maximum number of bytes in one data packet.
 pub const DATA_BYTES_MAX: usize = u16::MAX as usize;
 /// Our version of the protocol.
 const SERVER_VERSION: u16 = 1;
-/// What this side is capable of: an idle timeout, and authentication again.
+/// Capabilities of this side: idle timeout, and re-authentication.
 const CAPABILITIES: u32 = 0x2 | 0x10;
-/// Extended authentication by a cookie.
+/// Extended authentication with a cookie.
 pub(super) const AUTHENTICATION_COOKIE: u16 = 0x2;
 
 fn packet(kind: Kind, fields: &[&[u8]]) -> Vec<u8> {
@@ -83,29 +83,30 @@ pub(super) fn channel(answer: Result<u32, Code>) -> Vec<u8> {
     }
 }
 
-/// Bytes of the host for the client, at most [`DATA_BYTES_MAX`]; what is beyond is cut off.
+/// Returns a packet with data of the host for the client; at most [`DATA_BYTES_MAX`] bytes, the
+/// rest is dropped.
 pub fn data(bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.get(..DATA_BYTES_MAX).unwrap_or(bytes);
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     packet(Kind::DATA, &[&length.to_le_bytes(), bytes])
 }
 
-/// A sign of life.
+/// Returns a keep-alive packet.
 pub fn keep_alive() -> Vec<u8> {
     packet(Kind::KEEP_ALIVE, &[])
 }
 
-/// The client has to authenticate again, by a tunnel that names this number.
+/// Returns the request to re-authenticate with a tunnel that names this number.
 pub fn reauthenticate(number: u64) -> Vec<u8> {
     packet(Kind::REAUTHENTICATE, &[&number.to_le_bytes()])
 }
 
-/// The channel ends, for this reason.
+/// Returns the packet that ends the channel for this reason.
 pub fn close(code: Code) -> Vec<u8> {
     packet(Kind::CLOSE, &[&code.0.to_le_bytes()])
 }
 
-/// The client's end of the channel is accepted.
+/// Returns the packet that confirms the client's end of the channel.
 pub fn closed() -> Vec<u8> {
     packet(Kind::CLOSED, &[&Code::OK.0.to_le_bytes()])
 }

@@ -1,4 +1,4 @@
-//! The packets of [MS-TSGU] 2.2.10, as xfreerdp 2.11 sends them, and what is done with others.
+//! Tests the packets of [MS-TSGU] 2.2.10, as xfreerdp 2.11 sends them, and invalid ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -163,7 +163,7 @@ fn lengths_that_lie_are_refused() {
     for packet in ALL {
         for length in 0..packet.len() {
             assert_eq!(read(&packet[..length]), Ok(None));
-            // The same with a head that says so.
+            // The same with a matching length in the header.
             if length >= 8 {
                 let mut cut = packet[..length].to_vec();
                 cut[4] = u8::try_from(length).unwrap();
@@ -182,7 +182,7 @@ fn lengths_that_lie_are_refused() {
             "{bytes}"
         );
     }
-    // A name that is half a letter, one with a zero within, none, and seventeen.
+    // A name with half a letter, one with a zero inside, no name, and seventeen names.
     for bad in [
         b"\x08\0\0\0\x13\0\0\0\x01\0\x3d\x0d\x03\0\x03\0t\0s".as_slice(),
         b"\x08\0\0\0\x14\0\0\0\x01\0\x3d\x0d\x03\0\x04\0\0\0s\0",
@@ -204,7 +204,7 @@ fn a_tunnel_goes_in_its_order() {
         reauthenticates: None,
     };
     assert_eq!(admit, expected);
-    // Before the answer nothing is due but a sign of life.
+    // Before the response, only a keep-alive is allowed.
     assert!(tunnel.handle(one(AUTHORISE)).is_err());
     assert_eq!(tunnel.handle(Packet::KeepAlive), Ok(Asked::Nothing));
     tunnel.admit(Ok(1));

@@ -1,60 +1,60 @@
-//! The gateway's side of a tunnel ([MS-TSGU] 3.2.5): what its packets ask for, in their order.
+//! The gateway's side of a tunnel ([MS-TSGU] 3.2.5): the requests in its packets, and their order.
 
 use super::packet::{Kind, Malformed, Packet};
 use super::{Code, reply};
 
-/// The bit of a client's capabilities that says it can authenticate again.
+/// Capability bit of a client that can re-authenticate.
 const CAPABLE_OF_REAUTH: u32 = 0x10;
 
-/// What a client gets with its authorisation.
+/// Limits that a client gets with its authorisation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// Which devices are redirected ([MS-TSGU] 2.2.10.5): 0x80000000 allows all.
+    /// Redirected devices ([MS-TSGU] 2.2.10.5): 0x80000000 allows all.
     pub redirection: u32,
-    /// Without traffic for so long the tunnel ends, minutes; 0: never.
+    /// Idle timeout of the tunnel in minutes; 0: none.
     pub idle_minutes: u32,
 }
 
-/// What a packet asks for.
+/// Request in a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// Nothing: a sign of life.
+    /// Nothing: a keep-alive.
     Nothing,
-    /// These bytes are for the client.
+    /// Send these bytes to the client.
     Reply(Vec<u8>),
-    /// These bytes are for the client, and then it ends.
+    /// Send these bytes to the client, then end the tunnel.
     Refuse(Vec<u8>, Code),
-    /// Whether the client may have a tunnel: [`Tunnel::admit`] answers.
+    /// May the client have a tunnel? [`Tunnel::admit`] responds.
     Admit {
-        /// Its cookie, if it has one.
+        /// Cookie of the client, if it sent one.
         cookie: Option<String>,
-        /// The tunnel that is authenticated again, if it is for one.
+        /// Id of the tunnel that is re-authenticated, if any.
         reauthenticates: Option<u64>,
     },
-    /// Whether the tunnel may be used: [`Tunnel::authorise`] answers.
+    /// May the tunnel be used? [`Tunnel::authorise`] responds.
     Authorise {
-        /// The name of the client's machine.
+        /// Name of the client's machine.
         machine: String,
     },
-    /// A connection to a host: [`Tunnel::connect`] answers.
+    /// Connect to a host: [`Tunnel::connect`] responds.
     Connect {
-        /// The names of the host.
+        /// Names of the host.
         names: Vec<String>,
-        /// Its port.
+        /// Port of the host.
         port: u16,
     },
-    /// These bytes are for the host.
+    /// Send these bytes to the host.
     Data(Vec<u8>),
     /// The client ends the channel.
     Close,
 }
 
-/// What is due.
+/// Expected next step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Handshake,
     Create,
-    /// The answer to a request of this kind.
+    /// The response to a request of this kind.
     Answer(Kind),
     Authorise,
     Channel,
@@ -62,7 +62,7 @@ enum Phase {
     Closed,
 }
 
-/// The gateway's side of a tunnel.
+/// State of the gateway's side of a tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
     phase: Phase,
@@ -72,7 +72,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel whose client has authenticated in HTTP, or has to do so with a cookie.
+    /// Creates a tunnel. `is_known`: its client has authenticated in HTTP; otherwise it must do so
+    /// with a cookie.
     pub fn new(is_known: bool) -> Tunnel {
         Tunnel {
             phase: Phase::Handshake,
@@ -81,20 +82,20 @@ impl Tunnel {
         }
     }
 
-    /// Whether the channel is open.
+    /// Returns whether the channel is open.
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
 
-    /// Whether the client can authenticate again.
+    /// Returns whether the client can re-authenticate.
     pub fn can_reauthenticate(&self) -> bool {
         self.capabilities & CAPABLE_OF_REAUTH != 0
     }
 
-    /// Takes a packet of the client.
+    /// Handles a packet of the client.
     ///
     /// # Errors
-    /// It is not due.
+    /// The packet is out of order.
     pub fn handle(&mut self, packet: Packet) -> Result<Asked, Malformed> {
         let kind = packet.kind();
         let (asked, next) = match (self.phase, packet) {
@@ -152,19 +153,19 @@ impl Tunnel {
         }
     }
 
-    /// The response to [`Asked::Admit`], with the number of the tunnel.
+    /// Returns the response to [`Asked::Admit`], with the id of the tunnel.
     pub fn admit(&mut self, answer: Result<u32, Code>) -> Vec<u8> {
         self.answer(answer.is_ok(), Phase::Authorise);
         reply::tunnel(answer)
     }
 
-    /// The response to [`Asked::Authorise`].
+    /// Returns the response to [`Asked::Authorise`].
     pub fn authorise(&mut self, answer: Result<Limits, Code>) -> Vec<u8> {
         self.answer(answer.is_ok(), Phase::Channel);
         reply::authorised(answer)
     }
 
-    /// The response to [`Asked::Connect`], with the number of the channel.
+    /// Returns the response to [`Asked::Connect`], with the id of the channel.
     pub fn connect(&mut self, answer: Result<u32, Code>) -> Vec<u8> {
         self.answer(answer.is_ok(), Phase::Open);
         reply::channel(answer)

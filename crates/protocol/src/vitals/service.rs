@@ -1,26 +1,25 @@
-//! What the proxy needs to know of addresses that move between machines.
+//! Information for the proxy about addresses that move between machines.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Addresses that move together. Sockets are bound to them whether or not this machine
-/// has them, and the role that moves them learns whether their frontends are available.
+/// Addresses that move together. The proxy binds sockets to them whether or not this machine has
+/// them, and reports to the address role whether their frontends are available.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
-    /// The name of what moves them.
+    /// Name of the instance that moves them.
     pub name: Box<str>,
-    /// The interface that they are on, for people and metrics.
+    /// Interface of the addresses, for display and metrics.
     pub interface: Box<str>,
-    /// The id of their virtual router, for people and metrics.
+    /// Id of the virtual router, for display and metrics.
     pub router_id: u8,
-    /// The addresses.
+    /// Addresses of the instance.
     pub addresses: Vec<IpAddr>,
-    /// Backends without which they are of no use, besides those that the frontends of
-    /// these addresses lead to.
+    /// Backends that the addresses require, besides those that their frontends use.
     pub backends: Vec<Box<str>>,
 }
 
 impl Service {
-    /// The kind of what it is made of, among what other parts' sections define.
+    /// Kind of the section that defines it, among those of other parts.
     pub const KIND: &str = "virtual-ip";
 }

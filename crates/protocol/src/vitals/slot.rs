@@ -1,4 +1,4 @@
-//! One slot: what each side writes about an instance.
+//! A slot: the words that each side writes about an instance.
 
 use super::{Band, SLOT_WORDS, SLOTS_AT, SLOTS_MAX, Vitals};
 use crate::vrrp::{COUNTERS_LEN, Counters};
@@ -15,21 +15,21 @@ const OWNER: usize = 16;
 const OWNER_PRIORITY: usize = 18;
 const COUNTERS_AT: usize = 19;
 
-/// The state of an instance, as it is told.
+/// State of an instance, as reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SlotState {
-    /// Not begun, or nobody tells.
+    /// Not started, or not reported.
     #[default]
     Init,
     /// Another machine has the addresses.
     Backup,
-    /// This one has them.
+    /// The local machine owns the addresses.
     Master,
-    /// It cannot take part.
+    /// The instance cannot take part.
     Fault,
 }
 
-/// All states, each at the place of its number.
+/// All states, each at the index of its number.
 pub const SLOT_STATES: [SlotState; 4] = [
     SlotState::Init,
     SlotState::Backup,
@@ -38,7 +38,7 @@ pub const SLOT_STATES: [SlotState; 4] = [
 ];
 
 impl SlotState {
-    /// A word for people and for metrics.
+    /// Returns the name for display and for metrics.
     pub fn name(self) -> &'static str {
         match self {
             SlotState::Init => "init",
@@ -49,29 +49,29 @@ impl SlotState {
     }
 }
 
-/// The last word: an older address role has no meaning for it.
+/// Last word of the slot, which an older address role ignores.
 const UNTESTED: usize = SLOT_WORDS - 1;
 
 const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= UNTESTED);
 
-/// The state of an instance, reported by the address role.
+/// State of an instance, reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SlotReport {
-    /// Its state.
+    /// State that was last entered.
     pub state: SlotState,
-    /// Since when, milliseconds of CLOCK_BOOTTIME.
+    /// Time of the last transition, milliseconds of CLOCK_BOOTTIME.
     pub since_ms: u64,
-    /// How often the state changed.
+    /// Number of transitions.
     pub transitions: u64,
-    /// The priority that it announces, or would.
+    /// Priority that the instance announces, or would announce.
     pub priority: u8,
     /// Sender and priority of the last advert.
     pub owner: Option<(IpAddr, u8)>,
-    /// Its counters.
+    /// Counters of the instance.
     pub counters: Counters,
 }
 
-/// The word of a slot; behind the end of the memory where there is no such slot.
+/// Returns the index of a slot's word; beyond the end of the memory if there is no such slot.
 pub(super) fn at(slot: usize, word: usize) -> usize {
     if slot < SLOTS_MAX {
         SLOTS_AT + slot * SLOT_WORDS + word
@@ -81,7 +81,7 @@ pub(super) fn at(slot: usize, word: usize) -> usize {
 }
 
 impl Vitals<'_> {
-    /// The band that the proxy wrote last, whether or not it lives.
+    /// Returns the band that the proxy wrote last, whether or not it is alive.
     pub fn band_written(&self, slot: usize) -> Band {
         match slot < SLOTS_MAX {
             true => Band::of(self.get(at(slot, BAND))),
@@ -89,7 +89,7 @@ impl Vitals<'_> {
         }
     }
 
-    /// The proxy: how much of an instance can be served.
+    /// Proxy: sets the availability of an instance's frontends.
     pub fn set_band(&self, owner: u64, slot: usize, band: Band) {
         if self.is_owner(owner) {
             self.put(at(slot, BAND), band.index() as u64);
@@ -118,34 +118,34 @@ impl Vitals<'_> {
         slot < SLOTS_MAX && self.get(at(slot, UNTESTED)) == 1
     }
 
-    /// The proxy: how many requests are under way at the addresses of an instance.
+    /// Proxy: sets the number of requests in progress at the addresses of an instance.
     pub fn set_under_way(&self, owner: u64, slot: usize, requests: u64) {
         if self.is_owner(owner) {
             self.put(at(slot, UNDER_WAY), requests.saturating_add(1));
         }
     }
 
-    /// The address role: how many requests are under way; None where nobody said.
+    /// Address role: returns the number of requests in progress; None if it is unknown.
     pub fn under_way(&self, slot: usize) -> Option<u64> {
         self.get(at(slot, UNDER_WAY)).checked_sub(1)
     }
 
-    /// The address role: these addresses are given away when no request is under way,
-    /// or at that time. None: they stay.
+    /// Address role: announces that these addresses will be released when no request is in
+    /// progress, or at that time. None: they stay.
     pub fn set_drain(&self, slot: usize, until_ms: Option<u64>) {
         if until_ms.is_some() {
-            // What was counted before the wish says nothing about it.
+            // A count from before the request is outdated.
             self.put(at(slot, UNDER_WAY), 0);
         }
         self.put(at(slot, DRAIN), until_ms.map_or(0, |until| until.max(1)));
     }
 
-    /// The proxy: until when a hand-over waits for requests.
+    /// Proxy: returns the time until which a hand-over waits for requests.
     pub fn drain(&self, slot: usize) -> Option<u64> {
         Some(self.get(at(slot, DRAIN))).filter(|until| *until != 0)
     }
 
-    /// The address role: what became of an instance.
+    /// Address role: reports the state of an instance.
     pub fn tell(&self, slot: usize, told: &SlotReport) {
         self.put(at(slot, SINCE), told.since_ms);
         self.put(at(slot, TRANSITIONS), told.transitions);
@@ -165,7 +165,7 @@ impl Vitals<'_> {
         self.put(at(slot, STATE), told.state as u64);
     }
 
-    /// The proxy: what became of an instance.
+    /// Proxy: returns the reported state of an instance.
     pub fn told(&self, slot: usize) -> SlotReport {
         let number = |word| self.get(at(slot, word));
         let state = usize::try_from(number(STATE)).unwrap_or(usize::MAX);
@@ -182,7 +182,7 @@ impl Vitals<'_> {
         }
     }
 
-    /// Forgets all of a slot but its name: it is another instance's now.
+    /// Clears a slot except for its name, because it belongs to another instance now.
     pub(super) fn clear(&self, slot: usize) {
         for word in BAND..COUNTERS_AT + COUNTERS_LEN {
             self.put(at(slot, word), 0);

@@ -1,4 +1,4 @@
-//! The owner of each slot: names written by the proxy, which the address role looks up.
+//! The instance of each slot: names written by the proxy, which the address role looks up.
 
 use super::slot::at;
 use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};
@@ -6,10 +6,10 @@ use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};
 const NAME_LENGTH: usize = 0;
 const NAME: usize = 1;
 
-/// Tries to read a table that is being written.
+/// Number of attempts to read a table that is being written.
 const READS_MAX: usize = 3;
 
-/// The first bytes of a name that fit, whole characters only.
+/// Truncates a name to the bytes that fit, at a character boundary.
 fn cut(name: &str) -> &str {
     let end = (0..=NAME_BYTES_MAX.min(name.len()))
         .rev()
@@ -18,8 +18,8 @@ fn cut(name: &str) -> &str {
 }
 
 impl Vitals<'_> {
-    /// The proxy: these are the instances now, in the order of their slots. What the
-    /// role told about one that keeps its slot stays.
+    /// Proxy: sets the current instances, in the order of their slots. The role's report about an
+    /// instance that keeps its slot stays.
     pub fn describe<'n>(&self, owner: u64, names: impl IntoIterator<Item = &'n str>) {
         if !self.is_owner(owner) {
             return;
@@ -50,17 +50,17 @@ impl Vitals<'_> {
         }
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         (self.get(SLOTS) as usize).min(SLOTS_MAX)
     }
 
-    /// Changes when the table does.
+    /// Returns a number that changes when the table does.
     pub fn table_version(&self) -> u64 {
         self.get(TABLE_AT)
     }
 
-    /// The name of a slot; None where it is none (or not written whole).
+    /// Returns the name of a slot; None if the slot is unused (or its name is incomplete).
     pub fn name(&self, slot: usize) -> Option<String> {
         if slot >= SLOTS_MAX {
             return None;
@@ -75,7 +75,7 @@ impl Vitals<'_> {
             .filter(|name| !name.is_empty())
     }
 
-    /// The slot of an instance. It holds until [`Vitals::table_version`] changes.
+    /// Returns the slot of an instance, which is valid until [`Vitals::table_version`] changes.
     pub fn find(&self, name: &str) -> Option<usize> {
         let wanted = cut(name);
         for _ in 0..READS_MAX {

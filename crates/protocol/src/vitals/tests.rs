@@ -1,4 +1,4 @@
-//! Both sides over one memory.
+//! Tests both sides with one memory.
 
 use super::*;
 use crate::vrrp::Counter;

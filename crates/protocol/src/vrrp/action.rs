@@ -4,49 +4,50 @@ use super::{Counters, Rejected, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The place of a virtual router in the list of settings.
+/// Index of a virtual router in the list of settings.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Instance(pub usize);
 
-/// The state of a virtual router (RFC 9568, 6.4), and keepalived's fourth.
+/// State of a virtual router (RFC 9568, 6.4), with keepalived's fourth one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
-    /// Not begun, or ended.
+    /// Not started, or stopped.
     Init,
-    /// Another one owns the addresses.
+    /// Another router owns the addresses.
     Backup,
-    /// It owns them.
+    /// The local router owns the addresses.
     Master,
-    /// It cannot take part: an interface, something tracked, or a member of its group.
+    /// The router cannot take part: an interface, a tracked object, or a member of its group
+    /// failed.
     Fault,
 }
 
-/// Where a planned hand-over is.
+/// Step of a planned hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandOver {
-    /// Requests under way may finish; the address still serves everything.
+    /// Requests in progress may finish; the address still serves everything.
     Draining {
-        /// At the latest.
+        /// Latest end of the drain.
         until: Time,
     },
-    /// The others are told to take over. The address still serves.
+    /// Other routers are asked to take over; the address still serves.
     Offered {
-        /// When the offer is withdrawn.
+        /// Time at which the offer is withdrawn.
         until: Time,
     },
-    /// Another one is master now: `Release` comes right behind this.
+    /// Another router is master now: `Release` follows at once.
     Taken {
-        /// The other router.
+        /// Address of the new master.
         by: IpAddr,
     },
-    /// Nobody took over in time: the addresses stay, and adverts go on as before.
+    /// No router took over in time: the addresses stay, and adverts continue.
     Withdrawn,
 }
 
-/// Why neighbours are told.
+/// Reason for announcements to neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Announce {
-    /// It became master: the first block.
+    /// The router became master: the first block.
     Acquired,
     /// The second block.
     Again,
@@ -56,23 +57,23 @@ pub enum Announce {
     Refresh,
 }
 
-/// Why a state was entered; the driver has the words for people.
+/// Reason for the transition to a state; the driver formats it for display.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// It began, and waits for adverts.
+    /// The router started, and waits for adverts.
     Started,
-    /// It began as the owner of the addresses (priority 255).
+    /// The router started as the owner of the addresses (priority 255).
     OwnsAddresses,
-    /// It goes on where a process before it was killed or replaced.
+    /// The router continues where a killed or replaced process left off.
     Resumed,
-    /// No advert came for that long.
+    /// No advert arrived for this time.
     Silence {
-        /// Since the last one.
+        /// Time since the last advert.
         since: Duration,
     },
-    /// No advert came, and the owner's kernel answered until the bound.
+    /// No advert arrived, and the owner's kernel responded until the bound.
     SilenceBound {
-        /// Since the last one.
+        /// Time since the last advert.
         since: Duration,
     },
     /// Another machine uses this address, and keeps it ([`Standing::yields_to_users`]).
@@ -82,39 +83,39 @@ pub enum Reason {
         /// The address.
         address: IpAddr,
     },
-    /// The owner said that it stops (priority zero).
+    /// The owner announced its stop (priority zero).
     OwnerStopped {
-        /// The owner.
+        /// Address of the owner.
         owner: IpAddr,
     },
-    /// The owner has a lower priority than we have.
+    /// The owner has a lower priority than this router.
     Preempts {
-        /// The owner.
+        /// Address of the owner.
         owner: IpAddr,
-        /// Its priority.
+        /// Priority of the owner.
         priority: u8,
     },
-    /// Another one has a higher priority, or an equal one and a higher address.
+    /// Another router has a higher priority, or an equal one and a higher address.
     Preempted {
-        /// The other router.
+        /// Address of the other router.
         by: IpAddr,
-        /// Its priority.
+        /// Priority of the other router.
         priority: u8,
     },
-    /// Something that it needs failed; the driver's words.
+    /// Something that the router needs failed; the text comes from the driver.
     Failed(String),
-    /// All that failed is back.
+    /// Everything that had failed works again.
     Recovered,
-    /// A member of its sync group moved.
+    /// A member of the sync group changed its state.
     Group {
-        /// The member.
+        /// Name of the member.
         member: String,
     },
-    /// It was told to stop.
+    /// The router was told to stop.
     Stopped,
-    /// An operator asked for a hand-over, and another one took over.
+    /// An operator requested a hand-over, and another router took over.
     HandOver {
-        /// The other router.
+        /// Address of the other router.
         by: IpAddr,
     },
 }
@@ -125,92 +126,92 @@ pub enum Action {
     /// Send this VRRP packet (without an IP header; for IPv6 and version 3 the checksum
     /// covers the pseudo header of `from` and `to`).
     Send {
-        /// The instance.
+        /// Instance that sends the packet.
         instance: Instance,
-        /// To whom: the group or a peer.
+        /// Destination: the group or a peer.
         to: IpAddr,
-        /// The packet.
+        /// Bytes of the packet.
         bytes: Vec<u8>,
     },
-    /// Put the addresses, routes and rules into the kernel. `Announce` comes behind it.
+    /// Add the addresses, routes and rules to the kernel. `Announce` follows.
     Acquire {
-        /// The instance.
+        /// Instance that acquires its addresses.
         instance: Instance,
     },
-    /// Take them out.
+    /// Remove them from the kernel.
     Release {
-        /// The instance.
+        /// Instance that releases its addresses.
         instance: Instance,
     },
-    /// Tell the neighbours of each address, so many times.
+    /// Announce each address to the neighbours, this number of times.
     Announce {
-        /// The instance.
+        /// Instance whose addresses are announced.
         instance: Instance,
-        /// How many times.
+        /// Number of announcements per address.
         repeat: u32,
-        /// Why.
+        /// Reason for the announcements.
         why: Announce,
     },
-    /// Ask who has the addresses (ARP, neighbour solicitation); what answers comes
-    /// to [`super::Router::handle_neighbour`].
+    /// Probe the owner of the addresses (ARP, neighbour solicitation); replies are passed to
+    /// [`super::Router::handle_neighbour`].
     Probe {
-        /// The instance.
+        /// Instance that probes its addresses.
         instance: Instance,
     },
-    /// A state was entered: logs, notify scripts, statistics.
+    /// A state was entered: for logs, notify scripts, statistics.
     Entered {
-        /// The instance.
+        /// Instance that changed its state.
         instance: Instance,
-        /// From where.
+        /// Previous state.
         from: State,
-        /// The new state.
+        /// New state.
         to: State,
-        /// Why.
+        /// Reason for the transition.
         why: Reason,
     },
-    /// A planned hand-over of [`super::Router::hand_over`] came to this step.
+    /// A planned hand-over of [`super::Router::hand_over`] reached this step.
     HandOver {
-        /// The instance.
+        /// Instance that hands over.
         instance: Instance,
-        /// The step.
+        /// Step that was reached.
         step: HandOver,
     },
     /// A sync group as a whole entered a state.
     GroupEntered {
-        /// Its place in the list of groups.
+        /// Index in the list of groups.
         group: usize,
-        /// The new state.
+        /// New state of all members.
         to: State,
     },
-    /// As master it heard an advert of lower priority (`notify_master_rx_lower_pri`).
+    /// A master received an advert of lower priority (`notify_master_rx_lower_pri`).
     HeardLower {
-        /// The instance.
+        /// Instance that received the advert.
         instance: Instance,
-        /// From whom.
+        /// Sender of the advert.
         from: IpAddr,
-        /// Its priority.
+        /// Priority in the advert.
         priority: u8,
     },
-    /// Something to log, said once until it changes; never more often than a bound.
+    /// A message to log, issued once until it changes, and rate-limited.
     Note {
-        /// The instance.
+        /// Instance that the message is about.
         instance: Instance,
-        /// For people: `Malformed`, `wrong password`, `another group with our id`…
+        /// Message for display: `Malformed`, `wrong password`, `another group with our id`…
         words: String,
     },
 }
 
-/// The state of a virtual router that outlives its process. The driver writes it after
-/// each turn that changed it, and every third of a down interval as master. See
-/// [`super::Router::kept`] and [`super::Router::start`].
+/// State of a virtual router that outlives its process. The driver stores it after each turn that
+/// changed it, and as master three times per down interval. See [`super::Router::kept`] and
+/// [`super::Router::start`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
-    /// The state.
+    /// State at the time of writing.
     pub state: State,
-    /// Since when.
+    /// Time of the last transition.
     pub since: Time,
-    /// When this was written, of a master when it sent its last advert: one that was
-    /// killed no longer than its down interval ago goes on as master.
+    /// Time of writing; for a master, the time of its last advert. A master that was killed no
+    /// longer than its down interval ago continues as master.
     pub at: Time,
     /// The addresses may be in the kernel.
     pub holds: bool,
@@ -218,38 +219,38 @@ pub struct Resume {
     pub owner: Option<(IpAddr, u8)>,
     /// As a backup: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
-    /// The interval between the owner's adverts.
+    /// Advert interval of the owner.
     pub owner_interval: Duration,
-    /// It was handed over by an operator to an owner of this priority: it does not
-    /// preempt while that one is as good.
+    /// Priority of the owner to which an operator handed the addresses over. The router does not
+    /// preempt while that owner is as good.
     pub yielded: Option<u8>,
 }
 
-/// The status of a virtual router.
+/// Status of a virtual router.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Status {
-    /// Its state.
+    /// State of the router.
     pub state: State,
-    /// Since when.
+    /// Time of the last transition.
     pub since: Time,
-    /// Why.
+    /// Reason for the last transition.
     pub why: Reason,
-    /// The priority that it announces, or would.
+    /// Priority that the router announces, or would announce.
     pub priority: u8,
-    /// Sender of the adverts, its priority, and the time of the last advert.
+    /// Sender of the last advert, its priority, and the time of that advert.
     pub owner: Option<(IpAddr, u8, Time)>,
-    /// When silence will be believed, as a backup.
+    /// As a backup: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
-    /// Counters, by keepalived's names.
+    /// Counters since the start.
     pub counters: Counters,
     /// Senders of dropped packets with the reason, the newest last.
     pub rejected: Vec<Rejected>,
-    /// Another node that announces a priority of our place in `prefer`: its list has
-    /// another order.
+    /// Another node that announces a priority of our position in `prefer`: its list has another
+    /// order.
     pub same_place: Option<(IpAddr, u8)>,
-    /// A planned hand-over is under way.
+    /// A planned hand-over is in progress.
     pub handing_over: bool,
-    /// An operator handed the addresses over to an owner of this priority: the router does not
+    /// Priority of the owner to which an operator handed the addresses over: the router does not
     /// take them back while that owner is as good.
     pub yielded: Option<u8>,
 }

@@ -1,5 +1,5 @@
-//! A backup: it waits for the owner's silence, asks the owner's kernel where it is
-//! told to, and knows when it was late itself.
+//! The backup state: waits for the owner's silence, probes the owner's kernel if that is
+//! configured, and detects its own delays.
 
 use super::context::Context;
 use super::defect::Defect;
@@ -10,36 +10,36 @@ use super::{Action, Reason, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A timer that is late by this part of an interval says that we stood still, not
-/// that the owner did.
+/// Divisor of the interval: a timer that is later than this shows that this machine stood still,
+/// not that the owner did.
 const LATE_PART: u32 = 4;
-/// How often in a row silence is ignored because this machine itself was late.
+/// Number of consecutive times that silence is ignored because this machine itself was late.
 const LATE_GRACES: u8 = 2;
-/// An answer is waited for at least so long.
+/// Minimum wait for a reply to a probe.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Time between the probes of a router that yields to users of its addresses.
 const USED_PAUSE: Duration = Duration::from_millis(500);
 
-/// The timers of a backup.
+/// Timers of the backup state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wait {
     /// Expiry of the master-down timer.
     down_at: Time,
-    /// The last advert that counts, or when the waiting began.
+    /// Time of the last advert that counts, or of the start.
     silent_since: Time,
-    /// The owner said that it stops.
+    /// Owner that announced its stop with priority zero.
     stopped: Option<IpAddr>,
-    /// An owner that we may preempt, its priority, and when it was heard last.
+    /// Owner that we may preempt, its priority, and the time of its last advert.
     lower: Option<(IpAddr, u8, Time)>,
-    /// The time is to be told until then, so that we know that we did not stand still.
+    /// Time of the next turn that shows that this machine did not stand still.
     tick_at: Time,
-    /// How often in a row our own lateness was excused.
+    /// Number of consecutive times that our own delay was excused.
     graces: u8,
-    /// The owner's kernel is asked.
+    /// Probe of the owner's kernel in progress.
     probe: Option<Probe>,
-    /// Until when `preempt_delay` holds preemption back.
+    /// Time until which `preempt_delay` prevents a preemption.
     preempt_at: Option<Time>,
-    /// It could be master; its group cannot yet.
+    /// Reason why the router could become master, while its group cannot yet.
     pub ready: Option<Reason>,
 }
 
@@ -50,12 +50,12 @@ struct Probe {
 }
 
 impl Wait {
-    /// The owner said that it stops, and nobody else takes the addresses.
+    /// Records that the owner announced its stop, and no other router takes the addresses.
     pub(super) fn owner_stopped(&mut self, owner: IpAddr) {
         self.stopped = Some(owner);
     }
 
-    /// From now on.
+    /// Starts the timers at the current time.
     pub(super) fn begin(now: Time, down: Duration, interval: Duration) -> Wait {
         Wait {
             down_at: now.after(down),
@@ -65,7 +65,7 @@ impl Wait {
         }
     }
 
-    /// Waits so much longer at first.
+    /// Extends the first wait by this time.
     pub(super) fn hold_back(&mut self, delay: Duration) {
         self.down_at = self.down_at.after(delay);
     }
@@ -81,7 +81,7 @@ impl Wait {
         self.probe.map_or(self.down_at, |probe| probe.decide_at)
     }
 
-    /// When something is to be decided, or to be noticed.
+    /// Returns the time of the next decision, or of the next check for a delay.
     pub(super) fn deadline(&self) -> Option<Time> {
         match (&self.ready, self.probe) {
             (Some(_), _) => None,
@@ -92,7 +92,7 @@ impl Wait {
 }
 
 impl Machine {
-    /// An advert as a backup (RFC 9568, 6.4.2).
+    /// Handles an advert in the backup state (RFC 9568, 6.4.2).
     pub(super) fn hear_as_backup(
         &mut self,
         ctx: &mut Context<'_>,
@@ -111,7 +111,8 @@ impl Machine {
             );
             self.notes.tell(ctx, About::Discarded, words);
             self.wait.lower = Some((heard.from, heard.priority, ctx.now));
-            // It was silent so long that its kernel was asked: it is alive, and lower.
+            // The owner was silent for so long that its kernel was probed. It is alive, with a
+            // lower priority.
             return self.wait.probe.take().map(|_| {
                 Transition::Master(Reason::Preempts {
                     owner: heard.from,
@@ -132,7 +133,7 @@ impl Machine {
         None
     }
 
-    /// The owner says that it stops. Somebody else may say so as often as it likes.
+    /// Handles the owner's advert of priority zero. Those of other routers have no effect.
     fn hear_stop(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         if let Some((owner, _, at)) = self.owner
             && owner != heard.from
@@ -145,7 +146,7 @@ impl Machine {
         }
         let skew = self.skew(ctx.settings, self.owner_interval);
         let down_at = ctx.now.after(skew);
-        // Said again it does not restart.
+        // A repeated announcement does not restart the timer.
         let down_at = match self.wait.stopped {
             Some(_) => self.wait.down_at.min(down_at),
             None => down_at,
@@ -158,7 +159,7 @@ impl Machine {
         };
     }
 
-    /// Whether the addresses are taken from this living owner of lower priority.
+    /// Returns whether the addresses are taken from this live owner of lower priority.
     fn preempts(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if ctx.broken(Defect::NeverPreempts)
             || !self.inputs.may_preempt(ctx.settings, heard.priority)
@@ -181,7 +182,7 @@ impl Machine {
         !self.damper.holds(ctx.now) || ctx.broken(Defect::NeverDamped)
     }
 
-    /// The time as a backup.
+    /// Handles expired timers of the backup state.
     pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
@@ -217,8 +218,8 @@ impl Machine {
         }
     }
 
-    /// We were late ourselves: what was sent meanwhile may be lost, so one more advert
-    /// is waited for. No more often than [`LATE_GRACES`] in a row.
+    /// Excuses a delay of this machine: adverts that were sent meanwhile may be lost, so the router
+    /// waits for one more. At most [`LATE_GRACES`] times in a row.
     fn excuses_lateness(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
         let interval = self.owner_interval;
         if late <= interval / LATE_PART
@@ -246,7 +247,7 @@ impl Machine {
         ctx.say(Action::Probe { instance });
     }
 
-    /// The wait for an answer is over.
+    /// Decides when the wait for a reply is over.
     fn decide(&mut self, ctx: &mut Context<'_>, probe: Probe) -> Option<Transition> {
         let since = ctx.now.since(self.wait.silent_since);
         let Some(probing) = ctx.settings.probing.filter(|_| probe.answered) else {
@@ -272,7 +273,7 @@ impl Machine {
         None
     }
 
-    /// Another machine has the address.
+    /// Handles a reply: another machine has the address.
     pub(super) fn answered_as_backup(&mut self, ctx: &mut Context<'_>, address: IpAddr) {
         if ctx.broken(Defect::IgnoresAnswers) {
             return;
@@ -290,7 +291,7 @@ impl Machine {
         }
     }
 
-    /// A member of its group went back: what it was ready for restarts.
+    /// Restarts the wait for which this router was ready, because a member of its group went back.
     pub(super) fn wait_anew(&mut self, ctx: &Context<'_>) {
         if self.wait.ready.is_some() {
             let down = self.down_interval(ctx.settings, self.owner_interval);

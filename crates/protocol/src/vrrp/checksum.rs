@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-/// A sum of words of 16 bits that has not been folded yet.
+/// An unfolded sum of 16-bit words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// With these bytes; an odd last one is the upper half of a word.
+    /// Adds bytes; an odd last one is the upper half of a word.
     pub fn with(self, bytes: &[u8]) -> Sum {
         let word = |pair: &[u8]| match *pair {
             [upper, lower] => u64::from(u16::from_be_bytes([upper, lower])),
@@ -17,8 +17,8 @@ impl Sum {
         Sum(self.0 + bytes.chunks(2).map(word).sum::<u64>())
     }
 
-    /// With the pseudo header of IPv6 (RFC 8200, 8.1), or that of IPv4 which has the
-    /// same parts in other widths: their sum is the same.
+    /// Adds the pseudo header of IPv6 (RFC 8200, 8.1), or that of IPv4, which has the same parts in
+    /// other widths and therefore the same sum.
     pub fn with_pseudo_header(self, from: IpAddr, to: IpAddr, protocol: u8, length: usize) -> Sum {
         let sum = self.with_address(from).with_address(to);
         Sum(sum.0 + u64::from(protocol)).with(&(length as u32).to_be_bytes())
@@ -63,7 +63,7 @@ mod tests {
         let mut bytes = vec![0x45, 0xc0, 0, 0x24, 0, 1, 0, 0, 0xff, 0x70, 0, 0];
         bytes.extend([10, 9, 0, 1, 224, 0, 0, 18]);
         let sum = Sum::default().with(&bytes).checksum();
-        // As keepalived's host sent it.
+        // Value that keepalived's host sent.
         assert_eq!(sum, 0xd08c);
         bytes[10..12].copy_from_slice(&sum.to_be_bytes());
         assert_eq!(Sum::default().with(&bytes).checksum(), 0);

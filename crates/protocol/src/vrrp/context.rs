@@ -5,21 +5,19 @@ use super::defect::Defect;
 use super::{Action, Instance, Settings, Time};
 use std::collections::VecDeque;
 
-/// Actions that wait for the driver, at most; what is only said is dropped above
-/// it, what changes a state never is (states change no faster than timers).
+/// Maximum number of waiting actions. Beyond it, mere reports are dropped; actions that change a
+/// state never are (states change no faster than timers).
 const PENDING_ACTIONS: usize = 4096;
 
-/// Given to every step of a machine.
+/// Inputs that are passed to every step of a machine.
 pub(super) struct Context<'a> {
-    /// The time.
+    /// Current time.
     pub now: Time,
-    /// The instance.
     pub at: Instance,
-    /// Its settings.
     pub settings: &'a Settings,
-    /// Where its actions go.
+    /// Queue of actions for the driver.
     pub out: &'a mut VecDeque<Action>,
-    /// The defect that a test injects.
+    /// Defect that a test injects.
     #[cfg(test)]
     pub defect: Option<Defect>,
 }
@@ -31,18 +29,18 @@ impl Context<'_> {
         self.defect == Some(defect)
     }
 
-    /// It never is.
+    /// Returns false: outside tests, no defect is active.
     #[cfg(not(test))]
     pub(super) const fn broken(&self, _defect: Defect) -> bool {
         false
     }
 
-    /// Something that has to be done.
+    /// Queues an action that must be executed.
     pub(super) fn must(&mut self, action: Action) {
         self.out.push_back(action);
     }
 
-    /// Something that is only said: it may be dropped when a driver does not poll.
+    /// Queues a mere report, which may be dropped if the driver does not poll.
     pub(super) fn say(&mut self, action: Action) {
         if self.out.len() < PENDING_ACTIONS {
             self.out.push_back(action);

@@ -1,38 +1,37 @@
-//! The counters of a virtual router. One row each says what it is called in status
-//! output, metrics and keepalived's dumps; a further counter is a row here and the line
-//! that counts it.
+//! Counters of a virtual router. One row per counter defines its names in status output, metrics
+//! and keepalived's dumps. A further counter needs a row here and the line that counts it.
 
 use std::ops::{Add, Index, IndexMut, Sub};
 
-/// How a counter is called, and where it is shown.
+/// Names of a counter, and where it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterRow {
-    /// The counter.
+    /// Counter that the row describes.
     pub counter: Counter,
-    /// Its key in JSON.
+    /// Key in JSON.
     pub name: &'static str,
-    /// Its metric: keepalived_exporter's name where that has one.
+    /// Name of the metric: that of keepalived_exporter if it has one.
     pub metric: &'static str,
     /// Help text.
     pub words: &'static str,
-    /// Where keepalived's dumps show it; none: they do not.
+    /// Position in keepalived's dumps; None: not shown there.
     pub dump: Option<DumpRow>,
 }
 
-/// Where keepalived's dumps show a counter.
+/// Position of a counter in keepalived's dumps.
 #[derive(Clone, Copy, Debug)]
 pub struct DumpRow {
-    /// Its key in `keepalived.json`.
+    /// Key in `keepalived.json`.
     pub key: &'static str,
-    /// Its group in `keepalived.stats`; none: it is on a line of its own.
+    /// Group in `keepalived.stats`; None: on a line of its own.
     pub group: Option<&'static str>,
-    /// Its label in `keepalived.stats`.
+    /// Label in `keepalived.stats`.
     pub label: &'static str,
 }
 
 macro_rules! counters {
     ($($counter:ident $name:literal $metric:literal $words:literal $dump:expr;)*) => {
-        /// A counter, in the order of keepalived's statistics.
+        /// Counters, in the order of keepalived's statistics.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Counter {
             $(#[doc = $words] $counter,)*
@@ -47,7 +46,7 @@ macro_rules! counters {
             dump: $dump,
         },)*];
 
-        /// How many counters there are.
+        /// Number of counters.
         pub const COUNTERS_LEN: usize = [$(Counter::$counter,)*].len();
     };
 }
@@ -123,17 +122,17 @@ pub static NUMBERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The counters of a virtual router.
+/// Values of the counters of a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters([u64; COUNTERS_LEN]);
 
 impl Counters {
-    /// Builds counters whose values `value` gives by number.
+    /// Creates counters whose values `value` returns by number.
     pub fn from_fn(value: impl FnMut(usize) -> u64) -> Counters {
         Counters(std::array::from_fn(value))
     }
 
-    /// Every row of [`COUNTERS`] with its value.
+    /// Returns every row of [`COUNTERS`] with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&'static CounterRow, u64)> {
         COUNTERS.iter().zip(self.0)
     }

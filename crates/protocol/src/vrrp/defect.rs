@@ -1,38 +1,38 @@
-//! The code broken on purpose: the simulation has to find each of these. Outside of
-//! tests nothing is ever broken, and the compiler drops every question.
+//! Deliberate defects, each of which the simulation must find. Outside tests no defect is ever
+//! active, and the compiler removes every check.
 
-/// One way to be broken.
+/// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(super) enum Defect {
     /// Adverts of lower priority count as the owner's.
     NeverPreempts,
-    /// Priority zero is heard like any other.
+    /// Priority zero is treated like any other.
     IgnoresPriorityZero,
-    /// Between equals nobody gives way.
+    /// Of two equal routers, neither yields.
     NoTieBreak,
-    /// Its own lateness is taken for the owner's silence.
+    /// The router's own delay is taken for the owner's silence.
     BelievesLateTimers,
-    /// The answers of the owner's kernel are not heard.
+    /// Replies of the owner's kernel are ignored.
     IgnoresAnswers,
-    /// While the owner's kernel answers, it waits for ever.
+    /// While the owner's kernel responds, the router waits forever.
     WaitsForAnswersForEver,
-    /// At a stop the advert of priority zero comes before the release.
+    /// At a stop the advert of priority zero precedes the release.
     StopsBeforeRelease,
-    /// Neighbours are not told again after two owners met.
+    /// Neighbours are not notified again after two owners met.
     NoAnnouncementAfterHeal,
     /// Stored state is trusted regardless of its age.
     ResumesAlways,
-    /// A hand-over gives away first and tells then.
+    /// A hand-over releases the addresses before it offers them.
     HandOverReleasesFirst,
-    /// A master that stood still goes on as if nothing had happened.
+    /// A suspended master continues as if nothing had happened.
     IgnoresItsFreeze,
-    /// Each forged or lower advert is answered, however many come.
+    /// Each forged or lower advert is answered, however many arrive.
     AnswersEverything,
     /// A backup takes over although it has a fault.
     TakesOverWithFault,
-    /// Preemption is never held back.
+    /// Preemptions never have to wait.
     NeverDamped,
-    /// As master it never gives way.
+    /// A master never yields.
     NeverGivesWay,
 }

@@ -1,12 +1,12 @@
-//! Sync groups: all members move together. A fault of one is a fault of all, all
-//! become master when each of them may, and when one gives way all do.
+//! Sync groups: all members move together. A fault of one is a fault of all. All become master when
+//! each of them may, and when one yields all do.
 
 use super::defect::Defect;
 use super::machine::{Machine, Transition};
 use super::{Action, Instance, Reason, Router, State, Time};
 
 impl Router {
-    /// The members of its group, or itself alone.
+    /// Returns the members of the instance's group, or the instance alone.
     pub(super) fn members(&self, at: Instance) -> Vec<Instance> {
         let group = self.member_of.get(at.0).copied().flatten();
         match group.and_then(|group| self.groups.get(group)) {
@@ -20,7 +20,7 @@ impl Router {
         self.member_of.get(at.0).copied().flatten().is_some()
     }
 
-    /// The first of these that has a fault, and what the others say about it.
+    /// Returns the first of these members that has a fault, and the reason for the others.
     pub(super) fn faulty(&self, members: &[Instance]) -> Option<(Instance, Reason)> {
         members.iter().find_map(|member| {
             let machine = self.machines.get(member.0)?;
@@ -35,7 +35,7 @@ impl Router {
         })
     }
 
-    /// All of these fail because one of them does.
+    /// Puts all of these into fault because one of them has one.
     pub(super) fn fail(&mut self, now: Time, members: &[Instance], of: Instance, why: &Reason) {
         for member in members {
             self.step(now, *member, |machine, ctx| {
@@ -70,7 +70,7 @@ impl Router {
         self.tell_groups();
     }
 
-    /// One may be master: all are when each of them may.
+    /// Handles a member that may become master: all do when each of them may.
     fn rise(&mut self, now: Time, at: Instance, why: Reason) {
         self.step(now, at, |machine, _| machine.wait.ready = Some(why));
         let members = self.members(at);
@@ -94,7 +94,7 @@ impl Router {
         }
     }
 
-    /// One gives way: all do.
+    /// Handles a member that yields: all members yield with it.
     fn fall(&mut self, now: Time, at: Instance, why: Reason) {
         let member = self
             .settings

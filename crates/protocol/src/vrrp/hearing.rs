@@ -1,5 +1,4 @@
-//! From a packet to what a machine may believe: what the decoder cannot judge (TTL,
-//! source, interval, list of addresses) is judged here.
+//! Validates packets beyond the decoder: TTL, source, interval, and list of addresses.
 
 use super::advert::{Advert, Expected, GROUP_V4, GROUP_V6, Refusal, TTL, decode, on_wire};
 use super::{Counter, Settings, Transport, Version};
@@ -11,25 +10,25 @@ use std::time::Duration;
 pub(super) struct ReceivedAdvert {
     /// Source address.
     pub from: IpAddr,
-    /// Its priority.
+    /// Announced priority.
     pub priority: u8,
-    /// The interval that it names.
+    /// Announced interval.
     pub interval: Duration,
 }
 
-/// Why a packet is not believed.
+/// Reason why a packet is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Dropped {
-    /// The decoder's reason.
+    /// Reason of the decoder.
     #[error("{0}")]
     Refused(Refusal),
-    /// It came through a router, or from too far.
+    /// The packet came through a router, or from too far away.
     #[error("its TTL is {0}, so the sender is not on this link")]
     Ttl(u8),
     /// The sender is not a configured peer.
     #[error("the sender is not a configured peer")]
     Stranger,
-    /// Another interval (version 2).
+    /// The interval differs from ours (version 2).
     #[error("its advert interval is {is:?}, configured is {ours:?}")]
     Interval {
         /// The received interval.
@@ -37,17 +36,17 @@ pub(super) enum Dropped {
         /// Our interval.
         ours: Duration,
     },
-    /// Another number of addresses.
+    /// The number of addresses differs from ours.
     #[error(
         "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
     )]
     Count {
-        /// In the packet.
+        /// Number in the packet.
         is: usize,
-        /// Ours.
+        /// Number of our addresses.
         ours: usize,
     },
-    /// One of ours is not in it.
+    /// The packet lacks an address of ours.
     #[error(
         "it does not list {0}: another instance with this virtual router id, or different files"
     )]
@@ -55,7 +54,7 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    /// The counter of keepalived's statistics that counts it.
+    /// Returns the counter of keepalived's statistics for this reason.
     pub(super) fn counter(&self) -> Counter {
         match self {
             Dropped::Refused(refusal) => refusal.counter(),
@@ -68,8 +67,8 @@ impl Dropped {
     }
 }
 
-/// Judges a packet. `known` has been judged before, and its addresses are not
-/// compared again where settings say so.
+/// Validates a packet. `known`: the sender has been validated before, and its addresses are not
+/// compared again if the settings say so.
 pub(super) fn judge(
     settings: &Settings,
     source: Option<IpAddr>,
@@ -82,7 +81,7 @@ pub(super) fn judge(
     let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
     let (first, second) = match &settings.transport {
         Transport::Multicast(group) => (*group, *group),
-        // As a last resort the sum of keepalived up to 1.3.6, which covers the group.
+        // As a last resort, the checksum of keepalived up to 1.3.6, which covers the group.
         Transport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
             let ours = source.unwrap_or(group);
             (ours, ours)

@@ -1,5 +1,5 @@
-//! A router that is sent anything: keepalived's packets with bits and bytes changed,
-//! and with right checksums, from anybody, at any time.
+//! Tests a router with hostile input: keepalived's packets with changed bits and bytes, with
+//! correct checksums, from any sender, at any time.
 
 use super::advert::{Advert, TTL};
 use super::checksum::Sum;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Actions that one packet or one turn may lead to, at most.
+/// Maximum number of actions that one packet or one turn may cause.
 const ACTIONS_MAX: usize = 32;
 
 fn ip(text: &str) -> IpAddr {
@@ -28,7 +28,7 @@ fn settings(version: Version, password: bool) -> Settings {
     }
 }
 
-/// One packet or one turn later.
+/// A packet or a turn.
 #[derive(Clone, Debug)]
 struct Step {
     wait_ms: u16,
@@ -100,7 +100,7 @@ fn actions(router: &mut Router) -> Vec<Action> {
     all
 }
 
-/// The effect of the actions on a kernel.
+/// Effect of the actions on a kernel.
 #[derive(Default)]
 struct Kernel {
     holds: bool,
@@ -108,7 +108,8 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// Addresses are acquired and released by turns, and adverts are of our router.
+    /// Checks that addresses are acquired and released alternately, and that adverts are those of
+    /// our router.
     fn follow(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -145,7 +146,7 @@ proptest! {
         let mut turns = 0;
         for step in &steps {
             let then = now.after(Duration::from_millis(u64::from(step.wait_ms)));
-            // A driver that is never late: else the router would act on its lateness.
+            // The driver is never late, because the router would react to its delay.
             while let Some(due) = router.deadline().filter(|due| *due < then) {
                 prop_assert!(due > now, "it would spin");
                 now = due;

@@ -1,5 +1,5 @@
-//! One virtual router: the states of RFC 9568, section 6.4, with keepalived's fault
-//! state, and how one is entered. What happens in them is in `backup` and `master`.
+//! A virtual router: the states of RFC 9568, section 6.4, with keepalived's fault state, and the
+//! transitions between them. The modules `backup` and `master` handle events in these states.
 
 use super::advert::{Advert, GROUP_V4, on_wire};
 use super::backup::Wait;
@@ -26,71 +26,69 @@ const STOP_PAUSE: Duration = Duration::from_secs(1);
 /// A transition that a step requests; the sync group may execute it for all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Transition {
-    /// It may be master.
+    /// Become master.
     Master(Reason),
-    /// It gives way.
+    /// Become backup.
     Backup(Reason),
 }
 
-/// The last message of a master that releases its addresses.
+/// Last message of a master that releases its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Parting {
-    /// An advert more, if it cannot be sure to have been the only one.
+    /// An additional advert, unless this router was certainly the only master.
     Advert,
-    /// An advert with priority 0, because this machine was suspended: a normal advert
-    /// would make a worse master yield, and if the master that it heard is gone, the
-    /// others must not wait for this one.
+    /// An advert with priority 0, because this machine was suspended. A normal advert would make a
+    /// worse master yield. If the master that it heard is gone, the others must not wait for this
+    /// one.
     Stop,
 }
 
-/// One virtual router.
+/// State of one virtual router.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Its state.
     pub state: State,
     since: Time,
     why: Reason,
     /// The addresses may be in the kernel.
     holds: bool,
-    /// The fault, if any.
+    /// Fault that keeps the router out, if any.
     pub fault: Option<String>,
-    /// The values that change its priority.
+    /// Values that change the priority.
     pub inputs: PriorityInputs,
-    /// Where its adverts come from.
+    /// Source address of the adverts.
     pub source: Option<IpAddr>,
-    /// Sender of the adverts, its priority, and the time of the last advert.
+    /// Sender of the last advert, its priority, and the time of that advert.
     pub owner: Option<(IpAddr, u8, Time)>,
-    /// Between the owner's adverts.
+    /// Advert interval of the owner.
     pub owner_interval: Duration,
-    /// As a backup.
+    /// Timers of the backup state.
     pub wait: Wait,
-    /// As master.
+    /// Timers of the master state.
     pub rule: Rule,
-    /// Holds preemptions back.
+    /// Delays repeated preemptions.
     pub damper: Damper,
-    /// The last notes.
+    /// Last notes for the status.
     pub notes: Notes,
-    /// Counters.
     pub counters: Counters,
     /// Senders of dropped packets.
     rejected: Rejections,
     /// Router that announces the priority of our position in `prefer`.
     same_place: Option<(IpAddr, u8)>,
-    /// When the time was told last.
+    /// Time of the last turn.
     pub last_turn: Time,
-    /// How often owners that say that they stop are trusted.
+    /// Limits how often priority-zero adverts are trusted.
     pub stops: Pace,
-    /// It was handed over to an owner of this priority.
+    /// Priority of the owner to which an operator handed the addresses over.
     pub yielded: Option<u8>,
-    /// It became master without an advert of the one before: the better ones may have
+    /// The router became master without an advert of its predecessor, so a better router may have
     /// been there all the time.
     unsure: bool,
-    /// How it releases the addresses.
+    /// Last message before the addresses are released.
     pub parting: Parting,
 }
 
 impl Machine {
-    /// Not begun.
+    /// Creates a router that has not started.
     pub(super) fn new(settings: &Settings) -> Machine {
         Machine {
             state: State::Init,
@@ -117,12 +115,12 @@ impl Machine {
         }
     }
 
-    /// The priority that it announces, or would.
+    /// Returns the priority that the router announces, or would announce.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
         self.inputs.priority(settings)
     }
 
-    /// A part of an interval, the larger the lower the priority.
+    /// Returns the skew time, which grows as the priority falls.
     pub(super) fn skew(&self, settings: &Settings, interval: Duration) -> Duration {
         let unit = match settings.version {
             Version::V2 => Duration::from_secs(1),
@@ -142,7 +140,7 @@ impl Machine {
         self.down_interval(settings, own_interval(settings))
     }
 
-    /// Begins, or begins again after a fault.
+    /// Starts the router, or restarts it after a fault.
     pub(super) fn begin(&mut self, ctx: &mut Context<'_>, why: Reason, resume: Option<Resume>) {
         self.last_turn = ctx.now;
         if let Some(words) = &self.fault {
@@ -163,7 +161,7 @@ impl Machine {
         self.wait.hold_back(held_back);
     }
 
-    /// Goes on where a process before this one was killed or replaced.
+    /// Resumes where a killed or replaced process left off.
     fn go_on(&mut self, ctx: &mut Context<'_>, kept: Resume) {
         self.yielded = kept.yielded;
         if self.may_go_on_as_master(ctx, &kept) {
@@ -185,20 +183,20 @@ impl Machine {
         }
     }
 
-    /// Whether nobody else can have become master yet.
+    /// Returns whether no other router can have become master yet.
     pub(super) fn may_go_on_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
         if kept.state != State::Master || !kept.holds {
             return false;
         }
         let mut patience = self.own_down_interval(ctx.settings);
-        // The others ask the kernel, which still has the addresses.
+        // The others probe this machine's kernel, which still has the addresses.
         if let Some(probing) = ctx.settings.probing {
             patience = patience.max(probing.bound);
         }
         ctx.now.since(kept.at) <= patience || ctx.broken(Defect::ResumesAlways)
     }
 
-    /// It owns the addresses from here on.
+    /// Enters the master state, in which the router owns the addresses.
     pub(super) fn enter_master(&mut self, ctx: &mut Context<'_>, why: Reason) {
         let resumed = why == Reason::Resumed;
         if let Reason::Preempts { owner, .. } = &why
@@ -228,7 +226,7 @@ impl Machine {
         self.enter(ctx, State::Master, why);
     }
 
-    /// Somebody else owns the addresses, or nobody yet.
+    /// Enters the backup state: another router owns the addresses, or none does yet.
     pub(super) fn enter_backup(&mut self, ctx: &mut Context<'_>, why: Reason) {
         let from_master = self.state == State::Master;
         if from_master {
@@ -247,14 +245,14 @@ impl Machine {
         let down = self.down_interval(ctx.settings, self.owner_interval);
         self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         if matches!(why, Reason::Used { .. }) {
-            // Two routers that yield to each other do not take the addresses at the same time.
+            // Two routers that yield to each other must not take the addresses at the same time.
             let step = self.own_down_interval(ctx.settings);
             self.wait.hold_back(step * self.place_among_sources());
         }
         self.enter(ctx, State::Backup, why);
     }
 
-    /// A number below 8 that differs between most sources of adverts.
+    /// Returns a number below 8 that differs between most sources of adverts.
     fn place_among_sources(&self) -> u32 {
         let last = match self.source {
             Some(IpAddr::V4(source)) => source.octets().last().copied(),
@@ -273,8 +271,8 @@ impl Machine {
                 ctx.must(Action::HandOver { instance, step });
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
-            // The better one may have been there all the time, unheard: it hears from us
-            // once more, so that it tells neighbours anew.
+            // The better router may have been there unnoticed all the time. Another advert of this
+            // router makes it notify its neighbours again.
             Reason::Preempted { .. }
                 if self.parting == Parting::Advert
                     && (ctx.settings.higher_prio_send_advert
@@ -286,7 +284,7 @@ impl Machine {
         }
     }
 
-    /// It cannot take part.
+    /// Enters the fault state, in which the router cannot take part.
     pub(super) fn enter_fault(&mut self, ctx: &mut Context<'_>, why: Reason) {
         self.give_up(ctx);
         self.enter(ctx, State::Fault, why);
@@ -300,7 +298,7 @@ impl Machine {
         }
     }
 
-    /// Gives the addresses away, then tells it.
+    /// Releases the addresses, then sends the final advert.
     fn give_up(&mut self, ctx: &mut Context<'_>) {
         let from_master = self.state == State::Master;
         let tells_first = ctx.broken(Defect::StopsBeforeRelease);
@@ -338,14 +336,14 @@ impl Machine {
         });
     }
 
-    /// Sends an advert of our priority, or of zero while we hand over.
+    /// Sends an advert with our priority, or with zero during a hand-over.
     pub(super) fn send_advert(&mut self, ctx: &mut Context<'_>) {
         let priority = self.announced_priority(ctx.settings);
         self.rule.sent(ctx.now, own_interval(ctx.settings));
         self.send(ctx, priority);
     }
 
-    /// The priority of a master's adverts: zero while it hands over.
+    /// Returns the priority of a master's adverts: zero during a hand-over.
     pub(super) fn announced_priority(&self, settings: &Settings) -> u8 {
         match self.rule.is_offered() {
             true => 0,
@@ -368,7 +366,7 @@ impl Machine {
         }
     }
 
-    /// The packets of an advert, and where each goes.
+    /// Returns the packets of an advert with their destinations.
     pub(super) fn adverts(&self, settings: &Settings, priority: u8) -> Vec<(IpAddr, Vec<u8>)> {
         let advert = Advert {
             version: settings.version,
@@ -408,7 +406,7 @@ impl Machine {
         }
     }
 
-    /// A packet came.
+    /// Handles a received packet.
     pub(super) fn hear(
         &mut self,
         ctx: &mut Context<'_>,
@@ -456,8 +454,8 @@ impl Machine {
         self.notes.tell(ctx, About::Dropped, words);
     }
 
-    /// With the same `prefer` everywhere no two nodes have a place, and thereby a
-    /// priority, in common.
+    /// Checks for another node with the same position: with equal `prefer` lines, no two nodes
+    /// share a position, and thereby a priority.
     fn compare_places(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         let ours = &ctx.settings.place;
         let ReceivedAdvert { from, priority, .. } = heard;
@@ -478,14 +476,14 @@ impl Machine {
         self.owner = Some((heard.from, heard.priority, now));
     }
 
-    /// Learns the owner's interval (version 3).
+    /// Adopts the owner's interval (version 3).
     pub(super) fn learn(&mut self, settings: &Settings, heard: ReceivedAdvert) {
         if settings.version == Version::V3 {
             self.owner_interval = heard.interval;
         }
     }
 
-    /// The time has come to this.
+    /// Handles the timers that have expired.
     pub(super) fn turn(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let want = match self.state {
             State::Backup => self.turn_as_backup(ctx),
@@ -496,7 +494,7 @@ impl Machine {
         want
     }
 
-    /// When the time is to be told at the latest.
+    /// Returns the latest time of the next turn.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Backup => self.wait.deadline(),
@@ -525,7 +523,7 @@ impl Machine {
         }
     }
 
-    /// Returns the state that outlives this process.
+    /// Returns the state that is stored for the next process.
     pub(super) fn kept(&self, now: Time) -> Resume {
         Resume {
             state: self.state,
@@ -549,7 +547,7 @@ impl Machine {
     }
 }
 
-/// Our interval, as it arrives at the others.
+/// Returns our interval as it arrives at the other routers.
 pub(super) fn own_interval(settings: &Settings) -> Duration {
     on_wire(settings.version, settings.interval)
 }

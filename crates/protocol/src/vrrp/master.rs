@@ -1,5 +1,5 @@
-//! A master: it sends adverts, tells neighbours, answers those that think they own
-//! the addresses, gives way to the better, and hands over when an operator says so.
+//! The master state: sends adverts, notifies neighbours, answers other routers that claim the
+//! addresses, yields to better routers, and hands over when an operator requests it.
 
 use super::context::Context;
 use super::defect::Defect;
@@ -13,55 +13,55 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Adverts of others are answered so many times in an interval at most.
+/// Maximum number of responses to other adverts per interval.
 const ANSWERS_PER_INTERVAL: u32 = 4;
-/// Number of announcements at the start of a contest, an interval apart.
+/// Number of announcements at the start of a contest, one interval apart.
 const CONTEST_BURST: u32 = 5;
-/// Afterwards one announcement in this number of intervals,
+/// Number of intervals between later announcements of a contest.
 const CONTEST_INTERVALS: u32 = 10;
-/// or in this time, if that is shorter.
+/// Maximum time between later announcements of a contest.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
-/// Foreign use of an address is contested so many times at once, and then after pauses
-/// that double. An owner whose adverts we drop, and who drops ours, announces itself
-/// again for each announcement of ours.
+/// Number of immediate contests of foreign use of an address; later ones have pauses that double.
+/// An owner whose adverts we drop, and who drops ours, announces itself again after each of our
+/// announcements.
 const FOREIGN_BURST: u32 = 2;
-/// The first of these pauses, in intervals,
+/// Length of the first of these pauses, in intervals.
 const FOREIGN_INTERVALS: u32 = 4;
-/// and the longest.
+/// Maximum length of these pauses.
 const FOREIGN_PAUSE_MOST: Duration = Duration::from_secs(3_600);
-/// Where nobody else used it for so long, the pauses restart.
+/// Time without foreign use after which the pauses start over.
 const FOREIGN_CALM: Duration = Duration::from_secs(7_200);
-/// Addresses are put back so many times at once,
+/// Number of times that deleted addresses are restored at once.
 const PUT_BACK_BURST: u32 = 5;
-/// and then once in each of these.
+/// Minimum time between later restorations.
 const PUT_BACK_PAUSE: Duration = Duration::from_secs(1);
 
-/// The state of a master.
+/// Timers of the master state.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    /// The next advert.
+    /// Time of the next advert.
     advert_at: Time,
-    /// The last one.
+    /// Time of the last advert.
     sent_at: Option<Time>,
-    /// It stood still, and listens whether somebody else is master by now.
+    /// After a suspension: listens until this instant before it sends adverts.
     listen_until: Option<Time>,
-    /// The second block of announcements.
+    /// Time of the second block of announcements.
     again_at: Option<Time>,
-    /// A contest is told not too often: the last time, and the next one.
+    /// Rate limit of contest announcements, with the time of the last and the next one.
     contests: Pace,
     contest_told: Option<Time>,
     contest_at: Option<Time>,
-    /// The second block after a contest.
+    /// Time of the second block of announcements after a contest.
     contest_again_at: Option<Time>,
-    /// Contests because of foreign use, and when that was seen last.
+    /// Number of contests due to foreign use, and the time of its last occurrence.
     foreign: u32,
     foreign_at: Option<Time>,
-    /// Announcements now and then.
+    /// Time of the next periodic announcement.
     refresh_at: Option<Time>,
-    /// Addresses that were deleted are put back.
+    /// Rate limit of the restoration of deleted addresses.
     put_back: Pace,
     put_back_at: Option<Time>,
-    /// A planned hand-over.
+    /// Planned hand-over in progress.
     hand: Option<Hand>,
 }
 
@@ -94,7 +94,7 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// From now on.
+    /// Starts the timers at the current time.
     pub(super) fn begin(ctx: &Context<'_>) -> Rule {
         let garp = &ctx.settings.garp;
         let later = |wait: Duration| (!wait.is_zero()).then(|| ctx.now.after(wait));
@@ -110,36 +110,36 @@ impl Rule {
         }
     }
 
-    /// An advert was sent.
+    /// Records that an advert was sent.
     pub(super) fn sent(&mut self, now: Time, interval: Duration) {
         self.sent_at = Some(now);
         self.advert_at = now.after(interval);
     }
 
-    /// When the last advert was sent and when the next one is due; `None` before the first
-    /// one, and while it listens.
+    /// Returns when the last advert was sent and when the next one is due; `None` before the first
+    /// one, and while the router listens.
     pub(super) fn paced(&self) -> Option<(Time, Time)> {
         let sent_at = self.sent_at.filter(|_| self.listen_until.is_none())?;
         Some((sent_at, self.advert_at))
     }
 
-    /// When the last advert was sent.
+    /// Returns when the last advert was sent.
     pub(super) fn sent_at(&self) -> Time {
         self.sent_at.unwrap_or_default()
     }
 
-    /// Whether adverts say that we stop.
+    /// Returns whether adverts carry priority zero, because the addresses are offered.
     pub(super) fn is_offered(&self) -> bool {
         matches!(self.hand, Some(Hand::Offered { .. }))
     }
 
-    /// Whether a planned hand-over is under way.
+    /// Returns whether a planned hand-over is in progress.
     pub(super) fn hands_over(&self) -> bool {
         self.hand.is_some()
     }
 
-    /// Somebody else uses an address. Returns how long the contest is to wait, unless one
-    /// waits already.
+    /// Records foreign use of an address. Returns the wait before the contest, unless one is
+    /// already waiting.
     fn contests_foreign(&mut self, now: Time, interval: Duration) -> Option<Duration> {
         let before = self.foreign_at.replace(now);
         if before.is_some_and(|at| now.since(at) >= FOREIGN_CALM) {
@@ -159,7 +159,7 @@ impl Rule {
 
     /// Returns the next deadline.
     pub(super) fn deadline(&self) -> Option<Time> {
-        // It listens, and nothing else.
+        // While the router listens, no other timer counts.
         if self.listen_until.is_some() {
             return self.listen_until;
         }
@@ -187,7 +187,7 @@ fn due(at: &mut Option<Time>, now: Time) -> bool {
 }
 
 impl Machine {
-    /// An advert as master (RFC 9568, 6.4.3).
+    /// Handles an advert in the master state (RFC 9568, 6.4.3).
     pub(super) fn hear_as_master(
         &mut self,
         ctx: &mut Context<'_>,
@@ -205,7 +205,7 @@ impl Machine {
             return Some(Transition::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.is_better(ctx, heard);
-        // What had waited for us to wake is old.
+        // Packets that waited while this machine was suspended are old.
         let is_old = self.stood_still(ctx);
         let listens = self.rule.listen_until.is_some();
         if (better && !ctx.broken(Defect::NeverGivesWay)) || is_old || listens {
@@ -233,7 +233,7 @@ impl Machine {
         None
     }
 
-    /// Whether we give way to it.
+    /// Returns whether this router yields to the sender.
     fn is_better(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
             let words = format!(
@@ -260,7 +260,7 @@ impl Machine {
         gap > self.own_down_interval(ctx.settings)
     }
 
-    /// An advert at once, not more often than [`ANSWERS_PER_INTERVAL`].
+    /// Sends an advert at once, at most [`ANSWERS_PER_INTERVAL`] times per interval.
     fn answer(&mut self, ctx: &mut Context<'_>) {
         if self.rule.listen_until.is_some() {
             return;
@@ -274,7 +274,7 @@ impl Machine {
         }
     }
 
-    /// Two owners: neighbours are told that it is us, now and again.
+    /// Reports two owners to the neighbours, with a limited rate.
     fn contest(&mut self, ctx: &mut Context<'_>) {
         let pause = own_interval(ctx.settings);
         let free_at = self.rule.contest_told.map(|told| told.after(pause));
@@ -284,7 +284,7 @@ impl Machine {
         }
     }
 
-    /// A contest is to be told then, if not before.
+    /// Schedules a contest announcement for this time at the latest.
     fn contest_not_after(&mut self, at: Time) {
         let earlier = self.rule.contest_at.map_or(at, |other| other.min(at));
         self.rule.contest_at = Some(earlier);
@@ -306,7 +306,7 @@ impl Machine {
         self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
     }
 
-    /// The time as master.
+    /// Handles expired timers of the master state.
     pub(super) fn turn_as_master(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         self.turn_after_freeze(ctx);
@@ -328,9 +328,9 @@ impl Machine {
         None
     }
 
-    /// After a long pause the packets that had arrived were given before: nobody else
-    /// has spoken. Where the others may have taken over and their adverts be lost, it
-    /// listens first; else it must speak at once, since they ask our kernel already.
+    /// Handles a long pause. Packets that had arrived were handled before, so no other router has
+    /// sent anything. If the others may have taken over and their adverts were lost, the router
+    /// listens first. Otherwise it must send at once, because they already probe its kernel.
     fn turn_after_freeze(&mut self, ctx: &mut Context<'_>) {
         let gap = ctx.now.since(self.last_turn);
         let down = self.own_down_interval(ctx.settings);
@@ -348,8 +348,8 @@ impl Machine {
         }
     }
 
-    /// Resumes as master after a pause: the kernel may have lost the addresses, and
-    /// neighbours may have learnt other MACs.
+    /// Resumes as master after a pause: the kernel may have lost the addresses, and neighbours may
+    /// have learnt other MACs.
     fn speak_again(&mut self, ctx: &mut Context<'_>) {
         let instance = ctx.at;
         ctx.must(Action::Acquire { instance });
@@ -375,14 +375,14 @@ impl Machine {
         }
     }
 
-    /// Something that others see has changed: it is announced at once.
+    /// Announces a change that other routers can see at once.
     pub(super) fn announce_change(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.is_offered() {
             self.answer(ctx);
         }
     }
 
-    /// Somebody else uses an address of ours.
+    /// Handles the use of one of our addresses by another machine.
     pub(super) fn foreign_use(
         &mut self,
         ctx: &mut Context<'_>,
@@ -400,8 +400,8 @@ impl Machine {
         if self.inputs.yields_to_users() {
             return Some(Transition::Backup(Reason::Used { address }));
         }
-        // Not at once: it may be a better master whose advert is in transit, and
-        // neighbours must not get our announcement after its own.
+        // Not at once: the sender may be a better master whose advert is in transit, and neighbours
+        // must not receive our announcement after its own.
         let soonest = own_interval(ctx.settings);
         if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
             self.contest_not_after(ctx.now.after(pause.max(soonest)));
@@ -409,7 +409,7 @@ impl Machine {
         None
     }
 
-    /// An address was deleted, or it is time to put one back.
+    /// Restores a deleted address, now or when the rate limit allows.
     pub(super) fn put_back(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.put_back.allows(ctx.now) {
             let next = self.rule.put_back.next();
@@ -424,7 +424,7 @@ impl Machine {
         self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
     }
 
-    /// An operator's order. False: one is under way.
+    /// Starts a hand-over on an operator's order; returns false if one is in progress.
     pub(super) fn hand_over(&mut self, ctx: &mut Context<'_>, drain: Duration) -> bool {
         if self.rule.hand.is_some() {
             return false;
@@ -439,8 +439,8 @@ impl Machine {
         true
     }
 
-    /// Sends the offer half an interval after the last advert: an advert that overtakes
-    /// the offer would make the successor return the addresses.
+    /// Sends the offer half an interval after the last advert. An advert that overtakes the offer
+    /// would make the successor return the addresses.
     fn settle_hand_over(&mut self, ctx: &mut Context<'_>) {
         let calm = own_interval(ctx.settings) / 2;
         let until = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(calm));
@@ -451,7 +451,7 @@ impl Machine {
         }
     }
 
-    /// Requests have finished.
+    /// Ends the drain, because all requests have finished.
     pub(super) fn drained(&mut self, ctx: &mut Context<'_>) {
         if let Some(Hand::Draining { .. }) = self.rule.hand {
             self.settle_hand_over(ctx);
@@ -473,15 +473,16 @@ impl Machine {
         }
     }
 
-    /// The others are told to take over, again and again until one did or none does.
+    /// Offers the addresses with priority-zero adverts, until another router takes them or the time
+    /// is over.
     fn offer(&mut self, ctx: &mut Context<'_>) {
         if ctx.broken(Defect::HandOverReleasesFirst) {
             let instance = ctx.at;
             ctx.must(Action::Release { instance });
         }
         let interval = own_interval(ctx.settings);
-        // The most hesitant of them waits for a skew of one interval, in version 2 of
-        // a second; an advert or two may be lost.
+        // The slowest of them waits for a skew time of one interval, in version 2 of one second; an
+        // advert or two may be lost.
         let until = ctx
             .now
             .after(interval * 3 + Duration::max(interval, skew_unit(ctx)));
@@ -496,7 +497,7 @@ impl Machine {
     }
 }
 
-/// The longest skew.
+/// Returns the maximum skew time.
 fn skew_unit(ctx: &Context<'_>) -> Duration {
     match ctx.settings.version {
         super::Version::V2 => Duration::from_secs(1),

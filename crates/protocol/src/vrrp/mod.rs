@@ -1,14 +1,17 @@
-//! VRRP as a value: version 2 (RFC 3768, with PASS authentication as in keepalived) and
-//! version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
+//! The VRRP state machine, without IO: version 2 (RFC 3768, with PASS authentication as in
+//! keepalived) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
 //!
-//! [`Router`] holds all virtual routers of one machine with their sync groups. Its input
-//! is packets, the time, and the state of interfaces and tracked objects; its output is
-//! [`Action`]s and one deadline. [`advert`] is the packet, [`neighbour`] the
-//! announcements and probes to neighbours.
+//! [`Router`] holds all virtual routers of one machine with their sync groups. Its input is
+//! packets, the time, and the state of interfaces and tracked objects; its output is [`Action`]s
+//! and one deadline. [`advert`] is the packet, [`neighbour`] the announcements and probes to
+//! neighbours.
 //!
 //! Invariants:
+//!
 //! - every wait has an end, every table a bound; no packet causes a panic;
-//! - a router that stops releases its addresses before it sends the advert of priority zero, and announces addresses only after it has acquired them; only a hand-over by an operator sends the advert first, and releases the addresses when another router has them;
+//! - a router that stops releases its addresses before it sends the advert of priority zero, and
+//!   announces addresses only after it has acquired them; only a hand-over by an operator sends the
+//!   advert first, and releases the addresses when another router has them;
 //! - only a machine that was not delayed itself trusts the silence of the owner.
 
 mod action;

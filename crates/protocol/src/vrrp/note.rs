@@ -1,14 +1,13 @@
-//! Log messages of a virtual router: each is logged once until it changes, and never too
-//! often.
+//! Log messages of a virtual router: each is logged once until it changes, and at a limited rate.
 
 use super::context::Context;
 use super::pace::Pace;
 use super::{Action, Time};
 use std::time::Duration;
 
-/// Notes at once.
+/// Number of notes in a burst.
 const NOTE_BURST: u32 = 10;
-/// And then one in each of these.
+/// Minimum time between further notes.
 const NOTE_PAUSE: Duration = Duration::from_secs(10);
 /// Interval after which the same message is logged again.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
@@ -16,32 +15,32 @@ const SAID_AGAIN: Duration = Duration::from_secs(600);
 /// The topic of a note: a note is logged once until its text changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
-    /// A packet that was dropped.
+    /// A dropped packet.
     Dropped,
     /// Our own packets come back.
     Loop,
-    /// Another owner of the addresses.
+    /// Another router claims to be the address owner.
     TwoOwners,
-    /// A lower priority as a backup.
+    /// An advert of lower priority, received as a backup.
     Discarded,
-    /// This machine was late or stood still.
+    /// The local machine was late or suspended.
     Late,
-    /// The owner's kernel answers.
+    /// The owner's kernel responds.
     Answered,
-    /// Somebody else uses an address.
+    /// Another machine uses an address.
     Foreign,
     /// An address was deleted.
     Lost,
-    /// Preemption is held back.
+    /// A preemption has to wait.
     Damped,
-    /// Another node announces the priority of our place in `prefer`.
+    /// Another node announces the priority of our position in `prefer`.
     SamePlace,
 }
 
-/// Kinds of notes.
+/// Number of topics.
 const KINDS: usize = About::SamePlace as usize + 1;
 
-/// The last note of each topic.
+/// Last note of each topic.
 #[derive(Debug)]
 pub(super) struct Notes {
     said: [Option<(String, Time)>; KINDS],

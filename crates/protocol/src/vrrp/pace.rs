@@ -1,21 +1,21 @@
-//! Bounds on how often something happens: notes, preemptions, addresses that are
-//! put back. Nothing here ever delays the takeover of a silent owner's addresses.
+//! Rate limits for notes, preemptions, and restored addresses. Nothing here ever delays the
+//! takeover of a silent owner's addresses.
 
 use super::Time;
 use std::time::Duration;
 
-/// Preemptions that come without damping within [`FLAP_WINDOW`].
+/// Number of preemptions within [`FLAP_WINDOW`] without damping.
 const FREE_PREEMPTIONS: u32 = 3;
-/// How long a preemption is remembered.
+/// Time for which a preemption is remembered.
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
-/// Preemptions that are remembered.
+/// Maximum number of remembered preemptions.
 const FLAP_MEMORY: usize = 10;
-/// How long the first damped preemption waits; each further one twice as long.
+/// Wait of the first damped preemption; it doubles for each further one.
 const FIRST_HOLD: Duration = Duration::from_secs(1);
-/// How long one waits at most.
+/// Maximum wait of a damped preemption.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
-/// A rate limit: a burst, then one in each interval.
+/// A rate limit: a burst, then one per interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     burst: u32,
@@ -25,7 +25,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Full at first.
+    /// Creates a limit with its full burst.
     pub(super) const fn new(burst: u32, pause: Duration) -> Pace {
         Pace {
             burst,
@@ -35,7 +35,7 @@ impl Pace {
         }
     }
 
-    /// Whether one more is allowed now; it counts.
+    /// Returns whether one more is allowed now, and counts it.
     pub(super) fn allows(&mut self, now: Time) -> bool {
         self.refill(now);
         if self.used >= self.burst {
@@ -45,7 +45,7 @@ impl Pace {
         true
     }
 
-    /// When the next one will be.
+    /// Returns when the next one will be allowed.
     pub(super) fn next(&self) -> Time {
         self.refilled.after(self.pause)
     }
@@ -69,7 +69,7 @@ impl Pace {
     }
 }
 
-/// Preemptions in a window: from the fourth on each is held back twice as long.
+/// Counts preemptions in a window: from the fourth on, each wait is twice as long.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damper {
     times: [Option<Time>; FLAP_MEMORY],
@@ -78,7 +78,7 @@ pub(super) struct Damper {
 }
 
 impl Damper {
-    /// It became master by preemption; how long the next one will be held back.
+    /// Records a preemption; returns how long the next one will have to wait.
     pub(super) fn record(&mut self, now: Time) -> Option<Duration> {
         if let Some(slot) = self.times.get_mut(self.place) {
             *slot = Some(now);
@@ -100,7 +100,7 @@ impl Damper {
         Some(hold)
     }
 
-    /// Whether preemption is held back.
+    /// Returns whether preemptions have to wait.
     pub(super) fn holds(&self, now: Time) -> bool {
         self.until.is_some_and(|until| now < until)
     }

@@ -1,32 +1,32 @@
-//! Adverts that a driver sends by itself while it waits in the middle of its turn: what a
-//! master would send next, and what the router hears of it afterwards.
+//! Adverts that a driver sends by itself while it waits in the middle of its turn: the next advert
+//! of a master, and the report to the router afterwards.
 
 use super::machine::{Machine, own_interval};
 use super::{Counter, Instance, Router, Settings, State, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The next advert of a master. Two with the same priority, source and interval have the same
-/// bytes.
+/// The next advert of a master. Two adverts with the same priority, source and interval have the
+/// same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextAdvert {
-    /// Its priority.
+    /// Announced priority.
     pub priority: u8,
-    /// Where it comes from.
+    /// Source address.
     pub source: Option<IpAddr>,
     /// Time between two adverts.
     pub interval: Duration,
-    /// No other router takes over before this silence is over.
+    /// Silence after which another router takes over, at the earliest.
     pub patience: Duration,
-    /// When the last advert was sent.
+    /// Time of the last advert.
     pub sent_at: Time,
-    /// When this one is due.
+    /// Time at which this advert is due.
     pub at: Time,
 }
 
 impl Router {
-    /// Returns the next advert of an instance; `None` if it is no master, or if it listens
-    /// before it speaks.
+    /// Returns the next advert of an instance; `None` if it is not master, or if it listens before
+    /// it sends.
     pub fn next_advert(&self, of: Instance) -> Option<NextAdvert> {
         if self.has_left() {
             return None;
@@ -36,7 +36,7 @@ impl Router {
             .next_advert(self.settings.get(of.0)?)
     }
 
-    /// Returns the bytes of [`Self::next_advert`], and where they go.
+    /// Returns the bytes of [`Self::next_advert`], with their destinations.
     pub fn encode_next_advert(&self, of: Instance) -> Vec<(IpAddr, Vec<u8>)> {
         let both = self.machines.get(of.0).zip(self.settings.get(of.0));
         both.map_or_else(Vec::new, |(machine, settings)| {
@@ -44,8 +44,8 @@ impl Router {
         })
     }
 
-    /// The driver has sent the next advert of an instance `count` times, the last time at
-    /// `last`: the instance was not silent, so it does not count as frozen.
+    /// Records that the driver has sent the next advert of an instance `count` times, the last time
+    /// at `last`. The instance was not silent, so it does not count as suspended.
     pub fn advertised(&mut self, last: Time, of: Instance, count: u64) {
         self.step(last, of, |machine, ctx| {
             if machine.state == State::Master {

@@ -1,41 +1,40 @@
-//! The announced priority: the configured priority with the weights of tracked objects, or a
-//! [`Standing`] that the driver decides; and whether the machine may preempt a live owner.
+//! The announced priority: the configured one with the weights of tracked objects, or a
+//! [`Standing`] that the driver decides; and whether the router may preempt a live owner.
 
 use super::Settings;
 
-/// The priority of an owner of the addresses.
+/// Priority of an address owner.
 pub(super) const OWNER: u8 = 255;
 
-/// What a virtual router may announce and take, as its driver decided. It replaces the
-/// configured priority and [`Settings::preempt`].
+/// Limits on what a virtual router may announce and own, as decided by its driver. A standing
+/// replaces the configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
-    /// Announced instead of the configured priority; none: that one.
+    /// Announced instead of the configured priority; None: the configured one.
     pub priority: Option<u8>,
-    /// The addresses of a live owner are taken if it announces a priority below this. Its
+    /// The addresses of a live owner are taken if it announces a priority below this. The owner's
     /// priority must be below the router's own, too.
     pub takes_below: u8,
-    /// Priorities of owners whose addresses are taken as well, also after a hand-over to
-    /// them.
+    /// Priorities of owners whose addresses are taken as well, also after a hand-over to them.
     pub takes_also: Vec<u8>,
     /// While another machine responds for an address, a router with [`Settings::probing`] takes
-    /// none, and as master it gives all away, also to a machine whose adverts it rejects.
+    /// none. As master it then releases all of them, even to a machine whose adverts it rejects.
     pub yields_to_users: bool,
 }
 
-/// The values that change the priority.
+/// Values that change the priority.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PriorityInputs {
-    /// With all weights; none: as configured.
+    /// Priority with all weights; None: as configured.
     pub effective: Option<u8>,
-    /// As the driver decided; none: as configured.
+    /// Standing decided by the driver; None: as configured.
     pub standing: Option<Standing>,
-    /// Another machine says that it owns the addresses, too.
+    /// Another machine also claims to be the address owner.
     pub reduced: bool,
 }
 
 impl PriorityInputs {
-    /// The priority that is announced.
+    /// Returns the announced priority.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
         if settings.priority == OWNER {
             return if self.reduced { OWNER - 1 } else { OWNER };

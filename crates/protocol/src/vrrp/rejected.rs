@@ -4,28 +4,28 @@ use super::Time;
 use super::hearing::Dropped;
 use std::net::IpAddr;
 
-/// Maximum number of remembered senders; the one heard longest ago is forgotten.
+/// Maximum number of remembered senders; the one received longest ago is dropped.
 const SENDERS_MAX: usize = 8;
 
-/// Packets of one sender that were dropped.
+/// Dropped packets of one sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
     /// Source address.
     pub from: IpAddr,
-    /// How many were dropped.
+    /// Number of dropped packets.
     pub count: u64,
-    /// When the last one was.
+    /// Time of the last one.
     pub last_at: Time,
-    /// Why the last one was, in words.
+    /// Reason for the last one, as a message.
     pub why: String,
 }
 
-/// All that are remembered.
+/// All remembered senders.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rejections(Vec<(IpAddr, u64, Time, Dropped)>);
 
 impl Rejections {
-    /// A packet was dropped.
+    /// Records a dropped packet.
     pub(super) fn add(&mut self, now: Time, from: IpAddr, why: Dropped) {
         let count = match self.0.iter().position(|(known, ..)| *known == from) {
             Some(at) => self.0.remove(at).1,
@@ -37,7 +37,7 @@ impl Rejections {
         self.0.push((from, count.saturating_add(1), now, why));
     }
 
-    /// Returns them, the newest last.
+    /// Returns the senders, the newest last.
     pub(super) fn list(&self) -> Vec<Rejected> {
         let told = |(from, count, last_at, why): &(IpAddr, u64, Time, Dropped)| Rejected {
             from: *from,

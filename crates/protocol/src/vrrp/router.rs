@@ -1,4 +1,4 @@
-//! All virtual routers of one machine, with their sync groups, as one value.
+//! All virtual routers of one machine, with their sync groups, without IO.
 
 use super::context::Context;
 #[cfg(test)]
@@ -11,24 +11,24 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How long after a stop the previous owner may still have connections.
+/// Time after a stop for which the previous owner may still have connections.
 const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
 
 /// All virtual routers of one machine.
 ///
-/// The driver's turn: all packets that arrived ([`Router::handle_packet`]) and all
-/// answers of neighbours, then [`Router::handle_time`], then [`Router::poll`] until
-/// it gives none, then sleep until [`Router::deadline`].
+/// In every turn, the driver passes in all packets that arrived ([`Router::handle_packet`]) and all
+/// replies of neighbours. Then it calls [`Router::handle_time`], then [`Router::poll`] until there
+/// are no more actions, and sleeps until [`Router::deadline`].
 #[derive(Debug)]
 pub struct Router {
     pub(super) settings: Vec<Settings>,
     pub(super) groups: Vec<GroupSettings>,
     pub(super) machines: Vec<Machine>,
-    /// The group of each machine.
+    /// Index of each machine's group.
     pub(super) member_of: Vec<Option<usize>>,
-    /// Members that wait for the rest of their group to begin.
+    /// Members that wait to start until the rest of their group does.
     waiting: Vec<Option<(Time, Option<Resume>)>>,
-    /// The last reported state of each group.
+    /// Last reported state of each group.
     pub(super) group_states: Vec<State>,
     pub(super) actions: VecDeque<Action>,
     left: bool,
@@ -61,18 +61,18 @@ impl Router {
         }
     }
 
-    /// Settings and groups as given.
+    /// Returns the settings and groups as given.
     pub fn settings(&self) -> (&[Settings], &[GroupSettings]) {
         (&self.settings, &self.groups)
     }
 
-    /// Begins. What is wrong at first was told by [`Router::set_fault`],
-    /// [`Router::set_priority`], [`Router::set_standing`] and [`Router::set_source`] before.
+    /// Starts a router. Initial faults must be reported before with [`Router::set_fault`],
+    /// [`Router::set_priority`], [`Router::set_standing`] and [`Router::set_source`].
     ///
-    /// With what a process before this one kept, a master goes on as master at once
-    /// if that is no older than its down interval; everybody else gets a `Release`
-    /// for what may be left in the kernel. A group goes on as a whole or not at all,
-    /// so all members are to be begun at the same `now`.
+    /// With the stored state of a previous process, a master continues as master at once if that
+    /// state is no older than its down interval. All others get a `Release` for leftovers in the
+    /// kernel. A group resumes as a whole or not at all, so all its members must be started at the
+    /// same `now`.
     pub fn start(&mut self, now: Time, at: Instance, resume: Option<Resume>) {
         if self.left {
             return;
@@ -91,7 +91,7 @@ impl Router {
         }
     }
 
-    /// Begins what waits of these members.
+    /// Starts those of these members that wait.
     fn begin(&mut self, now: Time, members: &[Instance]) {
         let goes_on = members.iter().all(|member| self.goes_on(now, *member));
         let faulty = self.faulty(members);
@@ -99,7 +99,7 @@ impl Router {
             let Some((_, resume)) = self.waiting.get_mut(member.0).and_then(Option::take) else {
                 continue;
             };
-            // All of them go on as master, or none does.
+            // All of them continue as master, or none does.
             let resume = resume
                 .filter(|kept| kept.state != State::Master || goes_on || !self.is_grouped(*member));
             let faulty = faulty.clone().filter(|(of, _)| of != member);
@@ -126,7 +126,7 @@ impl Router {
         self.actions.pop_front()
     }
 
-    /// When [`Router::handle_time`] is to be called at the latest.
+    /// Returns the latest time at which [`Router::handle_time`] must be called.
     pub fn deadline(&self) -> Option<Time> {
         if self.left {
             return None;
@@ -134,7 +134,7 @@ impl Router {
         self.machines.iter().filter_map(Machine::deadline).min()
     }
 
-    /// The time has come to this. All packets that had arrived are to be given before.
+    /// Advances the time. All packets that have arrived must be passed in before.
     pub fn handle_time(&mut self, now: Time) {
         for at in (0..self.machines.len()).map(Instance) {
             let want = self.step(now, at, Machine::turn).flatten();
@@ -142,21 +142,21 @@ impl Router {
         }
     }
 
-    /// A VRRP packet (without its IP header) arrived on the interface of the instance
+    /// Handles a VRRP packet (without its IP header) that arrived on the interface of the instance
     /// with this router id.
     pub fn handle_packet(&mut self, now: Time, at: Instance, from: IpAddr, ttl: u8, bytes: &[u8]) {
         let want = self.step(now, at, |machine, ctx| machine.hear(ctx, from, ttl, bytes));
         self.settle(now, at, want.flatten());
     }
 
-    /// A neighbour said that it has an address of the instance: an answer to
-    /// [`Action::Probe`], or any other ARP packet or neighbour advertisement that names
-    /// it as the sender's. `mac_is_ours`: the MAC is one of this machine's interfaces
-    /// (the virtual MAC counts only while the instance is master).
+    /// Handles a neighbour's claim of an address of the instance: the reply to [`Action::Probe`],
+    /// or any other ARP packet or neighbour advertisement with the address as the sender's.
+    /// `mac_is_ours`: the MAC belongs to one of this machine's interfaces (the virtual MAC counts
+    /// only while the instance is master).
     ///
-    /// As a backup that probes: the owner's kernel is alive. As master: somebody else
-    /// uses the address, which is told and answered by announcements, not too often; or
-    /// it keeps the addresses ([`Standing::yields_to_users`]).
+    /// For a backup that probes, the claim shows that the owner's kernel is alive. For a master,
+    /// another machine uses the address. The master reports that and responds with announcements at
+    /// a limited rate, unless it gives the addresses up ([`Standing::yields_to_users`]).
     pub fn handle_neighbour(
         &mut self,
         now: Time,
@@ -179,8 +179,8 @@ impl Router {
         self.settle(now, at, want.flatten());
     }
 
-    /// Somebody deleted an address (or route or rule) of the instance from the kernel.
-    /// As master it is put back and announced, not too often; else nothing.
+    /// Handles the deletion of an address (or route or rule) of the instance by another program. A
+    /// master restores and announces it, at a limited rate; otherwise nothing happens.
     pub fn handle_address_lost(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, ctx| {
             if machine.state == State::Master {
@@ -189,7 +189,7 @@ impl Router {
         });
     }
 
-    /// Something that the instance needs failed, in words, or all is well again.
+    /// Sets or clears the message about a fault of something that the instance needs.
     pub fn set_fault(&mut self, now: Time, at: Instance, words: Option<String>) {
         let failed = words.is_some();
         self.step(now, at, |machine, _| machine.fault = words);
@@ -210,21 +210,21 @@ impl Router {
         self.tell_groups();
     }
 
-    /// The priority with all weights of what is tracked, 1 to 254 (255 stays for an
-    /// owner of the addresses). Without it the configured one holds.
+    /// Sets the priority with the weights of all tracked objects, 1 to 254 (255 is reserved for an
+    /// address owner). Without this call, the configured priority applies.
     pub fn set_priority(&mut self, now: Time, at: Instance, effective: u8) {
         self.restand(now, at, |machine| {
             machine.inputs.effective = Some(effective);
         });
     }
 
-    /// What the router announces and takes from now on; none: as configured. The addresses
-    /// of a silent owner are taken in any case.
+    /// Sets what the router announces and takes; None: as configured. The addresses of a silent
+    /// owner are taken in any case.
     pub fn set_standing(&mut self, now: Time, at: Instance, standing: Option<Standing>) {
         self.restand(now, at, |machine| machine.inputs.standing = standing);
     }
 
-    /// Changes what the priority is made of; a master announces the new one at once.
+    /// Changes the inputs of the priority; a master announces the new priority at once.
     fn restand(&mut self, now: Time, at: Instance, change: impl FnOnce(&mut Machine)) {
         self.step(now, at, |machine, ctx| {
             let before = machine.priority(ctx.settings);
@@ -241,9 +241,9 @@ impl Router {
         });
     }
 
-    /// Grants the addresses by a lease: no other machine owns them, so a backup does not
-    /// wait for silence. An owner that stopped a moment ago, while this machine was not
-    /// eligible, may still have connections.
+    /// Grants the addresses by a lease: no other machine owns them, so a backup does not wait for
+    /// silence. An owner that stopped a moment ago, while this machine was not eligible, may still
+    /// have connections.
     pub fn entitle(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, _| {
             if machine.state == State::Backup {
@@ -257,7 +257,7 @@ impl Router {
         });
     }
 
-    /// The source of our adverts, as soon as it is known or when it changed.
+    /// Sets the source address of our adverts, as soon as it is known or when it changed.
     pub fn set_source(&mut self, now: Time, at: Instance, source: IpAddr) {
         self.step(now, at, |machine, ctx| {
             let changed = machine.source.replace(source) != Some(source);
@@ -267,8 +267,8 @@ impl Router {
         });
     }
 
-    /// A planned stop: the addresses are released, then an advert of priority zero
-    /// is sent. The members of its group stop with it.
+    /// Executes a planned stop: the addresses are released, then an advert of priority zero is
+    /// sent. The other members of the group stop, too.
     pub fn stop(&mut self, now: Time, at: Instance) {
         for member in self.members(at) {
             self.step(now, member, Machine::enter_init);
@@ -276,7 +276,7 @@ impl Router {
         self.tell_groups();
     }
 
-    /// As [`Router::stop`], all of them.
+    /// Stops all instances, as [`Router::stop`] does.
     pub fn stop_all(&mut self, now: Time) {
         for at in (0..self.machines.len()).map(Instance) {
             self.step(now, at, Machine::enter_init);
@@ -284,18 +284,17 @@ impl Router {
         self.tell_groups();
     }
 
-    /// A successor takes over ([`Router::kept`] was given to it): nothing is sent or
-    /// released, now and later.
+    /// Ends all activity, because a successor takes over (it was given [`Router::kept`]): nothing
+    /// is sent or released any more.
     pub fn leave(&mut self, _now: Time) {
         self.left = true;
         self.actions.clear();
     }
 
-    /// An operator's planned hand-over. Requests may finish for `drain`; then adverts of
-    /// priority zero let another one take over while the addresses stay here; when its
-    /// advert came, they are released. When nobody takes over they stay.
-    /// With a group all of its members are handed over. False: it is not master, or
-    /// a hand-over is under way.
+    /// Executes an operator's planned hand-over. Requests may finish for `drain`. Then adverts of
+    /// priority zero let another router take over, while the addresses stay here until its first
+    /// advert arrives. If no router takes over, they stay. All members of a group are handed over
+    /// together. Returns false if the instance is not master, or if a hand-over is in progress.
     pub fn hand_over(&mut self, now: Time, at: Instance, drain: Duration) -> bool {
         let mut begun = false;
         for member in self.members(at) {
@@ -307,7 +306,7 @@ impl Router {
         begun
     }
 
-    /// The requests under way have finished: a hand-over that drains goes on at once.
+    /// Ends the drain of a hand-over early, because the requests in progress have finished.
     pub fn drained(&mut self, now: Time, at: Instance) {
         for member in self.members(at) {
             self.step(now, member, Machine::drained);
@@ -325,7 +324,7 @@ impl Router {
         Some(self.machines.get(of.0)?.kept(now))
     }
 
-    /// Whether a successor has taken over.
+    /// Returns whether a successor has taken over.
     pub(super) fn has_left(&self) -> bool {
         self.left
     }
@@ -334,7 +333,7 @@ impl Router {
         self.machines.get(of.0).map_or(State::Init, |m| m.state)
     }
 
-    /// A step of one machine; None when there is no such, or a successor has taken over.
+    /// Executes a step of one machine; None if it does not exist, or if a successor has taken over.
     pub(super) fn step<T>(
         &mut self,
         now: Time,

@@ -1,9 +1,9 @@
-//! The time of the machines.
+//! Time of the state machines.
 
 use std::time::Duration;
 
-/// A moment: nanoseconds of a clock that never goes back and counts while the
-/// machine sleeps (CLOCK_BOOTTIME). Only differences mean something.
+/// A point in time: nanoseconds of a clock that never decreases and counts while the machine is
+/// suspended (CLOCK_BOOTTIME). Only differences are meaningful.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time(pub u64);
 
@@ -14,7 +14,7 @@ impl Time {
         Time(self.0.saturating_add(ns))
     }
 
-    /// How long ago that was; zero for what has not come yet.
+    /// Returns the time since `earlier`; zero if that is in the future.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -1,5 +1,4 @@
-//! What the control role asks for: one after the other, in its order; checks beside
-//! them.
+//! Requests of the control role: handled one at a time in their order; checks run in parallel.
 
 use crate::control::{Asker, Door};
 use crate::loading::{LoadError, Loading, Told};
@@ -14,7 +13,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What may wait at one time.
+/// Maximum number of pending requests.
 const ASKS_MAX: usize = 64;
 
 impl Supervisor {
@@ -28,7 +27,7 @@ impl Supervisor {
         self.cluster.asks.push_back(ask);
     }
 
-    /// Answers the control role.
+    /// Sends a response to the control role.
     pub(in super::super) fn answer_set(&mut self, ask: u64, good: bool, words: &str) {
         self.answer_check(ask, good, false, words);
     }
@@ -44,12 +43,12 @@ impl Supervisor {
         }
     }
 
-    /// Nobody is left who would be answered.
+    /// Drops the pending requests, because the control role has ended.
     pub(super) fn drop_asks(&mut self) {
         self.cluster.asks = VecDeque::new();
     }
 
-    /// Does what can be done now.
+    /// Handles the requests that are possible now.
     pub(super) fn go_on_with_asks(&mut self) {
         self.begin_check();
         if self.cluster.serving.is_none() && std::mem::take(&mut self.cluster.orphaned) {
@@ -60,7 +59,7 @@ impl Supervisor {
                 return;
             };
             match ask {
-                // It has its own place.
+                // Checks are handled separately.
                 Ask::Check { .. } => {}
                 Ask::Serve { ask, set, trial } => return self.serve_set(ask, set, trial),
                 Ask::Accept { ask } => self.accept_trial(ask),
@@ -92,7 +91,7 @@ impl Supervisor {
             return self.answer_set(ask, false, "an arbiter serves nothing");
         }
         if self.cluster.trial.is_some() || self.cluster.first.is_some() {
-            // First back to what it would be compared with.
+            // First a rollback to the version with which the new one would be compared.
             self.cluster.asks.push_front(Ask::Serve { ask, set, trial });
             return self.go_back();
         }
@@ -108,18 +107,20 @@ impl Supervisor {
             look: None,
             fresh: false,
         }));
-        // A reload that somebody asked for meanwhile is the same change.
+        // A reload that was requested meanwhile is part of this change.
         let _ = self.changing.requests.begin();
         self.begin_load(Path::new(OWN_PROGRAM));
     }
 
-    /// The files that a loader is to load; None where they are this machine's.
+    /// Returns the files of the cluster for a loader; None if it must read the files of this
+    /// machine.
     pub(in super::super) fn set_to_load(&self) -> Option<Shared> {
         let serving = self.cluster.serving.as_ref().map(|one| one.set.clone());
         serving.or_else(|| self.cluster.accepted.clone())
     }
 
-    /// Refuses to read the accepted version again where that means nothing now.
+    /// Refuses a pending reload while a candidate is on trial, or if the cluster has no version
+    /// yet. On an arbiter, starts an upgrade instead.
     pub(in super::super) fn refuse_reload(&mut self) {
         if self.is_arbiter() {
             return self.reload_arbiter();
@@ -129,7 +130,8 @@ impl Supervisor {
             cluster if cluster.trial.is_some() || cluster.first.is_some() => {
                 "a candidate version is being tried; try again when it is decided (`evenkeel config status`)"
             }
-            // One that is being served for the first time is waited for.
+            // A version that is being served for the first time may still arrive, so the request
+            // waits.
             cluster if cluster.accepted.is_none() && cluster.serving.is_none() => {
                 "nothing is served here; restart to run another program"
             }
@@ -180,7 +182,7 @@ impl Supervisor {
             return;
         };
         let mut descriptors = vec![set];
-        // Sockets that are there are not opened again.
+        // The loader gets the open sockets, so that it does not open them again.
         let serves = self.cluster.trial.as_ref().map(|trial| &trial.version);
         let serves = serves.or(self.versions.kept.as_ref());
         descriptors.extend(serves.iter().flat_map(|version| version.whole()));
@@ -204,7 +206,7 @@ impl Supervisor {
         }
     }
 
-    /// A check may be over.
+    /// Handles the end of a check.
     pub(super) fn look_at_check(&mut self) {
         if let Some(told) = Loading::settle(&mut self.cluster.checking) {
             let plan = told
@@ -229,7 +231,8 @@ impl Supervisor {
     }
 }
 
-/// What a loader that only checked said; what it opened is closed here.
+/// Returns the result of a loader that only checked. Dropping the result closes what the loader
+/// opened.
 fn verdict(told: Result<Told, LoadError>) -> (bool, String) {
     match told {
         Ok(told) => (told.outcome.is_ok(), told.shown),

@@ -1,5 +1,5 @@
-//! The start of a machine that belongs to a cluster: the control role, and the version
-//! that it accepted last, which it serves when it is alone.
+//! Start of a cluster member: the control role, and the last accepted version, which the machine
+//! serves when it is alone.
 
 use super::role;
 use crate::command::Start;
@@ -14,18 +14,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long until an accepted version that could not be served is tried again: a name
-/// may not resolve yet, an address not be there.
+/// Interval after which an accepted version that could not be served is tried again: a host name
+/// may not resolve yet, or an address not exist.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
 impl Supervisor {
-    /// Whether this machine is a cluster's arbiter.
+    /// Returns whether this machine is a cluster's arbiter.
     pub(in super::super) fn is_arbiter(&self) -> bool {
         let start = self.cluster.start.as_ref();
         start.is_some_and(|start| start.arbiter)
     }
 
-    /// Begins as a machine of a cluster.
+    /// Starts as a cluster member.
     pub(in super::super) fn begin_as_member(&mut self) {
         let Some(start) = self.cluster.start.clone() else {
             return;
@@ -53,7 +53,7 @@ impl Supervisor {
         }
     }
 
-    /// Finds the version that was accepted last.
+    /// Reads the version that was accepted last.
     fn find_accepted(&mut self, start: &Start) {
         let governs = self.governs();
         let path = start.directory.join(governs.accepted);
@@ -84,7 +84,7 @@ impl Supervisor {
         self.tell_ready();
     }
 
-    /// Loads the version that was accepted last, at a start.
+    /// Loads the version that was accepted last, at the start.
     pub(in super::super) fn load_accepted(&mut self) {
         if self.cluster.accepted.is_none()
             || self.changing.loading.is_some()
@@ -101,8 +101,8 @@ impl Supervisor {
         }
     }
 
-    /// A first version could not be served. The process stays: the cluster may have
-    /// a better one.
+    /// Handles a first version that could not be served. The process continues, because the cluster
+    /// may have a better one.
     pub(in super::super) fn first_failed(&mut self, words: &str, shown: &str) {
         self.versions.kept = None;
         if self.cluster.serving.is_some() {
@@ -137,7 +137,7 @@ impl Supervisor {
         }
     }
 
-    /// The first version is served.
+    /// Handles the start of service with the first version.
     pub(in super::super) fn first_serves(&mut self) {
         self.cluster.failure.clear();
         if let Some(serving) = &self.cluster.serving {
@@ -149,7 +149,7 @@ impl Supervisor {
         }
     }
 
-    /// What its row says of the role that governs.
+    /// Returns the properties of the control role.
     pub(super) fn governs(&self) -> Governs {
         match self.slots.governing.row.life {
             Life::Governs(governs) => governs,
@@ -157,7 +157,6 @@ impl Supervisor {
         }
     }
 
-    /// Starts a control role.
     pub(in super::super) fn start_control(&mut self) {
         self.slots.governing.restart_at = None;
         let Some(start) = &self.cluster.start else {

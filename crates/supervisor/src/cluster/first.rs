@@ -1,5 +1,5 @@
-//! A first version as a candidate: there is no previous version, so a rollback serves
-//! nothing. Also the fate of any candidate when the control role dies, which decides on it.
+//! A first version as a candidate: there is no previous version, so after a rollback nothing is
+//! served. Also the fate of any candidate when the control role, which decides on it, dies.
 
 use super::begin::AGAIN;
 use crate::state::Supervisor;
@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-/// Bytes of two versions that are compared at once.
+/// Number of bytes that are compared at a time.
 const COMPARED_BYTES: usize = 64 << 10;
-/// No ask has this number: nobody waits for the answer.
+/// Request number for an internal action without a response.
 const NOBODY: u64 = 0;
 
 impl Supervisor {
@@ -21,7 +21,8 @@ impl Supervisor {
         }
     }
 
-    /// What runs beside the proxy follows a version when it is accepted, a first one, too.
+    /// Returns whether sidecars must wait: they apply a version when it is accepted, also a first
+    /// one.
     pub(in super::super) fn holds_parts_back(&self) -> bool {
         let serving = self.cluster.serving.as_ref();
         let begins = !self.service.served && serving.is_some_and(|serving| serving.trial);
@@ -74,7 +75,7 @@ impl Supervisor {
     }
 }
 
-/// Whether two memory files hold the same.
+/// Returns whether two memory files have equal contents.
 fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
     let (mut ours, mut theirs) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
     let mut at = 0;
@@ -83,7 +84,7 @@ fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
             rustix::io::pread(one, &mut ours[..], at)?,
             rustix::io::pread(&other, &mut theirs[..], at)?,
         );
-        // Memory files are read whole, but at their end.
+        // A read of a memory file is short only at its end.
         if read != also || ours.get(..read) != theirs.get(..also) {
             return Ok(false);
         }

@@ -1,6 +1,6 @@
-//! A version that is served without something that this machine lacks, such as the addresses of
-//! a name, and for an accepted version of a cluster also a port that another program has. The
-//! supervisor loads the version again from time to time, and swaps it in as soon as less is
+//! A version that is served although this machine lacks something, such as the addresses of a host
+//! name, or for an accepted version of a cluster also a port that another program uses. The
+//! supervisor loads the version again from time to time, and applies the result as soon as less is
 //! missing.
 
 use crate::loading::{LoadError, Told};
@@ -11,35 +11,35 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The file of the state directory with what earlier loads found: addresses of names, numbers
-/// of accounts.
+/// Name of the file in the state directory with the results of earlier loads: addresses of host
+/// names and ids of accounts.
 const FOUND: &str = "found";
-/// The time between the first attempts.
+/// Shortest interval between attempts.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest time between two attempts.
+/// Longest interval between attempts.
 const LAST_PAUSE: Duration = Duration::from_secs(20);
 
-/// The time until the next attempt after so many.
+/// Returns the time until the next attempt after this number of attempts.
 fn pause(attempts: u32) -> Duration {
     let doubled = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(doubled).min(LAST_PAUSE)
 }
 
 impl Supervisor {
-    /// Whether a load that begins now is of the accepted version, which is served in spite of
-    /// what this machine lacks.
+    /// Returns whether a load that starts now is of the accepted version, which is served although
+    /// this machine lacks something.
     pub(in super::super) fn loads_accepted(&self) -> bool {
         self.cluster.serving.is_none() && self.cluster.accepted.is_some()
     }
 
-    /// The file of earlier answers, of a member.
+    /// Returns the path of the file with earlier results, on a cluster node.
     pub(in super::super) fn found_path(&self) -> Option<Vec<u8>> {
         let start = self.cluster.start.as_ref().filter(|start| !start.arbiter)?;
         let path = start.directory.join(FOUND);
         Some(path.as_os_str().as_bytes().to_vec())
     }
 
-    /// Whether a load that looked for missing things found the same missing still.
+    /// Returns whether a load that retried missing resources still lacks the same ones.
     pub(in super::super) fn retried_in_vain(&mut self, told: &Result<Told, LoadError>) -> bool {
         let has_version = told.as_ref().is_ok_and(|told| told.outcome.is_ok());
         let in_vain = std::mem::take(&mut self.cluster.retrying) && !has_version;
@@ -49,13 +49,13 @@ impl Supervisor {
         in_vain
     }
 
-    /// Whether the served version lacks something.
+    /// Returns whether the version in service lacks something.
     fn lacks_something(&self) -> bool {
         let kept = self.versions.kept.as_ref();
         kept.is_some_and(|kept: &Version| !kept.plan().lacks.missing.is_empty())
     }
 
-    /// Looks again for what the served version lacks, when it is time.
+    /// Retries what the version in service lacks, if an attempt is due.
     pub(super) fn look_for_missing(&mut self, now: Instant) {
         if !self.lacks_something() || self.service.stop.is_some() {
             (self.cluster.retry_at, self.cluster.retries) = (None, 0);

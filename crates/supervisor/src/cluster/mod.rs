@@ -1,12 +1,12 @@
-//! A machine that belongs to a cluster: beside proxy and addresses there is a control
-//! role, which says which version is to be served. Here its wishes are done one after
-//! the other, by loaders and roles as any other change, and it is told how they went.
+//! A machine in a cluster also runs a control role, which chooses the version in service. The
+//! supervisor carries out its requests one at a time with loaders and roles, as any other reload,
+//! and reports the results.
 //!
-//! While a candidate is served, the version accepted last stays the last good one: restarts
-//! and rollbacks use it. Virtual addresses follow a version when it is accepted, so that
-//! they are never half changed.
+//! While a candidate is served, the last accepted version remains the last good one: restarts and
+//! rollbacks use it. Virtual addresses only change when a version is accepted, so that they never
+//! change partially.
 //!
-//! Nothing that is served waits for the control role, and its end changes nothing.
+//! The service never waits for the control role, and the end of that role changes nothing.
 
 mod asks;
 mod begin;
@@ -26,16 +26,16 @@ use part::voice::Form;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the role may take to end.
+/// Time for the control role to end.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
 impl Supervisor {
-    /// Whether the machine belongs to a cluster.
+    /// Returns whether the machine is a cluster member.
     pub(super) fn is_member(&self) -> bool {
         self.cluster.is_member()
     }
 
-    /// Does what is due for the cluster.
+    /// Handles what is due for the cluster.
     pub(super) fn look_at_cluster(&mut self) {
         if !self.is_member() {
             return self.look_for_missing(Instant::now());
@@ -56,7 +56,7 @@ impl Supervisor {
         self.look_at_going_back(now);
     }
 
-    /// Obeys what only a control role says.
+    /// Handles the messages that only a control role sends.
     pub(super) fn hear_control(&mut self, received: Received) {
         let ask = received.ask;
         match received.message {
@@ -117,7 +117,7 @@ impl Supervisor {
         self.settle_trial();
     }
 
-    /// Nothing is begun for the control role any more, which still agrees and holds leases.
+    /// Cancels pending actions for the control role, which continues to vote and to hold leases.
     pub(super) fn quiet_control(&mut self) {
         self.slots.governing.restart_at = None;
         self.cluster.load_at = None;
@@ -126,7 +126,7 @@ impl Supervisor {
         self.drop_check();
     }
 
-    /// The control role is to end: the supervisor does, or executes another program.
+    /// Makes the control role end, because the supervisor ends or executes another program.
     pub(super) fn stop_control(&mut self) {
         self.quiet_control();
         if let Some(role) = &mut self.slots.governing.running {
@@ -137,7 +137,7 @@ impl Supervisor {
         }
     }
 
-    /// The last of it: it has ended when this is done.
+    /// Ends the control role and waits for its end.
     pub(super) fn end_control(&mut self) {
         self.stop_control();
         self.slots.governing.end();

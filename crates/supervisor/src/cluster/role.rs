@@ -1,4 +1,4 @@
-//! What the control role is started with.
+//! Start of the control role.
 
 use crate::slot::Running;
 use part::memory;
@@ -8,10 +8,11 @@ use part::spawn::{self, Ending, StartFailure, Started, Why};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Names another program to be the control role: a test is one itself.
+/// Environment variable with another program for the control role; used by tests, whose own program
+/// is the test.
 const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
 
-/// How it ended, for a sentence that begins with it.
+/// Describes how the role ended, for the start of a sentence.
 pub fn ended_words(ending: Ending) -> String {
     match ending {
         Ending::Status(status) => format!("ended ({status})"),
@@ -19,7 +20,7 @@ pub fn ended_words(ending: Ending) -> String {
     }
 }
 
-/// Starts one of a program, with what it is told.
+/// Starts a control role of a program with this payload.
 pub fn start(entry: Entry, program: &Path, payload: &[u8]) -> Result<Running, StartFailure> {
     let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
     let program = named.as_deref().unwrap_or(program);

@@ -1,4 +1,4 @@
-//! A candidate version: it is served, and the last good version is its predecessor.
+//! A candidate version: served on trial, with the last good version for a rollback.
 
 use crate::state::Supervisor;
 use crate::state::cluster::Trial;
@@ -8,8 +8,8 @@ use part::role::{Message, TakeTrial};
 use part::voice::Gravity;
 use std::time::{Duration, Instant};
 
-/// How long a proxy may take to go back. It has everything at hand; one that does
-/// not is followed by another one with the accepted version.
+/// Time for a proxy to roll back. The previous version is still compiled; a proxy that exceeds the
+/// timeout is replaced by one with the accepted version.
 const BACK_LIMIT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
@@ -27,7 +27,7 @@ impl Supervisor {
         })))
     }
 
-    /// The descriptors that go with it.
+    /// Returns the descriptors of that message.
     pub(in super::super) fn trial_descriptors(&self, version: &Version) -> Vec<Shared> {
         let mut all = version.all_descriptors(None);
         let former = self.versions.kept.iter();
@@ -35,15 +35,17 @@ impl Supervisor {
         all
     }
 
-    /// What runs beside a proxy alone follows when it is accepted; until then no role knows
-    /// of it, and a proxy that has no listener any more goes on.
+    /// Starts the trial of a version that only concerns sidecars. They apply it when it is
+    /// accepted; until then no role knows of it, and a proxy that loses its last listener
+    /// continues.
     pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
         let words = "it is applied when it is accepted".to_owned();
         self.trial_begins(version);
         self.tell_change(&[(Gravity::Notice, words)], shown);
     }
 
-    /// A proxy that cannot go back is followed by one that begins there.
+    /// Handles a proxy that cannot roll back: it is killed, and its successor starts with the
+    /// accepted version.
     pub(in super::super) fn not_gone_back(&mut self, words: &str) {
         self.voice
             .alert(format_args!("the proxy did not roll back: {words}"));
@@ -55,7 +57,7 @@ impl Supervisor {
         trial.is_some_and(|trial| trial.back_until.is_some())
     }
 
-    /// Accepts the candidate: it is the last good version from now on.
+    /// Accepts the candidate as the last good version.
     pub(super) fn accept_trial(&mut self, ask: u64) {
         if self.accept_first() {
             return self.answer_set(ask, true, "");
@@ -64,7 +66,7 @@ impl Supervisor {
             return self.answer_set(ask, false, "no candidate version is being tried");
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
-        // A proxy that was started for the candidate has nothing to go back to.
+        // A proxy that was started for the candidate has no version to return to.
         let is_first = self.versions.kept.as_ref();
         let is_first = is_first.is_some_and(Version::is_without_proxy);
         match &mut self.slots.serving.running {
@@ -76,13 +78,13 @@ impl Supervisor {
         }
     }
 
-    /// Nobody can go back from it any more.
+    /// Ends the trial: the candidate can no longer be rolled back.
     pub(in super::super) fn trial_ended(&mut self) {
         let accepted = |trial: &mut Trial| trial.accepting.is_some();
         let Some(trial) = self.cluster.trial.take_if(accepted) else {
             return;
         };
-        // The descriptors of the version before are closed here.
+        // Dropping the previous version closes its descriptors.
         self.versions.kept = Some(trial.version);
         self.cluster.accepted = Some(trial.set);
         self.versions.unsettled = None;
@@ -97,7 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// What served before the trial is served again.
+    /// Rolls back to the version that was served before the trial.
     pub(super) fn revert_trial(&mut self, ask: u64) {
         match &mut self.cluster.trial {
             Some(trial) => {
@@ -124,15 +126,15 @@ impl Supervisor {
         }
         trial.back_until = Some(Instant::now() + BACK_LIMIT);
         if trial.version.is_without_proxy() {
-            // No role knows of it yet.
+            // No role knows of the candidate yet.
             return self.gone_back("");
         }
         if self.is_without_proxy() {
-            // The proxy was started for it.
+            // The proxy was started for the candidate.
             self.see_off_without_listeners();
             return self.gone_back("");
         }
-        // Without one, the next begins with the accepted version.
+        // Without a running proxy, the next one starts with the accepted version.
         let told = self
             .slots
             .serving
@@ -144,7 +146,7 @@ impl Supervisor {
         }
     }
 
-    /// The proxy serves the version again that served before the trial.
+    /// Handles the end of a rollback: the previous version is in service again.
     pub(in super::super) fn gone_back(&mut self, words: &str) {
         let Some(trial) = self.cluster.trial.take() else {
             return;
@@ -152,7 +154,8 @@ impl Supervisor {
         self.answer_gone_back(trial.accepting, trial.asks, words);
     }
 
-    /// Responds after a rollback: success to its requests, failure to those that accepted.
+    /// Responds after a rollback: success to rollback requests, failure to a pending accept
+    /// request.
     fn answer_gone_back(&mut self, accepting: Option<(u64, Instant)>, asks: Vec<u64>, words: &str) {
         if let Some((ask, _)) = accepting {
             self.answer_set(ask, false, words);
@@ -162,8 +165,8 @@ impl Supervisor {
         }
     }
 
-    /// The proxy rolled back by itself, or died with the candidate: the accepted version is
-    /// served from now on.
+    /// Handles a proxy that rolled back by itself, or died with the candidate: the accepted version
+    /// is served from now on.
     pub(in super::super) fn went_back(&mut self, words: &str) {
         if self.cluster.first.is_some() {
             let words = words.to_owned();
@@ -190,7 +193,7 @@ impl Supervisor {
 
     fn kill_proxy(&mut self) {
         match &self.slots.serving.running {
-            // Its end is seen in the next turn.
+            // The main loop notices the end of the process.
             Some(proxy) => proxy.process.kill(),
             None => self.gone_back(""),
         }

@@ -1,16 +1,16 @@
-//! Entries of a directory: who is found, what is removed, and whom it trusts.
+//! Tests of the runtime directory: search, removal of dead entries, and refused directories.
 
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// One of its own for each call: the tests of a process run side by side.
+/// Returns a path of its own for each call, because the tests of a process run in parallel.
 fn directory(name: &str) -> PathBuf {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("evenkeel-{name}-{}-{call}", std::process::id()))
 }
 
-/// A supervisor that enters, without files and claims.
+/// Enters a supervisor without files and claims.
 fn enter_here(directory: &Path) -> Result<(Entry, OwnedFd), DirectoryError> {
     let claims = Claims::default();
     enter_in(directory, Kind::Supervisor, "evenkeel", &[], &claims)
@@ -238,7 +238,7 @@ fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it(
     assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
     drop(role);
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
-    // The socket of a volume is one of streams.
+    // Volumes have stream sockets.
     let socket = directory.join("volume-mail.sock");
     let volume = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     volume.set_nonblocking(true).unwrap();

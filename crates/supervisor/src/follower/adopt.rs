@@ -1,9 +1,8 @@
-//! A role that follows another one without a gap, and the taking over of one whose
-//! supervisor was killed.
+//! Replacement of a sidecar role without a gap, and adoption of a role whose supervisor was killed.
 //!
-//! Where two may run for a moment, the one that follows begins with the state that was kept
-//! while the one before still works; only when it is ready the one before leaves, with
-//! everything in place. Otherwise the one before leaves first.
+//! If two processes of a role may overlap, the successor starts with the stored state while the
+//! predecessor still works. Once the successor is ready, the predecessor ends and leaves everything
+//! in place. Otherwise the predecessor ends first.
 
 use super::{LEAVE_LIMIT, give};
 use crate::handed::socket;
@@ -22,8 +21,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Takes over the role of these files whose supervisor has gone; whether there
-    /// is one. It is told what it is to run as of a change, where that is known.
+    /// Adopts the orphaned role of these files. Returns whether there is one. If its configuration
+    /// is known, the role gets it as a change.
     pub(super) fn adopt_part(&mut self, part: &'static str, given: Option<&Given>) -> bool {
         let what = self.slots[part].row.entry.what;
         let (process, before) = match find_beside(self.slots[part].row, &self.command) {
@@ -52,7 +51,7 @@ impl Supervisor {
         });
         self.slots[part].served = true;
         if self.beside(part).shares {
-            // The memory that proxy and role share went with the supervisor before.
+            // The memory that proxy and role shared was lost with the previous supervisor.
             self.give_vitals();
             let memory = self.pulses.file().filter(|_| !self.is_without_proxy());
             found.process.share(memory);
@@ -73,8 +72,9 @@ impl Supervisor {
         true
     }
 
-    /// Ends a role that does not understand this program: two would do the same. If another
-    /// one follows, it is killed: what it has in the system stays for its successor.
+    /// Ends a role that does not support this program's messages, because two roles would do the
+    /// same work. If it has a successor, it is killed, so that its objects in the system stay for
+    /// the successor.
     fn end_foreign(&mut self, what: &str, mut role: Started, is_followed: bool) {
         let number = role.number();
         let until = match is_followed {
@@ -90,18 +90,18 @@ impl Supervisor {
         ));
     }
 
-    /// Opens the sockets where another supervisor would find the roles, and tells them.
+    /// Opens the sockets on which another supervisor would adopt the roles, and sends them.
     pub(in super::super) fn guard_parts(&mut self) {
         for part in row::beside() {
             if self.slots[part].running.is_some() {
-                // Without one, nobody adopts the role.
+                // Without a guard socket no supervisor can adopt the role.
                 let _ = self.open_guard(part);
                 self.slots[part].tell_guard();
             }
         }
     }
 
-    /// Roles of the program before are followed by those of this program.
+    /// Replaces the roles of the previous program by those of this one.
     pub(in super::super) fn replace_parts(&mut self) {
         for part in row::beside() {
             self.replace_part(part);
@@ -113,7 +113,7 @@ impl Supervisor {
             return;
         };
         let Some(given) = kept.given(part) else {
-            // The version that came with this program has nothing of the part.
+            // The version that the new program loaded has nothing for the part.
             if !kept.has(part) {
                 self.give_part_up(part);
             }
@@ -143,7 +143,7 @@ impl Supervisor {
         }
     }
 
-    /// What the next image of this process is to have of the roles beside the proxy.
+    /// Returns the sidecar roles for the next image of this process.
     pub(in super::super) fn hand_parts_over(&self) -> Vec<HandedPart> {
         let handed = self.slots.beside().map(|slot| HandedPart {
             part: slot.row.part.to_owned(),
@@ -154,14 +154,14 @@ impl Supervisor {
         handed.collect()
     }
 
-    /// Takes up what the image before had.
+    /// Restores a sidecar role of the previous image.
     pub(in super::super) fn resume_part(
         &mut self,
         handed: &HandedPart,
         left: &mut Resumed,
     ) -> Result<(), ResumeError> {
         let Some(part) = row::beside().find(|one| *one == handed.part) else {
-            // This program has no such part.
+            // The new program does not have the part any longer.
             return Ok(());
         };
         let slot = &mut self.slots[part];
@@ -179,7 +179,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The processes of those roles.
+    /// Returns the processes of the sidecar roles.
     pub(in super::super) fn part_processes(&self) -> Vec<Pid> {
         let running = self.slots.beside().filter_map(|slot| slot.running.as_ref());
         running.map(|role| role.process.pid()).collect()

@@ -1,5 +1,4 @@
-//! What the name `keepalived` brings: its signals, and the file of the address
-//! role's process id.
+//! Behaviour under the name `keepalived`: its signals, and the PID file of the address role.
 
 use crate::signals::Caught;
 use crate::state::Supervisor;
@@ -10,11 +9,11 @@ use part::voice::Form;
 use std::path::Path;
 
 impl Supervisor {
-    /// Does what a signal means there.
+    /// Handles a signal as keepalived does.
     pub(in super::super) fn obey_as_keepalived(&mut self, caught: Caught) {
         match caught {
             Caught::Signal(Signal::SIGHUP) => self.changing.requests.ask(None),
-            // Both end with 0 there.
+            // In keepalived both signals lead to exit code 0.
             Caught::Signal(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(Signal::SIGTERM),
             other => {
                 if let Some(message) = (self.command.on_signal)(other)
@@ -26,7 +25,7 @@ impl Supervisor {
         }
     }
 
-    /// Writes the role's process id where scripts look for it.
+    /// Writes the role's process id to its PID file.
     pub(super) fn write_role_pid(&mut self, part: &str) {
         let file = self.command.role_pid_file.as_ref();
         let file = file.filter(|(of, _)| *of == part);
@@ -40,16 +39,16 @@ impl Supervisor {
         }
     }
 
-    /// Removes the files of process ids, as there.
+    /// Removes the PID files, as keepalived does.
     fn remove_pid_files(&self, parent: Option<&Path>) {
         let role = self.command.role_pid_file.as_ref();
         for path in parent.into_iter().chain(role.map(|(_, path)| &**path)) {
-            // Somebody else may have done it.
+            // Ignored: the file may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }
 
-    /// The files of process ids go with the processes, under keepalived's name.
+    /// Removes the PID files under keepalived's name.
     pub(in super::super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
         if self.voice.form() == Form::Keepalived {
             self.remove_pid_files(pid_file);

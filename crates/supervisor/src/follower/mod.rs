@@ -1,11 +1,11 @@
-//! The roles beside the proxy, or without one: each is started once what it needs is ready,
-//! told of changes, followed by another one when it dies or when the program was replaced,
-//! and adopted where its supervisor was killed. It is one life for all of them; how they
-//! differ is said by their rows ([`Beside`]).
+//! The sidecar roles, which run with or without the proxy. Each one starts once its dependencies
+//! are ready, and gets the changes. It is replaced when it dies or when the program was upgraded,
+//! and adopted if its supervisor was killed. All sidecars share this life cycle; their rows
+//! describe the differences ([`Beside`]).
 //!
-//! A role that follows another one begins with the state that was kept, and the one before
-//! leaves everything in its place. Only a stop that was asked for makes roles give up what
-//! they have, those that others need last, and before the proxy stops.
+//! A successor starts with the stored state, and its predecessor leaves everything in place. Only a
+//! requested stop makes roles release what they hold: before the proxy stops, and roles that others
+//! depend on last.
 
 mod adopt;
 mod keepalived;
@@ -23,13 +23,13 @@ use part::spawn::{self, Ending, OWN_PROGRAM, StartFailure, Started};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a role may take to give up what it has, besides what it says that it needs.
+/// Time for a role to release what it holds, in addition to the time that the role requests.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-/// How long a role that another one follows may take to leave.
+/// Time for a role to end after its successor is ready.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Whether the version that is served has no proxy.
+    /// Returns whether the version in service has no proxy.
     pub(super) fn is_without_proxy(&self) -> bool {
         self.versions
             .kept
@@ -37,7 +37,8 @@ impl Supervisor {
             .is_some_and(Version::is_without_proxy)
     }
 
-    /// The part whose role decides whether a version is served: the proxy, where it has one.
+    /// Returns the part whose role decides whether a version can be served: the proxy, if the
+    /// version has one.
     pub(super) fn decider(&self, version: Option<&Version>) -> &'static str {
         let beside = row::beside();
         let alone = version.filter(|version| version.is_without_proxy());
@@ -45,12 +46,12 @@ impl Supervisor {
         first.unwrap_or(self.slots.serving.row.part)
     }
 
-    /// Whether the role of this part decides on the version that is served.
+    /// Returns whether the role of this part decides on the version in service.
     fn decides(&self, part: &str) -> bool {
         self.decider(self.versions.kept.as_ref()) == part
     }
 
-    /// Whether the role of this part decides on the change that was handed over.
+    /// Returns whether the role of this part decides on the change in progress.
     fn decides_change(&self, part: &str) -> bool {
         let candidate = self.versions.candidate.as_ref();
         candidate.is_some_and(|candidate| self.decider(Some(&candidate.version)) == part)
@@ -61,8 +62,8 @@ impl Supervisor {
         beside.unwrap_or(Beside::plain(""))
     }
 
-    /// A version is served: the roles beside the proxy follow it. Each is told, or started,
-    /// or stopped where there is nothing for it any more.
+    /// Applies the version in service to the sidecars: each one gets it, is started, or is stopped
+    /// if the version has nothing for it.
     pub(super) fn follow_version(&mut self) {
         if self.service.stop.is_some() || self.changing.upgrade.is_some() || self.holds_parts_back()
         {
@@ -78,7 +79,7 @@ impl Supervisor {
             return;
         };
         let Some(given) = kept.given(part) else {
-            // A version of which it is not known what the role runs changes nothing.
+            // A version whose sidecar payloads are unknown changes nothing.
             let stays = kept.has(part);
             if !self.slots[part].served && !self.slots[part].lives() {
                 if stays {
@@ -103,7 +104,7 @@ impl Supervisor {
                     Err(error) => self.part_refused(part, &error.to_string()),
                 }
             }
-            // It ends, and another one is started then.
+            // The role is ending; another one starts after that.
             Some(_) => slot.wanted = Some(given),
             None => {
                 slot.wanted = Some(given);
@@ -114,7 +115,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether what a role needs is ready.
+    /// Returns whether the dependencies of a role are ready.
     fn may_start(&self, part: &str) -> bool {
         let is_there = |need: &&&str| {
             self.versions
@@ -126,7 +127,7 @@ impl Supervisor {
         needs.all(|need| self.slots[*need].is_ready())
     }
 
-    /// Starts a role, or takes one over whose supervisor was killed.
+    /// Starts a role, or adopts one whose supervisor was killed.
     pub(super) fn start_part(&mut self, part: &'static str) {
         self.slots[part].restart_at = None;
         let Some(wanted) = self.slots[part].wanted.clone() else {
@@ -171,7 +172,7 @@ impl Supervisor {
         Ok(Running::begun(process))
     }
 
-    /// What a role needs besides what it runs; without it, it does less.
+    /// Prepares the optional resources of a role; without them the role does less.
     fn prepare_part(&mut self, part: &'static str) {
         let program = self.voice.form().program();
         let paths = &self.command.paths;
@@ -186,7 +187,7 @@ impl Supervisor {
                 .ok();
         }
         if self.slots[part].guard.is_none() {
-            // Without one, nobody adopts the role.
+            // Without a guard socket no supervisor can adopt the role.
             let _ = self.open_guard(part);
         }
         if self.beside(part).shares && self.pulses.file().is_none() {
@@ -194,7 +195,7 @@ impl Supervisor {
         }
     }
 
-    /// Obeys what such a role says.
+    /// Handles a message of a sidecar role.
     pub(super) fn hear_part(&mut self, part: &'static str, message: Message) {
         match message {
             Message::Ready { words, .. } => self.part_ready(part, &words),
@@ -212,14 +213,14 @@ impl Supervisor {
                     false => self.part_refused(part, &words),
                 }
             }
-            // A role of an older program reads the memory that it began with.
+            // A role of an older program keeps the memory that it started with, so it is replaced.
             Message::Unknown { kind } if kind == Message::Shared.kind() => {
                 self.replace_part(part);
             }
             Message::Stopping => self.part_stays(part),
-            // One of an older program has no use for it.
+            // A role of an older program does not use this message.
             Message::Unknown { kind } if is_missing(kind) => {}
-            // Its end is seen by itself.
+            // The end of the process is noticed separately.
             Message::Ended { words } => {
                 if let Some(running) = &mut self.slots[part].running {
                     running.last_words = words;
@@ -229,8 +230,8 @@ impl Supervisor {
         }
     }
 
-    /// A role runs what it was given. With the first listener it learns of the proxy, with
-    /// the last one that there is none.
+    /// Handles the report of a role that it applied a version. With the first listener the role
+    /// gets the proxy's heartbeat memory; with the last one the memory is withdrawn.
     fn part_taken(&mut self, part: &'static str, version: u64) {
         let slot = &mut self.slots[part];
         let Some(taken) = slot.taking.take_if(|taking| taking.version == version) else {
@@ -238,7 +239,7 @@ impl Supervisor {
         };
         let without_proxy = taken.without_proxy;
         let before = slot.wanted.replace(taken);
-        // What an adopted role ran is not known.
+        // The previous version of an adopted role is unknown.
         let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
         if differs && self.beside(part).shares {
             self.give_vitals();
@@ -270,12 +271,12 @@ impl Supervisor {
             && let Some(given) = &self.slots[part].wanted
             && candidate == Some(given.version)
         {
-            // It was started for a change, which is taken with this.
+            // The role was started for a change, which is applied with this.
             return self.change_taken(given.version, words);
         }
         match self.decides(part) {
             true => self.proxy_ready(),
-            // Others may have waited for it.
+            // Other roles may depend on this one.
             false => self.follow_version(),
         }
     }
@@ -291,7 +292,7 @@ impl Supervisor {
             self.slots[part].served = false;
             self.part_released(part);
             if self.service.stop.is_none() && self.decides_change(part) {
-                // The change waited for its end.
+                // The change waited for the end of the old role.
                 let candidate = self.versions.candidate.as_ref();
                 let given = candidate.and_then(|candidate| candidate.version.given(part));
                 self.slots[part].wanted = given;
@@ -300,20 +301,21 @@ impl Supervisor {
             return;
         }
         if role.leaves_until.is_some() {
-            // It made room for one of this program.
+            // The role ended to make room for one of the new program.
             return self.start_part(part);
         }
         let what = self.slots[part].row.entry.what;
         tell::role_ended(&mut self.voice, what, role, ending);
         if let Some(before) = self.slots[part].before.take() {
-            // The one that was to follow cannot; the one before does it still.
+            // The successor failed; the predecessor still works and continues.
             self.slots[part].running = Some(before);
             return self.part_refused(part, &format!("the new {what} ended"));
         }
         if self.decides_change(part) {
             let words = format!("the {what} died while it loaded the change");
             self.change_failed(None, &words);
-            // Where it was started for the change, there is nothing for it to run.
+            // The role was started for the change that failed, so the kept version decides whether
+            // it runs at all.
             self.slots[part].wanted = self
                 .versions
                 .kept
@@ -323,11 +325,11 @@ impl Supervisor {
                 return;
             }
         } else if taking.is_some() {
-            // Another one begins with what this one was to change to.
+            // The successor starts with the version that this role was applying.
             self.slots[part].wanted = taking;
         }
         if (!self.slots[part].served && self.decides(part)) || self.command.once {
-            // `--dont-respawn`, or there is nothing to go on with.
+            // `--dont-respawn`, or there is no previous version to continue with.
             self.own.exit = Some(tell::exit_of_role(ending));
             return;
         }
@@ -335,7 +337,7 @@ impl Supervisor {
         self.restart_later(part, role.born, role.ready);
     }
 
-    /// A role has given up what it had, as it was told.
+    /// Handles the end of a role that was told to release what it holds.
     fn part_released(&mut self, part: &'static str) {
         self.tell_gone(part);
         if self.service.stop.is_none() {
@@ -345,9 +347,10 @@ impl Supervisor {
         }
     }
 
-    /// A role keeps what no other machine takes, until the proxy has finished.
+    /// Handles a role that keeps addresses which no other machine takes over, until the proxy has
+    /// finished.
     fn part_stays(&mut self, part: &'static str) {
-        // Otherwise it was told again by now.
+        // If the stop has become a hard one, the role was told again by now.
         if !self.service.stop.is_some_and(|stop| stop.is_soft()) {
             return;
         }
@@ -360,13 +363,13 @@ impl Supervisor {
         }
     }
 
-    /// Whether every role beside the proxy waits for its end.
+    /// Returns whether every running sidecar waits for the end of the proxy.
     fn all_stay(&self) -> bool {
         let running = row::beside().filter_map(|part| self.slots[part].running.as_ref());
         running.into_iter().all(|role| role.stays)
     }
 
-    /// The proxy has finished: what stayed for it is given up.
+    /// Releases what sidecars kept for the proxy, which has finished.
     pub(super) fn release_what_stayed(&mut self) {
         for part in row::beside() {
             let running = self.slots[part].running.as_mut();
@@ -376,8 +379,9 @@ impl Supervisor {
         }
     }
 
-    /// Makes roles give up what they have, those first that no other needs; whether there is
-    /// one that does. Who asks again does not want to wait.
+    /// Makes the roles release what they hold, those first that no other role needs. Returns
+    /// whether a role still runs. With `again`, roles that were told before are told once more and
+    /// then do not wait for other machines.
     pub(super) fn release_parts(&mut self, again: bool) -> bool {
         let running = |part: &&str| self.slots[*part].running.is_some();
         let living: Vec<&'static str> = row::beside().filter(running).collect();
@@ -421,7 +425,7 @@ impl Supervisor {
         slot.stop_until = slot.stop_until.or(until);
     }
 
-    /// There is nothing for a role any more.
+    /// Ends a role for which the version has nothing.
     fn give_part_up(&mut self, part: &'static str) {
         self.slots[part].wanted = None;
         self.slots[part].restart_at = None;
@@ -430,15 +434,15 @@ impl Supervisor {
         }
     }
 
-    /// There is no version any more.
+    /// Ends all sidecars because there is no version any longer.
     pub(super) fn give_parts_up(&mut self) {
         for part in row::beside() {
             self.give_part_up(part);
         }
     }
 
-    /// The last of it: what still runs when this process ends is ended, after it has given
-    /// up what it has; those first that no other needs.
+    /// Ends all sidecars before this process ends, after they have released what they hold; those
+    /// first that no other role needs.
     pub(super) fn end_parts(&mut self) {
         while self.release_parts(true) {
             for part in row::beside() {
@@ -454,7 +458,8 @@ impl Supervisor {
         }
     }
 
-    /// What was kept of what was given up holds no more.
+    /// Discards the stored state of a role that has released what it held, because the state is no
+    /// longer valid.
     fn forget_state(&mut self, part: &str) {
         let remembers = self.beside(part).remembers;
         if let Some(keep) = self.slots[part].keep.take()
@@ -465,8 +470,8 @@ impl Supervisor {
         }
     }
 
-    /// Hands a further version over where there is no proxy: to the role that decides. What
-    /// others run follows.
+    /// Hands a version without a proxy to the role that decides on it. The other sidecars follow
+    /// later.
     pub(super) fn try_parts(&mut self, version: &Version) -> Result<(), String> {
         let part = self.decider(Some(version));
         let Some(given) = version.given(part) else {
@@ -475,7 +480,7 @@ impl Supervisor {
         let options = self.command.options_of(part);
         let slot = &mut self.slots[part];
         if slot.running.is_some() && slot.stop_until.is_some() {
-            // It ends, and another one is started then.
+            // The role is ending; another one starts after that.
             return Ok(());
         }
         if let Some(role) = &mut slot.running {
@@ -494,7 +499,7 @@ impl Supervisor {
     }
 }
 
-/// Gives a role what it is to run from now on.
+/// Sends a role the version that it must run from now on.
 fn give(role: &mut Running, given: &Given, options: &[u8]) -> Result<(), StartFailure> {
     let parcel = Parcel {
         options,
@@ -506,7 +511,7 @@ fn give(role: &mut Running, given: &Given, options: &[u8]) -> Result<(), StartFa
         .send(&Message::Take(Box::new(take)), &descriptors)
 }
 
-/// What goes beside what a role is to run.
+/// Options and descriptors that accompany the payload of a role.
 struct Parcel<'s> {
     options: &'s [u8],
     keep: Option<&'s Shared>,
@@ -514,7 +519,7 @@ struct Parcel<'s> {
 }
 
 impl Parcel<'_> {
-    /// What a role is told, with its descriptors.
+    /// Creates the message with its descriptors.
     fn take(&self, given: &Given) -> (Take, Vec<Shared>) {
         let take = Take {
             version: given.version,

@@ -1,7 +1,6 @@
-//! One session at the master's socket. Nothing waits for it: what it sends and
-//! what it does not fetch is bounded, and while it does not fetch, what it
-//! asked goes no further. A command for a worker goes over a pair of sockets of
-//! its own, of which the worker gets one end.
+//! A session at the master socket. Sessions never block the supervisor: input and unsent output are
+//! bounded, and a session that does not read its output is not processed further. A command for a
+//! worker uses a socket pair of its own; the worker gets one end.
 
 use super::command::{self, Asked, Own, Target};
 use super::processes::View;
@@ -16,110 +15,110 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// Longest line, bytes; also what is read ahead.
+/// Maximum length of a line in bytes; also the size of the read-ahead.
 const LINE_MAX: usize = 16 * 1024;
-/// Commands in one line.
+/// Maximum number of commands in one line.
 const COMMANDS_MAX: usize = 1_024;
-/// Bytes that may wait to be fetched before a session goes on.
+/// Maximum size of unsent output in bytes, before a session continues.
 const OUTPUT_MAX: usize = 64 * 1024;
-/// Bytes of a payload that wait for a worker.
+/// Maximum size of a payload that waits for a worker, in bytes.
 const OUTGOING_MAX: usize = 64 * 1024;
-/// Steps of one session before the others have their turn.
+/// Maximum number of steps of one session before the others are served.
 const STEPS_MAX: usize = 64;
-/// Bytes that are read at one time.
+/// Size of one read, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// The last word of a line that has a payload.
+/// Last word of a line that has a payload.
 const PAYLOAD_MARK: &str = "<<";
 const DENIED: &str = "Permission denied\n\n";
-/// HAProxy ends the session with this.
+/// HAProxy ends the session with this message.
 const DENIED_LEVEL: &str = "Permission denied!\n";
 
-/// What the supervisor is to do.
+/// A request of a session to the supervisor.
 #[derive(Debug)]
 pub enum Wish {
-    /// Change, and tell this session.
+    /// Reload and report the result to this session.
     Reload(u64),
-    /// Have a worker serve a connection.
+    /// Make a worker serve a connection.
     Operate {
-        /// Which worker.
+        /// Process id of the worker.
         pid: i32,
-        /// What may be done there.
+        /// Permissions of the session.
         level: Level,
-        /// The worker's end.
+        /// The worker's end of the connection.
         socket: OwnedFd,
     },
 }
 
-/// What is known while a session has its turn.
+/// Context of a session's turn.
 pub struct Turn<'t> {
-    /// The processes.
+    /// State of the processes.
     pub view: &'t View,
-    /// The answer to `show cli sockets`.
+    /// Output of `show cli sockets`.
     pub sockets: &'t str,
-    /// What is to be done.
+    /// Collected requests to the supervisor.
     pub wishes: &'t mut Vec<Wish>,
 }
 
-/// A session.
+/// A session at the master socket.
 pub struct Client {
-    /// Which one.
+    /// Id of the session.
     pub id: u64,
-    /// When it did something last.
+    /// Time of the last activity.
     pub heard: Instant,
     socket: OwnedFd,
     level: Level,
     prompt: bool,
     target: Target,
     input: Vec<u8>,
-    /// It sends no more.
+    /// True if the client has closed its sending side.
     ended: bool,
-    /// Commands of its line that are still to be done.
+    /// Remaining commands of the current line.
     commands: VecDeque<String>,
-    /// The last of them has a payload.
+    /// True if the last of these commands has a payload.
     payload: bool,
     output: Vec<u8>,
     state: State,
-    /// There was more to do than one turn allows.
+    /// True if the session had more to do than one turn allows.
     busy: bool,
 }
 
-/// A session in which nothing is half done.
+/// The state of an idle session, for the next program image.
 pub struct Kept<'c> {
-    /// Its connection.
+    /// Connection of the client.
     pub socket: &'c OwnedFd,
-    /// What may be done there.
+    /// Permissions of the session.
     pub level: Level,
-    /// Who is asked is shown.
+    /// True if the session shows a prompt.
     pub prompt: bool,
-    /// It waits for a change.
+    /// True if the session waits for the result of a reload.
     pub waits: bool,
-    /// The worker that is asked; None for the master.
+    /// Selected worker; None for the master.
     pub worker: Option<i32>,
-    /// What it sent and is not a line yet.
+    /// Input that is not a complete line yet.
     pub input: &'c [u8],
 }
 
 enum State {
     Reading,
-    /// A change runs, whose end it is told.
+    /// Waits for the result of a reload.
     Waiting,
     Forwarding(Forward),
-    /// It goes when it has fetched everything.
+    /// Ends once the client has read all output.
     Leaving,
 }
 
-/// A command that a worker answers.
+/// A command that a worker processes.
 struct Forward {
     socket: OwnedFd,
     pid: i32,
     outgoing: Vec<u8>,
-    /// Lines of the payload are still to come.
+    /// True if the payload is incomplete.
     payload: bool,
-    /// The worker knows that nothing comes any more.
+    /// True if the sending side to the worker was shut down.
     shut: bool,
 }
 
-/// A line, if there is one.
+/// The result of reading a line.
 enum Taken {
     Line(Vec<u8>),
     Nothing,
@@ -127,7 +126,7 @@ enum Taken {
 }
 
 impl Client {
-    /// One that was accepted.
+    /// Creates the session of an accepted connection.
     pub fn new(id: u64, socket: OwnedFd, level: Level, now: Instant) -> Client {
         Client {
             id,
@@ -146,18 +145,18 @@ impl Client {
         }
     }
 
-    /// Whether it waits for a change or for a worker.
+    /// Returns whether the session waits for a reload or for a worker.
     pub fn waits(&self) -> bool {
         matches!(self.state, State::Waiting | State::Forwarding(_))
     }
 
-    /// Whether nothing of it is half done.
+    /// Returns whether the session has no incomplete work.
     pub fn is_quiet(&self) -> bool {
         let rests = matches!(self.state, State::Reading | State::Waiting);
         rests && !self.busy && self.output.is_empty() && self.commands.is_empty()
     }
 
-    /// What the next image of this program needs to go on with it.
+    /// Returns the state for the next program image; None if the session is not idle.
     pub fn kept(&self) -> Option<Kept<'_>> {
         self.is_quiet().then_some(Kept {
             socket: &self.socket,
@@ -172,7 +171,7 @@ impl Client {
         })
     }
 
-    /// Goes on with one of an image before.
+    /// Restores the state of a session of the previous image.
     pub fn resume(
         mut self,
         prompt: bool,
@@ -187,13 +186,13 @@ impl Client {
         if waits {
             self.state = State::Waiting;
         }
-        // There may be a line already.
+        // The restored input may already contain a line.
         self.busy = !waits;
         self
     }
 
-    /// What is to be watched. What would do nothing is not: a descriptor whose
-    /// other end has gone is always ready.
+    /// Returns the descriptors to poll. A descriptor that cannot make progress is left out, because
+    /// one whose peer has closed is always ready.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let mut own = PollFlags::empty();
         if self.reads() {
@@ -231,7 +230,7 @@ impl Client {
         wants && !self.ended && self.input.len() <= LINE_MAX
     }
 
-    /// Does what can be done now; false when the session is over.
+    /// Does what is possible now. Returns false if the session is over.
     pub fn turn(&mut self, turn: &mut Turn<'_>) -> bool {
         if self.read(turn.view.now).is_err() || self.flush().is_err() {
             return false;
@@ -254,7 +253,7 @@ impl Client {
         self.flush().is_ok() && !(left && self.output.is_empty())
     }
 
-    /// A change that it asked for is over.
+    /// Reports the result of a reload that the session requested.
     pub fn tell(&mut self, success: bool, text: &str) {
         if matches!(self.state, State::Waiting) {
             self.say(&format!("Success={}\n--\n{text}\n", u8::from(success)));
@@ -262,9 +261,9 @@ impl Client {
         }
     }
 
-    /// Sends what is taken at once.
+    /// Sends as much output as the client accepts at once.
     pub fn end(&mut self) {
-        // A client that has disconnected or does not read misses it.
+        // Ignored: a client that has disconnected or does not read misses the output.
         let _ = self.flush();
     }
 
@@ -306,7 +305,7 @@ impl Client {
                 Taken::Line(std::mem::replace(&mut self.input, rest))
             }
             None if self.input.len() <= LINE_MAX => {
-                // A last line without its end is one all the same.
+                // The last line may lack its line end.
                 match self.ended && !self.input.is_empty() {
                     true => Taken::Line(std::mem::take(&mut self.input)),
                     false => Taken::Nothing,
@@ -320,7 +319,7 @@ impl Client {
         self.leave(&format!("The line is longer than {LINE_MAX} bytes.\n\n"));
     }
 
-    /// Does the next command; false when there is none.
+    /// Runs the next command. Returns false if there is none.
     fn next(&mut self, turn: &mut Turn<'_>) -> bool {
         if let Some(command) = self.commands.pop_front() {
             let payload = self.payload && self.commands.is_empty();
@@ -379,7 +378,7 @@ impl Client {
         }
     }
 
-    /// Who is asked for the next command, where that is wanted.
+    /// Writes a prompt with the selected process, if prompts are enabled.
     fn prompt(&mut self, view: &View) {
         if !self.prompt {
             return;
@@ -438,10 +437,9 @@ impl Client {
         self.prompt(turn.view);
     }
 
-    /// Moves what there is between the session and a worker; false when there
-    /// is nothing to move.
+    /// Moves data between the session and a worker. Returns false if there is nothing to move.
     fn relay(&mut self, view: &View) -> bool {
-        // Taken out while the session's own buffers are worked on.
+        // Moved out so that the session's buffers can be changed.
         let State::Forwarding(mut forward) = std::mem::replace(&mut self.state, State::Reading)
         else {
             return false;
@@ -465,14 +463,14 @@ impl Client {
                 self.state = State::Forwarding(forward);
                 more
             }
-            // The end of the answer, or of the worker.
+            // The end of the response, or of the worker.
             Ok(_) | Err(_) => {
                 let pid = forward.pid;
                 if !view.knows(pid) {
                     self.say(&format!("The process {pid} ended before it answered.\n\n"));
                 }
                 match forward.payload {
-                    // What follows is not a command.
+                    // The rest of the input is not a command.
                     true => self.state = State::Leaving,
                     false => self.prompt(view),
                 }
@@ -481,8 +479,8 @@ impl Client {
         }
     }
 
-    /// Passes lines of a payload on, as far as there is room; false for one
-    /// that is too long.
+    /// Forwards complete payload lines as far as there is room. Returns false for a line that is
+    /// too long.
     fn take_payload(&mut self, forward: &mut Forward) -> bool {
         while forward.payload && forward.outgoing.len() < OUTGOING_MAX {
             match self.take_line() {
@@ -502,18 +500,18 @@ impl Client {
 impl Forward {
     fn send(&mut self) {
         if flush(&self.socket, &mut self.outgoing).is_err() {
-            // It reads no more; what it answers is still to be fetched.
+            // The worker reads no further input; its response must still be read.
             self.outgoing.clear();
         }
         if self.outgoing.is_empty() && !self.payload && !self.shut {
             self.shut = true;
-            // A worker that has gone is seen by what it does not answer.
+            // Ignored: a worker that has ended is noticed by its missing response.
             let _ = shutdown(&self.socket, Shutdown::Write);
         }
     }
 }
 
-/// Sends as much as is taken now.
+/// Sends as much as the socket accepts now.
 fn flush(socket: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
     let mut sent = 0;
     while sent < bytes.len() {

@@ -1,35 +1,34 @@
-//! The master's own commands: how a line is taken apart, which command is
-//! meant, and what is said. Nothing is done here.
+//! Parser for the commands of the master process, and their texts. The module executes nothing.
 
 use super::processes::View;
 use language::suggest;
 use part::role::Level;
 
-/// What a command is.
+/// A parsed command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// Answered at once.
+    /// A text to print at once.
     Text(String),
-    /// Change to what the files say now.
+    /// A reload of the files.
     Reload,
-    /// What the sockets are.
+    /// A list of the sockets.
     Sockets,
-    /// The level of the session.
+    /// The permission level of the session.
     Level,
 }
 
-/// What the session itself does, whichever process it speaks to.
+/// Commands that the session handles itself, whichever process is selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Own {
-    /// Ends it.
+    /// Ends the session.
     Quit,
-    /// Prompts, or prompts no more.
+    /// Toggles the prompt.
     Prompt,
-    /// May do less from now on.
+    /// Lowers the permissions.
     Lower(Level),
 }
 
-/// To whom a command goes.
+/// The receiver of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
     /// The master.
@@ -38,20 +37,20 @@ pub enum Target {
     Worker(i32),
 }
 
-/// A command of which the first word is taken off.
+/// A command without its prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prefixed<'c> {
-    /// The word.
+    /// The prefix.
     pub word: &'c str,
-    /// None when there is no such process.
+    /// The selected process; None if there is no such process.
     pub target: Option<Target>,
-    /// What stands behind it.
+    /// The rest of the command.
     pub rest: &'c str,
 }
 
 const LOWER: [(&str, Level); 2] = [("operator", Level::Operator), ("user", Level::User)];
 
-/// A command and what it is for.
+/// A command and its help text.
 struct Row {
     syntax: &'static str,
     doc: &'static str,
@@ -74,7 +73,7 @@ const ROWS: [Row; 10] = [
     row("show version", "show version of the current process"),
     row("user", "lower the level of the current CLI session to user"),
 ];
-/// Those that every list ends with.
+/// Commands at the end of every list.
 #[rustfmt::skip]
 const ALWAYS: [Row; 3] = [
     row("help [<command>]", "list matching or all commands"),
@@ -82,8 +81,8 @@ const ALWAYS: [Row; 3] = [
     row("quit", "disconnect"),
 ];
 
-/// The commands of a line: cut at every `;` without a backslash before it, and
-/// otherwise as they stand there.
+/// Splits a line into commands at every `;` without a backslash before it. The commands are not
+/// changed otherwise.
 pub fn split(line: &str) -> Vec<&str> {
     let (mut commands, mut begin, mut escaped) = (Vec::new(), 0, false);
     for (at, byte) in line.bytes().enumerate() {
@@ -97,7 +96,7 @@ pub fn split(line: &str) -> Vec<&str> {
     commands
 }
 
-/// Takes `@…` off a command, where it begins so.
+/// Parses the prefix `@…` of a command, if there is one.
 pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     let command = command.trim_start();
     let name = command.strip_prefix('@')?;
@@ -105,7 +104,7 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     let (name, rest) = name.split_at(end);
     let target = match name {
         "" | "0" | "master" => Some(Target::Master),
-        // There is one worker; former ones are named by their process id.
+        // The current worker; previous ones are selected by their process id.
         "1" => view.current().map(Target::Worker),
         other => other
             .strip_prefix('!')
@@ -120,7 +119,7 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     })
 }
 
-/// What the session does itself.
+/// Parses a command that the session handles itself.
 pub fn own(command: &str) -> Option<Own> {
     match command.split_whitespace().next()? {
         "quit" => Some(Own::Quit),
@@ -146,15 +145,15 @@ pub fn asked(command: &str, view: &View) -> Asked {
     }
 }
 
-/// Words of a command that are looked at.
+/// Maximum number of words of a command that are parsed.
 const WORDS_MAX: usize = 8;
 
-/// Why a session goes no further.
+/// Returns the error message for an unknown process.
 pub fn no_such_process(word: &str) -> String {
     format!("Can't find the target PID matching the prefix '{word}'\n")
 }
 
-/// The name of a level.
+/// Returns the name of a permission level.
 pub fn level(level: Level) -> &'static str {
     match level {
         Level::User => "user",
@@ -194,7 +193,7 @@ fn unknown(words: &[&str]) -> String {
     }
 }
 
-/// The commands that begin with such words, or with words that are near.
+/// Returns the commands that begin with these words, or with similar ones.
 fn near(words: &[&str]) -> Vec<&'static Row> {
     let fits = |row: &&Row| {
         let mut known = row.syntax.split(' ');

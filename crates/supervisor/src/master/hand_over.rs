@@ -1,5 +1,5 @@
-//! The master's sockets and sessions when this process executes a newer program:
-//! they stay open, and the new image goes on with them.
+//! Hand-over of the master sockets and sessions when this process executes a newer program: they
+//! stay open and the new image continues with them.
 
 use super::client::{Client, Kept};
 use super::{Listener, Master};
@@ -8,23 +8,22 @@ use part::role::{HandedExtra, Level};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// A socket that listens.
+/// Item name of a listening socket.
 const LISTENER: &str = "master listener";
-/// A session.
+/// Item name of a session.
 const SESSION: &str = "master session";
-/// Bytes of a session before what it sent: level, flags, worker.
+/// Size of a session's fields before its input, in bytes: level, flags, worker.
 const SESSION_BYTES: usize = 6;
 const PROMPT: u8 = 1;
 const WAITS: u8 = 2;
 
 impl Master {
-    /// Whether no session is in the middle of something.
+    /// Returns whether all sessions are idle.
     pub fn is_quiet(&self) -> bool {
         self.clients.iter().all(Client::is_quiet)
     }
 
-    /// What the next image needs, the sockets first. Sessions that are in the
-    /// middle of something end.
+    /// Returns the items for the next image, the sockets first. Sessions that are not idle end.
     pub fn hand_over(&self) -> impl Iterator<Item = HandedExtra> {
         let listeners = self.listeners.iter().map(|one| HandedExtra {
             name: LISTENER.to_owned(),
@@ -35,8 +34,7 @@ impl Master {
         listeners.chain(sessions.map(|kept| session(&kept)))
     }
 
-    /// Goes on with a part of what an image before handed over. Whether it is
-    /// one; and the session that waits for a change.
+    /// Restores an item of a previous image. Returns the id of a session that waits for a reload.
     pub fn resume(&mut self, extra: &HandedExtra, fd: OwnedFd) -> Option<u64> {
         match (&*extra.name, &*extra.bytes) {
             (LISTENER, [level, text @ ..]) => {

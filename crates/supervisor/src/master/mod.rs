@@ -1,15 +1,15 @@
-//! The master's socket (`-S`): what the supervisor is asked there and answers
-//! by itself, and what it passes on to a worker unread. Opened with the rights
-//! of the start, and the supervisor's own: a change does not touch it.
+//! The master socket (`-S`): commands that the supervisor handles itself, and commands that it
+//! forwards to a worker unread. The sockets are opened with the privileges of the start and belong
+//! to the supervisor; a reload does not change them.
 //!
-//! It takes lines apart into words by a small table and parses nothing else. It
-//! never waits: sessions are counted, their buffers bounded, and one that does
-//! nothing gives its place to one that comes.
+//! The module splits lines into words by a small table and parses nothing else. It never blocks:
+//! the number of sessions and their buffers are bounded, and an idle session is closed when a new
+//! client needs its slot.
 //!
-//! `reload` answers as HAProxy does since 2.7 (`Success=1`, a line with `--`,
-//! the messages) and then closes. HAProxy 2.6 closes without a word, so its
-//! scripts read nothing and wait for the end, which still means that the change
-//! is over, and not only that it began.
+//! `reload` responds as HAProxy does since 2.7 (`Success=1`, a line with `--`, the messages) and
+//! then closes the connection. HAProxy 2.6 closes it without a response, so scripts for 2.6 read
+//! nothing and wait for the end. The end then means that the reload is over, and not only that it
+//! has started.
 
 mod client;
 mod command;
@@ -30,11 +30,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Sessions at one time.
 const CLIENTS_MAX: usize = 64;
-/// Sessions that one socket is asked for in one turn.
+/// Maximum number of sessions that one socket accepts in one turn.
 const ACCEPTS_MAX: usize = 16;
-/// How long accepting rests when descriptors run out.
+/// Pause of accepting when the process has no free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 struct Listener {
@@ -46,14 +45,14 @@ struct Listener {
 /// Opens the sockets of one `-S`, in the order of their addresses; none of them blocks.
 pub type Open = dyn Fn() -> Result<Vec<OwnedFd>, Box<dyn Error>>;
 
-/// One `-S`.
+/// The configuration of one `-S` option.
 #[derive(Clone)]
 pub struct MasterSocket {
-    /// Its addresses, as they are shown.
+    /// Addresses for display.
     pub addresses: Vec<String>,
-    /// What may be done there.
+    /// Permissions of its sessions.
     pub level: Level,
-    /// Opens them, with the rights of the start.
+    /// Opens the sockets, with the privileges of the start.
     pub open: Arc<Open>,
 }
 
@@ -69,12 +68,12 @@ pub struct Master {
     listeners: Vec<Listener>,
     clients: Vec<Client>,
     next_id: u64,
-    /// Nothing is accepted until then.
+    /// Time until which no connections are accepted; None without a pause.
     rests_until: Option<Instant>,
 }
 
 impl Master {
-    /// Opens all of them, or says which one cannot be had.
+    /// Opens all sockets. The error names the one that failed.
     pub fn open(masters: &[MasterSocket]) -> Result<Master, Box<dyn Error>> {
         let mut listeners = Vec::new();
         for master in masters {
@@ -91,7 +90,7 @@ impl Master {
         })
     }
 
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let accepts = self.rests_until.is_none();
         let listeners = self.listeners.iter().filter(move |_| accepts);
@@ -100,17 +99,17 @@ impl Master {
             .chain(self.clients.iter().flat_map(Client::watched))
     }
 
-    /// When something is due by itself.
+    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         self.rests_until
     }
 
-    /// Whether anybody is to be heard at all.
+    /// Returns whether there is an open socket.
     pub fn is_open(&self) -> bool {
         !self.listeners.is_empty()
     }
 
-    /// Hears everyone; what is to be done for them.
+    /// Serves all sessions. Returns their requests to the supervisor.
     pub fn hear(&mut self, view: &View) -> Vec<Wish> {
         self.accept(view.now);
         let mut wishes = Vec::new();
@@ -124,14 +123,14 @@ impl Master {
         wishes
     }
 
-    /// Tells a session how the change went that it asked for.
+    /// Sends a session the result of the reload that it requested.
     pub fn tell(&mut self, id: u64, success: bool, text: &str) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
             client.tell(success, text);
         }
     }
 
-    /// Nobody is heard any more: what they can still fetch at once is sent.
+    /// Ends all sessions; sends as much output as the clients accept at once.
     pub fn end(self) {
         for mut client in self.clients {
             client.end();
@@ -173,8 +172,8 @@ impl Master {
     }
 }
 
-/// The session that did nothing for the longest time gives its place up; those that wait
-/// for something only where no other is left.
+/// Closes the session that has been idle for the longest time; sessions that wait for a result only
+/// if there is no other.
 fn make_room(clients: &mut Vec<Client>) {
     if clients.len() < CLIENTS_MAX {
         return;
@@ -188,7 +187,7 @@ fn make_room(clients: &mut Vec<Client>) {
     }
 }
 
-/// The addresses as HAProxy shows them to files in `HAPROXY_MASTER_CLI`.
+/// Formats the addresses as HAProxy's variable `HAPROXY_MASTER_CLI`.
 pub fn shown(masters: &[MasterSocket]) -> String {
     let all = masters.iter().rev().flat_map(|master| &master.addresses);
     all.map(String::as_str).collect::<Vec<_>>().join(";")

@@ -1,56 +1,55 @@
-//! `show proc`: the processes that the supervisor knows, in the columns that
-//! scripts take apart.
+//! `show proc`: the known processes, in the columns that scripts parse.
 
 use std::time::{Duration, Instant};
 
-/// One process.
+/// A worker process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Worker {
-    /// Its id.
+    /// Process id.
     pub pid: i32,
-    /// When it began.
+    /// Start time of the process.
     pub since: Instant,
-    /// Changes that were asked for and that it does not serve: 0 for one that
-    /// serves what the files said last.
+    /// Number of reload requests that the process does not serve; 0 for one that serves the latest
+    /// version.
     pub reloads: u64,
-    /// It finishes what it has and was followed by another one.
+    /// True if the process finishes its connections and has a successor.
     pub former: bool,
 }
 
-/// What the supervisor knows when it is asked.
+/// The supervisor's state at the time of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct View {
-    /// The supervisor's own id.
+    /// Process id of the supervisor.
     pub pid: u32,
-    /// When it began.
+    /// Start time of the supervisor.
     pub since: Instant,
-    /// Now.
+    /// Current time.
     pub now: Instant,
-    /// Changes that were asked for.
+    /// Number of reload requests.
     pub reloads: u64,
-    /// How many of them failed since the last that did not.
+    /// Number of reloads that failed since the last successful one.
     pub failed: u64,
-    /// What is asked for is not served any more: it ends.
+    /// True if the supervisor is stopping.
     pub stopping: bool,
-    /// The version that is shown.
+    /// Version of the program for display.
     pub version: &'static str,
-    /// The roles, that which serves first.
+    /// The proxy roles, the current one first.
     pub workers: Vec<Worker>,
 }
 
 impl View {
-    /// The worker that relative numbers mean.
+    /// Returns the worker to which relative numbers refer.
     pub fn current(&self) -> Option<i32> {
         let one = self.workers.iter().find(|worker| !worker.former)?;
         Some(one.pid)
     }
 
-    /// Whether a process is one of ours.
+    /// Returns whether a process is a known worker.
     pub fn knows(&self, pid: i32) -> bool {
         self.workers.iter().any(|worker| worker.pid == pid)
     }
 
-    /// The table.
+    /// Formats the table.
     pub fn table(&self) -> String {
         let uptime = |since| shown(self.now.saturating_duration_since(since));
         let mut text = row(["#<PID>", "<type>", "<reloads>", "<uptime>", "<version>"]);

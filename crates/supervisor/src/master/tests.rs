@@ -1,5 +1,5 @@
-//! A session without a supervisor around it: what it asks for, and what it
-//! says when a worker answers slowly, too much, or not at all.
+//! Tests of a session without a supervisor: its requests, and its output when a worker responds
+//! slowly, too much, or not at all.
 
 use super::super::processes::view;
 use super::*;
@@ -42,7 +42,7 @@ impl Pair {
         self.turn()
     }
 
-    /// The worker's end of what was asked last.
+    /// Returns the worker's end of the last request.
     fn worker(&mut self) -> OwnedFd {
         match self.wishes.pop() {
             Some(Wish::Operate { pid, socket, .. }) => {
@@ -118,7 +118,7 @@ fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
     assert!(pair.ask("show version;@1 add map #0 <<\nkey value\n"));
     let worker = pair.worker();
     assert_eq!(read(&worker), "add map #0 <<\nkey value\n");
-    // The worker is told the end of it, and nothing behind.
+    // The worker gets the end of the payload and no input after it.
     assert!(pair.ask("other value\n\nshow version\n"));
     assert_eq!(read(&worker), "other value\n\n");
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! The heartbeat memory: the proxy writes it, address role and supervisor read it.
+//! The heartbeat memory: the proxy writes it; the address role and the supervisor read it.
 
 use part::Shared;
 use protocol::vitals::{BYTES, MAGIC};

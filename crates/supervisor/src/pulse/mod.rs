@@ -1,10 +1,10 @@
-//! Frozen roles: the supervisor sees that a role's main loop no longer replies, or that a
-//! thread of the proxy writes no heartbeat, logs it, kills the role and starts another one
-//! with the last good version.
+//! Detection of frozen roles. The supervisor notices that a role's main loop does not respond, or
+//! that a thread of the proxy writes no heartbeat. It logs that, kills the role and starts another
+//! one with the last good version.
 //!
-//! Only what the supervisor itself sees counts: a machine that was suspended, or stopped
-//! with all its processes, passes no look ([`part::heart`]). On a busy machine the looks are
-//! late, and then the role is noticed later.
+//! Time is counted in polls of the supervisor: a machine that was suspended, or stopped with all
+//! its processes, counts none ([`part::heart`]). On a busy machine the polls are late, and a frozen
+//! role is detected later.
 
 mod memory;
 pub mod sample;
@@ -18,53 +18,53 @@ use part::spawn::Started;
 use protocol::vitals::Vitals;
 use std::time::{Duration, Instant};
 
-/// How often the supervisor looks.
+/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
-/// A look that is later than this shows that the supervisor itself stood still.
+/// Delay from which a poll counts as late: the supervisor itself did not run.
 const LATE: Duration = Duration::from_secs(3);
-/// The proxy's thread for checks, names and operators, and its name.
+/// Name of the proxy's thread for checks, names and operators.
 const SIDE_THREAD: &str = "side";
 
-/// A thread of the proxy.
+/// The liveness of a proxy thread.
 #[derive(Clone, Copy, Debug, Default)]
 struct Thread {
-    /// Its last heartbeat that was seen.
+    /// Last heartbeat that was read.
     beat: u64,
     heart: Heart,
 }
 
-/// What the supervisor has seen of the roles.
+/// The observed liveness of the roles.
 #[derive(Default)]
 pub struct Pulses {
-    /// When the roles are looked at next.
+    /// Time of the next poll.
     next: Option<Instant>,
-    /// The heartbeat memory, which outlives images of the program.
+    /// Heartbeat memory, which outlives images of the program.
     pub file: Option<Shared>,
-    /// The same, mapped, by its inode.
+    /// Inode number and mapping of the heartbeat memory.
     pub memory: Option<(u64, Vitals<'static>)>,
-    /// The process that the threads below are of.
+    /// Process id of the threads below.
     process: i32,
     threads: Vec<Thread>,
     side: Thread,
 }
 
 impl Pulses {
-    /// The heartbeat memory.
+    /// Returns the heartbeat memory.
     pub fn file(&self) -> Option<&Shared> {
         self.file.as_ref()
     }
 
-    /// Goes on with the memory that the image before had.
+    /// Continues with the memory of the previous image.
     pub fn resume(&mut self, file: Shared) {
         self.file = Some(file);
     }
 
-    /// When the roles are looked at next.
+    /// Returns the time of the next poll.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
-    /// The look that is due now, if one is.
+    /// Returns the punctuality of the poll that is due now; None if none is due.
     pub fn look(&mut self, now: Instant) -> Option<Look> {
         let due = *self.next.get_or_insert(now + LOOK_EVERY);
         if due > now {
@@ -75,17 +75,17 @@ impl Pulses {
         Some(if late { Look::Late } else { Look::InTime })
     }
 
-    /// What was seen of the proxy's threads says nothing any more.
+    /// Resets what was observed about the proxy's threads.
     pub fn begin_anew(&mut self) {
         self.threads.clear();
         self.side = Thread::default();
     }
 
-    /// The first frozen thread of a proxy, by its name.
+    /// Returns the name of the first frozen thread of a proxy.
     pub fn frozen_thread(&mut self, process: i32, look: Look) -> Option<(String, Frozen)> {
         let (_, vitals) = self.memory?;
         if vitals.owner() != u64::try_from(process).unwrap_or(0) {
-            // Another one writes, or it has not begun to.
+            // Another process owns the memory, or the proxy has not started to write.
             self.begin_anew();
             return None;
         }
@@ -122,7 +122,7 @@ impl Pulses {
     }
 }
 
-/// Whether a process that never replies was stopped by a signal.
+/// Returns whether a process without a main loop was stopped by a signal.
 pub fn is_stopped(process: &mut Started, look: Look) -> Option<Frozen> {
     let number = process.number();
     match sample::thread(number, number) {
@@ -134,12 +134,13 @@ pub fn is_stopped(process: &mut Started, look: Look) -> Option<Frozen> {
     }
 }
 
-/// Whether the main loop of a role is frozen. It is asked once, until it says anything.
+/// Returns whether the main loop of a role is frozen. Sends one ping, which any message answers.
 pub fn is_frozen(process: &mut Started, look: Look) -> Option<Frozen> {
     if process.silent {
         return None;
     }
-    // One that cannot be asked is silent, too: a full channel is not read.
+    // A role that cannot receive the ping counts as silent, because it does not read its full
+    // channel.
     if !process.is_asked() && process.ask(&Message::TellPulse) {
         return None;
     }

@@ -1,14 +1,15 @@
-//! What the kernel says of a thread of another process: `/proc/PID/task/TID`.
+//! State of a thread of another process, from `/proc/PID/task/TID`.
 
 use part::heart::Found;
 use std::fs;
 
-/// Milliseconds of a tick of processor time in `/proc` (USER_HZ is 100 everywhere).
+/// Length of a processor time tick in `/proc`, in milliseconds (USER_HZ is 100 on all
+/// architectures).
 const TICK_MS: u64 = 10;
-/// Threads of a process that are looked through by name.
+/// Maximum number of threads that are searched by name.
 const THREADS_MAX: usize = 4_096;
 
-/// What can be learned of a thread.
+/// Returns the state of a thread.
 pub fn thread(process: i32, thread: i32) -> Found {
     let directory = format!("/proc/{process}/task/{thread}");
     let status = match fs::read_to_string(format!("{directory}/status")) {
@@ -35,26 +36,26 @@ pub fn thread(process: i32, thread: i32) -> Found {
     }
 }
 
-/// The function of the kernel in which a thread sleeps, the main thread without a name: it tells one that
-/// waits for a lock from one whose reader is slow.
+/// Returns the kernel function in which a thread sleeps; without a name, the main thread. The
+/// function distinguishes a thread that waits for a lock from one with a slow reader.
 pub fn place(process: i32, name: Option<&str>) -> Option<String> {
     let thread = name.map_or(Some(process), |name| named(process, name))?;
     let place = fs::read_to_string(format!("/proc/{process}/task/{thread}/wchan")).ok()?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    // It is 0 where the kernel does not say it.
+    // The file contains 0 if the kernel does not report the function.
     (place.len() > 1 && place.chars().all(is_name)).then_some(place)
 }
 
 fn cpu_ms(directory: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
-    // The name stands in brackets and may hold anything; the state follows.
+    // The name is in parentheses and may contain any character; the state follows.
     let mut fields = stat.rsplit(") ").next()?.split(' ').skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user.saturating_add(system).saturating_mul(TICK_MS))
 }
 
-/// The thread of this name; None where the threads cannot be read or none has it.
+/// Returns the thread of this name; None if no thread has the name or the threads cannot be read.
 pub fn named(process: i32, name: &str) -> Option<i32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
     threads

@@ -1,33 +1,33 @@
-//! What became of the changes that were asked for.
+//! Counters of reload requests and their results.
 
-/// What became of the changes that were asked for.
+/// Counters of reload requests and their results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// All of them.
+    /// Number of all requests.
     pub asked: u64,
-    /// Those that failed since the last that did not.
+    /// Number of failed requests since the last successful one.
     pub failed: u64,
 }
 
 impl Changes {
-    /// One was taken in.
+    /// Counts a successful reload.
     pub fn taken(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.failed = 0;
     }
 
-    /// One was refused.
+    /// Counts a refused reload.
     pub fn refused(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.failed = self.failed.saturating_add(1);
     }
 }
 
-/// How a change ended.
+/// The result of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// It is served.
+    /// The new version is in service.
     Taken,
-    /// Nothing was changed.
+    /// The previous version remains in service.
     Refused,
 }

@@ -1,5 +1,5 @@
-//! What belongs to a machine of a cluster: the version that it accepted, the candidate, and
-//! what the control role asks for.
+//! State of a cluster member: the accepted version, the candidate, and the requests of the control
+//! role.
 
 use crate::command::Start;
 use crate::loading::Loading;
@@ -10,33 +10,34 @@ use rustix::event::PollFd;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// What belongs to a machine of a cluster; all of it is empty for another one.
+/// State of a cluster member; empty on other machines.
 #[derive(Default)]
 pub struct Cluster {
     pub start: Option<Start>,
     /// Requests that wait for the change in progress.
     pub asks: VecDeque<Ask>,
-    /// The version that a change brings.
+    /// The version of the change in progress.
     pub serving: Option<Serving>,
-    /// Who asked for that has died: what comes of it is settled without it.
+    /// True if the control role that requested the change has died, so that the result is settled
+    /// without it.
     pub orphaned: bool,
-    /// A loader that only checks, who asked for that, and whether for a program.
+    /// The loader of a check, the number of the request, and whether the findings are JSON.
     pub checking: Option<Loading>,
     pub check_ask: (u64, bool),
     /// The files of the last accepted version.
     pub accepted: Option<Shared>,
     pub trial: Option<Trial>,
-    /// The served version is a candidate and the first one.
+    /// State for a rollback, while the first version of this machine is served as a candidate.
     pub first: Option<First>,
-    /// When loading the accepted version is tried again, after it failed at the start.
+    /// Time of the next attempt to load the accepted version, after a failure at the start.
     pub load_at: Option<Instant>,
-    /// Why the accepted version could not be served at the start; empty: it is served.
+    /// The reason why the accepted version could not be served at the start; empty if it is served.
     pub failure: String,
-    /// When the things that the served version lacks are looked for again.
+    /// Time of the next attempt to find what the version in service lacks.
     pub retry_at: Option<Instant>,
-    /// The load in progress looks for them.
+    /// True if the load in progress is such an attempt.
     pub retrying: bool,
-    /// How often they were looked for in vain.
+    /// Number of unsuccessful attempts.
     pub retries: u32,
 }
 
@@ -46,7 +47,7 @@ impl Cluster {
         self.trial.as_ref().map(|trial| &trial.version)
     }
 
-    /// Of a machine that belongs to one, or to none.
+    /// Creates the state; `start` is None on a machine without a cluster.
     pub fn new(start: Option<Start>) -> Cluster {
         Cluster {
             start,
@@ -54,18 +55,18 @@ impl Cluster {
         }
     }
 
-    /// Whether the machine belongs to a cluster.
+    /// Returns whether the machine is a cluster member.
     pub fn is_member(&self) -> bool {
         self.start.is_some()
     }
 
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let checking = self.checking.iter();
         checking.flat_map(|one| one.process.watched())
     }
 
-    /// The channels to those that listen.
+    /// Returns the channels that are open.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let checking = self.checking.iter().map(|one| &one.process);
         checking
@@ -73,7 +74,7 @@ impl Cluster {
             .map(|process| &process.channel)
     }
 
-    /// When something is due by itself.
+    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         let checking = self.checking.as_ref().map(|one| one.until);
         let trial = self.trial.as_ref().and_then(Trial::until);
@@ -84,35 +85,35 @@ impl Cluster {
     }
 }
 
-/// Something that the control role asks for.
+/// A request of the control role.
 #[derive(Clone)]
 pub enum Ask {
-    /// Whether a version could be served.
+    /// Check whether a version could be served.
     Check {
-        /// Which answer is its.
+        /// Number of the request.
         ask: u64,
-        /// The version.
+        /// Files of the version.
         set: Shared,
-        /// What is found is for a program.
+        /// True if the findings must be JSON.
         as_json: bool,
     },
-    /// A version is to be served.
+    /// Serve a version.
     Serve {
-        /// Which answer is its.
+        /// Number of the request.
         ask: u64,
-        /// The version.
+        /// Files of the version.
         set: Shared,
-        /// Whether it is a candidate.
+        /// True for a candidate version.
         trial: bool,
     },
-    /// Accepts the candidate version.
+    /// Accept the candidate version.
     Accept {
-        /// Which answer is its.
+        /// Number of the request.
         ask: u64,
     },
-    /// What served before the trial serves again.
+    /// Roll back to the version before the trial.
     Revert {
-        /// Which answer is its.
+        /// Number of the request.
         ask: u64,
     },
 }
@@ -128,40 +129,40 @@ impl Ask {
     }
 }
 
-/// The version that a change brings.
+/// The version of a change in progress.
 pub struct Serving {
-    /// Its files.
+    /// Files of the version.
     pub set: Shared,
-    /// Whether it is a candidate.
+    /// True for a candidate version.
     pub trial: bool,
     /// Output of the loader of a first version.
     pub shown: String,
 }
 
-/// A candidate version.
+/// A candidate version on trial.
 pub struct Trial {
-    /// What it is.
+    /// The loaded version.
     pub version: Version,
-    /// Its files.
+    /// Files of the version.
     pub set: Shared,
-    /// Rollback in progress; the instant at which it is forced.
+    /// Deadline of a rollback in progress, after which the proxy is killed.
     pub back_until: Option<Instant>,
-    /// Requests to respond to when it is over.
+    /// Numbers of the rollback requests that get a response at the end.
     pub asks: Vec<u64>,
-    /// It is accepted as soon as the proxy says that it did not go back meanwhile: who
-    /// is answered, and how long that may take.
+    /// Number and deadline of the accept request. The version is accepted once the proxy reports
+    /// that it did not roll back meanwhile.
     pub accepting: Option<(u64, Instant)>,
 }
 
 impl Trial {
-    /// Until when the proxy is waited for.
+    /// Returns the deadline for the proxy's response.
     pub fn until(&self) -> Option<Instant> {
         self.back_until.or(self.accepting.map(|(_, until)| until))
     }
 }
 
-/// What there was before a first version.
+/// The state before a first version.
 pub struct First {
-    /// A version that was accepted, and that could not be served here.
+    /// An accepted version that this machine could not serve.
     pub accepted: Option<Shared>,
 }

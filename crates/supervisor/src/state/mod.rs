@@ -1,5 +1,5 @@
-//! What the supervisor holds, in order by concept. The modules above, one for each thing
-//! that it does, know this one and not each other.
+//! The state of the supervisor, in groups by concept. The modules above, one for each function, use
+//! this one and not each other.
 
 mod changes;
 pub mod cluster;
@@ -35,10 +35,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use upgrade::Upgrade;
 
-/// How long a role may take to take a version in.
+/// Time for a role to apply a version.
 pub const TAKE_LIMIT: Duration = Duration::from_secs(300);
 
-/// A supervisor.
+/// The supervisor with all of its state.
 pub struct Supervisor {
     pub command: Command,
     pub voice: Voice,
@@ -47,68 +47,68 @@ pub struct Supervisor {
     pub versions: Versions,
     pub changing: Changing,
     pub service: Service,
-    /// The roles.
+    /// Slots of the roles.
     pub slots: Slots,
-    /// The cluster that this machine belongs to.
+    /// Cluster membership of this machine.
     pub cluster: Cluster,
-    /// What parts say to each other.
+    /// Messages between parts.
     pub between: Between,
-    /// Whether the roles show life.
+    /// Liveness of the roles.
     pub pulses: Pulses,
     pub carried: Carried,
 }
 
-/// This process.
+/// State of this process.
 pub struct Own {
     pub signals: Signals,
-    /// How many files it could open when it was started.
+    /// Soft limit of open files at the start.
     pub files_soft: u64,
-    /// When it began.
+    /// Start time of the process.
     pub since: Instant,
-    /// Which file this program is.
+    /// Identity of the running program file.
     pub program: Program,
-    /// The parent, which waits until something is served.
+    /// The parent process, which waits until a version is in service.
     pub ready: Option<Ready>,
     pub pid_file: Option<PidFile>,
-    /// Where that is, once it was written.
+    /// Path of the PID file, once it was written.
     pub pid_path: Option<PathBuf>,
-    /// With what it exits, once it does.
+    /// Exit code, once the supervisor ends.
     pub exit: Option<u8>,
 }
 
-/// Where others reach the supervisor, and whom it reports to.
+/// Interfaces on which others reach the supervisor, and the service manager.
 #[derive(Default)]
 pub struct Doors {
     pub control: Option<Control>,
-    /// The entry in the runtime directory until then.
+    /// Entry in the runtime directory until the control socket is open.
     pub claim: Option<(Entry, OwnedFd)>,
-    /// The lock on the state directory of a member, as long as this process lives.
+    /// Lock on the state directory of a cluster member, until this process ends.
     pub member: Option<Lock>,
-    /// None until they are opened.
+    /// Master sockets; None until they are opened.
     pub master: Option<Master>,
     pub notify: Notify,
 }
 
-/// The versions that it knows.
+/// The known versions.
 #[derive(Default)]
 pub struct Versions {
     /// The last good version.
     pub kept: Option<Version>,
-    /// A role was taken whose version is not known.
+    /// An adopted role whose configuration version is not known yet.
     pub unsettled: Option<Unsettled>,
     pub candidate: Option<Candidate>,
-    /// The number of the newest one.
+    /// Number of the newest version.
     pub last: u64,
 }
 
 impl Versions {
-    /// How long connections may take to finish, as the last good version says.
+    /// Returns the time for connections to finish, as configured in the last good version.
     pub fn hard_stop_after_ms(&self) -> Option<u64> {
         self.kept.as_ref()?.plan().hard_stop_after_ms
     }
 }
 
-/// The change in progress, and who wants the next one.
+/// The reload in progress, and the requests for the next one.
 #[derive(Default)]
 pub struct Changing {
     pub loading: Option<Loading>,
@@ -118,54 +118,54 @@ pub struct Changing {
     pub upgrade: Option<Upgrade>,
 }
 
-/// What is served, and how that ends.
+/// The state of the service and of its stop.
 #[derive(Default)]
 pub struct Service {
-    /// It served at least once.
+    /// True if a version was in service at least once.
     pub served: bool,
     pub paused: bool,
     pub stop: Option<Stop>,
-    /// Roles that were killed before anything was served.
+    /// Number of roles that were killed before anything was served.
     pub killed_at_start: u32,
-    /// Roles that finish.
+    /// Roles that finish their connections.
     pub formers: Vec<Former>,
-    /// A role of another program, which finishes once there is one of ours.
+    /// A role of another program, which finishes once a new role serves.
     pub foreign: Option<Running>,
 }
 
-/// A version that the role was handed and did not answer yet.
+/// A version that the role got and has not confirmed yet.
 pub struct Candidate {
-    /// What it is.
+    /// The new version.
     pub version: Version,
-    /// Served as a candidate.
+    /// True if the version is served on trial.
     pub trial: bool,
     /// Output of the loader, for the client that asked.
     pub shown: String,
-    /// When those who asked are told that it takes too long.
+    /// Time at which the requesters get an error because the role takes too long.
     pub until: Instant,
 }
 
-/// A role that is served by no version that is known, until there is one.
+/// An adopted role whose configuration version is not known yet.
 #[derive(Default)]
 pub struct Unsettled {
-    /// Its sockets.
+    /// Sockets of the role.
     pub sockets: Vec<Shared>,
-    /// The entry of the supervisor that it had; None once this one can be found.
+    /// Entry of the role's former supervisor; None once this one can be found.
     pub entry: Option<PathBuf>,
 }
 
-/// A role that finishes.
+/// A role that finishes its connections.
 pub struct Former {
-    /// The role.
+    /// The finishing role.
     pub proxy: Running,
-    /// When it is ended by force.
+    /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,
-    /// It told what it counted at last.
+    /// True if the role has sent its final counts.
     pub told: bool,
 }
 
 impl Former {
-    /// One that finishes until then.
+    /// Creates the value for a role that finishes until this time.
     pub fn new(proxy: Running, until: Option<Instant>) -> Former {
         Former {
             proxy,
@@ -176,7 +176,7 @@ impl Former {
 }
 
 impl Supervisor {
-    /// One that has not begun.
+    /// Creates a supervisor that has not started.
     pub fn new(command: Command, voice: Voice) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
         let notify = match command.notify {
@@ -216,7 +216,7 @@ impl Supervisor {
         self.own.exit = Some(FAILED);
     }
 
-    /// The number of the next version.
+    /// Returns the number of the next version.
     pub fn next_version(&mut self) -> u64 {
         self.versions.last += 1;
         self.versions.last

@@ -1,4 +1,4 @@
-//! An upgrade of the binary, as far as it is.
+//! State of an upgrade of the binary.
 
 use crate::program::Newer;
 use crate::self_test::SelfTest;
@@ -8,9 +8,9 @@ use part::role::Message;
 use rustix::event::PollFd;
 use std::time::{Duration, Instant};
 
-/// How long it may take to respond meanwhile.
+/// Time for the new role to respond to a ping during the trial.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
-/// Interval at which the end of that change is checked.
+/// Interval at which the supervisor checks whether it may execute the new program.
 const QUIET_TICK: Duration = Duration::from_millis(20);
 
 /// An upgrade in progress.
@@ -20,7 +20,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// What is to be watched.
+    /// Returns the descriptors to poll.
     pub fn watched(&self) -> Vec<PollFd<'_>> {
         match &self.stage {
             Stage::Testing(test) => test.watched().into_iter().collect(),
@@ -29,7 +29,7 @@ impl Upgrade {
         }
     }
 
-    /// The role that is tried.
+    /// Returns the role on trial.
     pub fn trial(&self) -> Option<&Running> {
         match &self.stage {
             Stage::Trying(trial) => Some(&trial.new),
@@ -37,7 +37,7 @@ impl Upgrade {
         }
     }
 
-    /// When something is due by itself.
+    /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Testing(test) => Some(test.deadline()),
@@ -51,48 +51,48 @@ impl Upgrade {
 
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Stage {
-    /// The program says what it is.
+    /// The new program runs its self-test.
     Testing(SelfTest),
-    /// Its loader works.
+    /// The new program's loader runs.
     Loading,
-    /// The old role is asked for what it knows.
+    /// The old role was asked for its state, until this deadline.
     Asking(Next, Instant),
-    /// The new role begins, or serves beside the old one until then.
+    /// The new role starts, or serves beside the old one.
     Trying(Trial),
-    /// It serves; the supervisor is to follow.
+    /// The new role serves; the supervisor executes the new program by this deadline.
     Executing(Instant),
 }
 
-/// What is to be served.
+/// The version for the new role.
 pub struct Next {
     pub version: Version,
     /// Output of the loader, for the client that asked.
     pub shown: String,
 }
 
-/// The role of the new program, which is tried beside the old one.
+/// The role of the new program during its trial beside the old one.
 pub struct Trial {
     pub new: Running,
-    /// How long it may take until it serves.
+    /// Time for the role to become ready.
     pub ready_limit: Option<Duration>,
     pub next: Next,
-    /// When it is trusted; None until it serves.
+    /// Time at which the role is trusted; None until it serves.
     pub until: Option<Instant>,
-    /// Since when it has not responded to a question; None where it has.
+    /// Time of a ping without a response; None if there is none.
     pub silent: Option<Instant>,
-    /// It was asked again at the end of the trial.
+    /// True if the ping at the end of the trial was sent.
     pub asked_last: bool,
 }
 
 impl Trial {
-    /// Asks the role whether it is alive.
+    /// Sends the role a ping.
     pub fn ask(&mut self, now: Instant) {
         self.silent = Some(now);
         // If this fails, the role has ended; the main loop notices that.
         let _ = self.new.say(&Message::TellPulse);
     }
 
-    /// When it is to be looked at.
+    /// Returns when the trial must be checked next.
     pub fn deadline(&self) -> Option<Instant> {
         let silent = self.silent.map(|since| since + SILENCE_LIMIT);
         match self.until {
@@ -102,7 +102,8 @@ impl Trial {
         }
     }
 
-    /// Whether it may serve alone: it has served for a while, and responds at the end.
+    /// Returns whether the role may serve alone: it has served for the trial period and responds to
+    /// the final ping.
     pub fn is_trusted(&mut self, now: Instant) -> bool {
         if self.until.is_none_or(|until| until > now) {
             return false;
@@ -113,7 +114,7 @@ impl Trial {
         self.silent.is_none()
     }
 
-    /// Whether it has not responded for too long.
+    /// Returns whether a ping had no response in time.
     pub fn is_silent(&self, now: Instant) -> bool {
         self.silent
             .is_some_and(|since| since + SILENCE_LIMIT <= now)

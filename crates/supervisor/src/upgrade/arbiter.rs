@@ -1,7 +1,6 @@
-//! Upgrade of an arbiter: it serves nothing, so there is nothing to load and no role to
-//! try. Another program in the place of the one that runs is tested, then this process
-//! executes it like one that is started. Its control role ends first; the nodes are a
-//! majority meanwhile.
+//! Upgrade of an arbiter, which serves nothing: there is nothing to load and no role to try. A
+//! newly installed program is tested, then this process executes it like at a start. The control
+//! role ends first; the nodes have a majority meanwhile.
 
 use super::QUIET_LIMIT;
 use super::hand_over::execute;
@@ -13,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 impl Supervisor {
-    /// Takes another program, if there is one.
+    /// Starts an upgrade, if another program is installed.
     pub(in super::super) fn reload_arbiter(&mut self) {
         if self.changing.upgrade.is_some()
             || self.service.stop.is_some()
@@ -29,7 +28,7 @@ impl Supervisor {
         self.tell_change(&[(Gravity::Notice, words.to_owned())], "");
     }
 
-    /// The other program was tested.
+    /// Continues after a successful self-test.
     pub(super) fn arbiter_tested(&mut self) {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;
@@ -39,10 +38,10 @@ impl Supervisor {
         self.tell_change(&[(Gravity::Notice, words)], "");
     }
 
-    /// Becomes the program, as if it was started; returns only with the reason why not.
+    /// Executes the program as at a start. Returns only if that fails, with the error.
     pub(super) fn execute_as_arbiter(&mut self, program: &Path) -> io::Error {
         self.end_control();
-        // The next image lists itself.
+        // The next image creates its own entry.
         self.doors.control = None;
         let Err(error) = execute(program, None);
         self.open_control();

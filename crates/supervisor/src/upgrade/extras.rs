@@ -1,6 +1,5 @@
-//! What parts of a supervisor keep besides the roles, from one image of the
-//! program to the next: the master's sockets and sessions, what was counted, and
-//! what the service manager knows.
+//! The supervisor's state besides the roles that an image of the program hands to the next one: the
+//! master sockets and sessions, counters, and the state of the service manager's notifications.
 //!
 //! Unknown items are dropped; missing items start empty.
 
@@ -12,23 +11,21 @@ use crate::state::{Changes, Supervisor};
 use part::role::{EXTRAS_MAX, HandedExtra};
 use std::time::{Duration, Instant};
 
-/// What the role told of itself.
+/// State that the role sent.
 const STATE: &str = "state";
-/// The heartbeat memory.
 const VITALS: &str = "vitals";
 /// Counters and times.
 const COUNTED: &str = "counted";
 
-/// What the service manager had no room for.
+/// Unsent notifications to the service manager.
 const UNSENT: &str = "unsent";
 
-/// What was counted. Later programs add fields at the end.
+/// Counters of the supervisor. Later programs add fields at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Counted {
-    /// How long the process has lived.
     age_ms: u64,
     changes: Changes,
-    /// The service manager was told that we serve.
+    /// True if readiness was reported to the service manager.
     told_ready: bool,
 }
 
@@ -58,7 +55,7 @@ impl Counted {
 }
 
 impl Supervisor {
-    /// What the next image is to have, as much of it as it takes.
+    /// Returns the items for the next image, within its limit.
     pub(super) fn extras(&self) -> Vec<HandedExtra> {
         let state = self.carried.state.iter().map(|fd| HandedExtra {
             name: STATE.to_owned(),
@@ -91,7 +88,7 @@ impl Supervisor {
         all.take(EXTRAS_MAX).collect()
     }
 
-    /// Goes on with what the image before had.
+    /// Restores the items of the previous image.
     pub(super) fn resume_extras(&mut self, extras: &[HandedExtra], left: &mut Resumed) {
         let mut master = Master::default();
         for extra in extras {
@@ -114,7 +111,7 @@ impl Supervisor {
                 (_, None) => {}
             }
         }
-        // An older program handed none over: they are opened again.
+        // An older program handed over no sockets, so they are opened again.
         self.doors.master = master.is_open().then_some(master);
     }
 

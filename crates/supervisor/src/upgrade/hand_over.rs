@@ -1,5 +1,5 @@
-//! The supervisor becomes the new program: the same process, its descriptors and
-//! its children, and a memory file that says what they are.
+//! Execution of the new program in the supervisor's process. Descriptors and child processes stay;
+//! a memory file describes them.
 
 use crate::control::{Asker, Control, Door};
 use crate::handed::{number, socket};
@@ -37,9 +37,9 @@ impl Supervisor {
             && self.between.is_quiet()
     }
 
-    /// Becomes the program; returns only with the reason why not.
+    /// Executes the program. Returns only if that fails, with the error.
     pub(super) fn execute(&mut self, program: &Path) -> io::Error {
-        // Another one is started by the next image, or by this one.
+        // The next image, or this one after a failure, starts another control role.
         self.end_control();
         let Err(error) = self.try_execute(program);
         self.start_control();
@@ -91,8 +91,8 @@ impl Supervisor {
     }
 }
 
-/// Executes the program in this process, with the words and variables that this image
-/// was started with, and a memory file that names what it takes over.
+/// Executes the program in this process, with the arguments and environment of the start, and a
+/// memory file that describes what it takes over.
 pub(super) fn execute(
     program: &Path,
     hand_over: Option<BorrowedFd<'_>>,
@@ -114,12 +114,12 @@ pub(super) fn execute(
         .collect();
     variables.extend(hand_over.map(|fd| format!("{VARIABLE}={}", fd.as_raw_fd()).into()));
     let variables = words(variables)?;
-    // Signals stay blocked and are read by the new image, which is why this is not std's
-    // way to do it.
+    // Signals stay blocked and are read by the new image; the standard library would unblock them.
     Ok(execve(&path, &arguments, &variables)?)
 }
 
-/// Returns a version for the next image, to be sent with its descriptors.
+/// Returns the version message for the next image, which matches the descriptors that are handed
+/// over.
 fn known(kept: &Version) -> Take {
     Take {
         plan: kept.known_plan(),
@@ -127,7 +127,8 @@ fn known(kept: &Version) -> Take {
     }
 }
 
-/// What somebody at the control socket asked for.
+/// Returns the output format of a client's pending reload, if the client of the control socket has
+/// requested one.
 fn asked_by(waiting: &[Asker], id: u64) -> Option<Look> {
     let mut waiting = waiting.iter();
     waiting
@@ -146,8 +147,7 @@ fn keep_open(numbers: &[u32], open: bool) -> io::Result<()> {
         false => FdFlags::CLOEXEC,
     };
     for number in numbers {
-        // SAFETY: the numbers are those of descriptors that the supervisor owns
-        // while this runs.
+        // SAFETY: the supervisor owns the descriptors of these numbers during this call.
         let fd = unsafe { BorrowedFd::borrow_raw(number.cast_signed()) };
         fcntl_setfd(fd, flags)?;
     }

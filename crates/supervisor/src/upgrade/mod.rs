@@ -1,9 +1,9 @@
-//! Upgrade of the binary: a change that is asked for while another program is in
-//! the place of the one that runs. The new one is tested, loads, and serves
-//! beside the old role, which is paused but ends only when the new one has lived
-//! for a while; then this process executes it, too.
+//! Upgrade of the binary: a reload while the installed program differs from the running one. The
+//! new program is tested, loads the files, and its role serves beside the old role. The old role is
+//! paused and ends only after the new one has run for a while; then this process executes the new
+//! program, too.
 //!
-//! Whatever goes wrong on the way, the old role goes on and nothing was changed.
+//! If a step fails, the old role continues and nothing has changed.
 
 mod arbiter;
 mod extras;
@@ -23,15 +23,15 @@ use part::role::Message;
 use part::voice::Gravity;
 use std::time::{Duration, Instant};
 
-/// How long a new role serves beside the old one before it is trusted.
+/// Time for which a new role serves beside the old one before it is trusted.
 const PROBATION: Duration = Duration::from_secs(3);
 /// Deadline for the state of the old role.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a change in progress may delay the execution of the new program.
+/// Maximum time for which a change in progress may delay the execution of the new program.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
 
 impl Supervisor {
-    /// Begins an upgrade in place of a mere change, if there is reason to.
+    /// Begins an upgrade instead of a plain reload, if the installed program differs.
     pub(super) fn begin_upgrade(&mut self) -> bool {
         let adopted = self
             .slots
@@ -60,13 +60,13 @@ impl Supervisor {
         self.refuse_change(&format!("the new program {path}: {error}"), "");
     }
 
-    /// Whether the version that a loader made is an upgrade's.
+    /// Returns whether the loader in progress belongs to an upgrade.
     pub(super) fn upgrades(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         matches!(stage, Some(Stage::Loading))
     }
 
-    /// The new program's loader made a version.
+    /// Handles the version that the new program's loader created.
     pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
         let next = Next { version, shown };
         if next.version.is_without_proxy() != self.is_without_proxy() {
@@ -82,13 +82,13 @@ impl Supervisor {
         }
         let asked = |proxy: &mut Running| proxy.say(&Message::TellState);
         if !self.slots.serving.running.as_mut().is_some_and(asked) {
-            // Whatever it counted is lost with it.
+            // The old role does not report its state in time, so its counters are lost.
             self.try_upgrade(None);
         }
     }
 
-    /// Without a proxy nothing is to be tried first: the new program was tested and
-    /// has read the files; its role follows the one that runs.
+    /// Upgrades without a proxy, where no trial is needed: the new program was tested and has read
+    /// the files, and its role replaces the running one.
     fn upgrade_alone(&mut self, next: Next) {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;
@@ -102,7 +102,7 @@ impl Supervisor {
         self.tell_change(&lines, &next.shown);
     }
 
-    /// The old role told what it knows, or does not know what that means.
+    /// Handles the state of the old role; None if the role does not know the request.
     pub(super) fn state_told(&mut self, state: Option<Shared>) {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         if matches!(stage, Some(Stage::Asking(..))) {
@@ -143,7 +143,7 @@ impl Supervisor {
         }
     }
 
-    /// Goes on with it as far as it is.
+    /// Advances the upgrade to its next stage.
     pub(super) fn look_at_upgrade(&mut self) {
         let now = Instant::now();
         let arbiter = self.is_arbiter();
@@ -219,7 +219,8 @@ impl Supervisor {
             return self.refuse_change("the new proxy did not start to serve in time", &shown);
         }
         if begins {
-            // The address role sees no gap: the old one writes until the new one does.
+            // The address role sees no gap in the heartbeats: the old role writes until the new one
+            // does.
             let vitals = self.pulses.file();
             trial.new.process.share(vitals);
         }
@@ -237,7 +238,7 @@ impl Supervisor {
         }
     }
 
-    /// The new role is the one that serves from now on.
+    /// Makes the new role the primary one.
     fn trust_upgrade(&mut self) {
         let Some(Upgrade {
             newer,
@@ -248,8 +249,8 @@ impl Supervisor {
         };
         let Trial { new, next, .. } = trial;
         let old = self.slots.serving.running.replace(new);
-        // The guard of the new role first: if this process is killed, one role continues
-        // to serve.
+        // The new role gets its guard first: if this process is killed now, one role continues to
+        // serve.
         self.slots.serving.tell_guard();
         if let Some(old) = old {
             self.see_off(old);
@@ -260,7 +261,7 @@ impl Supervisor {
         let mut lines = tell::changed(&next.version);
         let words = format!("now serving with {}", newer.path.display());
         lines.insert(0, (Gravity::Notice, words));
-        // The descriptors of the version before are closed here.
+        // Dropping the previous version closes its descriptors.
         self.versions.kept = Some(next.version);
         self.versions.unsettled = None;
         self.keep_version();
@@ -290,13 +291,13 @@ impl Supervisor {
         ));
     }
 
-    /// Whether it can be given up without anybody noticing: no role knows of it.
+    /// Returns whether the upgrade can be aborted unnoticed, because no role knows of it yet.
     pub(super) fn upgrade_is_young(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
     }
 
-    /// The role that is tried, where it serves in place of the one before.
+    /// Returns the new role while it serves instead of the old one.
     pub(super) fn tried(&mut self) -> Option<&mut Running> {
         match self
             .changing
@@ -309,7 +310,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns the process that serves while the one before is paused, until the upgrade is trusted.
+    /// Returns the process that serves while the old role is paused, until the upgrade is trusted.
     pub(super) fn tried_process(&self) -> Option<i32> {
         match self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage) {
             Some(Stage::Trying(trial)) if trial.until.is_some() => Some(trial.new.process.number()),
@@ -317,8 +318,8 @@ impl Supervisor {
         }
     }
 
-    /// Whether the role that serves is paused while another one is tried: what it
-    /// says of itself then holds for nobody who follows.
+    /// Returns whether the primary role is paused while another one is on trial. Its state must not
+    /// be given to a successor then.
     pub(super) fn upgrade_has_paused(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         matches!(stage, Some(Stage::Trying(trial)) if trial.until.is_some())
@@ -342,8 +343,8 @@ impl Supervisor {
         }
     }
 
-    /// The supervisor is to stop: a role that serves already is stopped like the
-    /// one that it was to follow.
+    /// Handles a stop during an upgrade: a new role that serves already is stopped like the old
+    /// one.
     pub(super) fn stop_upgrade(&mut self, stop: &Stop) {
         let serves = matches!(
             &self.changing.upgrade,
@@ -355,7 +356,7 @@ impl Supervisor {
         }
     }
 
-    /// The old role died. Whether a new one takes its place at once.
+    /// Handles the death of the old role. Returns whether a new one replaces it at once.
     pub(super) fn old_died(&mut self) -> bool {
         let Some(upgrade) = &self.changing.upgrade else {
             return false;
@@ -365,7 +366,7 @@ impl Supervisor {
                 self.trust_upgrade();
                 true
             }
-            // The new one serves already.
+            // The new role serves already.
             Stage::Executing(_) => {
                 self.changing.upgrade = None;
                 false

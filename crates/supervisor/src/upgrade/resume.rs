@@ -1,4 +1,4 @@
-//! The new image of a supervisor takes up what the one before left to it.
+//! Restores the state of the previous program image.
 
 use crate::carried::Carried;
 use crate::control::Control;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Supervisor {
-    /// Goes on where the image before stopped.
+    /// Continues where the previous image stopped.
     pub(in super::super) fn resume(&mut self, mut left: Resumed) -> Result<(), ResumeError> {
         let value = std::mem::take(&mut left.value);
         let entry = self.slots.serving.row.entry;
@@ -30,15 +30,15 @@ impl Supervisor {
         if proxy.is_none() && !version.is_without_proxy() {
             return Err(ResumeError::Incomplete);
         }
-        // An entry goes when it is dropped; without the guard's nobody would
-        // find the role.
+        // Dropping an entry removes it, and without the guard's entry no supervisor could find the
+        // role.
         let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
         let control = value.control.and_then(|socket| left.socket(&socket).ok());
-        // Nothing can go wrong from here on.
-        // Who was there before this process began was seen to by the image before.
+        // No step can fail from here on. The previous image has handled the processes before this
+        // one.
         self.carried = Carried::default();
         for part in &value.parts {
-            // One that cannot be taken up sees that its supervisor has gone.
+            // A sidecar that cannot be restored sees the end of its supervisor.
             let _ = self.resume_part(part, &mut left);
         }
         self.resume_extras(&value.extras, &mut left);
@@ -75,7 +75,7 @@ impl Supervisor {
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
-        // An image that did not give it to the role may have executed this one.
+        // The previous image may have been a program that did not send the role the memory.
         self.give_vitals();
         self.replace_parts();
         Ok(())

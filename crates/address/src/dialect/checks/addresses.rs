@@ -1,4 +1,4 @@
-//! Numbers and addresses that two have.
+//! Checks for router ids and addresses that are used twice.
 
 use crate::codes;
 use crate::config::{Instance, Transport};
@@ -8,10 +8,11 @@ use language::{Diagnostic, Span};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-/// Most addresses that an advert can count.
+/// Maximum number of addresses in an advert.
 const ADVERTISED_MAX: usize = 255;
 
-/// Two instances with one number on an interface take each other's adverts.
+/// Reports two instances with the same router id on an interface, which accept each other's
+/// adverts.
 pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     let mut seen: HashMap<(String, u8, bool), Vec<(usize, Span)>> = HashMap::new();
     let mut told = Vec::new();
@@ -47,7 +48,7 @@ pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     told.into_iter().for_each(|d| l.report(d));
 }
 
-/// Whether adverts of one reach the other.
+/// Returns whether adverts of one instance reach the other.
 fn meet(one: &Instance, other: &Instance) -> bool {
     match (&one.transport, &other.transport) {
         (Transport::Multicast { group: a }, Transport::Multicast { group: b }) => a == b,
@@ -59,7 +60,7 @@ fn meet(one: &Instance, other: &Instance) -> bool {
     }
 }
 
-/// Addresses that are written twice.
+/// Reports addresses that are configured twice.
 pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     let mut seen: HashMap<(IpAddr, Option<String>), (Span, &str)> = HashMap::new();
     let mut told = Vec::new();

@@ -1,4 +1,4 @@
-//! Sync groups: their members exist, and are in one only.
+//! Checks of sync groups: their members exist, and each is in one group only.
 
 use super::{resolve, unknown};
 use crate::codes;
@@ -8,7 +8,7 @@ use crate::dialect::loader::Loader;
 use language::Diagnostic;
 use std::collections::{HashMap, HashSet};
 
-/// The instances that are in a group, and whether it leaves them their weights.
+/// Returns the instances that are in a group, and whether the group keeps their weights.
 pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<String, bool> {
     let names: Vec<String> = drafts.iter().map(|d| d.name.clone()).collect();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -69,7 +69,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
     members
 }
 
-/// Groups as the model has them.
+/// Builds the groups of the model.
 pub(super) fn finish(l: &mut Loader<'_>, disabled: &HashSet<String>) {
     for group in std::mem::take(&mut l.drafts.groups) {
         let tracked = resolve(l, &group.references, disabled, None);

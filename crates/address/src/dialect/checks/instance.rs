@@ -1,4 +1,4 @@
-//! One instance: its defaults, and what of it does not go together.
+//! Checks of one instance: its defaults, and settings that contradict each other.
 
 use super::timers;
 use super::{NoWeights, preferences, resolve, transport};
@@ -13,10 +13,10 @@ use language::{Diagnostic, Severity, Span};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// The priority of who owns the addresses.
+/// Priority of the address owner.
 const OWNER: u8 = 255;
 
-/// Two instances of one name.
+/// Reports two instances with the same name.
 pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for draft in drafts {
@@ -31,7 +31,7 @@ pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     }
 }
 
-/// Puts an instance into the model.
+/// Completes an instance and adds it to the model.
 pub(super) fn finish(
     l: &mut Loader<'_>,
     draft: &mut InstanceDraft,
@@ -125,7 +125,8 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     }
 }
 
-/// The family of the first address decides; others are not advertised.
+/// Sets the address family, which is that of the first address. Addresses of the other family are
+/// not advertised.
 fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let first = draft.addresses.first();
     let peer = draft.peers.as_ref().and_then(|p| p.value.first());
@@ -223,7 +224,7 @@ fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     }
 }
 
-/// Told of what strict mode does not have.
+/// Warns about a setting that strict mode does not allow.
 fn strict(l: &mut Loader<'_>, span: Span, what: &str) {
     let message = format!("{what} is not allowed in strict mode, and has no effect");
     l.report(Diagnostic::warning(&codes::STRICT, span, message));
@@ -339,11 +340,12 @@ fn adverts(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         !built.options.strict && higher.is_some_and(|at| at.value);
     if let (true, Some(peers)) = (built.options.strict, &draft.peers) {
         strict(l, peers.span, "'unicast_peer'");
-        // keepalived goes on with unicast here, and so do we.
+        // keepalived continues with unicast here, and so does Evenkeel.
     }
 }
 
-/// Two instances that made the same interface would take it from each other for ever.
+/// Reports two instances with the same interface name, which would take the interface from each
+/// other forever.
 fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
     let Some(name) = &vmac.name else {
         return;
@@ -367,7 +369,7 @@ fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
     vmac.name = None;
 }
 
-/// Addresses on other interfaces that have the virtual MAC there.
+/// Handles addresses on other interfaces that have the virtual MAC there.
 fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let (own, ipv6) = (built.interface.clone(), built.ipv6);
     for address in built.addresses.iter_mut().chain(&mut built.excluded) {
@@ -375,7 +377,7 @@ fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Ins
         let other_family = address.address.is_ipv6() != ipv6 && !own.is_empty();
         if draft.vmac_for_addresses.is_some() && (elsewhere || other_family) {
             address.vmac = true;
-            // On the interface of the router's own, but with the MAC of its family.
+            // On the router's own interface, but with the MAC of the address's family.
             address.interface.get_or_insert_with(|| own.clone());
         }
         if address.vmac && address.interface.is_none() {
@@ -422,7 +424,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
         strict(l, span, "'vmac_xmit_base'");
     }
     own_name(l, draft, &mut vmac);
-    // The last octet of a MAC of five is the number, which may stand below.
+    // A MAC with five octets ends with the router id, which may be configured further down.
     if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
         mac[5] = built.vrid;
     }
@@ -436,7 +438,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     built.vmac = Some(vmac);
 }
 
-/// Timings of announcements: the instance's, then those of all.
+/// Returns the timings of announcements: those of the instance, else the global ones.
 fn garp(l: &Loader<'_>, own: &GarpDraft) -> Garp {
     let all = &l.drafts.defaults.garp;
     let standard = Garp::default();

@@ -18,16 +18,16 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Size of an advert for `vrrp_rx_bufs_policy ADVERT`, bytes.
+/// Size of an advert for `vrrp_rx_bufs_policy ADVERT`, in bytes.
 const ADVERT_BYTES: u32 = 1024;
-/// keepalived's first preference of rules without one; the next have less.
+/// keepalived's preference for the first rule without one; it counts down for further rules.
 const PREFERENCE_FIRST: u32 = 16384;
-/// How long mail servers are waited for.
+/// Default timeout of a connection to a mail server.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long `startup_script` and its like may take.
+/// Default timeout of `startup_script` and `shutdown_script`.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes the model of the drafts.
+/// Builds the model from the drafts.
 pub(super) fn finish(l: &mut Loader<'_>) {
     l.config.dialect = Dialect::Keepalived;
     global(l);
@@ -145,10 +145,10 @@ fn fifos(l: &mut Loader<'_>) {
     }
 }
 
-/// Interfaces that have to exist.
+/// Checks that the named interfaces exist.
 fn interfaces(l: &mut Loader<'_>) {
     let named = std::mem::take(&mut l.drafts.interfaces);
-    // Those that the program makes itself.
+    // Interfaces that the role itself creates.
     let mut made: HashSet<String> = HashSet::new();
     for draft in &l.drafts.instances {
         if let Some(vmac) = &draft.vmac {
@@ -187,7 +187,7 @@ fn interfaces(l: &mut Loader<'_>) {
     }
 }
 
-/// Static addresses, routes and rules, and their groups.
+/// Builds static addresses, routes and rules, and checks their track groups.
 fn statics(l: &mut Loader<'_>) {
     for mut at in std::mem::take(&mut l.drafts.static_addresses) {
         let default = l.config.global.default_interface().to_owned();
@@ -228,7 +228,7 @@ fn statics(l: &mut Loader<'_>) {
     }
 }
 
-/// Rules with their preferences: those without get keepalived's.
+/// Returns the rules with their preferences; rules without one get keepalived's default.
 fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
     let mut all = Vec::new();
     for At { mut value, span } in rules {
@@ -248,7 +248,7 @@ fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
     all
 }
 
-/// A name that nothing has.
+/// Reports a name that is not defined.
 fn unknown(l: &mut Loader<'_>, at: &At<String>, kind: &str, names: &[String]) {
     let near = suggest::nearest(&at.value, names.iter().map(String::as_str));
     let message = format!("'{kind} {}' is not defined", at.value);
@@ -281,16 +281,16 @@ fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
     l.config.polled_interfaces.dedup();
 }
 
-/// Why weights do not count.
+/// Reason why weights are ignored.
 #[derive(Clone, Copy)]
 enum NoWeights {
     /// The instance is in a sync group.
     Group,
-    /// Its priority is 255.
+    /// The address owner: its priority is 255.
     Owner,
 }
 
-/// References with their weights; those to nothing are told.
+/// Resolves references to tracked objects with their weights, and reports undefined ones.
 fn resolve(
     l: &mut Loader<'_>,
     references: &References,
@@ -322,13 +322,13 @@ fn resolve(
     tracked
 }
 
-/// Names and weights of what can be tracked.
+/// Collects the names and weights of tracked objects of one kind.
 fn weights<T>(drafts: &[At<T>], of: fn(&T) -> (&String, Weight)) -> HashMap<String, Weight> {
     let all = drafts.iter().map(|at| of(&at.value));
     all.map(|(name, weight)| (name.clone(), weight)).collect()
 }
 
-/// References to one kind; no weight is that of the tracked one.
+/// Resolves references to objects of one kind. A reference without a weight has that of the object.
 fn by_name(
     l: &mut Loader<'_>,
     kind: &str,

@@ -1,4 +1,4 @@
-//! Scripts: who runs them, and whether they can be run.
+//! Checks of scripts: the account that runs them, and whether they can be run.
 
 use crate::codes;
 use crate::config::Account;
@@ -8,10 +8,10 @@ use crate::dialect::outside::Program;
 use language::Diagnostic;
 use std::collections::{HashMap, HashSet};
 
-/// The user of scripts that name none, if the system has this user.
+/// User of scripts without a configured one, if the system has this user.
 const DEFAULT_USER: &str = "keepalived_script";
 
-/// Looks at every script. The names of `vrrp_script` blocks that are not run.
+/// Checks every script; returns the names of `vrrp_script` blocks that are not run.
 pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
     let commands = std::mem::take(&mut l.drafts.commands);
     if commands.is_empty() {
@@ -34,7 +34,7 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
         let account = command.account.clone().or(own).or(default.clone());
         let root = account.as_ref().is_none_or(|a| a.uid == 0);
         let usable = look(l, command, account.as_ref(), root);
-        // A script that does not exist endangers nobody, as in keepalived.
+        // A missing script is no security problem, as in keepalived.
         if root && usable && insecure.is_none() {
             insecure = Some(command.span);
         }
@@ -58,7 +58,7 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
     disabled
 }
 
-/// Whether a script can be run; told where not.
+/// Returns whether a script can be run, and reports why not.
 fn look(l: &mut Loader<'_>, command: &Command, account: Option<&Account>, root: bool) -> bool {
     let who = account.map_or("root", |a| a.name.as_str());
     let message = match l.outside.program(&command.program, account) {

@@ -1,4 +1,4 @@
-//! Times that do not go together.
+//! Checks for contradictory times.
 
 use crate::codes;
 use crate::config::Instance;
@@ -7,10 +7,10 @@ use crate::dialect::loader::Loader;
 use language::Diagnostic;
 use std::time::Duration;
 
-/// The longest interval of version 3: twelve bits of hundredths.
+/// Maximum interval of version 3: twelve bits of hundredths of a second.
 const V3_MAX: Duration = Duration::from_millis(40_950);
 
-/// The interval of adverts, as it goes on the wire.
+/// Returns the interval of adverts as it is sent.
 pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -> Duration {
     let Some(at) = draft.options.at("advert_int", |o| o.advert_interval) else {
         return Duration::from_secs(1);
@@ -47,13 +47,13 @@ pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -
     sent
 }
 
-/// A duration as the language writes it.
+/// Formats a duration as the language writes it.
 pub(super) fn seconds(time: Duration) -> String {
     let text = format!("{}.{:06}", time.as_secs(), time.subsec_micros());
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Announcements that take longer than the time until they are repeated.
+/// Reports announcements that take longer than the time until they are repeated.
 pub(super) fn announcements(l: &mut Loader<'_>, draft: &InstanceDraft, built: &Instance) {
     let Some(place) = draft.garp.place.or(l.drafts.defaults.garp.place) else {
         return;
@@ -78,7 +78,7 @@ pub(super) fn announcements(l: &mut Loader<'_>, draft: &InstanceDraft, built: &I
     }
 }
 
-/// Interfaces that may be down for longer than adverts may be missing.
+/// Reports interfaces that may be down for longer than adverts may be missing.
 pub(super) fn interface_delays(l: &mut Loader<'_>) {
     let places = std::mem::take(&mut l.drafts.delays);
     let delays = l.config.interface_delays.clone();

@@ -1,4 +1,4 @@
-//! How the adverts of an instance travel.
+//! Checks of the transport of an instance's adverts.
 
 use crate::codes;
 use crate::config::{GROUP4, GROUP6, Transport};
@@ -6,7 +6,7 @@ use crate::dialect::family::draft::InstanceDraft;
 use crate::dialect::loader::Loader;
 use language::Diagnostic;
 
-/// The transport, told where its parts are of the other family.
+/// Returns the transport, and reports addresses of the other family.
 pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> Transport {
     let mut other = |what: &str, address: std::net::IpAddr, span| {
         if address.is_ipv6() != ipv6 {
@@ -54,7 +54,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
     }
 }
 
-/// Words of unicast without a peer.
+/// Reports unicast keywords without a peer.
 fn without_peers(l: &mut Loader<'_>, draft: &InstanceDraft) {
     if let Some(at) = &draft.peers {
         let message = format!(

@@ -12,10 +12,10 @@ use language::keyword::Keyword;
 use language::{Diagnostic, suggest};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Longest label, bytes: IFNAMSIZ without the zero at its end.
+/// Maximum length of a label in bytes: IFNAMSIZ without the terminating zero.
 const LABEL_BYTES_MAX: usize = 15;
 
-/// The words of a line, one after the other.
+/// Iterator over the words of a line.
 pub(in crate::dialect) struct Words<'w> {
     words: &'w [Word],
     at: usize,
@@ -36,7 +36,7 @@ impl<'w> Words<'w> {
         self.words.get(self.at)
     }
 
-    /// The value of the word that was read last; told where there is none.
+    /// Returns the value behind the last word, and reports a missing one.
     pub(super) fn value(&mut self, l: &mut Loader<'_>) -> Option<&'w Word> {
         let value = self.next();
         if value.is_none()
@@ -49,10 +49,10 @@ impl<'w> Words<'w> {
     }
 }
 
-/// Puts a word of an address line into the address.
+/// Parses a word of an address line into the address.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Address);
 
-/// Where address lines stand.
+/// Blocks that contain address lines.
 const ALL: &[&str] = &[
     "virtual_ipaddress",
     "virtual_ipaddress_excluded",
@@ -178,7 +178,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     },
 ];
 
-/// The address of a line in the block of that name.
+/// Parses the address of a line in the block `place`.
 pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Address>> {
     let first = line.words.first()?;
     let mut words = Words::new(&line.words);
@@ -203,7 +203,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
     })
 }
 
-/// The option of that name in the block of that name.
+/// Finds an option by name that is allowed in the block `place`.
 pub(super) fn find<B>(
     options: &'static [Keyword<B>],
     word: &Word,
@@ -214,13 +214,13 @@ pub(super) fn find<B>(
         .find(|row| row.name() == word.text && row.places.contains(&place))
 }
 
-/// The option whose name is like the word.
+/// Returns the option with the most similar name.
 fn nearest<B>(options: &[Keyword<B>], word: &Word, place: &str) -> Option<&'static str> {
     let here = options.iter().filter(|row| row.places.contains(&place));
     suggest::nearest(&word.text, here.map(Keyword::name))
 }
 
-/// Reports a word that is no option of a line, which is `what`.
+/// Reports a word that is not an option of the line; `what` names the kind of line.
 pub(super) fn unknown<B>(
     l: &mut Loader<'_>,
     options: &[Keyword<B>],
@@ -235,7 +235,7 @@ pub(super) fn unknown<B>(
     );
 }
 
-/// The value of `track_group`, whose block may still follow.
+/// Parses the value of `track_group`, whose block may follow further down.
 pub(super) fn track_group(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<String> {
     let word = words.value(l)?;
     let (value, span) = (word.text.clone(), word.span);

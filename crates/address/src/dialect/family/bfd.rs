@@ -11,9 +11,7 @@ use crate::dialect::tree::Node;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// The longest interval, microseconds.
 const INTERVAL_MAX_US: u64 = 4_294_967_000;
-/// The shortest one, microseconds.
 const INTERVAL_MIN_US: u64 = 1000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[

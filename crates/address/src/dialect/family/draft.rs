@@ -1,5 +1,5 @@
-//! Blocks before the defaults of `global_defs` are known: those may follow the blocks
-//! that they apply to.
+//! Drafts of blocks: `global_defs`, which contains their defaults, may follow the blocks that it
+//! applies to.
 
 use crate::config::{
     Account, Address, BfdSession, Notify, NotifyScripts, Options, Peer, Route, Rule, Script, Start,
@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A value and where it stands.
+/// A value with its position in the file.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dialect) struct At<T> {
     pub(in crate::dialect) value: T,
     pub(in crate::dialect) span: Span,
 }
 
-/// Options, and where those that were given stand.
+/// Options, with the positions of those that are configured.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct SpannedOptions {
     pub(in crate::dialect) values: Options,
@@ -27,7 +27,7 @@ pub(in crate::dialect) struct SpannedOptions {
 }
 
 impl SpannedOptions {
-    /// Sets an option, by the name of its keyword.
+    /// Sets an option, under the name of its keyword.
     pub(in crate::dialect) fn set(
         &mut self,
         name: &'static str,
@@ -38,12 +38,12 @@ impl SpannedOptions {
         change(&mut self.values);
     }
 
-    /// Where an option was given.
+    /// Returns where an option was configured.
     pub(in crate::dialect) fn place(&self, name: &str) -> Option<Span> {
         self.places.get(name).copied()
     }
 
-    /// An option and where it stands, if it was given.
+    /// Returns an option and its position, if it was configured.
     pub(in crate::dialect) fn at<T>(
         &self,
         name: &str,
@@ -55,7 +55,7 @@ impl SpannedOptions {
     }
 }
 
-/// A name of something that is tracked.
+/// A reference to a tracked object.
 #[derive(Clone, Debug)]
 pub(in crate::dialect) struct Reference {
     pub(in crate::dialect) name: String,
@@ -64,7 +64,7 @@ pub(in crate::dialect) struct Reference {
     pub(in crate::dialect) reverse: Option<bool>,
 }
 
-/// The objects that an instance or a group tracks.
+/// Tracked objects of an instance or a group.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct References {
     pub(in crate::dialect) interfaces: Vec<Reference>,
@@ -74,7 +74,7 @@ pub(in crate::dialect) struct References {
     pub(in crate::dialect) bfd: Vec<Reference>,
 }
 
-/// Timings of announcements, where they are given.
+/// Timings of announcements, as far as they are configured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::dialect) struct GarpDraft {
     pub(in crate::dialect) delay: Option<Duration>,
@@ -84,7 +84,7 @@ pub(in crate::dialect) struct GarpDraft {
     pub(in crate::dialect) refresh: Option<Duration>,
     pub(in crate::dialect) refresh_repeat: Option<u32>,
     pub(in crate::dialect) extra: Option<(Duration, bool)>,
-    /// Where one was given.
+    /// Position of one of these settings.
     pub(in crate::dialect) place: Option<Span>,
 }
 
@@ -95,7 +95,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) place: Span,
     pub(in crate::dialect) interface: Option<At<String>>,
     pub(in crate::dialect) vrid: Option<At<u8>>,
-    /// It was given, but cannot be taken: told already.
+    /// A value was given but is invalid, and has been reported already.
     pub(in crate::dialect) vrid_told: bool,
     pub(in crate::dialect) interface_told: bool,
     pub(in crate::dialect) priority: Option<At<u8>>,
@@ -139,19 +139,19 @@ pub(in crate::dialect) struct GroupDraft {
     pub(in crate::dialect) global_tracking: bool,
 }
 
-/// A program that is to be looked at when it is known who runs it.
+/// A program that is checked once its account is known.
 #[derive(Clone, Debug)]
 pub(in crate::dialect) struct Command {
-    /// The kind of program: "notify script".
+    /// Kind of program: "notify script".
     pub(in crate::dialect) what: &'static str,
     pub(in crate::dialect) program: String,
-    /// The `vrrp_script` that it is of.
+    /// Name of the `vrrp_script` that the program belongs to.
     pub(in crate::dialect) script: Option<String>,
     pub(in crate::dialect) account: Option<Account>,
     pub(in crate::dialect) span: Span,
 }
 
-/// A pipe while its script may still follow.
+/// A pipe whose script may still follow.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct FifoDraft {
     pub(in crate::dialect) path: Option<At<PathBuf>>,
@@ -159,11 +159,11 @@ pub(in crate::dialect) struct FifoDraft {
     pub(in crate::dialect) script: Option<At<Notify>>,
 }
 
-/// All that is put together when everything was read.
+/// Drafts that are put together when everything has been read.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) host: String,
-    /// Where `instance` names the program.
+    /// Position of the keyword `instance`.
     pub(in crate::dialect) instance_name: Option<Span>,
     pub(in crate::dialect) instances: Vec<InstanceDraft>,
     pub(in crate::dialect) groups: Vec<GroupDraft>,
@@ -175,10 +175,10 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) bfd: Vec<At<BfdSession>>,
     pub(in crate::dialect) commands: Vec<Command>,
     pub(in crate::dialect) track_groups: Vec<At<(String, Vec<At<String>>)>>,
-    /// Interfaces that have to exist, and what names them.
+    /// Interfaces that must exist, each with the kind of line that names it.
     pub(in crate::dialect) interfaces: Vec<(At<String>, &'static str)>,
     pub(in crate::dialect) delays: Vec<Span>,
-    /// `static_*` that name a `track_group`.
+    /// Uses of a `track_group` in `static_*` blocks.
     pub(in crate::dialect) track_group_uses: Vec<At<String>>,
     pub(in crate::dialect) fifos: [FifoDraft; 2],
     pub(in crate::dialect) static_addresses: Vec<At<Address>>,
@@ -186,17 +186,17 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) static_rules: Vec<At<Rule>>,
     pub(in crate::dialect) mail: MailDraft,
     pub(in crate::dialect) defaults: Defaults,
-    /// Names of blocks by their kind, and where they were given first.
+    /// Names of blocks by their kind, each with its first position.
     pub(in crate::dialect) named: HashMap<(&'static str, String), Span>,
-    /// Weights of what can be tracked, when all of it is read.
+    /// Weights of tracked objects, set when all of them have been read.
     pub(in crate::dialect) known: Rc<Known>,
     /// Interfaces of instances with `linkbeat_use_polling`.
     pub(in crate::dialect) polled: Vec<String>,
-    /// How many rules got a preference of ours.
+    /// Number of rules that got a default preference.
     pub(in crate::dialect) preferences_given: u32,
 }
 
-/// Weights of what can be tracked, by name.
+/// Weights of tracked objects, by name.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Known {
     pub(in crate::dialect) scripts: HashMap<String, Weight>,
@@ -215,7 +215,7 @@ pub(in crate::dialect) struct MailDraft {
     pub(in crate::dialect) timeout: Option<Duration>,
 }
 
-/// The defaults that `global_defs` sets for instances.
+/// Defaults that `global_defs` sets for instances.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Defaults {
     pub(in crate::dialect) router_id: Option<String>,
@@ -246,7 +246,7 @@ pub(in crate::dialect) enum ReceivePolicy {
     Bytes(u32),
 }
 
-/// Puts a value that was taken into the last draft of its kind.
+/// Stores a valid value in the last draft of its kind.
 pub(in crate::dialect) fn put<D, T>(
     drafts: &mut [At<D>],
     value: Option<T>,

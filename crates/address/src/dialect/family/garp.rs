@@ -10,9 +10,9 @@ use crate::dialect::tree::Node;
 use language::Diagnostic;
 use std::time::Duration;
 
-/// A day: the longest time between announcements, seconds.
+/// Maximum time between announcements: a day, in seconds.
 const DAY_S: i64 = 86_400;
-/// The longest time between two packets of a block, microseconds.
+/// Maximum time between two packets of a block, in microseconds.
 const INTERVAL_MAX_US: u64 = 1_000_000;
 
 type Run = fn(&mut Loader<'_>, &Node);

@@ -1,4 +1,4 @@
-//! `global_defs`: what holds for every instance.
+//! `global_defs`: settings that apply to every instance.
 
 use super::draft::ReceivePolicy;
 use super::instance::switch;
@@ -10,7 +10,7 @@ use crate::dialect::tree::Node;
 use language::{Diagnostic, Severity};
 use std::net::IpAddr;
 
-/// A row of `global_defs`.
+/// Defines a keyword of `global_defs`.
 pub(super) const fn row(
     syntax: &'static str,
     doc: &'static str,
@@ -241,7 +241,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The seed of `${_RANDOM}` in the lines below it, so that they are the same at every start. The numbers are not those of keepalived.",
         "random_seed 5",
         line(1, 1, |l, n| {
-            // The reader, which makes the numbers, has taken it by now.
+            // The reader, which generates the numbers, has already used the seed.
             if let Some(word) = n.argument() {
                 l.number(word, 0..=i64::from(u32::MAX));
             }
@@ -279,7 +279,7 @@ fn linkbeat(l: &mut Loader<'_>, _: &Node) {
     if l.place == TOP {
         l.drafts.defaults.linkbeat_all = true;
     } else {
-        // The interface may be named behind it.
+        // The interface may be named further down.
         l.instance.polls_carrier = true;
     }
 }

@@ -1,4 +1,4 @@
-//! `vrrp_instance`: what a virtual router is.
+//! `vrrp_instance`: keywords of a virtual router.
 
 use super::draft::{At, InstanceDraft};
 use super::{AUTHENTICATION, GLOBAL, INSTANCE};
@@ -11,9 +11,9 @@ use crate::dialect::words::Word;
 use language::{Diagnostic, suggest};
 use std::net::IpAddr;
 
-/// Longest password that is sent, bytes.
+/// Maximum length of a password that is sent, in bytes.
 const PASSWORD_BYTES: usize = 8;
-/// Longest key of `auth_type AH`, bytes.
+/// Maximum length of the key of `auth_type AH`, in bytes.
 const KEY_BYTES: usize = 16;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
@@ -297,7 +297,7 @@ fn vrid(l: &mut Loader<'_>, node: &Node) {
     l.instance.vrid_told = l.instance.vrid.is_none();
 }
 
-/// Sets an option of the instance that was taken, by the name of its keyword.
+/// Sets a valid option of the instance, under the name of its keyword.
 fn option<T>(l: &mut Loader<'_>, value: Option<At<T>>, field: impl FnOnce(&mut Options) -> &mut T) {
     if let Some(At { value, span }) = value {
         let options = &mut l.instance.options;
@@ -305,8 +305,8 @@ fn option<T>(l: &mut Loader<'_>, value: Option<At<T>>, field: impl FnOnce(&mut O
     }
 }
 
-/// Sets a switch of the instance or, in `global_defs`, its default for all of them, whose
-/// keyword has a prefix.
+/// Sets a switch of the instance or, in `global_defs`, its default for all instances, whose keyword
+/// has a prefix.
 pub(super) fn switch(
     l: &mut Loader<'_>,
     node: &Node,
@@ -361,10 +361,10 @@ pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool)
     (sent, bytes.len() > PASSWORD_BYTES)
 }
 
-/// The key of `auth_type AH`.
+/// Returns the key of `auth_type AH`.
 pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
-    // keepalived takes eight bytes of the password here, too.
+    // keepalived uses only eight bytes of the password here, too.
     for (to, from) in key.iter_mut().zip(bytes.iter().take(PASSWORD_BYTES)) {
         *to = *from;
     }
@@ -386,9 +386,9 @@ fn use_vmac(l: &mut Loader<'_>, node: &Node) {
     l.instance.vmac = Some(vmac);
 }
 
-/// A name that an interface can get.
+/// Checks that a name is valid for an interface.
 fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
-    /// IFNAMSIZ without the zero at its end.
+    /// IFNAMSIZ without the terminating zero.
     const NAME_BYTES_MAX: usize = 15;
     if word.text.len() <= NAME_BYTES_MAX && !word.text.contains('/') && !word.text.is_empty() {
         return Some(word.text.clone());
@@ -401,7 +401,7 @@ fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
     None
 }
 
-/// Six octets, or five and the number of the virtual router.
+/// Parses six octets, or five that the router id completes.
 fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
     let octets: Option<Vec<u8>> = text
         .split(':')

@@ -124,7 +124,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-/// Told of a keyword of IPVS, unless IPVS was left out by the command line.
+/// Reports a keyword for IPVS, unless the command line excludes IPVS.
 pub(super) fn concerns_ipvs(l: &mut Loader<'_>, node: &Node) {
     if l.options.vrrp_only {
         return;

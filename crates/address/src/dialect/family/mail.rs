@@ -1,4 +1,4 @@
-//! Mail that is sent when something changes.
+//! Keywords for mail about changes.
 
 use super::{GLOBAL, GROUP, INSTANCE};
 use crate::codes;
@@ -6,9 +6,8 @@ use crate::dialect::keyword::{Row, block, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 
-/// Most receivers.
 const RECEIVERS_MAX: usize = 1000;
-/// Where mail servers listen.
+/// Default port of a mail server.
 const PORT: u16 = 25;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[

@@ -1,4 +1,4 @@
-//! The keywords, a file a family: rows and the functions that build them.
+//! Keywords by family, one file each: rows and the functions that build them.
 
 pub(super) mod address;
 pub(super) mod bfd;
@@ -24,7 +24,7 @@ pub(super) mod virtual_server;
 use super::keyword::Build;
 use language::keyword::Family;
 
-/// All keywords of blocks.
+/// Keywords inside blocks.
 pub(super) static FAMILIES: &[Family<Build>] = &[
     ("Virtual routers", instance::ROWS),
     ("Adverts (multicast and unicast)", transport::ROWS),
@@ -43,15 +43,15 @@ pub(super) static FAMILIES: &[Family<Build>] = &[
     ("Virtual servers", virtual_server::ROWS),
 ];
 
-/// Words of an address line.
+/// Options of an address line.
 pub(super) static ADDRESS_OPTIONS: &[Family<address::Build>] =
     &[("Address options", address::OPTIONS)];
-/// Words of a route line.
+/// Options of a route line.
 pub(super) static ROUTE_OPTIONS: &[Family<route::Build>] = &[("Route options", route::OPTIONS)];
-/// Words of a rule line.
+/// Options of a rule line.
 pub(super) static RULE_OPTIONS: &[Family<rule::Build>] = &[("Rule options", rule::OPTIONS)];
 
-/// Blocks that keywords stand in.
+/// Names of the blocks that contain keywords.
 pub(super) const GLOBAL: &str = "global_defs";
 pub(super) const INSTANCE: &str = "vrrp_instance";
 pub(super) const GROUP: &str = "vrrp_sync_group";

@@ -1,4 +1,4 @@
-//! Notify scripts and pipes.
+//! Keywords of notify scripts and pipes.
 
 use super::draft::{At, Command};
 use super::{GLOBAL, GROUP, INSTANCE};
@@ -12,7 +12,7 @@ use crate::dialect::words::{Word, command};
 use language::Diagnostic;
 use std::path::PathBuf;
 
-/// Most words of a script.
+/// Maximum number of words of a script.
 const WORDS_MAX: usize = 256;
 
 const BOTH: &[&str] = &[INSTANCE, GROUP];
@@ -181,7 +181,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-/// The script of a line, and as whom it runs.
+/// Parses the script of a line and the account that runs it.
 pub(in crate::dialect) fn script(
     l: &mut Loader<'_>,
     node: &Node,
@@ -200,7 +200,7 @@ pub(in crate::dialect) fn script(
     Some(Notify { words, account })
 }
 
-/// A script and its arguments.
+/// Splits a script into program and arguments.
 pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<String>> {
     match command(&word.text) {
         Some(words) if !words.is_empty() && words.len() <= WORDS_MAX => Some(words),
@@ -220,7 +220,7 @@ pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<S
     }
 }
 
-/// A user and a group by their names.
+/// Looks up a user and an optional group by name.
 pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[Word]) -> Option<Account> {
     let user = words.first()?;
     let group = words.get(1);

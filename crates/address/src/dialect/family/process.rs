@@ -1,4 +1,4 @@
-//! Names, files and namespaces of the process; SNMP and D-Bus.
+//! Keywords for names, files and namespaces of the process, for SNMP and for D-Bus.
 
 use super::GLOBAL;
 use super::global::row;
@@ -259,7 +259,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
 ];
 
-/// `022`, `0x12`, `IWGRP|IWOTH`
+/// Parses `022`, `0x12` or `IWGRP|IWOTH`.
 fn umask(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
     let number = match word.text.as_str() {

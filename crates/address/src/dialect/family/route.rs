@@ -1,4 +1,4 @@
-//! Lines of routes: `virtual_routes`, `static_routes`, with the words of `ip route`.
+//! Route lines of `virtual_routes` and `static_routes`, with the syntax of `ip route`.
 
 use super::address::{Words, find, track_group, unknown};
 use super::draft::At;
@@ -13,16 +13,16 @@ use language::Diagnostic;
 use language::keyword::Keyword;
 use std::net::IpAddr;
 
-/// Most ways of a route.
+/// Maximum number of next hops of a route.
 const HOPS_MAX: usize = 256;
 
-/// A route while its line is read.
+/// A route while its line is parsed.
 #[derive(Default)]
 pub(in crate::dialect) struct Draft {
     route: Route,
-    /// Whether `nexthop` began its ways: words of a way go to the last one.
+    /// `nexthop` has started a list of hops: further words apply to the last hop.
     nexthops: bool,
-    /// The word that is built.
+    /// The word that is being parsed.
     word: Word,
 }
 
@@ -36,7 +36,7 @@ impl Draft {
     }
 }
 
-/// Puts a word of a route line into the route.
+/// Parses a word of a route line into the route.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
 
 type Row = Keyword<Build>;
@@ -217,7 +217,8 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         "198.51.100.0/24 via 192.0.2.1 window 65535",
         |l, w, d| number(l, w, d, 3, 1),
     ),
-    // The kernel counts round trips in eighths, their variance in quarters.
+    // The kernel stores round-trip times in eighths and their variance in quarters of a
+    // millisecond.
     row(
         "rtt [lock] <milliseconds>",
         "Initial round-trip time estimate.",
@@ -368,11 +369,11 @@ const KINDS: &[(&str, RouteKind)] = &[
     ("nat", RouteKind::Nat),
 ];
 
-/// Words of `ip route` that are known and not built: a route with them would be
-/// another one than is meant.
+/// Words of `ip route` that are known but not supported. A route without them would be a different
+/// route.
 const NOT_BUILT: &[&str] = &["encap", "ttl-propagate", "expires", "as", "vrf"];
 
-/// The route of a line in the block of that name.
+/// Parses the route of a line in the block `place`.
 pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Route>> {
     let first = line.words.first()?;
     let mut draft = Draft::default();
@@ -431,7 +432,7 @@ fn finish(
     let hops = route.hops.iter().filter_map(|h| h.via);
     let all: Vec<IpAddr> = addresses.chain(hops).chain(route.source).collect();
     let six = all.iter().any(IpAddr::is_ipv6);
-    // A way of IPv4 may go by a gateway of IPv6, never the other way round.
+    // An IPv4 route may have an IPv6 gateway, never the reverse.
     let four = route.destination.iter().any(|(a, _)| a.is_ipv4())
         || route.source.is_some_and(|a| a.is_ipv4());
     if six
@@ -532,7 +533,7 @@ fn device(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     l.drafts.interfaces.push((At { value, span }, "a route"));
     let name = word.text.clone();
     if !d.nexthops {
-        // One interface behind `via … or …` is that of both.
+        // A single interface behind `via … or …` applies to both hops.
         for hop in &mut d.route.hops {
             hop.interface = Some(name.clone());
         }
@@ -556,7 +557,7 @@ fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16,
         words.next();
     }
     let Some(word) = words.value(l) else { return };
-    // `20ms` is how newer `ip route` writes times; both mean milliseconds here.
+    // Newer versions of `ip route` write times as `20ms`; both forms mean milliseconds here.
     let digits = match factor > 1 || metric == 13 {
         true => word.text.strip_suffix("ms").unwrap_or(&word.text),
         false => &word.text,
@@ -570,7 +571,7 @@ fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16,
     }
 }
 
-/// `FROM/TO` or `TO`, as the kernel packs them.
+/// Parses `FROM/TO` or `TO` and packs the realms as the kernel does.
 pub(super) fn realms(l: &mut Loader<'_>, word: &Word) -> Option<u32> {
     let part = |text: &str| Word {
         text: text.to_owned(),

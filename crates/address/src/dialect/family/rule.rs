@@ -1,4 +1,4 @@
-//! Lines of rules: `virtual_rules`, `static_rules`, with the words of `ip rule`.
+//! Rule lines of `virtual_rules` and `static_rules`, with the syntax of `ip rule`.
 
 use super::address::{Words, find, track_group, unknown};
 use super::draft::At;
@@ -11,7 +11,7 @@ use crate::dialect::tree::Node;
 use crate::dialect::words::Word;
 use language::keyword::Keyword;
 
-/// A rule while its line is read.
+/// A rule while its line is parsed.
 #[derive(Default)]
 pub(in crate::dialect) struct Draft {
     rule: Rule,
@@ -19,7 +19,7 @@ pub(in crate::dialect) struct Draft {
     family: Option<bool>,
 }
 
-/// Puts a word of a rule line into the rule.
+/// Parses a word of a rule line into the rule.
 pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
 
 type Row = Keyword<Build>;
@@ -279,7 +279,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     },
 ];
 
-/// The rule of a line in the block of that name.
+/// Parses the rule of a line in the block `place`.
 pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Rule>> {
     let span = line.whole();
     let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Priorities of the process, its processors and its memory.
+//! Keywords for the priorities, processors and memory of the process.
 
 use super::global::row;
 use crate::codes;
@@ -9,7 +9,7 @@ use language::Diagnostic;
 
 const SAME: &str = "BFD and VRRP run in one process: use the 'vrrp_…' keyword";
 
-/// Most processors that can be named.
+/// Maximum number of a processor.
 const PROCESSORS_MAX: i64 = 1023;
 
 const ALREADY_REAL_TIME: &str = "the priority does not adapt: with advert intervals below one second the process is \

@@ -1,5 +1,4 @@
-//! `vrrp_script`, `track_file`, `vrrp_track_process`: what can be tracked beside
-//! interfaces.
+//! `vrrp_script`, `track_file`, `vrrp_track_process`: tracked objects other than interfaces.
 
 use super::draft::{At, Command, put};
 use super::notify::{account, split};
@@ -13,7 +12,7 @@ use language::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The longest interval and timeout of a script: what 32 bits of microseconds hold.
+/// Maximum interval and timeout of a script in seconds: the microseconds must fit 32 bits.
 const SECONDS_MAX: i64 = 4294;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
@@ -244,7 +243,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-/// A weight and its direction.
+/// Parses a weight and its optional direction.
 fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
     let value = l.small(node.argument()?, -most..=most)?;
     let reverse = match node.arguments().get(1) {
@@ -254,7 +253,7 @@ fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
     Some(Weight { value, reverse })
 }
 
-/// The name of a block; told where it is there already.
+/// Returns the name of a block, and reports a duplicate.
 pub(super) fn named<T>(
     l: &mut Loader<'_>,
     node: &Node,
@@ -317,7 +316,7 @@ fn missing(l: &mut Loader<'_>, span: language::Span, kind: &str, name: &str, wha
 fn command(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
     let Some(words) = split(l, word) else {
-        // Told already; the block is not without a script.
+        // The error is already reported; the words prevent a second one about a missing script.
         let words = vec![word.text.clone()];
         put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
         return;

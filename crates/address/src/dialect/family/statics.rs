@@ -1,5 +1,5 @@
-//! Blocks of addresses, routes and rules, static ones and those of instances;
-//! track groups; delays of interfaces; polling.
+//! Blocks of addresses, routes and rules, static ones and those of instances; track groups;
+//! interface delays; polling.
 
 use super::draft::At;
 use super::{INSTANCE, TRACK_GROUP, address, route, rule};
@@ -10,9 +10,9 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::{Diagnostic, Severity};
 
-/// Most addresses, routes or rules of a block.
+/// Maximum number of addresses, routes or rules of a block.
 const LINES_MAX: usize = 65_536;
-/// The longest delay of an interface, microseconds.
+/// Maximum delay of an interface, in microseconds.
 const DELAY_MAX_US: u64 = 255_000_000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
@@ -127,10 +127,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-/// Reads a line of the block of that name.
+/// Parses a line of a block.
 type Read<T> = fn(&mut Loader<'_>, &Node, &str) -> Option<At<T>>;
 
-/// Reads the lines of a block into a list.
+/// Parses the lines of a block into a list.
 fn lines<T>(
     l: &mut Loader<'_>,
     block: &Node,

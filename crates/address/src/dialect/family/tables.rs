@@ -1,5 +1,4 @@
-//! Numbers that have names: tables of routes, protocols, scopes, as iproute2 names
-//! them in its files.
+//! Numbers with names: routing tables, protocols, scopes, as iproute2 names them in its files.
 
 use crate::codes;
 use crate::dialect::loader::Loader;
@@ -7,15 +6,15 @@ use crate::dialect::words::Word;
 use language::{Diagnostic, suggest};
 use std::path::Path;
 
-/// A kind of number.
+/// A kind of number, with its names.
 pub(super) struct Names {
-    /// The kind of table, for messages.
+    /// Description of the kind, for messages.
     pub(super) what: &'static str,
-    /// Where more names are.
+    /// Files with further names.
     pub(super) files: &'static [&'static str],
-    /// The entries that need no file.
+    /// Names that need no file.
     pub(super) fixed: &'static [(&'static str, u32)],
-    /// The largest number.
+    /// Maximum value.
     pub(super) most: u32,
 }
 
@@ -115,7 +114,7 @@ pub(super) static IP_PROTOCOL: Names = Names {
     most: 255,
 };
 
-/// A number in decimal or with 0x.
+/// Parses a number in decimal or with 0x.
 pub(super) fn plain(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
@@ -124,7 +123,7 @@ pub(super) fn plain(text: &str) -> Option<u32> {
 }
 
 impl Loader<'_> {
-    /// A number or its name.
+    /// Parses a number or its name.
     pub(super) fn named(&mut self, word: &Word, names: &Names) -> Option<u32> {
         let text = word.text.to_ascii_lowercase();
         if let Some(value) = plain(&text).filter(|v| *v <= names.most) {
@@ -159,13 +158,13 @@ impl Loader<'_> {
         None
     }
 
-    /// [`Self::named`] as another type.
+    /// Parses like [`Self::named`] into another type.
     pub(super) fn named_as<T: TryFrom<u32>>(&mut self, word: &Word, names: &Names) -> Option<T> {
         self.named(word, names).and_then(|n| T::try_from(n).ok())
     }
 }
 
-/// `254 main` (iproute2) or `tcp 6 TCP` (/etc/protocols).
+/// Parses lines such as `254 main` (iproute2) or `tcp 6 TCP` (/etc/protocols).
 fn entries(text: &str) -> impl Iterator<Item = (String, u32)> {
     text.lines().filter_map(|line| {
         let line = line.split('#').next()?;

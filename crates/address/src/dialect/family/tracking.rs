@@ -8,7 +8,7 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::{Diagnostic, suggest};
 
-/// Most of one kind that an instance tracks.
+/// Maximum number of tracked objects of one kind.
 const TRACKED_MAX: usize = 10_000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
@@ -64,7 +64,7 @@ fn at(reference: &Reference) -> At<String> {
     }
 }
 
-/// Takes the lines of a block into the references of the instance or the group.
+/// Adds the lines of a block to the references of the instance or the group.
 fn track(
     l: &mut Loader<'_>,
     node: &Node,

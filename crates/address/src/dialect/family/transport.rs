@@ -1,4 +1,4 @@
-//! How adverts travel: groups, peers, sources, and which are taken.
+//! Keywords for the transport of adverts: groups, peers, sources, and acceptance checks.
 
 use super::INSTANCE;
 use super::draft::At;
@@ -10,7 +10,7 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::{Diagnostic, suggest};
 
-/// Most peers of an instance.
+/// Maximum number of peers of an instance.
 const PEERS_MAX: usize = 4096;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[

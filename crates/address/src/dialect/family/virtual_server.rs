@@ -1,5 +1,5 @@
-//! `virtual_server`: IPVS is not driven here, so each of its blocks is answered by
-//! the `listen` section that does the same.
+//! `virtual_server`: Evenkeel does not control IPVS, so the error message for each block shows the
+//! equivalent `listen` section.
 
 use crate::codes;
 use crate::dialect::keyword::{Row, TOP, block};
@@ -11,9 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-/// Most servers that an answer shows.
+/// Maximum number of servers in the proposed section.
 const SERVERS_MAX: usize = 256;
-/// The largest weight of a server.
+/// Maximum weight of a server.
 const WEIGHT_MAX: u64 = 256;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
@@ -63,7 +63,7 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
     l.report(told);
 }
 
-/// Without characters that a terminal obeys: the answer is shown as it is.
+/// Removes control characters, which a terminal would obey: the message is displayed unchanged.
 fn clean(node: &Node) -> Node {
     let words = node.words.iter().map(|word| Word {
         text: word.text.chars().filter(|c| !c.is_control()).collect(),
@@ -113,7 +113,7 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
     );
 }
 
-/// The addresses of a member of a group: `192.0.2.3-10` are eight.
+/// Returns the addresses of a group member: `192.0.2.3-10` is eight addresses.
 fn addresses(text: &str) -> Vec<String> {
     let range = || {
         let (first, last) = text.split_once('-')?;
@@ -143,7 +143,7 @@ fn endpoint(address: &str, port: Option<&str>) -> String {
     }
 }
 
-/// The `bind` line of a block's clients, and the name of its section.
+/// Returns the `bind` line of a block, and the name of the proposed section.
 fn bind_and_name(
     first: &str,
     second: Option<&str>,
@@ -178,12 +178,12 @@ fn bind_and_name(
     }
 }
 
-/// The section that does what the block does.
+/// Returns the `listen` section that does the same as the block.
 fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
     let first = node.argument().map_or("", |w| w.text.as_str());
     let second = node.arguments().get(1).map(|w| w.text.as_str());
     let (bind, name) = bind_and_name(first, second, groups);
-    // Of a mark and of a group the second word is no port.
+    // After a firewall mark or a group, the second word is not a port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&Node> = node
         .nodes()
@@ -205,7 +205,7 @@ fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
     }
     let seconds = word(node, "connect_timeout").unwrap_or("5");
     let _ = writeln!(out, "    timeout connect {seconds}s");
-    // What IPVS has for an idle TCP connection.
+    // IPVS's timeout of an idle TCP connection.
     out.push_str("    timeout client 15m\n    timeout server 15m\n");
     if let Some(seconds) = servers
         .iter()
@@ -249,7 +249,7 @@ fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
     out.trim_end().to_owned()
 }
 
-/// The lines of a check by HTTP, as the first server that has one is asked.
+/// Writes the lines of an HTTP check, taken from the first server that has one.
 fn http_check(out: &mut String, node: &Node, servers: &[&Node]) {
     let checked = servers.iter().find_map(|s| url(s));
     let (path, status, host) = checked.unwrap_or(("/", "200-299", None));
@@ -287,7 +287,7 @@ fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
     ))
 }
 
-/// How the health of a server is checked.
+/// Returns the check block of a server.
 fn check(server: &Node) -> Option<&Node> {
     server.nodes().iter().find(|n| is_check(n))
 }
@@ -296,7 +296,7 @@ fn smtp(server: &Node) -> Option<&Node> {
     check(server).filter(|check| check.name() == "SMTP_CHECK")
 }
 
-/// The program of a check by a script, without its arguments.
+/// Returns the program of a script check, without its arguments.
 fn script(server: &Node) -> Option<&str> {
     let check = check(server).filter(|check| check.name() == "MISC_CHECK")?;
     word(check, "misc_path")?.split_whitespace().next()
@@ -306,8 +306,8 @@ fn is_udp(node: &Node) -> bool {
     word(node, "protocol").is_some_and(|p| p.eq_ignore_ascii_case("UDP"))
 }
 
-/// A weight between 0 and 256: where one of them is larger all become smaller alike, and
-/// none that counted becomes zero.
+/// Scales a weight to the range 0 to 256. If one weight is larger, all are reduced in proportion,
+/// and none that counted becomes zero.
 fn scaled(weight: &str, heaviest: u64) -> String {
     match weight.parse::<u64>() {
         Ok(own) if own > 0 && heaviest > WEIGHT_MAX => {
@@ -341,12 +341,12 @@ fn server_line(
         .or(word(server, "delay_loop"))
         .unwrap_or(inter);
     let _ = write!(line, " check inter {inter}s");
-    // A check needs a port where connections have many.
+    // A check needs a port if the server accepts several.
     let many = port.is_none().then_some("80");
     if let Some(port) = word(check, "connect_port").or(many) {
         let _ = write!(line, " port {port}");
     }
-    // keepalived gives up after so many more tries.
+    // keepalived gives up after this number of additional attempts.
     let retry = word(check, "retry").or(word(server, "retry"));
     if let Some(more) = retry.and_then(|n| n.parse::<u32>().ok()) {
         let _ = write!(line, " fall {}", more.saturating_add(1));
@@ -430,7 +430,7 @@ fn lost(node: &Node) -> Vec<String> {
     lost
 }
 
-/// Checks that a `listen` section has, too.
+/// Check types that a `listen` section has, too.
 const CHECKS: &[&str] = &[
     "HTTP_GET",
     "SSL_GET",
@@ -439,8 +439,8 @@ const CHECKS: &[&str] = &[
     "SMTP_CHECK",
 ];
 
-/// Lines that [`listen`] or a note of [`lost`] takes up: of the block, of a server, of a check
-/// and of a URL.
+/// Lines that [`listen`] or a note of [`lost`] covers: of the block, of a server, of a check and of
+/// a URL.
 const OF_BLOCK: &[&str] = &[
     "real_server",
     "lvs_sched",

@@ -1,5 +1,5 @@
-//! Beside the real program: `keepalived -t` on the same files, in a network of its
-//! own with eth0 and eth1.
+//! Compares verdicts with the real program: runs `keepalived -t` on the same files, in a network
+//! namespace with eth0 and eth1.
 
 use super::*;
 use crate::dialect::Machine;
@@ -8,14 +8,14 @@ use language::Severity;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long one check may take on a machine with much else to do.
+/// Timeout of one check on a busy machine.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 
-/// What keepalived says of a file, and whether we differ: a reason, where we do.
+/// A file with keepalived's verdict, and the reason if Evenkeel's verdict differs.
 struct Case {
     name: &'static str,
     text: String,
-    /// Why our verdict is another one.
+    /// Reason why the verdict of Evenkeel differs.
     differs: Option<&'static str>,
 }
 
@@ -34,14 +34,14 @@ fn other(name: &'static str, text: impl Into<String>, why: &'static str) -> Case
     }
 }
 
-/// An instance with these lines.
+/// Returns an instance with these lines.
 fn of(lines: &str) -> String {
     format!(
         "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\npriority 150\nvirtual_ipaddress {{\n10.0.0.10/24\n}}\n{lines}\n}}\n"
     )
 }
 
-/// Two instances with these lines.
+/// Returns two instances, the second with these lines.
 fn two(lines: &str) -> String {
     of("")
         + &of(&format!("virtual_router_id 52\n{lines}"))
@@ -248,7 +248,7 @@ impl Case {
     }
 }
 
-/// Whether keepalived finds anything to say.
+/// Returns whether keepalived reports anything.
 fn keepalived_tells(host: &Host, scratch: &Scratch, text: &str) -> bool {
     let file = scratch.write("keepalived.conf", text).unwrap();
     let mut command = Command::new("keepalived");

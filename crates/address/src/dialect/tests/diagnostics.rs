@@ -1,9 +1,9 @@
-//! What is told of mistakes, as people see it.
+//! Tests diagnostics as users see them.
 
 use super::*;
 use insta::assert_snapshot;
 
-/// The file of 2011, as it was found.
+/// A real configuration file of 2011, unchanged.
 pub(super) const FIELD: &str = "vrrp_instance_VI_1 {
 \tstate MASTER
 \tinterface eth0
@@ -38,7 +38,7 @@ fn the_file_of_2011_loads_once_its_slip_is_mended() {
     assert_eq!(config.instances[0].addresses.len(), 2);
 }
 
-/// An instance of these lines.
+/// Returns an instance with these lines.
 fn instance(lines: &str) -> String {
     format!(
         "vrrp_instance A {{\n  interface eth0\n  virtual_router_id 51\n  virtual_ipaddress {{ 192.0.2.10/24 }}\n{lines}\n}}\n"
@@ -246,7 +246,7 @@ fn under_the_name_of_keepalived_what_that_leaves_out_is_a_warning() {
     assert!(strict.config.is_none());
 }
 
-/// What each of these is told.
+/// Asserts the codes that each text reports.
 fn are_told(all: Vec<(String, &str)>) {
     for (text, expected) in all {
         assert_eq!(codes(&text), expected, "{text}{}", told(&text));

@@ -1,10 +1,10 @@
-//! Every example of the manual loads where it is legal.
+//! Tests that every example of the manual loads in its block.
 
 use super::*;
 use crate::dialect::documented;
 use language::Severity;
 
-/// The blocks around an example.
+/// Returns the blocks around an example.
 fn around(place: &str, example: &str) -> String {
     let own = "interface eth0\nvirtual_router_id 51\npriority 150\n";
     let addresses = "virtual_ipaddress {\n192.0.2.10/24\n}\n";
@@ -98,8 +98,8 @@ fn a_keyword_that_is_known_elsewhere_is_told_where() {
     );
 }
 
-/// Keywords that are correctly written and change nothing here, and where: each is told
-/// so. A keyword that comes to be built leaves the list, and none joins it unnoticed.
+/// Keywords that are valid and without effect, with the code that each one reports. A keyword that
+/// is implemented must leave the list, and none joins it unnoticed.
 const WITHOUT_EFFECT: &str = "\
 N0701 nftables_ifindex
 N0701 reload_check_config

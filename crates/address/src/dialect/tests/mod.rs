@@ -1,4 +1,4 @@
-//! Whole files: what is told of them, and what they come to.
+//! Tests whole files: their diagnostics, and the resulting model.
 
 mod beside;
 mod diagnostics;
@@ -16,11 +16,11 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A machine that is not there: files by name, interfaces eth0 to eth3.
+/// A simulated machine: files by name, interfaces eth0 to eth3.
 #[derive(Default)]
 pub(super) struct Nowhere {
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
-    /// What is added to each number of `${_RANDOM}`.
+    /// Value that is added to each number of `${_RANDOM}`.
     seed: u32,
 }
 
@@ -100,7 +100,7 @@ impl Outside for Nowhere {
     }
 }
 
-/// What a text comes to.
+/// Loads a text with options.
 pub(super) fn loaded_with(
     text: &str,
     outside: &mut Nowhere,
@@ -116,13 +116,13 @@ pub(super) fn loaded(text: &str) -> (SourceMap, Loaded) {
     loaded_with(text, &mut Nowhere::default(), &Options::default())
 }
 
-/// What is told of a text, as people see it.
+/// Returns the diagnostics of a text as users see them.
 pub(super) fn told(text: &str) -> String {
     let (sources, loaded) = loaded(text);
     full(&sources, &loaded.diagnostics, &Look::default())
 }
 
-/// The codes that are told, in their order; those for `-dD`, too.
+/// Returns the codes of the diagnostics in order, including those for `-dD`.
 pub(super) fn codes(text: &str) -> String {
     let (_, loaded) = loaded(text);
     let codes: Vec<&str> = loaded.diagnostics.iter().map(|d| d.code.id).collect();

@@ -1,4 +1,4 @@
-//! What files come to.
+//! Tests the model that results from files.
 
 use super::*;
 use crate::config::{
@@ -16,7 +16,7 @@ fn config(text: &str) -> Config {
     loaded.config.unwrap_or_else(|| panic!("{told:?}"))
 }
 
-/// An instance of these lines.
+/// Returns an instance with these lines.
 fn instance(lines: &str) -> String {
     format!(
         "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{ 192.0.2.10/24 }}\n{lines}\n}}\n"
@@ -316,7 +316,7 @@ fn instances_of_one_router_id_have_virtual_interfaces_of_names_of_their_own() {
     let inside = of("A", "eth0", "use_vmac", "192.0.2.10/24");
     let outside = of("B", "eth1", "use_vmac", "198.51.100.10/24");
     let six = of("C", "eth1", "use_vmac", "fe80::51");
-    // As the real one names them, in the order of the file.
+    // keepalived assigns these names in the order of the file.
     let all = format!("{inside}{outside}{six}");
     assert_eq!(named(&all), ["vrrp.51", "vrrp1.51", "vrrp6.51"]);
     assert_eq!(named(&six), ["vrrp.51"]);
@@ -370,6 +370,6 @@ fn the_manual_s_many_instances_are_read_in_a_moment() {
     let begun = std::time::Instant::now();
     let config = config(text);
     assert_eq!(config.instances.len(), 2 * 32 * 254);
-    // Quadratic, it would take many minutes.
+    // With quadratic cost, this would take many minutes.
     assert!(begun.elapsed() < Duration::from_secs(60));
 }

@@ -1,4 +1,4 @@
-//! Bytes that nobody meant: nothing panics, and reading ends.
+//! Tests random input: nothing panics, and reading ends.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,12 +9,12 @@ fn reads(bytes: &[u8]) {
     let mut outside = Nowhere::default();
     outside.files.insert(PathBuf::from("inc"), bytes.to_vec());
     let loaded = load(&mut sources, &[file], &Options::default(), &mut outside);
-    // Every place can be shown.
+    // Every diagnostic can be displayed.
     let _ = full(&sources, &loaded.diagnostics, &Look::default());
     let _ = crate::dialect::is_keepalived(bytes, &["global"]);
 }
 
-/// Words that files are made of.
+/// Generates words that files consist of.
 fn word() -> impl Strategy<Value = String> {
     let rows = crate::dialect::documented();
     let names: Vec<&'static str> = rows.iter().map(|row| row.name).collect();
@@ -53,7 +53,7 @@ proptest! {
 
 #[test]
 fn variables_that_grow_without_end_are_refused() {
-    // Each line doubles what the line before made; a sequence repeats all of it.
+    // Each line doubles the text of the previous one, and a sequence repeats all of it.
     let mut text = format!("$A0={}\n", "x".repeat(1 << 10));
     for n in 1..6 {
         text.push_str(&format!("$A{n}=$A{0}$A{0}\n", n - 1));

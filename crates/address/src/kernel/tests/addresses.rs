@@ -1,4 +1,4 @@
-//! Addresses and how long they live.
+//! Tests addresses and their lifetimes.
 
 use super::super::*;
 use super::{Pair, told, words};
@@ -6,7 +6,7 @@ use crate::config::{Address, Lifetime, Scope};
 use lab::{Host, Lab, eventually};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a machine that is busy.
+/// Timeout that no step exceeds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn plain(address: &str, prefix: u8) -> Address {
@@ -18,7 +18,7 @@ fn spec(kernel: &mut Kernel, address: &Address, lifetime: Option<Duration>) -> A
     AddressSpec::new(address, index, lifetime, true)
 }
 
-/// The lines of `ip address add`, and the same for us.
+/// Lines of `ip address add`, each with the same address in our form.
 fn lines() -> Vec<(&'static str, Address)> {
     let ip = |text: &str| Some(text.parse().unwrap());
     vec![
@@ -100,7 +100,7 @@ fn addresses_that_we_add_look_as_those_that_ip_adds() {
             &["dev", "eth0", "proto", "18"],
         ];
         if pair.theirs.ip(&all.concat()).is_err() {
-            // An ip without `proto`.
+            // This version of ip does not know `proto`.
             pair.theirs
                 .ip(&all[..2]
                     .concat()
@@ -278,7 +278,8 @@ fn renewing_puts_back_what_somebody_deleted() {
             let seen = kernel.addresses().unwrap();
             let back = seen.iter().find(|s| s.is(&spec)).unwrap();
             assert!(back.valid_seconds.is_some_and(|s| s > 3000), "{back:?}");
-            // Taken over without a lifetime it is for ever, and the other way round.
+            // An existing address becomes permanent if it is added without a lifetime, and the
+            // reverse.
             let forever = AddressSpec {
                 lifetime: None,
                 ..spec.clone()
@@ -308,7 +309,7 @@ fn a_deletion_by_somebody_else_is_heard_at_once() {
         let mut monitor = Monitor::open(true).unwrap();
         host.ip(&["address", "delete", "10.9.0.1/24", "dev", "eth0"])
             .unwrap();
-        // `ip` has ended, so it is there: nothing is waited for.
+        // `ip` has ended, so the notification is there and no wait is needed.
         let mut changes = std::iter::from_fn(|| monitor.next_change());
         assert!(changes.any(|c| matches!(c, Change::AddressRemoved(seen) if seen.is(&spec))));
     });
@@ -376,7 +377,8 @@ fn an_address_that_another_machine_has_is_told_as_a_duplicate() {
                 .any(|c| matches!(c, Change::AddressDuplicate(seen) if seen.is(&spec)))
         });
         assert!(told);
-        // Probed by us it is added without the question, and used.
+        // After a probe by this program, the address is added without duplicate detection, and
+        // used.
         kernel.remove_address(&spec).unwrap();
         let probed = AddressSpec::new(&address, index, None, true);
         kernel.add_address(&probed).unwrap();

@@ -1,4 +1,4 @@
-//! What is dropped.
+//! Tests which packets the filter drops.
 
 use super::super::{Firewall, Kernel, VmacKind, VmacSpec};
 use crate::config::*;
@@ -14,7 +14,7 @@ fn bound(host: &Host, at: &str) -> UdpSocket {
     socket
 }
 
-/// How long is waited for what is to come, or for what is not to come.
+/// Returns how long to wait for a packet that must arrive, or for one that must not.
 fn patience(comes: bool) -> Duration {
     match comes {
         true => Duration::from_secs(60),
@@ -22,7 +22,8 @@ fn patience(comes: bool) -> Duration {
     }
 }
 
-/// Whether what is sent to an address arrives, and an answer from it comes back, as it should.
+/// Returns whether a packet to an address arrives, and a response from it comes back, if and only
+/// if it should.
 fn answers(client: &UdpSocket, server: &UdpSocket, should: bool) -> bool {
     let to: SocketAddr = server.local_addr().unwrap();
     let mut buffer = [0; 16];
@@ -76,7 +77,7 @@ fn packets_to_a_refused_address_are_dropped_and_others_are_not() {
     };
     a.enter(|| wall.apply().unwrap());
     reached([true, false, true, false]);
-    // Applied again it is the same, not twice the same.
+    // A second call replaces the rules instead of adding to them.
     let less = Firewall {
         refused: wall.refused[..1].to_vec(),
         ..wall.clone()
@@ -121,7 +122,7 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
     assert!(!reaches(false));
 }
 
-/// An instance on `eth0` with an address, a link-local one and one elsewhere.
+/// Returns an instance on `eth0` with an address, a link-local one and one on another interface.
 fn instance(name: &str, vrid: u8, priority: u8, accept: bool) -> Instance {
     let address = |text: &str, interface: Option<&str>| {
         let mut address = super::addresses::plain(text, 64);
@@ -191,7 +192,7 @@ fn addresses_of_no_accept_are_refused_unless_this_machine_is_their_owner() {
     );
 }
 
-/// What `b` hears of group reports: the MACs that they came from.
+/// Returns the source MACs of the group reports that `b` received.
 fn reporters(frames: &rustix::fd::OwnedFd) -> Vec<[u8; 6]> {
     let mut all = Vec::new();
     let mut frame = [0; 2048];
@@ -261,7 +262,7 @@ fn group_reports_of_a_virtual_interface_go_out_by_the_one_below() {
         heard.iter().all(|from| Some(*from) == base.mac),
         "{heard:x?}"
     );
-    // Without the table they come from the virtual MAC: the test can fail.
+    // Without the table the reports come from the virtual MAC, which shows that the test can fail.
     a.enter(|| Firewall::remove("test").unwrap());
     join("239.1.1.2");
     assert!(eventually(PATIENCE, || reporters(&frames).contains(&mac)));

@@ -1,4 +1,4 @@
-//! Against the kernel, in namespaces: what we put there is what `ip` would have put.
+//! Tests against the kernel, in namespaces: objects of this crate must equal those of `ip`.
 
 mod addresses;
 mod firewall;
@@ -14,8 +14,8 @@ use lab::{Host, Lab};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Two hosts with the same interfaces, one for us and one for `ip`: `eth0` and `eth1`,
-/// both up, with the addresses that gateways need.
+/// Two hosts with the same interfaces, one for this crate and one for `ip`: `eth0` and `eth1`, both
+/// up, with the addresses that gateways need.
 struct Pair {
     _lab: Lab,
     ours: Host,
@@ -52,7 +52,8 @@ impl Pair {
     }
 }
 
-/// What `ip -j` tells, without what differs by chance: MACs and what follows of them.
+/// Returns the output of `ip -j` without values that differ by chance: MACs and what is derived
+/// from them.
 fn told(host: &Host, words: &[&str]) -> Vec<Value> {
     let all = [&["-j", "-d"], words].concat();
     let text = host.ip(&all).unwrap();
@@ -78,12 +79,12 @@ fn told(host: &Host, words: &[&str]) -> Vec<Value> {
     told
 }
 
-/// The words of a line.
+/// Splits a line into words.
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// The only result of a batch of one.
+/// Returns the only result of a batch of one.
 fn first<T>(results: Vec<Result<T, KernelError>>, request: &'static str) -> Result<T, KernelError> {
     let none = KernelError::NoAnswer {
         request,
@@ -92,9 +93,9 @@ fn first<T>(results: Vec<Result<T, KernelError>>, request: &'static str) -> Resu
     results.into_iter().next().unwrap_or(Err(none))
 }
 
-/// Changes of one object, which the role makes by the batch.
+/// Changes of one object, which the role makes in batches.
 impl Kernel {
-    /// Puts an address on its interface.
+    /// Adds an address to its interface.
     fn add_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.add_addresses(std::slice::from_ref(spec)),
@@ -102,7 +103,7 @@ impl Kernel {
         )
     }
 
-    /// Gives an address its whole lifetime again.
+    /// Renews the lifetime of an address.
     fn renew_address(&mut self, spec: &AddressSpec) -> Result<(), KernelError> {
         first(
             self.renew_addresses(std::slice::from_ref(spec)),
@@ -110,7 +111,7 @@ impl Kernel {
         )
     }
 
-    /// Takes an address from its interface.
+    /// Removes an address from its interface.
     fn remove_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.remove_addresses(std::slice::from_ref(spec)),
@@ -118,12 +119,10 @@ impl Kernel {
         )
     }
 
-    /// Adds a route.
     fn add_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(self.add_routes(std::slice::from_ref(route)), "add a route")
     }
 
-    /// Removes a route.
     fn remove_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(
             self.remove_routes(std::slice::from_ref(route)),
@@ -131,7 +130,6 @@ impl Kernel {
         )
     }
 
-    /// Adds a rule.
     fn add_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
         first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
     }

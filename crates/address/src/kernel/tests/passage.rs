@@ -1,4 +1,4 @@
-//! What is quiet, and what is passed on.
+//! Tests silenced addresses and forwarded connections.
 
 use super::super::{Passage, Passes, Quiet};
 use lab::{Host, Lab};
@@ -18,7 +18,7 @@ struct Scene {
     client: Host,
 }
 
-/// `old` has the address, and `new` is to get it.
+/// Returns hosts of which `old` has the address and `new` is to get it.
 fn scene(name: &str) -> Scene {
     let lab = Lab::new(name).unwrap();
     let switch = lab.switch("lan").unwrap();
@@ -55,7 +55,7 @@ fn index(host: &Host) -> u32 {
     shown.split(':').next().unwrap().parse().unwrap()
 }
 
-/// The MAC of an interface, or of a neighbour.
+/// Returns the MAC of an interface or a neighbour from the output of `ip`.
 fn mac_in(shown: &str, behind: &str) -> Option<String> {
     let mut words = shown.split_whitespace();
     words.find(|w| *w == behind)?;
@@ -67,7 +67,7 @@ fn mac(host: &Host) -> String {
     mac_in(&shown, "link/ether").unwrap()
 }
 
-/// Says each line that comes back.
+/// Starts a server that responds to each line with `word`.
 fn serve(host: &Host, at: &str, word: &'static str) {
     let listener = host.tcp_listen(at.parse().unwrap()).unwrap();
     std::thread::spawn(move || {
@@ -96,7 +96,8 @@ fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// The resets that the kernel wanted to send, also those that a rule dropped.
+/// Returns the number of resets that the kernel wanted to send, including those that a rule
+/// dropped.
 fn resets(host: &Host) -> u64 {
     let mut command = Command::new("cat");
     command.arg("/proc/net/snmp");
@@ -107,7 +108,7 @@ fn resets(host: &Host) -> u64 {
     values.split(' ').nth(at).unwrap().parse().unwrap()
 }
 
-/// What the old owner does, and what the new one does.
+/// Returns the tables of the old and the new owner.
 fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) {
     let quiet = Passage {
         table: Passage::name("test"),
@@ -129,8 +130,8 @@ fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) 
     (quiet, passes)
 }
 
-/// Hands the address over by hand, and asks on the old connection, on a new one, and
-/// on the old one when nothing is passed on any more.
+/// Hands the address over manually. Sends requests on the old connection and on a new one, and
+/// again on the old one after forwarding has ended.
 fn hand_over(name: &str, vip: &str, old_own: &str) {
     let scene = scene(name);
     let address: IpAddr = vip.parse().unwrap();
@@ -152,7 +153,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         ..Passage::default()
     };
     scene.old.enter(|| offer.apply().unwrap());
-    // What another process has left is replaced.
+    // A second call replaces the table that another process may have left.
     scene.new.enter(|| passes.apply().unwrap());
     scene.new.enter(|| passes.apply().unwrap());
     let prefix = if address.is_ipv6() { 64 } else { 24 };
@@ -161,8 +162,8 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         .new
         .ip(&["address", "add", &whole, "dev", "eth0", "nodad"])
         .unwrap();
-    // A neighbour heard the new owner, and then the old one: the old one drops what it does not
-    // know, and the client sends it again. This holds from the offer on.
+    // A neighbour heard the new owner, and then the old one: the old one drops segments of unknown
+    // connections, and the client sends them again. This is true from the offer on.
     let heard = |mac: &str| {
         let entry = ["neigh", "replace", vip, "lladdr", mac, "dev", "eth0"];
         scene.client.ip(&entry).unwrap();
@@ -181,7 +182,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     sends_to_the_old_owner_first(&mut early);
     scene.old.enter(|| quiet.apply().unwrap());
     scene.old.enter(|| offer.undo().unwrap());
-    // All know that they know nothing: who asks is answered by the new one alone.
+    // With empty neighbour caches, only the new owner replies to a request.
     for host in [&scene.client, &scene.old] {
         host.ip(&["neigh", "flush", "all"]).unwrap();
     }
@@ -192,7 +193,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         assert_eq!(ask(&mut fresh).unwrap(), "new");
         assert_eq!(mac_in(&known(), "lladdr"), Some(mac(&scene.new)));
     }
-    // The old owner has forgotten the client, and answers: it asks under its own name.
+    // The old owner no longer knows the client's MAC and sends its request with its own address.
     scene.old.ip(&["neigh", "flush", "all"]).unwrap();
     for _ in 0..3 {
         assert_eq!(ask(&mut before).unwrap(), "old");
@@ -201,9 +202,9 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     let mut after = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut after).unwrap(), "new");
     assert_eq!(ask(&mut before).unwrap(), "old");
-    // A neighbour that heard the old owner last loses no connection of the new one.
+    // A neighbour that heard the old owner last loses no connection of the new owner.
     sends_to_the_old_owner_first(&mut after);
-    // The end: what was passed on is nobody's any more, what is new goes on.
+    // After the end, forwarded connections are lost and new ones continue.
     scene.new.enter(|| passes.undo().unwrap());
     assert!(ask(&mut before).is_err());
     assert_eq!(ask(&mut after).unwrap(), "new");
@@ -228,7 +229,7 @@ fn connections_of_ipv6_go_on_at_the_old_owner_too() {
     hand_over("kernel-passage-6", "fd00::100", "fd00::1");
 }
 
-/// A connection of the client from this port.
+/// Opens a connection of the client from this port.
 fn connect_from(scene: &Scene, port: u16, at: SocketAddrV4) -> TcpStream {
     scene.client.enter(|| {
         let fd = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -279,7 +280,7 @@ fn what_connection_tracking_remembers_of_an_older_connection_does_not_matter() {
     drop(tracked);
     vip(&scene.new, "delete");
     vip(&scene.old, "add");
-    // The same port again, at the old owner, and the address moves.
+    // The same port is used again, at the old owner, and the address moves.
     let mut before = connect_from(&scene, PORT, at);
     assert_eq!(ask(&mut before).unwrap(), "old");
     let (quiet, passes) = both_ends(&scene, (*at.ip()).into(), Ipv4Addr::new(10, 0, 0, 1).into());
@@ -296,8 +297,8 @@ fn connections_that_sockets_have_stay_where_the_address_comes_back_to() {
     let scene = scene("kernel-passage-own");
     serve(&scene.old, "[::]:80", "old");
     serve(&scene.new, "[::]:80", "new");
-    // Both have the address, and all know `old`: what that has stays, the rest is passed
-    // on to `new`, which knows nothing of it.
+    // Both hosts have the address, and all neighbours know `old`. Connections of `old` stay there,
+    // and the rest is forwarded to `new`, which does not know them.
     scene
         .new
         .sysctl("net/ipv4/conf/all/arp_ignore", "8")

@@ -1,4 +1,4 @@
-//! Routes: made by us and made by `ip`.
+//! Compares routes added by this crate with those added by `ip`.
 
 use super::super::*;
 use super::{Pair, told, words};
@@ -30,7 +30,6 @@ fn to(destination: &str, hops: Vec<NextHop>) -> Route {
     }
 }
 
-/// Plain IPv4 routes.
 fn four() -> Vec<(&'static str, Route)> {
     let gateway = || vec![hop("10.0.1.9", "eth0")];
     vec![
@@ -92,7 +91,7 @@ fn four() -> Vec<(&'static str, Route)> {
     ]
 }
 
-/// Routes that lead nowhere, or here, or by the other family.
+/// Routes without a next hop, to this machine, or with a gateway of the other family.
 fn odd() -> Vec<(&'static str, Route)> {
     vec![
         (
@@ -140,7 +139,7 @@ fn odd() -> Vec<(&'static str, Route)> {
     ]
 }
 
-/// What few write.
+/// Rarely used options.
 fn rare() -> Vec<(&'static str, Route)> {
     let gateway = || vec![hop("10.0.1.9", "eth0")];
     vec![
@@ -181,7 +180,6 @@ fn rare() -> Vec<(&'static str, Route)> {
     ]
 }
 
-/// Routes of IPv6.
 fn six() -> Vec<(&'static str, Route)> {
     let gateway6 = || vec![hop("2001:db8:1::9", "eth0")];
     vec![
@@ -242,7 +240,7 @@ fn compare(name: &str, lines: Vec<(&'static str, Route)>) {
             .position(|word| *word == "nexthop")
             .unwrap_or(all.len());
         all.splice(end..end, ["protocol", "18"]);
-        // What this kernel has not, it has for neither.
+        // An option that this kernel lacks fails for both.
         let theirs = pair.theirs.ip(&all);
         let ours = pair
             .ours

@@ -1,4 +1,4 @@
-//! Rules: made by us and made by `ip`.
+//! Compares rules added by this crate with those added by `ip`.
 
 use super::super::*;
 use super::{Pair, told, words};
@@ -105,7 +105,7 @@ fn lines() -> Vec<(&'static str, Rule)> {
     ]
 }
 
-/// Rules that look at more than addresses.
+/// Rules that match more than addresses.
 fn closer() -> Vec<(&'static str, Rule)> {
     vec![
         ("from all pref 108 l3mdev", rule(108, RuleAction::L3mdev)),
@@ -166,7 +166,7 @@ fn rules_that_we_add_look_as_those_that_ip_adds() {
             &["protocol", "18"],
         ]
         .concat();
-        // What this kernel has not, it has for neither.
+        // An option that this kernel lacks fails for both.
         let theirs = pair.theirs.ip(&all);
         let ours = pair.ours.enter(|| Kernel::open().unwrap().add_rule(&rule));
         assert_eq!(theirs.is_ok(), ours.is_ok(), "{line}: {theirs:?}, {ours:?}");

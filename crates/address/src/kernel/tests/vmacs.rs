@@ -1,4 +1,4 @@
-//! Virtual interfaces.
+//! Tests virtual interfaces.
 
 use super::super::*;
 use super::Pair;
@@ -63,13 +63,13 @@ fn a_virtual_interface_is_as_keepalived_makes_it_and_leaves_nothing_behind() {
     host.enter(|| {
         let mut kernel = kernel;
         kernel.remove_vmac(&four).unwrap();
-        // Another one still needs them.
+        // Another virtual interface still needs the settings.
         assert_eq!(
             base.clone().map(|path| sysctl::read(&path).unwrap()),
             ["1", "1"]
         );
         kernel.remove_vmac(&six).unwrap();
-        // Twice is no error.
+        // A second removal is no error.
         kernel.remove_vmac(&six).unwrap();
         assert_eq!(
             kernel
@@ -164,7 +164,7 @@ fn a_filter_of_reverse_paths_for_all_becomes_one_for_each_and_is_put_back() {
     });
     assert_eq!(now(), ["0", "1", "2", "1"]);
     assert_eq!(setting(host, &path("vrrp.51")), "0");
-    // That role is gone; the next one puts back what it was told.
+    // The first role is gone; the next one restores the settings that it stored.
     host.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let spec = spec(&mut kernel, 51, false);
@@ -195,7 +195,7 @@ fn what_keepalived_left_when_it_was_killed_is_found_and_used() {
     let there = || host.ip(&["address", "show", "dev", "vrrp.51"]);
     let owned = || there().is_ok_and(|shown| shown.contains("10.0.1.100"));
     assert!(lab::eventually(std::time::Duration::from_secs(20), owned));
-    // All of its group is killed, and nothing is taken back.
+    // The whole process group is killed, so keepalived cleans up nothing.
     drop(theirs);
     assert!(owned());
     host.enter(|| {
@@ -229,7 +229,7 @@ fn secondary_addresses_stay_where_they_are_promoted_and_the_setting_is_put_back(
         let mut kernel = Kernel::open().unwrap();
         kernel.set_until_stop(&path, "1").unwrap();
         assert!(stays());
-        // A virtual interface that comes and goes is another matter.
+        // A virtual interface that is created and removed does not affect the setting.
         let spec = spec(&mut kernel, 51, false);
         let vmac = kernel.create_vmac(&spec).unwrap();
         kernel.remove_vmac(&vmac).unwrap();

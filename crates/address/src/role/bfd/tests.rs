@@ -1,4 +1,4 @@
-//! Sessions between namespaces, and with a real keepalived.
+//! Tests BFD sessions between namespaces, and with a real keepalived.
 
 use super::*;
 use crate::config::Weight;
@@ -6,7 +6,7 @@ use lab::{Host, Lab, Scratch, eventually};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Longer than anything here takes on a machine that is busy.
+/// Timeout that no step exceeds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Pair {
@@ -52,7 +52,7 @@ fn session(name: &str, source: &str, neighbour: &str) -> BfdSession {
     }
 }
 
-/// Of the first host, or with its ends swapped of the second one.
+/// Sessions of both families for the first host, or with swapped ends for the second one.
 fn both_families(second: bool) -> Vec<BfdSession> {
     let of = |name, one, other| match second {
         false => session(name, one, other),
@@ -68,7 +68,8 @@ fn open(host: &Host, wanted: &[BfdSession]) -> Bfd {
     host.enter(|| Bfd::open(wanted, Bfd::default(), clock::now()).0)
 }
 
-/// Turns of all until something holds; sockets are made in their hosts.
+/// Runs all sessions in turn until `done`. The sockets are created in the namespaces of their
+/// hosts.
 fn turns(ends: &mut [(&Host, &mut Bfd)], mut done: impl FnMut(&[(&Host, &mut Bfd)]) -> bool) {
     let held = eventually(PATIENCE, || {
         for (host, bfd) in ends.iter_mut() {
@@ -118,7 +119,7 @@ fn a_reload_takes_no_session_down_that_stays_as_it_was() {
     let again = |old| Bfd::open(&wanted, old, clock::now()).0;
     a = pair.a.enter(|| again(a));
     assert_eq!(a.verdict("six"), Verdict::Up);
-    // The one that is gone said so, which is no outage; the other one is as before.
+    // The removed session signalled AdminDown, which is no outage; the other one is unchanged.
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
     let why = |e: &[(&Host, &mut Bfd)]| e[1].1.all().next().map(|(_, _, why)| why);
     turns(&mut ends, |e| why(e) == Some(Diagnostic::PeerStopped));
@@ -140,7 +141,7 @@ fn what_came_through_too_many_routers_is_refused() {
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
     turns(&mut ends, |e| e[0].1.refused() >= 2);
     assert_ne!(ends[0].1.verdict("four"), Verdict::Up);
-    // So many may have been on the way.
+    // This many hops are now allowed.
     let mut wider = near;
     wider.max_hops = 5;
     let reopened = |old| Bfd::open(&[wider], old, clock::now()).0;
@@ -162,7 +163,7 @@ fn an_address_that_comes_later_is_waited_for_and_said_once() {
         let changes = pair.a.enter(|| a.handle());
         failures += usize::from(a.links[0].failed.is_some());
         said.extend(changes);
-        // Long enough for more than one try.
+        // Time for more than one attempt.
         failures > 300
     }));
     assert!(
@@ -175,7 +176,7 @@ fn an_address_that_comes_later_is_waited_for_and_said_once() {
     });
 }
 
-/// A real keepalived with these sessions.
+/// Starts a real keepalived with these sessions.
 fn keepalived(host: &Host, scratch: &Scratch, passive: bool) -> lab::Process {
     let mut config = String::new();
     for wanted in both_families(true) {
@@ -188,7 +189,7 @@ fn keepalived(host: &Host, scratch: &Scratch, passive: bool) -> lab::Process {
             wanted.source.unwrap(),
         );
     }
-    // What is tracked has to stand before it.
+    // keepalived requires a tracked object before the instance that tracks it.
     config += "vrrp_instance v {\n interface eth0\n virtual_router_id 5\n \
                track_bfd {\n four\n six\n }\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n";
     let path = scratch.write("keepalived.conf", config).unwrap();
@@ -221,7 +222,7 @@ fn a_real_keepalived_agrees_on_what_is_up_and_down() {
         turns(&mut [(&pair.a, &mut a)], |e| {
             all_are(e[0].1, State::Up) && up("four") == 1 && up("six") == 1
         });
-        // Down is what it began as, too.
+        // The sessions were down at the start, too, so this is the second time.
         drop(a);
         let told = eventually(PATIENCE, || down("four") == 2 && down("six") == 2);
         let all = std::fs::read_to_string(scratch.path().join("said"));

@@ -28,7 +28,7 @@ fn wanted(config: &Configured) -> State {
 }
 
 impl Role {
-    /// Every virtual router with its state.
+    /// Returns every virtual router with its state and counters.
     fn dumped(&self) -> impl Iterator<Item = (&Member, Status, Counters)> {
         let members = self.members.iter().enumerate();
         members.filter_map(|(at, member)| {
@@ -37,14 +37,14 @@ impl Role {
         })
     }
 
-    /// `keepalived.stats`
+    /// Returns the contents of `keepalived.stats`.
     pub(in crate::role) fn dump_statistics(&self) -> String {
         let all = self.dumped();
         all.map(|(member, _, counters)| statistics(&member.config.name, &counters))
             .collect()
     }
 
-    /// `keepalived.data`
+    /// Returns the contents of `keepalived.data`.
     pub(in crate::role) fn dump_data(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -52,12 +52,12 @@ impl Role {
         out
     }
 
-    /// `keepalived.json`
+    /// Returns the contents of `keepalived.json`.
     pub(in crate::role) fn dump_json(&self) -> String {
         let all = self.dumped().map(|(member, status, counters)| {
             value!({"data": instance(member, &status), "stats": stats(&counters)})
         });
-        // As keepalived's library writes it: slashes are escaped.
+        // keepalived's JSON library escapes slashes.
         Value::Array(all.collect()).to_string().replace('/', "\\/")
     }
 }
@@ -480,7 +480,7 @@ fn lists(map: &mut Map<String, Value>, member: &Member) {
     }
 }
 
-/// Whole numbers without a fraction, as keepalived writes them.
+/// Converts a number; whole numbers have no fraction, as in keepalived.
 fn number(n: f64) -> Value {
     if n.fract() == 0.0 && n >= 0.0 {
         Value::from(n as u64)
@@ -490,7 +490,8 @@ fn number(n: f64) -> Value {
 }
 
 fn stats(counters: &Counters) -> Value {
-    // Adverts with another interval stand before the TTL here, and not in keepalived.stats.
+    // In JSON, the counter of interval errors precedes that of TTL errors, unlike in
+    // keepalived.stats.
     let place = |counter: Counter| match counter {
         Counter::IntervalErrors => Counter::TtlErrors as usize * 2 - 1,
         counter => counter as usize * 2,

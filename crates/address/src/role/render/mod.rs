@@ -1,13 +1,13 @@
-//! keepalived's dumps, and the dates in them.
+//! keepalived's dumps, and their date formats.
 
 mod dumps;
 
-/// English, as in mail and in dumps.
+/// English names of the months, as in mail and dumps.
 pub const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Year, month and day of a number of days since 1970 (Gregorian; Howard Hinnant's
+/// Converts a number of days since 1970 to year, month and day (Gregorian; Howard Hinnant's
 /// arithmetic of eras of 400 years).
 pub fn civil(days: u64) -> (u64, u8, u8) {
     let z = days + 719_468;

@@ -1,6 +1,6 @@
-//! Header blocks: HEADERS and its CONTINUATION, gathered where they come in
-//! pieces and decoded straight from the input where they do not. Every block is
-//! decoded, also one that nobody wants, for the table of HPACK must stay right.
+//! Header blocks: HEADERS and CONTINUATION, assembled if they arrive in pieces and decoded directly
+//! from the input otherwise. Every block is decoded, even an unwanted one, because the HPACK table
+//! must stay in sync.
 
 use super::super::frame::{
     FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, HEADERS, Head,
@@ -11,16 +11,16 @@ use super::Connection;
 use super::limits::Flood;
 use super::receive::{Absent, Reading, Step, on_stream, take};
 
-/// The memory for blocks that is kept from one to the next.
+/// Maximum memory for blocks that is kept from one block to the next, in bytes.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
-/// The block that is being gathered.
+/// Header block that is being assembled.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     bytes: Vec<u8>,
-    /// Where the payload of the frame that is being read begins.
+    /// Offset of the current frame's payload.
     frame_at: usize,
-    /// 0: no block is under way.
+    /// Stream of the block; 0: no block is in progress.
     stream: u32,
     end_stream: bool,
     self_dependent: bool,
@@ -39,7 +39,7 @@ impl Block {
         self.continuations = 0;
     }
 
-    /// The payload that stands from `frame_at` on has all come.
+    /// Handles the complete payload from `frame_at` on.
     fn end_frame(&mut self, head: Head) -> Result<bool, Why> {
         let fragment = Fragment::of(head, &self.bytes[self.frame_at..])?;
         self.self_dependent |= fragment.self_dependent;
@@ -57,7 +57,7 @@ impl Block {
         }
     }
 
-    /// The connection failed: nothing more is gathered.
+    /// Drops the block, because the connection failed.
     pub(super) fn abandon(&mut self) {
         *self = Block::default();
     }
@@ -68,7 +68,7 @@ impl Block {
     }
 }
 
-/// Where in a frame's payload its piece of the block stands.
+/// Position of a frame's piece of the block in its payload.
 struct Fragment {
     start: usize,
     end: usize,
@@ -76,8 +76,8 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Without padding and priority. The head's length was checked to hold
-    /// what its flags promise.
+    /// Excludes padding and priority. The head's length was checked to include what its flags
+    /// promise.
     fn of(head: Head, payload: &[u8]) -> Result<Fragment, Why> {
         let mut fragment = Fragment {
             start: 0,
@@ -110,7 +110,7 @@ impl Fragment {
 impl Connection {
     pub(super) fn begin_block(&mut self, head: Head) -> Result<(), Why> {
         on_stream(head)?;
-        // Clients open odd streams; servers would open even ones by pushing.
+        // Clients open odd streams; servers would open even ones for pushes.
         if head.stream & 1 == 0 {
             return Err(Why::StreamParity);
         }
@@ -191,7 +191,7 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    /// The block is decoded: whose is it?
+    /// Decodes the complete block and assigns it to its stream.
     fn end_block(&mut self) -> Result<Step, Why> {
         self.reading = Reading::Head;
         let block = &mut self.block;
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    /// A client opens a stream.
+    /// Handles the head of a new stream from a client.
     fn new_stream(&mut self, id: u32, end_stream: bool, self_dependent: bool) -> Result<Step, Why> {
         self.highest_peer = id;
         if self.accepted_last.is_some() {
@@ -264,7 +264,7 @@ impl Connection {
         })
     }
 
-    /// Headers on a stream that is there: trailers, or a server's answer.
+    /// Handles headers on an existing stream: trailers, or a server's response.
     fn more_headers(
         &mut self,
         id: u32,
@@ -284,8 +284,8 @@ impl Connection {
         }
         let trailers = stream.head_received;
         let interim = interim && !trailers;
-        // Trailers end a stream, an interim answer never does, and a body
-        // that was declared longer has to come first.
+        // Trailers end a stream, an interim response never does, and a body with a declared length
+        // must come first.
         let wrong = trailers && !end_stream
             || interim && end_stream
             || self_dependent
@@ -304,7 +304,7 @@ impl Connection {
     }
 }
 
-/// Whether a list that begins so is an interim answer.
+/// Returns whether a list with this first field is an interim response.
 pub(super) fn is_interim(first: Option<(&[u8], &[u8])>) -> bool {
     matches!(first, Some((b":status", [b'1', ..])))
 }

@@ -1,5 +1,4 @@
-//! Frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, PRIORITY
-//! and GOAWAY.
+//! Frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, PRIORITY and GOAWAY.
 
 use super::super::frame::{
     FLAG_ACK, GOAWAY, HEAD_BYTES, Head, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -13,12 +12,12 @@ use super::send::PING_PAYLOAD;
 use super::{Connection, TABLE_BYTES_DEFAULT};
 
 impl Connection {
-    /// A frame with a short payload, of at most 8 bytes.
+    /// Handles a frame with a short payload of at most 8 bytes.
     pub(super) fn control(&mut self, head: Head, payload: [u8; HEAD_BYTES]) -> Result<Step, Why> {
         let [a, b, c, d, ..] = payload;
         let word = u32::from_be_bytes([a, b, c, d]);
         match head.kind {
-            // Priorities are ignored, as RFC 9113 section 5.3.2 has it.
+            // Priorities are ignored, as RFC 9113 section 5.3.2 requires.
             PRIORITY if word & WINDOW_MAX == head.stream => Err(Why::SelfDependency),
             PRIORITY => Ok(Step::Again),
             RST_STREAM => self.peer_reset(head.stream, ErrorCode::from(word)),
@@ -101,7 +100,7 @@ impl Connection {
             return self.stream_error(id, ErrorCode::FlowControlError);
         };
         stream.send_window = window;
-        // Where we have ended the stream nobody waits for it.
+        // If we have ended the stream, no writer waits for the window.
         Ok(if stream.we_ended {
             Step::Again
         } else {
@@ -123,7 +122,7 @@ impl Connection {
 
     fn peer_goes_away(&mut self, last: u32, code: ErrorCode) -> Result<Step, Why> {
         self.charge(Flood::Settings)?;
-        // A second one may only name fewer streams.
+        // A second GOAWAY may only lower the last stream.
         let last = self.peer_last.map_or(last, |before| before.min(last));
         self.peer_last = Some(last);
         if self.options.role == Role::Client {
@@ -132,7 +131,7 @@ impl Connection {
         Ok(Step::GoAway { last, code })
     }
 
-    /// The next stream that the peer's GOAWAY leaves out.
+    /// Returns the next stream that the peer's GOAWAY excludes.
     pub(super) fn sweep(&mut self) -> Option<Step> {
         let mut from = self.sweep_from?;
         let Some(id) = self
@@ -168,7 +167,7 @@ impl Connection {
 
     fn settings_acknowledged(&mut self) -> Result<(), Why> {
         if self.acknowledged {
-            // We sent only one: this answers nothing.
+            // We sent SETTINGS only once, so this acknowledges nothing.
             return self.charge(Flood::Settings);
         }
         self.acknowledged = true;
@@ -184,14 +183,14 @@ impl Connection {
         let value = u32::from_be_bytes([a, b, c, d]);
         self.peer_next.take(self.options.role, id, value)?;
         if id == HEADER_TABLE_SIZE {
-            // One by one: the encoder has to tell the least of them.
+            // One at a time: the encoder must announce the smallest of them.
             self.encoder
                 .set_table_bytes_max(value.min(TABLE_BYTES_DEFAULT) as usize);
         }
         Ok(())
     }
 
-    /// All settings of a frame are read: they count from here.
+    /// Applies the settings after the whole frame was read.
     pub(super) fn settings_end(&mut self) -> Result<Step, Why> {
         let change = i64::from(self.peer_next.initial_window) - i64::from(self.peer.initial_window);
         if change != 0 {
@@ -213,7 +212,7 @@ impl Connection {
     }
 }
 
-/// A window and what it grows by, unless that is too much.
+/// Adds to a window, unless the result is too large.
 fn widened(window: i32, bytes: u32) -> Option<i32> {
     i32::try_from(i64::from(window) + i64::from(bytes)).ok()
 }

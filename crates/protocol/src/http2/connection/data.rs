@@ -1,5 +1,5 @@
-//! DATA that comes, and the windows that it uses. It is passed on as it comes;
-//! what a frame as a whole contradicts is known before its first byte is.
+//! Received DATA, and the windows that it uses. Content is passed on as it arrives; contradictions
+//! of a whole frame are detected before its first byte is passed on.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Head};
 use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};
@@ -20,7 +20,7 @@ impl Connection {
         if padded && head.length == 0 {
             return Err(Why::FrameLength);
         }
-        // Also what nobody wants uses the connection's window.
+        // Unwanted data uses the connection's window, too.
         let length = head.length as i32;
         if length > self.receive_window {
             return Err(Why::WindowExceeded);
@@ -51,7 +51,7 @@ impl Connection {
         self.stream_error(head.stream, code)
     }
 
-    /// DATA on a stream that is not there.
+    /// Handles DATA on a stream that is not in the table.
     fn late_data(&mut self, head: Head) -> Result<Step, Why> {
         self.discard(head, 0);
         match self.absent(head.stream) {
@@ -67,15 +67,15 @@ impl Connection {
         }
     }
 
-    /// Nobody wants this frame, of which so much was read. Its part of the
-    /// connection's window comes back at once, not when the bytes have come:
-    /// what happens must not depend on how the bytes were cut.
+    /// Discards a frame of which `read` bytes were read. Its part of the connection's window is
+    /// returned at once, not when the bytes have arrived, because the reaction must not depend on
+    /// how the bytes were split.
     fn discard(&mut self, head: Head, read: u32) {
         self.give_back(0, head.length);
         self.skip(head.length - read);
     }
 
-    /// The length of the padding is known, with the bytes that told it.
+    /// Handles the content once the padding length is known, with the bytes of that length.
     pub(super) fn begin_content(
         &mut self,
         head: Head,
@@ -146,7 +146,7 @@ impl Connection {
             }
         };
         let Some(stream) = self.streams.get_mut(id) else {
-            // The owner reset it in the middle of a frame.
+            // The owner reset the stream in the middle of a frame.
             self.give_back(0, taken);
             return Ok(if complete {
                 Step::Again
@@ -173,18 +173,18 @@ impl Connection {
         })
     }
 
-    /// The stream's owner is done with so many bytes of DATA: windows are
-    /// given back, in batches. Also right, and due, when the stream has gone.
+    /// Records that the stream's owner has consumed bytes of DATA: windows are returned, in
+    /// batches. The call is valid, and required, after the stream is gone, too.
     pub fn consumed(&mut self, stream: StreamId, bytes: u32) {
         if !self.failed {
             self.give_back(stream.0, bytes);
         }
     }
 
-    /// Gives windows back: that of the connection (stream 0: only that).
+    /// Returns windows: that of the stream and of the connection (stream 0: only the connection's).
     pub(super) fn give_back(&mut self, stream: u32, bytes: u32) {
         let window = self.options.connection_window;
-        // Never more than came, even if an owner counts wrongly.
+        // Never more than was received, even if an owner counts wrongly.
         let missing = (window as i32 - self.receive_window) as u32;
         self.unreturned = self.unreturned.saturating_add(bytes).min(missing);
         if self.unreturned >= window / 2 {
@@ -195,8 +195,8 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(stream) else {
             return;
         };
-        // Clients of HAProxy know their uploads were taken by what it gives back, also
-        // after their end. No server waits for that.
+        // HAProxy returns the window even after the end of an upload, and its clients rely on that
+        // to know that their data was accepted. No server waits for that.
         let batch = match (stream.peer_ended, self.options.role) {
             (false, _) => (self.options.initial_window / 2).max(1),
             (true, Role::Server) => 1,
@@ -212,8 +212,8 @@ impl Connection {
         }
     }
 
-    /// The window of a new stream of the peer. Before it knows our settings it
-    /// may use the one of the RFC.
+    /// Returns the receive window of the peer's new stream. Before it knows our settings it may use
+    /// the RFC's initial window.
     pub(super) fn initial_receive_window(&self) -> i32 {
         let window = self.options.initial_window;
         if self.acknowledged {
@@ -223,7 +223,7 @@ impl Connection {
         }
     }
 
-    /// The peer knows our settings now.
+    /// Applies our settings to the windows, because the peer has acknowledged them.
     pub(super) fn acknowledge_windows(&mut self) {
         let less = WINDOW_DEFAULT.saturating_sub(self.options.initial_window) as i32;
         if less > 0 {
@@ -233,7 +233,7 @@ impl Connection {
         }
     }
 
-    /// Both sides have ended it: it was useful work, and is gone.
+    /// Removes a stream that both sides have ended, and counts it as useful work.
     pub(super) fn forget_if_done(&mut self, id: u32) {
         if self
             .streams

@@ -1,30 +1,30 @@
-//! The bounds of floods. A connection that lives for months must not trip
-//! them, so none is a count of its lifetime: each is a level that rises with
-//! every such frame and falls with time and with useful work.
+//! Limits against floods. A connection that lives for months must not trip them, so none is a count
+//! of its lifetime: each is a level that rises with every such frame and falls with time and with
+//! useful work.
 
 use super::super::Why;
 
-/// How much of something a peer may do.
+/// Rate limit of something that a peer may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Number of tokens that a bucket holds.
     pub burst: u32,
     /// Tokens per second.
     pub per_second: u32,
-    /// Tokens for each piece of useful work: a stream that ended well, or DATA with
-    /// content. For stream resets only streams that ended well count, because DATA costs
-    /// an attacker nothing.
+    /// Tokens for each piece of useful work: a stream that ended normally, or DATA with content.
+    /// For stream resets only streams that ended normally count, because DATA costs an attacker
+    /// nothing.
     pub per_work: u32,
 }
 
-/// The bounds of every flood.
+/// Limits of all floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams that the peer resets before we answered (CVE-2023-44487).
+    /// Streams that the peer resets before we responded (CVE-2023-44487).
     pub rapid_resets: Rate,
-    /// Burst of resets while no stream of the connection has ended well, and the increase
-    /// for each stream that has, up to the full burst. So a client that reconnects for
-    /// each burst of resets gains little.
+    /// Burst of resets while no stream of the connection has ended normally, and the increase for
+    /// each stream that has, up to the full burst. So a client that reconnects for each burst of
+    /// resets gains little.
     pub rapid_resets_first: (u32, u32),
     /// Streams that we reset for the peer's errors (CVE-2025-8671).
     pub forced_resets: Rate,
@@ -32,14 +32,13 @@ pub struct Limits {
     pub refused_streams: Rate,
     /// Frames without content that end nothing (CVE-2019-9518).
     pub empty_frames: Rate,
-    /// DATA frames of fewer bytes than anyone has a reason for: even an empty
-    /// message of gRPC has 5. Work is counted by
-    /// the KiB.
+    /// DATA frames shorter than any reasonable one: even an empty gRPC message has 5 bytes. Work is
+    /// counted by the KiB.
     pub tiny_data: Rate,
     /// SETTINGS with their acknowledgements (CVE-2019-9515), and GOAWAY.
     pub settings: Rate,
-    /// PING and their answers (CVE-2019-9512). A client of gRPC that measures
-    /// its round trip sends one for every piece of DATA.
+    /// PING and responses to them (CVE-2019-9512). A gRPC client that measures its round trip sends
+    /// one for every piece of DATA.
     pub pings: Rate,
     /// PRIORITY frames (CVE-2019-9513).
     pub priorities: Rate,
@@ -48,20 +47,20 @@ pub struct Limits {
     pub window_updates: Rate,
     /// Frames of unknown types.
     pub unknown_frames: Rate,
-    /// Frames on streams that are closed: what a client sends of a body that
-    /// was denied, until it hears of it, is many.
+    /// Frames on closed streams: a client may send much of a denied body until it learns of the
+    /// denial.
     pub late_frames: Rate,
-    /// Header lists above the bound, each of which costs as much to decode as a good
-    /// one. A browser whose cookies outgrew the bound sends one for each file of a page.
-    /// Streams that ended well make good for them.
+    /// Header lists above the limit, each of which costs as much to decode as a valid one. A
+    /// browser whose cookies exceed the limit sends one for each file of a page. Streams that end
+    /// normally compensate for them.
     pub overlong_heads: Rate,
     /// CONTINUATION frames of one header block (CVE-2024-27316).
     pub continuations_max: u32,
-    /// Bytes of one header block, as they come on the wire.
+    /// Maximum length of one header block on the wire, in bytes.
     pub header_block_bytes_max: usize,
-    /// `send_capacity` is 0 while so many bytes of output wait.
+    /// Number of unsent output bytes from which `send_capacity` is 0.
     pub output_bytes_max: usize,
-    /// Bytes of answers that the peer asked for and does not read.
+    /// Maximum number of bytes of responses that the peer caused and does not read.
     pub reply_bytes_max: usize,
 }
 
@@ -74,7 +73,7 @@ impl Default for Limits {
         };
         Limits {
             rapid_resets: rate(500, 100, 1),
-            // As many streams as are usually allowed at once, given up together.
+            // As many streams as are usually allowed at once, cancelled together.
             rapid_resets_first: (100, 4),
             forced_resets: rate(100, 10, 1),
             refused_streams: rate(1_000, 100, 1),
@@ -95,7 +94,7 @@ impl Default for Limits {
     }
 }
 
-/// The metered kinds of frames.
+/// Metered kinds of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
     RapidResets,
@@ -150,33 +149,31 @@ impl Flood {
     }
 }
 
-/// DATA frames from this length on count as bulk.
+/// Minimum length of DATA frames that count as bulk.
 const BULK_BYTES_MIN: usize = 128;
-/// And so many bytes more count as another piece: there are clients that give
-/// windows back every 4 KiB, twice.
+/// Number of bytes that count as another piece: some clients return windows every 4 KiB, twice.
 const BULK_BYTES: usize = 1024;
 
-/// One level. All in `u32` that may wrap: there is one for every kind of flood
-/// in every connection.
+/// A level. All values are `u32` and may wrap: every connection has one for each kind of flood.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
-    /// Thousandths.
+    /// Level in thousandths.
     level: u32,
     at_ms: u32,
     work: u32,
 }
 
-/// The levels of a connection.
+/// Levels of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
     meters: [Meter; FLOODS],
     now_ms: u32,
-    /// Useful work of any kind; of the kind that moves many bytes; streams that
-    /// ended well.
+    /// Amount of useful work: of any kind; of the kind that moves many bytes; streams that ended
+    /// normally.
     work: u32,
     bulk: u32,
     ended: u32,
-    /// The last without wrapping.
+    /// Number of streams that ended normally, without wrapping.
     ended_ever: u32,
 }
 
@@ -185,7 +182,7 @@ impl Meters {
         self.now_ms = now_ms as u32;
     }
 
-    /// A stream ended well.
+    /// Records that a stream ended normally.
     pub(super) fn stream_ended(&mut self) {
         self.work = self.work.wrapping_add(1);
         self.bulk = self.bulk.wrapping_add(1);
@@ -193,7 +190,7 @@ impl Meters {
         self.ended_ever = self.ended_ever.saturating_add(1);
     }
 
-    /// DATA with content came or went.
+    /// Records DATA with content in either direction.
     pub(super) fn data(&mut self, bytes: usize) {
         self.work = self.work.wrapping_add(1);
         if bytes >= BULK_BYTES_MIN {
@@ -201,7 +198,7 @@ impl Meters {
         }
     }
 
-    /// One more of these.
+    /// Counts one more frame of this kind.
     pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
         let mut rate = flood.rate(limits);
         if flood == Flood::RapidResets {

@@ -1,6 +1,6 @@
-//! One connection, either role: what the peer's frames mean and what is to be
-//! sent. It never waits, allocates nothing for a request once it is warm, and
-//! answers every frame of a peer with a bounded amount of work and output.
+//! A connection in either role: interprets the peer's frames and produces the output. The
+//! connection never waits, allocates nothing for a request once it is warm, and answers every frame
+//! of a peer with a bounded amount of work and output.
 
 mod blocks;
 mod control;
@@ -22,39 +22,39 @@ pub use limits::{Limits, Rate};
 use output::Output;
 use receive::{Reading, Step};
 
-/// The HPACK table that a connection begins with, and the largest that we keep
-/// for sending, whatever the peer would take.
+/// Initial size of the HPACK table, and the largest that we use for sending, whatever the peer
+/// would accept.
 const TABLE_BYTES_DEFAULT: u32 = 4096;
 
 /// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Our role.
+    /// Role of this side.
     pub role: Role,
-    /// The table of our decoder: SETTINGS_HEADER_TABLE_SIZE.
+    /// Table size of our decoder: SETTINGS_HEADER_TABLE_SIZE.
     pub header_table_bytes: u32,
-    /// The window that a stream of the peer begins with, at most 2^31-1.
+    /// Initial window of the peer's streams, at most 2^31-1.
     pub initial_window: u32,
-    /// The window of the whole connection; less than 65,535 cannot be had.
+    /// Window of the whole connection; at least 65,535.
     pub connection_window: u32,
-    /// How many streams may be open at once: the peer's for a server, ours for
-    /// a client (which asks the peer's settings, too).
+    /// Maximum number of streams that may be open at once: the peer's for a server, ours for a
+    /// client (which observes the peer's settings, too).
     pub concurrent_streams_max: u32,
-    /// The longest frame that we take, 16,384 to 2^24-1. The longest that we
-    /// send is the peer's choice, but never longer than this.
+    /// Maximum length of received frames, 16,384 to 2^24-1. The peer chooses the maximum for sent
+    /// frames, but never more than this.
     pub frame_bytes_max: u32,
-    /// The longest list of fields, as RFC 9113 section 6.5.2 counts.
+    /// Maximum size of a field list, as RFC 9113 section 6.5.2 counts.
     pub header_list_bytes_max: u32,
-    /// The most fields of a list.
+    /// Maximum number of fields in a list.
     pub header_fields_max: usize,
-    /// A server says that extended CONNECT (RFC 8441) may be used.
+    /// A server announces that extended CONNECT (RFC 8441) may be used.
     pub connect_protocol: bool,
-    /// The bounds of what an attacker may do.
+    /// Limits against attacks.
     pub limits: Limits,
 }
 
 impl Options {
-    /// The values of the RFC where it has some, and HAProxy's where not.
+    /// Returns the RFC's defaults, and HAProxy's where the RFC has none.
     pub fn new(role: Role) -> Options {
         Options {
             role,
@@ -70,7 +70,7 @@ impl Options {
         }
     }
 
-    /// With every number within what the protocol allows.
+    /// Limits every number to the range that the protocol allows.
     fn within_bounds(mut self) -> Options {
         self.initial_window = self.initial_window.min(WINDOW_MAX);
         self.connection_window = self.connection_window.clamp(WINDOW_DEFAULT, WINDOW_MAX);
@@ -82,89 +82,88 @@ impl Options {
 /// An event caused by the peer.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// All of the input is taken, nothing else happened.
+    /// All of the input was consumed, and nothing else happened.
     NeedMore,
-    /// Something happened that the owner need not know: call again. (The
-    /// output may have grown.)
+    /// Something happened that the owner need not know: call again. (The output may have grown.)
     Progress,
-    /// A head or trailers. `fields` is overflowed when there were more than
-    /// the options allow: a server answers 431.
+    /// A head or trailers. `fields` is overflowed if there were more than the options allow: a
+    /// server responds with 431.
     Headers {
         /// The stream; for a server new unless `trailers`.
         stream: StreamId,
         /// The decoded fields, valid until the next call.
         fields: &'a FieldList,
-        /// The peer sends nothing more.
+        /// The peer sends nothing more on this stream.
         end_stream: bool,
-        /// The list stands behind the body. A client's interim answers
-        /// (`:status` 1xx) do not count as the head.
+        /// The list follows the body. A client's interim responses (`:status` 1xx) do not count as
+        /// the head.
         trailers: bool,
     },
     /// A piece of a body, without padding.
     Data {
-        /// The stream.
+        /// Stream of the body.
         stream: StreamId,
-        /// The piece; empty only when `end_stream`.
+        /// The data; empty only with `end_stream`.
         data: &'a [u8],
-        /// The peer sends nothing more.
+        /// The peer sends nothing more on this stream.
         end_stream: bool,
     },
-    /// A stream is gone. Calls that name it do nothing from here, but
+    /// A stream is gone. From now on, calls with its number do nothing, except
     /// [`Connection::consumed`].
     Reset {
-        /// The stream.
+        /// Number of the stream.
         stream: StreamId,
-        /// Why. `RefusedStream` with `ours` false: the peer did nothing with
-        /// it (it said so, or its GOAWAY did), the request may be repeated.
+        /// Reason. `RefusedStream` with `ours` false: the peer did not process the request
+        /// (according to this frame or its GOAWAY), so it may be repeated.
         code: ErrorCode,
-        /// By us, for what the peer sent; RST_STREAM is in the output.
+        /// We reset the stream because of what the peer sent; RST_STREAM is in the output.
         ours: bool,
     },
     /// More may be sent: on one stream, or (None) on every one.
     Window {
-        /// The stream.
+        /// Stream with a larger window; None: all streams.
         stream: Option<StreamId>,
     },
-    /// The peer's settings are others now; windows may have grown.
+    /// The peer's settings have changed; windows may have grown.
     SettingsChanged,
-    /// The peer opens or takes no more streams. Those of ours above `last` are
-    /// reset with `RefusedStream`, by events that follow.
+    /// The peer neither opens nor accepts more streams. Our streams above `last` are reset with
+    /// `RefusedStream`, by events that follow.
     GoAway {
-        /// The last stream that it did something with, or will.
+        /// Last stream that the peer has processed or will process.
         last: StreamId,
-        /// Why.
+        /// Reason of the shutdown.
         code: ErrorCode,
     },
-    /// The answer to [`Connection::ping`].
+    /// Response to [`Connection::ping`].
     Pong,
-    /// The connection is over for what the peer sent. GOAWAY is in the output:
-    /// write it and close. Told once.
+    /// The connection has failed because of what the peer sent. GOAWAY is in the output: write it
+    /// and close. Reported once.
     Failed(ConnectionError),
 }
 
-/// Counts for logs and statistics.
+/// Counters for logs and statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Streams that were opened, by either side.
+    /// Streams opened by either side.
     pub streams_opened: u64,
-    /// Streams above the announced limit, which were refused.
+    /// Streams that were refused because they exceeded the announced limit.
     pub streams_refused: u64,
-    /// RST_STREAM that came.
+    /// Received RST_STREAM frames.
     pub resets_received: u64,
-    /// RST_STREAM that were sent.
+    /// Sent RST_STREAM frames.
     pub resets_sent: u64,
-    /// Frames that came, of any type.
+    /// Received frames of any type.
     pub frames_received: u64,
     /// Header lists above the limits.
     pub lists_overflowed: u64,
 }
 
-/// A connection.
+/// State of one connection.
 #[derive(Debug)]
 pub struct Connection {
     options: Options,
     peer: Settings,
-    /// The settings of a frame that is under way.
+    /// Settings from a frame that has not arrived completely.
     peer_next: Settings,
     output: Output,
     meters: Meters,
@@ -176,10 +175,10 @@ pub struct Connection {
     fields: FieldList,
 
     reading: Reading,
-    /// A frame's head, or short payload, of which not all has come.
+    /// Partially received frame head or short payload.
     small: [u8; HEAD_BYTES],
     small_bytes: u8,
-    /// The header block that is being gathered.
+    /// Header block that is being assembled.
     block: Block,
 
     send_window: i32,
@@ -188,30 +187,29 @@ pub struct Connection {
 
     highest_peer: u32,
     next_own: u32,
-    /// The last stream that our GOAWAY named: newer ones are ignored.
+    /// Last stream in our GOAWAY: newer ones are ignored.
     accepted_last: Option<u32>,
     announced: bool,
-    /// The last stream that the peer's GOAWAY named.
+    /// Last stream in the peer's GOAWAY.
     peer_last: Option<u32>,
-    /// Where to go on looking for streams above it.
+    /// Index at which the search for streams above it continues.
     sweep_from: Option<usize>,
     settled: bool,
     acknowledged: bool,
     ping_awaited: bool,
     failed: bool,
-    /// The connection has to fail for what came to light between two frames.
+    /// Reason why the connection must fail, found between two frames.
     doomed: Option<Why>,
 }
 
 impl Connection {
-    /// A connection whose SETTINGS (a client's preface before them) stand in
-    /// the output.
+    /// Creates a connection with SETTINGS (after a client's preface) in its output.
     pub fn new(options: Options) -> Connection {
         Connection::after_preface(options, 0)
     }
 
-    /// As `new`, for a server where so many bytes of the preface were seen,
-    /// and found right, elsewhere.
+    /// Creates a server connection for which this number of preface bytes has been verified
+    /// elsewhere.
     pub fn after_preface(options: Options, preface_bytes: usize) -> Connection {
         let options = options.within_bounds();
         let seen = preface_bytes.min(PREFACE.len());
@@ -219,7 +217,7 @@ impl Connection {
             Role::Server if seen < PREFACE.len() => Reading::Preface { seen },
             _ => Reading::Head,
         };
-        // Until the peer knows our settings, it may use what the RFC begins with.
+        // Until the peer knows our settings, it may use the RFC's initial values.
         let table_bytes = options.header_table_bytes.max(TABLE_BYTES_DEFAULT);
         let mut connection = Connection {
             peer: Settings::default(),
@@ -259,10 +257,9 @@ impl Connection {
         connection
     }
 
-    /// Takes bytes; says how many it consumed and what happened. The bytes
-    /// that were not consumed are to be offered again, until `NeedMore`, which
-    /// has always consumed everything. `now_ms` may begin anywhere and never
-    /// goes back.
+    /// Handles bytes; returns the number of consumed bytes and the event. Unconsumed bytes must be
+    /// passed again until `NeedMore`, which has always consumed everything. `now_ms` may begin
+    /// anywhere and must never decrease.
     pub fn receive<'a>(&'a mut self, input: &'a [u8], now_ms: u64) -> (usize, Event<'a>) {
         self.meters.set_now(now_ms);
         let mut at = 0;
@@ -315,10 +312,10 @@ impl Connection {
         (at, event)
     }
 
-    /// The body that comes on this stream must have exactly so many bytes;
-    /// otherwise the stream is reset with PROTOCOL_ERROR. False when what came
-    /// already (or END_STREAM) contradicts: the owner resets it. A stream that
-    /// is gone contradicts nothing.
+    /// Declares the length of the body on this stream. If the body has another length, the stream
+    /// is reset with PROTOCOL_ERROR. Returns false if the data received so far (or END_STREAM)
+    /// already contradicts; then the owner must reset the stream. A stream that is gone contradicts
+    /// nothing.
     #[must_use]
     pub fn expect_length(&mut self, stream: StreamId, bytes: u64) -> bool {
         let Some(stream) = self.streams.get_mut(stream.0) else {
@@ -338,9 +335,8 @@ impl Connection {
         self.output.take(bytes);
     }
 
-    /// Gives back the memory that an idle connection does not need. It costs
-    /// allocations at the next request: for connections that have been idle
-    /// for a while.
+    /// Releases memory that an idle connection does not need. This costs allocations at the next
+    /// request, so it is meant for connections that have been idle for a while.
     pub fn release_memory(&mut self) {
         self.output.release_memory();
         self.streams.release_memory();
@@ -348,51 +344,50 @@ impl Connection {
         self.fields.release();
     }
 
-    /// How many streams are open.
+    /// Returns the number of open streams.
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Whether a stream is there: not ended by both sides, not reset.
+    /// Returns whether a stream is open: neither ended by both sides nor reset.
     pub fn is_open(&self, stream: StreamId) -> bool {
         self.streams.get(stream.0).is_some()
     }
 
-    /// The peer's settings.
+    /// Returns the settings of the peer.
     pub fn peer_settings(&self) -> &Settings {
         &self.peer
     }
 
-    /// Whether the peer's first SETTINGS have come.
+    /// Returns whether the peer's first SETTINGS have arrived.
     pub fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// Whether the peer has acknowledged our SETTINGS. The owner bounds the
-    /// time that this may take.
+    /// Returns whether the peer has acknowledged our SETTINGS. The owner limits the time that this
+    /// may take.
     pub fn is_acknowledged(&self) -> bool {
         self.acknowledged
     }
 
-    /// Whether the connection failed, or both sides are done: a GOAWAY with
-    /// the last stream was sent or came, and no stream is left. Write the
-    /// output and close.
+    /// Returns whether the connection has failed, or both sides are done: a GOAWAY with the last
+    /// stream was sent or received, and no stream is left. Write the output and close.
     pub fn is_closed(&self) -> bool {
         self.failed || (self.is_going_away() && self.streams.len() == 0)
     }
 
-    /// Whether either side said that it ends: by GOAWAY with the last stream,
-    /// or, from the peer, any.
+    /// Returns whether a shutdown has begun: a GOAWAY with the last stream was sent, or any GOAWAY
+    /// was received.
     pub fn is_going_away(&self) -> bool {
         self.failed || self.accepted_last.is_some() || self.peer_last.is_some()
     }
 
-    /// The highest stream that the peer opened and we took.
+    /// Returns the highest stream that the peer opened and we accepted.
     pub fn highest_peer_stream(&self) -> StreamId {
         StreamId(self.accepted_last.unwrap_or(self.highest_peer))
     }
 
-    /// Counts for logs.
+    /// Returns the counters for logs and statistics.
     pub fn statistics(&self) -> Statistics {
         self.statistics
     }

@@ -7,18 +7,17 @@ use super::super::frame::{
 };
 use super::super::{ErrorCode, hpack};
 
-/// More than this in front of the output is moved away before it grows.
+/// Maximum number of sent bytes at the front of the buffer before they are removed.
 const TAKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// The output.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
     start: usize,
-    /// All that was ever taken.
+    /// Number of bytes ever removed.
     taken: u64,
-    /// Answers that stand before `mark`, and behind it: where `mark` is
-    /// written, those before it need no count any more.
+    /// Bytes of responses before and behind `mark`: once `mark` is written, those before it are no
+    /// longer counted.
     replies_before: usize,
     replies_behind: usize,
     mark: u64,
@@ -45,7 +44,7 @@ impl Output {
         }
     }
 
-    /// The end of the output, to write to.
+    /// Returns the end of the buffer, to append to.
     fn tail(&mut self) -> &mut Vec<u8> {
         if self.start >= TAKEN_BYTES_MAX {
             self.bytes.drain(..self.start);
@@ -70,7 +69,7 @@ impl Output {
         tail.extend_from_slice(payload);
     }
 
-    /// A frame that the peer made us send; says how many bytes of such wait.
+    /// Appends a frame that the peer caused; returns the number of such bytes that wait.
     pub(super) fn reply(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> usize {
         self.frame(kind, flags, stream, payload);
         let written = self.taken + self.waiting() as u64;
@@ -98,7 +97,7 @@ impl Output {
         self.frame(GOAWAY, 0, 0, &payload);
     }
 
-    /// HEADERS, and CONTINUATION where the block is longer than a frame.
+    /// Appends HEADERS, and CONTINUATION if the block is longer than a frame.
     pub(super) fn headers<'f>(
         &mut self,
         stream: u32,
@@ -145,7 +144,7 @@ impl Output {
     }
 }
 
-/// Puts heads of CONTINUATION into a block that stands in `out` from `at` on.
+/// Inserts CONTINUATION heads into the block in `out` from `at` on.
 fn split_block(out: &mut Vec<u8>, at: usize, stream: u32, frame_bytes_max: usize) {
     let rest = out.split_off(at);
     let mut pieces = rest.chunks(frame_bytes_max).peekable();

@@ -1,6 +1,5 @@
-//! The way in: bytes to frames, whatever pieces they come in. A frame whose
-//! head is not allowed ends here; what its payload means is told by the files
-//! beside this one.
+//! Input: splits bytes that arrive in any pieces into frames. A frame whose head is invalid is
+//! refused here; the other modules interpret the payloads.
 
 use super::super::frame::{
     CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, PRIORITY,
@@ -11,24 +10,24 @@ use super::super::{ErrorCode, Role, Why};
 use super::Connection;
 use super::limits::Flood;
 
-/// Most frames without an event that one call processes. Then the owner gets a progress
-/// event, writes the output, and continues.
+/// Maximum number of frames without an event that one call processes. Then the owner gets a
+/// progress event, writes the output, and continues.
 const QUIET_FRAMES_MAX: u32 = 256;
 
 /// The next input to parse.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
-    /// The client's preface, of which so much has come.
+    /// The client's preface, of which `seen` bytes have arrived.
     Preface { seen: usize },
-    /// A frame's head.
+    /// A frame head.
     Head,
-    /// A short payload, which is needed whole.
+    /// A short payload, which must be complete.
     Short(Head),
-    /// Settings, one by one.
+    /// Settings, one at a time.
     Settings { left: u32 },
     /// A piece of a header block.
     Block { head: Head, left: u32 },
-    /// The length of the padding of DATA.
+    /// The padding length of DATA.
     PadLength(Head),
     /// DATA: content, then padding.
     Data {
@@ -41,7 +40,7 @@ pub(super) enum Reading {
     Skip { left: u32 },
 }
 
-/// The result of parsing a piece of input. Ranges refer to the input.
+/// Result of parsing a piece of input. Ranges refer to the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Again,
@@ -74,19 +73,19 @@ pub(super) enum Step {
     Pong,
 }
 
-/// The state of a stream that is not in the table.
+/// State of a stream that is not in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// It was never opened.
+    /// The stream was never opened.
     Idle,
-    /// It came after our GOAWAY: nobody looks at it.
+    /// The stream was opened after our GOAWAY and is ignored.
     Ignored,
-    /// Closed.
+    /// The stream is closed.
     Closed(End),
 }
 
 impl Connection {
-    /// Reads until something is to be told.
+    /// Parses input until there is an event to report.
     pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Why> {
         if self.failed {
             *at = input.len();
@@ -124,7 +123,7 @@ impl Connection {
             } => self.data_piece(stream, left, pad, end_stream, input, at),
             Reading::Block { head, left } => self.block_piece(head, left, input, at),
             Reading::Short(head) => {
-                // GOAWAY may carry debug data, which stays unread.
+                // GOAWAY may carry debug data, which is ignored.
                 let length = if head.kind == GOAWAY { 8 } else { head.length };
                 let Some(payload) = self.short(length as usize, input, at) else {
                     return Ok(Step::NeedMore);
@@ -179,8 +178,7 @@ impl Connection {
         Ok(Step::NeedMore)
     }
 
-    /// Takes so few bytes when all of them have come; what is there of them is
-    /// kept otherwise.
+    /// Returns a short payload once it is complete; otherwise keeps the bytes that have arrived.
     fn short(&mut self, length: usize, input: &[u8], at: &mut usize) -> Option<[u8; HEAD_BYTES]> {
         let rest = &input[*at..];
         let mut all = [0; HEAD_BYTES];
@@ -202,7 +200,7 @@ impl Connection {
         Some(all)
     }
 
-    /// Goes on to the next frame behind so many bytes.
+    /// Skips to the next frame behind this number of bytes.
     pub(super) fn skip(&mut self, left: u32) {
         self.reading = if left == 0 {
             Reading::Head
@@ -261,7 +259,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the peer is the one who opens a stream of this number.
+    /// Returns whether the peer is the side that opens streams with this number.
     pub(super) fn is_peers(&self, stream: u32) -> bool {
         (stream & 1 == 1) == (self.options.role == Role::Server)
     }
@@ -285,7 +283,7 @@ impl Connection {
         self.meters.charge(flood, &self.options.limits)
     }
 
-    /// An answer that the peer made us send.
+    /// Sends a response that the peer has caused.
     pub(super) fn reply(&mut self, kind: u8, flags: u8, payload: &[u8]) -> Result<(), Why> {
         let waiting = self.output.reply(kind, flags, 0, payload);
         self.replied(waiting)
@@ -299,7 +297,7 @@ impl Connection {
         }
     }
 
-    /// The peer broke a rule of one stream: RST_STREAM, and the stream is gone.
+    /// Handles a stream error of the peer: sends RST_STREAM and removes the stream.
     pub(super) fn stream_error(&mut self, stream: u32, code: ErrorCode) -> Result<Step, Why> {
         self.charge(Flood::ForcedResets)?;
         self.send_reset(stream, code)?;
@@ -327,7 +325,7 @@ impl Connection {
         self.replied(waiting)
     }
 
-    /// The connection is over.
+    /// Fails the connection.
     pub(super) fn fail(&mut self, why: Why) {
         self.failed = true;
         self.output
@@ -337,7 +335,7 @@ impl Connection {
     }
 }
 
-/// Takes up to so many bytes of the input; says how many.
+/// Consumes up to `left` bytes of the input; returns their number.
 pub(super) fn take(left: u32, input: &[u8], at: &mut usize) -> u32 {
     let taken = (input.len() - *at).min(left as usize);
     *at += taken;

@@ -1,4 +1,4 @@
-//! The way out: what the owner of a stream, or of the connection, sends.
+//! Output: what the owner of a stream, or of the connection, sends.
 
 use super::super::frame::{DATA, FLAG_END_STREAM, PING, PREFACE, SETTINGS};
 use super::super::settings::{
@@ -14,11 +14,11 @@ use super::{Connection, TABLE_BYTES_DEFAULT};
 /// Payload of our PING frames; at most one is outstanding.
 pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 
-/// How many streams a client opens before it knows the server's settings.
+/// Number of streams that a client opens before it knows the server's settings.
 const STREAMS_UNTOLD: u32 = 100;
 
 impl Connection {
-    /// The preface of a client, and SETTINGS.
+    /// Sends a client's preface, and SETTINGS.
     pub(super) fn begin(&mut self) {
         let options = &self.options;
         let client = options.role == Role::Client;
@@ -45,7 +45,7 @@ impl Connection {
             ),
             (ENABLE_CONNECT_PROTOCOL, if client { 0 } else { connect }, 0),
         ];
-        // What is the same as the value to begin with need not be said.
+        // Settings equal to their initial value need not be sent.
         let mut payload = Vec::with_capacity(6 * entries.len());
         for (id, value, _) in entries.iter().filter(|(_, value, untold)| value != untold) {
             payload.extend_from_slice(&id.to_be_bytes());
@@ -57,9 +57,9 @@ impl Connection {
         self.output.frame(SETTINGS, 0, 0, &payload);
     }
 
-    /// Widens the connection's window from what the RFC begins with. The update
-    /// follows the acknowledgement of the peer's first SETTINGS: a simple peer
-    /// expects only SETTINGS until then.
+    /// Widens the connection's window from the RFC's initial value. The update follows the
+    /// acknowledgement of the peer's first SETTINGS, because a simple peer expects only SETTINGS
+    /// until then.
     pub(super) fn widen_connection(&mut self) {
         let more = self.options.connection_window - WINDOW_DEFAULT;
         if more > 0 {
@@ -86,7 +86,7 @@ impl Connection {
         Ok(StreamId(id))
     }
 
-    /// Whether `open` would succeed.
+    /// Returns whether `open` would succeed.
     pub fn can_open(&self) -> bool {
         self.openable().is_ok()
     }
@@ -127,7 +127,7 @@ impl Connection {
             return Err(SendError::Ended);
         }
         let mut fields = fields.peekable();
-        // An interim answer is not yet one: see `Limits::rapid_resets`.
+        // An interim response is not a response yet: see `Limits::rapid_resets`.
         entry.head_sent |= !is_interim(fields.peek().copied());
         entry.we_ended = end_stream;
         let frame_bytes_max = self.peer.frame_bytes_max.min(self.options.frame_bytes_max) as usize;
@@ -144,9 +144,9 @@ impl Connection {
         Ok(())
     }
 
-    /// How many bytes of DATA `send_data` would take now: the least of the
-    /// stream's window, the connection's, and the room in the output. No event
-    /// tells that the output was written: its owner knows, and wakes writers.
+    /// Returns the number of DATA bytes that `send_data` would accept now: the minimum of the
+    /// stream's window, the connection's, and the room in the output. No event reports that the
+    /// output was written: the owner knows that, and wakes writers.
     pub fn send_capacity(&self, stream: StreamId) -> usize {
         let Some(stream) = self.streams.get(stream.0) else {
             return 0;
@@ -162,8 +162,8 @@ impl Connection {
         (stream.send_window.min(self.send_window).max(0) as usize).min(room)
     }
 
-    /// How many bytes of DATA all streams together may send now: the lesser of
-    /// the connection's window and the room in the output.
+    /// Returns the number of DATA bytes that all streams together may send now: the minimum of the
+    /// connection's window and the room in the output.
     pub fn connection_capacity(&self) -> usize {
         let room = self
             .options
@@ -197,7 +197,7 @@ impl Connection {
         if taken == 0 && !end {
             return Ok(0);
         }
-        // Both windows are at least as wide as what is taken.
+        // Both windows are at least as wide as the number of bytes taken.
         entry.send_window -= taken as i32;
         self.send_window -= taken as i32;
         entry.we_ended = end;
@@ -225,15 +225,15 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Ends a stream at once by RST_STREAM. Nothing happens when it is gone.
-    /// A code that blames the peer counts among the resets that it forced, a
-    /// refusal among the streams that it opened above the limit.
+    /// Ends a stream at once with RST_STREAM. Does nothing if the stream is gone. A code that
+    /// blames the peer counts among the resets that it forced, a refusal among the streams that it
+    /// opened above the limit.
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         let Some(gone) = self.streams.remove(stream.0) else {
             return;
         };
         if self.options.role == Role::Client && !gone.head_sent {
-            // The peer never heard of it.
+            // The peer never saw the stream.
             return;
         }
         self.closed.remember(
@@ -269,7 +269,7 @@ impl Connection {
     /// Counts a head that the owner refuses for its length. The connection fails when the
     /// peer sends such heads again and again.
     pub fn head_was_overlong(&mut self) {
-        // Twice, since the end of its own stream makes good for one.
+        // Counted twice, since the end of its own stream compensates for one.
         for _ in 0..2 {
             if let Err(why) = self.charge(Flood::OverlongHeads) {
                 self.doomed = Some(why);
@@ -286,8 +286,8 @@ impl Connection {
         }
     }
 
-    /// GOAWAY with the last stream: newer ones are not taken, those there are
-    /// go on to their end.
+    /// Sends GOAWAY with the last stream: newer ones are not accepted, existing ones continue to
+    /// their end.
     pub fn go_away(&mut self, code: ErrorCode) {
         if self.failed || (self.accepted_last.is_some() && code == ErrorCode::NoError) {
             return;
@@ -297,7 +297,7 @@ impl Connection {
         self.output.go_away(last, code);
     }
 
-    /// Asks for a sign of life: `Pong` follows. Nothing while one is awaited.
+    /// Sends a PING: `Pong` follows. Does nothing while one is outstanding.
     pub fn ping(&mut self) {
         if !self.ping_awaited && !self.failed {
             self.ping_awaited = true;

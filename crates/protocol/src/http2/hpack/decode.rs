@@ -1,17 +1,17 @@
-//! The decoder.
+//! The HPACK decoder.
 
 use super::super::fields::FieldList;
 use super::integer::Reader;
 use super::table::Table;
 use super::{HpackError, TABLE_BYTES_DEFAULT, huffman, statics};
 
-/// Decodes the header blocks of one direction of a connection, in their order.
+/// Decodes the header blocks of one direction of a connection, in order.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     table: Table<()>,
-    /// The largest table that the peer may use now.
+    /// Maximum table size that the peer may use now, in bytes.
     table_bytes_max: usize,
-    /// Our settings made the table smaller: the next block must begin with that.
+    /// Our settings reduced the table size: the next block must begin with an update.
     update_due: bool,
 }
 
@@ -19,16 +19,16 @@ pub struct Decoder {
 /// (RFC 7541, section 4.2).
 const UPDATES_MAX: u32 = 2;
 
-/// A block may unpack to so many times its list's limit, and its own length,
-/// before it is a bomb. What is only a little too large is answered with 431;
-/// what was made to cost time is not decoded to its end.
+/// Factors of the list's limit and of the block's length. A block that unpacks to more is a bomb. A
+/// block that is slightly too large is answered with 431; one that was built to cost time is not
+/// decoded to its end.
 const UNPACKED_LIMITS: usize = 8;
 const UNPACKED_BLOCKS: usize = 16;
 
 impl Decoder {
-    /// A decoder whose table the peer may let grow to so many bytes. Before it
-    /// has seen our settings, the peer takes the protocol's 4096 for granted: a
-    /// smaller bound is given to [`Self::set_table_bytes_max`] once it has.
+    /// Creates a decoder whose table the peer may grow to this number of bytes. Before the peer has
+    /// seen our settings, it assumes the protocol's 4096: a smaller limit is set with
+    /// [`Self::set_table_bytes_max`] once it has.
     pub fn new(table_bytes_max: usize) -> Self {
         Decoder {
             table: Table::new(TABLE_BYTES_DEFAULT),
@@ -37,15 +37,15 @@ impl Decoder {
         }
     }
 
-    /// The peer has acknowledged this header table size.
+    /// Sets the header table size that the peer has acknowledged.
     pub fn set_table_bytes_max(&mut self, bytes: usize) {
         self.table_bytes_max = bytes;
         self.update_due = self.table.size_max() > bytes;
     }
 
-    /// Decodes one whole header block, and appends it to `out`. If `out` overflows, the
-    /// rest is decoded all the same, so that the dynamic table stays correct. After an
-    /// error the decoder must not be used any more.
+    /// Decodes one whole header block, and appends it to `out`. If `out` overflows, the rest is
+    /// decoded all the same, so that the dynamic table stays in sync. After an error the decoder
+    /// must not be used any more.
     ///
     /// # Errors
     /// The block is invalid (RFC 7541).
@@ -55,7 +55,8 @@ impl Decoder {
         let mut budget = out.limit_bytes() * UNPACKED_LIMITS + block.len() * UNPACKED_BLOCKS;
         loop {
             if out.is_overflowed() {
-                // Nothing is kept of what they name: a bomb may be all of them.
+                // The list has overflowed, so indexed fields can be skipped: a bomb may consist of
+                // them.
                 reader.pass_indexed(statics::ENTRIES + self.table.len());
             }
             let Some(first) = reader.first() else { break };
@@ -63,7 +64,7 @@ impl Decoder {
                 0x80.. => self.indexed(reader.integer(7)?, out)?,
                 0x40.. => self.literal(&mut reader, 6, true, out)?,
                 0x20.. => return Err(HpackError::TableSizeMisplaced),
-                // Without indexing and never indexed: the same for us.
+                // Without indexing and never indexed are the same for a decoder.
                 _ => self.literal(&mut reader, 4, false, out)?,
             };
             budget = budget.checked_sub(unpacked).ok_or(HpackError::Bomb)?;
@@ -71,7 +72,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The table size updates that a block begins with.
+    /// Handles the table size updates at the start of a block.
     fn updates(&mut self, reader: &mut Reader<'_>) -> Result<(), HpackError> {
         for _ in 0..UPDATES_MAX {
             let Some(0x20..=0x3f) = reader.first() else {
@@ -103,10 +104,10 @@ impl Decoder {
         entry.ok_or(HpackError::Index)
     }
 
-    /// A field that a table has; how many bytes it unpacked to.
+    /// Handles a field from a table; returns its unpacked length.
     fn indexed(&mut self, index: usize, out: &mut FieldList) -> Result<usize, HpackError> {
         let (name, value) = self.entry(index)?;
-        // What has no room is not even copied.
+        // A field without room is not even copied.
         out.push(name, value);
         Ok(match out.is_overflowed() {
             true => 0,
@@ -114,7 +115,7 @@ impl Decoder {
         })
     }
 
-    /// A field whose value, and perhaps name, stands in the block.
+    /// Handles a field whose value, and perhaps name, is in the block.
     fn literal(
         &mut self,
         reader: &mut Reader<'_>,
@@ -142,7 +143,7 @@ impl Decoder {
     }
 }
 
-/// A string literal, to the end of the arena.
+/// Decodes a string literal, and appends it to the arena.
 fn string(reader: &mut Reader<'_>, arena: &mut Vec<u8>) -> Result<(), HpackError> {
     let is_huffman = reader.first().is_some_and(|byte| byte & 0x80 != 0);
     let len = reader.integer(7)?;

@@ -1,42 +1,42 @@
-//! The encoder.
+//! The HPACK encoder.
 //!
-//! It finds entries of its table by a hash in places of four slots each. A place
-//! that is full forgets its oldest: then a field is written out once more than
-//! it had to be, and nothing takes longer.
+//! It finds entries of its table with a hash table whose buckets have four slots each. A full
+//! bucket drops its oldest slot: then a field is written out once more than necessary, and nothing
+//! takes longer.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use super::indexing::Indexing;
 use super::table::Table;
 use super::{TABLE_BYTES_DEFAULT, hash, huffman, integer, statics};
 
-/// The largest table that an encoder uses, whatever the peer offers.
+/// Maximum size of an encoder's table in bytes, whatever the peer offers.
 pub const ENCODER_TABLE_BYTES_MAX: usize = 4096;
 
-/// An entry may take this part of the table, or it would push out the rest.
+/// Divisor of the table size: a larger entry would evict the rest, so it is not added.
 const ENTRY_SHARE: usize = 4;
 
 const PLACES: usize = 64;
 const SLOTS: usize = 4;
 
-/// The hashes of an entry.
+/// Hashes of an entry.
 #[derive(Clone, Copy, Debug)]
 struct Hashes {
     name: u32,
     field: u32,
 }
 
-/// A place of the hash table: numbers of entries, as [`Table::inserted`] counts.
+/// Bucket of the hash table: numbers of entries, as [`Table::inserted`] counts.
 type Bucket = [u16; SLOTS];
 
-/// Encodes the header blocks of one direction of a connection, in their order.
+/// Encodes the header blocks of one direction of a connection, in order.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     table: Table<Hashes>,
-    /// Empty until the first entry: an idle connection pays nothing.
+    /// Empty until the first entry, so that an idle connection needs no memory.
     places: Vec<Bucket>,
-    /// A size to be told: the smallest since the last block, and the newest.
+    /// Sizes to announce: the smallest since the last block, and the newest.
     pending: Option<(usize, usize)>,
-    /// An entry takes at most this part of the table.
+    /// Divisor of the table size that limits an entry.
     entry_share: usize,
 }
 
@@ -47,7 +47,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder for a peer that has said nothing yet.
+    /// Creates an encoder for a peer that has not sent SETTINGS yet.
     pub fn new() -> Self {
         Encoder {
             table: Table::new(TABLE_BYTES_DEFAULT.min(ENCODER_TABLE_BYTES_MAX)),
@@ -57,8 +57,8 @@ impl Encoder {
         }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE. The next block tells it which part
-    /// of that is used.
+    /// Applies the peer's SETTINGS_HEADER_TABLE_SIZE. The next block announces which part of that
+    /// is used.
     pub fn set_table_bytes_max(&mut self, bytes: usize) {
         let bytes = bytes.min(ENCODER_TABLE_BYTES_MAX);
         let smallest = match self.pending {
@@ -81,7 +81,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a field to the block. The name is in lower case.
+    /// Appends a field to the block. The name must be in lower case.
     pub fn field(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut Vec<u8>) {
         const INDEXED: u8 = 0x80;
         let name_hash = hash::of(name);
@@ -112,7 +112,7 @@ impl Encoder {
         literal(index, 4, flags, name, value, out);
     }
 
-    /// The numbers (the newest is 0) of the entries that a hash leads to.
+    /// Returns the indices (the newest is 0) of the entries with a hash.
     fn candidates(&self, hash: u32) -> impl Iterator<Item = usize> {
         let place = match self.places.get(hash as usize % PLACES) {
             Some(place) => &place[..],
@@ -152,7 +152,7 @@ impl Encoder {
         }
     }
 
-    /// The newest stand first.
+    /// Adds an entry to its bucket, newest first.
     fn remember(&mut self, hash: u32, entry: u16) {
         if let Some(place) = self.places.get_mut(hash as usize % PLACES) {
             place.copy_within(..SLOTS - 1, 1);
@@ -160,7 +160,7 @@ impl Encoder {
         }
     }
 
-    /// The RFC's examples fill a table with a few large entries.
+    /// Changes the limit of an entry: the RFC's examples fill a table with a few large entries.
     #[cfg(test)]
     pub(super) fn share_table(&mut self, entry_share: usize) {
         self.entry_share = entry_share;
@@ -172,14 +172,14 @@ impl Encoder {
     }
 }
 
-/// The index that an entry's number has in a block.
+/// Converts the number of an entry to its index in a block.
 fn index_of(number: usize) -> usize {
     statics::ENTRIES + 1 + number
 }
 
-/// A field with its value, and its name when no table has that. What goes into
-/// the table is worth a Huffman code, since it is written once; the rest is not:
-/// its bytes cost both ends more time than a network takes for the difference.
+/// Appends a field with its value, and its name if no table has that. Strings that enter the table
+/// are Huffman-coded, since they are written once. For others, the coding costs both ends more time
+/// than the network needs for the difference.
 fn literal(
     index: Option<usize>,
     bits: u32,
@@ -197,7 +197,7 @@ fn literal(
     string(value, pack, out);
 }
 
-/// A string literal, by Huffman's code when that is wanted and shorter.
+/// Appends a string literal, Huffman-coded if that is wanted and shorter.
 pub(super) fn string(bytes: &[u8], pack: bool, out: &mut Vec<u8>) {
     const HUFFMAN: u8 = 0x80;
     let packed_len = match pack {

@@ -1,6 +1,5 @@
-//! The hash of names and values by which an encoder finds them. It need not
-//! resist anybody: a place has a fixed number of slots, so that a collision
-//! costs a compression and never time.
+//! Hash of names and values with which an encoder finds them. It need not resist attacks: a bucket
+//! has a fixed number of slots, so that a collision costs compression and never time.
 
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -14,7 +13,7 @@ pub(super) const fn of(bytes: &[u8]) -> u32 {
     onto(0, bytes)
 }
 
-/// Hashes bytes onto the hash of what is before them.
+/// Hashes bytes onto the hash of the preceding ones.
 pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
     let mut sum = fold(before as u64, bytes.len() as u64);
     let mut rest = bytes;
@@ -22,7 +21,7 @@ pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
         sum = fold(sum, u64::from_le_bytes(*chunk));
         rest = after;
     }
-    // What is left, read twice over where it is shorter than two words.
+    // The rest, read in overlapping halves if it is shorter than two words.
     if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
         let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
         sum = fold(sum, (first as u64) << 32 | last as u64);

@@ -1,23 +1,22 @@
 //! The Huffman code of RFC 7541, appendix B.
 //!
-//! The code is canonical: a symbol's code follows from the lengths of all. So
-//! the lengths are all that stands here, and every table is made of them when
-//! this is compiled. Codes of up to ten bits (all that is common) are found in
-//! one step, the others by their length.
+//! The code is canonical: a symbol's code follows from the lengths of all codes. So only the
+//! lengths are listed here, and every table is computed from them at compile time. Codes of up to
+//! ten bits (all common ones) are found in one step, the others by their length.
 
 use super::HpackError;
 
-/// The end-of-string symbol, which no string may hold.
+/// End-of-string symbol, which no string may contain.
 const EOS: usize = 256;
 const SYMBOLS: usize = 257;
-/// The longest code.
+/// Maximum length of a code in bits.
 const BITS_MAX: usize = 30;
-/// The shortest code.
+/// Minimum length of a code in bits.
 const BITS_MIN: usize = 5;
-/// Codes up to here are found in one step.
+/// Maximum length of a code that is found in one step.
 const FAST_BITS: u32 = 10;
 
-/// The length of each symbol's code.
+/// Length of each symbol's code in bits.
 #[rustfmt::skip]
 const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -39,7 +38,8 @@ const LENGTHS: [u8; SYMBOLS] = [
     30,
 ];
 
-/// Symbols by length, then by value; where a length begins, and its first code.
+/// Symbols sorted by length, then by value; the index at which each length begins, and its first
+/// code.
 struct Canonical {
     sorted: [u16; SYMBOLS],
     first_index: [u16; BITS_MAX + 2],
@@ -75,8 +75,8 @@ const CANONICAL: Canonical = {
     all
 };
 
-/// By the next ten bits: the symbol, and above it the length of its code; 0
-/// where the code is longer.
+/// Indexed by the next ten bits: the symbol, and above it the length of its code; 0 if the code is
+/// longer.
 static FAST: [u16; 1 << FAST_BITS] = {
     let mut table = [0; 1 << FAST_BITS];
     let mut symbol = 0;
@@ -97,7 +97,7 @@ static FAST: [u16; 1 << FAST_BITS] = {
 
 static LONG: Canonical = CANONICAL;
 
-/// A symbol's code, and its length.
+/// Code of each symbol, and its length.
 static CODES: [(u32, u8); 256] = {
     let mut table = [(0, 0); 256];
     let mut symbol = 0;
@@ -108,7 +108,7 @@ static CODES: [(u32, u8); 256] = {
     table
 };
 
-/// The symbol that 64 bits begin with, and the length of its code.
+/// Returns the symbol at the start of 64 bits, and the length of its code.
 #[inline]
 fn symbol(buffer: u64) -> (usize, u32) {
     let fast = FAST[(buffer >> (64 - FAST_BITS)) as usize];
@@ -129,12 +129,11 @@ fn long_symbol(buffer: u64) -> (usize, u32) {
             return (usize::from(LONG.sorted[index as usize]), bits as u32);
         }
     }
-    // The code is complete: not reached.
+    // Unreachable, because the code is complete.
     (EOS, BITS_MAX as u32)
 }
 
-/// Decodes a string to the end of `out`. After an error what was added there is
-/// unspecified.
+/// Decodes a string and appends it to `out`. After an error, the appended bytes are unspecified.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     let start = out.len();
     out.resize(start + input.len() * 8 / BITS_MIN + 1, 0);
@@ -143,7 +142,7 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
     let (mut buffer, mut bits) = (0u64, 0u32);
     let mut rest = input;
     while let Some((chunk, after)) = rest.split_first_chunk::<4>() {
-        // Fewer bits than the longest code has are left: a word fits behind.
+        // Fewer bits than the longest code are left, so a word fits behind them.
         buffer |= u64::from(u32::from_be_bytes(*chunk)) << (32 - bits);
         bits += 32;
         rest = after;
@@ -162,7 +161,7 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
         buffer |= u64::from(*byte) << (56 - bits);
         bits += 8;
     }
-    // The last bits: ones behind them, as padding has them.
+    // The last bits, followed by ones, as in padding.
     loop {
         let (symbol, used) = symbol(buffer | (u64::MAX >> bits));
         if used > bits {
@@ -184,7 +183,7 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
     Ok(())
 }
 
-/// Bytes that a string has when it is encoded.
+/// Returns the length of the encoded string in bytes.
 pub(super) fn encoded_len(input: &[u8]) -> usize {
     let bits: usize = input
         .iter()
@@ -193,7 +192,7 @@ pub(super) fn encoded_len(input: &[u8]) -> usize {
     bits.div_ceil(8)
 }
 
-/// Encodes a string to the end of `out`.
+/// Encodes a string and appends it to `out`.
 pub(super) fn encode(input: &[u8], out: &mut Vec<u8>) {
     let (mut buffer, mut bits) = (0u64, 0u32);
     for byte in input {

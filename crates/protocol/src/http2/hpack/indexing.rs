@@ -5,22 +5,22 @@
 //! indexed: an attacker who can add fields could guess it from the sizes (RFC 7541,
 //! section 7.1).
 
-/// How a field is written.
+/// Representation of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Indexing {
-    /// From the table, and into it when it is not there yet.
+    /// From the table, and added to it if missing.
     Yes,
-    /// Literally, unless the static table has it.
+    /// Literal, unless the static table contains it.
     No,
     /// Literal, and never indexed by any intermediary.
     Never,
 }
 
-/// A value longer than this is hardly sent twice.
+/// Length in bytes beyond which a value is rarely sent twice.
 const VALUE_BYTES_MAX: usize = 256;
-/// A path longer than this is hardly asked for twice.
+/// Length in bytes beyond which a path is rarely requested twice.
 const PATH_BYTES_MAX: usize = 64;
-/// A cookie shorter than this could be guessed byte by byte.
+/// Length in bytes below which a cookie could be guessed byte by byte.
 const COOKIE_BYTES_MIN: usize = 20;
 
 impl Indexing {
@@ -36,8 +36,8 @@ impl Indexing {
             | b"x-auth-token"
             | b"x-csrf-token" => Never,
             b"cookie" if value.len() < COOKIE_BYTES_MIN => Never,
-            // A connection to a server carries many clients: their cookies would
-            // only push each other out, and one could try to guess another's.
+            // A connection to a server carries requests of many clients: their cookies would only
+            // evict each other, and one client could try to guess another's.
             b"cookie" => No,
             b":path" if value.len() > PATH_BYTES_MAX || value.contains(&b'?') => No,
             b"content-length"

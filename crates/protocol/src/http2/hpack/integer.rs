@@ -2,13 +2,13 @@
 
 use super::HpackError;
 
-/// The largest integer that means anything here: no string or table is longer.
+/// Maximum useful integer: no string or table is longer.
 const VALUE_MAX: u32 = 1 << 28;
-/// Bytes behind the prefix; `VALUE_MAX` needs five, and zeros that only fill
-/// are nobody's habit.
+/// Maximum number of bytes behind the prefix; `VALUE_MAX` needs five, and no encoder pads with
+/// zeros.
 const BYTES_MAX: u32 = 5;
 
-/// The rest of a header block.
+/// Unparsed rest of a header block.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -19,14 +19,14 @@ impl<'a> Reader<'a> {
         Reader { rest: block }
     }
 
-    /// The byte that the next field begins with; `None` at the end.
+    /// Returns the first byte of the next field; `None` at the end.
     pub(super) fn first(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
     /// Skips one-byte fields that index an entry up to `most`.
     pub(super) fn pass_indexed(&mut self, most: usize) {
-        // The index of 127 is the first that needs more bytes.
+        // Index 127 is the first one that needs more bytes.
         let last = 0x80 | most.min(126) as u8;
         let other = |byte: &u8| !(0x81..=last).contains(byte);
         let end = self.rest.iter().position(other);
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// An integer whose first byte holds `bits` (1 to 8) of it.
+    /// Parses an integer whose first byte contains `bits` (1 to 8) of it.
     pub(super) fn integer(&mut self, bits: u32) -> Result<usize, HpackError> {
         let full = (1u32 << bits) - 1;
         let low = u32::from(self.byte()?) & full;
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes an integer behind the flags which share its first byte.
+/// Appends an integer behind the flags that share its first byte.
 pub(super) fn write(value: usize, bits: u32, flags: u8, out: &mut Vec<u8>) {
     let full = (1usize << bits) - 1;
     if value < full {

@@ -1,8 +1,8 @@
-//! HPACK (RFC 7541): the compression of header fields, both ways.
+//! HPACK (RFC 7541): compression of header fields in both directions.
 //!
-//! A decoder takes any bytes without a panic and with work that is bounded by
-//! the block's length and its list's limits. An encoder indexes what repeats and
-//! never what is secret; its choices are in `indexing`. Neither knows frames.
+//! A decoder accepts any bytes without a panic, with work that is bounded by the block's length and
+//! its list's limits. An encoder indexes what repeats and never what is secret; its choices are in
+//! `indexing`. Neither handles frames.
 
 mod decode;
 mod encode;
@@ -17,28 +17,28 @@ pub use decode::Decoder;
 pub use encode::{ENCODER_TABLE_BYTES_MAX, Encoder};
 pub use indexing::Indexing;
 
-/// The table's size before any SETTINGS say another (RFC 9113, section 6.5.2).
+/// Initial size of the table before any SETTINGS (RFC 9113, section 6.5.2).
 pub const TABLE_BYTES_DEFAULT: usize = 4096;
 
-/// Why a block cannot be decoded. The connection is lost with any of these: the
+/// Reason why a block cannot be decoded. After any of these the connection is lost, because the
 /// tables of the two ends no longer agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HpackError {
     /// The block ends within a field.
     Truncated,
-    /// An integer that is too large or written with too many bytes.
+    /// An integer is too large or written with too many bytes.
     Integer,
-    /// An index that no table has.
+    /// An index exceeds the tables.
     Index,
-    /// A Huffman string with an end-of-string symbol in it.
+    /// A Huffman string contains an end-of-string symbol.
     HuffmanEos,
-    /// A Huffman string whose padding is too long or not all ones.
+    /// The padding of a Huffman string is too long or not all ones.
     HuffmanPadding,
-    /// A table size above what our settings allow.
+    /// A table size exceeds our settings.
     TableSize,
-    /// A table size update behind a field, or a third one.
+    /// A table size update follows a field, or is the third one.
     TableSizeMisplaced,
-    /// Our settings made the table smaller and the block does not say so.
+    /// The block lacks the update after our settings reduced the table size.
     TableSizeMissing,
     /// The block unpacks to far more than any limit allows: a bomb.
     Bomb,

@@ -1,15 +1,14 @@
-//! The static table (RFC 7541, appendix A), and how an encoder finds a field
-//! in it.
+//! The static table (RFC 7541, appendix A), and how an encoder finds a field in it.
 
 use super::hash;
 
-/// Entries; the dynamic table's indices begin behind them.
+/// Number of entries; the dynamic table's indices begin behind them.
 pub(super) const ENTRIES: usize = 61;
 
 #[rustfmt::skip]
 static TABLE: [(&[u8], &[u8]); ENTRIES] = ROWS;
 
-/// The rows once more, for what is made of them when this is compiled.
+/// The rows again, from which tables are computed at compile time.
 #[rustfmt::skip]
 const ROWS: [(&[u8], &[u8]); ENTRIES] = [
     (b":authority", b""),
@@ -75,16 +74,16 @@ const ROWS: [(&[u8], &[u8]); ENTRIES] = [
     (b"www-authenticate", b""),
 ];
 
-/// The entry of an index from 1 on.
+/// Returns the entry at an index from 1 on.
 pub(super) fn get(index: usize) -> Option<(&'static [u8], &'static [u8])> {
     TABLE.get(index.checked_sub(1)?).copied()
 }
 
-/// Slots of the names' hash table: four times the names, so that nearly every
-/// look-up ends in its first slot.
+/// Number of slots in the names' hash table: four times the number of names, so that nearly every
+/// lookup ends in its first slot.
 const SLOTS: usize = 256;
 
-/// By a name's hash: the first index that has the name, 0 in an empty slot.
+/// Hash table of names: the first index with the name, 0 in an empty slot.
 static NAMES: [u8; SLOTS] = {
     let mut slots = [0; SLOTS];
     let mut at = 0;
@@ -115,10 +114,10 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// The first index of a name, whose hash is given.
+/// Returns the first index of a name, whose hash is given.
 pub(super) fn name_index(name: &[u8], hash: u32) -> Option<usize> {
     let mut slot = hash as usize % SLOTS;
-    // The table has empty slots: this ends.
+    // The table has empty slots, so the loop ends.
     while NAMES[slot] != 0 {
         let index = usize::from(NAMES[slot]);
         if TABLE[index - 1].0 == name {
@@ -129,9 +128,9 @@ pub(super) fn name_index(name: &[u8], hash: u32) -> Option<usize> {
     None
 }
 
-/// The index that has this value as well, `first` being the name's first.
+/// Returns the index that has this value, too; `first` is the name's first index.
 pub(super) fn value_index(first: usize, value: &[u8]) -> Option<usize> {
-    /// The last of those that share their name with another.
+    /// Last index whose name another entry shares.
     const LAST_SHARED: usize = 14;
     if first > LAST_SHARED {
         return (TABLE[first - 1].1 == value).then_some(first);

@@ -1,17 +1,16 @@
-//! The dynamic table (RFC 7541, section 2.3.2): entries come in at one end and
-//! go out at the other.
+//! The dynamic table (RFC 7541, section 2.3.2): entries are added at one end and evicted at the
+//! other.
 //!
-//! The bytes of all entries stand in one arena, in which they only move when its
-//! end is reached; so an entry allocates nothing once the arena has grown to
-//! what the table needs, and an idle table of few entries is small. `T` is what
-//! its owner keeps beside an entry.
+//! The bytes of all entries are in one arena, in which they only move when its end is reached. So
+//! an entry needs no allocation once the arena has grown to the size of the table, and an idle
+//! table with few entries is small. `T` is what the owner stores with an entry.
 
 use super::super::fields::FIELD_OVERHEAD_BYTES;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry<T> {
-    /// Counted from the first byte that the arena ever held, modulo 2^32.
+    /// Offset from the first byte that the arena ever held, modulo 2^32.
     offset: u32,
     name_len: u32,
     value_len: u32,
@@ -28,17 +27,17 @@ impl<T> Entry<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Table<T> {
     bytes: Vec<u8>,
-    /// The offset of the arena's first byte.
+    /// Offset of the arena's first byte.
     base: u32,
-    /// The newest stands last.
+    /// Entries, the newest last.
     entries: VecDeque<Entry<T>>,
     size: usize,
     size_max: usize,
-    /// Entries that ever came in, modulo 2^16.
+    /// Number of entries ever added, modulo 2^16.
     inserted: u16,
 }
 
-/// The first memory of an arena.
+/// Initial capacity of an arena in bytes.
 const ARENA_BYTES_MIN: usize = 256;
 
 impl<T: Copy> Table<T> {
@@ -53,12 +52,12 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Its size as the RFC counts, overhead included.
+    /// Returns the size as the RFC counts it, overhead included.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.size
@@ -68,13 +67,13 @@ impl<T: Copy> Table<T> {
         self.size_max
     }
 
-    /// Another bound; what goes beyond it goes out.
+    /// Sets the maximum size, and evicts entries beyond it.
     pub(super) fn set_size_max(&mut self, size_max: usize) {
         self.size_max = size_max;
         self.evict(0);
     }
 
-    /// How many entries ever came in: the newest entry has this number less one.
+    /// Returns the number of entries ever added: the newest entry has this number minus one.
     pub(super) fn inserted(&self) -> u16 {
         self.inserted
     }
@@ -99,7 +98,7 @@ impl<T: Copy> Table<T> {
         entry.offset.wrapping_sub(self.base) as usize
     }
 
-    /// Makes room for a further entry of this size.
+    /// Evicts entries to make room for an entry of this size.
     fn evict(&mut self, coming: usize) {
         while self.size + coming > self.size_max {
             let Some(oldest) = self.entries.pop_front() else {
@@ -109,8 +108,7 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// An entry comes in; whether it did: one that is larger than the table
-    /// empties it.
+    /// Adds an entry; returns whether it was added. An entry larger than the table only empties it.
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8], beside: T) -> bool {
         let len = name.len() + value.len();
         let size = len + FIELD_OVERHEAD_BYTES;
@@ -133,8 +131,8 @@ impl<T: Copy> Table<T> {
         true
     }
 
-    /// Room at the arena's end: what went out is closed up when it is enough of
-    /// it that moving the rest is paid for, and else the arena grows.
+    /// Makes room at the arena's end. If enough entries were evicted to pay for moving the rest,
+    /// the rest is moved; otherwise the arena grows.
     fn make_room(&mut self, len: usize) {
         if self.bytes.len() + len <= self.bytes.capacity() {
             return;
@@ -155,7 +153,7 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the memory in use, in bytes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry<T>>()

@@ -1,5 +1,5 @@
-//! RFC 7541's examples byte by byte, errors, properties, and the h2 crate as
-//! another opinion.
+//! Tests the examples of RFC 7541 byte by byte, errors, properties, and interoperation with the h2
+//! crate.
 
 use super::super::FieldList;
 use super::*;
@@ -145,7 +145,7 @@ fn the_decoder_reads_the_examples_of_the_rfc() {
         for (n, wire) in wires.iter().enumerate() {
             let mut wire = hex(wire);
             if n == 0 && table_bytes == 256 {
-                // The examples take this size for agreed.
+                // The examples assume that this size was agreed on.
                 wire.splice(0..0, [0x3f, 0xe1, 0x01]);
             }
             let mut out = list();
@@ -158,7 +158,7 @@ fn the_decoder_reads_the_examples_of_the_rfc() {
 
 #[test]
 fn the_encoder_writes_the_examples_of_the_rfc() {
-    // The code of "307" is as long as the string; then we write the string.
+    // The code of "307" is as long as the string, in which case the encoder writes the string.
     let mut responses = RESPONSES_HUFFMAN;
     responses[1] = RESPONSES_PLAIN[1];
     let series = [
@@ -217,7 +217,7 @@ fn blocks_that_say_what_cannot_be_are_refused() {
         ("00 81 00 00", HuffmanPadding),
         ("00 82 1f ff 00", HuffmanPadding),
         ("00 84 ff ff ff ff 00", HuffmanEos),
-        // 4097 and what fits no integer.
+        // 4097, and a number too large for an integer.
         ("3f e2 1f", TableSize),
         ("3f ff ff ff ff ff 0f", Integer),
         ("82 20", TableSizeMisplaced),
@@ -246,7 +246,7 @@ fn a_table_that_our_settings_made_smaller_is_said_to_be_so_by_the_next_block() {
         Err(HpackError::TableSizeMissing)
     );
     assert_eq!(again.decode(&hex("3f45 82"), &mut list()), Ok(()));
-    // Larger, and the peer may stay with what it has.
+    // After an increase, the peer may keep its smaller size.
     again.set_table_bytes_max(8192);
     assert_eq!(again.decode(&hex("82"), &mut list()), Ok(()));
     assert_eq!(again.decode(&hex("3fe13f 82"), &mut list()), Ok(()));
@@ -265,7 +265,7 @@ fn the_encoder_tells_the_smallest_size_and_the_last() {
     };
     assert_eq!(begun(&[]), hex(""));
     assert_eq!(begun(&[4096]), hex(""));
-    // More than we use.
+    // More than the encoder uses.
     assert_eq!(begun(&[1 << 20]), hex(""));
     assert_eq!(begun(&[0]), hex("20"));
     assert_eq!(begun(&[4096]), hex("3f e11f"));
@@ -299,7 +299,7 @@ fn a_list_that_overflows_leaves_the_table_right() {
 
 #[test]
 fn a_block_of_references_to_one_large_entry_is_bounded() {
-    // An entry of nearly the whole table, then thousands of references to it.
+    // An entry that nearly fills the table, then thousands of references to it.
     let mut wire = hex("40 01 61 7f b1 1e");
     wire.extend_from_slice(&[b'v'; 4016]);
     let mut decoder = Decoder::new(4096);
@@ -307,11 +307,11 @@ fn a_block_of_references_to_one_large_entry_is_bounded() {
     let mut out = list();
     assert_eq!(decoder.decode(&[0xbe; 60_000], &mut out), Ok(()));
     assert!(out.is_overflowed() && out.content_bytes() <= 64 * 1024);
-    // Also behind the overflow an entry has to be there.
+    // After the overflow, an index must still be valid.
     let mut wrong = vec![0xbe; 60_000];
     wrong.push(0xbf);
     assert_eq!(decoder.decode(&wrong, &mut list()), Err(HpackError::Index));
-    // A long name that every further entry takes over.
+    // A long name that every further entry reuses.
     let mut wire = hex("40 7f b1 1e");
     wire.extend_from_slice(&[b'n'; 4016]);
     wire.push(0);
@@ -349,7 +349,7 @@ fn what_repeats_is_one_byte_and_what_does_not_pushes_nothing_out() {
     assert!(sizes[1..].iter().all(|size| *size == head.len()));
 }
 
-/// Fields as they may come: some of the static table, some with repeats.
+/// Generates fields: some of the static table, some with repetitions.
 fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Indexing)> {
     let name = prop_oneof![
         (1usize..=61).prop_map(|index| statics::get(index).unwrap().0.to_vec()),
@@ -435,7 +435,7 @@ proptest! {
     }
 }
 
-/// The h2 crate as another opinion: frames are laid by hand around blocks.
+/// Interoperation with the h2 crate: frames are built manually around blocks.
 mod against_h2 {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

@@ -1,64 +1,64 @@
-//! The IP authentication header (RFC 2402) with HMAC-MD5-96 (RFC 2403) before an
-//! advert of version 2 over IPv4, as keepalived speaks it (`auth_type AH`).
+//! The IP authentication header (RFC 2402) with HMAC-MD5-96 (RFC 2403) before an advert of version
+//! 2 over IPv4, as in keepalived (`auth_type AH`).
 //!
-//! Its sum covers the IP header, so it takes and gives whole IP packets, for a socket
-//! that sends headers as they are (`IP_HDRINCL`). What may change on the way counts as
-//! zero in it; but as keepalived has it, the TTL of what goes to a group counts as it
-//! is. It gives no protection against replay: keys are configured by hand and senders
-//! begin at 1 again, so a number says nothing.
+//! The digest covers the IP header, so this module handles whole IP packets, for a socket that
+//! sends headers unchanged (`IP_HDRINCL`). Fields that may change in transit count as zero in it,
+//! except that the TTL of multicast packets counts unchanged, as in keepalived. There is no
+//! protection against replay: keys are configured manually and senders restart at sequence number
+//! 1, so a number proves nothing.
 
 use super::{PROTOCOL, Refusal};
 use crate::vrrp::checksum::Sum;
 use md5::{Digest, Md5};
 use std::net::Ipv4Addr;
 
-/// The number of the header in an IP header.
+/// Protocol number of the header in an IP header.
 pub const AH: u8 = 51;
-/// Bytes of the header.
+/// Length of the header in bytes.
 pub const AH_BYTES: usize = 24;
 
-/// Bytes of an IP header without options.
+/// Length of an IP header without options, in bytes.
 const IP_BYTES: usize = 20;
-/// Where the IP header's destination begins.
+/// Offset of the destination in the IP header.
 const TO: usize = 16;
 /// Length of the truncated digest.
 const SUM_BYTES: usize = 12;
-/// The length that stands in the header: in words of 32 bits, less two.
+/// Value of the length field: the length in 32-bit words, minus two.
 const LENGTH_WORDS: u8 = 4;
-/// Bytes of a block of MD5.
+/// Block size of MD5 in bytes.
 const BLOCK_BYTES: usize = 64;
 
-/// The fields of the IP header of an outgoing packet.
+/// IP header fields of an outgoing packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
-    /// From where.
+    /// Source address.
     pub from: Ipv4Addr,
-    /// To where.
+    /// Destination address.
     pub to: Ipv4Addr,
     /// Time to live.
     pub ttl: u8,
-    /// Not zero: the kernel would put another one in its place, and the sum would be wrong.
+    /// Identification; not zero, because the kernel would replace it and the digest would be wrong.
     pub identification: u16,
 }
 
-/// A packet whose sum was right.
+/// A packet with a valid digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
-    /// From where, to where.
+    /// IP header fields of the packet.
     pub envelope: Envelope,
-    /// Its number.
+    /// Sequence number.
     pub sequence: u32,
-    /// The advert.
+    /// Bytes of the advert.
     pub advert: &'a [u8],
 }
 
-/// An IP packet with this advert.
+/// Builds an IP packet with this advert.
 pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -> Vec<u8> {
     let length = IP_BYTES + AH_BYTES + advert.len();
     let mut out = Vec::with_capacity(length);
     // Version 4, five words; internet control.
     out.extend([0x45, 0xc0]);
-    // An advert of IPv4 has BYTES_MAX at most.
+    // An IPv4 advert has at most BYTES_MAX.
     out.extend((length as u16).to_be_bytes());
     out.extend(envelope.identification.to_be_bytes());
     out.extend([0, 0, envelope.ttl, AH, 0, 0]);
@@ -66,7 +66,7 @@ pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -
     out.extend(envelope.to.octets());
     let checksum = Sum::default().with(&out).checksum();
     out.extend([PROTOCOL, LENGTH_WORDS, 0, 0]);
-    // keepalived's index of security parameters is the sender's address.
+    // keepalived uses the sender's address as the security parameters index.
     out.extend(envelope.from.octets());
     out.extend(sequence.to_be_bytes());
     out.extend([0; SUM_BYTES]);
@@ -92,7 +92,7 @@ pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal>
     };
     let (ip, rest) = packet.split_first_chunk::<IP_BYTES>().ok_or(short)?;
     let (header, advert) = rest.split_first_chunk::<AH_BYTES>().ok_or(short)?;
-    // A header with options is nobody's: adverts need none.
+    // Adverts need no IP options, so a header with options is refused.
     let plain = ip[0] == 0x45 && ip[9] == AH;
     if !plain || header[0] != PROTOCOL || header[1] != LENGTH_WORDS {
         return Err(Refusal::AuthenticationMismatch { is: 2 });
@@ -115,13 +115,13 @@ pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal>
     })
 }
 
-/// Returns the first bytes of the HMAC over a whole packet, with zeroes for the mutable
-/// fields and for the digest itself.
+/// Returns the truncated HMAC over a whole packet, with zeroes for the mutable fields and for the
+/// digest itself.
 fn sum(key: &[u8; 16], packet: &[u8]) -> [u8; SUM_BYTES] {
     let mut fixed = packet.to_vec();
     let to_a_group = packet.get(TO).is_some_and(|b| b & 0xf0 == 0xe0);
     let ttl = if to_a_group { 0..0 } else { 8..9 };
-    // Type of service, fragmentation, TTL, checksum; and the sum.
+    // Type of service, fragmentation, TTL, checksum; and the digest.
     for place in [1..2, 6..8, ttl, 10..12, 32..44] {
         if let Some(field) = fixed.get_mut(place) {
             field.fill(0);

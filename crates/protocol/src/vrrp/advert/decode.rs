@@ -1,4 +1,4 @@
-//! Bytes to adverts.
+//! Decodes adverts.
 
 use super::super::checksum::Sum;
 use super::{
@@ -8,15 +8,15 @@ use crate::vrrp::{Authentication, Version};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The expected values of a received packet.
+/// Expected values of a received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// The only version that is taken.
+    /// Accepted version.
     pub version: Version,
-    /// Our router.
+    /// Id of our router.
     pub vrid: u8,
-    /// How ours are authenticated. That of the authentication header was checked by
-    /// [`super::ah::open`], before its packet came here.
+    /// Our authentication. That of the authentication header was checked by [`super::ah::open`]
+    /// before the packet is passed here.
     pub authentication: Option<&'a Authentication>,
     /// Source address.
     pub from: IpAddr,
@@ -25,7 +25,7 @@ pub struct Expected<'a> {
     pub to: &'a [IpAddr],
 }
 
-/// The virtual router of a packet that has not been looked at otherwise: whose it is.
+/// Returns the virtual router id of an unchecked packet.
 pub fn router_id(bytes: &[u8]) -> Option<u8> {
     bytes.get(1).copied()
 }
@@ -74,7 +74,7 @@ pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> 
             authenticate(fifth, data, expected.authentication)?;
             Duration::from_secs(u64::from(sixth))
         }
-        // Four bits are reserved, and nobody's business.
+        // Four bits are reserved and ignored.
         Version::V3 => {
             let hundredths = u16::from_be_bytes([fifth, sixth]) & CENTISECONDS_MAX;
             Duration::from_millis(u64::from(hundredths) * 10)
@@ -114,7 +114,7 @@ fn checksum_fits(bytes: &[u8], expected: &Expected<'_>) -> bool {
     }
 }
 
-/// Whether a packet of version 2 is authenticated as ours are.
+/// Checks that a version 2 packet is authenticated like ours.
 fn authenticate(number: u8, data: &[u8], ours: Option<&Authentication>) -> Result<(), Refusal> {
     match (number, ours) {
         (0, None) | (2, Some(Authentication::Ah(_))) => Ok(()),

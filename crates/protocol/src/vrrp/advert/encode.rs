@@ -1,4 +1,4 @@
-//! Adverts to bytes.
+//! Encodes adverts.
 
 use super::super::checksum::Sum;
 use super::{
@@ -8,14 +8,14 @@ use super::{
 use crate::vrrp::{Authentication, Version};
 use std::net::IpAddr;
 
-/// Where the checksum stands.
+/// Position of the checksum.
 const CHECKSUM: std::ops::Range<usize> = 6..8;
 
 impl Advert {
-    /// The packet without its IP header. Of the addresses it names those of the family
-    /// of `from`. The checksum of version 3 covers both ends; that of version 2 does
-    /// not, and of version 3 as keepalived had it up to 1.3.6 (`old_unicast_checksum`)
-    /// covers the group instead of the peer: `to` is [`super::GROUP_V4`] for it.
+    /// Encodes the packet without its IP header, with the addresses of the family of `from`. The
+    /// checksum of version 3 covers both ends; that of version 2 does not. With
+    /// `old_unicast_checksum` (keepalived up to 1.3.6), version 3 covers the group instead of the
+    /// peer: then `to` is [`super::GROUP_V4`].
     pub fn encode(&self, from: IpAddr, to: IpAddr) -> Vec<u8> {
         let named = self.addresses.iter();
         let named = named.filter(|a| a.is_ipv4() == from.is_ipv4());
@@ -26,7 +26,7 @@ impl Advert {
             Version::V3 => centiseconds(self.interval).to_be_bytes(),
         };
         let first = self.version_number() << 4 | ADVERTISEMENT;
-        // No more than ADDRESSES_MAX.
+        // At most ADDRESSES_MAX.
         out.extend([first, self.vrid, self.priority, named.len() as u8]);
         out.extend([upper, lower, 0, 0]);
         for address in named {
@@ -64,7 +64,7 @@ impl Advert {
         }
     }
 
-    /// The authentication header stands before the packet, so zeroes for it.
+    /// The authentication header precedes the packet, so the data is zeroes for it.
     fn authentication_data(&self) -> [u8; AUTHENTICATION_BYTES] {
         match self.authentication {
             Some(Authentication::Pass(password)) => password,

@@ -1,10 +1,10 @@
-//! The packet: VRRP advertisements of versions 2 and 3 (RFC 3768, section 5; RFC 9568,
-//! section 5), without the IP header; and the IP authentication header that keepalived
-//! can put before those of version 2 ([`ah`]).
+//! VRRP advertisements of versions 2 and 3 (RFC 3768, section 5; RFC 9568, section 5), without the
+//! IP header; and the IP authentication header that keepalived can put before those of version 2
+//! ([`ah`]).
 //!
 //! The sender supplies source and destination, and the receiver supplies what it expects.
-//! [`fn@decode`] refuses everything but a well-formed advert of that version and that
-//! router, with a reason and the counter of keepalived's statistics.
+//! [`fn@decode`] refuses everything but a well-formed advert of that version and that router, with
+//! a reason and the counter of keepalived's statistics.
 
 pub mod ah;
 mod decode;
@@ -18,42 +18,42 @@ use super::{Authentication, Version};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// The number of VRRP in an IP header.
+/// Protocol number of VRRP in an IP header.
 pub const PROTOCOL: u8 = 112;
-/// The group of IPv4.
+/// Multicast group of VRRP over IPv4.
 pub const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
-/// The group of IPv6.
+/// Multicast group of VRRP over IPv6.
 pub const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
-/// The TTL of what travels to a group; other packets came through a router.
+/// TTL of multicast packets; packets with another TTL came through a router.
 pub const TTL: u8 = 255;
-/// Most addresses that an advert names: its count is a byte.
+/// Maximum number of addresses in an advert: its count is a byte.
 pub const ADDRESSES_MAX: usize = 255;
-/// Bytes before the addresses.
+/// Number of bytes before the addresses.
 pub const HEADER_BYTES: usize = 8;
-/// Bytes of authentication behind the addresses (version 2).
+/// Number of authentication bytes behind the addresses (version 2).
 pub const AUTHENTICATION_BYTES: usize = 8;
-/// Most bytes of an advert.
+/// Maximum length of an advert in bytes.
 pub const BYTES_MAX: usize = HEADER_BYTES + ADDRESSES_MAX * 16 + AUTHENTICATION_BYTES;
 
-/// The only type there is.
+/// Type of an advertisement; there is no other.
 const ADVERTISEMENT: u8 = 1;
-/// Longest interval of version 3, in hundredths: twelve bits.
+/// Maximum interval of version 3, in hundredths of a second: twelve bits.
 const CENTISECONDS_MAX: u16 = 0xfff;
 
-/// An advertisement.
+/// A VRRP advertisement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
     /// Protocol version.
     pub version: Version,
-    /// The virtual router.
+    /// Id of the virtual router.
     pub vrid: u8,
-    /// Of its sender; 255 owns the addresses, 0 stops.
+    /// Priority of the sender; 255 owns the addresses, 0 announces a stop.
     pub priority: u8,
-    /// Between two adverts; see [`on_wire`] for what of it arrives.
+    /// Time between two adverts; see [`on_wire`] for its rounding.
     pub interval: Duration,
     /// Virtual addresses, [`ADDRESSES_MAX`] at most.
     pub addresses: Vec<IpAddr>,
-    /// Version 2 only.
+    /// Authentication (version 2 only).
     pub authentication: Option<Authentication>,
 }
 

@@ -1,25 +1,25 @@
-//! Why a packet is no advert for us.
+//! Reasons why a packet is refused.
 
 use crate::vrrp::Counter;
 
-/// Why a packet is no advert for us.
+/// Reason why a packet is not an advert for this router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It ends too early, or does not end where it should.
+    /// The packet has the wrong length.
     #[error("malformed: {is} bytes instead of {should}")]
     Length {
-        /// Bytes that it has.
+        /// Actual length in bytes.
         is: usize,
-        /// Bytes that it should have.
+        /// Required length in bytes.
         should: usize,
     },
-    /// Another protocol version.
+    /// The version differs from ours.
     #[error("its VRRP version is {is}")]
     Version {
         /// The received version.
         is: u8,
     },
-    /// Its checksum is wrong.
+    /// The checksum is wrong.
     #[error("its checksum is wrong")]
     Checksum,
     /// Not an advertisement.
@@ -28,34 +28,34 @@ pub enum Refusal {
         /// The received type.
         is: u8,
     },
-    /// Another virtual router.
+    /// The packet belongs to another virtual router.
     #[error("its virtual router id is {is}")]
     Router {
         /// The received router id.
         is: u8,
     },
-    /// Nobody knows such an authentication.
+    /// The authentication type is unknown.
     #[error("unknown authentication type {is}")]
     AuthenticationUnknown {
-        /// Its number.
+        /// Number of the type.
         is: u8,
     },
     /// The authentication types differ.
     #[error("it has {}", authentication(*.is))]
     AuthenticationMismatch {
-        /// Its number: 0 none, 1 a password, 2 the authentication header.
+        /// Number of the received type: 0 none, 1 a password, 2 the authentication header.
         is: u8,
     },
-    /// The password, or the sum of the authentication header, is wrong.
+    /// The password, or the digest of the authentication header, is wrong.
     #[error("wrong password or key")]
     AuthenticationFailed,
-    /// Its interval is zero.
+    /// The interval is zero.
     #[error("malformed: its advert interval is zero")]
     Interval,
 }
 
 impl Refusal {
-    /// The counter of keepalived's statistics that counts it.
+    /// Returns the counter of keepalived's statistics for this reason.
     pub fn counter(&self) -> Counter {
         match self {
             Refusal::Length { .. } => Counter::PacketLengthErrors,
@@ -71,7 +71,7 @@ impl Refusal {
     }
 }
 
-/// A number of authentication in words.
+/// Returns the name of an authentication type.
 fn authentication(number: u8) -> &'static str {
     match number {
         0 => "no authentication",

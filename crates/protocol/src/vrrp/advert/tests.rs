@@ -1,4 +1,4 @@
-//! Packets as keepalived 2.2.7 sent them, and what is wrong with others.
+//! Tests packets that keepalived 2.2.7 sent, and invalid ones.
 
 use super::*;
 use crate::vrrp::Counter;
@@ -17,7 +17,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// A packet of keepalived's, with what its file said.
+/// A packet of keepalived with its configuration.
 #[derive(Clone)]
 struct Captured {
     what: &'static str,
@@ -244,7 +244,7 @@ fn keepaliveds_packets_are_understood() {
     }
 }
 
-/// The first packet of that name, changed.
+/// Decodes the captured packet of this name after a change.
 fn changed(what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Refusal> {
     let all = captured();
     let packet = all.iter().find(|p| p.what == what).expect("its name");
@@ -253,7 +253,7 @@ fn changed(what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Refu
     packet.decode(&hex)
 }
 
-/// A right checksum for what was changed (of version 2).
+/// Corrects the checksum of a changed packet (of version 2).
 fn mend(packet: &mut [u8]) {
     packet[6..8].fill(0);
     let sum = crate::vrrp::checksum::Sum::default()
@@ -262,11 +262,11 @@ fn mend(packet: &mut [u8]) {
     packet[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// Packets of the captured ones, by what they are.
+/// Names of captured packets.
 const V2: &str = "version 2 with a password";
 const V3: &str = "version 3";
 
-/// A packet, what is changed of it, why it is refused then, and the counter.
+/// Name of a packet, the change to it, the expected refusal, and the counter.
 type Refused = (&'static str, fn(&mut Vec<u8>), Refusal, Counter);
 
 fn refused_by_their_head() -> Vec<Refused> {
@@ -413,7 +413,7 @@ fn an_interval_of_zero_in_version_3_is_refused() {
         authentication: None,
     };
     let mut packet = advert.encode(from, GROUP_V4);
-    // One less in the interval, one more in the sum that is its complement.
+    // The interval is one lower, so the checksum, its complement, is one higher.
     packet[5] -= 1;
     packet[7] += 1;
     let expected = Expected {
@@ -480,7 +480,7 @@ fn an_advert_names_no_more_than_its_count_can_say() {
     assert_eq!(packet[3], 255);
 }
 
-/// Two packets with the authentication header: to the group and to a peer.
+/// Packets with the authentication header: to the group and to a peer.
 const AUTHENTICATED: [(&str, u32); 3] = [
     (
         "45c0004000010000ff33d0ad0a090001e0000012\
@@ -521,7 +521,7 @@ fn a_packet_with_any_other_bit_or_key_is_not_authentic() {
     let packet = bytes(AUTHENTICATED[0].0);
     let failed = Err(Refusal::AuthenticationFailed);
     assert_eq!(ah::open(b"secreT\0\0\0\0\0\0\0\0\0\0", &packet), failed);
-    // What a router may change: type of service, fragmentation, the header's checksum.
+    // Bytes that a router may change: type of service, fragmentation, checksum of the header.
     let free = [1, 6, 7, 10, 11];
     for place in (0..packet.len()).filter(|p| !free.contains(p)) {
         let mut forged = packet.clone();

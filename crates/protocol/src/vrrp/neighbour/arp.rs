@@ -3,7 +3,7 @@
 use super::{BROADCAST, ETHERTYPE_ARP, Mac, Manner, frame};
 use std::net::Ipv4Addr;
 
-/// Bytes of an ARP packet.
+/// Length of an ARP packet in bytes.
 const ARP_BYTES: usize = 28;
 /// Ethernet, IPv4, and the lengths of their addresses.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
@@ -21,17 +21,17 @@ fn packet(operation: u8, mac: Mac, sender: Ipv4Addr, target_mac: Mac, target: Ip
     out
 }
 
-/// An announcement, as keepalived sends it: a request for the sender's own address.
+/// Returns an announcement as keepalived sends it: a request for the sender's own address.
 pub fn gratuitous(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     packet(REQUEST, mac, address, BROADCAST, address)
 }
 
-/// An announcement in the form of a reply, which some neighbours believe sooner.
+/// Returns an announcement in the form of a reply, which some neighbours accept sooner.
 pub fn reply(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     packet(REPLY, mac, address, BROADCAST, address)
 }
 
-/// A question; with a sender of zeroes a probe (RFC 5227, 2.1.1).
+/// Returns a request; with a sender of zeroes, a probe (RFC 5227, 2.1.1).
 pub fn request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     packet(REQUEST, mac, sender, [0; 6], address)
 }
@@ -52,7 +52,7 @@ pub fn read(bytes: &[u8]) -> Option<(Ipv4Addr, Mac, Manner)> {
     let reply = operation == u16::from(REPLY);
     Some(match (sender.is_unspecified(), reply) {
         (true, false) => (target, mac, Manner::Probes),
-        // A reply from nobody.
+        // A reply without a sender.
         (true, true) => return None,
         (false, _) if sender == target => (sender, mac, Manner::Announces),
         (false, true) => (sender, mac, Manner::Answers),

@@ -1,36 +1,36 @@
-//! Claims of neighbours: which MAC an address belongs to.
+//! Claims of neighbours that an address belongs to a MAC.
 
 use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
 use std::net::IpAddr;
 
-/// How somebody says that an address is its own.
+/// Kind of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
-    /// It was asked.
+    /// Reply to a request.
     Answers,
-    /// Unasked, to all; in IPv6 also the answer to a probe without a source.
+    /// Unsolicited, to all; in IPv6 also the reply to a probe without a source.
     Announces,
-    /// It asks for another address and names this one as its own.
+    /// Request for another address, with this one as its source.
     Uses,
-    /// It wants to have the address and asks whether somebody has it.
+    /// Probe of a host that wants to use the address.
     Probes,
 }
 
-/// Somebody says that an address is its own.
+/// A host's claim of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// The address.
+    /// Claimed address.
     pub address: IpAddr,
-    /// Where the address is.
+    /// MAC of the address.
     pub mac: Mac,
     /// Sender of the frame; it differs from `mac` if a host responds for another one.
     pub sender: Mac,
-    /// How.
+    /// Kind of the claim.
     pub manner: Manner,
 }
 
 impl Claim {
-    /// Whether somebody has the address now: `Probes` only means to.
+    /// Returns whether the host has the address now: `Probes` only intends to.
     pub fn holds(&self) -> bool {
         self.manner != Manner::Probes
     }

@@ -4,22 +4,22 @@ use super::super::checksum::Sum;
 use super::{ETHERTYPE_IPV6, Mac, Manner, frame};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The number of ICMPv6 in an IPv6 header.
+/// Protocol number of ICMPv6 in an IPv6 header.
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 /// Required hop limit: any other value means that the packet came through a router (RFC
 /// 4861, 7.1).
 const HOP_LIMIT: u8 = 255;
-/// Bytes of an IPv6 header.
+/// Length of an IPv6 header in bytes.
 const IP_BYTES: usize = 40;
-/// Bytes of both messages before their options.
+/// Length of both messages before their options, in bytes.
 const MESSAGE_BYTES: usize = 24;
-/// Bytes of an option with an Ethernet address.
+/// Length of an option with an Ethernet address, in bytes.
 const OPTION_BYTES: usize = 8;
-/// The sender's link-layer address, in a solicitation.
+/// Option with the sender's link-layer address, in a solicitation.
 const SOURCE_ADDRESS: u8 = 1;
-/// The target's, in an advertisement.
+/// Option with the target's link-layer address, in an advertisement.
 const TARGET_ADDRESS: u8 = 2;
 
 const ROUTER: u8 = 0x80;
@@ -28,8 +28,8 @@ const OVERRIDE: u8 = 0x20;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// An unsolicited advertisement to all nodes which replaces what they knew; its
-/// source is the address itself, as keepalived's.
+/// Returns an unsolicited advertisement to all nodes that replaces their cache entries. Its source
+/// is the address itself, as in keepalived.
 pub fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     let flags = OVERRIDE | if router { ROUTER } else { 0 };
     let head = [ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
@@ -37,8 +37,8 @@ pub fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     packet(mac, address, ALL_NODES, head, address, option)
 }
 
-/// A question to the nodes whose address ends as this one; from the unspecified
-/// address it is one of duplicate address detection, which names no MAC.
+/// Returns a solicitation to the nodes whose address ends like this one. From the unspecified
+/// address it is duplicate address detection, which contains no MAC.
 pub fn solicitation(mac: Mac, source: Option<Ipv6Addr>, address: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = address.octets();
     let end = u16::from_be_bytes([b, c]);
@@ -61,7 +61,7 @@ fn packet(
     message.extend(head);
     message.extend(target.octets());
     if let Some((kind, mac)) = option {
-        // Its length is one unit of eight bytes.
+        // The length is one unit of eight bytes.
         message.extend([kind, 1]);
         message.extend(mac);
     }
@@ -106,12 +106,12 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
         ADVERTISEMENT => {
             let named = link_address(options, TARGET_ADDRESS)?;
             let solicited = head[4] & SOLICITED != 0;
-            // Solicited ones never go to all.
+            // Solicited advertisements are never sent to all nodes.
             if solicited && to.is_multicast() {
                 return None;
             }
-            // Defences against duplicate address detection are unsolicited, so those to
-            // all nodes may be replies, too; the sender of the probe can tell.
+            // Defences against duplicate address detection are unsolicited, so those to all nodes
+            // may be replies, too; the sender of the probe can tell.
             let manner = if solicited {
                 Manner::Answers
             } else {
@@ -122,7 +122,7 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
         SOLICITATION => {
             let named = link_address(options, SOURCE_ADDRESS)?;
             if from.is_unspecified() {
-                // Duplicate address detection names no MAC.
+                // Duplicate address detection contains no MAC.
                 return named.is_none().then_some((target, sender, Manner::Probes));
             }
             Some((from, named.unwrap_or(sender), Manner::Uses))
@@ -136,8 +136,8 @@ fn address(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(*octets))
 }
 
-/// The Ethernet address of the first option of that kind; None outside where an
-/// option has no length or does not end, which makes the whole message invalid.
+/// Returns the Ethernet address of the first option of this kind. The outer None: an option has no
+/// length or is truncated, which makes the whole message invalid.
 fn link_address(mut options: &[u8], kind: u8) -> Option<Option<Mac>> {
     let mut found = None;
     while let [is, units, ..] = *options {

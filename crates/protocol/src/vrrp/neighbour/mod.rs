@@ -1,10 +1,10 @@
-//! Announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery
-//! (RFC 4861) as values, complete Ethernet frames.
+//! Announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861),
+//! as complete Ethernet frames and without IO.
 //!
-//! [`announce`] makes gratuitous ARPs and unsolicited neighbour advertisements, with the
-//! same bytes as keepalived. [`probe`] asks who has an address. [`fn@claim`] returns what
-//! a frame says about the owner of an address: a reply to a probe, or another host that
-//! uses a virtual address. InfiniBand is not supported.
+//! [`announce`] builds gratuitous ARPs and unsolicited neighbour advertisements, with the same
+//! bytes as keepalived. [`probe`] asks for the owner of an address. [`fn@claim`] returns what a
+//! frame says about the owner of an address: a reply to a probe, or another host that uses a
+//! virtual address. InfiniBand is not supported.
 
 mod arp;
 mod claim;
@@ -18,20 +18,20 @@ use std::net::IpAddr;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-/// Everybody on a link.
+/// Ethernet broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];
-/// The type of ARP in an Ethernet header.
+/// Ethernet type of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
-/// The type of IPv6 in an Ethernet header.
+/// Ethernet type of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Most bytes of a frame that [`fn@claim`] has to be given: what is behind says nothing.
+/// Maximum number of bytes that [`fn@claim`] needs of a frame.
 pub const FRAME_BYTES_MAX: usize = 1514;
 
-/// Bytes before what an Ethernet frame carries.
+/// Length of an Ethernet header in bytes.
 const ETHERNET_BYTES: usize = 14;
 
-/// "This address is mine, at this MAC": to all neighbours, unasked. `router` says
-/// that this machine forwards (only advertisements of IPv6 tell that).
+/// Returns the announcement that an address is at this MAC, unsolicited and to all neighbours.
+/// `router`: this machine forwards packets (only IPv6 advertisements contain that).
 pub fn announce(mac: Mac, address: IpAddr, router: bool) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => arp::gratuitous(mac, address),
@@ -39,10 +39,10 @@ pub fn announce(mac: Mac, address: IpAddr, router: bool) -> Vec<u8> {
     }
 }
 
-/// "Who has this address?" Without a source of the same family it is a probe that
-/// changes nobody's table: ARP with a sender of zeroes (RFC 5227), or a solicitation
-/// from the unspecified address as duplicate address detection sends it (RFC 4862).
-/// Answers to the latter go to all nodes.
+/// Returns the request for the owner of an address. Without a source of the same family it is a
+/// probe that changes no neighbour's table: ARP with a sender of zeroes (RFC 5227), or a
+/// solicitation from the unspecified address as in duplicate address detection (RFC 4862). Replies
+/// to the latter are sent to all nodes.
 pub fn probe(mac: Mac, address: IpAddr, source: Option<IpAddr>) -> Vec<u8> {
     match (address, source) {
         (IpAddr::V4(address), Some(IpAddr::V4(source))) => arp::request(mac, source, address),
@@ -54,7 +54,7 @@ pub fn probe(mac: Mac, address: IpAddr, source: Option<IpAddr>) -> Vec<u8> {
     }
 }
 
-/// The head of an Ethernet frame, with room for what it is to carry.
+/// Returns the header of an Ethernet frame, with room for its content.
 fn frame(to: Mac, from: Mac, ethertype: u16, carries: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(ETHERNET_BYTES + carries);
     out.extend(to);

@@ -1,4 +1,4 @@
-//! Frames as keepalived 2.2.7 and Linux sent them.
+//! Tests frames that keepalived 2.2.7 and Linux sent.
 
 use super::*;
 use proptest::prelude::*;
@@ -67,7 +67,7 @@ fn the_form_of_a_reply_differs_in_its_operation_alone() {
     assert_eq!(reply, request);
 }
 
-/// Probes that a Linux host answered: the address, our source, the frame, its answer.
+/// Probes that a Linux host answered: the address, our source, the frame, its reply.
 const PROBES: [(&str, Option<&str>, &str, &str, Manner); 4] = [
     (
         "10.9.0.1",
@@ -142,7 +142,7 @@ fn a_question_names_the_address_of_who_asks() {
                 );
                 assert!(claimed.is_conflict(&[A]));
             }
-            // Who only wants an address has not got it.
+            // A host that only wants the address does not have it.
             None => {
                 assert_eq!(claimed.manner, Manner::Probes);
                 assert!(!claimed.is_conflict(&[A]));
@@ -194,7 +194,7 @@ fn a_host_that_answers_for_another_is_told_from_it() {
     assert_eq!((claimed.mac, claimed.sender), (A, B));
 }
 
-/// The advertisement of IPv6 with one field changed and a right checksum.
+/// Decodes the IPv6 advertisement after a change, with a correct checksum.
 fn advertisement_with(change: impl FnOnce(&mut Vec<u8>)) -> Option<Claim> {
     let mut frame = announce(A, ip("fd09::100"), false);
     change(&mut frame);

@@ -1,10 +1,10 @@
-//! As a backup: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
+//! Tests the backup state: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
 
 use super::{Desk, settings, version_2};
 use crate::vrrp::{Instance, Reason, Settings, State};
 use std::time::Duration;
 
-/// When it becomes master by silence from the start, in ms.
+/// Returns the time in ms at which silence from the start makes it master.
 fn silent_after(settings: Settings) -> u64 {
     let mut desk = Desk::new(settings);
     desk.until(60_000);
@@ -23,7 +23,7 @@ fn silence_is_believed_after_the_down_interval_of_its_version() {
         priority,
         ..settings
     };
-    // Skew: version 2 of a second, version 3 of the interval (156/256 for priority 100).
+    // Skew: of one second in version 2, of the interval in version 3 (156/256 for priority 100).
     let cases = [
         (settings(), 3_609),
         (version_2(), 3_609),
@@ -82,7 +82,7 @@ fn options_that_delay_the_first_takeover_and_those_that_do_not() {
             },
             6_609,
         ),
-        // Nothing is preempted where nobody is.
+        // Without an owner nothing is preempted.
         (
             Settings {
                 preempt_delay: Duration::from_secs(9),
@@ -212,7 +212,7 @@ fn priority_zero_of_somebody_who_is_not_the_owner_changes_nothing() {
 
 #[test]
 fn preempt_delay_begins_with_the_first_lower_advert_as_keepalived_counts() {
-    // keepalived 2.2.7: adverts of 50 each second, `preempt_delay 5`: the delay begins
+    // keepalived 2.2.7: adverts with priority 50 each second, `preempt_delay 5`: the delay begins
     // with the first one, the wait with the last one within it.
     let mut desk = Desk::new(Settings {
         preempt_delay: Duration::from_secs(5),

@@ -1,4 +1,4 @@
-//! Rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
+//! Tests rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
 //! resumption, address conflicts, and addresses that other programs delete.
 
 use super::{Desk, host, kept, packet, settings};
@@ -87,7 +87,7 @@ fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
     let count = probes(&desk.did());
     assert!((10..60).contains(&count), "{count} probes");
     assert_eq!(desk.state(0), State::Backup);
-    // Nobody responds any more.
+    // No machine responds any more.
     desk.until(21_000);
     assert_eq!(desk.state(0), State::Master);
 }
@@ -313,7 +313,7 @@ fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
     let cases = [
         (settings(), 3_609, State::Master),
         (settings(), 3_611, State::Backup),
-        // The others ask its kernel, which still answers.
+        // The others probe its kernel, which still responds.
         (probing(), 10_000, State::Master),
         (probing(), 10_001, State::Backup),
     ];
@@ -403,7 +403,7 @@ fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
     assert!(ten <= 8, "{ten}");
     let hours = announced(&mut desk, 600_000, 4 * 3_600_000);
     assert!(hours <= 14, "{hours}");
-    // It has gone: its last use is contested all the same, and then it is quiet.
+    // The other machine is gone. Its last use is still contested, and then nothing is sent.
     desk.until(8 * 3_600_000);
     assert!(desk.did().iter().any(|what| what.contains("contested")));
     desk.until(12 * 3_600_000);
@@ -486,7 +486,7 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
     desk.until(4_000);
     desk.give(|router, now| router.set_standing(now, Instance(0), Some(standing(0, 1, true))));
     assert_eq!(desk.did_what(), ["advert 140"]);
-    // Owner's priority, our band, whether we take it over.
+    // Priority of the owner, our band, and whether we take over.
     for (owner, band, takes) in [
         (140, 0, true),
         (140, 1, false),

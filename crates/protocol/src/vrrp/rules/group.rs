@@ -1,4 +1,4 @@
-//! Sync groups.
+//! Tests sync groups.
 
 use super::{Desk, settings};
 use crate::vrrp::{GroupSettings, Instance, Reason, Settings, State};

@@ -1,4 +1,4 @@
-//! As master: RFC 9568, 6.4.3, and keepalived's options.
+//! Tests the master state: RFC 9568, 6.4.3, and keepalived's options.
 
 use super::{Desk, settings};
 use crate::vrrp::{Garp, Instance, Reason, Settings, State};
@@ -66,7 +66,7 @@ fn no_block_is_sent_where_none_is_wanted() {
 
 #[test]
 fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address() {
-    // From, priority, whether it gives way; it is 10.9.0.5 with 100.
+    // Sender, priority, and whether the router yields; it is 10.9.0.5 with 100.
     let cases = [
         (2, 101, true),
         (9, 101, true),
@@ -83,7 +83,7 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
         let expected = if gives { State::Backup } else { State::Master };
         assert_eq!(desk.state(0), expected, "{from} {priority}");
         if gives {
-            // Silence had made it master: it is heard once more.
+            // Silence had made the router master, so it sends one more advert.
             assert_eq!(desk.did_what(), ["advert 100", "release", "Backup"]);
         }
     }

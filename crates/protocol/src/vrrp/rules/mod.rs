@@ -1,5 +1,5 @@
-//! Rules of the RFCs and keepalived's options, one by one, in virtual time: what is
-//! given to a machine, and what it does when.
+//! Tests rules of the RFCs and keepalived's options, one by one, in virtual time: input to a
+//! machine, and its actions with their times.
 
 mod backup;
 mod beyond;
@@ -16,10 +16,10 @@ use super::{
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// When everything begins.
+/// Start of virtual time in ms.
 const BEGIN_MS: u64 = 1_000_000;
 
-/// A machine with its time. It is 10.9.0.5 with priority 100, adverts of a second.
+/// A machine with its clock. It is 10.9.0.5 with priority 100 and an advert interval of one second.
 pub struct Desk {
     pub router: Router,
     now_ns: u64,
@@ -59,7 +59,7 @@ impl Desk {
         }
     }
 
-    /// One virtual router that has begun.
+    /// Creates one virtual router, and starts it.
     pub fn new(settings: Settings) -> Desk {
         let mut desk = Desk::idle(vec![settings], vec![]);
         desk.router.start(desk.now(), Instance(0), None);
@@ -67,7 +67,7 @@ impl Desk {
         desk
     }
 
-    /// A master at 3609 ms; what led to it is forgotten.
+    /// Returns a master at 3609 ms; its earlier actions are dropped.
     pub fn master(settings: Settings) -> Desk {
         let mut desk = Desk::new(settings);
         desk.until(3_610);
@@ -84,7 +84,7 @@ impl Desk {
         self.router.status(Instance(of)).unwrap().state
     }
 
-    /// Time passes until so many ms after the beginning; every timer is on time.
+    /// Advances the time until `ms` after the start; every timer is on time.
     pub fn until(&mut self, ms: u64) {
         let end = (BEGIN_MS + ms) * 1_000_000;
         for _ in 0..100_000 {
@@ -104,18 +104,18 @@ impl Desk {
         panic!("timers run in circles");
     }
 
-    /// Nobody tells it the time until then.
+    /// Advances the time without a turn of the router.
     pub fn freeze_until(&mut self, ms: u64) {
         self.now_ns = (BEGIN_MS + ms) * 1_000_000;
     }
 
-    /// Advances to the current time, however late.
+    /// Runs a turn at the current time, however late.
     pub fn wake(&mut self) {
         self.router.handle_time(self.now());
         self.take();
     }
 
-    /// An advert comes from 10.9.0.`from`.
+    /// Passes in an advert from 10.9.0.`from`.
     pub fn hear(&mut self, from: u8, priority: u8) {
         self.hear_at(0, from, priority);
     }
@@ -132,7 +132,7 @@ impl Desk {
         self.take();
     }
 
-    /// Something else happens to the router.
+    /// Passes another input to the router.
     pub fn give(&mut self, order: impl FnOnce(&mut Router, Time)) {
         let now = self.now();
         order(&mut self.router, now);
@@ -144,7 +144,7 @@ impl Desk {
         std::mem::take(&mut self.seen)
     }
 
-    /// As [`Desk::did`], without the times.
+    /// Returns the actions as [`Desk::did`], without the times.
     pub fn did_what(&mut self) -> Vec<String> {
         let all = self.did();
         let what = all.iter().filter_map(|what| what.split_once(' '));
@@ -160,7 +160,7 @@ impl Desk {
         }
     }
 
-    /// Notes since it was asked last; what else it did is forgotten.
+    /// Returns the notes that an input causes; other actions are dropped.
     pub fn notes(&mut self, order: impl FnOnce(&mut Router, Time)) -> Vec<String> {
         let now = self.now();
         order(&mut self.router, now);
@@ -208,14 +208,14 @@ fn words(action: &Action) -> Option<String> {
         Action::GroupEntered { group, to } => (*group, format!("group {to:?}")),
         Action::HeardLower { .. } | Action::Note { .. } => return None,
     };
-    // Only instance 0 goes without its number.
+    // The number of instance 0 is omitted.
     Some(match at {
         0 => words,
         at => format!("{words} #{at}"),
     })
 }
 
-/// Returns the kept state of a process that was master `before` ago.
+/// Returns the stored state of a process that was master `before` ago.
 pub fn kept(desk: &Desk, before: Duration) -> Resume {
     let before = before.as_nanos() as u64;
     Resume {
@@ -230,7 +230,7 @@ pub fn kept(desk: &Desk, before: Duration) -> Resume {
     }
 }
 
-/// Version 2 of the same.
+/// Returns the same settings for version 2.
 pub fn version_2() -> Settings {
     Settings {
         version: Version::V2,

@@ -1,4 +1,4 @@
-//! Packets that are dropped, counted, and told once.
+//! Tests packets that are dropped, counted, and reported once.
 
 use super::{Desk, host, packet, settings, version_2};
 use crate::vrrp::{Authentication, Counter, Instance, Peer, Settings, State, Transport};
@@ -11,7 +11,7 @@ struct Case {
     theirs: Settings,
     from: IpAddr,
     ttl: u8,
-    /// The counter of its rejection; `None` for a valid advert.
+    /// Counter of the rejection; `None` for a valid advert.
     counter: Option<Counter>,
 }
 
@@ -42,7 +42,7 @@ fn with_addresses(last: &[u8]) -> Settings {
     }
 }
 
-/// From 10.9.0.2 with the right TTL.
+/// Returns a case from 10.9.0.2 with the correct TTL.
 fn case(what: &'static str, ours: Settings, theirs: Settings, counter: Option<Counter>) -> Case {
     Case {
         what,
@@ -54,7 +54,7 @@ fn case(what: &'static str, ours: Settings, theirs: Settings, counter: Option<Co
     }
 }
 
-/// Versions, intervals and passwords.
+/// Cases about versions, intervals and passwords.
 fn of_the_head() -> Vec<Case> {
     let vrid = Settings {
         vrid: 52,
@@ -117,7 +117,7 @@ fn of_the_head() -> Vec<Case> {
     ]
 }
 
-/// Lists of addresses.
+/// Cases about lists of addresses.
 fn of_the_list() -> Vec<Case> {
     vec![
         case(
@@ -135,7 +135,7 @@ fn of_the_list() -> Vec<Case> {
     ]
 }
 
-/// TTLs and sources.
+/// Cases about TTLs and sources.
 fn of_the_way() -> Vec<Case> {
     vec![
         Case {

@@ -1,4 +1,4 @@
-//! Packets of an attacker without a key, and of a broken device.
+//! Forged packets: those of an attacker without a key, and of a broken device.
 
 use super::plan::source;
 use super::scene::Input;
@@ -8,7 +8,7 @@ use lab::Random;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// One of them.
+/// Returns one forged packet.
 pub fn packet(random: &mut Random, settings: &Settings) -> Input {
     let stranger = IpAddr::from([10, 9, 0, 66]);
     let from = random.pick(&[stranger, source(0), source(1)]);

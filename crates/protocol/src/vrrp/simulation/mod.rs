@@ -1,9 +1,9 @@
-//! Histories: two to four machines in virtual time, with a network that loses, delays,
-//! doubles and reorders, partitions, processes that stand still and are killed, clocks
-//! that drift. A seed replays one.
+//! Simulated histories: two to four machines in virtual time, with a network that loses, delays,
+//! duplicates and reorders packets, partitions, processes that are suspended and killed, clocks
+//! that drift. A seed replays one history.
 //!
-//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`,
-//! `VRRP_SEEDS=n` runs so many.
+//! `VRRP_SEED=n cargo test -p evenkeel-protocol simulation` repeats the history `n`, `VRRP_SEEDS=n`
+//! runs this number of histories.
 
 mod check;
 mod forge;
@@ -19,9 +19,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 use world::World;
 
-/// Histories that are tried.
+/// Number of histories.
 const HISTORIES: u64 = 10_000;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 500;
 
 pub(super) fn plain_settings() -> Settings {
@@ -59,7 +59,7 @@ pub(super) fn plain_settings() -> Settings {
     }
 }
 
-/// The standing of a node at a position in `prefer` whose frontends are all available (0),
+/// Returns the standing of a node at a position in `prefer` whose frontends are all available (0),
 /// partly (1) or not at all (2).
 pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
     let priorities = [220, 140, 60].map(|best: u8| best - 10 * place);
@@ -74,7 +74,7 @@ pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
     }
 }
 
-/// One history; what was seen that should not be, and where.
+/// Runs one history; returns the violation and its position.
 fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
     let mut random = Random::new(seed);
     let plan = plan::draw(&mut random);
@@ -106,7 +106,7 @@ fn a_seed_replays_its_history() {
     }
 }
 
-/// The seeds of the first history that finds it.
+/// Returns the seed of the first history that finds the defect.
 fn finds(defect: Defect) -> Option<u64> {
     (0..FOUND_WITHIN).find(|seed| history(*seed, Some(defect)).is_err())
 }

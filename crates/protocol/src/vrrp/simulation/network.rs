@@ -1,25 +1,24 @@
-//! What is between the machines: each direction of each pair can be cut; packets are
-//! lost, delayed, doubled, and overtake each other.
+//! The network between the machines: each direction of each pair can be cut; packets are lost,
+//! delayed, duplicated, and reordered.
 
 use lab::Random;
 
-/// Machines at most.
+/// Maximum number of machines.
 pub const HOSTS: usize = 4;
 
-/// The network.
 #[derive(Clone, Debug)]
 pub struct Network {
     cut: [[bool; HOSTS]; HOSTS],
-    /// Its own link is down: nobody hears it, no client reaches it.
+    /// The machine's own link is down: no other machine receives it, and no client reaches it.
     pub isolated: [bool; HOSTS],
-    /// Packets lost, of a hundred.
+    /// Percentage of packets that are lost.
     pub loss: u64,
-    /// Packets doubled, of a hundred.
+    /// Percentage of packets that are duplicated.
     pub double: u64,
-    /// Each packet takes at least so long, and up to that much longer.
+    /// Minimum delay of a packet, and the maximum addition to it.
     pub delay_ns: u64,
     pub jitter_ns: u64,
-    /// Since when nothing is lost from one to the other.
+    /// Time since which nothing is lost from one machine to another.
     clean_since: [[u64; HOSTS]; HOSTS],
 }
 
@@ -36,22 +35,23 @@ impl Network {
         }
     }
 
-    /// The longest way.
+    /// Returns the maximum delay of a packet.
     pub fn longest_ns(&self) -> u64 {
         self.delay_ns + self.jitter_ns
     }
 
-    /// Whether packets get from one to the other at all.
+    /// Returns whether packets get from one machine to another at all.
     pub fn passes(&self, from: usize, to: usize) -> bool {
         !self.cut[from][to] && !self.isolated[from] && !self.isolated[to]
     }
 
-    /// Since when nothing is lost from one to the other; None while something may be.
+    /// Returns the time since which nothing is lost from one machine to another; None while packets
+    /// may be lost.
     pub fn clean_since(&self, from: usize, to: usize) -> Option<u64> {
         (self.passes(from, to) && self.loss == 0).then(|| self.clean_since[from][to])
     }
 
-    /// The same for both ways.
+    /// Returns the same for both directions.
     pub fn clean_both_since(&self, a: usize, b: usize) -> Option<u64> {
         Some(self.clean_since(a, b)?.max(self.clean_since(b, a)?))
     }
@@ -60,7 +60,7 @@ impl Network {
         self.change(now, |network| network.cut[from][to] = cut);
     }
 
-    /// Those of one side hear those of the other no more.
+    /// Cuts the links between the two sides.
     pub fn partition(&mut self, now: u64, side: u64) {
         self.change(now, |network| {
             for a in 0..HOSTS {
@@ -87,7 +87,7 @@ impl Network {
         });
     }
 
-    /// When a packet arrives, and perhaps a second time.
+    /// Returns when a packet arrives, and possibly a duplicate.
     pub fn send(&self, random: &mut Random, from: usize, to: usize) -> [Option<u64>; 2] {
         if !self.passes(from, to) || random.percent(self.loss) {
             return [None, None];

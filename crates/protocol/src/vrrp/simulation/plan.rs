@@ -1,4 +1,4 @@
-//! What happens in a history: drawn from its seed, then healed, then calm.
+//! Plan of a history: disturbances drawn from its seed, then a phase without them.
 
 use super::network::HOSTS;
 use super::plain_settings;
@@ -7,31 +7,31 @@ use lab::Random;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Disturbances in a history at most.
+/// Maximum number of disturbances in a history.
 const DISTURBANCES: u64 = 9;
 
-/// Something that happens.
+/// A disturbance of the machines or the network.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
-    /// One hears the other no more.
+    /// Packets from the first machine to the second are lost.
     Cut(usize, usize),
-    /// Neither side hears the other.
+    /// The machines are split into two sides that do not receive each other.
     Partition(u64),
-    /// Nobody hears it, and no client reaches it.
+    /// No other machine receives this one, and no client reaches it.
     Isolate(usize),
-    /// All cuts and losses are over.
+    /// All cuts and losses end.
     Heal,
-    /// So many packets of a hundred are lost.
+    /// Percentage of packets that are lost.
     Loss(u64),
-    /// The process stands still; its kernel does not.
+    /// The process is suspended; its kernel is not.
     Freeze(usize, u64),
-    /// The machine stands still.
+    /// The machine is suspended.
     Suspend(usize, u64),
-    /// The process is killed, and begins again so much later.
+    /// The process is killed, and restarts after this time.
     Kill(usize, u64),
-    /// The machine is switched off, and on again so much later.
+    /// The machine is switched off, and on again after this time.
     Crash(usize, u64),
-    /// The process stops in good order, and begins again so much later.
+    /// The process stops in an orderly way, and restarts after this time.
     Stop(usize, u64),
     /// A successor takes over.
     Reload(usize),
@@ -39,28 +39,28 @@ pub enum Disturbance {
     Band(usize, usize),
     Fault(usize, bool),
     HandOver(usize, u64),
-    /// Somebody deletes the address.
+    /// Another program deletes the address.
     Delete(usize),
     /// A third machine uses the address.
     Foreign(usize),
-    /// A burst of forged packets.
+    /// A burst of forged packets arrives.
     Forge(usize, u64),
 }
 
-/// A history before it happens.
+/// A history before it is run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub hosts: usize,
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
-    /// When what happens.
+    /// Times of the disturbances.
     pub steps: Vec<(u64, Disturbance)>,
-    /// When all is healed, and when it ends.
+    /// Time at which all disturbances end, and end of the history.
     pub healed_at: u64,
     pub ends_at: u64,
-    /// Addresses live so long without their process.
+    /// Time for which addresses outlive their process.
     pub lifetime_ns: Option<u64>,
-    /// How fast clocks go, in millionths too fast.
+    /// Drift of each clock, in millionths too fast.
     pub drift_ppm: [i64; HOSTS],
     pub delay_ns: u64,
     pub jitter_ns: u64,
@@ -92,7 +92,7 @@ pub fn draw(random: &mut Random) -> Plan {
     }
 }
 
-/// The longest down interval.
+/// Returns the longest down interval.
 pub fn down_ns(settings: &Settings, interval_ns: u64) -> u64 {
     let skew = match settings.version {
         Version::V2 => 1_000_000_000,
@@ -145,7 +145,7 @@ fn draw_settings(
         .collect()
 }
 
-/// Where the adverts of a machine come from.
+/// Returns the source of a machine's adverts.
 pub fn source(host: usize) -> IpAddr {
     IpAddr::from([10, 9, 0, 1 + host as u8])
 }
@@ -159,7 +159,7 @@ fn draw_steps(
     let mut steps = Vec::new();
     let mut at = from;
     if random.percent(3) {
-        // A flapping machine: all of them, so that the best one is among them.
+        // A flapping machine: all of them flap, so that the best one is among them.
         for _ in 0..14 {
             for failed in [true, false] {
                 steps.push((at, Disturbance::Fault(0, failed)));

@@ -1,11 +1,11 @@
-//! What a checker sees: the machines with their kernels, the network, the neighbours'
-//! view, and the time that no machine knows.
+//! The scene that a checker sees: the machines with their kernels, the network, the neighbours'
+//! view, and the global time that no machine knows.
 
 use super::network::{HOSTS, Network};
 use super::plan::Plan;
 use crate::vrrp::{Instance, Resume, Router, State, Status};
 
-/// A packet or an answer that waits for its process.
+/// A packet or a reply that waits for its process.
 #[derive(Clone, Debug)]
 pub enum Input {
     Packet {
@@ -13,28 +13,28 @@ pub enum Input {
         ttl: u8,
         bytes: std::rc::Rc<Vec<u8>>,
     },
-    /// Somebody has the address: a machine, or a third one.
+    /// A claim of the address by a machine; None: by a third one.
     Claim { by: Option<usize> },
 }
 
-/// A machine stands still.
+/// Suspension of a machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Pause {
     pub since: u64,
-    /// Its kernel, too.
+    /// The kernel is suspended, too.
     pub suspended: bool,
 }
 
-/// One machine.
+/// State of one machine.
 #[derive(Debug)]
 pub struct Host {
     pub place: usize,
-    /// The process, while there is one.
+    /// Router of the running process, if there is one.
     pub router: Option<Router>,
     pub powered: bool,
     pub pause: Option<Pause>,
     pub inbox: Vec<Input>,
-    /// The kernel has the address, until then if nobody renews it.
+    /// The kernel has the address, until `expires` unless renewed.
     pub has: bool,
     pub expires: Option<u64>,
     pub kept: Option<Resume>,
@@ -42,22 +42,22 @@ pub struct Host {
     pub faulty: bool,
     pub priority: Option<u8>,
     pub band: usize,
-    /// Since when it runs undisturbed.
+    /// Time since which it runs undisturbed.
     pub steady_since: u64,
-    /// When its process was killed last.
+    /// Time at which its process was last killed.
     pub killed_at: u64,
-    /// It took over without having heard anything of the owner before it.
+    /// The machine took over without having received anything from the previous owner.
     pub unsure: bool,
-    /// Since when it is master.
+    /// Time since which it is master.
     pub master_since: u64,
-    /// When its last pause ended.
+    /// End of its last suspension.
     pub awake_since: u64,
-    /// When its last long pause ended, and how many there were since an advert.
+    /// End of its last long suspension, and the number of suspensions since an advert.
     pub slept_until: u64,
     pub pauses: u32,
-    /// Counts beginnings, so that orders of a former life come to nothing.
+    /// Number of starts, so that orders for an earlier process are ignored.
     pub life: u32,
-    /// The time that it is to be woken at; later orders replace earlier ones.
+    /// Time of the next wake-up; later orders replace earlier ones.
     pub wake: u64,
 }
 
@@ -88,17 +88,17 @@ impl Host {
         }
     }
 
-    /// Its process runs and does not stand still.
+    /// Returns whether its process runs and is not suspended.
     pub fn awake(&self) -> bool {
         self.router.is_some() && self.powered && self.pause.is_none()
     }
 
-    /// Its process rules and its kernel has the address.
+    /// Returns whether its process is master and its kernel has the address.
     pub fn rules(&self) -> bool {
         self.awake() && self.state == State::Master && self.has
     }
 
-    /// Its kernel answers for the address.
+    /// Returns whether its kernel responds for the address.
     pub fn answers(&self) -> bool {
         self.has && self.powered && !self.pause.is_some_and(|pause| pause.suspended)
     }
@@ -108,18 +108,18 @@ impl Host {
     }
 }
 
-/// All of it.
+/// Complete state of a history.
 #[derive(Debug)]
 pub struct Scene {
     pub now: u64,
     pub plan: Plan,
     pub hosts: Vec<Host>,
     pub network: Network,
-    /// Who neighbours think has the address; None: a third machine.
+    /// Machine that the neighbours believe has the address; None: a third machine.
     pub neighbours: Option<usize>,
-    /// They may be wrong, and nobody can know it.
+    /// The neighbours may be wrong, and no machine can know it.
     pub unsure: bool,
-    /// Forged packets arrive until then.
+    /// End of forged packets.
     pub forged_until: u64,
 }
 
@@ -138,14 +138,14 @@ impl Scene {
         }
     }
 
-    /// The time as a machine's clock has it: since its kernel began, never the same
-    /// as another one's.
+    /// Returns the time of a machine's clock: since its kernel started, and different on every
+    /// machine.
     pub fn local(&self, host: usize, at: u64) -> crate::vrrp::Time {
         let drift = (at as i64 / 1_000) * self.plan.drift_ppm[host] / 1_000;
         crate::vrrp::Time((at as i64 + drift + Self::born(host)) as u64)
     }
 
-    /// When a machine's clock has this time: not before.
+    /// Returns the global time at which a machine's clock has this time, or a little later.
     pub fn global(&self, host: usize, local: crate::vrrp::Time) -> u64 {
         let passed = local.0 as i64 - Self::born(host);
         let slow = 1_000_000 + self.plan.drift_ppm[host];
@@ -160,13 +160,13 @@ impl Scene {
         (host as i64 + 1) * 77_000_000_000
     }
 
-    /// A client reaches somebody who has the address.
+    /// Returns whether a client reaches a machine that has the address.
     pub fn is_owned(&self) -> bool {
         let mut hosts = self.hosts.iter();
         hosts.any(|host| host.answers() && !self.network.isolated[host.place])
     }
 
-    /// It runs undisturbed, can be heard, and nobody forges packets.
+    /// Returns whether a machine runs undisturbed, can be received, and no packets are forged.
     pub fn is_healthy(&self, host: &Host) -> bool {
         host.awake()
             && !host.faulty
@@ -174,8 +174,8 @@ impl Scene {
             && self.now >= self.forged_until
     }
 
-    /// Slack for every check: the longest way of packets, clocks that go half a
-    /// hundredth wrong, and a timer's grain.
+    /// Returns the slack of every check: the longest packet delay, clocks with half a percent of
+    /// drift, and the grain of a timer.
     pub fn slack(&self, of: u64) -> u64 {
         self.network.longest_ns() * 2 + of / 50 + 200_000
     }

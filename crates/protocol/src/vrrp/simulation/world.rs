@@ -1,4 +1,4 @@
-//! A history as it happens: events in the order of a time that no machine knows.
+//! Runs a history: events in the order of a global time that no machine knows.
 
 use super::check::{Checks, Verdict};
 use super::forge;
@@ -12,15 +12,15 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The virtual router of each machine.
+/// Index of the virtual router on each machine.
 const ONE: Instance = Instance(0);
-/// Packets that wait for a process that stands still; more are lost.
+/// Maximum number of packets that wait for a suspended process; more are lost.
 const INBOX: usize = 64;
-/// Timers are late by as much at most, while their machine runs.
+/// Maximum delay of timers while their machine runs, in ns.
 const TIMER_NS: u64 = 60_000;
-/// The address.
+/// Virtual address of all machines.
 const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 100));
-/// Events in a history at most: more is a flood.
+/// Maximum number of events in a history; more is a flood.
 const EVENTS: usize = 60_000;
 
 #[derive(Debug)]
@@ -35,13 +35,12 @@ enum Event {
     Heal,
 }
 
-/// The standing of a machine in this band of health; none where its plan has no bands.
+/// Returns the standing of a machine in a health band; None if its plan has no bands.
 fn banded(host: usize, settings: &Settings, band: usize) -> Option<Standing> {
     let has_bands = !settings.place.is_empty();
     has_bands.then(|| super::standing(host as u8, band, settings.preempt))
 }
 
-/// A history.
 pub struct World {
     scene: Scene,
     random: Random,
@@ -53,7 +52,7 @@ pub struct World {
 }
 
 impl World {
-    /// `traced`: what machines do is kept for people.
+    /// `traced`: records the actions of machines for display.
     pub fn new(plan: Plan, random: Random, defect: Option<Defect>, traced: bool) -> World {
         let mut world = World {
             scene: Scene::new(plan),
@@ -76,7 +75,7 @@ impl World {
         world
     }
 
-    /// All of it, and what was seen that should not be.
+    /// Runs the whole history; returns the first violation.
     pub fn run(&mut self) -> Verdict {
         for _ in 0..EVENTS {
             let Some(Reverse((at, place))) = self.events.pop() else {
@@ -94,7 +93,7 @@ impl World {
         Err(format!("more than {EVENTS} events"))
     }
 
-    /// What was to happen and what did, for people.
+    /// Describes the plan and the recorded actions.
     pub fn told(&self) -> String {
         let plan = &self.scene.plan;
         let mut told = format!("at {} ns\n", self.scene.now);
@@ -125,7 +124,7 @@ impl World {
         told + &self.trace.iter().flatten().cloned().collect::<String>()
     }
 
-    /// What a machine does, when it is to be told.
+    /// Records an action, if `traced`.
     fn note(&mut self, host: usize, action: &Action) {
         let now = self.scene.now;
         if let Some(trace) = &mut self.trace {
@@ -209,7 +208,7 @@ impl World {
         Ok(())
     }
 
-    /// The driver's turn: packets, answers, the time, actions.
+    /// Runs a turn of the driver: packets, replies, the time, actions.
     fn turn(&mut self, host: usize, input: Option<Input>) -> Verdict {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
@@ -245,7 +244,7 @@ impl World {
         self.act(host)
     }
 
-    /// Does what a machine wants, and notes when it is to be woken.
+    /// Performs the actions of a machine, and schedules its next wake-up.
     fn act(&mut self, host: usize) -> Verdict {
         let now = self.scene.now;
         while let Some(action) = self.next_action(host) {
@@ -267,7 +266,7 @@ impl World {
             let late = self.random.below(TIMER_NS);
             let wake = self.scene.global(host, deadline).max(now + 1) + late;
             let of = &mut self.scene.hosts[host];
-            // An earlier order that comes to nothing is one event; a later one is none.
+            // A superfluous earlier wake-up costs one event; a later one would be missed.
             if wake.abs_diff(of.wake) > TIMER_NS || of.wake <= now {
                 of.wake = wake;
                 self.push(wake, Event::Wake(host));
@@ -334,7 +333,7 @@ impl World {
             self.scene.hosts[host].master_since = now;
             self.scene.hosts[host].unsure =
                 !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
-            // Whoever ruled before it, neighbours have heard of it just now.
+            // Whoever was master before, neighbours have just received this machine's announcement.
             let told = !self.scene.network.isolated[host];
             self.scene.unsure &= self.other_rules(host) || !told;
         }
@@ -344,8 +343,8 @@ impl World {
         self.scene.hosts[host].state = to;
     }
 
-    /// One of two masters goes, and the other one cannot know that there were two: the
-    /// last advert is lost, or none is sent as is keepalived's default.
+    /// Returns whether one of two masters leaves without the other learning that there were two:
+    /// the last advert is lost, or none is sent, as is keepalived's default.
     fn goes_unheard(&self, host: usize, why: &Reason) -> bool {
         let says = match why {
             Reason::Preempted { .. } => {
@@ -371,7 +370,7 @@ impl World {
         hosts.any(|other| other.place != host && (other.answers() || other.state == State::Master))
     }
 
-    /// Its process begins.
+    /// Starts the process of a machine.
     fn begin(&mut self, host: usize) -> Verdict {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
@@ -455,7 +454,7 @@ impl World {
             suspended,
         });
         let life = of.life;
-        // A suspended kernel's neighbours may hear of others meanwhile.
+        // The neighbours of a suspended kernel may hear of others meanwhile.
         if suspended && of.state == State::Master {
             self.scene.unsure = true;
         }
@@ -463,14 +462,14 @@ impl World {
         self.push(now + length, Event::Unpause(host, life));
     }
 
-    /// Nobody renews the address any more.
+    /// Schedules the expiry of addresses that no process renews any more.
     fn end_of_life(&mut self, host: usize) {
         if let Some(at) = self.scene.hosts[host].expires {
             self.push(at.max(self.scene.now), Event::Expire(host));
         }
     }
 
-    /// Its process is no more, whatever became of it.
+    /// Ends the process of a machine.
     fn bury(&mut self, host: usize) {
         let rules = self.scene.hosts[host].state == State::Master;
         if rules && self.other_rules(host) {
@@ -481,7 +480,7 @@ impl World {
         of.router = None;
         of.state = State::Init;
         of.life += 1;
-        // A kernel that slept did not answer; others may have taken over for good.
+        // A suspended kernel did not respond, so others may have taken over for good.
         let slept = of.pause.take().is_some_and(|pause| pause.suspended);
         of.killed_at = if slept { u64::MAX } else { now };
         self.end_of_life(host);
@@ -552,7 +551,7 @@ impl World {
         self.push(self.scene.now + after, Event::Begin(host, life));
     }
 
-    /// An order to a process that can take one.
+    /// Gives an order to a process, if it can handle one.
     fn order(&mut self, host: usize, give: impl FnOnce(&mut Router, crate::vrrp::Time)) -> Verdict {
         let local = self.scene.local(host, self.scene.now);
         let of = &mut self.scene.hosts[host];
@@ -568,7 +567,7 @@ impl World {
     fn fault(&mut self, host: usize, faulty: bool) -> Verdict {
         let now = self.scene.now;
         let of = &mut self.scene.hosts[host];
-        // Who stands still notices nothing.
+        // A suspended process notices nothing.
         if of.pause.is_some() {
             return Ok(());
         }
@@ -601,7 +600,8 @@ impl World {
         self.scene.hosts[host].router = None;
         self.begin(host)?;
         let after = self.scene.hosts[host].state;
-        // Whoever has just stood still, and listens, may not know that it is master.
+        // A machine that was suspended a moment ago and still listens may not know that it is
+        // master.
         let listens =
             awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
         if before != State::Init && before != after && !listens {
@@ -612,9 +612,9 @@ impl World {
         Ok(())
     }
 
-    /// A third machine says that it has the address.
+    /// Lets a third machine claim the address.
     fn foreign(&mut self, _from: usize) {
-        // One that is master and awake hears it and can answer.
+        // A master that is awake receives the claim and can respond.
         let hears = |host: &Host| {
             host.rules() && !self.scene.network.isolated[host.place] && self.scene.network.loss == 0
         };
@@ -638,12 +638,12 @@ impl World {
             let input = forge::packet(&mut self.random, &settings);
             self.push(at, Event::Arrive(host, input));
         }
-        // What they say is believed for a while, and the interval that they name.
+        // Forged adverts are believed for a while, and so is the interval in them.
         let down = down_ns(&settings, self.scene.plan.interval_ns);
         self.scene.forged_until = self.scene.forged_until.max(at + down);
     }
 
-    /// All is well again.
+    /// Ends all disturbances.
     fn heal(&mut self) -> Verdict {
         let now = self.scene.now;
         self.scene.network.heal(now);

@@ -1,6 +1,5 @@
-//! Every flood ends the connection with ENHANCE_YOUR_CALM (or as the RFC has
-//! it), with bounded memory and output; what good clients do, however long,
-//! ends nothing.
+//! Tests that every flood ends the connection with ENHANCE_YOUR_CALM (or as the RFC requires), with
+//! bounded memory and output, and that well-behaved clients never trip a limit.
 
 use super::*;
 use ErrorCode::*;
@@ -8,7 +7,7 @@ use ErrorCode::*;
 /// More rounds than any flood may last.
 const ROUNDS_MAX: u32 = 50_000;
 
-/// Repeats `round` until the connection fails; says how many it took.
+/// Repeats `round` until the connection fails; returns the reason and the number of rounds.
 fn flood(
     connection: &mut Connection,
     read_output: bool,
@@ -44,7 +43,7 @@ fn rapid_reset_ends_the_connection() {
         (why, rounds),
         (Why::RapidReset, Limits::default().rapid_resets_first.0)
     );
-    // An interim answer does not buy it off.
+    // An interim response does not reset the limit.
     let (why, _) = flood(&mut server(), true, |connection, n| {
         feed(connection, &get(id(n)));
         connection
@@ -70,7 +69,7 @@ fn resets_that_the_peer_forces_end_the_connection() {
             (Why::ForcedResets, Limits::default().forced_resets.burst)
         );
     }
-    // What the owner finds wrong counts as well.
+    // Errors that the owner finds count as well.
     let (why, _) = flood(&mut server(), true, |connection, n| {
         feed(connection, &get(id(n)));
         connection.reset(StreamId(id(n)), ProtocolError);
@@ -94,7 +93,7 @@ fn heads_that_are_too_long_again_and_again_end_the_connection() {
     });
     assert_eq!(why, Why::OverlongHeads);
     assert!(rounds < Limits::default().overlong_heads.burst, "{rounds}");
-    // Not where as many requests are good.
+    // Not if as many other requests succeed.
     let mut connection = server();
     for n in 0..500 {
         respond(&mut connection, 2 * n, "431");
@@ -168,7 +167,7 @@ fn frames_that_ask_for_answers_end_the_connection_read_or_not() {
             Why::SettingsFlood
         );
     }
-    // However much of it is allowed by work: answers wait only up to a bound.
+    // Even if the rate limit allows them, unread responses are bounded.
     let mut connection = server();
     connection.options.limits.pings.burst = 1_000_000;
     let (why, rounds) = flood(&mut connection, false, |_, _| ping.clone());
@@ -232,7 +231,7 @@ fn a_list_that_is_too_long_is_told_and_the_tables_stay_right() {
     let mut options = Options::new(Role::Server);
     options.header_list_bytes_max = 1000;
     let mut connection = server_with(options);
-    // One field for the table, then it again and again: a bomb.
+    // A header bomb: one field enters the table and is then repeated.
     let mut bomb = vec![0x40, 1, b'x', 100];
     bomb.extend_from_slice(&[b'y'; 100]);
     bomb.extend_from_slice(&[0xbe; 16_000]);
@@ -311,7 +310,7 @@ fn a_client_that_gives_windows_back_often_is_served() {
     }
 }
 
-/// One request of a client that resembles each of those that there are.
+/// Sends a request that resembles those of each common client.
 fn ordinary_request(connection: &mut Connection, n: u32) {
     let id = id(n);
     let mut input = post(id);

@@ -1,4 +1,4 @@
-//! Flow control in both directions.
+//! Tests flow control in both directions.
 
 use super::super::super::frame;
 use super::*;
@@ -17,14 +17,14 @@ fn increments(connection: &mut Connection) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// A server with windows of 1,000 bytes for streams and 65,535 for all.
+/// Returns a server with windows of 1,000 bytes per stream and 65,535 for the connection.
 fn narrow() -> Connection {
     let mut options = Options::new(Role::Server);
     options.initial_window = 1000;
     server_with(options)
 }
 
-/// Offers input to an owner that consumes nothing.
+/// Passes input to a connection whose owner consumes nothing.
 fn offer(connection: &mut Connection, mut input: &[u8]) -> Vec<Seen> {
     let mut all = Vec::new();
     loop {
@@ -59,7 +59,7 @@ fn a_client_that_ended_its_stream_gets_the_rest_of_the_window_back() {
     assert_eq!(increments(&mut connection), []);
     connection.consumed(StreamId(1), 38);
     assert_eq!(increments(&mut connection), [(1, 38)]);
-    // What was taken before the end comes back with what was taken after it.
+    // Data received before the end is returned together with later data.
     let end = data(3, FLAG_END_STREAM, &[0; 10]);
     let body = [post(3), data(3, 0, &[0; 400]), end].concat();
     offer(&mut connection, &body);
@@ -78,7 +78,7 @@ fn padding_and_what_nobody_wants_come_back_by_themselves() {
     offer(&mut connection, &frame(DATA, FLAG_PADDED, 1, &padded));
     offer(&mut connection, &frame(DATA, FLAG_PADDED, 1, &padded));
     assert_eq!(increments(&mut connection), [(1, 504)]);
-    // A stream that was reset: the connection's window alone.
+    // For a reset stream, only the connection's window is returned.
     connection.reset(StreamId(1), Cancel);
     for _ in 0..100 {
         assert_eq!(offer(&mut connection, &data(1, 0, &[0; 10_000])), []);
@@ -184,13 +184,13 @@ fn data_keeps_within_the_windows_of_section_6_9() {
     assert_eq!(connection.send_data(stream, b"abcde", true), Ok(1));
     assert_eq!(pieces(&mut connection), [(1, false)]);
     assert_eq!(connection.send_data(stream, b"bcde", true), Ok(0));
-    // The change of the setting counts for what is open, too.
+    // A changed setting affects open streams, too.
     assert_eq!(
         feed(&mut connection, &settings(&[(4, 3)])),
         [Seen::Settings]
     );
     assert_eq!(connection.send_data(stream, b"bcde", true), Ok(2));
-    // And may make a window negative.
+    // The change may make a window negative.
     feed(&mut connection, &settings(&[(4, 0)]));
     assert_eq!(connection.send_capacity(stream), 0);
     feed(&mut connection, &window(1, 3));

@@ -1,5 +1,5 @@
-//! Against the h2 crate, as its server and as its client, over a pipe in
-//! memory: bodies, trailers, narrow windows, resets, shutdown.
+//! Tests against the h2 crate, as its server and as its client, over a pipe in memory: bodies,
+//! trailers, narrow windows, resets, shutdown.
 
 use super::*;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-/// Much more than any of these needs.
+/// Timeout that no test comes close to.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BODY_BYTES: usize = 300_000;
 const PIECE_BYTES_MIN: usize = 1_000;
@@ -26,7 +26,7 @@ fn body() -> Bytes {
     (0..BODY_BYTES).map(|n| (n % 241) as u8).collect()
 }
 
-/// What of a stream waits for a window.
+/// Data of a stream that waits for its window.
 #[derive(Default)]
 struct Outgoing {
     data: VecDeque<u8>,
@@ -35,9 +35,9 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// Sends what can be sent; whether all of it is out.
+    /// Sends what the window allows; returns whether everything was sent.
     fn pump(&mut self, connection: &mut Connection, stream: StreamId) -> bool {
-        // Newer versions of h2 call many short frames an attack.
+        // Newer versions of h2 treat many short frames as an attack.
         if self.data.len() < PIECE_BYTES_MIN && !self.ended {
             return false;
         }
@@ -63,8 +63,8 @@ impl Outgoing {
     }
 }
 
-/// Moves bytes between a connection and its pipe until it is closed, with an
-/// owner that is told everything.
+/// Moves bytes between a connection and its pipe until it is closed, and reports every event to the
+/// owner.
 async fn drive(
     connection: &mut Connection,
     pipe: &mut DuplexStream,
@@ -105,7 +105,7 @@ async fn drive(
     }
 }
 
-/// A server that sends bodies back, with trailers; `/reset` is reset.
+/// Serves requests: returns bodies, with trailers; resets `/reset`.
 fn echo(streams: &mut BTreeMap<u32, Outgoing>, connection: &mut Connection, event: Option<Seen>) {
     match event {
         Some(Seen::Headers {
@@ -172,7 +172,7 @@ async fn serve(mut pipe: DuplexStream, options: Options, piece_bytes: usize) -> 
     connection
 }
 
-/// Sends a body by h2 within what windows allow.
+/// Sends a body with h2 within what windows allow.
 async fn send_all(stream: &mut h2::SendStream<Bytes>, mut body: Bytes, end: bool) {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
@@ -185,7 +185,7 @@ async fn send_all(stream: &mut h2::SendStream<Bytes>, mut body: Bytes, end: bool
     }
 }
 
-/// Reads a body by h2 to its end, trailers too.
+/// Reads a body with h2 to its end, including trailers.
 async fn read_all(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<http_types::HeaderMap>) {
     let mut all = Vec::new();
     while let Some(piece) = stream.data().await {
@@ -236,7 +236,7 @@ async fn echoed(client: &mut h2::client::SendRequest<Bytes>, path: &'static str)
     join(send, receive).await;
 }
 
-/// Both, on one task.
+/// Runs both futures on one task.
 async fn join(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
     let (mut a, mut b) = (Box::pin(a), Box::pin(b));
     let (mut a_done, mut b_done) = (false, false);
@@ -267,7 +267,7 @@ async fn h2_client_session(pipe: DuplexStream, window: u32) {
             .expect("sent");
         let error = answer.await.expect_err("it is reset");
         assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
-        // A request that the client gives up in the middle.
+        // The client cancels a request in the middle.
         let (answer, mut stream) = client.send_request(h2_request("/"), false).expect("sent");
         stream
             .send_data(body().slice(..1_500), false)
@@ -315,7 +315,7 @@ fn an_h2_client_is_served() {
     }
 }
 
-/// What our client heard of one stream.
+/// Response that our client received on one stream.
 #[derive(Default)]
 struct Answer {
     status: String,
@@ -334,8 +334,7 @@ async fn h2_server(pipe: DuplexStream, window: u32) {
         .handshake::<_, Bytes>(pipe)
         .await
         .expect("a handshake");
-    // One after the other would do, but the connection has to be driven: the
-    // requests run beside it, in one task.
+    // The connection must be driven meanwhile, so the requests run in the same task.
     let mut running: Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
     std::future::poll_fn(|cx| {
         loop {
@@ -373,7 +372,7 @@ async fn h2_answer(
     }
 }
 
-/// Opens streams as there is room.
+/// Opens streams while the limit allows.
 fn open_wanted(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,
@@ -407,7 +406,7 @@ fn open_wanted(
     }
 }
 
-/// The owner of our client: opens streams for paths as there is room.
+/// Acts as the owner of our client: opens streams for paths while the limit allows.
 fn ask(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,

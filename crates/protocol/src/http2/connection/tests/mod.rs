@@ -1,5 +1,4 @@
-//! Tests of the connection. What they share: frames as bytes, what happened as
-//! values that can be compared.
+//! Tests of the connection, with helpers for frames as bytes and events as comparable values.
 
 mod floods;
 mod flow;
@@ -89,7 +88,7 @@ fn seen(event: Event<'_>) -> Option<Seen> {
     })
 }
 
-/// Offers all of `input`; the owner consumes DATA at once.
+/// Passes all of `input` to a connection whose owner consumes DATA at once.
 fn feed_at(connection: &mut Connection, mut input: &[u8], now_ms: u64) -> Vec<Seen> {
     let mut all = Vec::new();
     loop {
@@ -123,7 +122,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head.bytes(), payload].concat()
 }
 
-/// A block of literals that change no table.
+/// Returns a block of literals that change no table.
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -149,7 +148,7 @@ fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, flags | FLAG_END_HEADERS, stream, &block(fields))
 }
 
-/// A whole request without a body; one whose body follows.
+/// Returns a complete request without a body.
 fn get(stream: u32) -> Vec<u8> {
     headers(stream, FLAG_END_STREAM, GET)
 }
@@ -179,7 +178,7 @@ fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &payload)
 }
 
-/// What the output holds, which it then does not.
+/// Returns and removes the frames in the output.
 fn sent(connection: &mut Connection) -> Vec<(Head, Vec<u8>)> {
     let mut frames = Vec::new();
     let mut rest = connection.output();
@@ -197,7 +196,7 @@ fn sent(connection: &mut Connection) -> Vec<(Head, Vec<u8>)> {
     frames
 }
 
-/// The codes of GOAWAY and RST_STREAM in the output.
+/// Returns the codes of GOAWAY and RST_STREAM in the output.
 fn complaints(connection: &mut Connection) -> Vec<(u32, ErrorCode)> {
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
     sent(connection)
@@ -210,7 +209,7 @@ fn complaints(connection: &mut Connection) -> Vec<(u32, ErrorCode)> {
         .collect()
 }
 
-/// A server behind the preface and both SETTINGS.
+/// Returns a server after the preface and both SETTINGS.
 fn server_with(options: Options) -> Connection {
     let mut connection = Connection::new(options);
     let start = [
@@ -228,7 +227,7 @@ fn server() -> Connection {
     server_with(Options::new(Role::Server))
 }
 
-/// A client behind both SETTINGS.
+/// Returns a client after both SETTINGS.
 fn client_with(options: Options) -> Connection {
     let mut connection = Connection::new(options);
     let start = [settings(&[]), frame(SETTINGS, FLAG_ACK, 0, &[])].concat();
@@ -241,7 +240,7 @@ fn client() -> Connection {
     client_with(Options::new(Role::Client))
 }
 
-/// Fields as `send_headers` takes them.
+/// Converts fields for `send_headers`.
 fn list<'a>(fields: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     fields
         .iter()
@@ -270,21 +269,20 @@ fn requested(stream: u32, end: bool) -> Seen {
     }
 }
 
-/// How a sequence of frames has to be answered.
+/// Expected reaction to a sequence of frames.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// GOAWAY.
+    /// The connection fails with GOAWAY.
     Connection(ErrorCode, Why),
-    /// RST_STREAM on that stream, and the connection goes on.
+    /// The stream is reset with RST_STREAM, and the connection continues.
     Stream(u32, ErrorCode),
-    /// Neither.
     Fine,
 }
 
 fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, Answer)]) {
     for (name, frames, answer) in cases {
         let all = frames.concat();
-        // At once, and byte by byte.
+        // All at once, and byte by byte.
         for step in [all.len().max(1), 1] {
             let mut connection = start();
             let mut events = Vec::new();
@@ -304,7 +302,7 @@ fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, Answer)])
                 Answer::Stream(stream, code) => {
                     assert_eq!(failure, None, "{name}");
                     assert_eq!(complaints, [(stream, code)], "{name}");
-                    // The tables and windows are still right.
+                    // The tables and windows are still correct.
                     let after = feed(&mut connection, &get(2001));
                     assert_eq!(after, [requested(2001, true)], "{name}");
                 }

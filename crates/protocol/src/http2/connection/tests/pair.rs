@@ -1,10 +1,10 @@
-//! Both roles against each other.
+//! Tests both roles against each other.
 
 use super::super::super::OpenError;
 use super::*;
 use ErrorCode::*;
 
-/// Carries the output of each to the other until neither has any.
+/// Moves the output of each side to the other until neither has any.
 fn carry(client: &mut Connection, server: &mut Connection) -> (Vec<Seen>, Vec<Seen>) {
     let mut events = (Vec::new(), Vec::new());
     while !client.output().is_empty() || !server.output().is_empty() {
@@ -107,7 +107,7 @@ fn a_client_opens_as_many_streams_as_the_server_takes() {
         .expect("open");
     carry(&mut client, &mut server);
     assert_eq!(client.open(), Ok(StreamId(7)));
-    // One that is given up before its headers leaves no trace.
+    // A stream that is cancelled before its headers leaves no trace.
     client.reset(StreamId(7), Cancel);
     assert!(client.output().is_empty());
     assert_eq!(request(&mut client, true), StreamId(9));
@@ -125,7 +125,7 @@ fn a_shutdown_is_announced_and_ends_when_the_last_stream_does() {
     carry(&mut client, &mut server);
     server.announce_shutdown();
     server.announce_shutdown();
-    // One more was under way.
+    // One more request was in transit.
     let crossing = request(&mut client, true);
     let (seen, requests) = carry(&mut client, &mut server);
     assert_eq!(
@@ -180,7 +180,7 @@ fn streams_behind_a_goaway_are_reset_as_refused() {
         .collect();
     refused.sort_unstable();
     assert_eq!(refused, late);
-    // The server ignores them, and their DATA.
+    // The server ignores the streams, and their DATA.
     assert_eq!(carry(&mut client, &mut server), (vec![], vec![]));
     assert_eq!(server.highest_peer_stream(), StreamId(1));
     assert!(client.is_open(StreamId(1)) && server.is_open(StreamId(1)));
@@ -258,7 +258,7 @@ fn an_idle_connection_keeps_little_memory() {
         "{}",
         size_of::<Connection>()
     );
-    // And works again.
+    // The connection still works.
     request(&mut client, true);
     assert_eq!(carry(&mut client, &mut server).1, [requested(101, true)]);
 }

@@ -1,9 +1,9 @@
-//! Any bytes, in any pieces: no panic, the same events, bounded memory.
+//! Tests random bytes in random pieces: no panic, the same events, bounded memory.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Bytes that are frames, mostly, and often allowed.
+/// Generates bytes that are mostly frames, which are often valid.
 fn some_frame() -> impl Strategy<Value = Vec<u8>> {
     let stream = prop_oneof![Just(0u32), (0u32..8).prop_map(|n| n * 2 + 1), 0u32..12];
     let anything = (
@@ -41,7 +41,7 @@ fn some_frame() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// An owner that answers what it is asked and consumes nothing.
+/// Simulates an owner that responds to requests and consumes nothing.
 fn play(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
     let mut connection = Connection::new(Options::new(role));
     if role == Role::Client {
@@ -81,7 +81,7 @@ fn play(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
     (events, output)
 }
 
-/// Pieces of a body that follow one another count as one.
+/// Appends an event; consecutive pieces of a body count as one.
 fn push(events: &mut Vec<Seen>, event: Option<Seen>) {
     match (events.last_mut(), event) {
         (
@@ -103,7 +103,7 @@ fn push(events: &mut Vec<Seen>, event: Option<Seen>) {
     }
 }
 
-/// What an owner on one side does.
+/// An action of the owner on one side.
 #[derive(Clone, Debug)]
 enum Deed {
     Open {
@@ -124,7 +124,7 @@ enum Deed {
         bytes: u32,
     },
     Ping,
-    /// So many bytes of the output reach the other side.
+    /// So many output bytes reach the other side.
     Carry {
         bytes: usize,
     },
@@ -143,7 +143,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// An end with what its owner knows.
+/// A connection with its owner's state.
 struct Side {
     connection: Connection,
     open: Vec<StreamId>,
@@ -206,7 +206,7 @@ impl Side {
         self.open.retain(|stream| self.connection.is_open(*stream));
     }
 
-    /// Takes what the other side sent; nothing of it may be wrong.
+    /// Handles what the other side sent; none of it may be an error.
     fn take(&mut self, mut input: &[u8]) {
         loop {
             let (taken, event) = self.connection.receive(input, 0);
@@ -235,7 +235,7 @@ impl Side {
     }
 }
 
-/// Carries so many bytes from one to the other.
+/// Moves bytes from one side to the other.
 fn carry(from: &mut Side, to: &mut Side, bytes: usize) {
     let output = from.connection.output();
     let piece = output[..bytes.min(output.len())].to_vec();
@@ -296,7 +296,7 @@ proptest! {
                 deed => actor.act(deed),
             }
         }
-        // At the end all arrives, and all windows are whole again.
+        // At the end everything arrives, and all windows are restored.
         loop {
             for side in [&mut client, &mut server] {
                 side.act(&Deed::Consume { bytes: u32::MAX });

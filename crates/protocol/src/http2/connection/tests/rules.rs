@@ -1,5 +1,5 @@
-//! What RFC 9113 forbids, and how it wants it answered: the list of the
-//! conformance suite h2spec, section by section, and what it leaves out.
+//! Tests what RFC 9113 forbids, and the required reactions: the list of the conformance suite
+//! h2spec, section by section, and what it leaves out.
 
 use super::Answer::{Connection as Conn, Fine, Stream};
 use super::*;
@@ -433,7 +433,7 @@ fn a_body_has_the_length_that_was_declared() {
     assert!(connection.expect_length(StreamId(9), 1));
 }
 
-/// A client that has asked.
+/// Returns a client that has sent a request.
 fn asked() -> Connection {
     let mut connection = client();
     request(&mut connection, true);

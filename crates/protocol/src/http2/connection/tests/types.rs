@@ -1,4 +1,4 @@
-//! Each type of frame: the form and the values of RFC 9113 section 6.
+//! Tests each type of frame: the form and the values of RFC 9113 section 6.
 
 use super::Answer::{Connection as Conn, Fine, Stream};
 use super::*;

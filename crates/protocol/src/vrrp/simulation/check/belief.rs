@@ -1,6 +1,6 @@
-//! What a machine may believe: not silence of an owner whose kernel answers, not
-//! silence that was its own, not that it is still master after it stood still or
-//! was dead while another one took over.
+//! Checks a machine's conclusions. It must not count as silent an owner whose kernel responds, or
+//! whose silence was its own delay. It must not consider itself still master after it was suspended
+//! or dead while another one took over.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
@@ -48,7 +48,7 @@ impl Belief {
         }
         let of = &scene.hosts[host];
         let interval = scene.plan.interval_ns;
-        // It may excuse itself twice in a row; the first time it has to.
+        // The machine may excuse itself twice in a row; the first time it must.
         if of.pauses == 1 && scene.now - of.slept_until < interval - interval / 50 {
             return Err(format!(
                 "machine {host} stood still until {} ns ago, and believes that the owner is silent",
@@ -58,7 +58,7 @@ impl Belief {
         Ok(())
     }
 
-    /// A master that stood still long, and finds another one's adverts, gives way.
+    /// Checks that a master that was suspended for long, and finds adverts of another one, yields.
     pub fn woke(&self, scene: &Scene, host: usize, slept: u64, heard: bool) -> Verdict {
         let down = super::super::plan::down_ns(&scene.plan.settings[host], scene.plan.interval_ns);
         let long = slept > down + scene.slack(down);
@@ -71,14 +71,15 @@ impl Belief {
     }
 }
 
-/// Whoever was dead so long that another one took over does not go on as master.
+/// Checks that a machine that was dead for so long that another one took over does not continue as
+/// master.
 fn resumed(scene: &Scene, host: usize) -> Verdict {
     let killed_at = scene.hosts[host].killed_at;
     let interval = scene.plan.interval_ns;
     let calm = killed_at.min(scene.now).saturating_sub(interval * 5);
     for other in scene.hosts.iter().filter(|other| other.place != host) {
         let clean = scene.network.clean_both_since(host, other.place);
-        // Who preempts, and heard that it may, asks nobody.
+        // A machine that preempts, and received that it may, sends no probe.
         if other.rules()
             && other.unsure
             && other.awake_since == 0

@@ -1,12 +1,12 @@
-//! After all was healed and calm: one owner, the best one where it preempts, and
-//! neighbours know it.
+//! Checks the result after a calm phase: one owner, the best one if it preempts, and the neighbours
+//! know it.
 
 use super::super::plan::{Disturbance, source};
 use super::super::scene::Scene;
 use super::Verdict;
 use crate::vrrp::{Action, Reason};
 
-/// Preemptions of a machine that are not held back.
+/// Number of preemptions of a machine that do not have to wait.
 const UNDAMPED: u32 = 2;
 
 #[derive(Default)]

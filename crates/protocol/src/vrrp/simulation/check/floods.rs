@@ -1,5 +1,5 @@
-//! Nothing floods: adverts in an interval, announcements in a second, preemptions in
-//! a minute are bounded, whatever arrives.
+//! Checks that adverts per interval, announcements per second, and preemptions per minute are
+//! bounded, whatever arrives.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
@@ -7,13 +7,13 @@ use super::Verdict;
 use crate::vrrp::{Action, Reason};
 use std::collections::VecDeque;
 
-/// Adverts of a machine in an interval.
+/// Maximum number of adverts of a machine per interval.
 const ADVERTS: usize = 10;
-/// Blocks of announcements in a second.
+/// Maximum number of announcement blocks per second.
 const BLOCKS: usize = 40;
-/// Notes in ten seconds.
+/// Maximum number of notes in ten seconds.
 const NOTES: usize = 22;
-/// Times it becomes master by preemption in a minute.
+/// Maximum number of preemptions per minute.
 const PREEMPTIONS: usize = 10;
 
 #[derive(Default)]

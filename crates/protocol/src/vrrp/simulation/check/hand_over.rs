@@ -1,4 +1,4 @@
-//! A planned hand-over never leaves the address to nobody.
+//! Checks that a planned hand-over never leaves the address without an owner.
 
 use super::super::network::HOSTS;
 use super::super::plan::source;
@@ -8,7 +8,7 @@ use crate::vrrp::{Action, HandOver};
 
 #[derive(Default)]
 pub struct HandOvers {
-    /// Who offers the address, and has not deleted it.
+    /// Machines that offer the address and have not lost it.
     offers: [bool; HOSTS],
 }
 
@@ -32,7 +32,7 @@ impl HandOvers {
             return Ok(());
         }
         let others = scene.hosts.iter().filter(|other| other.place != host);
-        // It may have been struck down since it said that it took over.
+        // The other machine may have been disturbed since its advert.
         let said = scene.now - scene.network.longest_ns().min(scene.now);
         let taken = others.clone().any(|other| other.answers())
             || others.clone().any(|other| {
@@ -48,7 +48,7 @@ impl HandOvers {
         }
     }
 
-    /// While it is offered it is there.
+    /// Checks that an offered address is present.
     pub fn moment(&mut self, scene: &Scene) -> Verdict {
         for host in scene.hosts.iter().filter(|host| host.awake()) {
             if self.offers[host.place] && !host.has {

@@ -1,5 +1,5 @@
-//! What has to hold in every history. Checkers see the whole scene and what each
-//! machine does; they share no code with the machines.
+//! Properties that must hold in every history. Checkers see the whole scene and the actions of each
+//! machine; they share no code with the machines.
 
 mod belief;
 mod convergence;
@@ -12,7 +12,7 @@ mod unowned;
 use super::scene::Scene;
 use crate::vrrp::Action;
 
-/// What was violated, in words.
+/// Description of a violation.
 pub type Verdict = Result<(), String>;
 
 /// All checkers.
@@ -28,7 +28,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// A machine does this, right now; the scene is as before it.
+    /// Checks an action of a machine; the scene is that before it.
     pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
         self.belief.action(scene, host, action)?;
         self.convergence.action(scene, host, action);
@@ -39,17 +39,17 @@ impl Checks {
         Ok(())
     }
 
-    /// A machine that stood still goes on: it had heard these masters.
+    /// Checks a machine at the end of a suspension; `heard`: it had received adverts of masters.
     pub fn woke(&mut self, scene: &Scene, host: usize, slept: u64, heard: bool) -> Verdict {
         self.belief.woke(scene, host, slept, heard)
     }
 
-    /// An answer of another kernel comes to an awake process.
+    /// Records that another kernel's reply reaches an awake process.
     pub fn answered(&mut self, host: usize, now: u64) {
         self.belief.answered(host, now);
     }
 
-    /// Something has happened, and all have reacted.
+    /// Checks the scene after an event and the reactions to it.
     pub fn moment(&mut self, scene: &Scene) -> Verdict {
         self.order.moment(scene)?;
         self.hand_over.moment(scene)?;
@@ -57,7 +57,7 @@ impl Checks {
         self.unowned.moment(scene)
     }
 
-    /// All was healed and calm for long.
+    /// Checks the scene at the end of the calm phase.
     pub fn end(&mut self, scene: &Scene) -> Verdict {
         self.convergence.end(scene)
     }

@@ -1,12 +1,12 @@
-//! What comes before what: released, then told; acquired, then announced. Nobody who
-//! is not master keeps the address, and nobody with a fault is master.
+//! Checks the order of actions: release before the final advert, acquisition before announcements.
+//! Only a master keeps the address, and a machine with a fault is never master.
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
 use super::Verdict;
 use crate::vrrp::{Action, HandOver, State};
 
-/// Where the priority stands in an advert.
+/// Index of the priority in an advert.
 const PRIORITY: usize = 2;
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Two machines own the address no longer than one advert interval after adverts
-//! pass both ways.
+//! Checks that two machines own the address no longer than one advert interval after adverts pass
+//! both ways.
 
 use super::super::scene::Scene;
 use super::Verdict;
@@ -18,7 +18,7 @@ impl TwoOwners {
                     continue;
                 };
                 let interval = scene.plan.interval_ns;
-                // Whoever stood still listens for one interval and a half before.
+                // A machine that was suspended first listens for one interval and a half.
                 let listens = |awake: u64| {
                     if awake == 0 {
                         0

@@ -1,7 +1,6 @@
-//! An address is unowned no longer than the master-down interval plus the probe's
-//! wait while a healthy machine exists; no longer than a skew after its owner said
-//! that it stops; and a dead process whose kernel still answers is waited for no
-//! longer than the probe's bound.
+//! Checks how long an address is unowned while a healthy machine exists: at most the master-down
+//! interval plus the probe's wait. After its owner announced a stop, at most a skew time. After the
+//! death of a process whose kernel still responds, at most the probe's bound.
 
 use super::super::network::HOSTS;
 use super::super::plan::{down_ns, source};
@@ -11,18 +10,18 @@ use crate::vrrp::{Action, State};
 
 #[derive(Default)]
 pub struct Unowned {
-    /// Since when each machine is healthy and nobody owns the address.
+    /// Time since which each machine is healthy and no machine owns the address.
     unowned: [Option<u64>; HOSTS],
-    /// Since when it is healthy and hears no living master.
+    /// Time since which each machine is healthy and receives no live master.
     unruled: [Option<u64>; HOSTS],
-    /// Until when the address has to be owned after its owner stopped.
+    /// Time until which the address must be owned after its owner stopped.
     stopped: [Option<u64>; HOSTS],
     stops: u32,
-    /// When each one sent its last advert before that.
+    /// Time of each machine's last advert before that.
     sent: [u64; HOSTS],
 }
 
-/// More stops in a history are not believed at once.
+/// Number of stops in a history that are believed at once.
 const STOPS_BELIEVED: u32 = 5;
 
 impl Unowned {
@@ -44,8 +43,8 @@ impl Unowned {
             return;
         }
         self.stops += 1;
-        // One that overtakes the stop, or is doubled, revokes it.
-        // And after forged ones stops are trusted no faster than they are paced.
+        // An advert that overtakes the stop, or is duplicated, revokes it. And after forged ones,
+        // stops are trusted only at a limited rate.
         let revoked = self.sent[host] + scene.network.longest_ns() >= scene.now;
         if revoked || scene.forged_until > 0 {
             return;
