@@ -47,13 +47,19 @@ impl Context {
         sections.flat_map(move |one| one.words_in(section))
     }
 
+    /// Whether the version was accepted earlier, perhaps by a program with fewer checks. Also known
+    /// to the role, which builds the configuration again.
+    pub fn is_accepted(&self) -> bool {
+        self.options.is_accepted() || self.outside.is_accepted()
+    }
+
     /// Takes a diagnostic in. An error that refuses only new versions is a warning in a version
     /// that was accepted earlier.
     pub fn tell(&mut self, mut diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
-        if self.outside.is_accepted() {
+        if self.is_accepted() {
             diagnostic.tolerate();
         }
         if let Some(advice) = self.outside.advice(&diagnostic.message) {

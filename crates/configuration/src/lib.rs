@@ -30,7 +30,7 @@ pub use load::{Loaded, load, replay};
 pub use node::{Located, Node, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
-pub use part::{Draft, Exchange, Given, Kind, NamedAddress, Part, Run};
+pub use part::{Draft, Exchange, Given, Kind, NamedAddress, Part, Rest, Run, no_rest};
 pub use recording::{Export, Recording, RecordingError, without_secrets};
 pub use sections::{Sections, Words};
 pub use table::{LineBuilder, Lines, SectionTable, Tabled};

@@ -27,3 +27,11 @@ pub struct LoadOptions {
     /// Description of the cluster version, for messages; empty if it is not one.
     pub version: String,
 }
+
+impl LoadOptions {
+    /// Whether this is a version of the cluster that was accepted earlier, which has to be served:
+    /// any other version of a cluster is refused for a name that does not resolve.
+    pub fn is_accepted(&self) -> bool {
+        self.ignore_unresolved && !self.version.is_empty()
+    }
+}

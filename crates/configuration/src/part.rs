@@ -7,8 +7,10 @@ use crate::recording::Export;
 use crate::sections::Sections;
 use language::{Code, Diagnostic, Documented, Line, Span, suggest};
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// A part, as far as its sections go.
 #[derive(Debug)]
@@ -35,11 +37,31 @@ pub struct Run {
     /// Returns the input of the role, from the built configuration and the previous
     /// payload. None if there is nothing to run.
     pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
+    /// Returns the input with which the role ends what an earlier process of it left on this
+    /// machine, for a configuration that has nothing for the role. None: nothing is left.
+    pub given_for_rest: fn(built: &dyn Any, rest: &Rest<'_>) -> Option<Given>,
     /// Returns the differences between two payloads, one line each.
     pub difference: Difference,
     /// Returns why this machine cannot run a payload, one line each, as far as that can be
     /// seen before the role gets it.
     pub refusals: fn(&[u8]) -> Vec<String>,
+}
+
+/// What is known of earlier processes of a role, all of which may have been killed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest<'r> {
+    /// The runtime directory.
+    pub runtime: &'r Path,
+    /// The state that the last process with the same files stored for its successor.
+    pub state: Option<&'r [u8]>,
+    /// Resources of other instances of the program on this machine, as lines
+    /// ([`Given::resources`]).
+    pub claimed: &'r BTreeSet<String>,
+}
+
+/// A role that leaves nothing behind.
+pub fn no_rest(_: &dyn Any, _: &Rest<'_>) -> Option<Given> {
+    None
 }
 
 /// Compares the payload before with the one now.

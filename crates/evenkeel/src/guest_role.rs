@@ -65,6 +65,7 @@ impl Work for Guests {
             move_bandwidth: { env::var(BANDWIDTH).ok() }
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(0),
+            claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
             // Also where it was replaced on the disk since.
             commands: "/proc/self/exe".into(),
         };

@@ -8,7 +8,7 @@ use address::config::Config;
 use address::keyword::Read;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
-use configuration::{Given, LoadOptions, Part, Recording, Words};
+use configuration::{Given, LoadOptions, Part, Recording, Run, Words};
 use keyword::load::Loaded;
 use language::difference::Vocabulary;
 use language::keyword::Documented;
@@ -215,6 +215,19 @@ impl Site {
         // With a mistake anywhere nothing is run.
         let good = self.proxy.config.is_some();
         all.filter(|_| good).collect()
+    }
+
+    /// The roles that run only to end what earlier processes left on this machine. `given`:
+    /// what the role of a part is given for that.
+    pub fn left(&self, given: impl Fn(&Part, &Run, &dyn Any) -> Option<Given>) -> Vec<Running> {
+        let all = self.parts.iter().filter_map(|(part, built)| {
+            let run = part.run.as_ref()?;
+            let given = given(part, run, &**built)?;
+            Some(Running { part, given })
+        });
+        // With a mistake anywhere nothing is run.
+        let is_correct = self.proxy.config.is_some();
+        all.filter(|_| is_correct).collect()
     }
 
     /// Says that no process runs what needs a role of its own, where there is any.

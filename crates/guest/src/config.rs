@@ -28,10 +28,13 @@ pub struct Guests {
 impl Guests {
     /// Returns what only one instance of the program may use at a time, as lines.
     pub fn resources(&self) -> Vec<String> {
-        let names = self.guests.keys();
-        let all = names.map(|name| Resource::new(ResourceKind::Guest, name));
-        all.map(|resource| resource.line()).collect()
+        self.guests.keys().map(|name| resource(name)).collect()
     }
+}
+
+/// A guest as a resource of this machine: its line in the runtime directory.
+pub(crate) fn resource(name: &str) -> String {
+    Resource::new(ResourceKind::Guest, name).line()
 }
 
 /// What a section `node` says for guests.

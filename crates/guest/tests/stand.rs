@@ -38,6 +38,7 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        claimed: std::collections::BTreeSet::new(),
         commands: "/nonexistent".into(),
     };
     Role::new(place, &payload(), kept).unwrap()

@@ -62,6 +62,7 @@ static PART: Part = Part {
                 ..Given::default()
             })
         },
+        given_for_rest: configuration::no_rest,
         difference: |before, now| {
             let read = |bytes: Option<&[u8]>| codec::decode::<Counters>(bytes?).ok();
             let before = read(before).unwrap_or_default();

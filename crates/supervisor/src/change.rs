@@ -3,13 +3,16 @@
 use crate::control::{Asker, Door};
 use crate::loading::{LoadError, Told};
 use crate::state::{Candidate, Ending, Supervisor, TAKE_LIMIT};
+use crate::state_file::Keep;
 use crate::version::Version;
 use crate::{serving, tell};
 use part::Shared;
 use part::role::{Before, Load, Look, NotLoaded, Take};
+use part::row;
 use part::spawn::OWN_PROGRAM;
 use part::voice::{Form, Gravity, write_error};
-use std::os::unix::ffi::OsStrExt;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -41,6 +44,7 @@ impl Supervisor {
             dry: false,
             accepted: self.loads_accepted(),
             found: self.found_path(),
+            states: self.state_paths(),
             retries: self.cluster.retrying,
             parts_unknown: self
                 .versions
@@ -48,6 +52,21 @@ impl Supervisor {
                 .as_ref()
                 .is_some_and(Version::lacks_parts),
         }
+    }
+
+    /// Returns the paths of the state files that roles of earlier processes may have left, by part.
+    fn state_paths(&self) -> BTreeMap<String, Vec<u8>> {
+        let program = self.command.form().program();
+        let keeps = row::beside().filter(|part| {
+            let beside = self.slots[*part].row.beside();
+            beside.is_some_and(|beside| beside.keeps)
+        });
+        let all = keeps.filter_map(|part| {
+            // Without the runtime directory there is no state file.
+            let path = Keep::path_of(part, program, &self.command.paths).ok()?;
+            Some((part.to_owned(), path.into_os_string().into_vec()))
+        });
+        all.collect()
     }
 
     /// Returns whether a reload may begin now.

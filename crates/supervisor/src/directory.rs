@@ -294,6 +294,27 @@ pub(crate) fn entries() -> Result<Vec<Instance>, DirectoryError> {
     entries_in(&path(), |_| true)
 }
 
+/// Returns the claims of all instances except the one with this supervisor, as lines. Roles that
+/// the supervisor adopts belong to its own instance.
+pub fn claimed_by_others(supervisor: u32) -> BTreeSet<String> {
+    // Without the directory other instances are unknown.
+    let all = entries().unwrap_or_default();
+    let claims = claims_of_others(&all, supervisor).into_iter();
+    claims.map(|resource| resource.line()).collect()
+}
+
+fn claims_of_others(all: &[Instance], supervisor: u32) -> BTreeSet<Resource> {
+    let is_own = |one: &Instance| one.pid == supervisor && one.network == network();
+    let own = all.iter().find(|one| is_own(one));
+    let is_adopted = |one: &Instance| {
+        let same = own.is_some_and(|own| one.is_of(&own.program, &own.paths));
+        one.is_of_a_role() && same
+    };
+    let others = all.iter().filter(|one| !is_own(one) && !is_adopted(one));
+    let claims = others.flat_map(|one| &one.claims.resources);
+    claims.cloned().collect()
+}
+
 /// Returns the path for a file of this name in the directory, which only the owner may use.
 pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     let directory = path();

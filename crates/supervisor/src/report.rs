@@ -170,8 +170,8 @@ impl Supervisor {
         let mut subjects = Vec::new();
         let kept = self.versions.kept.iter();
         for missing in kept.flat_map(|kept| &kept.plan().lacks.missing) {
-            let word = format!("{} missing", missing.kind.word());
-            let mut subject = Subject::new(MISSING, &missing.what).state(&word, Grade::Bad);
+            let mut subject =
+                Subject::new(MISSING, &missing.what).state(missing.kind.state(), Grade::Bad);
             subject.why.clone_from(&missing.why);
             subjects.push(subject);
         }

@@ -43,12 +43,21 @@ pub struct Keep {
 impl Keep {
     /// Opens the state file of this part, for this program, these files and this network namespace.
     pub fn open(part: &str, program: &str, paths: &[PathBuf]) -> Result<Keep, KeepError> {
+        let path = Keep::path_of(part, program, paths)?;
+        let file = Arc::new(open_file(&path)?);
+        Ok(Keep { path, file })
+    }
+
+    /// Its place in the runtime directory.
+    pub fn path_of(
+        part: &str,
+        program: &str,
+        paths: &[PathBuf],
+    ) -> Result<PathBuf, directory::DirectoryError> {
         let mut hasher = DefaultHasher::new();
         (program, directory::network(), paths).hash(&mut hasher);
         let name = format!("{part}-{:016x}.state", hasher.finish());
-        let path = directory::place(&name)?;
-        let file = Arc::new(open_file(&path)?);
-        Ok(Keep { path, file })
+        directory::place(&name)
     }
 
     /// Creates the value for a file that a previous image of this process had open.

@@ -30,6 +30,7 @@ pub use track::PING;
 
 use crate::config::Config;
 use crate::given::{difference, given};
+use crate::role::KeptState;
 use configuration::{
     Context, Exchange, Export, Lines, NamedAddress, Node, Part, Run, SectionTable, Sections, Tabled,
 };
@@ -52,6 +53,13 @@ pub static PART: Part = Part {
         given: |built, before| {
             let config = built.downcast_ref::<Read>()?.config()?;
             Some(given(&config, before))
+        },
+        given_for_rest: |built, rest| {
+            let is_member = built.downcast_ref::<Read>()?.is_member;
+            let state = KeptState::decode(rest.state?)?;
+            state
+                .has_kernel_state()
+                .then(|| given(&Config::empty(is_member), None))
         },
         difference,
         refusals: |_| Vec::new(),

@@ -116,6 +116,10 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     }
     let mut unsafe_ones = Vec::new();
     for program in &virtual_ip.programs.commands {
+        // One that is not there was reported, and so nothing of it can be changed.
+        if missing.contains(&program.value) {
+            continue;
+        }
         let Some(part) = programs::changeable(&program.value) else {
             continue;
         };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Instance, Transport};
+use crate::role::KeptInstance;
 use configuration::outside::Interface;
 use language::reader::{Facts, Reader};
 use language::{Environment, render};
@@ -423,4 +424,36 @@ fn program_that_others_can_change_needs_another_user_than_root() {
         &text(&lines[0], "script-user nobody no-such-group"),
     );
     assert!(told.contains("no group 'no-such-group'"), "{told}");
+}
+
+#[test]
+fn role_starts_for_addresses_that_a_killed_process_left() {
+    let run = super::PART.run.as_ref().unwrap();
+    let claimed = std::collections::BTreeSet::new();
+    let given = |state: &KeptState| {
+        let bytes = state.encode();
+        let rest = configuration::Rest {
+            runtime: std::path::Path::new("/run/evenkeel"),
+            state: Some(&bytes),
+            claimed: &claimed,
+        };
+        (run.given_for_rest)(&Read::default(), &rest)
+    };
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let held = KeptInstance {
+        name: "www".to_owned(),
+        holds: true,
+        ..KeptInstance::default()
+    };
+    let mut state = KeptState {
+        boot: boot.trim().to_owned(),
+        instances: vec![KeptInstance::default()],
+        ..KeptState::default()
+    };
+    assert_eq!(given(&state), None, "a backup holds nothing");
+    state.instances.push(held);
+    let payload = given(&state).unwrap().payload;
+    assert_eq!(Config::decode(&payload).unwrap(), Config::default());
+    state.boot = "another boot".to_owned();
+    assert_eq!(given(&state), None, "the kernel forgot it");
 }

@@ -6,7 +6,7 @@ use super::files::Files;
 use super::hand_over::HandOvers;
 use super::health::Health;
 use super::host::Host;
-use super::kept::Keeper;
+use super::kept::{Keeper, boot_id};
 use super::leases::{Lease, Leases};
 use super::member::{History, Member};
 use super::processes::Processes;
@@ -66,8 +66,7 @@ impl Role {
         let host = Host::open(&config)?;
         let teller = Teller::open(&config, &runner, &mut given.log);
         let health = Health::open(given.vitals.as_ref(), &mut given.log);
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let boot = boot.trim().to_owned();
+        let boot = boot_id();
         let kept = given.kept.take().and_then(|b| KeptState::decode(&b));
         let mut role = Role {
             config: Config::default(),

@@ -105,6 +105,18 @@ impl KeptInstance {
 }
 
 impl KeptState {
+    /// Returns whether the process that stored the state may have left objects in the kernel during
+    /// this boot of the machine, which the next process must remove.
+    pub fn has_kernel_state(&self) -> bool {
+        let holds = |one: &KeptInstance| {
+            let has_ways = !one.routes.is_empty() || !one.rules.is_empty();
+            one.holds || has_ways || !one.addresses.is_empty()
+        };
+        let all = self.instances.iter().any(holds);
+        let is_left = all || !self.hand_overs.is_empty() || !self.settings.is_empty();
+        is_left && self.boot == boot_id()
+    }
+
     /// Encodes the state as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
@@ -209,6 +221,12 @@ impl Keeper {
     pub(super) fn instances_before(&self) -> impl Iterator<Item = &KeptInstance> {
         self.before.iter().flat_map(|kept| &kept.instances)
     }
+}
+
+/// Which boot of the machine this is; empty where the system does not report it.
+pub(super) fn boot_id() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
 }
 
 /// Returns the identity of an instance across a reload or a restart.

@@ -97,7 +97,8 @@ language::codes! {
     STORAGE_TWICE = "E1085", "two disks with one volume or file",
         "Two `disk` lines name the same volume or file, and at least one of them is written: machines that boot the two \
          destroy what the other one has. Write one line with all its protocols (`aoe`, `iscsi`, `nbd`), give each disk a \
-         volume of its own, or add `ro` or `overlay` to both.";
+         volume of its own, or add `ro` or `overlay` to both. In a version that was accepted earlier, the second disk is \
+         not served.";
     SEVERAL_MACHINES = "W1085", "written disk that several machines boot",
         "Machines write this disk, and several of them have an image with it. By `iscsi` and `nbd` one machine has it at a \
          time, and the others are refused until it has gone; by `aoe`, which has no login, they destroy the file systems. \

@@ -211,34 +211,50 @@ fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
     disk.overlay.is_none() && !is_read_only
 }
 
-/// Two disks with one volume or file, at least one of which is written: two names for one user each.
-pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
+/// Disks whose volume or file an earlier disk has, where at least one of the two is written: two names
+/// for one user each. Each with the earlier one.
+fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l Disk, &'l Disk)> {
     let is_same = |one: &Storage, other: &Storage| match (one, other) {
         (Storage::Volume(one), Storage::Volume(other)) => one == other,
         (Storage::File { path: one, .. }, Storage::File { path: other, .. }) => one == other,
         _ => false,
     };
     let all: Vec<&Disk> = lans.iter().flat_map(|lan| &lan.disks.all).collect();
-    let mut wrong = Vec::new();
-    for (at, disk) in all.iter().enumerate() {
-        let shared = all[..at].iter().find(|other| {
+    let second = all.iter().enumerate().filter_map(|(at, disk)| {
+        let first = all[..at].iter().find(|other| {
             let storage = is_same(&other.storage.value, &disk.storage.value);
             storage && (is_written(exchange, other) || is_written(exchange, disk))
         });
-        if let Some(other) = shared {
-            let told = format!(
-                "disks '{}' and '{}' are the same storage, and at least one of them is written",
-                other.name.value, disk.name.value
-            );
-            wrong.push(
-                Diagnostic::error(&codes::STORAGE_TWICE, disk.storage.span, told)
-                    .label("a second disk on it")
-                    .also(other.storage.span, "the first is here")
-                    .help("one `disk` line may have `aoe`, `iscsi` and `nbd`; machines that share its content need `ro` or `overlay`"),
-            );
-        }
+        Some((*disk, *first?))
+    });
+    second.collect()
+}
+
+/// Two disks with one volume or file, at least one of which is written.
+pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
+    let told = |(disk, other): (&Disk, &Disk)| {
+        let told = format!(
+            "disks '{}' and '{}' are the same storage, and at least one of them is written",
+            other.name.value, disk.name.value
+        );
+        Diagnostic::error(&codes::STORAGE_TWICE, disk.storage.span, told)
+            .label("a second disk on it")
+            .also(other.storage.span, "the first is here")
+            .help("one `disk` line may have `aoe`, `iscsi` and `nbd`; machines that share its content need `ro` or `overlay`")
+            .once_accepted("the second disk is not served, and machines with an image of it do not boot")
+    };
+    second_ones(exchange, lans).into_iter().map(told).collect()
+}
+
+/// Removes the second disks of a storage, where an accepted version has them.
+pub(super) fn only_first(exchange: &Exchange, lans: &mut [Lan]) {
+    let second = second_ones(exchange, lans);
+    let second: Vec<Span> = { second.iter() }.map(|(disk, _)| disk.name.span).collect();
+    for lan in lans {
+        lan.disks
+            .all
+            .retain(|disk| !second.contains(&disk.name.span));
     }
-    wrong
 }
 
 /// Disks that several machines boot and write: each would destroy what the other one has.

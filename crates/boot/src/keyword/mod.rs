@@ -66,6 +66,7 @@ pub static PART: Part = Part {
                 resources: boots.resources(),
             })
         },
+        given_for_rest: configuration::no_rest,
         difference,
         refusals: |_| Vec::new(),
     }),
@@ -117,6 +118,7 @@ impl Tabled for Draft {
         disks::of_one_storage(exchange, &self.lans)
             .into_iter()
             .for_each(|told| context.tell(told));
+        disks::only_first(exchange, &mut self.lans);
         let several = { self.lans.iter() }.flat_map(|lan| disks::of_several(exchange, lan));
         several.for_each(|told| context.tell(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));

@@ -73,6 +73,7 @@ pub static PART: Part = Part {
                 ..Given::default()
             })
         },
+        given_for_rest: configuration::no_rest,
         difference: |before, now| {
             let line = |sign: char| format!("{sign} demonstration");
             let (gone, new) = (before.map(|_| line('-')), now.map(|_| line('+')));

@@ -415,22 +415,25 @@ impl Gathering {
 }
 
 #[cfg(test)]
+mod accepted;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use language::render;
     use part::voice::Form;
 
-    struct Scratch(PathBuf);
+    pub(super) struct Scratch(PathBuf);
 
     impl Scratch {
-        fn new(name: &str) -> Scratch {
+        pub(super) fn new(name: &str) -> Scratch {
             let name = format!("evenkeel-set-{name}-{}", std::process::id());
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&path).unwrap();
             Scratch(path)
         }
 
-        fn write(&self, name: &str, text: &str) -> PathBuf {
+        pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
             let path = self.0.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, text).unwrap();
@@ -552,7 +555,7 @@ mod tests {
     }
 
     /// A version of one file.
-    fn version(text: &str) -> FileSet {
+    pub(super) fn version(text: &str) -> FileSet {
         FileSet {
             version: VersionId(3),
             label: "version 3".to_owned(),
@@ -607,156 +610,6 @@ mod tests {
         // One that was accepted by an older program is served.
         let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
         assert!(loaded(&set, Some(&fallback)).config.is_some());
-    }
-
-    /// The virtual addresses of a version, what was told, and what the machine lacks.
-    fn addresses_of(
-        set: &FileSet,
-        fallback: Option<&Arc<Fallback>>,
-    ) -> (Option<address::config::Config>, String) {
-        let options = LoadOptions {
-            here: true,
-            ..LoadOptions::default()
-        };
-        let site = load(set, main_files(set), options, None, fallback.cloned());
-        let told = render::concise(&site.proxy.sources, &site.proxy.diagnostics, true);
-        (site.addresses(), told)
-    }
-
-    #[test]
-    fn accepted_version_is_served_without_programs_that_are_unsafe_or_missing() {
-        let scratch = Scratch::new("programs");
-        let program = scratch.write("p", "#!/bin/sh\n");
-        let path = program.display();
-        let mode = |mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(&program, permissions).expect("its mode");
-        };
-        let is_root = rustix::process::geteuid().is_root();
-        let cases = [
-            (
-                "E1071",
-                0o757,
-                format!("notify {path}"),
-                format!("track script {path}"),
-                is_root,
-            ),
-            (
-                "E0663",
-                0o644,
-                format!("notify {path}"),
-                format!("track script {path}"),
-                true,
-            ),
-            (
-                "E0663",
-                0o755,
-                "notify /no/such".to_owned(),
-                "track script /no/such".to_owned(),
-                true,
-            ),
-            (
-                "E1072",
-                0o755,
-                format!("notify {path}"),
-                "script-user no-such-user".to_owned(),
-                true,
-            ),
-        ];
-        for (code, bits, one, two, runs) in cases {
-            mode(bits);
-            let text = format!(
-                "virtual-ip x\n address 192.0.2.9/24\n interface lo\n {one}\n {two}\n track ping 127.0.0.1\n"
-            );
-            let set = version(&text);
-            let (config, told) = addresses_of(&set, None);
-            if !runs {
-                continue;
-            }
-            assert!(
-                config.is_none() && told.contains(&format!("error[{code}]")),
-                "{told}"
-            );
-            let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-            let (config, told) = addresses_of(&set, Some(&fallback));
-            let config = config.unwrap_or_else(|| panic!("{code}: {told}"));
-            assert!(told.contains(&format!("warning[{code}]")), "{told}");
-            let instance = &config.instances[0];
-            assert!(instance.notify.any.is_none(), "{code}");
-            // The ping of this program stays.
-            let words: Vec<&str> = { config.scripts.iter() }
-                .flat_map(|script| script.words.first().map(String::as_str))
-                .collect();
-            assert_eq!(words, ["/proc/self/exe"], "{code}");
-            assert_eq!(config.scripts.len(), instance.tracked.scripts.len());
-            assert_eq!(fallback.lacks().len(), 1, "{code}: {:?}", fallback.lacks());
-        }
-    }
-
-    #[test]
-    fn accepted_version_with_a_token_in_an_address_is_followed_without_showing_it() {
-        let set =
-            version("config\n follow git https://ghp_S3CRET@git.example.org/lb.git branch main\n");
-        let loaded_with = |fallback: Option<&Arc<Fallback>>| {
-            let site = load(
-                &set,
-                main_files(&set),
-                LoadOptions::default(),
-                None,
-                fallback.cloned(),
-            );
-            let told = render::concise(&site.proxy.sources, &site.proxy.diagnostics, true);
-            (site.proxy.config.is_some(), told)
-        };
-        let (is_served, told) = loaded_with(None);
-        assert!(!is_served && told.contains("error[E0674]"), "{told}");
-        let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-        let (is_served, told) = loaded_with(Some(&fallback));
-        assert!(is_served && told.contains("warning[E0674]"), "{told}");
-        assert!(!told.contains("S3CRET"), "{told}");
-        let section = cluster::keyword::ConfigSection::read(&set, &grammar(&set));
-        let followed = &section.follow[0];
-        assert!(followed.url.contains("ghp_S3CRET"));
-        assert_eq!(
-            followed.name(),
-            "git https://***@git.example.org/lb.git, branch main"
-        );
-        assert!(followed.is_origin("git https://ghp_S3CRET@git.example.org/lb.git, branch main"));
-        let said = "could not read Password for 'https://ghp_S3CRET@git.example.org'";
-        assert!(!followed.without_credentials(said).contains("S3CRET"));
-    }
-
-    #[test]
-    fn accepted_version_gives_no_machine_the_address_of_a_node() {
-        let text = "node alpha\n address 192.0.2.2\nboot lan\n interface lo\n network 192.0.2.0/24\n \
-                    image rescue disk\n machine m mac 52:54:00:00:00:07 address 192.0.2.2 image rescue\n";
-        let set = version(text);
-        let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-        let boots = |fallback: Option<&Arc<Fallback>>| {
-            let options = LoadOptions::default();
-            let site = load(&set, main_files(&set), options, None, fallback.cloned());
-            let told = render::concise(&site.proxy.sources, &site.proxy.diagnostics, true);
-            let running = site.running(&Default::default());
-            let boot = running.into_iter().find(|one| one.part.name == "boot");
-            let payload = boot.map(|boot| boot.given.payload);
-            (
-                payload.map(|bytes| {
-                    part::codec::decode::<boot::config::Boots>(&bytes).expect("our own bytes")
-                }),
-                told,
-            )
-        };
-        let (refused, told) = boots(None);
-        assert!(refused.is_none() && told.contains("error[E1070]"), "{told}");
-        let (served, told) = boots(Some(&fallback));
-        let served = served.unwrap_or_else(|| panic!("{told}"));
-        assert!(told.contains("warning[E1070]"), "{told}");
-        let machine = served.lans["lan"]
-            .machines
-            .values()
-            .next()
-            .expect("a machine");
-        assert_eq!(machine.address, None);
     }
 
     #[test]

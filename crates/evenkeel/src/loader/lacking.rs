@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,13 +150,13 @@ fn describe(lack: &Lack) -> Missing {
         | Question::Entries(path)
         | Question::Mode(path)
         | Question::Directory(path) => {
-            let why = "the file is missing or not executable".to_owned();
-            (MissingKind::File, path.display().to_string(), why)
+            let (kind, why) = fault_of(path);
+            (kind, path.display().to_string(), why)
         }
         Question::Unchangeable(path) => {
-            let why = "users other than root can change the program, so it is not run";
+            let why = "users other than root can change it";
             let what = path.display().to_string();
-            (MissingKind::File, what, why.to_owned())
+            (MissingKind::Program, what, why.to_owned())
         }
         Question::OwnAddresses => {
             let what = "addresses of this machine".to_owned();
@@ -163,6 +164,27 @@ fn describe(lack: &Lack) -> Missing {
         }
     };
     Missing { kind, what, why }
+}
+
+/// Why a version does without a file: it is not there, or it cannot be used.
+fn fault_of(path: &Path) -> (MissingKind, String) {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            (MissingKind::File, "there is no such file".to_owned())
+        }
+        Err(error) => {
+            let why = format!("it cannot be read: {}", language::reason(&error));
+            (MissingKind::File, why)
+        }
+        Ok(file) if !file.is_file() => (MissingKind::Program, "it is not a file".to_owned()),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            (MissingKind::Program, "it is not executable".to_owned())
+        }
+        Ok(_) => {
+            let why = "the user that it runs as may not execute it";
+            (MissingKind::Program, why.to_owned())
+        }
+    }
 }
 
 fn found(load: &Load) -> Found {

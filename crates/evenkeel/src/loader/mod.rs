@@ -12,6 +12,7 @@ pub mod file_set;
 mod lacking;
 mod nothing;
 mod outcome;
+mod rest;
 mod version;
 mod watched;
 mod wishes;

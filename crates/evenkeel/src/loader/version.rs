@@ -2,7 +2,7 @@
 
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{Outcome, Refusal, compare, lacking, nothing, watched};
+use super::{Outcome, Refusal, compare, lacking, nothing, rest, watched};
 use crate::certificates;
 use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, Running};
@@ -75,7 +75,11 @@ pub fn make(
             return Err(watched::refused(load, &wishes, Some(&site.proxy), voice));
         }
     }
-    let running = site.running(&before.payloads);
+    let mut running = site.running(&before.payloads);
+    if voice.form() == Form::Own && !load.dry {
+        let known = &before.payloads;
+        running.extend(rest::running(load, &site, &running, known));
+    }
     let lines = match load.parts_unknown {
         true => Vec::new(),
         false => parts::differences(&before.payloads, &running),

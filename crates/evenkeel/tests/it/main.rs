@@ -20,6 +20,7 @@ mod haproxy_life;
 mod harness;
 mod keepalived_check;
 mod keys;
+mod left_behind;
 mod master;
 mod packaging;
 mod patience;

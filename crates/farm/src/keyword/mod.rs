@@ -58,6 +58,7 @@ pub static PART: Part = Part {
                 resources: Vec::new(),
             })
         },
+        given_for_rest: configuration::no_rest,
         difference,
         refusals: |_| Vec::new(),
     }),

@@ -1,6 +1,6 @@
 //! Tries the fencing methods of a node without powering anything off, for `evenkeel fence test`.
 
-use part::power::control::{Action, Control, Seen, is_executable};
+use part::power::control::{Action, Control, Seen, is_executable, why_not_executable};
 use std::path::Path;
 
 /// What is known about a method.
@@ -41,7 +41,7 @@ fn tried(fence: &Control) -> Result<String, String> {
             true => Ok(format!(
                 "{program} can be executed; whether it powers the node off cannot be known without doing it"
             )),
-            false => Err(format!("{program} is missing or not executable")),
+            false => Err(why_not_executable(Path::new(program))),
         };
     }
     match fence.ask(Action::Status)? {
@@ -65,12 +65,13 @@ mod tests {
             "{good:?}"
         );
         assert_eq!(good.by_hand, "/bin/false now");
-        for missing in ["/nowhere/off", "/etc/passwd", "/tmp"] {
-            let bad = exec(missing);
-            assert!(
-                !bad.works && bad.words.contains("not executable"),
-                "{bad:?}"
-            );
+        for (program, why) in [
+            ("/nowhere/off", "there is no /nowhere/off"),
+            ("/etc/passwd", "/etc/passwd is not executable"),
+            ("/tmp", "/tmp is not a file"),
+        ] {
+            let bad = exec(program);
+            assert!(!bad.works && bad.words == why, "{bad:?}");
         }
     }
 

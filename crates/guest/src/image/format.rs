@@ -97,7 +97,12 @@ pub fn detect(head: &[u8]) -> Format {
         head.get(*at..).is_some_and(|rest| rest.starts_with(bytes))
     };
     let found = SIGNATURES.iter().find(fits);
-    found.map_or(Format::Raw, |(_, _, format)| *format)
+    match found.map(|(_, _, format)| *format) {
+        Some(Format::Driver("qcow2")) if head.get(4..8) == Some(&[0, 0, 0, 1]) => {
+            Format::Unsupported("an image of QEMU's first format (qcow)")
+        }
+        found => found.unwrap_or(Format::Raw),
+    }
 }
 
 /// The same, by its last 512 bytes too: a VHD of a fixed size has nothing of its own at the beginning.
@@ -108,6 +113,30 @@ pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
             Format::Unsupported("a disk image of macOS (DMG)")
         }
         format => format,
+    }
+}
+
+/// Refuses a file without any sign of the format that its name says: a VHD of a fixed size has its only
+/// one at its end, which is the first thing to be missing, and a download that failed may be all zeroes.
+///
+/// # Errors
+/// It is.
+pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
+    let lower = name.to_ascii_lowercase();
+    // The extents of a disk of VMware without a header of their own.
+    let is_flat = lower.ends_with("-flat.vmdk");
+    let named = match lower.rsplit_once('.').map_or("", |(_, end)| end) {
+        "qcow2" => "qcow2",
+        "vmdk" if !is_flat => "vmdk",
+        "vdi" => "vdi",
+        "vhd" | "vpc" => "vpc",
+        "vhdx" => "vhdx",
+        "ova" => "ova",
+        _ => return Ok(()),
+    };
+    match format {
+        Format::Raw => Err(FormatError::NotAsNamed(named)),
+        _ => Ok(()),
     }
 }
 
@@ -141,9 +170,20 @@ pub enum FormatError {
     /// It is shorter than its header.
     #[error("the image is cut: its header has {0} bytes")]
     Cut(usize),
+    /// It has nothing of the format that its name says.
+    #[error(
+        "its name says {0}, but it has neither the header nor the end of such an image: it is cut or damaged. Fetch it again; \
+         `--raw` copies it as it is"
+    )]
+    NotAsNamed(&'static str),
     /// It says where its descriptor is, and that is not at its beginning.
     #[error("the descriptor of the image is not within its first MiB")]
     Descriptor,
+    /// The image has only the tables.
+    #[error(
+        "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
+    )]
+    ExternalData,
     /// Only with its key.
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
     Encrypted,
@@ -186,7 +226,7 @@ fn of_qcow2(head: &[u8]) -> Result<Vec<String>, FormatError> {
         names.push(String::from_utf8_lossy(name).into_owned());
     }
     if version >= 3 && u64::from_be_bytes(bytes(head, 72)?) & EXTERNAL_DATA != 0 {
-        names.push("an external data file".to_owned());
+        return Err(FormatError::ExternalData);
     }
     Ok(names)
 }
@@ -289,6 +329,23 @@ mod tests {
     }
 
     /// A header of qcow2, version 3.
+    #[test]
+    fn file_without_a_sign_of_the_format_that_its_name_says_is_refused() {
+        for name in [
+            "a.vhd", "/b/A.VHD", "a.qcow2", "a.vmdk", "a.vdi", "a.vhdx", "a.ova",
+        ] {
+            let refused = check_name(name, Format::Raw);
+            assert!(matches!(refused, Err(FormatError::NotAsNamed(_))), "{name}");
+            assert_eq!(check_name(name, Format::Driver("qcow2")), Ok(()));
+        }
+        for name in ["a.raw", "a.img", "vhd", "a", "vm-flat.vmdk", ""] {
+            assert_eq!(check_name(name, Format::Raw), Ok(()), "{name}");
+        }
+        let mut first = qcow2("", 0);
+        first[7] = 1;
+        assert!(matches!(detect(&first), Format::Unsupported(_)));
+    }
+
     fn qcow2(backing: &str, incompatible: u64) -> Vec<u8> {
         let mut head = vec![0; 512];
         head[..4].copy_from_slice(b"QFI\xfb");
@@ -335,7 +392,7 @@ mod tests {
         assert_eq!(found(&qcow2("/etc/shadow", 0)), names(&["/etc/shadow"]));
         let json = r#"json:{"driver":"file","filename":"/etc/shadow"}"#;
         assert_eq!(found(&qcow2(json, 0)), names(&[json]));
-        assert_eq!(found(&qcow2("", 4)), names(&["an external data file"]));
+        assert_eq!(found(&qcow2("", 4)), Err(FormatError::ExternalData));
         let extents = "# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n\
                        RW 8 FLAT \"/etc/shadow\" 0\nRW 8 SPARSE \"../b.vmdk\"\nddb.adapterType = \"ide\"\n";
         assert_eq!(

@@ -5,8 +5,11 @@
 use crate::config::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek};
 
+/// Bytes of a block of an archive.
+const BLOCK_BYTES: u64 = 512;
 /// Members of an archive.
 const MEMBERS_MAX: usize = 256;
 /// Bytes of an OVF.
@@ -71,6 +74,15 @@ pub enum OvaError {
     /// A member reaches behind the end of the archive.
     #[error("'{0}' is cut: the archive ends before it does")]
     Cut(String),
+    /// The archive does not end with zeroes, as each one does.
+    #[error(
+        "the archive is cut: it does not have the mark of its end. Fetch it again; if it is whole, unpack it and import the \
+         disk by itself"
+    )]
+    NoEnd,
+    /// Two members have one name.
+    #[error("the archive has two members '{0}': which one is meant is not known")]
+    Twice(String),
     /// A member has another length than the OVF says.
     #[error(
         "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
@@ -103,6 +115,9 @@ pub enum OvaError {
     /// A line of the manifest that is no checksum.
     #[error("the manifest has a line that is no checksum: {0:?}")]
     Manifest(String),
+    /// Two lines of the manifest contradict each other.
+    #[error("the manifest has two different checksums of '{0}'")]
+    ManifestTwice(String),
     /// There is no OVF, or there are several.
     #[error("the archive has {0} members that end in .ovf instead of one")]
     Ovf(usize),
@@ -139,18 +154,28 @@ pub enum OvaError {
 /// It is no archive, is cut, or has too many members.
 pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaError> {
     let mut archive = tar::Archive::new(archive);
-    let mut found = Vec::new();
+    let mut found: Vec<Member> = Vec::new();
+    let mut end = 0;
     for (count, entry) in archive.entries_with_seek()?.enumerate() {
         if count >= MEMBERS_MAX {
             return Err(OvaError::Members);
         }
         let entry = entry?;
         let kind = entry.header().entry_type();
+        let stored = match kind.is_gnu_sparse() {
+            true => entry.header().entry_size()?,
+            false => entry.size(),
+        };
+        let padded = stored.checked_next_multiple_of(BLOCK_BYTES);
+        end = padded.map_or(u64::MAX, |bytes| {
+            bytes.saturating_add(entry.raw_file_position())
+        });
         if !kind.is_file() {
             continue;
         }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let member = Member {
-            name: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+            name: without_dot(&name).to_owned(),
             offset: entry.raw_file_position(),
             size: entry.size(),
         };
@@ -161,9 +186,44 @@ pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaE
         {
             return Err(OvaError::Cut(member.name));
         }
+        if found.iter().any(|other| other.name == member.name) {
+            return Err(OvaError::Twice(member.name));
+        }
         found.push(member);
     }
-    Ok(found)
+    // A manifest behind the disks may be missing, too.
+    if end.saturating_add(BLOCK_BYTES) > size {
+        return Err(OvaError::NoEnd);
+    }
+    Ok(beside_ovf(found))
+}
+
+/// A name without `./` before it, as `tar` writes the members of a directory.
+fn without_dot(name: &str) -> &str {
+    let mut name = name;
+    while let Some(rest) = name.strip_prefix("./") {
+        name = rest.trim_start_matches('/');
+    }
+    name
+}
+
+/// Names as the OVF has them: they count from its directory.
+fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
+    let directory = match ovf(&members) {
+        Ok(ovf) => ovf.name.rfind('/').map(|at| ovf.name[..=at].to_owned()),
+        Err(_) => None,
+    };
+    let Some(directory) = directory else {
+        return members;
+    };
+    for member in &mut members {
+        // One elsewhere cannot be named without it.
+        match member.name.strip_prefix(&directory) {
+            Some(name) => member.name = name.to_owned(),
+            None => member.name.insert(0, '/'),
+        }
+    }
+    members
 }
 
 /// Returns the OVF of an archive.
@@ -239,7 +299,7 @@ pub fn manifest(members: &[Member]) -> Option<&Member> {
 /// Reads a manifest: lines such as `SHA256(mail.vmdk)= 1f2e…` (DSP0243, section 5).
 ///
 /// # Errors
-/// A line is none of these.
+/// A line is none of these, or two of them contradict each other.
 pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
     let of_line = |line: &str| {
         let (before, digest) = line.rsplit_once('=')?;
@@ -255,7 +315,7 @@ pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
         };
         let is_hex = digest.bytes().all(|letter| letter.is_ascii_hexdigit());
         (digest.len() == letters && is_hex).then(|| Checksum {
-            name: name.to_owned(),
+            name: without_dot(name).to_owned(),
             algorithm,
             digest,
         })
@@ -264,7 +324,23 @@ pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
     let read = |line: &str| {
         of_line(line).ok_or_else(|| OvaError::Manifest(line.chars().take(80).collect()))
     };
-    lines.map(read).collect()
+    let mut all: Vec<Checksum> = Vec::new();
+    let mut known = BTreeMap::new();
+    for line in lines {
+        let one = read(line)?;
+        let digest = known.entry((one.name.clone(), one.algorithm.clone()));
+        match digest {
+            Entry::Occupied(digest) if *digest.get() != one.digest => {
+                return Err(OvaError::ManifestTwice(one.name));
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(digest) => {
+                digest.insert(one.digest.clone());
+                all.push(one);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Reads an OVF.
@@ -316,7 +392,7 @@ pub fn machine(text: &str) -> Result<Machine, OvaError> {
     }
     let bytes = named(&document, "File").filter_map(|file| {
         let bytes = attribute(file, "size")?.parse().ok()?;
-        Some((attribute(file, "href")?.to_owned(), bytes))
+        Some((without_dot(attribute(file, "href")?).to_owned(), bytes))
     });
     machine.file_bytes = bytes.collect();
     let is_efi = |config: Node<'_, '_>| {
@@ -335,6 +411,7 @@ fn a_disk(document: &Document<'_>, disk: Node<'_, '_>) -> Result<(String, Option
     let reference = attribute(disk, "fileRef").unwrap_or_default();
     let file = named(document, "File").find(|file| attribute(*file, "id") == Some(reference));
     let name = file.and_then(|file| attribute(file, "href"));
+    let name = name.map(without_dot);
     let missing = || OvaError::Missing(reference.to_owned());
     let (file, name) = file.zip(name).ok_or_else(missing)?;
     let by = attribute(file, "compression").filter(|by| !by.is_empty() && *by != "identity");
@@ -416,6 +493,47 @@ mod tests {
    <Item><rasd:HostResource>/disk/d1</rasd:HostResource><rasd:ResourceType>17</rasd:ResourceType></Item>
    <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>
   </VirtualHardwareSection></VirtualSystem></Envelope>"#;
+
+    #[test]
+    fn members_are_named_from_the_directory_of_the_ovf() {
+        for directory in ["", "./", "vm/", "./vm/"] {
+            let name = |name: &str| format!("{directory}{name}");
+            let (ovf_name, disk) = (name("vm.ovf"), name("d.vmdk"));
+            let bytes = archive(&[(&ovf_name, b"<x/>"), (&disk, b"disk"), ("./../z", b"")]);
+            let members = members(Cursor::new(&bytes), bytes.len() as u64).unwrap();
+            assert_eq!(ovf(&members).unwrap().name, "vm.ovf");
+            assert!(
+                members.iter().any(|one| one.name == "d.vmdk"),
+                "{members:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn manifest_that_contradicts_itself_is_refused() {
+        let line = |name: &str, letter: &str| format!("SHA1({name})= {}\n", letter.repeat(40));
+        let same = line("a", "1") + &line("./a", "1") + &line("b", "2");
+        assert_eq!(checksums(&same).unwrap().len(), 2);
+        let differs = line("a", "1") + &line("a", "2");
+        assert!(matches!(checksums(&differs), Err(OvaError::ManifestTwice(name)) if name == "a"));
+    }
+
+    #[test]
+    fn ambiguous_or_cut_archive_is_refused() {
+        let read = |bytes: &[u8]| members(Cursor::new(bytes), bytes.len() as u64);
+        let twice = archive(&[("a.vmdk", b"1"), ("./a.vmdk", b"2")]);
+        assert!(matches!(read(&twice), Err(OvaError::Twice(name)) if name == "a.vmdk"));
+        // Cut between two members, within the padding of one, or where only the end is missing.
+        let whole = archive(&[("a.vmdk", &[1; 700]), ("a.mf", b"SHA256")]);
+        assert!(read(&whole).is_ok());
+        for end in [512 + 700, 512 + 1024, whole.len() - 1024] {
+            assert!(matches!(read(&whole[..end]), Err(OvaError::NoEnd)), "{end}");
+        }
+        assert!(
+            read(&whole[..whole.len() - 512]).is_ok(),
+            "one block of zeroes"
+        );
+    }
 
     fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

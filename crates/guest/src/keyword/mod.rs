@@ -16,8 +16,9 @@ mod tests;
 mod together;
 mod words;
 
-use crate::config::{self, Boot, Guests, Nic, Order, mac_of};
+use crate::config::{self, Boot, Guests, Nic, Order, mac_of, resource};
 use crate::difference::difference;
+use crate::qemu::home::Home;
 use configuration::outside::Unreadable;
 use configuration::{
     Context, Exchange, Export, Given, Kind, Lines, NamedAddress, Part, Run, SectionTable, Sections,
@@ -72,20 +73,34 @@ pub static PART: Part = Part {
         given: |built, before| {
             let guests = built.downcast_ref::<Guests>()?;
             let count = guests.guests.len() + guests.templates.len();
-            let word = if count == 1 { "guest" } else { "guests" };
             // Guests whose sections are gone still have to be shut down.
-            (count > 0 || before.is_some()).then(|| Given {
-                payload: codec::encode(guests),
-                size: format!("{count} {word}"),
-                stop_ms: STOP_MS,
-                together: false,
-                resources: guests.resources(),
+            (count > 0 || before.is_some()).then(|| given(guests))
+        },
+        given_for_rest: |built, rest| {
+            let guests = built.downcast_ref::<Guests>()?;
+            let left = Home::running(rest.runtime, rest.claimed);
+            let resources = left.iter().map(|name| resource(name)).collect();
+            (!left.is_empty()).then(|| Given {
+                resources,
+                ..given(guests)
             })
         },
         difference,
         refusals: |_| Vec::new(),
     }),
 };
+
+fn given(guests: &Guests) -> Given {
+    let count = guests.guests.len() + guests.templates.len();
+    let word = if count == 1 { "guest" } else { "guests" };
+    Given {
+        payload: codec::encode(guests),
+        size: format!("{count} {word}"),
+        stop_ms: STOP_MS,
+        together: false,
+        resources: guests.resources(),
+    }
+}
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 

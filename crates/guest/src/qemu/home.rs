@@ -9,8 +9,10 @@
 //! longer way, since the runtime directory is root's alone; here it can write to `own/` only.
 
 use super::user::User;
+use crate::config::resource;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -67,6 +69,17 @@ impl Home {
             }
         }
         Ok(all)
+    }
+
+    /// The guests that an earlier process left running, except those of other instances.
+    pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
+        // Without the directory there are none.
+        let mut all = Home::guests(runtime).unwrap_or_default();
+        all.retain(|name| {
+            let lock = || Home::new(runtime, name).lock();
+            !claimed.contains(&resource(name)) && matches!(lock(), Ok(Lock::Held { .. }))
+        });
+        all
     }
 
     /// The directories of the other guests.

@@ -23,7 +23,7 @@ mod volumes;
 use crate::agreement::{self, Agreement, Decided, Held, Local, Nowhere, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
-use crate::config::Guests;
+use crate::config::{Guests, resource};
 use crate::fence::gate::Gate;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
@@ -67,6 +67,8 @@ pub struct Place {
     pub has_kvm: bool,
     /// Bytes a second with which a guest moves, at most; zero: without a limit.
     pub move_bandwidth: u64,
+    /// Resources of other instances of the program on this machine, as lines: their guests are not touched.
+    pub claimed: BTreeSet<String>,
     /// This program, for commands of operators at other nodes.
     pub commands: PathBuf,
 }
@@ -176,7 +178,9 @@ impl Role {
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
         // Without the directory there are none.
-        names.extend(Home::guests(&self.place.runtime).unwrap_or_default());
+        let mut others = Home::guests(&self.place.runtime).unwrap_or_default();
+        others.retain(|name| !self.place.claimed.contains(&resource(name)));
+        names.extend(others);
         for name in names {
             let machine = Machine::find(&name, &self.place);
             if self.guests.guests.contains_key(&name) || machine.life.is_there() {

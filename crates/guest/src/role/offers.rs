@@ -112,6 +112,7 @@ mod tests {
             confine: None,
             has_kvm: false,
             move_bandwidth: 0,
+            claimed: std::collections::BTreeSet::new(),
             commands: "/nonexistent".into(),
         };
         let mail = Guest {

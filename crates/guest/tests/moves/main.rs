@@ -458,6 +458,7 @@ fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> Role {
         confine: None,
         has_kvm: false,
         move_bandwidth: bandwidth,
+        claimed: std::collections::BTreeSet::new(),
         commands: runtime.join("command"),
     };
     Role::new(place, payload, None).unwrap()

@@ -89,12 +89,15 @@ fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<[u8]>>) -> Built {
     let length_max = length(args)?;
     if length_max == 0 && header.is_none() {
-        return Err(Diagnostic::error(
-            &codes::OUT_OF_RANGE,
-            args.line().span,
-            "the length of a declared capture is 0",
-        )
-        .help("nothing could be stored in it: write at least `len 1`"));
+        loader.tell(
+            Diagnostic::error(
+                &codes::OUT_OF_RANGE,
+                args.line().span,
+                "the length of a declared capture is 0",
+            )
+            .help("nothing could be stored in it: write at least `len 1`")
+            .once_accepted("nothing is stored in it"),
+        );
     }
     args.surplus()?;
     let captures = &mut loader.proxy().captures;

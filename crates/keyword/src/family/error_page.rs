@@ -68,6 +68,7 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         )
         .label("named here")
         .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line")
+        .once_accepted("clients get the response of this program instead")
     })?;
     if let Some(length) = parsed.wrong_length {
         loader.tell(wrong_length(word, length, &parsed.file));

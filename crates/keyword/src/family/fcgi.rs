@@ -8,7 +8,6 @@ use model::config::{
     CheckKind, FcgiApp, HeaderNames, HttpProtocol, Mode, PassHeader, Proxy, ProxyOption, SetParam,
 };
 use model::rules::draft::Section;
-use model::rules::regular::Regular;
 use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
@@ -184,8 +183,7 @@ fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Diagnostic> {
 
 fn path_info(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<regex>")?;
-    let regex = Regular::new(&word.bytes, false)
-        .map_err(|error| error.diagnostic(word.span, &word.bytes))?;
+    let regex = loader.regular(&word.bytes, false, word.span)?;
     args.end()?;
     app(loader)?.path_info = Some(Arc::new(regex));
     Ok(())

@@ -3,7 +3,6 @@
 
 use super::codes;
 pub use super::lookup::Lookup;
-use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
 pub use crate::compiled::argument::{Argument, Arguments, Side};
 use crate::rules::draft::{Draft, Section};
@@ -441,9 +440,11 @@ fn build_one(
             Argument::Userlist(loader.userlist_uses.used(text, place))
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
-        Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(
-            |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
-        )?)),
+        Kind::Regex => {
+            let place = piece.span(raw.part.clone());
+            let regular = loader.regular(&raw.bytes, false, place);
+            Argument::Regex(Arc::new(regular.map_err(Reason::Told)?))
+        }
     })
 }
 

@@ -175,6 +175,14 @@ impl Collected {
         self.files.push((file, named_at));
     }
 
+    /// The pattern's place in the configuration: for one of a file, where the file is named.
+    pub fn span_of(&self, place: &PatternOrigin) -> Span {
+        match place {
+            PatternOrigin::Word(span) => *span,
+            PatternOrigin::Line(n, _) => self.files.get(*n).map_or_else(Span::default, |one| one.1),
+        }
+    }
+
     /// Reports a wrong pattern, with the diagnostic that `diagnose` makes. A pattern in a
     /// file is reported at its line there.
     pub fn wrong(

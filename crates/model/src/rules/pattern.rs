@@ -2,6 +2,7 @@
 //! texts become patterns that values are compared with.
 
 use super::codes;
+use super::draft::AS_EARLIER;
 use super::list_file::{Collected, PatternOrigin};
 use super::live::How;
 use super::matching::{Method, Patterns};
@@ -255,10 +256,22 @@ pub(super) fn compile(
                 })
         })
         .map(Patterns::binaries),
-        Method::Reg => each(list, move |text, span| {
-            Regular::new(text, ignore_case).map_err(|error| error.diagnostic(span, text))
-        })
-        .map(Patterns::regulars),
+        Method::Reg => {
+            let is_accepted = loader.context.is_accepted();
+            if is_accepted {
+                warn_of_earlier(loader, &collected, &list, ignore_case);
+            }
+            each(list, move |text, span| {
+                Regular::new(text, ignore_case).or_else(|error| {
+                    let earlier =
+                        is_accepted.then(|| Regular::of_earlier_program(text, ignore_case));
+                    earlier
+                        .flatten()
+                        .ok_or_else(|| error.diagnostic(span, text))
+                })
+            })
+            .map(Patterns::regulars)
+        }
         _ => Ok(Patterns::texts(
             method,
             list.into_iter().map(|(text, _)| text).collect(),
@@ -266,6 +279,24 @@ pub(super) fn compile(
         )),
     };
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Warns of expressions of an accepted version that only an earlier program could read.
+fn warn_of_earlier(
+    loader: &mut Draft,
+    collected: &Collected,
+    list: &[(Box<[u8]>, PatternOrigin)],
+    ignore_case: bool,
+) {
+    for (text, place) in list {
+        let Err(error) = Regular::new(text, ignore_case) else {
+            continue;
+        };
+        if Regular::of_earlier_program(text, ignore_case).is_some() {
+            let told = error.diagnostic(collected.span_of(place), text);
+            loader.tell(told.once_accepted(AS_EARLIER));
+        }
+    }
 }
 
 /// Compiles numbers that are written in a way of their own.

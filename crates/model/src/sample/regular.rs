@@ -86,6 +86,41 @@ impl Regular {
         Self::compile(pattern, syntax, STEPS_MAX)
     }
 
+    /// Compiles one that is not valid in PCRE2 as earlier programs did, which read the syntax of the
+    /// linear engine. None if that is not valid either.
+    pub fn of_earlier_program(pattern: &[u8], ignore_case: bool) -> Option<Self> {
+        let regex = regex::bytes::RegexBuilder::new(std::str::from_utf8(pattern).ok()?)
+            .unicode(false)
+            .case_insensitive(ignore_case)
+            .size_limit(COMPILED_SIZE_MAX)
+            .build()
+            .ok()?;
+        let linear = Linear {
+            regex,
+            has_line_end: false,
+            has_line_start: false,
+        };
+        Some(Regular(Arc::new(Compiled {
+            pattern: pattern.into(),
+            tree: None,
+            linear: Some(linear),
+            program: OnceLock::new(),
+            steps_max: STEPS_MAX,
+            utf: false,
+        })))
+    }
+
+    /// The same expression without regard to case.
+    pub fn ignoring_case(&self) -> Result<Self, RegularError> {
+        let pattern = self.pattern();
+        Regular::new(pattern, true).or_else(|error| {
+            // One that was compiled as by an earlier program has no other reading.
+            let is_earlier = Regular::new(pattern, false).is_err();
+            let earlier = is_earlier.then(|| Regular::of_earlier_program(pattern, true));
+            earlier.flatten().ok_or(error)
+        })
+    }
+
     /// Compiles one of a rule of HAProxy 1.x, which is matched with each line of a message.
     pub fn of_line(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {

@@ -2,7 +2,7 @@
 //! privileges.
 
 use super::child::Child;
-use super::control::{Action, Control, Seen, is_executable};
+use super::control::{Action, Control, Seen, is_executable, why_not_executable};
 use std::time::Duration;
 
 /// Timeout of one command, milliseconds.
@@ -29,9 +29,7 @@ impl Control {
                 Control::Agent { .. } => {
                     format!("{program} is not installed (package fence-agents)")
                 }
-                Control::Exec(_) | Control::Program(_) => {
-                    format!("{program} is missing or not executable")
-                }
+                Control::Exec(_) | Control::Program(_) => why_not_executable(&invocation.program),
             });
         }
         let child = Child::start(&invocation);
@@ -71,7 +69,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let words = program(&["/nowhere/outlet"]).ask(Action::On).unwrap_err();
-        assert!(words.contains("/nowhere/outlet is missing"), "{words}");
+        assert_eq!(words, "there is no /nowhere/outlet");
         let ipmi = Control::Ipmi {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),

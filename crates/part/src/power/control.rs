@@ -285,6 +285,17 @@ pub fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
+/// Why this process cannot execute a file, of which [`is_executable`] is false.
+pub fn why_not_executable(path: &Path) -> String {
+    let name = path.display();
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("there is no {name}"),
+        Err(error) => format!("{name}: {}", language::reason(&error)),
+        Ok(file) if !file.is_file() => format!("{name} is not a file"),
+        Ok(_) => format!("{name} is not executable"),
+    }
+}
+
 fn quote(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     match !word.is_empty() && word.bytes().all(is_plain) {

@@ -9,6 +9,7 @@ use super::watch::Watch;
 use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
 use crate::codec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// First byte of a packet.
 const MAGIC: u8 = b'E';
@@ -159,6 +160,8 @@ pub struct Load {
     /// Path of the file with the host addresses and account ids that earlier loads resolved.
     #[serde(with = "serde_bytes")]
     pub found: Option<Vec<u8>>,
+    /// Paths of the state files that roles of earlier processes may have left, by part.
+    pub states: BTreeMap<String, Vec<u8>>,
     /// True if the load retries the lookup of missing resources. The result is no new version while
     /// the same ones are still missing.
     pub retries: bool,

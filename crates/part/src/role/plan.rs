@@ -168,6 +168,8 @@ pub enum MissingKind {
     Account,
     /// A file or directory.
     File,
+    /// A program that is there, but must not or cannot be run.
+    Program,
 }
 
 impl MissingKind {
@@ -178,6 +180,18 @@ impl MissingKind {
             MissingKind::Name => "host name",
             MissingKind::Account => "account",
             MissingKind::File => "file",
+            MissingKind::Program => "program",
+        }
+    }
+
+    /// The state of such a thing in reports.
+    pub fn state(self) -> &'static str {
+        match self {
+            MissingKind::Listener => "listener not open",
+            MissingKind::Name => "host name unresolved",
+            MissingKind::Account => "account missing",
+            MissingKind::File => "file missing",
+            MissingKind::Program => "program not run",
         }
     }
 }

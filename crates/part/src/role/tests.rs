@@ -96,6 +96,7 @@ fn load(look: Look) -> Load {
         },
         accepted: true,
         found: Some(b"/state/found".to_vec()),
+        states: [("guest".to_owned(), b"/run/guest.state".to_vec())].into(),
         retries: true,
     }
 }

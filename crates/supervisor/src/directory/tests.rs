@@ -17,6 +17,31 @@ fn enter_here(directory: &Path) -> Result<(Entry, OwnedFd), DirectoryError> {
 }
 
 #[test]
+fn claims_of_others_leave_out_roles_that_the_supervisor_adopts() {
+    let claims = |name: &str| Claims {
+        resources: [Resource::new(part::role::ResourceKind::Guest, name)].into(),
+        ..Claims::default()
+    };
+    let instance = |pid: u32, socket: &str, file: &str, name: &str| Instance {
+        pid,
+        program: "evenkeel".to_owned(),
+        network: network(),
+        paths: vec![file.into()],
+        claims: claims(name),
+        socket: socket.into(),
+    };
+    let all = [
+        instance(7, "7.sock", "/etc/a.cfg", "own"),
+        instance(5, "5.guest-role", "/etc/a.cfg", "adopted"),
+        instance(6, "6.guest-role", "/etc/b.cfg", "left of another"),
+        instance(8, "8.sock", "/etc/b.cfg", "other"),
+    ];
+    let others = claims_of_others(&all, 7);
+    let names: Vec<String> = others.iter().map(Resource::line).collect();
+    assert_eq!(names, ["guest left of another", "guest other"]);
+}
+
+#[test]
 fn the_lock_on_a_directory_is_one_process_s_until_it_goes() {
     let directory = directory("locked");
     assert!(lock(&directory).is_err(), "it is not there");

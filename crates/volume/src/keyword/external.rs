@@ -8,7 +8,7 @@ use crate::config::Elsewhere;
 use configuration::{Context, External, Login, Storage};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Word};
+use language::{Diagnostic, Span, Word};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
@@ -186,20 +186,26 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
                 .help("remove this line, and use what the storage has for it")
         })
         .collect();
-    let same = before.iter().find_map(|other| {
-        let taken = other.external.as_ref()?;
-        let is_same = taken.value.is_same_image(&external.value);
-        is_same.then_some((&other.name.value, taken.span))
-    });
-    if let Some((other, at)) = same {
+    if let Some((other, at)) = first_on_image(before, volume) {
         let told = format!("{} belongs to volume '{other}'", external.value);
         let told = Diagnostic::error(&codes::BACKING_TWICE, external.span, told);
         found.push(
             told.label("a second volume on it")
-                .also(at, "the first is here"),
+                .also(at, "the first is here")
+                .once_accepted("the second volume is not served, and guests with it do not start"),
         );
     }
     found
+}
+
+/// The earlier volume with the same image, also by another name of it.
+pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Option<(&'v str, Span)> {
+    let external = volume.external.as_ref()?;
+    before.iter().find_map(|other| {
+        let taken = other.external.as_ref()?;
+        let is_same = taken.value.is_same_image(&external.value);
+        is_same.then_some((other.name.value.as_str(), taken.span))
+    })
 }
 
 /// What the role gets of such a volume.

@@ -80,6 +80,7 @@ pub static PART: Part = Part {
                 resources: volumes.resources(),
             })
         },
+        given_for_rest: configuration::no_rest,
         difference: config::difference,
         refusals: config::refusals,
     }),
@@ -173,7 +174,10 @@ impl Tabled for Draft {
             for told in external::of_volume(before, volume) {
                 context.tell(told);
             }
-            if let Some(elsewhere) = external::built(context, volume) {
+            // An accepted version may have a second volume on an image: only the first is served.
+            let is_first = external::first_on_image(before, volume).is_none();
+            let elsewhere = external::built(context, volume).filter(|_| is_first);
+            if let Some(elsewhere) = elsewhere {
                 volumes.1.insert(volume.name.value.clone(), elsewhere);
             }
             let bind = bind::read(context, volume);

@@ -5,7 +5,7 @@ use super::progress::{DRAW_EVERY, Shown, amount};
 use super::{asked, find, section};
 use crate::command::{refuse, word};
 use clap::ArgMatches;
-use guest::image::format::{Format, detect_image};
+use guest::image::format::{Format, check_name, detect_image};
 use guest::image::whole;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -380,7 +380,9 @@ fn is_whole(from: &str) -> Result<(), String> {
     let begin = size - tail.len() as u64;
     file.read_exact_at(&mut tail, begin).map_err(at)?;
     match detect_image(&[], &tail) {
-        Format::Raw => {}
+        Format::Raw => {
+            check_name(from, Format::Raw).map_err(|error| format!("{from}: {error}"))?;
+        }
         format => {
             return Err(format!(
                 "{from} is no raw disk but {format}: `evenkeel guest import` reads vpc, and `qemu-img convert -O raw` makes a \

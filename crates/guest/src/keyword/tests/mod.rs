@@ -436,6 +436,31 @@ fn a_line_may_be_for_one_node() {
 }
 
 #[test]
+fn role_starts_for_a_guest_that_was_left_running() {
+    let scratch = lab::Scratch::new().unwrap();
+    let run = PART.run.as_ref().unwrap();
+    let none = Guests::default();
+    let given = |claimed: &[String]| {
+        let claimed = claimed.iter().cloned().collect();
+        let rest = configuration::Rest {
+            runtime: scratch.path(),
+            state: None,
+            claimed: &claimed,
+        };
+        (run.given_for_rest)(&none, &rest)
+    };
+    let home = Home::new(scratch.path(), "mail");
+    home.make().unwrap();
+    assert!(given(&[]).is_none(), "a directory without QEMU");
+    let _held = home.lock().unwrap();
+    assert_eq!(given(&[]).unwrap().resources, ["guest mail"]);
+    assert!(
+        given(&["guest mail".to_owned()]).is_none(),
+        "it is another instance's"
+    );
+}
+
+#[test]
 fn role_stays_for_guests_whose_sections_are_gone() {
     let run = PART.run.as_ref().unwrap();
     let none = Guests::default();

@@ -68,17 +68,17 @@ pub(super) fn expect(
     }
     expect.pattern = match (kind.as_str(), http) {
         ("status", true) => Pattern::Status(statuses(args)?),
-        ("rstatus", true) => Pattern::StatusText(regex(args)?),
+        ("rstatus", true) => Pattern::StatusText(regex(loader, args)?),
         ("hdr", true) => header(loader, args, false)?,
         ("fhdr", true) => header(loader, args, true)?,
         ("string", _) => Pattern::Text(filled(args)?.bytes.as_slice().into()),
-        ("rstring", _) => Pattern::Regex(regex(args)?),
+        ("rstring", _) => Pattern::Regex(regex(loader, args)?),
         ("string-lf", _) => Pattern::TextFormat(format(loader, args)?),
         ("binary", false) => {
             let word = filled(args)?;
             Pattern::Binary(binary(args, word)?)
         }
-        ("rbinary", false) => Pattern::BinaryRegex(regex(args)?),
+        ("rbinary", false) => Pattern::BinaryRegex(regex(loader, args)?),
         ("binary-lf", false) => Pattern::BinaryFormat(format(loader, args)?),
         _ => return Err(unknown_word(args, word, &words(http))),
     };
@@ -202,13 +202,14 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Diagnostic> {
     Ok(ranges)
 }
 
-fn regex(args: &mut Args<'_>) -> Result<Regular, Diagnostic> {
+fn regex(loader: &mut Loader, args: &mut Args<'_>) -> Result<Regular, Diagnostic> {
     let word = filled(args)?;
-    regex_of(args, word)
+    regex_of(loader, args, word)
 }
 
-fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regular, Diagnostic> {
-    Regular::new(&word.bytes, false).map_err(|error| {
+fn regex_of(loader: &mut Loader, args: &Args<'_>, word: &Word) -> Result<Regular, Diagnostic> {
+    let compiled = Regular::new(&word.bytes, false);
+    loader.regular_or_earlier(compiled, (&word.bytes, false), |error| {
         Diagnostic::error(
             &codes::BAD_VALUE,
             word.span,
@@ -257,7 +258,7 @@ fn matcher(
                 "a regular expression cannot be a log format",
             ));
         }
-        return Ok(Matcher::Regex(regex_of(args, word)?));
+        return Ok(Matcher::Regex(regex_of(loader, args, word)?));
     }
     let text = match formatted {
         true => Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?,

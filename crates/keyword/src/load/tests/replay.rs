@@ -310,3 +310,52 @@ proptest! {
         }
     }
 }
+
+/// Files that earlier programs accepted and this one refuses.
+fn outdated(directory: &Path) -> String {
+    let at = directory.display();
+    format!(
+        "defaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\n\
+         \x20   errorfile 503 {at}/chunked.http\n\
+         frontend f\n    bind 127.0.0.1:8080\n    declare capture request len 0\n\
+         \x20   acl line path_reg ^/a**$\n    acl list path_reg -f {at}/reg.lst\n\
+         \x20   http-request replace-path ^/b**(.*) /c\\1 if line\n\
+         \x20   http-request set-header X %[path,regsub(d**,e,i)] if list\n\
+         \x20   http-request return status 503 errorfile {at}/chunked.http if list\n\
+         \x20   http-request del-header x** -m reg\n    default_backend b\n\
+         backend b\n    option httpchk\n    http-check expect rstring ok**\n    server s 127.0.0.1:9\n"
+    )
+}
+
+#[test]
+fn version_that_an_earlier_program_accepted_is_served_with_warnings() {
+    let directory = Directory::new("outdated");
+    directory.write("reg.lst", "^/x\n^/y**\n").write(
+        "chunked.http",
+        "HTTP/1.1 503 Gone\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    );
+    let load_as = |is_accepted: bool| {
+        load(
+            vec![("site.cfg".to_owned(), outdated(&directory.0).into_bytes())],
+            Environment::empty(),
+            Facts::new("2.6.12"),
+            LoadOptions {
+                resolve_names: true,
+                ignore_unresolved: is_accepted,
+                version: "version 3".to_owned(),
+                ..LoadOptions::default()
+            },
+        )
+    };
+    let refused = load_as(false);
+    assert!(refused.config.is_none());
+    let errors = refused.diagnostics.errors();
+    let accepted = load_as(true);
+    let all = told(&accepted);
+    let config = accepted.config.unwrap_or_else(|| panic!("{all}"));
+    // Each mistake is a warning; a file with a wrong line was reported twice.
+    assert!(accepted.diagnostics.warnings() + 1 >= errors, "{all}");
+    // The role builds the same.
+    let replayed = replay(there_and_back(&accepted.recording));
+    assert_eq!(tree(&replayed.config), tree(&Some(config)));
+}

@@ -287,12 +287,18 @@ fn content(
                 }
                 Err(why) => {
                     let message = format!("'{}' is not an HTTP response: {why}", name.text());
-                    return Err(build.wrong(
+                    let told = build.wrong(
                         &codes::BAD_ERROR_FILE,
                         name,
                         message,
                         "not a complete response",
-                    ));
+                    );
+                    let applies = "clients get a response without a body instead";
+                    match loader.context.is_accepted() {
+                        true => loader.tell(told.once_accepted(applies)),
+                        false => return Err(told),
+                    }
+                    Content::Empty
                 }
             }
         }

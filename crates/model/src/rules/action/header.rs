@@ -75,9 +75,9 @@ fn with_format(
 }
 
 /// A regular expression of a rule.
-pub(super) fn regex(build: &mut Build<'_, '_>) -> Result<Regular, Diagnostic> {
+pub(super) fn regex(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Regular, Diagnostic> {
     let word = build.args.required("<match-regex>")?;
-    Regular::new(&word.bytes, false).map_err(|error| error.diagnostic(word.span, &word.bytes))
+    loader.regular(&word.bytes, false, word.span)
 }
 
 fn replace(
@@ -87,7 +87,7 @@ fn replace(
 ) -> Result<Action, Diagnostic> {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
-    let regular = regex(build)?;
+    let regular = regex(loader, build)?;
     let format = build.format(loader, "<replace-fmt>")?;
     Ok(action(build, name, change(regular, format)))
 }
@@ -116,9 +116,7 @@ fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
         "sub" => NameMatch::Sub,
         "reg" => {
             let span = word.map_or(method.span, |word| word.span);
-            NameMatch::Regex(
-                Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?,
-            )
+            NameMatch::Regex(loader.regular(&name, true, span)?)
         }
         other => {
             let message = format!("'-m' with unsupported matching method '{other}'");

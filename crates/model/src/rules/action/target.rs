@@ -46,7 +46,7 @@ fn replace(
     build: &mut Build<'_, '_>,
     part: Part,
 ) -> Result<Action, Diagnostic> {
-    let regular = regex(build)?;
+    let regular = regex(loader, build)?;
     Ok(change(Change::Replace(
         part,
         regular,

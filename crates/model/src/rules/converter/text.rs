@@ -4,7 +4,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::fetch::variable_value;
-use crate::rules::regular::{Regular, substitute};
+use crate::rules::regular::substitute;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -215,14 +215,12 @@ fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resul
         ));
     }
     if flags.contains(&b'i') {
-        let pattern = arguments
-            .regex(0)
-            .map(Regular::pattern)
-            .unwrap_or_default()
-            .to_vec();
-        let compiled =
-            Regular::new(&pattern, true).map_err(|error| error.diagnostic(span, &pattern))?;
-        arguments.list[0] = Some(Argument::Regex(Arc::new(compiled)));
+        let compiled = arguments.regex(0).map(|regular| {
+            let compiled = regular.ignoring_case();
+            compiled.map_err(|error| error.diagnostic(span, regular.pattern()))
+        });
+        let compiled = compiled.transpose()?;
+        arguments.list[0] = compiled.map(|compiled| Argument::Regex(Arc::new(compiled)));
     }
     arguments.list.truncate(2);
     arguments

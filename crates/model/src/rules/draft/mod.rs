@@ -11,6 +11,7 @@ pub use section::{Defaults, Section};
 
 use crate::codes;
 use crate::config::{Config, Proxy};
+use crate::rules::regular::{Regular, RegularError};
 use crate::rules::{AclTable, CompiledLists};
 use configuration::{Context, LoadOptions};
 use language::{Code, Diagnostic, Diagnostics, Environment, Span};
@@ -53,6 +54,10 @@ pub struct Draft {
     /// Who names groups of error pages.
     pub error_group_uses: ErrorGroupUses,
 }
+
+/// What applies of an expression that only an earlier program could read.
+pub(crate) const AS_EARLIER: &str =
+    "the expression matches as it did in the program that accepted it";
 
 /// `default-path`: what relative file names count from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,6 +113,47 @@ impl Draft {
         if let Some(diagnostic) = self.foreign.once(diagnostic) {
             self.context.tell(diagnostic);
         }
+    }
+
+    /// Compiles a regular expression. One of an accepted version that only an earlier program
+    /// could read matches what it matched there.
+    ///
+    /// # Errors
+    /// The diagnostic for an invalid one.
+    pub fn regular(
+        &mut self,
+        pattern: &[u8],
+        ignore_case: bool,
+        span: Span,
+    ) -> Result<Regular, Diagnostic> {
+        let compiled = Regular::new(pattern, ignore_case);
+        self.regular_or_earlier(compiled, (pattern, ignore_case), |error| {
+            error.diagnostic(span, pattern)
+        })
+    }
+
+    /// The same for an expression that was compiled, with the diagnostic for an invalid one.
+    ///
+    /// # Errors
+    /// That diagnostic.
+    pub fn regular_or_earlier(
+        &mut self,
+        compiled: Result<Regular, RegularError>,
+        (pattern, ignore_case): (&[u8], bool),
+        diagnose: impl FnOnce(&RegularError) -> Diagnostic,
+    ) -> Result<Regular, Diagnostic> {
+        compiled.or_else(|error| {
+            let diagnostic = diagnose(&error);
+            let earlier = { self.context.is_accepted() }
+                .then(|| Regular::of_earlier_program(pattern, ignore_case));
+            match earlier.flatten() {
+                Some(earlier) => {
+                    self.tell(diagnostic.once_accepted(AS_EARLIER));
+                    Ok(earlier)
+                }
+                None => Err(diagnostic),
+            }
+        })
     }
 
     /// Takes diagnostics in.

@@ -66,8 +66,10 @@ pub fn filter(
 ) -> Result<(), Refused> {
     let (verb, ignore_case) = verb(args.keyword);
     let word = args.required("<search>")?;
-    let regular = Regular::of_line(&word.bytes, ignore_case)
-        .map_err(|error| error.diagnostic(word.span, &word.bytes))?;
+    let compiled = Regular::of_line(&word.bytes, ignore_case);
+    let regular = loader.regular_or_earlier(compiled, (&word.bytes, ignore_case), |error| {
+        error.diagnostic(word.span, &word.bytes)
+    })?;
     let effect = match verb {
         "rep" => Effect::Replace(replacement(args)?),
         "del" => Effect::Delete,

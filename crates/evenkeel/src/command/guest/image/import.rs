@@ -11,7 +11,9 @@ use crate::command::word;
 use aws_lc_rs::digest;
 use clap::ArgMatches;
 use guest::config::Bus;
-use guest::image::format::{Format, HEAD_BYTES, detect_image, flat_extents, references};
+use guest::image::format::{
+    Format, HEAD_BYTES, check_name, detect_image, flat_extents, references,
+};
 use guest::image::ova;
 use guest::image::section::{Card, Draft};
 use rustix::fs::{Mode, OFlags};
@@ -171,7 +173,12 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
     }
     let format = match is_raw {
         true => Format::Raw,
-        false => detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?),
+        false => {
+            let format = detect_image(&head, &tail(&mut archive, (0, size)).map_err(at)?);
+            check_name(&from.to_string_lossy(), format)
+                .map_err(|error| format!("{}: {error}", from.display()))?;
+            format
+        }
     };
     match format {
         Format::Unsupported(what) => Err(format!(
@@ -297,12 +304,13 @@ fn chain(
         files.push(path.clone());
         let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
-        let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
+        let of_file = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
         // An extent of a disk of VMware without a header has the length that its descriptor says.
-        if let Format::Driver(_) = format {
-            whole(format, &opened, (0, size), &path)?;
+        let is_extent = format == Format::Driver("vmdk") && of_file == Format::Raw;
+        if !is_extent {
+            whole(of_file, &opened, (0, size), &path)?;
         }
-        chain(&path, format, &head, true, files)?;
+        chain(&path, of_file, &head, true, files)?;
     }
     Ok(())
 }
@@ -324,43 +332,59 @@ fn verified<'m>(
     let checksums =
         ova::checksums(&text).map_err(|error| format!("{}: {error}", from.display()))?;
     for member in used {
-        let expected = checksums.iter().find(|one| one.name == member.name);
-        let expected = expected
-            .ok_or_else(|| ova::OvaError::NotInManifest(plain(&member.name)))
-            .map_err(|error| format!("{}: {error}", from.display()))?;
-        let algorithm = match expected.algorithm.as_str() {
-            "SHA1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            "SHA384" => &digest::SHA384,
-            "SHA512" => &digest::SHA512,
-            _ => &digest::SHA256,
-        };
-        let mut context = digest::Context::new(algorithm);
-        archive.seek(SeekFrom::Start(member.offset)).map_err(at)?;
-        let mut left = member.size;
-        let mut piece = vec![0; DIGEST_BYTES];
-        while left > 0 {
-            let count = usize::try_from(left)
-                .unwrap_or(DIGEST_BYTES)
-                .min(DIGEST_BYTES);
-            archive.read_exact(&mut piece[..count]).map_err(at)?;
-            context.update(&piece[..count]);
-            left -= count as u64;
+        let of_member = checksums.iter().filter(|one| one.name == member.name);
+        let of_member: Vec<&ova::Checksum> = of_member.collect();
+        if of_member.is_empty() {
+            let error = ova::OvaError::NotInManifest(plain(&member.name));
+            return Err(format!("{}: {error}", from.display()));
         }
-        let found = context.finish();
-        let found: String = found
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        if found != expected.digest {
-            return Err(format!(
-                "{}: '{}' has another {} checksum than the manifest of the archive says: it is damaged or was changed. Fetch it \
-                 again",
-                from.display(),
-                plain(&member.name),
-                expected.algorithm
-            ));
+        for expected in of_member {
+            compare(from, archive, member, expected)?;
         }
+    }
+    Ok(())
+}
+
+/// Compares a member of an archive with a checksum.
+fn compare(
+    from: &Path,
+    archive: &mut File,
+    member: &ova::Member,
+    expected: &ova::Checksum,
+) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", from.display());
+    let algorithm = match expected.algorithm.as_str() {
+        "SHA1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        "SHA384" => &digest::SHA384,
+        "SHA512" => &digest::SHA512,
+        _ => &digest::SHA256,
+    };
+    let mut context = digest::Context::new(algorithm);
+    archive.seek(SeekFrom::Start(member.offset)).map_err(at)?;
+    let mut left = member.size;
+    let mut piece = vec![0; DIGEST_BYTES];
+    while left > 0 {
+        let count = usize::try_from(left)
+            .unwrap_or(DIGEST_BYTES)
+            .min(DIGEST_BYTES);
+        archive.read_exact(&mut piece[..count]).map_err(at)?;
+        context.update(&piece[..count]);
+        left -= count as u64;
+    }
+    let found = context.finish();
+    let found: String = found
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if found != expected.digest {
+        return Err(format!(
+            "{}: '{}' has another {} checksum than the manifest of the archive says: it is damaged or was changed. Fetch it \
+             again",
+            from.display(),
+            plain(&member.name),
+            expected.algorithm
+        ));
     }
     Ok(())
 }
@@ -396,6 +420,7 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
             ova::is_complete(&machine, member).map_err(refused)?;
         }
         let words = format!("{} of {} ({format})", plain(&member.name), from.display());
+        check_name(&member.name, format).map_err(|error| format!("{words}: {error}"))?;
         if !matches!(format, Format::Raw | Format::Driver(_)) {
             return Err(format!("{words}: no disk"));
         }
@@ -523,7 +548,8 @@ mod tests {
     #[test]
     fn files_that_an_image_names_are_read_only_if_asked_for() {
         let scratch = Scratch::new().unwrap();
-        let base = scratch.write("base", qcow2("/etc/shadow")).unwrap();
+        let bottom = scratch.write("bottom", [0; 1024]).unwrap();
+        let base = scratch.write("base", qcow2("bottom")).unwrap();
         let path = scratch.write("overlay", qcow2("base")).unwrap();
         let words = open(&path, false, false).err().unwrap_or_default();
         assert!(
@@ -531,7 +557,12 @@ mod tests {
             "{words}"
         );
         let (disks, _) = open(&path, true, false).unwrap();
-        assert!(disks[0].image.files.contains(&base));
+        let files = &disks[0].image.files;
+        assert!(files.contains(&base) && files.contains(&bottom));
+        // QEMU would read zeroes behind the end of a backing file.
+        std::fs::write(&bottom, [0; 1000]).unwrap();
+        let words = open(&path, true, false).err().unwrap_or_default();
+        assert!(words.contains("bottom: the disk is cut"), "{words}");
     }
 
     #[test]

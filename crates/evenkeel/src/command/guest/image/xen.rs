@@ -18,7 +18,7 @@ use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;
-use guest::image::format::{Format, detect_image, references};
+use guest::image::format::{Format, check_name, detect_image, references};
 use guest::image::xen::domain::{self, Disk, Domain};
 use guest::image::xen::plan::{self, Plan, Seen, System};
 use guest::image::xen::{FILE_BYTES_MAX, parse};
@@ -237,6 +237,7 @@ fn a_disk(
     }
     let head = head(&mut opened, 0).map_err(at)?;
     let format = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
+    check_name(&disk.path.to_string_lossy(), format).map_err(|error| error.to_string())?;
     guest::image::whole::check(format, &opened, (0, size)).map_err(|error| error.to_string())?;
     match format {
         Format::Raw => {

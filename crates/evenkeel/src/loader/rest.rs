@@ -1,0 +1,48 @@
+//! Roles for what earlier processes left on this machine: a guest that runs on, an address in the
+//! kernel. Its section may have gone while no process ran, so that the configuration has nothing
+//! for the role that would end it.
+
+use crate::parts::{Payloads, Running, Site};
+use configuration::Rest;
+use part::role::Load;
+use part::state_file;
+use rustix::fs::{Mode, OFlags, open};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use supervisor::directory;
+
+/// The roles that run only to end what is left, beside those of the version. `before`: what the
+/// roles of the version before were given; these end by themselves what has no section any more.
+pub(super) fn running(
+    load: &Load,
+    site: &Site,
+    running: &[Running],
+    before: &Payloads,
+) -> Vec<Running> {
+    let runtime = directory::path();
+    let claimed = directory::claimed_by_others(load.pid);
+    let has_role = |part: &str| {
+        let mut running = running.iter().map(|one| one.part.name);
+        before.contains_key(part) || running.any(|one| one == part)
+    };
+    site.left(|part, run, built| {
+        let state = stored_state(load, part.name);
+        let rest = Rest {
+            runtime: &runtime,
+            state: state.as_deref(),
+            claimed: &claimed,
+        };
+        let wanted = || (run.given_for_rest)(built, &rest);
+        (!has_role(part.name)).then(wanted).flatten()
+    })
+}
+
+/// The state that the last process of a role stored; None where there is none.
+fn stored_state(load: &Load, part: &str) -> Option<Vec<u8>> {
+    let path = Path::new(OsStr::from_bytes(load.states.get(part)?));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).ok()?;
+    state_file::read(file.as_fd())
+}
