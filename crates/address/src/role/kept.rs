@@ -223,7 +223,7 @@ impl Keeper {
     }
 }
 
-/// Which boot of the machine this is; empty where the system does not report it.
+/// Returns the id of the current boot; empty if the system does not report one.
 pub(super) fn boot_id() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot.trim().to_owned()
