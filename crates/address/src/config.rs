@@ -242,14 +242,14 @@ pub struct Mail {
 }
 
 impl Config {
-    /// A configuration without an address, which removes what an earlier process left.
+    /// Returns a configuration without addresses, which removes what an earlier process left.
     pub(crate) fn empty(is_member: bool) -> Config {
         let mut config = Config::default();
         config.global.is_member = is_member;
         config
     }
 
-    /// As the loader hands it to the role.
+    /// Encodes the configuration for the role, as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

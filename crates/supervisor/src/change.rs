@@ -54,7 +54,7 @@ impl Supervisor {
         }
     }
 
-    /// The files of the states of roles that earlier processes may have left.
+    /// Returns the paths of the state files that roles of earlier processes may have left, by part.
     fn state_paths(&self) -> BTreeMap<String, Vec<u8>> {
         let program = self.command.form().program();
         let keeps = row::beside().filter(|part| {
@@ -62,14 +62,14 @@ impl Supervisor {
             beside.is_some_and(|beside| beside.keeps)
         });
         let all = keeps.filter_map(|part| {
-            // Without the directory there is none.
+            // Without the runtime directory there is no state file.
             let path = Keep::path_of(part, program, &self.command.paths).ok()?;
             Some((part.to_owned(), path.into_os_string().into_vec()))
         });
         all.collect()
     }
 
-    /// Whether a change may begin now.
+    /// Returns whether a reload may begin now.
     pub(super) fn may_change(&self) -> bool {
         let free = (self.versions.kept.is_some() || self.versions.unsettled.is_some())
             && self.changing.loading.is_none()

@@ -294,10 +294,10 @@ pub(crate) fn entries() -> Result<Vec<Instance>, DirectoryError> {
     entries_in(&path(), |_| true)
 }
 
-/// What other instances claim than the one with this supervisor, as lines. Roles that the
-/// supervisor adopts are its own.
+/// Returns the claims of all instances except the one with this supervisor, as lines. Roles that
+/// the supervisor adopts belong to its own instance.
 pub fn claimed_by_others(supervisor: u32) -> BTreeSet<String> {
-    // Without the directory nothing is known of others.
+    // Without the directory other instances are unknown.
     let all = entries().unwrap_or_default();
     let claims = claims_of_others(&all, supervisor).into_iter();
     claims.map(|resource| resource.line()).collect()
@@ -315,7 +315,7 @@ fn claims_of_others(all: &[Instance], supervisor: u32) -> BTreeSet<Resource> {
     claims.cloned().collect()
 }
 
-/// A place in the directory for a file of this name, which is the owner's alone.
+/// Returns the path for a file of this name in the directory, which only the owner may use.
 pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     let directory = path();
     prepare(&directory)?;

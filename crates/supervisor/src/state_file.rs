@@ -48,7 +48,7 @@ impl Keep {
         Ok(Keep { path, file })
     }
 
-    /// Its place in the runtime directory.
+    /// Returns the path of the state file in the runtime directory.
     pub fn path_of(
         part: &str,
         program: &str,

@@ -116,7 +116,7 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
     }
     let mut unsafe_ones = Vec::new();
     for program in &virtual_ip.programs.commands {
-        // One that is not there was reported, and so nothing of it can be changed.
+        // A missing program was reported already, and users cannot change it.
         if missing.contains(&program.value) {
             continue;
         }

@@ -105,8 +105,8 @@ impl KeptInstance {
 }
 
 impl KeptState {
-    /// Whether the process that stored it may have left something in the kernel of this boot of
-    /// the machine, which the next one has to remove.
+    /// Returns whether the process that stored the state may have left objects in the kernel during
+    /// this boot of the machine, which the next process must remove.
     pub fn has_kernel_state(&self) -> bool {
         let holds = |one: &KeptInstance| {
             let has_ways = !one.routes.is_empty() || !one.rules.is_empty();
@@ -117,7 +117,7 @@ impl KeptState {
         is_left && self.boot == boot_id()
     }
 
-    /// As JSON.
+    /// Encodes the state as JSON.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -223,7 +223,7 @@ impl Keeper {
     }
 }
 
-/// Which boot of the machine this is; empty where the system does not report it.
+/// Returns the id of the current boot; empty if the system does not report one.
 pub(super) fn boot_id() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot.trim().to_owned()

@@ -285,7 +285,7 @@ pub fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// Why this process cannot execute a file, of which [`is_executable`] is false.
+/// Returns why this process cannot execute a file for which [`is_executable`] is false.
 pub fn why_not_executable(path: &Path) -> String {
     let name = path.display();
     match std::fs::metadata(path) {

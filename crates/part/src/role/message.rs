@@ -160,10 +160,10 @@ pub struct Load {
     /// Path of the file with the host addresses and account ids that earlier loads resolved.
     #[serde(with = "serde_bytes")]
     pub found: Option<Vec<u8>>,
-    /// The files in which roles of earlier processes may have stored their state, by part; paths
-    /// of the system.
+    /// Paths of the state files that roles of earlier processes may have left, by part.
     pub states: BTreeMap<String, Vec<u8>>,
-    /// What was missing is looked for again: where the same is missing still, there is no version.
+    /// True if the load retries the lookup of missing resources. The result is no new version while
+    /// the same ones are still missing.
     pub retries: bool,
 }
 

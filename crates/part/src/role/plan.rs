@@ -168,7 +168,7 @@ pub enum MissingKind {
     Account,
     /// A file or directory.
     File,
-    /// A program that is there, but must not or cannot be run.
+    /// An existing program that must not or cannot be run.
     Program,
 }
 
@@ -184,7 +184,7 @@ impl MissingKind {
         }
     }
 
-    /// The state of such a thing in reports.
+    /// Returns the state of such a resource for reports.
     pub fn state(self) -> &'static str {
         match self {
             MissingKind::Listener => "listener not open",
