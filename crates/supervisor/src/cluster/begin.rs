@@ -2,10 +2,12 @@
 //! that it accepted last, which it serves when it is alone.
 
 use super::role;
+use crate::between::Asks;
 use crate::command::Start;
 use crate::directory;
 use crate::loading::Told;
 use crate::state::Supervisor;
+use part::role::Message;
 use part::row::{Governs, Life};
 use part::spawn::OWN_PROGRAM;
 use part::voice::write_error;
@@ -36,6 +38,9 @@ impl Supervisor {
         if self.slots.governing.running.is_none() {
             self.start_control();
         }
+        if !start.arbiter {
+            self.hold_first_messages(&start);
+        }
         if start.arbiter {
             self.voice.notice(
                 "this machine is an arbiter: it votes and stores the log, but serves nothing",
@@ -50,6 +55,22 @@ impl Supervisor {
                 "this machine has not accepted a version yet: it serves nothing until the cluster has one",
             );
             self.wait_for_version();
+        }
+    }
+
+    /// Holds for the parts what the state directory says, until the control role reports.
+    fn hold_first_messages(&mut self, start: &Start) {
+        let governing = self.slots.governing.row.part;
+        let first = (self.governs().read_first_messages)(&start.directory);
+        if !first.words.is_empty() {
+            self.voice.warning(first.words);
+        }
+        for message in &first.messages {
+            let of = Asks::Role(governing, 0);
+            let sent = Message::Part(Box::new(message.clone()));
+            if let Some(to) = self.receiver(of, &message.part, &sent) {
+                self.hold(of, to, message);
+            }
         }
     }
 
