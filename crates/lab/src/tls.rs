@@ -362,6 +362,11 @@ impl TlsServer {
         Ok(TlsServer(Arc::new(config)))
     }
 
+    /// The configuration of rustls.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0)
+    }
+
     /// Shakes hands as the server.
     pub fn accept(
         &self,
