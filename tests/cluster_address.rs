@@ -102,6 +102,15 @@ fn removed_member_owns_no_address() {
     lab::skip_unless_root!();
     let mut site = Site::new("removed-owner");
     site.leader();
+    let leases = |machine: &Machine| machine.scratch().join("boot").display().to_string();
+    let boot = format!(
+        "\nboot lan\n\tinterface eth0\n\trange 10.60.0.120 10.60.0.129\n\ton alpha leases {}\n\ton beta leases {}\n\
+         \timage rescue disk\n\tunknown menu\n",
+        leases(&site.alpha),
+        leases(&site.beta)
+    );
+    let text = configuration("one") + &boot;
+    site.alpha.apply(&text, &["--now"]).well();
     site.alpha.kill();
     wait_for(&site, "taken over", || site.beta.has(VIP));
     let removed = || site.beta.command(&["cluster", "remove", "alpha"]).good;
@@ -122,6 +131,34 @@ fn removed_member_owns_no_address() {
     wait_for(&site, "released by the kernel", || !site.beta.has(VIP));
     assert!(shows(&site.alpha, "FAULT"), "{}", site.tell());
     assert!(!site.alpha.has(VIP), "{}", site.tell());
+    // It knows of its removal after a restart without a link, also where its state directory cannot
+    // be used.
+    let _cut = [site.cut("alpha", "beta"), site.cut("alpha", "arbiter")];
+    for is_usable in [true, false] {
+        site.alpha.kill();
+        if !is_usable {
+            let lock = site.alpha.state().join("lock");
+            std::fs::remove_file(&lock).unwrap();
+            std::fs::create_dir(&lock).unwrap();
+        }
+        site.alpha.start();
+        wait_for(&site, "removed after a restart", || {
+            shows(&site.alpha, "standing    removed") && shows(&site.alpha, "FAULT")
+        });
+        let boot = || site.alpha.command(&["boot", "show"]).text();
+        wait_for(&site, "closed for network boot", || {
+            boot().contains("this machine was removed from the cluster: it answers nothing")
+        });
+        let is_served = || site.serves(&site.alpha, "one");
+        wait_for(&site, "served by its proxy", is_served);
+        assert!(!site.alpha.has(VIP), "{}", site.tell());
+        let said = site.alpha.said();
+        let told = "was removed from the cluster: its proxy serves the last accepted version";
+        assert!(
+            said.contains(told) && said.contains("cluster join TOKEN"),
+            "{said}"
+        );
+    }
 }
 
 /// The configuration with an address that is bound to a lease.

@@ -11,6 +11,7 @@
 
 use crate::dhcp::pool::{Change, Holder};
 use crate::dhcp::range::Address;
+use crate::mac::Mac;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -241,6 +242,32 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
 fn any() -> u32 {
     let any = RandomState::new().build_hasher().finish();
     u32::try_from(any >> 32).unwrap_or(1).max(1)
+}
+
+/// The name of the journal of IPv6 of a section. No section has a name with this sign.
+pub fn name6(section: &str) -> String {
+    format!("{section}@6")
+}
+
+/// The clients of a section with a lease on the disk, and how long one may be, seconds. Nothing is changed.
+///
+/// # Errors
+/// The system's. Without a file there is no lease.
+pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(A, Mac)>, u32)> {
+    let file = match File::open(directory.join(format!("{section}.leases"))) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(error),
+    };
+    let was: Was<A> = read(file)?;
+    let clients = was
+        .known
+        .into_iter()
+        .filter_map(|(address, holder)| match holder {
+            Holder::Client(mac) => Some((address, mac)),
+            _ => None,
+        });
+    Ok((clients.collect(), was.longest_s))
 }
 
 /// What a file says at a start.

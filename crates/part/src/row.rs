@@ -88,6 +88,17 @@ pub struct Governs {
     pub accepted: &'static str,
     /// Reads that version from a state directory.
     pub read_accepted: fn(&Path) -> io::Result<AcceptedFile>,
+    /// Reads from a state directory what holds for the parts until the role reports otherwise.
+    pub read_first_messages: fn(&Path) -> FirstMessages,
+}
+
+/// Messages for parts that hold from the start on, also if the role that governs cannot start.
+#[derive(Default)]
+pub struct FirstMessages {
+    /// The reason, for the operator; empty without messages.
+    pub words: &'static str,
+    /// The messages.
+    pub messages: Vec<PartMessage>,
 }
 
 /// An accepted version that was read from disk; its contents are not validated.

@@ -98,7 +98,7 @@ impl Supervisor {
     }
 
     /// Returns the part of this name, if it may get the message.
-    fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
+    pub(super) fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
         let mut parts = self.slots.all().map(|slot| slot.row.part);
         let to = parts.find(|to| *to == name)?;
         let may = match of {
@@ -173,7 +173,7 @@ impl Supervisor {
     }
 
     /// Stores a message, to be sent again to a role that starts later.
-    fn hold(&mut self, of: Asks, to: &'static str, message: &PartMessage) {
+    pub(super) fn hold(&mut self, of: Asks, to: &'static str, message: &PartMessage) {
         let from = match of {
             Asks::Client(_) => "",
             Asks::Role(part, _) => part,

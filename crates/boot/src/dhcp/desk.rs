@@ -3,7 +3,7 @@
 use super::lacks::Lacks;
 use super::limit::Declines;
 use super::loads::{Leader, Loads, is_not_answered, loads};
-use super::pool::{Claim, How, Pool};
+use super::pool::{Claim, How, Pool, Superseded};
 use super::range::RANGE_MAX;
 use super::reply::{Answer, File, Given, Verdict};
 use super::request::{Kind, Request, Stage};
@@ -120,6 +120,16 @@ pub struct Desk {
     of_nodes: HashSet<Ipv4Addr>,
 }
 
+/// The address of a machine's line.
+enum OwnAddress {
+    Free(Ipv4Addr),
+    /// A node has it.
+    OfNode(Ipv4Addr),
+    /// Another client has a lease of it, which began before the line: until that ends, the machine gets an
+    /// address of the range.
+    Leased(Ipv4Addr, Mac),
+}
+
 /// An address for a client, or why there is none.
 enum Found {
     Fixed(Ipv4Addr),
@@ -132,14 +142,16 @@ impl Desk {
     pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
         let fixed =
             { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
+        let fixed: HashMap<Ipv4Addr, Mac> = fixed.collect();
         let pool = pool.map(|mut pool| {
+            pool.accept_superseded(|address, mac| fixed.get(&address) == Some(&mac));
             let all = lan.machines.iter();
             let ranged = all.filter(|(_, machine)| machine.address.is_none());
             pool.prefer(ranged.map(|(mac, _)| *mac));
             pool
         });
         Desk {
-            fixed: fixed.collect(),
+            fixed,
             of_nodes: HashSet::new(),
             lan,
             here,
@@ -188,6 +200,11 @@ impl Desk {
         self.pool.as_mut()
     }
 
+    /// Leases of addresses that are not for clients any more.
+    pub fn superseded(&self) -> Vec<(Ipv4Addr, Superseded)> {
+        { self.pool.iter() }.flat_map(Pool::superseded).collect()
+    }
+
     /// The address for which a client has a lease of this node.
     pub fn leased(&self, mac: Mac) -> Option<Ipv4Addr> {
         self.pool.as_ref()?.leased(mac)
@@ -205,6 +222,17 @@ impl Desk {
     pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
+    }
+
+    /// The address of a machine's line.
+    fn own_address(&self, mac: Mac) -> Option<OwnAddress> {
+        let address = self.machine(mac)?.address?;
+        let leased = { self.pool.as_ref() }.and_then(|pool| pool.superseded_of(address, mac));
+        Some(match leased {
+            _ if self.of_nodes.contains(&address) => OwnAddress::OfNode(address),
+            Some(lease) => OwnAddress::Leased(address, lease.mac),
+            None => OwnAddress::Free(address),
+        })
     }
 
     fn machine(&self, mac: Mac) -> Option<&Machine> {
@@ -268,12 +296,10 @@ impl Desk {
 
     /// The address that a client would get.
     fn find(&mut self, request: &Request, now_ms: u64) -> Found {
-        let machine = self.lan.machines.get(&request.mac);
-        if let Some(address) = machine.and_then(|machine| machine.address) {
-            return match self.of_nodes.contains(&address) {
-                true => Found::None(of_a_node(address)),
-                false => Found::Fixed(address),
-            };
+        match self.own_address(request.mac) {
+            Some(OwnAddress::Free(address)) => return Found::Fixed(address),
+            Some(OwnAddress::OfNode(address)) => return Found::None(of_a_node(address)),
+            Some(OwnAddress::Leased(..)) | None => {}
         }
         let Some(pool) = &mut self.pool else {
             return Found::None("it has no address in the file, and there is no range".to_owned());
@@ -291,8 +317,13 @@ impl Desk {
                 format!("{address} is its own address in the file"),
                 None,
             ),
-            Found::Ranged(address) => (address, format!("{address} is free for it"), Some(address)),
-            Found::None(why) => return Decision::silent(why),
+            Found::Ranged(address) => {
+                let why = self.while_leased(request.mac) + &format!("{address} is free for it");
+                (address, why, Some(address))
+            }
+            Found::None(why) => {
+                return Decision::silent(self.while_leased(request.mac) + &why);
+            }
         };
         let answer = self.given(request, Verdict::Offer, Some(address));
         let probe = self.probe(request, probe, now_ms);
@@ -325,7 +356,10 @@ impl Desk {
         }
         let is_node = nodes.there.contains(&server);
         let wants = request.claims.wants.or(request.claims.uses);
-        let own = { self.machine(request.mac) }.and_then(|machine| machine.address);
+        let own = match self.own_address(request.mac) {
+            Some(OwnAddress::Free(own) | OwnAddress::OfNode(own)) => Some(own),
+            Some(OwnAddress::Leased(..)) | None => None,
+        };
         // The node that it asks had the part for a moment, and this one has it and the lease by now.
         let leased = { self.pool.as_ref() }.and_then(|pool| pool.leased(request.mac));
         let own = own.or(leased);
@@ -379,8 +413,8 @@ impl Desk {
         let Some(address) = address else {
             return Decision::silent("it asks for no address");
         };
-        if let Some(own) = self.machine(mac).and_then(|machine| machine.address) {
-            return self.claim_own(request, own, address);
+        if let Some(decision) = self.claim_by_line(request, address) {
+            return decision;
         }
         let is_of_network = self.here.network.may_have(address);
         let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
@@ -388,8 +422,8 @@ impl Desk {
         if how == How::Reboot && is_of_network && !has_record {
             return Decision::silent("it has no lease here that it could remember");
         }
-        if let Some(other) = self.fixed.get(&address) {
-            return Decision::refused(format!("{address} belongs to {other} in the file"));
+        if let Some(decision) = self.refuse_anothers(mac, address, now_ms) {
+            return decision;
         }
         let Some(pool) = &mut self.pool else {
             // Another server may have given it.
@@ -432,11 +466,42 @@ impl Desk {
         }
     }
 
+    /// A machine whose line has an address asks for one. None: it gets one of the range meanwhile.
+    fn claim_by_line(&self, request: &Request, address: Ipv4Addr) -> Option<Decision> {
+        match self.own_address(request.mac)? {
+            OwnAddress::Free(own) => Some(self.claim_own(request, own, address)),
+            OwnAddress::OfNode(own) => Some(Decision::silent(of_a_node(own))),
+            OwnAddress::Leased(own, other) => {
+                (own == address).then(|| Decision::refused(still_leased(own, other)))
+            }
+        }
+    }
+
+    /// Refuses an address that a node or another machine has, and ends a lease of it from before.
+    fn refuse_anothers(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> Option<Decision> {
+        let why = match self.fixed.get(&address) {
+            Some(other) => format!("{address} belongs to {other} in the file"),
+            None if self.of_nodes.contains(&address) => {
+                format!("{address} is the address of a node")
+            }
+            None => return None,
+        };
+        if let Some(pool) = &mut self.pool {
+            pool.end_superseded(mac, address, now_ms);
+        }
+        Some(Decision::refused(why))
+    }
+
+    /// Why a machine with an address of its own in the file gets another one; empty: it does not.
+    fn while_leased(&self, mac: Mac) -> String {
+        match self.own_address(mac) {
+            Some(OwnAddress::Leased(own, other)) => still_leased(own, other) + "; ",
+            _ => String::new(),
+        }
+    }
+
     /// A machine with an address of its own in the file asks for one.
     fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> Decision {
-        if self.of_nodes.contains(&own) {
-            return Decision::silent(of_a_node(own));
-        }
         match own == address {
             true => {
                 let why = format!("{own} is its own address in the file");
@@ -658,6 +723,11 @@ impl Desk {
 /// Why a machine does not get the address of its line.
 fn of_a_node(address: Ipv4Addr) -> String {
     format!("{address} is its own address in the file, but a node has it")
+}
+
+/// Why a machine does not get the address of its line yet.
+fn still_leased(address: Ipv4Addr, other: Mac) -> String {
+    format!("{address} is its own address in the file, but {other} still has a lease of it")
 }
 
 /// The decision about a client that goes on with an address which may be another's. `is_known`: a node that is there

@@ -15,8 +15,10 @@ pub use super::holder::{Change, Holder};
 pub use super::range::{Address, Range};
 use super::uses::Use;
 use crate::mac::{Mac, mark};
+pub use count::Count;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
+pub use superseded::Superseded;
 
 /// For how long an offer is kept for the client, milliseconds.
 const OFFER_MS: u64 = 30_000;
@@ -46,6 +48,8 @@ pub struct Pool<A = Ipv4Addr> {
     /// Addresses that no new client gets: other sections name them. A lease of before stays.
     unoffered: HashSet<A>,
     uses: BTreeMap<A, Use>,
+    /// Leases of addresses that are not for clients any more.
+    superseded: BTreeMap<A, Superseded>,
     by_mac: HashMap<Mac, A>,
     /// When a use ends.
     ends: BTreeSet<(u64, A)>,
@@ -120,25 +124,6 @@ pub enum Claim {
     Unclear,
 }
 
-/// How many addresses are in which state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Count {
-    /// All of the range.
-    pub all: u64,
-    /// With a lease.
-    pub leased: u64,
-    /// That a new client can get from this node.
-    pub free: u64,
-    /// That somebody else uses.
-    pub declined: u64,
-    /// Of held parts, that somebody may have got from another node.
-    pub unclear: u64,
-    /// Of these, whose clients a node knows that is there.
-    pub known_elsewhere: u64,
-    /// Until when some of these are nobody's who does not renew, at most.
-    pub unclear_until_ms: u64,
-}
-
 /// When a lease of this length that begins now has ended, whatever the clock of its client.
 pub(crate) fn end_of(lease_ms: u64, now_ms: u64) -> u64 {
     now_ms
@@ -165,6 +150,7 @@ impl<A: Address> Pool<A> {
             reserved,
             unoffered: HashSet::new(),
             uses: BTreeMap::new(),
+            superseded: BTreeMap::new(),
             by_mac: HashMap::new(),
             ends: BTreeSet::new(),
             free: BTreeSet::new(),
@@ -176,6 +162,7 @@ impl<A: Address> Pool<A> {
         let until_ms = end_of(pool.longest_ms, now_ms);
         for (address, holder) in known {
             if !pool.is_for_clients(address) {
+                pool.supersede(address, holder, until_ms);
                 continue;
             }
             pool.know(address, (holder, None), until_ms, now_ms);
@@ -205,6 +192,7 @@ impl<A: Address> Pool<A> {
     /// knows of them since may have been promised more.
     pub fn keep_ends(&mut self, before: &Pool<A>, now_ms: u64) {
         let least_ms = end_of(self.lease_ms, now_ms);
+        self.keep_superseded(before, now_ms);
         for (address, old) in &before.uses {
             let until_ms = old.until_ms().max(least_ms);
             let is_same = |one: &&Use| one.holder() == old.holder();
@@ -321,6 +309,7 @@ impl<A: Address> Pool<A> {
 
     /// Ends what has ended. To be called before anything else at a time.
     pub fn expire(&mut self, now_ms: u64) {
+        self.expire_superseded(now_ms);
         while let Some((until_ms, address)) = self.ends.first().copied() {
             if until_ms > now_ms {
                 return;
@@ -331,7 +320,8 @@ impl<A: Address> Pool<A> {
 
     /// When something ends next.
     pub fn next_end_ms(&self) -> Option<u64> {
-        self.ends.first().map(|(until_ms, _)| *until_ms)
+        let first = self.ends.first().map(|(until_ms, _)| *until_ms);
+        first.into_iter().chain(self.next_superseded_ms()).min()
     }
 
     /// This node holds a part from now on. `knows`: it knows every lease of it that may still hold,
@@ -521,7 +511,7 @@ impl<A: Address> Pool<A> {
     /// use this one.
     pub fn has_record(&self, mac: Mac, address: A) -> bool {
         let user = self.uses.get(&address).and_then(|one| one.user());
-        self.by_mac.contains_key(&mac) || user == Some(mac)
+        self.by_mac.contains_key(&mac) || user == Some(mac) || self.had_lease(mac, address)
     }
 
     /// Whether an address is not for this client: a node or another machine has it.
@@ -533,6 +523,7 @@ impl<A: Address> Pool<A> {
     /// Gives an address to a client, or says why not.
     pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
+            self.end_superseded(mac, address, now_ms);
             return Claim::No;
         }
         if !self.holds(address) {
@@ -620,6 +611,9 @@ impl<A: Address> Pool<A> {
 
     /// A client gives its address back. Returns whether that is so.
     pub fn release(&mut self, mac: Mac, address: A, now_ms: u64) -> bool {
+        if self.end_superseded(mac, address, now_ms) {
+            return true;
+        }
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(mac) && self.holds(address) => {
                 if Pool::<A>::is_old(one, now_ms) {
@@ -766,35 +760,10 @@ impl<A: Address> Pool<A> {
         });
         unclear.map(|(address, _)| *address)
     }
-
-    /// How many addresses are in which state.
-    pub fn count(&self) -> Count {
-        let of = |is: fn(&Use) -> bool| self.uses.values().filter(|one| is(one)).count() as u64;
-        let reserved = self
-            .reserved
-            .iter()
-            .filter(|one| self.range.has(**one))
-            .count() as u64;
-        let unclear = self
-            .uses
-            .iter()
-            .filter(|(address, one)| matches!(one, Use::Unclear { .. }) && self.holds(**address));
-        Count {
-            unclear: unclear.clone().count() as u64,
-            known_elsewhere: { unclear.clone() }
-                .filter(|(address, _)| self.is_known_elsewhere(**address))
-                .count() as u64,
-            unclear_until_ms: { unclear.map(|(_, one)| one.until_ms()) }
-                .max()
-                .unwrap_or(0),
-            all: u64::from(self.range.len()).saturating_sub(reserved),
-            leased: of(|one| matches!(one, Use::Leased { .. })),
-            free: self.free.len() as u64,
-            declined: of(|one| matches!(one, Use::Declined { .. })),
-        }
-    }
 }
 
 mod adopting;
+mod count;
+mod superseded;
 #[cfg(test)]
 mod tests;

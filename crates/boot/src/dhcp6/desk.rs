@@ -7,7 +7,7 @@ use crate::config::{Lan, Network6, Six};
 use crate::dhcp::lacks::Lacks;
 use crate::dhcp::limit::Declines;
 use crate::dhcp::loads::{Leader, Loads, is_not_answered, loads};
-use crate::dhcp::pool::{Claim, How, Pool};
+use crate::dhcp::pool::{Claim, How, Pool, Superseded};
 use crate::dhcp::request::Stage;
 use crate::mac::Mac;
 use crate::script;
@@ -85,6 +85,7 @@ impl Desk {
     /// The server of a network.
     pub fn new(lan: Lan, six: Six, here: Here, pool: Option<Pool<Ipv6Addr>>) -> Desk {
         let pool = pool.map(|mut pool| {
+            pool.accept_superseded(|address, mac| six.machines.get(&mac) == Some(&address));
             let all = lan.machines.keys().copied();
             pool.prefer(all.filter(|mac| !six.machines.contains_key(mac)));
             pool
@@ -109,15 +110,17 @@ impl Desk {
         self.of_nodes = addresses;
     }
 
-    /// The address of a machine's line; an error where a node has it.
+    /// The address of a machine's line; an error where a node has it. None also while another client has a
+    /// lease of it, which began before the line: until that ends, the machine gets an address of the range.
     fn own(&self, mac: Mac) -> Option<Result<Ipv6Addr, String>> {
         let own = *self.six.machines.get(&mac)?;
-        Some(match self.of_nodes.contains(&own) {
-            true => Err(format!(
+        if self.of_nodes.contains(&own) {
+            return Some(Err(format!(
                 "{own} is its own address in the file, but a node has it"
-            )),
-            false => Ok(own),
-        })
+            )));
+        }
+        let leased = { self.pool.as_ref() }.and_then(|pool| pool.superseded_of(own, mac));
+        leased.is_none().then_some(Ok(own))
     }
 
     /// Keeps what clients have declined from the desk before.
@@ -149,6 +152,11 @@ impl Desk {
     /// The addresses of the range.
     pub fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.pool.as_mut()
+    }
+
+    /// Leases of addresses that are not for clients any more.
+    pub fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
+        { self.pool.iter() }.flat_map(Pool::superseded).collect()
     }
 
     /// The address for which a client has a lease of this node.
@@ -205,7 +213,7 @@ impl Desk {
 
     /// Whether this node alone gives what a client gets: nothing is lost where it does so at once.
     fn is_only_here(&self, mac: Mac) -> bool {
-        self.six.machines.contains_key(&mac) || self.pool.as_ref().is_some_and(Pool::is_whole)
+        matches!(self.own(mac), Some(Ok(_))) || self.pool.as_ref().is_some_and(Pool::is_whole)
     }
 
     fn solicit(&mut self, request: &Request, now_ms: u64) -> Decision {
@@ -264,8 +272,18 @@ impl Desk {
             let why = format!("{address} is not of this network");
             return May::No(Status::NotOnLink, why);
         }
-        if let Some(other) = self.fixed.get(&address) {
-            let why = format!("{address} is the address of {other} in the file");
+        let is_fixed = self.fixed.get(&address).copied();
+        if is_fixed.is_some() || self.of_nodes.contains(&address) {
+            if let Some(pool) = &mut self.pool {
+                pool.end_superseded(mac, address, now_ms);
+            }
+            let why = match is_fixed {
+                Some(other) if other != mac => {
+                    format!("{address} is the address of {other} in the file")
+                }
+                Some(_) => format!("another client still has a lease of {address}"),
+                None => format!("{address} is the address of a node"),
+            };
             return May::No(Status::NoAddress, why);
         }
         let Some(pool) = &mut self.pool else {

@@ -42,6 +42,11 @@ language::codes! {
          a farm, a volume or the console listens there. Two machines with one address take each other's connections. Give \
          the machine another address. Addresses of a `range` need no such care: those that nodes have, and those that other \
          sections name, are left out.";
+    LEASED = "W1073", "leased address given to somebody else",
+        "A client has a lease of the address by this section, and the files now give the address to a node or to another \
+         machine, or no range has it any more. The client learns of it when it asks to renew its lease: it is refused, and gets \
+         another address. Until then a node and the client both use the address; a machine gets an address of the range \
+         meanwhile, and its own when the lease has ended. Choose another address, or apply the change when the lease has ended.";
     NO_SERVER = "W0947", "server address that nobody here has",
         "Machines fetch their files from the address of `server`. Neither this node nor a `virtual-ip` section has it, so a \
          machine would wait for it first. Correct it, or add a `virtual-ip` section with the address.";

@@ -3,6 +3,7 @@
 mod check;
 pub mod codes;
 mod disks;
+mod leased;
 mod machines;
 mod section;
 mod six;
@@ -127,6 +128,9 @@ impl Tabled for Draft {
         let servers: Vec<_> = servers.collect();
         servers.into_iter().for_each(|told| context.tell(told));
         for told in check::of_nodes(exchange, &self.lans) {
+            context.tell(told);
+        }
+        for told in leased::superseded(context, exchange, &self.lans) {
             context.tell(told);
         }
         check::without_those_of_nodes(exchange, &mut self.lans);

@@ -170,3 +170,6 @@ async fn listens(known: &Known, shared: &Arc<Shared>) {
     // A node that cannot connect says so.
     listen(PORT, known, ROOMS, |_| {}, serve).await;
 }
+
+#[cfg(test)]
+mod tests;

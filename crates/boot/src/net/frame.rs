@@ -42,7 +42,7 @@ impl Frames {
     pub fn open(interface: u32) -> io::Result<Frames> {
         let socket = packet::open()?;
         // Before it gets anything: only answers, since a network is full of questions.
-        packet::filter(&socket, &[(6, 2, 2)])?;
+        packet::filter(&socket, &[(6, 2, &[2])])?;
         packet::bind(&socket, interface, ARP)?;
         Ok(Frames { socket, interface })
     }

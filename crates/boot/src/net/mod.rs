@@ -6,11 +6,13 @@
 //! - [`addresses`] is the addresses of this host.
 //! - [`batch`] receives packets together, and knows how long each has waited.
 //! - [`packet`] is sockets for frames.
+//! - [`own_source`] hears clients that use an address of this host.
 //! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
 
 pub mod addresses;
 pub mod batch;
 pub mod frame;
+pub mod own_source;
 pub mod packet;
 pub mod router;
 pub mod six;

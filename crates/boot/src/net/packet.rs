@@ -5,6 +5,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// Maximum number of values of one number of a filter.
+pub const VALUES_MAX: usize = 200;
+
 /// Opens a socket that gets nothing: of no protocol until it is bound.
 ///
 /// # Errors
@@ -15,12 +18,12 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::PACKET, kind, flags, None)?)
 }
 
-/// Lets it get only frames with these numbers: each is an offset, the bytes there (1 or 2), and their
-/// value.
+/// Lets it get only frames with these numbers: each is an offset, the bytes there (1, 2 or 4), and the
+/// values that they may have, at most [`VALUES_MAX`].
 ///
 /// # Errors
 /// The system's.
-pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, u32)]) -> io::Result<()> {
+pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,
         jt,
@@ -28,17 +31,25 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, u32)]) -> io::Result<()> {
         k,
     };
     let mut program = Vec::new();
-    for (at, bytes, value) in wanted {
-        let size = if *bytes == 1 {
-            libc::BPF_B
-        } else {
-            libc::BPF_H
+    for (at, bytes, values) in wanted {
+        let size = match bytes {
+            1 => libc::BPF_B,
+            2 => libc::BPF_H,
+            _ => libc::BPF_W,
         };
-        program.extend([
-            step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at),
-            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *value),
-            step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-        ]);
+        program.push(step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at));
+        let values = &values[..values.len().min(VALUES_MAX)];
+        for (index, value) in values.iter().enumerate() {
+            // Over the values that are left, and the refusal.
+            let over = u8::try_from(values.len() - index).unwrap_or(u8::MAX);
+            program.push(step(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                over,
+                0,
+                *value,
+            ));
+        }
+        program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
     }
     program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
     let filter = libc::sock_fprog {

@@ -90,7 +90,7 @@ impl Cards {
     pub fn open(interface: u32) -> io::Result<Cards> {
         let socket = packet::open()?;
         // IPv6 with UDP, to the port of DHCPv6.
-        packet::filter(&socket, &[(6, 1, 17), (42, 2, SERVER.into())])?;
+        packet::filter(&socket, &[(6, 1, &[17]), (42, 2, &[SERVER.into()])])?;
         packet::bind(&socket, interface, IPV6)?;
         Ok(Cards {
             socket,

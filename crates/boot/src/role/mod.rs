@@ -5,6 +5,7 @@ mod moving;
 mod running;
 mod server;
 mod six;
+mod sockets;
 mod waiting;
 
 pub use leases::Written;

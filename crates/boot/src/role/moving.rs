@@ -3,9 +3,9 @@
 
 use super::{Place, Running};
 use crate::dhcp::range::Address;
-use crate::journal::Journal;
+use crate::journal::{Journal, name6};
 use crate::link::remove_copies;
-use crate::site::{Entering, Leaving, name6};
+use crate::site::{Entering, Leaving};
 use crate::turns;
 use std::fs::DirBuilder;
 use std::io;

@@ -4,20 +4,19 @@
 use super::Place;
 use super::server::{Files, Orders, lock};
 use super::six::{self, Six};
+use super::sockets::{Outgoing, Sockets, TFTP};
 use super::waiting::{Asked, Waiting};
 use crate::config::Network;
 use crate::dhcp::desk::{Decision, Here, Nodes};
 use crate::dhcp::mirror::Tell;
-use crate::dhcp::reply::{To, Verdict, receiver, write};
+use crate::dhcp::reply::{Verdict, receiver, write};
 use crate::dhcp::request::{Kind, Request};
-use crate::journal::Journal;
-use crate::mac::Mac;
+use crate::journal::{Journal, name6};
 use crate::net::addresses::{self, Changes};
 use crate::net::batch::{self, Batch};
-use crate::net::frame::Frames;
 use crate::net::router::Router;
-use crate::net::{tcp, udp};
-use crate::site::{Shared, Site, name6};
+use crate::net::udp;
+use crate::site::{Shared, Site};
 use crate::tftp;
 use crate::turns;
 use configuration::outside::Outside;
@@ -25,9 +24,10 @@ use part::report::Moment;
 use part::voice::write_error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netdevice::name_to_index;
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,6 @@ pub(super) const WAITING_MAX: usize = 8_192;
 const OWNERS_MAX: usize = 512;
 /// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// The port of TFTP.
-const TFTP: u16 = 69;
 
 /// The thread.
 pub(super) struct Running {
@@ -69,37 +67,6 @@ pub(super) struct Running {
     batch: Batch,
     /// Answers that wait until other nodes know their leases, and since when.
     waiting: Vec<(u64, Outgoing)>,
-}
-
-/// The sockets at an interface.
-#[derive(Debug)]
-struct Sockets {
-    name: String,
-    index: u32,
-    /// The port of HTTP that is open.
-    http_port: u16,
-    mac: Mac,
-    dhcp: UdpSocket,
-    proxy: UdpSocket,
-    tftp: UdpSocket,
-    http: TcpListener,
-    frames: Frames,
-    /// None without IPv6 at the interface: nobody asks there then.
-    router: Option<Router>,
-}
-
-/// Something to send.
-#[derive(Debug)]
-struct Outgoing {
-    mac: Mac,
-    to: To,
-    /// It is to be on the disk first.
-    is_kept: bool,
-    /// The address that it gives.
-    address: Option<IpAddr>,
-    bytes: Vec<u8>,
-    /// The port of the client.
-    port: u16,
 }
 
 fn now_ms() -> u64 {
@@ -246,6 +213,8 @@ impl Running {
                 sockets.frames.wakes(),
                 PollFlags::IN,
             ));
+            let own = sockets.own_sources.wakes();
+            watched.push(PollFd::from_borrowed_fd(own, PollFlags::IN));
             let router = sockets.router.as_ref().map(Router::wakes);
             watched.extend(router.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
@@ -318,10 +287,8 @@ impl Running {
             .as_ref()
             .and_then(|sockets| here(sockets, explicit));
         let host = addresses::of_host();
+        troubles.extend(host.and_then(|host| self.set_host(host).err()));
         let mut site = self.site.lock();
-        if let Some(host) = host {
-            site.set_host(host, now_ms());
-        }
         let nodes = site.nodes();
         let here = here.map(|here| Here { nodes, ..here });
         site.is_here(here, now_ms());
@@ -342,6 +309,22 @@ impl Running {
         }
         troubles.extend(self.turns_trouble.clone());
         lock(&self.orders).troubles = troubles;
+    }
+
+    /// This host has these addresses: no machine gets one, and requests from them are heard.
+    fn set_host(&mut self, host: BTreeSet<IpAddr>) -> Result<(), String> {
+        self.site.lock().set_host(host.clone(), now_ms());
+        let Some(sockets) = &mut self.sockets else {
+            return Ok(());
+        };
+        let own = host.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        sockets.own_sources.set(own.collect()).map_err(|error| {
+            let why = language::reason(&error);
+            format!("cannot hear clients that use an address of this host: {why}")
+        })
     }
 
     /// Closes all sockets for as long as this node may answer nothing.
@@ -510,6 +493,10 @@ impl Running {
                 outgoing.extend(decide(&mut site, sockets, offers, came, now));
             }
         }
+        for packet in (0..batch::PACKETS).map_while(|_| sockets.own_sources.receive()) {
+            let came = (&*packet, 0, udp::CLIENT, false);
+            outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
+        }
         // What was decided may have taken its time.
         let now = Instant::now();
         hear_owners(&mut site, sockets, offers, &mut outgoing);
@@ -521,16 +508,16 @@ impl Running {
             });
             outgoing.extend(out);
         }
-        let Some(server) = site.here().map(|here| here.address) else {
+        let Some(here) = site.here().cloned() else {
             return;
         };
         drop(site);
         let (kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
             outgoing.into_iter().partition(|one| one.is_kept);
-        sockets.send_all(server, &other);
+        sockets.send_all(&here, &other);
         let told = self.told(kept);
         if let Some(sockets) = &self.sockets {
-            sockets.send_all(server, &told);
+            sockets.send_all(&here, &told);
         }
     }
 
@@ -680,92 +667,4 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
         network: explicit.unwrap_or(network),
         nodes: Nodes::default(),
     })
-}
-
-impl Sockets {
-    fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
-        let failed = |what: &str, port: u16, error: io::Error| {
-            let why = language::reason(&error);
-            let help = match error.kind() {
-                io::ErrorKind::AddrInUse if what == "DHCP" => {
-                    ": another DHCP server runs on this machine"
-                }
-                _ => "",
-            };
-            format!("cannot open port {port} of {what} at {interface}: {why}{help}")
-        };
-        let port = |port: u16| {
-            let socket = udp::open(interface, port);
-            let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
-            prepared.map_err(|error| failed("DHCP", port, error))
-        };
-        let frames = Frames::open(index);
-        let frames = frames.map_err(|error| {
-            format!(
-                "cannot send to cards at {interface}: {}",
-                language::reason(&error)
-            )
-        })?;
-        Ok(Sockets {
-            name: interface.to_owned(),
-            index,
-            http_port,
-            mac: udp::mac_of(interface).unwrap_or(Mac([0; 6])),
-            dhcp: port(udp::SERVER)?,
-            proxy: port(udp::PROXY)?,
-            tftp: udp::open(interface, TFTP).map_err(|error| failed("TFTP", TFTP, error))?,
-            http: tcp::listen(interface, http_port)
-                .map_err(|error| failed("HTTP", http_port, error))?,
-            frames,
-            router: Router::open(interface, index).ok(),
-        })
-    }
-
-    /// Asks who has an address that was offered: the answer comes before the client takes it.
-    fn probe(&self, decision: &Decision) {
-        if let Some(address) = decision.probe {
-            // A question that cannot be sent finds nobody.
-            let _ = self.frames.ask(self.mac, address);
-        }
-    }
-
-    fn send_all(&self, server: Ipv4Addr, all: &[Outgoing]) {
-        for one in all {
-            // What cannot be sent is lost like any packet; the client asks again.
-            let _ = self.send(server, one);
-        }
-    }
-
-    fn send(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
-        match one.to {
-            To::Relay(relay) => {
-                let to = SocketAddrV4::new(relay, udp::SERVER);
-                self.dhcp.send_to(&one.bytes, to).map(drop)
-            }
-            To::Configured(address) => {
-                let socket = if one.port == udp::CLIENT {
-                    &self.dhcp
-                } else {
-                    &self.proxy
-                };
-                let to = SocketAddrV4::new(address, one.port);
-                socket.send_to(&one.bytes, to).map(drop)
-            }
-            To::Fresh(address) => {
-                let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
-                self.frames.send_udp(from, to, one.mac, &one.bytes)
-            }
-            To::All => self.send_to_all(server, one),
-            To::AllAnd(address) => {
-                self.send_to_all(server, one)?;
-                let to = SocketAddrV4::new(address, udp::CLIENT);
-                self.dhcp.send_to(&one.bytes, to).map(drop)
-            }
-        }
-    }
-
-    fn send_to_all(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
-        let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
-        self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
-    }
 }

@@ -2,8 +2,19 @@
 //! the files.
 
 use super::Site;
+use crate::config::Machine;
+use crate::dhcp::desk::Desk;
+use crate::dhcp::pool::Superseded;
+use crate::dhcp::range::Address;
+use crate::history::Step;
+use crate::mac::Mac;
+use part::report::Moment;
+use part::voice::write_error;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+/// Leases of addresses that others have now, which are shown one by one.
+const SUPERSEDED_SHOWN: usize = 4;
 
 impl Site {
     /// This host has these addresses from now on: no machine gets one.
@@ -28,6 +39,73 @@ impl Site {
         let own = self.host.iter().filter(is_given);
         let own = own.filter(|address| !self.lan.of_nodes.contains(address));
         own.copied().take(max).collect()
+    }
+
+    /// Reports leases of addresses that are not for clients since this configuration: their clients use them
+    /// until they are refused. `known`: those that were reported before.
+    pub(super) fn report_superseded<A: Address + Into<IpAddr>>(
+        &mut self,
+        known: &BTreeSet<A>,
+        leases: Vec<(A, Superseded)>,
+        now_ms: u64,
+    ) {
+        let new = leases
+            .into_iter()
+            .filter(|(address, _)| !known.contains(address));
+        for (address, lease) in new {
+            let why = self.new_owner(address.into());
+            let why = why.unwrap_or_else(|| "it is not an address for clients now".to_owned());
+            let left_s = lease.until_ms.saturating_sub(now_ms) / 1_000;
+            write_error(&format!(
+                "evenkeel: boot {}: {} still has a lease of {address} for up to {left_s} s, but {why}: it is refused when it \
+                 asks to renew the lease\n",
+                self.name, lease.mac
+            ));
+            let step = Step {
+                at: Moment::now(),
+                asked: format!("loses its lease of {address}"),
+                answered: String::new(),
+                why: format!("{why}: the next request for it gets a NAK"),
+                times: 1,
+            };
+            self.history.add(lease.mac, step);
+        }
+    }
+
+    /// Who has an address that is not for clients, in words; None: nobody.
+    fn new_owner(&self, address: IpAddr) -> Option<String> {
+        let mut machines = self.lan.machines.iter();
+        let has_it = |mac: &Mac, machine: &Machine| match address {
+            IpAddr::V4(address) => machine.address == Some(address),
+            IpAddr::V6(address) => {
+                let six = self.lan.six.as_ref();
+                six.is_some_and(|six| six.machines.get(mac) == Some(&address))
+            }
+        };
+        if self.of_nodes().any(|one| one == address) {
+            return Some("a node has the address now".to_owned());
+        }
+        let (_, machine) = machines.find(|(mac, machine)| has_it(mac, machine))?;
+        Some(format!("it is the address of machine {} now", machine.name))
+    }
+
+    /// Leases of addresses that somebody else has now, in words: two may use such an address.
+    pub(super) fn superseded_words(&self) -> Vec<String> {
+        let four = { self.desk.iter() }.flat_map(Desk::superseded);
+        let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));
+        let six = self.six.superseded().into_iter();
+        let six = six.map(|(address, lease)| (IpAddr::V6(address), lease));
+        let now_ms = Moment::now().boottime_ms;
+        let all = four.chain(six).filter(|(_, lease)| !lease.is_refused);
+        let words = all.filter_map(|(address, lease)| {
+            let left_s = lease.until_ms.saturating_sub(now_ms) / 1_000;
+            let why = self.new_owner(address)?;
+            Some(format!(
+                "{} uses {address} for up to {left_s} s, until it asks to renew its lease and is refused: {why}",
+                lease.mac
+            ))
+        });
+        words.take(SUPERSEDED_SHOWN).collect()
     }
 
     /// The addresses that nodes have, by the files, by this host and by what other nodes say.

@@ -25,11 +25,6 @@ pub struct Entering {
     pub leases6: Option<Journal<Ipv6Addr>>,
 }
 
-/// The name of the journal of IPv6 of a section. No section has a name with this sign.
-pub fn name6(section: &str) -> String {
-    format!("{section}@6")
-}
-
 impl Site {
     /// Leaves its files. What it knows stays, and no client may be told of a lease until it has entered others.
     pub fn leave_files(&mut self) -> Leaving {

@@ -13,7 +13,7 @@ mod six;
 mod standing;
 
 pub use elsewhere::{ACTIVITIES_MAX, Activity, Answered, WORDS_MAX};
-pub use leaving::{Entering, Leaving, name6};
+pub use leaving::{Entering, Leaving};
 pub use sharing::{Bell, SharedCopies, lock as lock_copies};
 pub use shelf::SiteShelf;
 pub use show::{NETWORK, Servers, rows};
@@ -255,10 +255,14 @@ impl Site {
         let before = self.desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
+        let known = { before.iter() }.flat_map(|pool| pool.superseded());
+        let known: BTreeSet<Ipv4Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         let mut desk = Desk::new(self.lan.clone(), here, pool);
         desk.set_of_nodes(self.of_nodes().filter_map(|one| four(&one)).collect());
+        let superseded = desk.superseded();
         self.desk = Some(desk.following(self.desk.take()));
+        self.report_superseded(&known, superseded, now_ms);
         self.pass_turns();
     }
 

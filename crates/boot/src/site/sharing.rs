@@ -320,7 +320,8 @@ impl Site {
             return;
         };
         let mut parts: BTreeMap<usize, Vec<Change<IpAddr>>> = BTreeMap::new();
-        for change in changes {
+        // What is not of the range is nobody else's to know.
+        for change in changes.iter().filter(|one| range.has(one.address)) {
             let part = parts.entry(range.part(change.address)).or_default();
             part.push(Change {
                 address: change.address.into(),

@@ -234,6 +234,7 @@ impl Site {
             ));
         }
         troubles.extend(self.without_free(counts));
+        troubles.extend(self.superseded_words());
         for node in &self.parts.standing.waits {
             troubles.push(format!(
                 "node {node} gives addresses by another range: until it has this one, this node gives none of its part"

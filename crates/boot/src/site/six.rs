@@ -4,7 +4,7 @@ use super::keeping::{Fates, Keeping, Plan};
 use super::{Adopt, Held, Site};
 use crate::config::Network6;
 use crate::dhcp::loads::Leader;
-use crate::dhcp::pool::{Holder, Pool};
+use crate::dhcp::pool::{Holder, Pool, Superseded};
 use crate::dhcp::range::Range;
 use crate::dhcp6::desk::{Decision, Desk, Here};
 use crate::dhcp6::reply::{Answer, Verdict};
@@ -13,7 +13,7 @@ use crate::history::Step;
 use crate::journal::Journal;
 use crate::mac::Mac;
 use part::report::Moment;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// IPv6 of one network.
@@ -31,6 +31,10 @@ impl Six {
     /// The parts are others.
     pub(super) fn begin_anew(&mut self) {
         self.keeping.begin_anew();
+    }
+
+    pub(super) fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
+        { self.desk.iter() }.flat_map(Desk::superseded).collect()
     }
 
     pub(super) fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
@@ -156,10 +160,14 @@ impl Site {
         let Six { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
+        let known = { before.iter() }.flat_map(|pool| pool.superseded());
+        let known: BTreeSet<Ipv6Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         let mut new = Desk::new(self.lan.clone(), config, here, pool);
         new.set_of_nodes(of_nodes);
+        let superseded = new.superseded();
         *desk = Some(new.following(desk.take()));
+        self.report_superseded(&known, superseded, now_ms);
         self.pass_turns();
     }
 

@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 /// How long a member's certificate is good.
 pub const MEMBER_VALID_DAYS: u64 = 365;
+/// Days before its end from which a certificate that was not renewed is reported.
+const SOON_DAYS: u64 = 60;
 /// How long an authority's is.
 pub const AUTHORITY_VALID_DAYS: u64 = 3650;
 /// A new authority takes over when less than so much is left of the present one's time.
@@ -507,6 +509,14 @@ impl Identity {
     pub fn renewal_due(&self, now: SystemTime) -> bool {
         let left = DAY * MEMBER_VALID_DAYS as u32 / 3;
         super::tls::over_at(&self.chain, now + left)
+    }
+
+    /// Returns the days until the certificate ends by this clock, 0 if it has ended; `None` while more
+    /// than [`SOON_DAYS`] are left: by then it was due for months.
+    pub fn ends_in_days(&self, now: SystemTime) -> Option<u64> {
+        let is_over = |days: &u64| super::tls::over_at(&self.chain, now + DAY * *days as u32);
+        { Some(SOON_DAYS) }.filter(is_over)?;
+        (0..=SOON_DAYS).find(is_over)
     }
 }
 

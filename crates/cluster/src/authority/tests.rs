@@ -197,6 +197,11 @@ fn a_certificate_is_renewed_when_a_third_is_left_and_taken_when_a_clock_is_wrong
     assert!(!fresh.renewal_due(now + DAY * 240));
     assert!(fresh.renewal_due(now + DAY * 250));
     assert!(!fresh.renewal_due(SystemTime::UNIX_EPOCH));
+    let ends = [(300, None), (305, Some(60)), (364, Some(1)), (365, Some(0))];
+    for (age, days) in ends {
+        let at = now + DAY * age + DAY / 2;
+        assert_eq!(fresh.ends_in_days(at), days, "{age}");
+    }
 
     let past = now - DAY * 500;
     let key = MemberKey::generate().unwrap();

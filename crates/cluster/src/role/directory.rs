@@ -37,6 +37,9 @@ pub const PROMISE: &str = "promise";
 pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
+/// Marks a member that was removed from its cluster. The file counts by its existence: on a full
+/// disk it is empty.
+pub const REMOVED: &str = "removed";
 /// Held by the process that uses the directory.
 const LOCK: &str = "lock";
 /// Largest of the small files, bytes.
@@ -188,6 +191,43 @@ impl Directory {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
             ),
         }
+    }
+
+    /// Returns whether the directory belongs to a member that was removed from its cluster. Needs
+    /// only read access.
+    pub fn is_of_a_removed_member(path: &Path) -> bool {
+        Directory::is_of_a_member(path) && path.join(REMOVED).symlink_metadata().is_ok()
+    }
+
+    /// Marks the member as removed from its cluster; on the disk when this is done.
+    pub fn mark_removed(&self, words: &str) -> Result<(), DirectoryError> {
+        let path = self.file(REMOVED);
+        let failed = |error| DirectoryError::Io(path.clone(), error);
+        let Err(error) = durable::write(&path, words.as_bytes()) else {
+            return Ok(());
+        };
+        let is_full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if !is_full.contains(&error.kind()) {
+            return Err(failed(error));
+        }
+        // An empty file often needs no block of its own.
+        std::fs::File::create(&path).map_err(failed)?;
+        self.sync().map_err(failed)
+    }
+
+    /// Removes the mark of [`Directory::mark_removed`], if there is one.
+    pub fn clear_removed(&self) -> Result<(), DirectoryError> {
+        let path = self.file(REMOVED);
+        match std::fs::remove_file(&path).and_then(|()| self.sync()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DirectoryError::Io(path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        std::fs::File::open(&self.path)?.sync_all()
     }
 
     /// Returns its path.

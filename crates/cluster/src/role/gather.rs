@@ -17,6 +17,7 @@ use crate::role::tasks;
 use crate::state::State;
 use crate::wire::{Network, Path};
 use part::codec;
+use std::time::SystemTime;
 
 /// Events that are shown.
 const EVENTS_SHOWN: usize = 12;
@@ -47,7 +48,10 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
         following: following(shared, &standing),
         broken_store: stopped.map(|why| why.to_string()),
         disk_refuses: stopped.is_some_and(EngineError::is_of_the_disk),
-        authority: authority(&state),
+        authority: AuthorityStatus {
+            own_ends_days: shared.wire.identity().ends_in_days(SystemTime::now()),
+            ..authority(&state)
+        },
         invitations: state.invitations.len() as u64,
         leases: leases(&state),
         unbound: { shared.wire.unbound().into_iter() }
@@ -187,6 +191,7 @@ fn authority(state: &State) -> AuthorityStatus {
         uncertified: state.uncertified().into_iter().collect(),
         exposed: state.succession.exposed.is_some(),
         held_back_by: state.no_authority_before().into_iter().collect(),
+        own_ends_days: None,
     }
 }
 

@@ -23,6 +23,7 @@ mod leader;
 pub(crate) mod leases;
 mod places;
 mod refused;
+mod removal;
 mod requests;
 pub mod setup;
 mod shared;
@@ -51,6 +52,7 @@ use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
 use part::report::{Moment, Report};
+use part::role::{MemberNews, VersionStanding};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -71,16 +73,25 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Returns the message for the operators of a removed member.
-fn removed_words(kind: Kind) -> &'static str {
+pub fn removed_words(kind: Kind) -> &'static str {
     match kind {
         Kind::Node => {
-            "this machine was removed from the cluster: it serves the last accepted version and gets no changes; to \
-             rejoin, delete its state directory and run `evenkeel cluster join TOKEN`"
+            "this machine was removed from the cluster: its proxy serves the last accepted version and gets no changes; \
+             it owns no virtual address, boots no machine and lets nobody sign in; to rejoin, delete its state \
+             directory and run `evenkeel cluster join TOKEN`"
         }
         Kind::Arbiter => {
             "this arbiter was removed from the cluster and no longer votes; to rejoin, delete its state directory and \
              run `evenkeel arbiter join TOKEN`"
         }
+    }
+}
+
+/// Returns the report to the parts of a removed member, before any other one.
+pub fn removed_news() -> MemberNews {
+    MemberNews {
+        version: VersionStanding::Removed,
+        ..MemberNews::default()
     }
 }
 
@@ -288,9 +299,10 @@ fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &m
     tasks.spawn(tasks::keep_up(shared.clone()));
     tasks.spawn(tasks::tell_of_loss(shared.clone()));
     tasks.spawn(certificates::run(shared.clone()));
-    if shared.who.kind == Kind::Node {
-        tasks.spawn(leader::run(shared.clone()));
-    }
+    match shared.who.kind {
+        Kind::Node => tasks.spawn(leader::run(shared.clone())),
+        Kind::Arbiter => tasks.spawn(removal::run(shared.clone())),
+    };
     tasks.spawn(refused::run(shared.clone()));
 }
 
@@ -336,7 +348,11 @@ async fn serve_without<M: Machine>(
         version: accepted.map(|set| set.version),
         ..Serving::default()
     };
-    let status = gather::broken(&who, &options.program, serving, &why);
+    let mut status = gather::broken(&who, &options.program, serving, &why);
+    if Directory::is_of_a_removed_member(&options.directory) {
+        status.frozen.insert(0, removed_words(who.kind).to_owned());
+        machine.report_standing(removed_news()).await;
+    }
     let status = Arc::new(status);
     let reported = Arc::clone(&status);
     let mut tasks = JoinSet::new();

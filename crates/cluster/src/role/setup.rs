@@ -9,7 +9,9 @@ use crate::member::{Kind, Member, MemberId};
 use crate::raft::transport::{CallError, Transport};
 use crate::raft::{Engine, EngineError, ProposeError, Settings};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, LocalMember, PROMISE, STORE, STORE_LOST};
+use crate::role::directory::{
+    Directory, DirectoryError, LocalMember, PROMISE, REMOVED, STORE, STORE_LOST,
+};
 use crate::state::State;
 use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
@@ -114,7 +116,7 @@ fn free(place: &SetupOptions) -> Result<(Directory, super::directory::Lock), Set
     let lock = directory.lock()?;
     directory.is_free()?;
     // What a start left that did not end.
-    for left in [STORE, PROMISE, STORE_LOST] {
+    for left in [STORE, PROMISE, STORE_LOST, REMOVED] {
         match std::fs::remove_file(directory.file(left)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -363,6 +365,8 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         ..who.clone()
     };
     directory.write_who(&alone)?;
+    // Other members may have reported a removal that is void now.
+    directory.clear_removed()?;
     let doubtful = match (recovered.agreed, recovered.last) {
         (Some(agreed), Some(last)) if last > agreed => format!(
             "; {} uncommitted entries of its log are now valid",

@@ -157,7 +157,7 @@ pub struct RoleState<M: Machine, N: Network> {
     /// When the majority was last asked about a joiner with a token that is not known
     /// here; the holder of the lock asks.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
-    /// Another member reported that this one was removed.
+    /// Another member reported that this one was removed, since the start or before.
     removed: AtomicBool,
     /// Members at whose addresses a machine was found that does not accept this one, or that
     /// this one does not accept, with the reason. One that is reached is none of them.
@@ -190,6 +190,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
         let grants = Grants::new(engine.clone(), move || clock.boottime());
+        let removed = AtomicBool::new(Directory::is_of_a_removed_member(directory.path()));
         RoleState {
             who,
             program,
@@ -207,7 +208,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             own_events: Mutex::default(),
             invitations,
             asked_for_strangers: tokio::sync::Mutex::default(),
-            removed: AtomicBool::new(false),
+            removed,
             distrusted: Mutex::default(),
             grants,
             follow: Wake::default(),
@@ -299,6 +300,21 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 
     pub(super) fn was_removed(&self) {
         self.removed.store(true, Ordering::Relaxed);
+    }
+
+    /// A majority has confirmed that this member is one: earlier reports of a removal are void.
+    pub(super) fn is_confirmed_member(&self) -> bool {
+        self.has_majority() && self.engine.state().members.contains_key(&self.me())
+    }
+
+    /// Returns whether the disk says that this member was removed.
+    pub(super) fn is_marked_removed(&self) -> bool {
+        Directory::is_of_a_removed_member(self.directory.path())
+    }
+
+    /// Forgets reports of a removal.
+    pub(super) fn forget_removal(&self) {
+        self.removed.store(false, Ordering::Relaxed);
     }
 
     /// Returns whether another member reported that this one was removed.

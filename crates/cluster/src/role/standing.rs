@@ -4,6 +4,7 @@
 use crate::command::{Reported, VersionId};
 use crate::machine::Machine;
 use crate::member::MemberId;
+use crate::role::removal::RemovalMark;
 use crate::role::shared::{RoleState, moved};
 use crate::state::State;
 use crate::wire::Network;
@@ -106,9 +107,11 @@ impl Tracker {
 /// Runs until the role ends.
 pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut tracker = Tracker::default();
+    let mut mark = RemovalMark::new(&shared);
     let mut reported = None;
     let mut changes = shared.engine.changes();
     loop {
+        mark.update(&shared);
         let news = tracker.news(&facts(&shared), shared.now_ms());
         if reported.as_ref() != Some(&news) {
             shared.machine.report_standing(news.clone()).await;

@@ -3,6 +3,7 @@
 //! gathered facts, for operators and the console, that makes no requests and reads no clock.
 
 mod addresses;
+mod certificate;
 mod disk;
 mod link;
 mod loss;
@@ -198,6 +199,8 @@ pub struct AuthorityStatus {
     pub exposed: bool,
     /// Members that prevent the replacement of the CA: they missed too many CAs.
     pub held_back_by: Vec<MemberId>,
+    /// Days until the certificate of this member ends by its clock; `None` while that is not near.
+    pub own_ends_days: Option<u64>,
 }
 
 /// A lease.
@@ -596,14 +599,7 @@ impl Status {
                 Subject::new("member", &member.name).state(&words, Grade::Bad)
             }
             (Reach::Away, None) => Subject::new("member", &member.name).state(&state, Grade::Bad),
-            _ => match member.disk_words() {
-                Some(why) => Subject {
-                    why,
-                    ..Subject::new("member", &member.name)
-                        .state(&format!("{state}, its disk fails"), Grade::Bad)
-                },
-                None => Subject::new("member", &member.name).state(&state, Grade::Good),
-            },
+            _ => self.reached_member(member, &state),
         };
         if !member.distrusted.is_empty() {
             one.why = format!(

@@ -471,10 +471,95 @@ mod tests {
     use crate::sample::sample;
     use crate::shared::Manual;
     use crate::user::Scope;
+    use lab::eventually;
+    use lab::pki::{Authority, Issued, Leaf};
+    use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+
+    /// How long anything may take on a machine that is busy.
+    const SOON: Duration = Duration::from_secs(60);
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread();
         { runtime }.enable_all().build().unwrap().block_on(future)
+    }
+
+    /// What a node knows of both. `accepts`: of which nodes it accepts certificates.
+    fn trusted(
+        authority: &Authority,
+        nodes: &[Issued; 2],
+        me: usize,
+        accepts: &'static [&str],
+    ) -> Trusted {
+        let offer = Offer {
+            identity: Some(&nodes[me]),
+            ..Offer::default()
+        };
+        let terms = Terms {
+            client_roots: &[authority.der()],
+            ..Terms::default()
+        };
+        let tls = (
+            TlsClient::here(&offer).unwrap().config(),
+            TlsServer::new(&nodes[me], &terms).unwrap().config(),
+        );
+        let addresses = [1, 2].map(|last| vec![std::net::IpAddr::from([127, 46, 92, last])]);
+        let places = NAMES.map(str::to_owned).into_iter().zip(addresses);
+        let ders = nodes.each_ref().map(|node| node.der.clone());
+        let node_of: wire::NodeOf = Arc::new(move |chain| {
+            let first = chain.first()?;
+            let at = ders.iter().position(|der| der == first.as_ref())?;
+            accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
+        });
+        Trusted::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+    }
+
+    const NAMES: [&str; 2] = ["alpha", "beta"];
+
+    #[test]
+    fn link_ends_when_the_certificate_of_the_other_node_is_revoked() {
+        let authority = Authority::new("Cluster CA").unwrap();
+        let leaf = Leaf {
+            names: &["node.evenkeel"],
+            client: true,
+            ..Leaf::default()
+        };
+        let nodes = [(); 2].map(|()| authority.issue(&leaf).unwrap());
+        let consoles = [0, 1].map(|me| {
+            let sessions = ::access::session::Sessions::new(None).unwrap();
+            let config = crate::config::Config::default();
+            let shared = Shared::new(config, sessions, (|_, _| false, Manual::default()));
+            let shared = Arc::new(shared.unwrap());
+            let first = Arc::new(trusted(&authority, &nodes, me, &NAMES));
+            let (sender, known) = tokio::sync::watch::channel(Some(first));
+            let own = Arc::clone(&shared);
+            std::thread::spawn(move || block_on(run(known, own)));
+            (sender, shared)
+        });
+        let silent = |at: usize| {
+            let others = lock(&consoles[at].1.others);
+            let other = others.known.get(NAMES[1 - at]);
+            other.map(|other| other.silent.clone().unwrap_or_default())
+        };
+        let is_connected = |at| silent(at).is_some_and(|why| why.contains("has just begun"));
+        let are_connected = || is_connected(0) && is_connected(1);
+        assert!(
+            eventually(SOON, are_connected),
+            "{:?} {:?}",
+            silent(0),
+            silent(1)
+        );
+        // Beta still accepts alpha: its own connection ends at the other side.
+        let revoked = trusted(&authority, &nodes, 0, &["alpha"]);
+        let before = consoles[0].0.borrow().clone();
+        let revoked = revoked.after(before.as_deref());
+        consoles[0].0.send_replace(Some(Arc::new(revoked)));
+        let have_ended = || !is_connected(0) && !is_connected(1);
+        assert!(
+            eventually(SOON, have_ended),
+            "{:?} {:?}",
+            silent(0),
+            silent(1)
+        );
     }
 
     #[test]

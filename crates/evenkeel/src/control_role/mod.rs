@@ -9,17 +9,18 @@ mod link;
 mod machine;
 mod rights;
 
+use cluster::member::Kind;
 use cluster::message::Run;
 use cluster::request;
-use cluster::role::directory::{self, ACCEPTED};
-use cluster::role::{Options, RoleError, Texts};
+use cluster::role::directory::{self, ACCEPTED, Directory};
+use cluster::role::{Options, RoleError, Texts, removed_news, removed_words};
 use cluster::wire::Tcp;
 use link::Link;
 use machine::Supervised;
 use part::channel::{Channel, ChannelError, Received};
 use part::codec;
 use part::role::Message;
-use part::row::{AcceptedFile, Governs};
+use part::row::{self, AcceptedFile, FirstMessages, Governs};
 use part::{entry, memory};
 use std::ffi::OsStr;
 use std::io;
@@ -34,6 +35,7 @@ pub const GOVERNS: Governs = Governs {
     payload,
     accepted: ACCEPTED,
     read_accepted,
+    read_first_messages,
 };
 
 fn payload(state: &Path, socket: &Path) -> Vec<u8> {
@@ -50,6 +52,20 @@ fn read_accepted(state: &Path) -> io::Result<AcceptedFile> {
         file,
         damage: accepted.damage,
     })
+}
+
+/// A removed member does not serve as one, whatever the control role knows or can do.
+fn read_first_messages(state: &Path) -> FirstMessages {
+    if !Directory::is_of_a_removed_member(state) {
+        return FirstMessages::default();
+    }
+    let beside = row::all().iter().filter(|row| row.beside().is_some());
+    FirstMessages {
+        words: removed_words(Kind::Node),
+        messages: beside
+            .map(|row| removed_news().envelope(row.part))
+            .collect(),
+    }
 }
 
 /// Why it ends.

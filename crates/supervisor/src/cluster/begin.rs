@@ -2,10 +2,12 @@
 //! serves when it is alone.
 
 use super::role;
+use crate::between::Asks;
 use crate::command::Start;
 use crate::directory;
 use crate::loading::Told;
 use crate::state::Supervisor;
+use part::role::Message;
 use part::row::{Governs, Life};
 use part::spawn::OWN_PROGRAM;
 use part::voice::write_error;
@@ -36,6 +38,9 @@ impl Supervisor {
         if self.slots.governing.running.is_none() {
             self.start_control();
         }
+        if !start.arbiter {
+            self.hold_first_messages(&start);
+        }
         if start.arbiter {
             self.voice.notice(
                 "this machine is an arbiter: it votes and stores the log, but serves nothing",
@@ -53,7 +58,27 @@ impl Supervisor {
         }
     }
 
+<<<<<<< HEAD
     /// Reads the version that was accepted last.
+=======
+    /// Holds for the parts what the state directory says, until the control role reports.
+    fn hold_first_messages(&mut self, start: &Start) {
+        let governing = self.slots.governing.row.part;
+        let first = (self.governs().read_first_messages)(&start.directory);
+        if !first.words.is_empty() {
+            self.voice.warning(first.words);
+        }
+        for message in &first.messages {
+            let of = Asks::Role(governing, 0);
+            let sent = Message::Part(Box::new(message.clone()));
+            if let Some(to) = self.receiver(of, &message.part, &sent) {
+                self.hold(of, to, message);
+            }
+        }
+    }
+
+    /// Finds the version that was accepted last.
+>>>>>>> 02ace593ffbe8557df036658c47a747bace4a540
     fn find_accepted(&mut self, start: &Start) {
         let governs = self.governs();
         let path = start.directory.join(governs.accepted);

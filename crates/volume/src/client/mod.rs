@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// How long a server may be away in the middle.
 pub const AWAY_MAX: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
+/// Connections in a row that a server may close instead of replying: some seconds. One that is
+/// restarted refuses connections meanwhile, and does not close them.
+const REOPENED_MAX: u32 = 40;
 
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +76,18 @@ pub enum ClientError {
         seconds: u64,
         /// What was tried last.
         why: String,
+    },
+    /// It is there, and closes each connection instead of replying: QEMU does so where it cannot read
+    /// what a damaged image has there.
+    #[error(
+        "{address}: the server has closed {times} connections in a row at the same requests: what it reads from is \
+         probably damaged"
+    )]
+    Closes {
+        /// Where it is.
+        address: Address,
+        /// How often.
+        times: u32,
     },
     /// It is there, and does not reply.
     #[error("{address}: the server has not replied for {seconds} s")]
@@ -152,6 +167,8 @@ pub struct Client {
     asked: BTreeMap<u64, Asked>,
     /// When the connection broke for the first time since the last reply.
     broken_since: Option<Instant>,
+    /// Connections that were opened since then: the server has closed all but the last one.
+    reopened: u32,
     /// Who may end it.
     ender: Arc<Ender>,
 }
@@ -199,6 +216,7 @@ impl Client {
             next: 0,
             asked: BTreeMap::new(),
             broken_since: None,
+            reopened: 0,
             ender,
         })
     }
@@ -239,7 +257,7 @@ impl Client {
             match received {
                 Ok(None) => {}
                 Ok(Some(asked)) => {
-                    self.broken_since = None;
+                    (self.broken_since, self.reopened) = (None, 0);
                     return asked.done();
                 }
                 Err(error) => self.reconnect(&error)?,
@@ -284,8 +302,15 @@ impl Client {
                     why,
                 });
             }
+            if self.reopened > REOPENED_MAX {
+                return Err(ClientError::Closes {
+                    address: self.address.clone(),
+                    times: self.reopened,
+                });
+            }
             match Connection::open(&self.address, false, self.limit) {
                 Ok((connection, mut offer)) => {
+                    self.reopened += 1;
                     // A volume that has grown is the same volume.
                     if offer.size < self.offer.size {
                         let (before, now) = (self.offer.size, offer.size);

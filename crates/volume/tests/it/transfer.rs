@@ -321,6 +321,19 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
 /// A server that offers an export of 1 MiB with the oldest replies, each time to one client;
 /// `serve` has the connection then.
 fn scripted(scratch: &Scratch, serve: impl Fn(usize, UnixStream) + Send + 'static) -> String {
+    // The eighth connection is to another export.
+    scripted_of(
+        scratch,
+        |number| 1 << if number == 7 { 19 } else { 20 },
+        serve,
+    )
+}
+
+fn scripted_of(
+    scratch: &Scratch,
+    size: impl Fn(usize) -> u64 + Send + 'static,
+    serve: impl Fn(usize, UnixStream) + Send + 'static,
+) -> String {
     let path = scratch.path().join("scripted");
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || {
@@ -341,8 +354,7 @@ fn scripted(scratch: &Scratch, serve: impl Fn(usize, UnixStream) + Send + 'stati
             stream.write_all(&reply(8, (1 << 31) | 1, b"")).unwrap();
             let mut asked = vec![0; option(7, &[0; 8]).len()];
             stream.read_exact(&mut asked).unwrap();
-            let size = if number == 7 { 1 << 19 } else { 1_u64 << 20 };
-            let export = [&[0, 0][..], &size.to_be_bytes(), &[0, 1]].concat();
+            let export = [&[0, 0][..], &size(number).to_be_bytes(), &[0, 1]].concat();
             stream.write_all(&reply(7, 3, &export)).unwrap();
             stream.write_all(&reply(7, 1, b"")).unwrap();
             serve(number, stream);
@@ -496,6 +508,16 @@ fn a_server_that_does_not_reply_is_given_up_by_name() {
     assert!(matches!(error, ClientError::Silent { .. }), "{words}");
     let expected = format!("{uri}: the server has not replied for 0 s");
     assert_eq!(words, expected);
+}
+
+#[test]
+fn server_that_closes_each_connection_is_given_up_with_the_reason() {
+    let scratch = Scratch::new().unwrap();
+    let uri = scripted_of(&scratch, |_| 1 << 20, |_, stream| drop(stream));
+    let error = connect(&uri).call(Ask::Read(0, 4096)).unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, ClientError::Closes { .. }), "{words}");
+    assert!(words.contains("probably damaged"), "{words}");
 }
 
 #[test]

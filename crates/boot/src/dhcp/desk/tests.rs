@@ -8,6 +8,7 @@ use crate::config::{Image, Ports, Tells, Unknown};
 use std::collections::{BTreeMap, HashSet};
 
 mod first_leases;
+mod superseded;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);

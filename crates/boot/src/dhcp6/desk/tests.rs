@@ -396,3 +396,54 @@ fn address_of_a_node_or_another_machine_is_given_and_confirmed_to_nobody() {
         }
     }
 }
+
+#[test]
+fn lease_of_an_address_that_others_have_now_ends_at_its_renewal() {
+    let desk_after = |leases: &[(u16, Mac)], of_nodes: &[u16]| {
+        let old = desk(Unknown::Menu, 1);
+        let of_nodes: HashSet<Ipv6Addr> = of_nodes.iter().map(|one| ip(*one)).collect();
+        let reserved = of_nodes.iter().copied().chain([ip(0x107)]).collect();
+        let range = Range {
+            first: ip(0x100),
+            last: ip(0x109),
+            parts: 1,
+        };
+        let known = leases
+            .iter()
+            .map(|(one, mac)| (ip(*one), crate::dhcp::pool::Holder::Client(*mac)));
+        let mut pool = Pool::new(range, (3_600, 0), reserved, known, 0);
+        pool.take(0, true, 0);
+        let mut desk = Desk::new(old.lan, old.six, here(), Some(pool));
+        desk.set_of_nodes(of_nodes);
+        desk
+    };
+    let shown = |desk: &mut Desk, kind, mac, addresses: &[u16], now_ms| {
+        let decision = desk.decide(&request(kind, mac, addresses), now_ms);
+        let words = shown(&decision);
+        words
+            .split_once(": ")
+            .map(|(words, _)| words.to_owned())
+            .unwrap()
+    };
+    for kind in [Kind::Renew, Kind::Rebind] {
+        let mut desk = desk_after(&[(0x105, STRANGER)], &[0x105]);
+        assert_eq!(
+            shown(&mut desk, kind, STRANGER, &[0x105], 0),
+            "REPLY [nothing and an end]"
+        );
+        assert!(!shown(&mut desk, Kind::Solicit, STRANGER, &[0x105], 0).contains("fd00:20::105"));
+    }
+    // A machine gets its own address when the lease of another client has ended.
+    let mut desk = desk_after(&[(0x107, STRANGER)], &[]);
+    let own = "ADVERTISE [fd00:20::107]";
+    let first = shown(&mut desk, Kind::Solicit, FIXED, &[0x107], 0);
+    assert!(
+        first.starts_with("ADVERTISE [fd00:20::10") && first != own,
+        "{first}"
+    );
+    assert_eq!(
+        shown(&mut desk, Kind::Renew, STRANGER, &[0x107], 1),
+        "REPLY [nothing and an end]"
+    );
+    assert_eq!(shown(&mut desk, Kind::Solicit, FIXED, &[], 60_002), own);
+}

@@ -83,6 +83,7 @@ impl Status {
     /// Returns the notes about members that were seen to lack something.
     pub(super) fn observed_words(&self) -> Vec<String> {
         let mut notes = self.cloned_words();
+        notes.extend(self.certificate_words());
         for member in self
             .members
             .iter()

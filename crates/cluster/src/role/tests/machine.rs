@@ -3,7 +3,7 @@
 use crate::file_set::FileSet;
 use crate::machine::{Health, Machine, News, Verdict};
 use crate::message::Recorded;
-use part::role::{KnownLease, WantedLease};
+use part::role::{KnownLease, MemberNews, VersionStanding, WantedLease};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -27,6 +27,8 @@ pub struct Shows {
     pub recorded: Vec<(u64, Recorded)>,
     /// Leases that it was told to hand over.
     pub handed_over: Vec<String>,
+    /// Its standings as a member since the start of the role, each once in a row.
+    pub standings: Vec<VersionStanding>,
     requests: u64,
     errors: u64,
 }
@@ -129,6 +131,13 @@ impl Machine for Fake {
 
     async fn hold(&self, leases: Vec<KnownLease>) {
         self.shows.lock().unwrap().held = leases;
+    }
+
+    async fn report_standing(&self, news: MemberNews) {
+        let mut shows = self.shows.lock().unwrap();
+        if shows.standings.last() != Some(&news.version) {
+            shows.standings.push(news.version);
+        }
     }
 
     async fn recorded(&self, ask: u64, outcome: Recorded) {

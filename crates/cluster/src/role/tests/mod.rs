@@ -3,6 +3,7 @@
 mod loss;
 mod machine;
 mod real;
+mod removal;
 mod simulated;
 
 use crate::command::{Judging, Origin, VersionId};

@@ -1,0 +1,109 @@
+//! Leases of addresses that the section has no longer for their clients, which still use them: a node or
+//! another machine has the address now, or no range has it.
+
+use super::check::named;
+use super::{codes, section};
+use crate::dhcp::range::Address;
+use crate::journal::{self, name6};
+use crate::mac::Mac;
+use configuration::{Context, Exchange};
+use language::{Diagnostic, Span, Written};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Leases that are reported one by one.
+const NAMED_MAX: usize = 8;
+
+/// Warnings about leases on the disk of this machine, if the files are for it and will run now.
+pub(super) fn superseded(
+    context: &Context,
+    exchange: &Exchange,
+    lans: &[section::Lan],
+) -> Vec<Diagnostic> {
+    if !context.options.here || context.outside.is_recorded() {
+        return Vec::new();
+    }
+    let of_nodes = named(exchange).filter(|one| one.is_of_a_node);
+    let of_nodes: HashMap<IpAddr, String> = of_nodes.map(|one| (one.address, one.owner)).collect();
+    let all = lans.iter().flat_map(|lan| {
+        let name = &lan.name.value;
+        let four = { lan.range.as_ref() }.map_or((lan.name.span, None), |one| {
+            let Written { value, span } = one;
+            (*span, Some((value.first.into(), value.last.into())))
+        });
+        let six = { lan.six.range.as_ref() }.map_or((lan.name.span, None), |one| {
+            let Written { value, span } = one;
+            (*span, Some((value.first.into(), value.last.into())))
+        });
+        let mut told = of(lan, &of_nodes, four, clients::<Ipv4Addr>(lan, name));
+        let name = name6(name);
+        told.extend(of(lan, &of_nodes, six, clients::<Ipv6Addr>(lan, &name)));
+        told
+    });
+    all.collect()
+}
+
+/// The clients with a lease on the disk, and for how long they may use it, seconds. A file that cannot be
+/// read has none: its directory is checked elsewhere.
+fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> (Vec<(IpAddr, Mac)>, u32) {
+    let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
+    let all = all.into_iter().map(|(address, mac)| (address.into(), mac));
+    (all.collect(), longest_s)
+}
+
+fn of(
+    lan: &section::Lan,
+    of_nodes: &HashMap<IpAddr, String>,
+    (span, range): (Span, Option<(IpAddr, IpAddr)>),
+    (clients, longest_s): (Vec<(IpAddr, Mac)>, u32),
+) -> Vec<Diagnostic> {
+    let in_range =
+        |address: IpAddr| range.is_none_or(|(first, last)| (first..=last).contains(&address));
+    let lost = clients.into_iter().filter_map(|(address, mac)| {
+        let machine = lan.machines.iter().find_map(|one| {
+            let four = one
+                .address
+                .as_ref()
+                .map(|own| (IpAddr::V4(own.value), own.span));
+            let six = one
+                .address6
+                .as_ref()
+                .map(|own| (IpAddr::V6(own.value), own.span));
+            let own = [four, six]
+                .into_iter()
+                .flatten()
+                .find(|(own, _)| *own == address);
+            own.map(|(_, span)| (one, span))
+        });
+        let (owner, span) = match (of_nodes.get(&address), machine) {
+            (Some(owner), _) => (format!("is the address of {owner}"), span),
+            (None, Some((machine, _))) if machine.mac.value == mac => return None,
+            (None, Some((machine, span))) => (
+                format!("is the address of machine '{}'", machine.name.value),
+                span,
+            ),
+            (None, None) if in_range(address) => return None,
+            (None, None) => ("is not in the range".to_owned(), span),
+        };
+        Some((address, mac, owner, span))
+    });
+    let mut lost: Vec<_> = lost.collect();
+    let more = lost.len().saturating_sub(NAMED_MAX);
+    lost.truncate(NAMED_MAX);
+    let last = lost.len().saturating_sub(1);
+    let told = lost.into_iter().enumerate().map(|(index, lost)| {
+        let (address, mac, owner, span) = lost;
+        let more = match more {
+            more if more > 0 && index == last => format!(" (and {more} more leases like this)"),
+            _ => String::new(),
+        };
+        let told = format!("{address} {owner}, and is leased to {mac}{more}");
+        let label = format!(
+            "{mac} uses it for up to {longest_s} s, until it asks to renew its lease and is refused"
+        );
+        Diagnostic::warning(&codes::LEASED, span, told)
+            .label(label)
+            .help("choose another address, or wait until the lease has ended")
+    });
+    told.collect()
+}

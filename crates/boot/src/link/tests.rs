@@ -1,0 +1,70 @@
+//! Two links over loopback.
+
+use super::*;
+use lab::eventually;
+use lab::pki::{Authority, Issued, Leaf};
+use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const NAMES: [&str; 2] = ["alpha", "beta"];
+/// How long anything may take on a machine that is busy.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What a node knows of both. `accepts`: of which node it accepts certificates.
+fn trusted(
+    authority: &Authority,
+    nodes: &[Issued; 2],
+    me: usize,
+    accepts: &'static [&str],
+) -> Trusted {
+    let offer = Offer {
+        identity: Some(&nodes[me]),
+        ..Offer::default()
+    };
+    let terms = Terms {
+        client_roots: &[authority.der()],
+        ..Terms::default()
+    };
+    let tls = (
+        TlsClient::here(&offer).unwrap().config(),
+        TlsServer::new(&nodes[me], &terms).unwrap().config(),
+    );
+    let addresses = [1, 2].map(|last| vec![IpAddr::from([127, 46, 91, last])]);
+    let places = NAMES.map(str::to_owned).into_iter().zip(addresses);
+    let ders = nodes.each_ref().map(|node| node.der.clone());
+    let node_of: wire::NodeOf = Arc::new(move |chain| {
+        let first = chain.first()?;
+        let at = ders.iter().position(|der| der == first.as_ref())?;
+        accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
+    });
+    Trusted::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+}
+
+#[test]
+fn link_ends_when_the_certificate_of_the_other_node_is_revoked() {
+    let authority = Authority::new("Cluster CA").unwrap();
+    let leaf = Leaf {
+        names: &["node.evenkeel"],
+        client: true,
+        ..Leaf::default()
+    };
+    let nodes = [(); 2].map(|()| authority.issue(&leaf).unwrap());
+    let links = [(); 2].map(|()| Link::start().unwrap());
+    let [alpha, beta] = &links;
+    alpha.trust(trusted(&authority, &nodes, 0, &NAMES));
+    let trouble = |link: &Link, other: &str| link.troubles().get(other).cloned();
+    assert!(eventually(SOON, || trouble(alpha, "beta").is_some()));
+    beta.trust(trusted(&authority, &nodes, 1, &NAMES));
+    let is_connected = || trouble(alpha, "beta").is_none() && trouble(beta, "alpha").is_none();
+    assert!(eventually(SOON, is_connected), "{:?}", alpha.troubles());
+    // Beta still accepts alpha: its own connection ends at the other side.
+    alpha.trust(trusted(&authority, &nodes, 0, &["alpha"]));
+    let has_ended = || trouble(alpha, "beta").is_some() && trouble(beta, "alpha").is_some();
+    assert!(
+        eventually(SOON, has_ended),
+        "{:?} {:?}",
+        alpha.troubles(),
+        beta.troubles()
+    );
+}

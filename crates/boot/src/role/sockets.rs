@@ -1,0 +1,143 @@
+//! The sockets of one network over IPv4, and what is sent by them.
+
+use crate::dhcp::desk::{Decision, Here};
+use crate::dhcp::reply::To;
+use crate::mac::Mac;
+use crate::net::frame::Frames;
+use crate::net::own_source::OwnSources;
+use crate::net::router::Router;
+use crate::net::{batch, tcp, udp};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+
+/// The port of TFTP.
+pub(super) const TFTP: u16 = 69;
+
+/// The sockets at an interface.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) name: String,
+    pub(super) index: u32,
+    /// The port of HTTP that is open.
+    pub(super) http_port: u16,
+    pub(super) mac: Mac,
+    pub(super) dhcp: UdpSocket,
+    pub(super) proxy: UdpSocket,
+    pub(super) tftp: UdpSocket,
+    pub(super) http: TcpListener,
+    pub(super) frames: Frames,
+    /// Requests of clients that use an address of this host.
+    pub(super) own_sources: OwnSources,
+    /// None without IPv6 at the interface: nobody asks there then.
+    pub(super) router: Option<Router>,
+}
+
+/// Something to send.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) mac: Mac,
+    pub(super) to: To,
+    /// It is to be on the disk first.
+    pub(super) is_kept: bool,
+    /// The address that it gives.
+    pub(super) address: Option<IpAddr>,
+    pub(super) bytes: Vec<u8>,
+    /// The port of the client.
+    pub(super) port: u16,
+}
+
+impl Sockets {
+    pub(super) fn open(interface: &str, index: u32, http_port: u16) -> Result<Sockets, String> {
+        let failed = |what: &str, port: u16, error: io::Error| {
+            let why = language::reason(&error);
+            let help = match error.kind() {
+                io::ErrorKind::AddrInUse if what == "DHCP" => {
+                    ": another DHCP server runs on this machine"
+                }
+                _ => "",
+            };
+            format!("cannot open port {port} of {what} at {interface}: {why}{help}")
+        };
+        let port = |port: u16| {
+            let socket = udp::open(interface, port);
+            let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
+            prepared.map_err(|error| failed("DHCP", port, error))
+        };
+        let frames = Frames::open(index);
+        let frames = frames.map_err(|error| {
+            format!(
+                "cannot send to cards at {interface}: {}",
+                language::reason(&error)
+            )
+        })?;
+        Ok(Sockets {
+            name: interface.to_owned(),
+            index,
+            http_port,
+            mac: udp::mac_of(interface).unwrap_or(Mac([0; 6])),
+            dhcp: port(udp::SERVER)?,
+            proxy: port(udp::PROXY)?,
+            tftp: udp::open(interface, TFTP).map_err(|error| failed("TFTP", TFTP, error))?,
+            http: tcp::listen(interface, http_port)
+                .map_err(|error| failed("HTTP", http_port, error))?,
+            frames,
+            own_sources: OwnSources::open(index)
+                .map_err(|error| failed("DHCP", udp::SERVER, error))?,
+            router: Router::open(interface, index).ok(),
+        })
+    }
+
+    /// Asks who has an address that was offered: the answer comes before the client takes it.
+    pub(super) fn probe(&self, decision: &Decision) {
+        if let Some(address) = decision.probe {
+            // A question that cannot be sent finds nobody.
+            let _ = self.frames.ask(self.mac, address);
+        }
+    }
+
+    pub(super) fn send_all(&self, here: &Here, all: &[Outgoing]) {
+        for one in all {
+            // What cannot be sent is lost like any packet; the client asks again.
+            let _ = self.send(here, one);
+        }
+    }
+
+    fn send(&self, here: &Here, one: &Outgoing) -> io::Result<()> {
+        let server = here.address;
+        match one.to {
+            To::Relay(relay) => {
+                let to = SocketAddrV4::new(relay, udp::SERVER);
+                self.dhcp.send_to(&one.bytes, to).map(drop)
+            }
+            To::Configured(address) => {
+                let socket = if one.port == udp::CLIENT {
+                    &self.dhcp
+                } else {
+                    &self.proxy
+                };
+                let to = SocketAddrV4::new(address, one.port);
+                socket.send_to(&one.bytes, to).map(drop)
+            }
+            To::Fresh(address) => {
+                let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
+                self.frames.send_udp(from, to, one.mac, &one.bytes)
+            }
+            To::All => self.send_to_all(server, one),
+            To::AllAnd(address) => {
+                self.send_to_all(server, one)?;
+                if here.network.has(address) {
+                    // A node may have the address meanwhile, and answer ARP: to the card.
+                    let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
+                    return self.frames.send_udp(from, to, one.mac, &one.bytes);
+                }
+                let to = SocketAddrV4::new(address, udp::CLIENT);
+                self.dhcp.send_to(&one.bytes, to).map(drop)
+            }
+        }
+    }
+
+    fn send_to_all(&self, server: Ipv4Addr, one: &Outgoing) -> io::Result<()> {
+        let (from, to) = ((server, udp::SERVER), (Ipv4Addr::BROADCAST, udp::CLIENT));
+        self.frames.send_udp(from, to, Mac([0xff; 6]), &one.bytes)
+    }
+}

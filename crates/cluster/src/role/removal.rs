@@ -1,0 +1,104 @@
+//! The removal of this member from its cluster, kept on its own disk.
+//!
+//! A removed member hears of its removal from another member. After a restart without a link to
+//! one, only the mark in its state directory keeps it from serving as a member. A majority that
+//! confirms the membership clears the mark: somebody who is not a majority had reported the
+//! removal.
+
+use crate::machine::Machine;
+use crate::role::removed_words;
+use crate::role::shared::{RoleState, moved};
+use crate::wire::Network;
+use part::voice::write_error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Poll interval.
+const POLL: Duration = Duration::from_millis(500);
+/// Pause after a write that the disk refused.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Keeps the mark in the state directory like what is known.
+#[derive(Debug)]
+pub(super) struct RemovalMark {
+    is_set: bool,
+    retry_at: Option<Instant>,
+    /// The last failure, which is reported once.
+    failure: String,
+}
+
+impl RemovalMark {
+    pub(super) fn new<M: Machine, N: Network>(shared: &RoleState<M, N>) -> RemovalMark {
+        RemovalMark {
+            is_set: shared.is_marked_removed(),
+            retry_at: None,
+            failure: String::new(),
+        }
+    }
+
+    /// Writes or clears the mark, if it differs from what is known. Called before the removal is
+    /// reported to the parts of the machine.
+    pub(super) fn update<M: Machine, N: Network>(&mut self, shared: &RoleState<M, N>) {
+        let is_removed = match self.is_set {
+            true => !shared.is_confirmed_member(),
+            false => shared.is_removed(),
+        };
+        let is_early = |at: Instant| Instant::now() < at;
+        if is_removed == self.is_set || self.retry_at.is_some_and(is_early) {
+            return;
+        }
+        let words = removed_words(shared.who.kind);
+        let written = match is_removed {
+            true => shared.directory.mark_removed(&format!("{words}\n")),
+            false => shared.directory.clear_removed(),
+        };
+        match written {
+            Ok(()) => {
+                self.is_set = is_removed;
+                (self.retry_at, self.failure) = (None, String::new());
+                match is_removed {
+                    true => log(words),
+                    false => {
+                        shared.forget_removal();
+                        log(
+                            "a majority has confirmed that this machine is a member: the report of its removal is void",
+                        );
+                    }
+                }
+            }
+            Err(error) => {
+                self.retry_at = Some(Instant::now() + RETRY);
+                let failure = error.to_string();
+                if self.failure == failure {
+                    return;
+                }
+                let words = format!(
+                    "cannot keep on its disk whether it was removed from the cluster: {failure}. A restart without a \
+                     link to another member may forget it: make the directory writable, or do not start this machine \
+                     again"
+                );
+                log(&words);
+                shared.note(words);
+                self.failure = failure;
+            }
+        }
+    }
+}
+
+fn log(words: &str) {
+    write_error(&format!("evenkeel: cluster: {words}\n"));
+}
+
+/// Runs until the role ends, on an arbiter, which has no parts that need a report.
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+    let mut mark = RemovalMark::new(&shared);
+    let mut changes = shared.engine.changes();
+    loop {
+        mark.update(&shared);
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
