@@ -360,16 +360,12 @@ impl TlsServer {
         Ok(TlsServer(Arc::new(config)))
     }
 
-<<<<<<< HEAD
-    /// Performs the handshake as the server.
-=======
     /// The configuration of rustls.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0)
     }
 
-    /// Shakes hands as the server.
->>>>>>> 02ace593ffbe8557df036658c47a747bace4a540
+    /// Performs the handshake as the server.
     pub fn accept(
         &self,
         mut stream: TcpStream,

@@ -58,9 +58,6 @@ impl Supervisor {
         }
     }
 
-<<<<<<< HEAD
-    /// Reads the version that was accepted last.
-=======
     /// Holds for the parts what the state directory says, until the control role reports.
     fn hold_first_messages(&mut self, start: &Start) {
         let governing = self.slots.governing.row.part;
@@ -77,8 +74,7 @@ impl Supervisor {
         }
     }
 
-    /// Finds the version that was accepted last.
->>>>>>> 02ace593ffbe8557df036658c47a747bace4a540
+    /// Reads the version that was accepted last.
     fn find_accepted(&mut self, start: &Start) {
         let governs = self.governs();
         let path = start.directory.join(governs.accepted);
