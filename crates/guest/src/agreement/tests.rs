@@ -393,6 +393,7 @@ impl World {
                 has_moved: false,
                 left_open: machine.left_open && machine.qemu.is_none(),
                 stop_ms: None,
+                superseded: None,
             };
             (name.clone(), local)
         };
