@@ -7,12 +7,10 @@ use farm::message::{Answer, Message};
 use farm::role::Role;
 use lab::eventually;
 use lab::pki::{Authority, Issued, Leaf};
-use lab::tls::{Offer, TlsClient};
+use lab::tls::{Offer, Terms, TlsClient, TlsServer};
 use part::codec;
 use protocol::rdp::{Redirection, SSL};
 use rustls::pki_types::CertificateDer;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -51,18 +49,11 @@ impl Cluster {
     }
 
     fn trusted(&self, me: usize, own: &Issued) -> Trusted {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        let root = self.authority.der().to_vec();
-        roots.add(root.into()).expect("a root");
-        let roots = Arc::new(roots);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-        let server = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_client_cert_verifier(verifier.build().expect("a verifier"))
-            .with_single_cert(own.certificates(), own.key())
-            .expect("its certificate");
+        let terms = Terms {
+            client_roots: &[self.authority.der()],
+            ..Terms::default()
+        };
+        let server = TlsServer::new(own, &terms).expect("a server").config();
         let offer = Offer {
             identity: Some(own),
             ..Offer::default()
@@ -75,7 +66,7 @@ impl Cluster {
             let at = ders.iter().position(|der| der == first.as_ref())?;
             Some(NAMES[at].to_owned())
         };
-        let tls = (client, Arc::new(server));
+        let tls = (client, server);
         Trusted::new(
             NAMES[me].to_owned(),
             addresses.into(),
