@@ -432,6 +432,14 @@ impl Site {
         answer
     }
 
+    /// A node no longer accepts a certificate of the other one.
+    fn revoke(&mut self, index: usize) {
+        let [alpha, beta] = self.trusted.take().expect("nobody has begun again");
+        let mut now = if index == 0 { alpha } else { beta };
+        now.node_of = Arc::new(|_: &[CertificateDer<'_>]| None);
+        self.roles[index].trust(now);
+    }
+
     /// What happened at a node, in words.
     fn events(&self, index: usize) -> String {
         let events = self.subject(index).events;
@@ -563,6 +571,21 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
     site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
     site.until("runs", |site| site.runs(0) && site.process(1) == 0);
     assert_eq!(site.process(0), pid);
+}
+
+#[test]
+fn move_to_a_node_ends_when_its_certificate_is_revoked() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    for revoker in [0, 1] {
+        let mut site = Site::new(26 + revoker as u8, 200_000);
+        let pid = site.process(0);
+        site.order(0);
+        site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+        site.revoke(revoker);
+        site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+        site.until("runs", |site| site.runs(0) && site.process(1) == 0);
+        assert_eq!(site.process(0), pid);
+    }
 }
 
 #[test]

@@ -114,6 +114,30 @@ fn a_log_that_is_followed_ends_with_its_reader() {
 }
 
 #[test]
+fn followed_log_and_console_end_when_the_other_node_is_revoked() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(28, 0);
+    program(&site, 0, "echo $$; exec sleep 1000");
+    let log = site.begin_at(1, "alpha", log(true));
+    let (came, _) = site.passes(log.number, |came| came.ends_with(b"\n"));
+    let said = outputs(came);
+    let [Output::Out(pid)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    let process = Path::new("/proc").join(String::from_utf8_lossy(pid).trim());
+    assert!(process.exists());
+    let (name, who) = ("mail".to_owned(), "anna".to_owned());
+    let console = site.begin_at(1, NODES[0], Remote::Console { name, who });
+    assert_eq!(site.pass(1, console.number, b"x").taken, 1);
+    site.revoke(0);
+    for number in [log.number, console.number] {
+        let (_, last) = site.passes(number, |_| false);
+        assert!(last.is_over);
+    }
+    assert!(eventually(PATIENCE, || !process.exists()));
+}
+
+#[test]
 fn the_serial_terminal_is_connected_from_another_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut site = Site::new(14, 0);
