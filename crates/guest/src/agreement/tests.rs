@@ -390,7 +390,6 @@ impl World {
                 has_volumes: machine.has_volumes,
                 has_both_copies: self.has_both_copies(at, name),
                 without_copy: is_gone.then(|| name.clone()),
-                superseded: None,
                 has_moved: false,
                 left_open: machine.left_open && machine.qemu.is_none(),
                 stop_ms: None,
