@@ -5,6 +5,7 @@ use reactor::{Gauge, Rate};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// TLS counters of the process.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
     /// Current TLS connections with clients and servers, including handshakes.

@@ -130,6 +130,33 @@ fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) 
     (quiet, passes)
 }
 
+/// The table of the old owner while it offers the address.
+fn offer(address: IpAddr) -> Passage {
+    Passage {
+        table: Passage::name_of_offer("test"),
+        offered: vec![address],
+        ..Passage::default()
+    }
+}
+
+/// Makes the client send packets for the address to this host.
+fn set_neighbour(scene: &Scene, vip: &str, owner: &Host) {
+    let mac = mac(owner);
+    let entry = ["neigh", "replace", vip, "lladdr", &mac, "dev", "eth0"];
+    scene.client.ip(&entry).unwrap();
+}
+
+/// A neighbour heard the new owner, and then the old one: the old one drops segments of unknown
+/// connections, and the client sends them again.
+fn send_to_old_owner_first(scene: &Scene, vip: &str, stream: &mut TcpStream) {
+    let reset = resets(&scene.old);
+    set_neighbour(scene, vip, &scene.old);
+    stream.write_all(b"?").unwrap();
+    assert!(lab::eventually(PATIENCE, || resets(&scene.old) > reset));
+    set_neighbour(scene, vip, &scene.new);
+    assert_eq!(answer(stream).unwrap(), "new");
+}
+
 /// Hands the address over manually. Sends requests on the old connection and on a new one, and
 /// again on the old one after forwarding has ended.
 fn hand_over(name: &str, vip: &str, old_own: &str) {
@@ -147,11 +174,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     let mut before = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut before).unwrap(), "old");
     let (quiet, passes) = both_ends(&scene, address, own);
-    let offer = Passage {
-        table: Passage::name_of_offer("test"),
-        offered: vec![address],
-        ..Passage::default()
-    };
+    let offer = offer(address);
     scene.old.enter(|| offer.apply().unwrap());
     // A second call replaces the table that another process may have left.
     scene.new.enter(|| passes.apply().unwrap());
@@ -162,24 +185,11 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         .new
         .ip(&["address", "add", &whole, "dev", "eth0", "nodad"])
         .unwrap();
-    // A neighbour heard the new owner, and then the old one: the old one drops segments of unknown
-    // connections, and the client sends them again. This is true from the offer on.
-    let heard = |mac: &str| {
-        let entry = ["neigh", "replace", vip, "lladdr", mac, "dev", "eth0"];
-        scene.client.ip(&entry).unwrap();
-    };
-    let sends_to_the_old_owner_first = |stream: &mut TcpStream| {
-        let reset = resets(&scene.old);
-        heard(&mac(&scene.old));
-        stream.write_all(b"?").unwrap();
-        assert!(lab::eventually(PATIENCE, || resets(&scene.old) > reset));
-        heard(&mac(&scene.new));
-        assert_eq!(answer(stream).unwrap(), "new");
-    };
-    heard(&mac(&scene.new));
+    set_neighbour(&scene, vip, &scene.new);
     let mut early = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut early).unwrap(), "new");
-    sends_to_the_old_owner_first(&mut early);
+    // This is true from the offer on.
+    send_to_old_owner_first(&scene, vip, &mut early);
     scene.old.enter(|| quiet.apply().unwrap());
     scene.old.enter(|| offer.undo().unwrap());
     // With empty neighbour caches, only the new owner replies to a request.
@@ -203,7 +213,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     assert_eq!(ask(&mut after).unwrap(), "new");
     assert_eq!(ask(&mut before).unwrap(), "old");
     // A neighbour that heard the old owner last loses no connection of the new owner.
-    sends_to_the_old_owner_first(&mut after);
+    send_to_old_owner_first(&scene, vip, &mut after);
     // After the end, forwarded connections are lost and new ones continue.
     scene.new.enter(|| passes.undo().unwrap());
     assert!(ask(&mut before).is_err());
