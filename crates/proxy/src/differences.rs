@@ -652,16 +652,6 @@ pub static DIFFERENCES: &[Difference] = &[
         applies: Applies::To(|line| is_server(line) && line.names("h2")),
     },
     Difference {
-        key: "defaults-rules",
-        about: "http-request",
-        kinds: &["keyword"],
-        haproxy: "Refuses rules in a `defaults` section that another `defaults`, a `listen`, or both frontends and \
-            backends inherit.",
-        here: "They apply wherever they are inherited, in each proxy that supports them.",
-        reason: "Their meaning is clear; the restriction comes from HAProxy's implementation.",
-        applies: Applies::To(|line| line.section == "defaults" && is_rule(line)),
-    },
-    Difference {
         key: "hash-nodes",
         about: "hash-type",
         kinds: &["keyword"],

@@ -314,11 +314,6 @@ const LINES: &[(&str, &str, &str)] = &[
         "backend|server a 127.0.0.1:1 proto fcgi",
     ),
     (
-        "defaults-rules",
-        "defaults|http-request deny if FALSE",
-        "frontend|http-request deny if FALSE",
-    ),
-    (
         "hash-nodes",
         "backend|hash-type consistent",
         "backend|hash-type map-based",
