@@ -108,6 +108,20 @@ pub static DIFFERENCES: &[Difference] = &[
         }),
     },
     Difference {
+        key: "secret-values",
+        about: "stats socket",
+        kinds: &["keyword"],
+        haproxy: "`show env` and `get var` show all values at the level `operator`, and `show acl` and `show map` all \
+            entries at the level `user`.",
+        here: "Below the level `admin`, values of variables whose names say that they are secret (`API_TOKEN`), passwords \
+            in URLs, patterns that are compared with credentials (`req.hdr(x-api-key)`) and entries of files such as \
+            `tokens.map` are `***`.",
+        reason: "An operator may drain servers, but does not need the keys of the installation.",
+        applies: Applies::To(|line| {
+            line.begins(&["stats", "socket"]) && !line.has(&["level", "admin"])
+        }),
+    },
+    Difference {
         key: "redispatch-pause",
         about: "option redispatch",
         kinds: &["keyword"],

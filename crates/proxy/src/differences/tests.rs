@@ -72,6 +72,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "global|stats socket /s user root",
     ),
     (
+        "secret-values",
+        "global|stats socket /s level operator",
+        "global|stats socket /s level admin",
+    ),
+    (
         "redispatch-pause",
         "backend|option redispatch",
         "backend|option httplog",

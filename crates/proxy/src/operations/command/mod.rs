@@ -32,9 +32,11 @@ pub use reply::{Reply, Severity, SeverityOutput};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
+use language::difference::covered_value;
 use language::keyword::Documented;
 use language::suggest;
 use model::config::{Config, Proxy, Server, StatsLevel};
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -69,6 +71,16 @@ pub struct Session {
     pub severity: SeverityOutput,
     /// What stood behind `<<`.
     pub payload: Option<Arc<Payload>>,
+}
+
+impl Session {
+    /// The value of a variable: administrators see secret ones, too.
+    fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
+        match self.level >= StatsLevel::Admin {
+            true => Cow::Borrowed(value),
+            false => Cow::Owned(covered_value(name, value)),
+        }
+    }
 }
 
 /// What stood behind `<<`. It may hold keys: it is wiped when it is dropped, and
