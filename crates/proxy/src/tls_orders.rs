@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyword::family::bind_tls::sent_line;
 use model::config::Config;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tls::store::{Order, StoreError};
 use zeroize::Zeroizing;
 
@@ -80,6 +80,27 @@ pub fn repeat(config: &Config, orders: &[Order]) {
         // What it needs may be gone with a file that has changed.
         let _ = recorded(config, &words, payload, change);
     }
+}
+
+/// What operators changed in the files of a configuration, for a reload that loads the files.
+pub fn replaced_by_files(config: &Config) -> Vec<String> {
+    let orders = config.certificates.orders();
+    let names = orders.iter().filter_map(|order| {
+        let kind = match order.words.get(2)?.as_ref() {
+            "cert" => "certificate",
+            "ca-file" => "CA file",
+            "crl-file" => "CRL file",
+            "crt-list" => "crt-list",
+            "tls-key" => "ticket key file",
+            _ => return None,
+        };
+        Some((kind, &*order.subject))
+    });
+    let names: BTreeSet<(&str, &str)> = names.collect();
+    let lines = names.into_iter().map(|(kind, name)| {
+        format!("{kind} '{name}' was changed at run time; the reload loads the file")
+    });
+    lines.collect()
 }
 
 /// `new ssl …`

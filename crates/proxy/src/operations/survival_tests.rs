@@ -430,6 +430,12 @@ fn renewed_file_counts_and_keys_go_to_the_supervisor_only() {
     assert!(has_key(&kept));
     assert!(!has_key(&carry::export(&config, Some(runtime)).bytes));
     assert!(!has_key(&carry::export_live(&config, Some(runtime), &[])));
+    let name = bed.scratch.path().join("a.pem");
+    let said = format!(
+        "certificate '{}' was changed at run time; the reload loads the file",
+        name.display()
+    );
+    assert_eq!(crate::tls_orders::replaced_by_files(&config), [said]);
     // The file was renewed after the order: the next process has what is in it.
     bed.scratch
         .write("a.pem", bundle(&bed.authority, "newest.com"))
