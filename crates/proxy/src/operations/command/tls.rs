@@ -26,21 +26,25 @@ fn shown(told: Result<String, StoreError>) -> Reply {
 }
 
 /// Carries out a command in the newest configuration.
+fn outcome(
+    context: &Context,
+    session: &Session,
+    words: &[&str],
+    change: tls_orders::Change,
+) -> Result<String, StoreError> {
+    // The newest configuration stays the newest for as long.
+    let _held = context.runtime.hold_lists();
+    let payload = session.payload.as_ref().map(|payload| &***payload);
+    tls_orders::recorded(&context.runtime.config(), words, payload, change)
+}
+
 fn changed(
     context: &Context,
     session: &Session,
     words: &[&str],
     change: tls_orders::Change,
 ) -> Reply {
-    // The newest configuration stays the newest for as long.
-    let _held = context.runtime.hold_lists();
-    let payload = session.payload.as_ref().map(|payload| &***payload);
-    said(tls_orders::recorded(
-        &context.runtime.config(),
-        words,
-        payload,
-        change,
-    ))
+    said(outcome(context, session, words, change))
 }
 
 /// `new ssl …`
@@ -122,7 +126,10 @@ pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> R
     if let (Some(word), Some(name)) = (words.get_mut(3), &name) {
         *word = name;
     }
-    changed(context, session, &words, tls_orders::set_ticket_key)
+    match outcome(context, session, &words, tls_orders::set_ticket_key) {
+        Ok(text) => Reply::message(Severity::Info, text),
+        Err(refused) => Reply::error(refused.0),
+    }
 }
 
 /// `show ssl ocsp-response [id]`
