@@ -51,7 +51,8 @@ const WEAK: &[&str] = &[
 ];
 /// Functions in expressions whose argument is such a name, and those whose result is always secret.
 pub(super) const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
-pub(super) const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
+pub(super) const SECRET_SAMPLES: &[&str] =
+    &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
 /// Words before the data that a check sends.
 pub(super) const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
 /// Lines whose next word is not secret: the name of a console token, a file, and a time.
