@@ -44,7 +44,13 @@ pub fn vocabulary() -> Vocabulary<'static> {
         let rest = rest.trim_start();
         PROGRAMS.iter().any(|name| rest.starts_with(name)) && !row.name.contains(' ')
     };
+    let mut keywords: Vec<&str> = rows.iter().flat_map(|row| literals(row)).collect();
+    keywords.extend(words().names());
+    keywords.extend(["if", "unless", "or"]);
+    keywords.sort_unstable();
+    keywords.dedup();
     Vocabulary {
+        words: keywords,
         sections: words().names().collect(),
         shared: words().shared().collect(),
         secrets,
@@ -63,6 +69,18 @@ const SECRETS: [&str; 6] = [
 ];
 /// Arguments that are programs.
 const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
+
+/// The words of a keyword and of its syntax that are written as they stand there.
+fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
+    let of_syntax = row.syntax.split('<').enumerate();
+    let of_syntax = of_syntax.filter_map(|(at, part)| match at {
+        0 => Some(part),
+        _ => part.split_once('>').map(|(_, behind)| behind),
+    });
+    let separators = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
+    let words = of_syntax.chain([row.name]);
+    words.flat_map(move |part| part.split(separators).filter(|word| !word.is_empty()))
+}
 
 /// The words before secrets in a line of syntax.
 fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {

@@ -108,6 +108,20 @@ pub static DIFFERENCES: &[Difference] = &[
         }),
     },
     Difference {
+        key: "secret-values",
+        about: "stats socket",
+        kinds: &["keyword"],
+        haproxy: "`show env` and `get var` show all values at the level `operator`, and `show acl` and `show map` all \
+            entries at the level `user`.",
+        here: "Below the level `admin`, values of variables whose names say that they are secret (`API_TOKEN`), passwords \
+            in URLs, patterns that are compared with credentials (`req.hdr(x-api-key)`) and entries of files such as \
+            `tokens.map` are `***`.",
+        reason: "An operator may drain servers, but does not need the keys of the installation.",
+        applies: Applies::To(|line| {
+            line.begins(&["stats", "socket"]) && !line.has(&["level", "admin"])
+        }),
+    },
+    Difference {
         key: "redispatch-pause",
         about: "option redispatch",
         kinds: &["keyword"],
@@ -650,16 +664,6 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "The server may depend on the scheme (RFC 8441, section 5), and a reset of an idle stream ends the \
             whole connection (RFC 9113, section 5.1).",
         applies: Applies::To(|line| is_server(line) && line.names("h2")),
-    },
-    Difference {
-        key: "defaults-rules",
-        about: "http-request",
-        kinds: &["keyword"],
-        haproxy: "Refuses rules in a `defaults` section that another `defaults`, a `listen`, or both frontends and \
-            backends inherit.",
-        here: "They apply wherever they are inherited, in each proxy that supports them.",
-        reason: "Their meaning is clear; the restriction comes from HAProxy's implementation.",
-        applies: Applies::To(|line| line.section == "defaults" && is_rule(line)),
     },
     Difference {
         key: "hash-nodes",

@@ -29,6 +29,7 @@ pub mod stats;
 pub mod stream;
 pub mod takeover;
 pub mod termination;
+mod tls_orders;
 pub mod vitals;
 pub mod worker;
 

@@ -32,7 +32,7 @@ const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
 /// have been revoked since.
 pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
 /// Number of keys of a file that are used: the last ones.
-const FILE_KEYS: usize = 3;
+pub(crate) const FILE_KEYS: usize = 3;
 /// Maximum length of a ticket that is decrypted, bytes. Tickets are shorter unless a client sends
 /// many certificates.
 const TICKET_MAX: usize = 60 * 1024;

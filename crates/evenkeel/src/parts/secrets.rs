@@ -118,6 +118,51 @@ const LINES: &[(&str, &str)] = &[
     ("global_defs", "$AUTH_PASS=mArKer7Q"),
 ];
 
+/// Lines with a mistake in a word that says what is secret.
+const MISSPELT: &[(&str, &str)] = &[
+    ("listen", "stats auht admin:mArKer7Q"),
+    ("listen", "stats uath admin:mArKer7Q # before: mArKer7Q"),
+    ("listen", "stats-auth admin:mArKer7Q"),
+    ("listen", "statsauth admin:mArKer7Q"),
+    ("listen", "stats auth:admin:mArKer7Q"),
+    ("listen", "stats auth=admin:mArKer7Q"),
+    ("listen", "stats auth admin mArKer7Q"),
+    ("userlist", "user anna passwrod mArKer7Q"),
+    ("userlist", "user anna paswd mArKer7Q"),
+    ("userlist", "user anna insecure-pasword mArKer7Q groups x"),
+    ("userlist", "user anna password:mArKer7Q"),
+    ("listen", "http-request set-haeder Authorization mArKer7Q"),
+    ("listen", "http-request set-haeder X-Api-Key mArKer7Q"),
+    ("listen", "htpt-request set-header Authorisation mArKer7Q"),
+    ("listen", "http-request set_header Cookie sid=mArKer7Q"),
+    ("listen", "http-request replace-haeder Cookie a mArKer7Q"),
+    (
+        "listen",
+        "http-request set-var(txn.s) req.hdr(x),hmca(sha256,mArKer7Q)",
+    ),
+    ("listen", "http-request set-var(txn.token) stri(mArKer7Q)"),
+    ("listen", "http-request stevar(txn.token) str(mArKer7Q)"),
+    ("listen", "acl ok htp_auth_pass(x) mArKer7Q"),
+    (
+        "listen",
+        "http-request deny unless { req.cok(sid) mArKer7Q }",
+    ),
+    ("listen", "tcp-chek send \"AUTH mArKer7Q\""),
+    ("listen", "tcp-check sned \"AUTH mArKer7Q\""),
+    ("listen", "dynamic-cookei-key mArKer7Q"),
+    ("listen", "server a 127.0.0.1:1 agent-sned mArKer7Q"),
+    ("listen", "reqad Authorization:\\ Basic\\ mArKer7Q"),
+    ("global", "sotenv PGDATA mArKer7Q"),
+    ("fcgi-app", "set-parm HTTP_AUTHORIZATION mArKer7Q"),
+    ("vrrp_instance x", "auth_pas mArKer7Q"),
+    ("vrrp_instance x", "notfy_master \"/bin/true -pmArKer7Q\""),
+    ("virtual-ip", "notfy master \"/bin/true mArKer7Q\""),
+    (
+        "boot",
+        "image a kernel /v apend mArKer7Q root=/dev/mArKer7Q",
+    ),
+];
+
 /// Section and line of every place for a marker, those of the keyword tables included.
 fn places() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
@@ -143,7 +188,7 @@ fn places() -> Vec<(String, String)> {
             all.push((section.to_owned(), line));
         }
     }
-    let fixed = LINES.iter();
+    let fixed = LINES.iter().chain(MISSPELT);
     all.extend(fixed.map(|(place, line)| ((*place).to_owned(), (*line).to_owned())));
     all
 }

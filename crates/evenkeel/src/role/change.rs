@@ -143,7 +143,7 @@ pub fn put(
     model::log::change(sink);
     side.change();
     let mut words = words(&changed);
-    words.extend(changed.lists);
+    words.extend(changed.runtime_changes);
     words.extend(raise_files(given.take.plan.files_max));
     // The version serves already: what is left is told, not undone.
     if let Err(error) = side.sockets().change(sockets) {

@@ -76,7 +76,8 @@ impl Telling {
 
     /// The state, for somebody who goes on with it and is told the rest.
     pub fn asked(&mut self, serving: &Serving) -> io::Result<OwnedFd> {
-        let exported = carry::export(&serving.config(), Some(serving.running.runtime));
+        let (config, runtime) = (serving.config(), serving.running.runtime);
+        let exported = carry::export_to_supervisor(&config, Some(runtime));
         self.mark = Some(exported.mark);
         memory::create("evenkeel state", &exported.bytes)
     }

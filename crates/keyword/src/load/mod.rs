@@ -68,7 +68,7 @@ impl Loaded {
         config.global.version = (!version.is_empty()).then(|| version.into());
         config.environment = loaded.environment;
         if config.global.requests_kept() > 0 {
-            let texts = RuleTexts::of(&loaded.sources, PART.sections.secrets);
+            let texts = RuleTexts::of(&loaded.sources);
             config.rule_texts = Arc::new(texts);
         }
         config.reported = reported(&loaded.sources, &loaded.diagnostics);

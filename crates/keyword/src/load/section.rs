@@ -7,6 +7,7 @@ use language::{Diagnostic, Line, Span, Word, suggest};
 use model::config::{Proxy, ProxyIndex, ProxyKind};
 use model::known::{self, instead};
 use model::rules::AclTable;
+use model::rules::action_codes;
 use model::rules::draft::{Defaults, Section};
 use model::state::ProxyState;
 use std::collections::HashMap;
@@ -49,6 +50,21 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
         }
         number = number.saturating_add(1);
     }
+}
+
+/// The error for a section that inherits rules which it cannot inherit. `by`: the sections that
+/// inherit them.
+fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic {
+    let name = &defaults.proxy.name;
+    Diagnostic::error(
+        &action_codes::RULE_IN_DEFAULTS,
+        span,
+        format!("the rules of the defaults section '{name}' cannot be inherited by {by}"),
+    )
+    .label("inherits them")
+    .also(defaults.proxy.span, "has rules")
+    .help("put the rules into the proxies, or into a `defaults` section of their own that only frontends, or only backends, name with `from`")
+    .once_accepted("the rules apply in each proxy that inherits and supports them")
 }
 
 impl Loader {
@@ -284,6 +300,12 @@ impl Loader {
             let Some(base) = self.named_defaults(line, at) else {
                 return Section::Refused;
             };
+            if self.defaults[base].has_rules() {
+                let span = line.words[at].span.to(line.words[at + 1].span);
+                let base = &self.defaults[base];
+                let refused = rules_not_inherited(base, span, "another `defaults` section");
+                self.tell(refused);
+            }
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
             proxy = Proxy {
                 name,
@@ -297,7 +319,7 @@ impl Loader {
         self.acls = acls;
         self.defaults.push(Defaults {
             proxy,
-            acls: AclTable::default(),
+            ..Defaults::default()
         });
         Section::Defaults(self.defaults.len() - 1)
     }
@@ -359,6 +381,7 @@ impl Loader {
             base = named;
             at += 2;
         }
+        self.inherit_rules(base, name.span, kind);
         if kind.is_frontend() {
             self.no_more_words(line, at);
         } else {
@@ -385,6 +408,34 @@ impl Loader {
             self.legacy_bind(line, address);
         }
         Section::Proxy(index, kind)
+    }
+
+    /// Checks whether a proxy may inherit the rules of a `defaults` section.
+    fn inherit_rules(&mut self, base: usize, span: Span, kind: ProxyKind) {
+        let defaults = &mut self.defaults[base];
+        if !defaults.has_rules() {
+            return;
+        }
+        let (front, back) = (kind.is_frontend(), kind.is_backend());
+        defaults.has_frontend |= front;
+        defaults.has_backend |= back;
+        let by = match (front, back) {
+            (true, true) => Some("a `listen` section"),
+            (true, false) if defaults.has_rules_of_responses() => {
+                Some("a frontend, which has no `tcp-response content` rules")
+            }
+            (false, true) if defaults.has_early_rules() => Some(
+                "a backend, which has no `tcp-request connection` and `tcp-request session` rules",
+            ),
+            _ if defaults.has_frontend && defaults.has_backend => {
+                Some("both frontends and backends")
+            }
+            _ => None,
+        };
+        if let Some(by) = by {
+            let refused = rules_not_inherited(&self.defaults[base], span, by);
+            self.tell(refused);
+        }
     }
 
     /// The name of a proxy: that of its line, or where an old file gives one twice,

@@ -9,6 +9,7 @@
 
 mod cover;
 mod lines;
+mod misspelt;
 mod order;
 mod render;
 mod secret;
@@ -19,7 +20,7 @@ mod words;
 pub use cover::{covered, secrets};
 pub(crate) use cover::{expanded_secrets, starred};
 pub use render::LINES_SHOWN;
-pub use secret::{COVER, is_suspect, without_credentials};
+pub use secret::{COVER, covered_value, is_compared_with_secrets, is_suspect, without_credentials};
 
 use lines::{Line, Section};
 use std::collections::HashMap;
@@ -37,6 +38,9 @@ pub struct Vocabulary<'a> {
     pub secrets: Vec<&'a str>,
     /// Words before a program and its arguments: `notify_master`.
     pub programs: Vec<&'a str>,
+    /// All words that keywords have, sorted. A word that is not one of them may be misspelt,
+    /// and stand before a secret. Empty: misspelt words are not looked for.
+    pub words: Vec<&'a str>,
 }
 
 /// The vocabulary of this program's keywords: see [`know`].
@@ -50,12 +54,14 @@ pub fn know(vocabulary: Vocabulary<'static>) {
     let _ = KNOWN.set(vocabulary);
 }
 
-pub(crate) fn known() -> &'static Vocabulary<'static> {
+/// The words that [`know`] was told.
+pub fn known() -> &'static Vocabulary<'static> {
     static NONE: Vocabulary<'static> = Vocabulary {
         sections: Vec::new(),
         shared: Vec::new(),
         secrets: Vec::new(),
         programs: Vec::new(),
+        words: Vec::new(),
     };
     KNOWN.get().unwrap_or(&NONE)
 }

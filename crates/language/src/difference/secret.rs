@@ -1,15 +1,15 @@
 //! Words for display with secrets masked: words after one that the vocabulary lists or whose name
 //! suggests a secret, passwords in URLs, and HTTP credentials.
 
-use super::Vocabulary;
 use super::lines::Line;
+use super::{Vocabulary, misspelt};
 use crate::visible::visible;
 
 /// The mask that replaces a secret.
 pub const COVER: &str = "***";
 
 /// A secret may follow a word that contains one of these.
-const SUSPECT: &[&str] = &[
+pub(super) const SUSPECT: &[&str] = &[
     "password",
     "passwd",
     "passphrase",
@@ -22,7 +22,7 @@ const SUSPECT: &[&str] = &[
 ];
 
 /// Converters whose arguments include a key, and the first argument that is masked.
-const KEYED: &[(&str, usize)] = &[
+pub(super) const KEYED: &[(&str, usize)] = &[
     ("hmac(", 1),
     ("jwt_verify(", 1),
     ("aes_gcm_dec(", 1),
@@ -33,8 +33,8 @@ const KEYED: &[(&str, usize)] = &[
 
 /// Actions whose next word is the name of a header, followed by its value; the second group has two
 /// values.
-const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr", "set-param"];
-const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
+pub(super) const OF_HEADERS: &[&str] = &["set-header", "add-header", "hdr", "set-param"];
+pub(super) const OF_TWO_VALUES: &[&str] = &["replace-header", "replace-value"];
 /// Headers and options that contain credentials.
 const SIGNING_IN: &[&str] = &["cookie", "set-cookie"];
 /// Parts of the name of a header, a parameter or a variable whose value may be secret.
@@ -50,14 +50,15 @@ const WEAK: &[&str] = &[
     "credential",
 ];
 /// Functions in expressions whose argument is such a name, and those whose result is always secret.
-const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
-const SECRET_SAMPLES: &[&str] = &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
+pub(super) const NAMING: &[&str] = &["hdr(", "url_param(", "urlp(", "var("];
+pub(super) const SECRET_SAMPLES: &[&str] =
+    &["cook(", "http_auth_pass", "http_auth_bearer", "hmac("];
 /// Words before the data that a check sends.
-const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
+pub(super) const SENDING: &[&str] = &["send", "send-lf", "send-binary", "send-binary-lf"];
 /// Lines whose next word is not secret: the name of a console token, a file, and a time.
 const OPEN: &[&str] = &["token", "token-key", "token-lifetime"];
 /// Lines whose second word is a name chosen by the user, which has no meaning for the next word.
-const OF_NAMES: &[&str] = &[
+pub(super) const OF_NAMES: &[&str] = &[
     "acl",
     "server",
     "server-template",
@@ -73,7 +74,7 @@ const OF_NAMES: &[&str] = &[
     "table",
 ];
 /// Words before a program and its arguments. The program is shown.
-const PROGRAMS: &[&str] = &[
+pub(super) const PROGRAMS: &[&str] = &[
     "notify",
     "notify_master",
     "notify_backup",
@@ -90,13 +91,13 @@ const PROGRAMS: &[&str] = &[
     "misc_path",
 ];
 /// Lines of HAProxy 1.x that contain whole headers.
-const OF_HEADER_LINES: &[&str] = &["reqadd", "rspadd"];
+pub(super) const OF_HEADER_LINES: &[&str] = &["reqadd", "rspadd"];
 /// Words of `PROGRAMS` whose program and arguments are a single word, followed by options.
 const OF_ONE_WORD: &[&str] = &["notify", "script"];
 /// Words after which all words may be secret: the boot arguments of a kernel.
-const ALL_BEHIND: &[&str] = &["append"];
+pub(super) const ALL_BEHIND: &[&str] = &["append"];
 /// Lines that set an environment variable: the value follows the name.
-const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
+pub(super) const ENVIRONMENT: &[&str] = &["setenv", "presetenv"];
 /// Words of conditions that are never secret.
 const STRUCTURE: &[&str] = &["{", "}", "if", "unless", "or", "||", "!"];
 
@@ -106,7 +107,22 @@ pub fn is_suspect(name: &str) -> bool {
     SUSPECT.iter().any(|suspect| low.contains(suspect))
 }
 
-/// Credential schemes; a secret follows them.
+/// The value of a variable as it may be seen: covered if the name says that it is secret, and
+/// without the passwords of URLs.
+pub fn covered_value(name: &str, value: &str) -> String {
+    match is_suspect(name) || is_weak(&name.to_ascii_lowercase()) {
+        true => COVER.to_owned(),
+        false => without_credentials(value),
+    }
+}
+
+/// Whether the patterns of an ACL with this expression are secrets.
+pub fn is_compared_with_secrets(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
+    let line = ["acl", "name", expression, "pattern"].map(str::to_owned);
+    seen_of_line(&line, vocabulary).last() == Some(&Visibility::Covered)
+}
+
+/// Schemes of credentials; what stands behind them is secret.
 const SCHEMES: &[&str] = &["basic", "bearer"];
 
 /// The visible part of a word.
@@ -128,7 +144,22 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
         _ => 0,
     };
     let mut all = vec![Visibility::Whole; prefix];
-    all.extend(seen_of_line(&texts[prefix..], vocabulary));
+    let line = &texts[prefix..];
+    let mut of_line = seen_of_line(line, vocabulary);
+    if let Some(right) = misspelt::corrected(line, vocabulary) {
+        // A misspelt word is shown: only what it says about the others counts. Of a word with a
+        // misspelt function only its end could be shown.
+        let words = line.iter().zip(&right);
+        let seen = seen_of_line(&right, vocabulary);
+        for (seen, (shown, (text, right))) in seen.into_iter().zip(of_line.iter_mut().zip(words)) {
+            *shown = match (seen, &*shown) {
+                (Visibility::Whole, _) | (_, Visibility::Covered) => continue,
+                (Visibility::Part(_), _) if text != right => Visibility::Covered,
+                (seen, _) => seen,
+            };
+        }
+    }
+    all.extend(of_line);
     all
 }
 
@@ -171,7 +202,10 @@ fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility
         let is_secret = secrets > 0 && at > 0;
         all.push(match is_secret {
             true => Visibility::Covered,
-            false => part(text, first, at.checked_sub(1).and_then(|at| texts.get(at))),
+            false => {
+                let before = at.checked_sub(1).and_then(|at| texts.get(at));
+                visible_part(text, first, before, vocabulary)
+            }
         });
         secrets = secrets.saturating_sub(1);
         // If a secret word itself looks like the name of a secret, it has no effect; a credential
@@ -200,7 +234,29 @@ fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility
     all
 }
 
-/// Returns the visible part of a word that is not entirely secret.
+/// The visible part of a word that is not secret as a whole.
+fn visible_part(
+    text: &str,
+    first: &str,
+    before: Option<&String>,
+    vocabulary: &Vocabulary<'_>,
+) -> Visibility {
+    match (part(text, first, before), joined(text, vocabulary)) {
+        (Visibility::Whole, Some(head)) => Visibility::Part(format!("{head}{COVER}")),
+        (part, _) => part,
+    }
+}
+
+/// The head of a word that has a value in the same word: `auth:admin:…`, `password=…`.
+fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
+    let at = text.find([':', '='])?;
+    let (head, value) = (&text[..at], &text[at + 1..]);
+    let mut words = vocabulary.secrets.iter().chain(SUSPECT);
+    let is_secret = !value.is_empty() && words.any(|word| word.eq_ignore_ascii_case(head));
+    is_secret.then(|| &text[..=at])
+}
+
+/// The visible part of a word by what it is, and what stands before it.
 fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
     // A definition in keepalived's syntax: `$AUTH_PASS=…`.
     if let Some((name, value)) = text.split_once('=')
@@ -260,7 +316,8 @@ fn named(
     if is_name || text.starts_with('/') {
         return 0;
     }
-    if ALL_BEHIND.contains(&text) {
+    // A blank in place of the colon makes two words of a user and the password.
+    if ALL_BEHIND.contains(&text) || (first == "stats" && text == "auth") {
         return usize::MAX;
     }
     if at == 1 && ENVIRONMENT.contains(&first) {
@@ -279,8 +336,8 @@ fn named(
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
 }
 
-/// Returns whether a name may be that of a secret.
-fn is_weak(low: &str) -> bool {
+/// Whether a name may be that of a secret.
+pub(super) fn is_weak(low: &str) -> bool {
     let name = low.replace("authority", "");
     WEAK.iter().any(|weak| name.contains(weak))
 }

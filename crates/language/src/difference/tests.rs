@@ -12,6 +12,7 @@ fn vocabulary() -> Vocabulary<'static> {
         shared: Vec::new(),
         secrets: vec!["password", "insecure-password", "auth"],
         programs: Vec::new(),
+        words: Vec::new(),
     }
 }
 

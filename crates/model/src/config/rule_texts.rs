@@ -2,7 +2,7 @@
 //! all requests of a configuration, with secrets covered, and within bounds.
 
 use language::SourceMap;
-use language::difference::{Vocabulary, covered};
+use language::difference::{Vocabulary, covered, known};
 
 /// Bytes of a line that are kept, and of all lines of a configuration.
 const LINE_BYTES_MAX: usize = 512;
@@ -43,17 +43,17 @@ struct Line {
 }
 
 impl RuleTexts {
-    /// Takes them from the files of a load; these words stand before secrets.
-    pub fn of(sources: &SourceMap, secrets: &[&str]) -> RuleTexts {
-        let vocabulary = Vocabulary {
-            secrets: secrets.to_vec(),
-            ..Vocabulary::default()
-        };
+    /// Takes the rules from the files of a load.
+    pub fn of(sources: &SourceMap) -> RuleTexts {
+        RuleTexts::with(sources, known())
+    }
+
+    fn with(sources: &SourceMap, vocabulary: &Vocabulary<'_>) -> RuleTexts {
         let mut all = RuleTexts::default();
         for (_, file) in sources.files() {
             let mut lines = Vec::new();
             for (number, line) in (1..).zip(file.text.split(|byte| *byte == b'\n')) {
-                if is_rule(line) && !all.keep(number, &covered(line, &vocabulary), &mut lines) {
+                if is_rule(line) && !all.keep(number, &covered(line, vocabulary), &mut lines) {
                     break;
                 }
             }
@@ -121,7 +121,11 @@ mod tests {
     fn texts(text: &str) -> RuleTexts {
         let mut sources = SourceMap::default();
         sources.add("a.cfg", text.as_bytes().to_vec());
-        RuleTexts::of(&sources, &["password", "auth"])
+        let vocabulary = Vocabulary {
+            secrets: vec!["password", "auth"],
+            ..Vocabulary::default()
+        };
+        RuleTexts::with(&sources, &vocabulary)
     }
 
     #[test]

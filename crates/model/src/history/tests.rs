@@ -382,7 +382,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
         sources.add("a.cfg", text.into_bytes());
         stream.config = Arc::new(Config {
             files: vec!["a.cfg".into()],
-            rule_texts: Arc::new(RuleTexts::of(&sources, &[])),
+            rule_texts: Arc::new(RuleTexts::of(&sources)),
             version,
             ..(*stream.config).clone()
         });

@@ -122,7 +122,17 @@ fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
             Err(diagnostic) => return Some(diagnostic),
         },
         (None, Section::Proxy(index, _)) => config.proxy(index),
-        // What a defaults section means is known in the proxies that use it.
+        (None, Section::Defaults(_)) => {
+            let name = &lookup.name;
+            let told = format!(
+                "the server '{name}' needs the name of its backend in a 'defaults' section"
+            );
+            let told = Diagnostic::error(&codes::UNKNOWN_PROXY, lookup.span, told)
+                .label("the backend is missing")
+                .help(format!("write `BACKEND/{name}`"))
+                .once_accepted("the server of that name in each proxy that inherits the line");
+            return Some(told);
+        }
         (None, _) => return None,
     };
     let names = backend.servers.iter().map(|server| &*server.name);

@@ -12,6 +12,7 @@ use super::shared::ListKey;
 use crate::config::UserlistSlot;
 use crate::rules::draft::Draft;
 use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
+use language::difference::{is_compared_with_secrets, known};
 use language::{Diagnostic, Span, Word, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,7 +120,11 @@ impl Patterned {
         let words = self
             .collected
             .texts(|place| matches!(place, PatternOrigin::Word(_)));
-        noted.push(lists.add((None, false), used_by, words));
+        let of_line = lists.add((None, false), used_by, words);
+        if is_compared_with_secrets(&text, known()) {
+            lists.hide(of_line);
+        }
+        noted.push(of_line);
         noted
     }
 

@@ -20,6 +20,7 @@ use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;
+use language::difference::is_suspect;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -167,6 +168,8 @@ pub struct List {
     pub is_map: bool,
     /// Who uses it, for people.
     pub used_by: String,
+    /// Its entries are secrets, such as the keys of an API.
+    is_secret: bool,
     base: Vec<Entry>,
     changed: Option<Arc<Entries>>,
     /// What an older configuration had, of which `changed` was made.
@@ -275,7 +278,12 @@ impl Lists {
             key,
             value,
         };
+        let is_secret = file.as_deref().is_some_and(|file| {
+            let name = file.rsplit('/').next().unwrap_or_default();
+            is_suspect(name)
+        });
         inner.lists.push(List {
+            is_secret,
             file,
             is_map,
             used_by,
@@ -285,6 +293,19 @@ impl Lists {
             versions: Versions::default(),
         });
         inner.lists.len() - 1
+    }
+
+    /// Says that the entries of a list are secrets.
+    pub fn hide(&self, at: usize) {
+        if let Some(list) = self.inner().lists.get_mut(at) {
+            list.is_secret = true;
+        }
+    }
+
+    /// Whether the entries of a list are secrets.
+    pub fn is_secret(&self, at: usize) -> bool {
+        let inner = self.inner();
+        inner.lists.get(at).is_some_and(|list| list.is_secret)
     }
 
     /// A test or a map uses lists.

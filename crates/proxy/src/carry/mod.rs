@@ -32,7 +32,9 @@ use crate::runtime::Runtime;
 use gather::Gathered;
 use model::config::Config;
 use tables::Which;
+use tell::Receiver;
 use told::{CarriedState, ProcessTold};
+use zeroize::Zeroizing;
 
 /// What such bytes begin with.
 const HEAD: &[u8] = b"evenkeel state\n";
@@ -46,7 +48,7 @@ const ADDED_WORDS_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Exported {
     /// For [`import`].
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// For the rest.
     pub mark: Mark,
 }
@@ -59,25 +61,36 @@ impl Mark {
     /// What was counted since, for [`import`]: counters and highest values, no
     /// states. To be told once, when the last connection has ended.
     pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
-        tell::tell(&self.0.since(runtime), runtime, false, None)
+        let since = self.0.since(runtime);
+        tell::tell(&since, runtime, false, None, Receiver::Successor).to_vec()
     }
 }
 
-/// Tells everything that another process may go on with. Counting goes on
-/// meanwhile: what is not in it is in the rest.
+/// Tells everything that another process may go on with, but for orders that hold keys. Counting
+/// goes on meanwhile: what is not in it is in the rest.
 pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
+    export_to(Receiver::Successor, config, runtime)
+}
+
+/// The same for the supervisor, which gives it to the next process: with keys.
+pub fn export_to_supervisor(config: &Config, runtime: Option<&Runtime>) -> Exported {
+    export_to(Receiver::Supervisor, config, runtime)
+}
+
+fn export_to(to: Receiver, config: &Config, runtime: Option<&Runtime>) -> Exported {
     let gathered = Gathered::of(config, runtime);
     Exported {
-        bytes: tell::tell(&gathered, runtime, true, Some((config, Which::All))),
+        bytes: tell::tell(&gathered, runtime, true, Some((config, Which::All)), to),
         mark: Mark(gathered),
     }
 }
 
-/// The same for somebody who only keeps it, in case this process is killed: of
+/// The same for the supervisor, which only keeps it, in case this process is killed: of
 /// tables and lists the small ones.
-pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Vec<u8> {
+pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Zeroizing<Vec<u8>> {
     let gathered = Gathered::of(config, runtime);
-    tell::tell(&gathered, runtime, true, Some((config, Which::Small)))
+    let contents = Some((config, Which::Small));
+    tell::tell(&gathered, runtime, true, contents, Receiver::Supervisor)
 }
 
 /// Why nothing was taken in.

@@ -6,11 +6,13 @@ use super::told::{
 use super::{Imported, monotonic_ms, tally};
 use crate::orders::Orders;
 use crate::runtime::{Runtime, lock};
+use crate::tls_orders;
 use model::config::{Config, Proxy, Server};
 use model::state::{AGE_MAX_MS, COUNT_MAX, Counters, Kept, now_ms};
 use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
+use tls::store::Order;
 
 /// Maximum accepted transit time: the clock belongs to this machine, but the bytes may
 /// contain anything.
@@ -51,6 +53,8 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
     for list in told.lists {
         config.lists.lay_over(&list.changes());
     }
+    let orders: Vec<Order> = told.tls_orders.into_iter().map(Into::into).collect();
+    tls_orders::repeat(config, &orders);
     taker.imported
 }
 

@@ -14,6 +14,7 @@ use model::config::Config;
 use model::state::{Counters, ListenerState, ServerState, now_ms};
 use reactor::Rate;
 use std::sync::atomic::Ordering::Relaxed;
+use zeroize::Zeroizing;
 
 /// Maximum size of tables and lists for a command, in bytes.
 const LIVE_BYTES_MAX: usize = 32 << 20;
@@ -25,12 +26,26 @@ pub(super) fn tell(
     runtime: Option<&Runtime>,
     whole: bool,
     contents: Option<(&Config, Which)>,
-) -> Vec<u8> {
+    to: Receiver,
+) -> Zeroizing<Vec<u8>> {
     let mut told = state(gathered, runtime, whole);
     if let Some((config, which)) = contents {
         contain(&mut told, config, which, BYTES_MAX);
+        if to == Receiver::Supervisor {
+            let orders = config.certificates.orders();
+            told.tls_orders = orders.into_iter().map(Into::into).collect();
+        }
     }
-    encode(&told)
+    Zeroizing::new(encode(&told))
+}
+
+/// Who gets the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Receiver {
+    /// The supervisor, which keeps it in memory: it gets keys, too.
+    Supervisor,
+    /// Another process, over a socket.
+    Successor,
 }
 
 /// Tells what a command goes by: small tables and lists, and `by_key` of the others.

@@ -387,7 +387,8 @@ proptest! {
             bytes[at] = byte;
         }
         if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
+            let length = cut.index(bytes.len());
+            bytes.truncate(length);
         }
         let new = process(2);
         let _ = import(&bytes, &new, None);

@@ -9,7 +9,11 @@ use model::state::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use tls::store::Order;
+use zeroize::Zeroizing;
 
 /// Everything.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -20,6 +24,9 @@ pub(super) struct CarriedState {
     pub proxies: Vec<ProxyTold>,
     pub tables: Vec<TableTold>,
     pub lists: Vec<ListTold>,
+    /// Orders for TLS files, which may hold keys: only told to the supervisor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_orders: Vec<TlsOrderTold>,
     /// What is only told to a command ([`super::live`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveTold>,
@@ -296,6 +303,63 @@ pub(super) struct ListTold {
     pub file: String,
     pub is_map: bool,
     pub keys: Vec<(ByteBuf, Vec<Option<ByteBuf>>)>,
+}
+
+/// An order for a TLS file.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct TlsOrderTold {
+    pub words: Vec<String>,
+    #[serde(with = "payload")]
+    pub payload: Option<Arc<Zeroizing<String>>>,
+    pub subject: String,
+    pub of_file: Option<[u8; 32]>,
+}
+
+/// What was sent with an order. It is wiped when it is dropped.
+mod payload {
+    use super::{Arc, Deserialize, Serialize, Zeroizing};
+    use serde::{Deserializer, Serializer};
+
+    type Payload = Option<Arc<Zeroizing<String>>>;
+
+    pub fn serialize<S: Serializer>(payload: &Payload, to: S) -> Result<S::Ok, S::Error> {
+        let text = payload.as_ref().map(|payload| payload.as_str());
+        text.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Payload, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        Ok(text.map(|text| Arc::new(Zeroizing::new(text))))
+    }
+}
+
+impl fmt::Debug for TlsOrderTold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TlsOrderTold({})", self.subject)
+    }
+}
+
+impl From<Order> for TlsOrderTold {
+    fn from(order: Order) -> TlsOrderTold {
+        TlsOrderTold {
+            words: order.words.iter().map(ToString::to_string).collect(),
+            payload: order.payload,
+            subject: order.subject.into(),
+            of_file: order.of_file,
+        }
+    }
+}
+
+impl From<TlsOrderTold> for Order {
+    fn from(told: TlsOrderTold) -> Order {
+        Order {
+            words: told.words.into_iter().map(Into::into).collect(),
+            payload: told.payload,
+            subject: told.subject.into(),
+            of_file: told.of_file,
+        }
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

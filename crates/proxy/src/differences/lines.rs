@@ -71,19 +71,6 @@ pub(super) fn balances_by_hash(line: &Statement) -> bool {
     })
 }
 
-pub(super) fn is_rule(line: &Statement) -> bool {
-    let first = line.words.first().map_or("", String::as_str);
-    [
-        "http-request",
-        "http-response",
-        "http-after-response",
-        "tcp-request",
-        "tcp-response",
-    ]
-    .contains(&first)
-        && !line.has(&["inspect-delay"])
-}
-
 /// Whether an action changes headers.
 pub(super) fn rewrites(action: &str) -> bool {
     let verbs = [

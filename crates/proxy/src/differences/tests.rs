@@ -72,6 +72,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "global|stats socket /s user root",
     ),
     (
+        "secret-values",
+        "global|stats socket /s level operator",
+        "global|stats socket /s level admin",
+    ),
+    (
         "redispatch-pause",
         "backend|option redispatch",
         "backend|option httplog",
@@ -312,11 +317,6 @@ const LINES: &[(&str, &str, &str)] = &[
         "upgrade-scheme",
         "backend|server a 127.0.0.1:1 proto h2",
         "backend|server a 127.0.0.1:1 proto fcgi",
-    ),
-    (
-        "defaults-rules",
-        "defaults|http-request deny if FALSE",
-        "frontend|http-request deny if FALSE",
     ),
     (
         "hash-nodes",

@@ -279,7 +279,7 @@ pub fn orders() -> u64 {
 
 /// First words of commands that change something.
 const CHANGING: &[&str] = &[
-    "add", "clear", "commit", "del", "disable", "enable", "set", "shutdown",
+    "add", "clear", "commit", "del", "disable", "enable", "new", "set", "shutdown",
 ];
 
 /// Whether a first word, which may be cut short, can be that of a change.

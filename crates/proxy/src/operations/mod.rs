@@ -22,6 +22,10 @@ mod lists_tests;
 #[cfg(test)]
 mod reply_tests;
 #[cfg(test)]
+mod secrecy_tests;
+#[cfg(test)]
+mod survival_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tls_tests;

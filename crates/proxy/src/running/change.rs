@@ -7,6 +7,7 @@ use super::{Running, ServeOptions};
 use crate::dynamic;
 use crate::listener::{self, Listening, Open};
 use crate::runtime::lock;
+use crate::tls_orders;
 use model::config::{Config, Global};
 use model::{balance, state};
 use std::io;
@@ -21,8 +22,8 @@ pub struct Changed {
     /// Settings that are others in the new file, and which a process that runs
     /// cannot take over: they are as they were until it is started again.
     pub not_changed: Vec<&'static str>,
-    /// Where lists and maps differ from their files, and what becomes of that.
-    pub lists: Vec<String>,
+    /// What operators changed in lists, maps and TLS files, and what becomes of that.
+    pub runtime_changes: Vec<String>,
 }
 
 impl Running {
@@ -50,7 +51,8 @@ impl Running {
         reactor::set_shards(threads);
         let old = runtime.config();
         let not_changed = keep_fixed(&old.global, &mut config.global);
-        let lists = config.lists.differences(&old.lists);
+        let mut runtime_changes = config.lists.differences(&old.lists);
+        runtime_changes.extend(tls_orders::replaced_by_files(&old));
         let lost = dynamic::keep(&mut config, &old);
         lock(&runtime.orders).apply(&mut config);
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
@@ -82,7 +84,7 @@ impl Running {
         Ok(Changed {
             version: config.version,
             not_changed,
-            lists,
+            runtime_changes,
         })
     }
 

@@ -145,8 +145,9 @@ fn complete(
     let status = stream.response.status();
     let ends = shape::is_bodiless(status) || stream.response.get(b"content-length").is_some();
     let keep = may_keep && ends && !stream.begins_tunnel(status);
-    if client.link.is_http2() {
-        // Its connection is not this response's matter.
+    if client.link.is_http2() || stream.switches(status) {
+        // Streams do not decide on the connection of HTTP/2, and the `connection` of a 101
+        // names the upgrade.
     } else if !keep {
         if !old {
             let _ = stream.response.set(b"connection", b"close");

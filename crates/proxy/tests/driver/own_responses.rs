@@ -342,6 +342,23 @@ fn rules_do_not_break_the_framing_of_own_responses() {
 }
 
 #[test]
+fn rules_that_switch_protocols_keep_the_name_of_the_protocol() {
+    let bed = Bed::new(
+        "listen l\n bind 127.0.0.1:{0}\n http-request return status 200 hdr connection upgrade hdr upgrade \
+         chat\n http-after-response set-status 101 if { res.hdr(upgrade) -m found }\n",
+    );
+    let mut client = bed.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+    let end = client.ends().to_ascii_lowercase();
+    assert!(end.starts_with("http/1.1 101 "), "{end}");
+    assert!(end.contains("\r\nconnection: upgrade\r\n"), "{end}");
+    assert!(
+        !end.contains("close") && !end.contains("content-length"),
+        "{end}"
+    );
+}
+
+#[test]
 fn rule_that_refuses_a_cached_response_frames_its_own() {
     let files = Scratch::new().unwrap();
     let file = files

@@ -36,7 +36,7 @@ fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
 
 /// Part of a certificate that the extension of a name denotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Pem,
     Key,
     Ocsp,
@@ -45,7 +45,7 @@ enum Part {
 }
 
 /// Returns the certificate that a name denotes, and the part of it.
-fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
+pub(super) fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
     const ENDINGS: &[(&str, Part)] = &[
         (".key", Part::Key),
         (".ocsp", Part::Ocsp),

@@ -5,9 +5,11 @@
 mod command;
 mod lists;
 mod ocsp;
+mod orders;
 mod show;
 
 pub use command::StoreError;
+pub use orders::Order;
 
 use super::authorities::Authorities;
 use super::certified::{Certified, Parts};
@@ -110,6 +112,7 @@ struct Inner {
     dependents: Vec<Weak<dyn Dependent>>,
     /// Files with ticket keys, in the order in which lines name them.
     ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
+    orders: orders::Orders,
 }
 
 /// The store of a configuration.

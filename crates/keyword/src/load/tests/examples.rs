@@ -14,7 +14,12 @@ fn file(place: &str, example: &str) -> String {
         .collect();
     match place {
         "global" => format!("global\n{lines}"),
-        "defaults" => format!("defaults named\n    mode http\n{lines}{others}"),
+        // The other sections do not inherit its rules.
+        "defaults" => {
+            format!(
+                "defaults named\n    mode http\n{lines}defaults others\n    mode http\n{others}"
+            )
+        }
         "userlist" | "http-errors" | "resolvers" | "ring" => format!("{place} example\n{lines}"),
         "fcgi-app" => format!("{place} example\n    docroot /x\n{lines}"),
         "cache" => format!("{place} example\n    total-max-size 4\n{lines}"),

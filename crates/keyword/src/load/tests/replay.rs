@@ -323,7 +323,10 @@ fn outdated(directory: &Path) -> String {
          \x20   http-request set-header X %[path,regsub(d**,e,i)] if list\n\
          \x20   http-request return status 503 errorfile {at}/chunked.http if list\n\
          \x20   http-request del-header x** -m reg\n    default_backend b\n\
-         backend b\n    option httpchk\n    http-check expect rstring ok**\n    server s 127.0.0.1:9\n"
+         backend b\n    option httpchk\n    http-check expect rstring ok**\n    server s 127.0.0.1:9\n\
+         defaults d\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\n\
+         \x20   http-request set-header Y %[srv_conn(s)]\n\
+         listen l\n    bind 127.0.0.1:8081\n    server s 127.0.0.1:9\n"
     )
 }
 

@@ -25,8 +25,11 @@ language::codes! {
     FILE_TOO_LARGE = "E0509", "file larger than a buffer",
         "The file is kept in memory and sent as the body, so it must not be larger than a buffer (`tune.bufsize`). \
          Let a server deliver larger files.";
-    RULE_IN_DEFAULTS = "E0510", "rule in an unnamed defaults section",
-        "A `defaults` section needs a name to have rules, because proxies inherit them by name: `defaults web`.";
+    RULE_IN_DEFAULTS = "E0510", "rules that cannot be inherited",
+        "A `defaults` section needs a name to have rules, because proxies inherit them by name: `defaults web`. As in \
+         HAProxy, either frontends or backends inherit such a section, and no `listen` and no other `defaults`. \
+         `tcp-request connection` and `tcp-request session` rules are for frontends, and `tcp-response content` rules \
+         for backends. Proxies without `from` inherit from the nearest `defaults` section above them.";
     UNKNOWN_CAPTURE = "E0511", "capture slot not found",
         "`capture … id N` names a slot that no earlier `capture` or `declare capture` line creates. Request and \
          response slots are numbered separately, from 0.";

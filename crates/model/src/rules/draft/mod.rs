@@ -84,10 +84,7 @@ impl Draft {
             },
             shared: CompiledLists::default(),
             config: Config::default(),
-            defaults: vec![Defaults {
-                proxy: Proxy::default(),
-                acls: AclTable::default(),
-            }],
+            defaults: vec![Defaults::default()],
             section: Section::None,
             acls: AclTable::default(),
             lookups: Vec::new(),

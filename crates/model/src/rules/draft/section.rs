@@ -73,10 +73,42 @@ impl Section {
 }
 
 /// A `defaults` section.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Defaults {
     /// Its settings.
     pub proxy: Proxy,
     /// Its named ACLs.
     pub acls: AclTable,
+    /// Whether a frontend inherits from it.
+    pub has_frontend: bool,
+    /// Whether a backend inherits from it.
+    pub has_backend: bool,
+}
+
+impl Defaults {
+    /// Whether it has rules. Proxies inherit them as a list, so not every section may
+    /// inherit from it.
+    pub fn has_rules(&self) -> bool {
+        let proxy = &self.proxy;
+        let lists_of_http = [
+            &proxy.http_request,
+            &proxy.http_response,
+            &proxy.http_after_response,
+            &proxy.redirects,
+        ];
+        lists_of_http.iter().any(|list| !list.is_empty())
+            || self.has_early_rules()
+            || !proxy.tcp_content.is_empty()
+            || self.has_rules_of_responses()
+    }
+
+    /// Whether it has `tcp-request connection` or `tcp-request session` rules.
+    pub fn has_early_rules(&self) -> bool {
+        !self.proxy.tcp_connection.is_empty() || !self.proxy.tcp_session.is_empty()
+    }
+
+    /// Whether it has `tcp-response content` rules.
+    pub fn has_rules_of_responses(&self) -> bool {
+        !self.proxy.tcp_response.is_empty()
+    }
 }

@@ -160,7 +160,7 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
 }
 
 /// `get var <name>`
-pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> Reply {
+pub fn get_variable(_: &Context, session: &mut Session, words: &[&str]) -> Reply {
     let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
         return Reply::error("Missing process-wide variable identifier.\n");
     };
@@ -182,7 +182,10 @@ pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> Reply {
     };
     Reply::message(
         Severity::Info,
-        format!("{name}: type={kind} value=<{text}>"),
+        format!(
+            "{name}: type={kind} value=<{}>",
+            session.visible(name, &text)
+        ),
     )
 }
 

@@ -2,9 +2,11 @@
 //! no file is written.
 
 use super::{Context, Reply, Session, Severity};
-use model::config::Config;
+use language::difference::COVER;
+use model::config::{Config, StatsLevel};
 use model::rules::live::{Edit, Entry, How, ListError, Which};
 use model::rules::{Gives, Method};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -51,6 +53,20 @@ fn version<'w, 'a>(
     Ok((Some(number), rest.into()))
 }
 
+/// An entry as a connection may see it: of a list of secrets only administrators see more than
+/// its number.
+fn visible<'e>(session: &Session, is_secret: bool, entry: &'e Entry) -> Cow<'e, Entry> {
+    if !is_secret || session.level >= StatsLevel::Admin {
+        return Cow::Borrowed(entry);
+    }
+    let cover: Box<[u8]> = COVER.as_bytes().into();
+    Cow::Owned(Entry {
+        number: entry.number,
+        value: entry.value.as_ref().map(|_| cover.clone()),
+        key: cover,
+    })
+}
+
 fn show_entry(out: &mut String, entry: &Entry) {
     let key = String::from_utf8_lossy(&entry.key);
     // Writing to a string cannot fail.
@@ -64,11 +80,11 @@ fn show_entry(out: &mut String, entry: &Entry) {
 }
 
 /// `show acl [<acl>]`, `show map [<map>]`.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
-    shown(context, words).into()
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> Reply {
+    shown(context, session, words).into()
 }
 
-fn shown(context: &Context, words: &[&str]) -> Result<String, String> {
+fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String, String> {
     let mut out = String::new();
     if words.len() < 3 {
         out.push_str("# id (file) description\n");
@@ -83,13 +99,14 @@ fn shown(context: &Context, words: &[&str]) -> Result<String, String> {
     }
     let (version, words) = version(words)?;
     let (config, at) = named(context, &words, words.get(2))?;
+    let is_secret = config.lists.is_secret(at);
     version
         .map_or_else(
             || config.lists.entries(at),
             |version| config.lists.entries_of(at, version),
         )
         .iter()
-        .for_each(|entry| show_entry(&mut out, entry));
+        .for_each(|entry| show_entry(&mut out, &visible(session, is_secret, entry)));
     Ok(out)
 }
 
@@ -133,15 +150,16 @@ fn index(how: &How) -> &'static str {
 }
 
 /// `get acl <acl> <value>`, `get map <map> <key>`.
-pub fn get(context: &Context, _: &Session, words: &[&str]) -> Reply {
-    met(context, words).into()
+pub fn get(context: &Context, session: &Session, words: &[&str]) -> Reply {
+    met(context, session, words).into()
 }
 
-fn met(context: &Context, words: &[&str]) -> Result<String, String> {
+fn met(context: &Context, session: &Session, words: &[&str]) -> Result<String, String> {
     let (Some(_), Some(text)) = (words.get(2), words.get(3)) else {
         return Err(format!("Missing {} identifier and/or key.\n", kind(words)));
     };
     let (config, at) = named(context, words, words.get(2))?;
+    let is_secret = config.lists.is_secret(at);
     let mut out = String::new();
     for met in config.lists.meet(at, text) {
         let method = Method::ALL.iter().find(|(_, m)| *m == met.how.method);
@@ -156,6 +174,7 @@ fn met(context: &Context, words: &[&str]) -> Result<String, String> {
             None => writeln!(out, "type={name}, case={case}, {is}=no"),
             Some(entry) => {
                 let index = index(&met.how);
+                let entry = visible(session, is_secret, &entry);
                 let key = String::from_utf8_lossy(&entry.key);
                 let _ = write!(out, "type={name}, case={case}, {is}=yes, idx={index}, ");
                 match (&entry.value, met.how.gives) {

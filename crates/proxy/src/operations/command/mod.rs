@@ -32,9 +32,11 @@ pub use reply::{Reply, Severity, SeverityOutput};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
+use language::difference::covered_value;
 use language::keyword::Documented;
 use language::suggest;
 use model::config::{Config, Proxy, Server, StatsLevel};
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -69,6 +71,16 @@ pub struct Session {
     pub severity: SeverityOutput,
     /// What stood behind `<<`.
     pub payload: Option<Arc<Payload>>,
+}
+
+impl Session {
+    /// The value of a variable: administrators see secret ones, too.
+    fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
+        match self.level >= StatsLevel::Admin {
+            true => Cow::Borrowed(value),
+            false => Cow::Owned(covered_value(name, value)),
+        }
+    }
 }
 
 /// What stood behind `<<`. It may hold keys: it is wiped when it is dropped, and
@@ -224,7 +236,7 @@ static COMMANDS: &[Row] = &[
     row(&["set", "ssl", "cert"], "set ssl cert <certfile> <payload>", "replace a certificate or a part of it, in a transaction", Admin, SlowSays(tls::set)),
     row(&["set", "ssl", "crl-file"], "set ssl crl-file <crlfile> <payload>", "replace the content of a CRL file, in a transaction", Admin, SlowSays(tls::set)),
     row(&["set", "ssl", "ocsp-response"], "set ssl ocsp-response <resp|payload>", "replace the OCSP response of a certificate (Base64 of DER)", Admin, SlowSays(tls::set_ocsp)),
-    row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "set the next key of a TLS ticket key file", Admin, Says(ticket_keys::set)),
+    row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "set the next key of a TLS ticket key file", Admin, SlowSays(tls::set_ticket_key)),
     row(&["set", "table"], "set table <table> key <k> [data.* <v>]*", "create or update an entry of a stick table", Operator, SlowChange(tables::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "change the timeout of this connection", User, Change(change::timeout)),
     row(&["set", "var"], "set var <name> [expr] <expression>|fmt <format>", "set a process-wide variable (experimental mode)", Admin, SlowChange(developer::set_variable)),

@@ -53,9 +53,11 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
 }
 
 /// The variables of the configuration: under a supervisor, those that the files name.
-pub fn environment(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
-    let line =
-        |(name, value): (&str, &[u8])| format!("{name}={}\n", String::from_utf8_lossy(value));
+pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
+    let line = |(name, value): (&str, &[u8])| {
+        let value = String::from_utf8_lossy(value);
+        format!("{name}={}\n", session.visible(name, &value))
+    };
     let config = context.runtime.config();
     match words.get(2) {
         None => Reply::report(config.environment.iter().map(line).collect::<String>()),

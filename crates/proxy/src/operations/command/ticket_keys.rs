@@ -2,15 +2,13 @@
 //! accepts them at every level. A ticket key decrypts traffic of TLS 1.2, so these
 //! commands require the level `admin` here.
 
-use super::{Context, Reply, Session, Severity};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::{Context, Reply, Session};
 use model::config::StatsLevel;
 use std::fmt::Write;
 use std::sync::Arc;
 use tls::tickets::FileKeys;
-use zeroize::Zeroizing;
 
+/// A file with its number.
 type Numbered = (usize, Box<str>, Arc<FileKeys>);
 
 /// All files with their numbers.
@@ -23,7 +21,7 @@ fn all(context: &Context) -> Vec<Numbered> {
 }
 
 /// Those of a file's name, or of `#` and its number.
-fn named(context: &Context, word: &str) -> Option<Numbered> {
+pub(super) fn named(context: &Context, word: &str) -> Option<Numbered> {
     let number: Option<usize> = word.strip_prefix('#').and_then(|text| text.parse().ok());
     all(context).into_iter().find(|(at, name, _)| match number {
         Some(number) => *at == number,
@@ -58,23 +56,4 @@ pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
         }
     }
     Reply::report(out)
-}
-
-/// `set ssl tls-key [id|file] <key>`
-pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
-    let (Some(file), Some(key)) = (words.get(3), words.get(4)) else {
-        return Reply::error(
-            "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n",
-        );
-    };
-    let Some((_, _, keys)) = named(context, file) else {
-        return Reply::error("'set ssl tls-key' unable to locate referenced filename\n");
-    };
-    let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {
-        return Reply::error("'set ssl tls-key' received invalid base64 encoded TLS key.\n");
-    };
-    match keys.push(&key) {
-        true => Reply::message(Severity::Info, "TLS ticket key updated!\n"),
-        false => Reply::error("'set ssl tls-key' received a key of wrong size.\n"),
-    }
 }

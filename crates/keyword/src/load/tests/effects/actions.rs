@@ -133,6 +133,98 @@ fn rules_of_a_defaults_need_its_name() {
     assert_eq!(config.proxies[0].http_request.len(), 2);
 }
 
+/// Sections that inherit rules from a `defaults`, and what is wrong with that.
+const INHERITED_RULES: &[(&str, &str)] = &[
+    ("http-request deny\nfrontend f from d\nbind 127.0.0.1:1", ""),
+    (
+        "http-response deny\nfrontend f from d\nbind 127.0.0.1:1",
+        "",
+    ),
+    ("http-request deny\nbackend b from d", ""),
+    ("http-request deny\nbackend b from d\nbackend c from d", ""),
+    ("tcp-response content accept\nbackend b from d", ""),
+    (
+        "tcp-request connection accept\nfrontend f from d\nbind 127.0.0.1:1",
+        "",
+    ),
+    (
+        "acl a path /a\noption httplog\nlisten l from d\nbind 127.0.0.1:1",
+        "",
+    ),
+    (
+        "tcp-request inspect-delay 5s\nlisten l from d\nbind 127.0.0.1:1",
+        "",
+    ),
+    (
+        "http-request deny\ndefaults e\nmode http\nlisten l\nbind 127.0.0.1:1",
+        "",
+    ),
+    (
+        "http-request deny\ndefaults e from d",
+        "another `defaults` section",
+    ),
+    (
+        "tcp-response content accept\ndefaults from d",
+        "another `defaults` section",
+    ),
+    (
+        "http-after-response allow\nlisten l from d\nbind 127.0.0.1:1",
+        "a `listen` section",
+    ),
+    (
+        "http-request deny\nlisten l\nbind 127.0.0.1:1",
+        "a `listen` section",
+    ),
+    (
+        "tcp-request content accept\nfrontend f from d\nbind 127.0.0.1:1\nbackend b from d",
+        "both frontends and backends",
+    ),
+    (
+        "tcp-request connection accept\nbackend b from d",
+        "a backend, which has no",
+    ),
+    (
+        "tcp-request session accept\nbackend b from d",
+        "a backend, which has no",
+    ),
+    (
+        "tcp-response content accept\nfrontend f from d\nbind 127.0.0.1:1",
+        "a frontend, which has no",
+    ),
+];
+
+#[test]
+fn rules_of_defaults_are_inherited_where_haproxy_inherits_them() {
+    for (lines, wrong) in INHERITED_RULES {
+        let loaded = load_text(&format!("defaults d\nmode http\n{lines}\n"));
+        let mut errors = { loaded.diagnostics.iter() }.filter(|d| d.code.id == "E0510");
+        match errors.next() {
+            None => assert_eq!(*wrong, "", "{lines}"),
+            Some(found) => {
+                let by = format!("cannot be inherited by {wrong}");
+                assert!(
+                    !wrong.is_empty() && found.message.contains(&by),
+                    "{lines}: {found:?}"
+                );
+                assert_eq!(found.secondary.len(), 1);
+            }
+        }
+        assert!(errors.next().is_none(), "{lines}");
+    }
+}
+
+#[test]
+fn server_in_a_rule_of_defaults_needs_its_backend() {
+    for (server, refused) in [("srv", true), ("b/srv", false)] {
+        let loaded = load_text(&format!(
+            "defaults d\nmode http\nhttp-request deny if {{ srv_conn({server}) gt 1 }}\n\
+             backend b from d\nserver srv 127.0.0.1:1\n"
+        ));
+        let errors = loaded.diagnostics.iter().filter(|d| d.code.id == "E0415");
+        assert_eq!(errors.count(), usize::from(refused), "{server}");
+    }
+}
+
 #[test]
 fn the_nearest_action_is_offered() {
     let loaded = load_text("listen l\nmode http\nhttp-request set-hedaer a b\n");

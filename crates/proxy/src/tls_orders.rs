@@ -1,0 +1,281 @@
+//! Changes of certificates and other TLS files by operators (`new`, `set`, `commit`, `del ssl …`),
+//! as functions of a configuration. The store keeps each command that took effect, and
+//! [`crate::carry`] repeats them in the next process.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use keyword::family::bind_tls::sent_line;
+use model::config::Config;
+use std::collections::{BTreeSet, HashMap};
+use tls::store::{Order, StoreError};
+use zeroize::Zeroizing;
+
+/// What a command is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A certificate, or a part of it.
+    Certificate,
+    /// A CA file.
+    Authorities,
+    /// A CRL file.
+    Revocations,
+}
+
+/// The kind of a command. The table of commands has let nothing else pass.
+pub fn kind(words: &[&str]) -> Kind {
+    match words.get(2) {
+        Some(&"ca-file") => Kind::Authorities,
+        Some(&"crl-file") => Kind::Revocations,
+        _ => Kind::Certificate,
+    }
+}
+
+/// A change: the configuration, the words of the command and its payload.
+pub type Change = fn(&Config, &[&str], Option<&str>) -> Result<String, StoreError>;
+
+fn refused<T>(words: impl Into<String>) -> Result<T, StoreError> {
+    Err(StoreError(words.into()))
+}
+
+/// Carries out a command, which is carried to the next process ([`crate::carry`]).
+pub fn recorded(
+    config: &Config,
+    words: &[&str],
+    payload: Option<&str>,
+    change: Change,
+) -> Result<String, StoreError> {
+    let order = config.certificates.order(words, payload);
+    let mut told = change(config, words, payload)?;
+    if !config.certificates.ordered(order) {
+        told.push_str("Too many changes: this one ends with the process.\n");
+    }
+    Ok(told)
+}
+
+/// Carries out the orders of an earlier process. Those about a file that has changed since do
+/// not hold any more: the file counts.
+pub fn repeat(config: &Config, orders: &[Order]) {
+    let mut subjects: HashMap<(&str, &str), bool> = HashMap::new();
+    for order in orders {
+        let words: Vec<&str> = order.words.iter().map(|word| &**word).collect();
+        let [verb, _, kind, ..] = words[..] else {
+            continue;
+        };
+        let holds = subjects
+            .entry((kind, &order.subject))
+            .or_insert_with(|| config.certificates.is_as_before(order));
+        let change: Change = match (verb, kind) {
+            _ if !*holds => continue,
+            ("new", _) => create,
+            ("set", "ocsp-response") => set_ocsp,
+            ("set", "tls-key") => set_ticket_key,
+            ("set", _) => set,
+            ("commit", _) => commit,
+            ("add", _) => add_to_list,
+            ("del", "crt-list") => delete_from_list,
+            ("del", _) => delete,
+            _ => continue,
+        };
+        let payload = order.payload.as_ref().map(|payload| payload.as_str());
+        // What it needs may be gone with a file that has changed.
+        let _ = recorded(config, &words, payload, change);
+    }
+}
+
+/// What operators changed in the files of a configuration, for a reload that loads the files.
+pub fn replaced_by_files(config: &Config) -> Vec<String> {
+    let orders = config.certificates.orders();
+    let names = orders.iter().filter_map(|order| {
+        let kind = match order.words.get(2)?.as_ref() {
+            "cert" => "certificate",
+            "ca-file" => "CA file",
+            "crl-file" => "CRL file",
+            "crt-list" => "crt-list",
+            "tls-key" => "ticket key file",
+            _ => return None,
+        };
+        Some((kind, &*order.subject))
+    });
+    let names: BTreeSet<(&str, &str)> = names.collect();
+    let lines = names.into_iter().map(|(kind, name)| {
+        format!("{kind} '{name}' was changed at run time; the reload loads the file")
+    });
+    lines.collect()
+}
+
+/// `new ssl …`
+pub fn create(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
+    let store = &config.certificates;
+    let Some(name) = words.get(3) else {
+        return refused(format!("'new ssl {}' expects a filename\n", words[2]));
+    };
+    match kind(words) {
+        Kind::Certificate => store.new_certificate(name),
+        Kind::Authorities => store.new_authorities(name),
+        Kind::Revocations => store.new_revocations(name),
+    }
+}
+
+/// `set ssl …`
+pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<String, StoreError> {
+    let (kind, store) = (kind(words), &config.certificates);
+    let (Some(name), Some(payload)) = (words.get(3), payload) else {
+        let what = match kind {
+            Kind::Certificate => "a certificate as a payload",
+            Kind::Authorities => "CAs as a payload",
+            Kind::Revocations => "CRLs as a payload",
+        };
+        return refused(format!(
+            "'set ssl {} expects a filename and {what}\n",
+            words[2]
+        ));
+    };
+    let payload = payload.as_bytes();
+    match kind {
+        Kind::Certificate => store.set_certificate(name, payload),
+        Kind::Authorities => store.set_authorities(name, payload),
+        Kind::Revocations => store.set_revocations(name, payload),
+    }
+}
+
+/// `commit ssl …`
+pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
+    let (kind, store) = (kind(words), &config.certificates);
+    let Some(name) = words.get(3) else {
+        // Of a file of revoked certificates HAProxy says the same.
+        let what = match kind {
+            Kind::Certificate => "cert",
+            Kind::Authorities | Kind::Revocations => "ca-file",
+        };
+        return refused(format!("'commit ssl {what} expects a filename\n"));
+    };
+    let committed = match kind {
+        Kind::Certificate => store.commit_certificate(name),
+        Kind::Authorities => store.commit_authorities(name),
+        Kind::Revocations => store.commit_revocations(name),
+    };
+    if committed.is_ok() {
+        renew(config, name);
+    }
+    committed
+}
+
+/// `abort ssl …`
+pub fn abort(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
+    let store = &config.certificates;
+    let Some(name) = words.get(3) else {
+        return refused(format!("'abort ssl {}' expects a filename\n", words[2]));
+    };
+    match kind(words) {
+        Kind::Certificate => store.abort_certificate(name),
+        Kind::Authorities => store.abort_authorities(name),
+        Kind::Revocations => store.abort_revocations(name),
+    }
+}
+
+/// `del ssl …`
+pub fn delete(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
+    let (kind, store) = (kind(words), &config.certificates);
+    let Some(name) = words.get(3) else {
+        let what = match kind {
+            Kind::Certificate => "certificate",
+            Kind::Authorities => "CA file",
+            Kind::Revocations => "CRL file",
+        };
+        return refused(format!("'del ssl {}' expects a {what} name\n", words[2]));
+    };
+    match kind {
+        Kind::Certificate => store.delete_certificate(name),
+        Kind::Authorities => store.delete_authorities(name),
+        Kind::Revocations => store.delete_revocations(name),
+    }
+}
+
+/// `add ssl crt-list <list> <certificate>`, or with a line as the payload.
+pub fn add_to_list(
+    config: &Config,
+    words: &[&str],
+    payload: Option<&str>,
+) -> Result<String, StoreError> {
+    let usage = "'add ssl crtlist' expects a filename and a certificate name\n";
+    let Some(list) = words.get(3) else {
+        return refused(usage);
+    };
+    let store = &config.certificates;
+    let text = match (payload, words.get(4)) {
+        (Some(payload), _) => payload,
+        (None, Some(certificate)) => {
+            let options = Default::default();
+            return store.add_to_list(list, certificate, (options, ""), Vec::new());
+        }
+        (None, None) => return refused(usage),
+    };
+    match sent_line(text, store) {
+        Ok(line) => {
+            let options = (line.options, &*line.option_words);
+            store.add_to_list(list, &line.certificate, options, line.filters)
+        }
+        Err(why) => refused(format!("Can't edit the crt-list: {why}\n")),
+    }
+}
+
+/// `del ssl crt-list <list> <certificate[:line]>`
+pub fn delete_from_list(
+    config: &Config,
+    words: &[&str],
+    _: Option<&str>,
+) -> Result<String, StoreError> {
+    match words.get(3..) {
+        Some([list, certificate, ..]) => config.certificates.delete_from_list(list, certificate),
+        _ => refused("'del ssl crtlist' expects a filename and a certificate name\n"),
+    }
+}
+
+/// `set ssl ocsp-response <response>`, or with it as the payload.
+pub fn set_ocsp(
+    config: &Config,
+    words: &[&str],
+    payload: Option<&str>,
+) -> Result<String, StoreError> {
+    match payload.or(words.get(3).copied()) {
+        Some(response) => config.certificates.set_ocsp(response.as_bytes()),
+        None => refused("'set ssl ocsp-response' expects response in base64 encoding.\n"),
+    }
+}
+
+/// Connections to servers that were made with another file are not kept for
+/// requests from now on.
+fn renew(config: &Config, name: &str) {
+    let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+    for server in servers {
+        let connector = server.options.tls.connector.as_ref();
+        if connector.is_some_and(|connector| connector.uses(name)) {
+            server.state.next_of_operator();
+        }
+    }
+}
+
+/// `set ssl tls-key <file> <key>`
+pub fn set_ticket_key(
+    config: &Config,
+    words: &[&str],
+    payload: Option<&str>,
+) -> Result<String, StoreError> {
+    let refused = |words: &str| Err(StoreError(words.to_owned()));
+    let (Some(file), Some(key)) = (words.get(3), words.get(4).copied().or(payload)) else {
+        return refused(
+            "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n",
+        );
+    };
+    let files = config.certificates.ticket_keys().into_iter();
+    let Some((_, keys)) = { files }.find(|(name, _)| **name == **file) else {
+        return refused("'set ssl tls-key' unable to locate referenced filename\n");
+    };
+    let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {
+        return refused("'set ssl tls-key' received invalid base64 encoded TLS key.\n");
+    };
+    match keys.push(&key) {
+        true => Ok("TLS ticket key updated!\n".to_owned()),
+        false => refused("'set ssl tls-key' received a key of wrong size.\n"),
+    }
+}
