@@ -45,7 +45,7 @@ impl Limiter {
     }
 
     /// Returns whether all of these keys would have an attempt left if `count` of the failures were
-    /// taken back.
+    /// undone.
     pub(crate) fn has_without(&self, keys: &[Key], count: u64, now: u64) -> bool {
         let has = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
@@ -60,12 +60,12 @@ impl Limiter {
         self.change(keys, Change::Failed, now);
     }
 
-    /// Takes back an attempt that was counted as failed.
+    /// Undoes an attempt that was counted as failed.
     pub fn uncount(&mut self, keys: &[Key], now: u64) {
         self.change(keys, Change::Returned, now);
     }
 
-    /// Takes back an attempt that was counted and has succeeded, and resets the failures of the
+    /// Undoes an attempt that was counted and has succeeded, and resets the failures of the
     /// user, including those for the user's name among the failures of the address. The other
     /// failures of the address stay: otherwise everybody with an account could guess passwords of
     /// others without limit.

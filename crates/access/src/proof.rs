@@ -290,7 +290,7 @@ impl Desk {
         }
     }
 
-    /// Takes back an attempt with a correct password that has counted as failed. If a one-time code
+    /// Undoes an attempt with a correct password that has counted as failed. If a one-time code
     /// must follow and an external system verifies the password, the attempt of the user stays
     /// counted until the code was correct, because each attempt is a request to that system.
     fn was_right(&self, second_factor: &SecondFactor, keys: &[Key], asks_others: bool) {
@@ -511,7 +511,7 @@ impl Desk {
         if !is_new {
             return Err(Refused::Wrong);
         }
-        // The attempt of the password has already been taken back.
+        // The attempt of the password has already been undone.
         let mut limiter = lock(&self.limiter);
         limiter.reset(&client.keys(known, name), now_ms());
         limiter.succeed(&[key], now_ms());

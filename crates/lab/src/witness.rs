@@ -1,4 +1,4 @@
-//! Detects whether a test with time limits was disturbed by other load on the machine.
+//! Detects whether a test with timeouts was disturbed by other load on the machine.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -211,9 +211,9 @@ pub enum Stage {
     /// Every reachable node checks the version.
     #[default]
     Checking,
-    /// A single node serves the version on trial.
+    /// A single node serves the candidate.
     Canary,
-    /// All nodes serve the version on trial.
+    /// All nodes serve the candidate.
     Rollout,
     /// All nodes serve the version, which waits for an operator's confirmation.
     AwaitsConfirmation,
@@ -221,7 +221,7 @@ pub enum Stage {
     Accepted,
     /// No node could serve the version.
     Refused,
-    /// The version was served on trial and rolled back.
+    /// The version was a candidate, and was rolled back.
     RolledBack,
 }
 

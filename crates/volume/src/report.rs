@@ -523,7 +523,7 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
             .number(CLIENTS_THERE, users.clients.into())
             .number(ACCEPTED_THERE, users.accepted);
     }
-    if let Some(only) = &shown.only {
+    if let Some(only) = &shown.admission.only {
         subject = subject.fact(ONLY_CLIENTS_OF, only.clone());
     }
     if let Some(apart) = &shown.apart {

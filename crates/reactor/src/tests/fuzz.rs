@@ -57,8 +57,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
 ) {
     let mut random = Random::new(seed);
     let mut scratch = vec![0; 300_000];
-    // Bytes in transit to the socket, whether the end of the stream is in transit, and bytes in
-    // transit to the peer.
+    // In transit: bytes to the socket, the end of the stream, bytes to the peer.
     let (mut incoming, mut ended, mut outgoing) = (0_usize, false, 0_usize);
     // Whether a turn has passed since the last change by the peer.
     let mut told = true;

@@ -119,7 +119,7 @@ impl Supervisor {
         serving.or_else(|| self.cluster.accepted.clone())
     }
 
-    /// Refuses a pending reload while a candidate is on trial, or if the cluster has no version
+    /// Refuses a pending reload while a candidate is served, or if the cluster has no version
     /// yet. On an arbiter, starts an upgrade instead.
     pub(in super::super) fn refuse_reload(&mut self) {
         if self.is_arbiter() {

@@ -1,4 +1,4 @@
-//! A candidate version: served on trial, with the last good version for a rollback.
+//! A candidate version, with the last good version for a rollback.
 
 use crate::state::Supervisor;
 use crate::state::cluster::Trial;

@@ -139,7 +139,7 @@ pub struct Serving {
     pub shown: String,
 }
 
-/// A candidate version on trial.
+/// A candidate version.
 pub struct Trial {
     /// The loaded version.
     pub version: Version,

@@ -137,7 +137,7 @@ pub struct Service {
 pub struct Candidate {
     /// The new version.
     pub version: Version,
-    /// True if the version is served on trial.
+    /// True if the version is a candidate.
     pub trial: bool,
     /// Output of the loader, for the client that asked.
     pub shown: String,

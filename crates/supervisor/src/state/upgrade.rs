@@ -29,7 +29,7 @@ impl Upgrade {
         }
     }
 
-    /// Returns the role on trial.
+    /// Returns the candidate role.
     pub fn trial(&self) -> Option<&Running> {
         match &self.stage {
             Stage::Trying(trial) => Some(&trial.new),

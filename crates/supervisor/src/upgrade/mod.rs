@@ -318,7 +318,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether the primary role is paused while another one is on trial. Its state must not
+    /// Returns whether the primary role is paused while a candidate is there. Its state must not
     /// be given to a successor then.
     pub(super) fn upgrade_has_paused(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);

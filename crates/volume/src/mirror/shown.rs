@@ -40,10 +40,8 @@ pub struct Shown {
     pub no_adoption: Option<String>,
     /// Its size.
     pub size: ShownSize,
-    /// The node whose clients alone may write, if there is one.
-    pub only: Option<String>,
-    /// Another user has had the volume while a process of this node had it open.
-    pub is_superseded: bool,
+    /// The clients that may write.
+    pub admission: ShownAdmission,
     /// The resync, and those before it.
     pub resync: ShownResync,
     /// This copy is no part of the volume that the other node serves.
@@ -54,6 +52,15 @@ pub struct Shown {
     pub said: String,
     /// What is wrong with the local disk, in words.
     pub trouble: Option<String>,
+}
+
+/// The clients that may write.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ShownAdmission {
+    /// The node whose clients alone may write, if there is one.
+    pub only: Option<String>,
+    /// Another user has had the volume while a process of this node had it open.
+    pub is_superseded: bool,
 }
 
 /// Resyncs of the other copy.
@@ -180,8 +187,11 @@ impl Mirror {
                 bytes: self.room.shown(),
                 why: self.size_words(),
             },
-            only: Some(self.lease.recorded.clients.only.clone()).filter(|only| !only.is_empty()),
-            is_superseded: self.is_superseded(),
+            admission: ShownAdmission {
+                only: Some(self.lease.recorded.clients.only.clone())
+                    .filter(|only| !only.is_empty()),
+                is_superseded: self.is_superseded(),
+            },
             apart: self.apart(),
             fails: self.fails(now),
             said: self.shown.said.clone(),

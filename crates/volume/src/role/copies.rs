@@ -237,7 +237,7 @@ impl Copies {
             clients.push((&shown.other, there.clients.into()));
         }
         let only = status.mirror.as_ref();
-        let only = only.and_then(|shown| shown.only.as_ref());
+        let only = only.and_then(|shown| shown.admission.only.as_ref());
         if let Some(only) = only.filter(|only| *only != me) {
             let words = format!(
                 "only clients of {only} may write to volume '{name}': copy to {only}, or first `evenkeel volume admit {name} \

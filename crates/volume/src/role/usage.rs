@@ -273,7 +273,7 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
 
 /// Whether another user has had a volume while a process of this node had it open.
 fn is_superseded(status: &Status) -> bool {
-    { status.mirror.as_ref() }.is_some_and(|shown| shown.is_superseded)
+    { status.mirror.as_ref() }.is_some_and(|shown| shown.admission.is_superseded)
 }
 
 /// Whether another user has a volume open at the other node.
@@ -317,7 +317,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
     };
     let other = &shown.other;
     match status.state {
-        _ if shown.is_superseded => Err(format!(
+        _ if shown.admission.is_superseded => Err(format!(
             "another user has had it at {other} since this one opened it: what runs here must end"
         )),
         State::Following => Err(format!(
@@ -331,7 +331,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
         _ => {
             let spec = &status.spec;
             let me = spec.pair.clone().or_else(|| spec.single());
-            match me.is_some_and(|pair| shown.only == Some(pair.me)) {
+            match me.is_some_and(|pair| shown.admission.only == Some(pair.me)) {
                 true => Ok(()),
                 false if waits_for_user(status, shown) => Err(format!(
                     "another user has it open at {other}, and it has one user at a time"
