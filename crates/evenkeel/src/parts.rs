@@ -44,7 +44,7 @@ pub fn vocabulary() -> Vocabulary<'static> {
         let rest = rest.trim_start();
         PROGRAMS.iter().any(|name| rest.starts_with(name)) && !row.name.contains(' ')
     };
-    let mut keywords: Vec<&str> = rows.iter().flat_map(|row| literals(row)).collect();
+    let mut keywords: Vec<&str> = rows.iter().flat_map(literals).collect();
     keywords.extend(words().names());
     keywords.extend(["if", "unless", "or"]);
     keywords.sort_unstable();

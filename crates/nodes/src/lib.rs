@@ -1,11 +1,11 @@
 //! Connections between a role of one node and the same role of the other nodes: TLS 1.3 with the
 //! certificates of the cluster on both sides, a greeting, and frames with values.
 //!
-//! - - [`Protocol`] is the port, the greeting and the version of the messages.
-//! - - [`Places`] reports when the nodes of the cluster have changed, so that connections restart.
-//! - - [`dial()`] connects to a node, and [`Pause`] determines when it is dialled again.
-//! - - [`listen()`] accepts the connections of others, within limits, and [`answer`] greets them.
-//! - - [`mod@frame`] encodes a value as bytes.
+//! - [`Protocol`] is the port, the greeting and the version of the messages.
+//! - [`Places`] reports when the nodes of the cluster have changed, so that connections restart.
+//! - [`dial()`] connects to a node, and [`Pause`] determines when it is dialled again.
+//! - [`listen()`] accepts the connections of others, within limits, and [`answer`] greets them.
+//! - [`mod@frame`] encodes a value as bytes.
 //!
 //! This crate does not know the messages, or which of two nodes dials.
 

@@ -3,15 +3,15 @@
 //!
 //! Invariants that callers need not check:
 //!
-//! - - A task, its sockets and its buffers stay on the thread where they started. Only wakes
+//! - A task, its sockets and its buffers stay on the thread where they started. Only wakes
 //!   ([`std::task::Waker`] is `Send`) and jobs ([`inject`]) cross threads.
-//! - - A task that returned `Pending` is polled again after a wake, and may be polled without one:
+//! - A task that returned `Pending` is polled again after a wake, and may be polled without one:
 //!   wakes are never lost, but they can be spurious.
-//! - - `WouldBlock` from a `try_` function means only "wait with the matching `poll_` function,
+//! - `WouldBlock` from a `try_` function means only "wait with the matching `poll_` function,
 //!   then try again": the socket may be empty, or the task may have used up its budget of this poll
 //!   (`COST_PER_POLL` in `executor.rs`).
-//! - - [`now`] changes once per turn of the event loop, not during a turn.
-//! - - A deadline is declared again in every poll of the future that waits for it. It therefore
+//! - [`now`] changes once per turn of the event loop, not during a turn.
+//! - A deadline is declared again in every poll of the future that waits for it. It therefore
 //!   works in anything that polls all of its unfinished parts each time (`join!`, `select!`, h2),
 //!   and not inside a `FuturesUnordered`.
 //! - A panic ends its own task only.

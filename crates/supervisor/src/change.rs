@@ -54,12 +54,14 @@ impl Supervisor {
         }
     }
 
-    /// Returns the paths of the state files that roles of earlier processes may have left, by part.
+    /// Returns the paths of the state files that roles of earlier processes may have left, by part. A
+    /// role that lives ends by itself what has no section any more.
     fn state_paths(&self) -> BTreeMap<String, Vec<u8>> {
         let program = self.command.form().program();
         let keeps = row::beside().filter(|part| {
-            let beside = self.slots[*part].row.beside();
-            beside.is_some_and(|beside| beside.keeps)
+            let slot = &self.slots[*part];
+            let keeps = slot.row.beside().is_some_and(|beside| beside.keeps);
+            keeps && !slot.lives()
         });
         let all = keeps.filter_map(|part| {
             // Without the runtime directory there is no state file.

@@ -1,12 +1,12 @@
 //! Connections between the roles of two nodes, and with clients on the network: plain TCP, or TLS
 //! with the certificates of the cluster.
 //!
-//! - - [`Trusted`] describes the nodes of the cluster.
-//! - - [`Young`] is a connection during the handshake and the greetings: it blocks, with a
+//! - [`Trusted`] describes the nodes of the cluster.
+//! - [`Young`] is a connection during the handshake and the greetings: it blocks, with a
 //!   deadline.
-//! - - [`Wire`] is a connection after the greetings: it never blocks.
+//! - [`Wire`] is a connection after the greetings: it never blocks.
 //! - [`Bond`] ends a connection when the cluster no longer accepts the node at the other end.
-//! - - [`Relay`] forwards bytes between a connection and a local stream, without inspecting them.
+//! - [`Relay`] forwards bytes between a connection and a local stream, without inspecting them.
 //!
 //! This crate knows nothing about the protocols on a connection.
 

@@ -92,13 +92,14 @@ fn check_shows_the_differences_from_haproxy_that_apply_to_a_file_and_no_others()
             "dynamic-servers-kept",
             "dynamic-servers-idle",
             "lists-operator",
+            "secret-values",
             "redispatch-pause",
             "turns-of-weights",
             "hash-redispatch",
             "without-effect"
         ]
     );
-    assert_eq!(value[4]["lines"][0]["line"], 9);
+    assert_eq!(value[5]["lines"][0]["line"], 9);
     bench.file("wrong.cfg", "listen a\n    bnid :1\n");
     let wrong = ours(&bench, "check --against-haproxy wrong.cfg");
     assert_eq!(wrong.code(), Some(1));
