@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Compiled condition of a rule.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// True for `unless`.
+    /// True for a condition that begins with `unless`.
     pub(crate) negated: bool,
     /// Alternatives of which one must be true; each requires all of its terms.
     pub(crate) alternatives: Alternatives,

@@ -43,11 +43,9 @@ pub struct Filter {
 pub(crate) enum Effect {
     /// Replaces the line with another one.
     Replace(Box<[Piece]>),
-    /// Removes the line.
     Delete,
     /// Prevents later filters from denying the message.
     Allow,
-    /// Denies the message.
     Deny,
     /// Holds the request for a while, then denies it.
     Tarpit,
@@ -57,7 +55,6 @@ pub(crate) enum Effect {
     Switch(Reference),
 }
 
-/// Piece of a replacement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Piece {
     Text(Box<[u8]>),

@@ -385,8 +385,8 @@ fn deliver(
     }
 }
 
-/// Formats a line according to a profile. Returns the message if the profile replaces it, and None
-/// if the profile suppresses the line.
+/// Formats a line according to a profile. Returns None if the profile drops the line; otherwise
+/// its own message, if it has a format for the step.
 pub fn profiled(
     line: &mut Vec<u8>,
     profile: &LogProfile,

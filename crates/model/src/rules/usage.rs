@@ -9,33 +9,33 @@ use crate::setting::ProxyKind;
 pub struct Usage(u32);
 
 impl Usage {
-    /// `tcp-request connection`.
+    /// Rules of `tcp-request connection` in a frontend.
     pub const TCP_CONNECTION: Usage = Usage(1);
-    /// `tcp-request session`.
+    /// Rules of `tcp-request session` in a frontend.
     pub const TCP_SESSION: Usage = Usage(1 << 1);
-    /// A frontend's `tcp-request content`.
+    /// Rules of a frontend's `tcp-request content`.
     pub const FRONT_TCP_CONTENT: Usage = Usage(1 << 2);
-    /// A frontend's `http-request`.
+    /// Rules of a frontend's `http-request`.
     pub const FRONT_HTTP_REQUEST: Usage = Usage(1 << 3);
-    /// `use_backend`.
+    /// Choice of the backend (`use_backend`).
     pub const USE_BACKEND: Usage = Usage(1 << 4);
-    /// A backend's `tcp-request content`.
+    /// Rules of a backend's `tcp-request content`.
     pub const BACK_TCP_CONTENT: Usage = Usage(1 << 5);
-    /// A backend's `http-request`.
+    /// Rules of a backend's `http-request`.
     pub const BACK_HTTP_REQUEST: Usage = Usage(1 << 6);
-    /// `use-server`, `balance`, persistence.
+    /// Choice of the server: `use-server`, `balance`, persistence.
     pub const USE_SERVER: Usage = Usage(1 << 7);
     /// Choice of the source address for the connection to a server.
     pub const SERVER_SOURCE: Usage = Usage(1 << 8);
-    /// A backend's `tcp-response`.
+    /// Rules of a backend's `tcp-response`.
     pub const BACK_TCP_RESPONSE: Usage = Usage(1 << 9);
     /// A backend's `http-response` and `http-after-response`.
     pub const BACK_HTTP_RESPONSE: Usage = Usage(1 << 10);
-    /// A frontend's `tcp-response`.
+    /// Rules of a frontend's `tcp-response`.
     pub const FRONT_TCP_RESPONSE: Usage = Usage(1 << 11);
     /// A frontend's `http-response` and `http-after-response`.
     pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
-    /// Log lines.
+    /// Log lines, when a stream is logged.
     pub const LOG: Usage = Usage(1 << 13);
     /// Steps of health checks.
     pub const CHECK: Usage = Usage(1 << 14);

@@ -187,7 +187,6 @@ struct Versions {
 }
 
 impl Versions {
-    /// Returns a prepared version.
     fn prepared(&mut self, version: u32) -> Result<&mut Arc<Entries>, ListError> {
         if version > self.last {
             return Err(ListError::Future);
@@ -489,9 +488,7 @@ impl Lists {
 enum Changed {
     /// Entries that are new, or have another value.
     Put(Vec<Entry>),
-    /// Entries that were removed.
     Gone(Vec<Entry>),
-    /// All entries were removed.
     Cleared,
 }
 

@@ -23,7 +23,7 @@ pub enum Method {
     Bin,
     /// The length is in a range.
     Len,
-    /// The text is equal.
+    /// The text equals the pattern.
     Str,
     /// The text begins with the pattern.
     Beg,

@@ -65,7 +65,6 @@ pub(crate) fn each_text<T>(
     texts.iter().map(|text| make(text)).collect()
 }
 
-/// Parser of a number.
 pub(crate) type Number = fn(&str) -> Option<i64>;
 
 pub(crate) fn number(text: &str) -> Option<i64> {

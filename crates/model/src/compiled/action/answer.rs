@@ -26,9 +26,7 @@ pub struct Answer {
 pub(crate) enum Content {
     /// Error page of the proxy for the status.
     Page,
-    /// Response without a body.
     Empty,
-    /// Constant body.
     Bytes(Arc<[u8]>),
     /// Body that a format makes for each stream.
     Format(Format),

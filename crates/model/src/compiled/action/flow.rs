@@ -7,13 +7,14 @@ use crate::setting::HttpProtocol;
 pub enum Flow {
     /// Skips the remaining rules of this list.
     Accept,
-    /// Closes the connection of a stream during its content or message rules.
+    /// Closes the connection of a request (`http-request` rules).
     RejectMessage,
-    /// Closes that connection silently: without notice to the client, or with a reset of this TTL.
+    /// Closes the connection of a request silently: without notice to the client, or with a reset
+    /// of this TTL.
     DropMessage(Option<u8>),
-    /// Closes a client connection during its connection or session rules.
+    /// Closes the connection (`tcp-request` and `tcp-response` rules).
     RejectConnection,
-    /// Closes that connection silently: without notice to the client, or with a reset of this TTL.
+    /// Closes the connection silently: without notice to the client, or with a reset of this TTL.
     DropConnection(Option<u8>),
     /// Closes the connection to the server.
     CloseServer,

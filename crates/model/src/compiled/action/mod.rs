@@ -46,22 +46,16 @@ pub struct Rule {
     pub(crate) action: Action,
 }
 
-/// Action of a rule.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// Ends the list of rules or the stream.
     Flow(flow::Flow),
-    /// Does nothing.
     Pass,
-    /// Sends a response.
     Answer(Box<answer::Answer>),
     /// Requests a user name and a password.
     Challenge(Box<auth::Challenge>),
-    /// Sends a redirect.
     Redirect(Box<redirect::Redirection>),
-    /// Changes headers.
     Header(Box<header::HeaderChange>),
-    /// Changes the start line.
     Target(Box<target::TargetChange>),
     /// Sets or unsets a variable.
     Variable(Box<variable::VariableChange>),
@@ -75,7 +69,6 @@ pub(crate) enum Action {
     LogLevel(Option<u8>),
     /// Logs the current state of the stream, under the name of this step.
     Log(crate::setting::Step),
-    /// Resolves a host name.
     Resolve(Box<resolve::Resolve>),
     /// Waits for the body, or for a part of it.
     WaitForBody(body::WaitForBody),

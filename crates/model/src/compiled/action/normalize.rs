@@ -3,13 +3,13 @@
 /// Normalizer of the target of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Normalizer {
-    /// `fragment-encode`
+    /// `fragment-encode`: percent-encodes `#` in the target.
     FragmentEncode,
-    /// `fragment-strip`
+    /// `fragment-strip`: removes the part from `#` on.
     FragmentStrip,
-    /// `path-merge-slashes`
+    /// `path-merge-slashes`: replaces consecutive slashes by one.
     MergeSlashes,
-    /// `path-strip-dot`
+    /// `path-strip-dot`: removes `.` segments from the path.
     StripDot,
     /// `path-strip-dotdot`: removes `..` segments together with their parent.
     StripDotDot {
@@ -26,6 +26,6 @@ pub enum Normalizer {
         /// Fails on a percent sign that begins no valid encoding.
         strict: bool,
     },
-    /// `query-sort-by-name`
+    /// `query-sort-by-name`: sorts the parameters by name.
     SortQuery,
 }

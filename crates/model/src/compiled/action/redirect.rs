@@ -20,7 +20,6 @@ pub struct Redirection {
 /// Part of the location that the format makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// The whole location.
     Location,
     /// Prefix, before the path of the request.
     Prefix,

@@ -15,7 +15,7 @@ pub enum TableAction {
         key: Expression,
         /// Table that has the entry.
         table: Arc<TablePlace>,
-        /// Duration of the tracking.
+        /// Level of the rule, which determines how long the tracking lasts.
         level: Level,
     },
     /// Changes a number of a tracked entry.

@@ -1,6 +1,5 @@
 //! Aliases of log formats: `%ci`, `%ST`, `%r`.
 
-/// Alias and its documentation.
 pub(crate) struct Row {
     alias: Alias,
     pub(crate) name: &'static str,

@@ -30,10 +30,8 @@ pub struct Flags {
     pub(crate) json: bool,
 }
 
-/// Piece of a format.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
-    /// Literal text.
     Text(Box<[u8]>),
     /// Space, unless the output already ends with one.
     Space,

@@ -33,7 +33,6 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          read at the start. No server is used. A body needs a `content-type`.";
 };
 
-/// Arguments read so far.
 #[derive(Default)]
 struct AnswerDraft<'l> {
     status: Option<u16>,

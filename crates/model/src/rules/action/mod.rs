@@ -206,19 +206,19 @@ impl Action {
 /// List of rules; determines when its rules run, and so what they can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RuleSet {
-    /// `tcp-request connection`
+    /// Rules of `tcp-request connection`, when a connection is accepted.
     TcpConnection,
-    /// `tcp-request session`
+    /// Rules of `tcp-request session`, when a session starts.
     TcpSession,
-    /// `tcp-request content`
+    /// Rules of `tcp-request content`, on the bytes of a request.
     TcpContent,
-    /// `tcp-response content`
+    /// Rules of `tcp-response content`, on the bytes of a response.
     TcpResponse,
-    /// `http-request`
+    /// Rules of `http-request`, on each HTTP request.
     HttpRequest,
-    /// `http-response`
+    /// Rules of `http-response`, on each HTTP response of a server.
     HttpResponse,
-    /// `http-after-response`
+    /// Rules of `http-after-response`, on each HTTP response to a client.
     HttpAfterResponse,
 }
 
@@ -332,13 +332,11 @@ impl<'l> Build<'_, 'l> {
         self.args.next()
     }
 
-    /// Parses a format.
     pub(super) fn format(&mut self, loader: &mut Draft, what: &str) -> Result<Format, Diagnostic> {
         let word = self.args.required(what)?;
         Format::parse(loader, word, self.usage)
     }
 
-    /// Parses an expression.
     pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Diagnostic> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)

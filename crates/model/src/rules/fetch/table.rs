@@ -12,10 +12,8 @@ use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
-/// Operation on an entry.
 #[derive(Clone, Copy)]
 enum Ask {
-    /// Returns a value.
     Get(DataType),
     /// Returns a value in kilobytes.
     Kilobytes(DataType),
@@ -49,7 +47,7 @@ fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
     }
 }
 
-/// Returns the entry with the same key in another table; a change creates it if it is missing.
+/// Passes `look` the entry with the same key in another table. `make` creates a missing entry.
 fn elsewhere<T>(
     held: &Held,
     table: Option<&Arc<Table>>,

@@ -38,7 +38,6 @@ impl Member {
         self.item
     }
 
-    /// Appends the value.
     pub(super) fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
         match &self.item {
             Piece::Alias(alias, flags) => self.alias(*alias, flags.hex, stream, out),

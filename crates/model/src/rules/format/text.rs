@@ -146,7 +146,6 @@ impl Put<'_> {
         }
     }
 
-    /// Appends an IP address.
     pub(super) fn address(&mut self, ip: IpAddr) {
         if self.flags.hex {
             match ip {

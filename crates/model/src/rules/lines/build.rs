@@ -16,9 +16,9 @@ type Refused = Diagnostic;
 /// Direction of the messages that a keyword applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// `req…`
+    /// Requests: keywords `req…`.
     Request,
-    /// `rsp…`
+    /// Responses: keywords `rsp…`.
     Response,
 }
 

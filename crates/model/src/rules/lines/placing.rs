@@ -21,7 +21,6 @@ struct Rule {
     turn: Turn,
     response: bool,
     keyword: &'static str,
-    /// Position of the keyword.
     word: Span,
     /// Position of the whole line.
     line: Span,

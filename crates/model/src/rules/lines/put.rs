@@ -14,7 +14,6 @@ pub(super) struct Broken;
 /// Result of replacing the line of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Put {
-    /// The line was replaced.
     Done,
     /// The header was removed; the later ones moved up.
     Removed,
@@ -139,7 +138,6 @@ fn status_line(answer: &mut Message, line: &[u8]) -> Result<(), Broken> {
     answer.set_status(status, Some(reason)).map_err(|_| Broken)
 }
 
-/// Removes a header.
 pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
     let message = message(stream, response);
     let framing = message

@@ -81,7 +81,6 @@ fn first(slot: &Slot) -> Option<Found<'_>> {
 }
 
 impl Index {
-    /// Creates an empty index.
     pub(super) fn new(how: How) -> Index {
         let table = match how.method {
             Method::Str | Method::Bin => Table::Exact(HashMap::new()),
@@ -161,7 +160,6 @@ impl Index {
         Ok(())
     }
 
-    /// Removes an entry.
     pub(super) fn remove(&mut self, list: usize, entry: &Entry) {
         let place = (list, entry.number);
         let Ok(key) = Self::key(self.how, &entry.key) else {

@@ -127,11 +127,9 @@ fn is_divided(pattern: &str) -> bool {
 
 /// Pattern of the shape `^Name:…`.
 pub(super) struct HeaderPattern<'p> {
-    /// Name as written.
     pub(super) name: String,
     /// Text after the colon within the group that contains the name: `^(Name: )`.
     pub(super) group: Option<&'p str>,
-    /// Rest of the pattern.
     rest: &'p str,
 }
 
@@ -212,13 +210,13 @@ pub(super) enum Method {
 /// Position of the group that contains the method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grouped {
-    /// `^M T`
+    /// No group: `^M T`.
     No,
-    /// `^(M) T`
+    /// Group around the method only: `^(M) T`.
     Alone,
-    /// `^(M )T`
+    /// Group includes the space: `^(M )T`.
     WithSpace,
-    /// `^(M /)T`
+    /// Group includes the beginning of the target: `^(M /)T`.
     WithTarget,
 }
 
