@@ -130,7 +130,7 @@ impl Draft {
         })
     }
 
-    /// Like [`Draft::regular`], for the result of a compilation and the diagnostic for its failure.
+    /// Like `Draft::regular`, for the result of a compilation and the diagnostic for its failure.
     ///
     /// # Errors
     ///

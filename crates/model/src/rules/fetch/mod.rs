@@ -126,13 +126,13 @@ impl FetchBuild {
         }
     }
 
-    /// Sets [`FetchBuild::settles`].
+    /// Declares that a value, once found, does not change with later bytes.
     pub const fn settles(mut self) -> Self {
         self.settles = true;
         self
     }
 
-    /// Sets [`FetchBuild::http`].
+    /// Declares that the fetch reads HTTP messages.
     pub const fn http(mut self) -> Self {
         self.http = true;
         self
@@ -145,7 +145,7 @@ impl FetchBuild {
         self
     }
 
-    /// Sets [`FetchBuild::variants`].
+    /// Declares that names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
         self
@@ -157,7 +157,7 @@ impl FetchBuild {
         self
     }
 
-    /// Sets [`FetchBuild::each`], so that tests compare all values.
+    /// Sets the function that finds all values, which tests then compare.
     pub const fn each(mut self, each: Each) -> Self {
         self.each = Some(each);
         self

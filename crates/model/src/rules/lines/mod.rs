@@ -68,7 +68,7 @@ impl Decision {
 #[derive(Default)]
 struct Pass {
     allowed: bool,
-    /// True if later filters skip the start line; the headers to skip follow.
+    /// True if later filters skip the start line; `passed` has the same for each header.
     start_passed: bool,
     passed: Vec<bool>,
     /// Line that the filters are matched with.
