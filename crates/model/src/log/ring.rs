@@ -194,7 +194,8 @@ impl Ring {
         }
     }
 
-    /// Waits for lines from a sequence number on. Returns them, and the number of the next line.
+    /// Waits for lines from a sequence number on, at most `RETRY_PAUSE`. Returns them, and the
+    /// number of the next line.
     fn take(&self, from: u64) -> (Vec<Arc<[u8]>>, u64) {
         let mut lines = self.lines();
         loop {

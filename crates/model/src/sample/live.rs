@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Maximum number of entries in a changed list.
 pub const ENTRIES_MAX: usize = 4 << 20;
 
-/// Maximum number of entries, and of bytes in keys and values, to which rules can extend a list,
-/// because clients may control what rules add. A longer file keeps its content.
+/// Limits on the entries, and on the bytes in keys and values, to which rules can extend a list.
+/// Clients may control what rules add. A longer file keeps its content.
 const RULE_ENTRIES_MAX: usize = 1 << 20;
 const RULE_BYTES_MAX: usize = 64 << 20;
 

@@ -136,8 +136,8 @@ impl Edge {
         }
     }
 
-    /// Returns whether a new match replaces the old one. The longest beginning wins, but the first
-    /// end, which matters for the values of maps.
+    /// Returns whether a new match replaces the old one, which decides the value of a map. The
+    /// longest beginning wins; of several ends, the first one wins.
     fn wins(self, new: (usize, usize), old: Option<(usize, usize)>) -> bool {
         old.is_none_or(|old| match self {
             Edge::Beginning => new.0 > old.0 || (new.0 == old.0 && new.1 < old.1),

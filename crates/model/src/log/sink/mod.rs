@@ -185,7 +185,7 @@ impl Sink {
         written.map(|_| ())
     }
 
-    /// Replaces a broken target by the reopened one.
+    /// Stores a reopened target, in place of the broken one if there is one.
     fn keep(&mut self, address: LogTargetAddress, target: Target) {
         let retired = self.retired.iter_mut().find(|(known, _)| *known == address);
         match retired {

@@ -159,8 +159,8 @@ fn check_slice(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
 /// Maximum size of the length field, in bytes.
 const COUNT_BYTES_MAX: i64 = 8;
 
-/// Checks the arguments of `payload_lv`. The third one becomes the offset of the value; a fourth
-/// one says whether that is relative to the end of the length field.
+/// Checks the arguments of `payload_lv`. The third one becomes the offset of the value. A fourth
+/// one is added, which says whether that is relative to the end of the length field.
 fn check_counted(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
