@@ -1,4 +1,4 @@
-//! Arguments of fetches and converters, ready for use.
+//! Compiled arguments of fetches and converters.
 
 use crate::compiled::{Condition, Map};
 use crate::sample::VariableName;
@@ -7,56 +7,56 @@ use crate::setting::{Userlist, UserlistSlot};
 use crate::tables::{Table, TablePlace};
 use std::sync::Arc;
 
-/// One argument, ready for use.
+/// Compiled argument of a fetch or converter.
 #[derive(Clone, Debug)]
 pub enum Argument {
-    /// A text.
+    /// Text, as bytes.
     Text(Box<[u8]>),
-    /// A number.
+    /// Integer of 64 bits.
     Int(i64),
-    /// A variable.
+    /// Name of a variable.
     Variable(VariableName),
-    /// An IPv4 mask or address.
+    /// IPv4 mask or address.
     Ipv4(std::net::Ipv4Addr),
-    /// An IPv6 mask or address.
+    /// IPv6 mask or address.
     Ipv6(std::net::Ipv6Addr),
-    /// A boolean.
+    /// Boolean.
     Bool(bool),
-    /// A frontend or backend by name.
+    /// Name of a frontend or backend.
     Proxy(Box<str>),
-    /// A server by the names of its backend (None is the stream's own) and its own.
+    /// Server: the name of its backend (None is the stream's backend), and its name.
     Server(Option<Box<str>>, Box<str>),
-    /// A regular expression.
+    /// Compiled regular expression.
     Regex(Arc<Regular>),
-    /// A map.
+    /// Compiled map.
     Map(Arc<Map>),
-    /// ACLs that must all hold.
+    /// Named ACLs, which must all be true.
     Acls(Arc<Condition>),
-    /// A stick table.
+    /// Stick table.
     Table(Arc<TablePlace>),
-    /// A list of users, once the whole file is known.
+    /// Userlist; set when the whole file is loaded.
     Userlist(UserlistSlot),
 }
 
-/// The side whose message a fetch looks at.
+/// Side of the stream whose message a fetch reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Side {
     /// The request.
     #[default]
     Request,
-    /// The answer.
+    /// The response.
     Response,
-    /// The answer once it is there, else the request: a named ACL does not
-    /// know which rules will ask it.
+    /// The response if it has arrived, else the request: a named ACL does not know which rules will
+    /// use it.
     Either,
 }
 
-/// The arguments of one fetch or converter.
+/// Arguments of one fetch or converter.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
-    /// In order; those left out are None.
+    /// Arguments in order; omitted ones are None.
     pub list: Vec<Option<Argument>>,
-    /// For fetches that work on either side.
+    /// Side of the stream, for fetches that work on either side.
     pub side: Side,
 }
 
@@ -65,7 +65,7 @@ impl Arguments {
         self.list.get(n)?.as_ref()
     }
 
-    /// The n-th, where it is a text.
+    /// Returns the n-th argument if it is a text.
     pub fn text(&self, n: usize) -> Option<&[u8]> {
         match self.at(n)? {
             Argument::Text(text) => Some(text),
@@ -73,7 +73,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a number.
+    /// Returns the n-th argument if it is a number.
     pub fn int(&self, n: usize) -> Option<i64> {
         match self.at(n)? {
             Argument::Int(n) => Some(*n),
@@ -81,7 +81,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a boolean.
+    /// Returns the n-th argument if it is a boolean.
     pub fn bool(&self, n: usize) -> Option<bool> {
         match self.at(n)? {
             Argument::Bool(b) => Some(*b),
@@ -89,7 +89,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a variable.
+    /// Returns the n-th argument if it is a variable.
     pub fn variable(&self, n: usize) -> Option<VariableName> {
         match self.at(n)? {
             Argument::Variable(name) => Some(*name),
@@ -97,7 +97,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is an IPv4 address or mask.
+    /// Returns the n-th argument if it is an IPv4 address or mask.
     pub fn ipv4(&self, n: usize) -> Option<std::net::Ipv4Addr> {
         match self.at(n)? {
             Argument::Ipv4(ip) => Some(*ip),
@@ -105,7 +105,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is an IPv6 address or mask.
+    /// Returns the n-th argument if it is an IPv6 address or mask.
     pub fn ipv6(&self, n: usize) -> Option<std::net::Ipv6Addr> {
         match self.at(n)? {
             Argument::Ipv6(ip) => Some(*ip),
@@ -113,7 +113,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a proxy's name.
+    /// Returns the n-th argument if it is the name of a proxy.
     pub fn proxy(&self, n: usize) -> Option<&str> {
         match self.at(n)? {
             Argument::Proxy(name) => Some(name),
@@ -121,7 +121,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a server: backend and name.
+    /// Returns the n-th argument if it is a server, as the names of its backend and of itself.
     pub fn server(&self, n: usize) -> Option<(Option<&str>, &str)> {
         match self.at(n)? {
             Argument::Server(backend, name) => Some((backend.as_deref(), name)),
@@ -129,7 +129,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a regular expression.
+    /// Returns the n-th argument if it is a regular expression.
     pub fn regex(&self, n: usize) -> Option<&Regular> {
         match self.at(n)? {
             Argument::Regex(regex) => Some(regex),
@@ -137,7 +137,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a list of ACLs.
+    /// Returns the n-th argument if it is a list of ACLs.
     pub fn acls(&self, n: usize) -> Option<&Condition> {
         match self.at(n)? {
             Argument::Acls(acls) => Some(acls),
@@ -145,7 +145,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a stick table.
+    /// Returns the n-th argument if it is a stick table.
     pub fn table(&self, n: usize) -> Option<&Arc<Table>> {
         match self.at(n)? {
             Argument::Table(place) => place.get(),
@@ -153,12 +153,13 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a list of users.
+    /// Returns the n-th argument if it is a userlist.
     pub fn userlist(&self, n: usize) -> Option<&Userlist> {
         Some(self.userlist_slot(n)?.get()?)
     }
 
-    /// The place of that list, which may be empty while the file is read.
+    /// Returns the slot of the n-th argument if it is a userlist. The slot may be empty while the
+    /// file is loaded.
     pub(crate) fn userlist_slot(&self, n: usize) -> Option<&UserlistSlot> {
         match self.at(n)? {
             Argument::Userlist(slot) => Some(slot),
@@ -166,7 +167,7 @@ impl Arguments {
         }
     }
 
-    /// The n-th, where it is a map.
+    /// Returns the n-th argument if it is a map.
     pub fn map(&self, n: usize) -> Option<&Map> {
         match self.at(n)? {
             Argument::Map(map) => Some(map),

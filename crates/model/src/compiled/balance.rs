@@ -1,35 +1,35 @@
-//! `balance`, and what of a stream is hashed for it.
+//! Load-balancing algorithms (`balance`), and the keys that they hash.
 
 use crate::compiled::{Converters, Expression};
 use std::sync::Arc;
 
-/// `balance`.
+/// Load-balancing algorithm of a backend (`balance`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
     /// Smooth weighted round robin; weights may change at run time.
     #[default]
     RoundRobin,
-    /// Round robin over a table made at the start.
+    /// Weighted round robin over a table that is built at the start.
     StaticRoundRobin,
-    /// Fewest connections for its weight.
+    /// Fewest connections, relative to the weight.
     LeastConnections,
-    /// The first that has a free slot.
+    /// First server that has a free slot.
     First,
-    /// The client's address, hashed.
+    /// Hash of the client's address.
     Source,
-    /// Best of so many drawn ones.
+    /// Best of this many randomly drawn servers.
     Random(u32),
-    /// Something of the stream, hashed.
+    /// Hash of a key from the stream.
     Hash(Hashed),
 }
 
 impl Balance {
-    /// Whether the same key goes to the same server.
+    /// Returns whether requests with the same key go to the same server.
     pub fn is_by_key(&self) -> bool {
         matches!(self, Balance::Source | Balance::Hash(_))
     }
 
-    /// Whether it looks for its key in the body of a POST.
+    /// Returns whether the algorithm looks for its key in the body of a POST.
     pub fn looks_at_body(&self) -> bool {
         let key = match self {
             Balance::Hash(hashed) => &hashed.key,
@@ -45,50 +45,50 @@ impl Balance {
     }
 }
 
-/// What is hashed.
+/// Key that the algorithm hashes.
 #[derive(Clone, Debug)]
 pub enum HashKey {
     /// `balance source`.
     Source,
     /// `balance uri`.
     Uri {
-        /// `len`: bytes that count; None is all.
+        /// `len`: number of bytes to hash; None hashes all.
         bytes_max: Option<u32>,
-        /// `depth`: directories that count; None is all.
+        /// `depth`: number of directories to hash; None hashes all.
         depth_max: Option<u32>,
-        /// `whole`: the query counts.
+        /// `whole`: hashes the query, too.
         whole: bool,
-        /// `path-only`: host and scheme do not count.
+        /// `path-only`: excludes the host and the scheme.
         path_only: bool,
     },
     /// `balance url_param`.
     UrlParameter {
-        /// Its name.
+        /// Name of the parameter.
         name: Box<[u8]>,
-        /// `check_post`: look for it in the body of a POST.
+        /// `check_post`: also looks for the parameter in the body of a POST.
         check_post: bool,
     },
     /// `balance hdr`.
     Header {
-        /// In lower case.
+        /// Name of the header, in lower case.
         name: Box<[u8]>,
-        /// `use_domain_only`.
+        /// `use_domain_only`: hashes only the main part of the domain.
         domain_only: bool,
     },
     /// `balance rdp-cookie`.
     RdpCookie(Box<[u8]>),
     /// `balance hash`.
     Expression(Arc<Expression>),
-    /// `balance log-hash`: a log message, through these.
+    /// `balance log-hash`: a log message, through these converters.
     Message(Arc<Converters>),
 }
 
-/// Two keys are the same where their lines are.
+/// Key of a hash-based algorithm. Two keys are equal if their lines are.
 #[derive(Clone, Debug)]
 pub struct Hashed {
-    /// What.
+    /// Source of the key.
     pub key: HashKey,
-    /// The words behind `balance`: they tell one from another.
+    /// Words after `balance`, which identify the key in comparisons.
     pub text: Box<str>,
 }
 
@@ -101,7 +101,7 @@ impl PartialEq for Hashed {
 impl Eq for Hashed {}
 
 impl Balance {
-    /// The name of its algorithm.
+    /// Returns the name of the algorithm.
     pub fn name(&self) -> &'static str {
         match self {
             Balance::RoundRobin => "roundrobin",

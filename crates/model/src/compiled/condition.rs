@@ -1,4 +1,4 @@
-//! Conditions: ACLs that must hold, and the tests of each.
+//! Compiled conditions: ACLs that must be true, and the tests of each.
 
 use crate::compiled::Expression;
 use crate::sample::live::Live;
@@ -7,14 +7,14 @@ use language::Span;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A compiled condition.
+/// Compiled condition of a rule.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// `unless`.
+    /// True for a condition that begins with `unless`.
     pub(crate) negated: bool,
-    /// Any of these, each all of its terms.
+    /// Alternatives of which one must be true; each requires all of its terms.
     pub(crate) alternatives: Alternatives,
-    /// Where it stands, from its `if`.
+    /// Position in the file, from `if` or `unless` on.
     pub span: Span,
 }
 
@@ -24,10 +24,10 @@ pub(crate) struct Term {
     pub(crate) negated: bool,
 }
 
-/// Any of these, each all of its terms.
+/// Alternatives of which one must be true; each requires all of its terms.
 pub(crate) type Alternatives = Box<[Box<[Term]>]>;
 
-/// One test: an expression and the patterns that its values are compared with.
+/// Expression, and the patterns that its values are compared with.
 #[derive(Clone, Debug)]
 pub struct Test {
     pub(crate) expression: Expression,
@@ -35,14 +35,14 @@ pub struct Test {
     pub(crate) live: Arc<Live>,
 }
 
-/// A named ACL; an anonymous one has an empty name.
+/// Named ACL; an anonymous one has an empty name.
 #[derive(Debug)]
 pub struct Acl {
-    /// Its name.
+    /// Name; empty for an anonymous ACL.
     pub name: Box<str>,
-    /// Where its first line gives the name.
+    /// Position of the name in its first line.
     pub span: Span,
-    /// Lines as they come, until the section ends.
+    /// Tests of the lines read so far, until the section ends.
     pub(crate) draft: Mutex<Vec<Test>>,
     pub(crate) tests: OnceLock<Box<[Test]>>,
     pub(crate) used: AtomicBool,

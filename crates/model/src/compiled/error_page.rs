@@ -1,49 +1,49 @@
-//! `http-errors`: groups of pages that proxies and rules may use.
+//! Error pages of proxies and rules, and the groups of them (`http-errors`).
 
 use super::Answer;
 use http::http1::{self, BodyLength, Limits, ParseStatus, RequestFacts};
 use http::message::Message;
 use std::sync::{Arc, OnceLock};
 
-/// What is sent in place of an answer (`errorfile`, `errorloc`).
+/// Replacement for an error response (`errorfile`, `errorloc`).
 #[derive(Clone, Debug)]
 pub enum ErrorPage {
-    /// A file with a whole response.
+    /// File with a complete response.
     File(Arc<ErrorFile>),
-    /// An empty file: the connection closes without a response.
+    /// Empty file: the connection closes without a response.
     Silent,
-    /// 302 or 303 to a location.
+    /// Redirect with status 302 or 303, and its location.
     Redirect(u16, Box<[u8]>),
-    /// A page that is made for each stream (`http-error`).
+    /// Page that a format makes for each stream (`http-error`).
     Made(Arc<Answer>),
-    /// The one of a group, where it has one (`errorfiles`).
+    /// Page of an `http-errors` section, if the section has one (`errorfiles`).
     Group(HttpErrorsSlot),
-    /// The one that would be there without this proxy's lines.
+    /// Page that applies without the lines of this proxy.
     Default,
 }
 
-/// A response in a file: status line, headers, an empty line, the body. Its `connection` and
-/// `transfer-encoding` headers are left out: how a response is framed for its client is
-/// decided when it is sent.
+/// Response in a file: status line, headers, an empty line, the body. Headers `connection` and
+/// `transfer-encoding` are removed, because the framing of a response is decided when it is sent to
+/// its client.
 #[derive(Clone, Debug)]
 pub struct ErrorFile {
-    /// Status line and headers. With a `content-length`, that is the length of the body.
+    /// Status line and headers. A `content-length` equals the length of the body.
     pub head: Message,
-    /// The body.
+    /// Body of the response.
     pub body: Arc<[u8]>,
 }
 
-/// A file that was read as a response.
+/// Result of parsing a response file.
 #[derive(Debug)]
 pub struct ParsedErrorFile {
-    /// The response.
+    /// Parsed response.
     pub file: ErrorFile,
-    /// The `content-length` of the file, where it is not the length of the body.
+    /// Value of `content-length` in the file if it differs from the length of the body.
     pub wrong_length: Option<u64>,
 }
 
 impl ErrorFile {
-    /// Reads a response out of the bytes of a file. The error says why it is none.
+    /// Parses the bytes of a file as a response. The error says why they are none.
     pub fn parse(bytes: &[u8]) -> Result<ParsedErrorFile, String> {
         let mut head = Message::default();
         let limits = Limits {
@@ -85,7 +85,7 @@ impl ErrorFile {
         for name in [&b"connection"[..], b"upgrade", b"transfer-encoding"] {
             head.remove(name);
         }
-        // Rules may add to it.
+        // Leaves room for headers that rules add.
         head.set_limit(http::message::MESSAGE_BYTES_DEFAULT.max(head.wire_len()));
         let body = body.into();
         Ok(ParsedErrorFile {
@@ -95,30 +95,30 @@ impl ErrorFile {
     }
 }
 
-/// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
+/// Statuses of the responses that HAProxy generates itself; 414 and 431 since 3.x.
 pub const ERROR_STATUSES: &[u16] = &[
     200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
     503, 504,
 ];
 
-/// A group of pages.
+/// Section `http-errors`: a group of error pages.
 #[derive(Clone, Debug, Default)]
 pub struct HttpErrors {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Its pages by status.
+    /// Pages with their statuses.
     pub pages: Vec<(u16, ErrorPage)>,
 }
 
 impl HttpErrors {
-    /// The page of a status.
+    /// Returns the page for a status, if the section has one.
     pub fn page(&self, status: u16) -> Option<&ErrorPage> {
         let found = self.pages.iter().find(|(other, _)| *other == status);
         found.map(|(_, page)| page)
     }
 }
 
-/// The group that a line names: filled in when the whole file is known.
+/// Reference of a line to an `http-errors` section; set when the whole file is loaded.
 pub type HttpErrorsSlot = Arc<OnceLock<Arc<HttpErrors>>>;
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
             "Connection: close\r\n",
             "Connection: keep-alive, x\r\n",
             "Connection: upgrade\r\nUpgrade: h2c\r\n",
-            // Written by hand, with line feeds alone.
+            // This file is written by hand, with bare line feeds.
             "Connection: close\n",
         ] {
             let text = format!("HTTP/1.0 502 Bad\r\n{framing}A: b\r\n\r\nbody");

@@ -1,26 +1,27 @@
-//! Expressions: a fetch, then converters. Both are numbers of rows that `crate::rules` has,
-//! because their functions look at streams, which hold a configuration.
+//! Compiled expressions: a fetch, then converters. Both are row numbers into the tables of
+//! `crate::rules`, because the functions in the rows take streams, and streams refer to a
+//! configuration.
 
 use crate::compiled::Arguments;
 use crate::sample::Type;
 use language::Span;
 
-/// A fetch: the number of its row.
+/// Row number of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FetchId(pub(crate) u16);
 
-/// A converter: the number of its row.
+/// Row number of a converter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ConverterId(pub(crate) u16);
 
-/// A compiled expression.
+/// Compiled expression: a fetch and its converters.
 #[derive(Clone, Debug)]
 pub struct Expression {
     pub(crate) fetch: FetchId,
     pub(crate) arguments: Arguments,
     pub(crate) converters: Box<[Step]>,
     pub(crate) output: Type,
-    /// Where it stands in the file.
+    /// Position in the file.
     pub span: Span,
 }
 
@@ -30,7 +31,6 @@ pub(crate) struct Step {
     pub(crate) arguments: Arguments,
 }
 
-/// Converters without a fetch, as `field(2),lower`: they make another value of one that
-/// is given to them.
+/// Converters without a fetch, as in `field(2),lower`; their input is passed to them.
 #[derive(Clone, Debug, Default)]
 pub struct Converters(pub(crate) Box<[Step]>);

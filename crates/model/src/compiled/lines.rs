@@ -1,4 +1,4 @@
-//! Rules of HAProxy 1.x that treat a message as lines.
+//! Compiled rules of HAProxy 1.x that treat a message as lines.
 
 use super::names::Names;
 use crate::compiled::{Condition, HttpRule};
@@ -6,65 +6,62 @@ use crate::sample::regular::Regular;
 use crate::setting::{ProxyIndex, Reference};
 use language::Span;
 
-/// The rules of one proxy.
+/// Line rules of one proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
-    /// `block`: before all other rules of messages.
+    /// Rules of `block`: run before all other rules of HTTP messages.
     pub block: Vec<HttpRule>,
-    /// `req…`.
+    /// Rules `req…`, on requests.
     pub request: LineRules,
-    /// `rsp…`.
+    /// Rules `rsp…`, on responses.
     pub response: LineRules,
 }
 
-/// The rules for one direction.
+/// Line rules for one direction.
 #[derive(Clone, Debug, Default)]
 pub struct LineRules {
-    /// Those with a pattern.
+    /// Rules with a pattern.
     pub(crate) filters: Vec<Filter>,
-    /// `reqadd`, `rspadd`.
+    /// Headers to add (`reqadd`, `rspadd`).
     pub(crate) additions: Vec<Addition>,
 }
 
-/// One rule with a pattern.
+/// Line rule with a pattern.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Its pattern.
+    /// Position of the pattern in the file.
     pub(crate) span: Span,
     pub(crate) condition: Option<Condition>,
     pub(crate) regular: Regular,
-    /// The pattern can match lines of this header only (lower case).
+    /// Name, in lower case, of the only header whose lines the pattern can match.
     pub(crate) only: Option<Box<[u8]>>,
     pub(crate) effect: Effect,
 }
 
-/// What becomes of a line, or of the whole message.
+/// Effect of a filter on the matching line, or on the whole message.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// Another line in its place.
+    /// Replaces the line with another one.
     Replace(Box<[Piece]>),
-    /// None in its place.
     Delete,
-    /// No later filter refuses the message.
+    /// Prevents later filters from denying the message.
     Allow,
-    /// The message is refused.
     Deny,
-    /// The request is held and then refused.
+    /// Holds the request for a while, then denies it.
     Tarpit,
-    /// Later filters do not look at the line.
+    /// Excludes the line from later filters.
     Pass,
-    /// The request goes to this backend.
+    /// Routes the request to this backend.
     Switch(Reference),
 }
 
-/// A piece of a replacement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Piece {
     Text(Box<[u8]>),
     Group(u8),
 }
 
-/// One header that is added.
+/// Header that a rule adds.
 #[derive(Clone, Debug)]
 pub(crate) struct Addition {
     pub(crate) condition: Option<Condition>,
@@ -72,15 +69,15 @@ pub(crate) struct Addition {
     pub(crate) value: Box<[u8]>,
 }
 
-/// What the line rules of a stream need to remember.
+/// State of the line rules of a stream.
 #[derive(Debug, Default)]
 pub struct LineState {
-    /// Names of headers of the request as they were received.
+    /// Header names of the request, as received.
     pub request: Names,
-    /// Of the answer.
+    /// Header names of the response, as received.
     pub response: Names,
-    /// The backend that `reqsetbe` chose.
+    /// Backend that `reqsetbe` selected.
     pub switched: Option<ProxyIndex>,
-    /// What `capture cookie` kept of the request and of the answer.
+    /// Cookies that `capture cookie` captured from the request and from the response.
     pub cookies: [Option<Vec<u8>>; 2],
 }

@@ -1,14 +1,14 @@
-//! Maps, which converters look a value up in.
+//! Compiled maps, in which converters look values up.
 
 use crate::sample::Value;
 use crate::sample::live::Live;
 use crate::sample::matching::Patterns;
 use std::sync::Arc;
 
-/// A map, compiled.
+/// Compiled map.
 #[derive(Clone, Debug)]
 pub struct Map {
-    /// The file, as the configuration names it.
+    /// Name of the file in the configuration.
     pub file: Arc<str>,
     pub(crate) keys: Patterns,
     pub(crate) values: Vec<Value<'static>>,

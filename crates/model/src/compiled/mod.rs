@@ -1,5 +1,5 @@
-//! What rules are compiled to when a file is loaded: expressions, conditions, formats and
-//! actions, as values. `crate::rules` makes them and carries them out.
+//! Compiled form of rules: expressions, conditions, formats and actions, as values. `crate::rules`
+//! compiles them when a file is loaded, and runs them.
 
 pub(crate) mod action;
 pub(crate) mod argument;

@@ -1,35 +1,35 @@
-//! Names of headers as they were received. Messages keep names in lower case;
-//! patterns of the old rules were written for what browsers and servers send.
+//! Header names as received. Messages store names in lower case, but patterns of the old rules
+//! expect the spelling of browsers and servers.
 
 use memchr::memchr;
 
-/// Names in the order in which they came, each with a line feed behind it.
+/// Header names in the order received, each followed by a line feed.
 #[derive(Clone, Debug, Default)]
 pub struct Names(Vec<u8>);
 
 impl Names {
-    /// Takes the names out of a head of HTTP/1 that was parsed well.
+    /// Stores the names of an HTTP/1 head that was parsed successfully.
     pub fn read(&mut self, head: &[u8]) {
         self.0.clear();
         for line in head.split(|byte| *byte == b'\n').skip(1) {
             let Some(colon) = memchr(b':', line) else {
                 continue;
             };
-            // A line that is folded goes on with the one before.
+            // A folded line continues the header before it and has no name.
             if !line.starts_with(b" ") && !line.starts_with(b"\t") {
                 self.add(line[..colon].trim_ascii_end());
             }
         }
     }
 
-    /// Another one at the end.
+    /// Appends a name.
     pub fn add(&mut self, name: &[u8]) {
         self.0.extend_from_slice(name);
         self.0.push(b'\n');
     }
 
-    /// Returns the original spelling of a name, searching from a position on, which is
-    /// fast if all headers are read in their order. Afterwards the position is behind it.
+    /// Returns the original spelling of a name and moves `from` behind it. The search begins at
+    /// `from`, which is fast if all headers are read in order.
     pub fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
         let behind = self.0.get(*from..).unwrap_or_default();
         if let Some((start, end)) = position(behind, name) {
@@ -37,7 +37,7 @@ impl Names {
             *from = found.end + 1;
             return self.0.get(found);
         }
-        // A header that a rule added or moved.
+        // A rule added or moved this header, so the search restarts at the beginning.
         let (start, end) = position(&self.0, name)?;
         self.0.get(start..end)
     }

@@ -1,7 +1,6 @@
-//! Logs: one line a stream (or connection), and notices about servers. Lines
-//! are made on the thread of their stream and delivered by a thread of their
-//! own ([`sink`]): a slow target never slows traffic, and what it could not
-//! take is counted.
+//! Logs: one line for each stream or connection, and notices about servers. The stream's thread
+//! formats its lines; a separate thread delivers them ([`sink`]). A slow target therefore never
+//! delays traffic, and the lines that it cannot accept are counted.
 
 pub mod ring;
 pub mod servers;
@@ -25,44 +24,44 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Severity of a line, as syslog numbers it.
+/// Severity of a line, numbered as in syslog.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
     /// The system is unusable.
     Emergency,
-    /// Act now.
+    /// Immediate action is required.
     Alert,
-    /// Critical.
+    /// Critical condition.
     Critical,
-    /// An error.
+    /// Error condition.
     Error,
-    /// A warning.
+    /// Warning condition.
     Warning,
-    /// Worth a notice.
+    /// Normal but significant condition.
     Notice,
-    /// For information.
+    /// Informational message.
     Info,
-    /// For debugging.
+    /// Debugging message.
     Debug,
 }
 
-/// The names of the levels in files, in their order.
+/// Names of the levels in configuration files, ordered by severity number.
 pub const LEVEL_NAMES: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ];
 
-/// What a target's line needs besides the message.
+/// Parts of a log line that come before the message.
 pub struct Head<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
-    /// The structured data of RFC 5424; empty is none.
+    /// Structured data (RFC 5424); empty if there is none.
     structured: &'a [u8],
 }
 
 impl<'a> Head<'a> {
-    /// Returns the head of lines of `proxy`, or of the process.
+    /// Returns the line head for `proxy`, or for the process if that is None.
     pub fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
         let tag = proxy
             .and_then(|p| p.log_tag.as_deref())
@@ -76,8 +75,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Every place that log lines of a configuration go to, once, in the order in
-/// which descriptors of them are passed.
+/// Returns all log targets of a configuration without duplicates, in the order in which their
+/// descriptors are passed to another process.
 pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
     let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
@@ -98,8 +97,8 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
     addresses
 }
 
-/// `option logasap`: logs a stream whose answer begins, in place of its end.
-/// What goes on meanwhile (time, bytes to the client) has a plus sign then.
+/// `option logasap`: logs a stream when its response begins, instead of at its end. Values that
+/// still grow (time, bytes to the client) then have a plus sign.
 pub fn stream_answered(stream: &mut Stream) {
     let step = if stream.http {
         Step::Response
@@ -116,7 +115,7 @@ pub fn stream_answered(stream: &mut Stream) {
     }
 }
 
-/// Logs a stream that begins, once, where `log-steps` names that.
+/// Logs the start of a stream once, if `log-steps` names that step.
 #[inline]
 pub fn stream_began(stream: &Stream) {
     if stream.log.step.get().is_none() {
@@ -124,7 +123,7 @@ pub fn stream_began(stream: &Stream) {
     }
 }
 
-/// Logs a stream at a moment that `log-steps` names.
+/// Logs a stream at a step, if `log-steps` names it.
 #[inline]
 pub fn stream_reached(stream: &Stream, step: Step) {
     let steps = stream.frontend().log_steps;
@@ -133,14 +132,14 @@ pub fn stream_reached(stream: &Stream, step: Step) {
     }
 }
 
-/// Whether the options of its frontend say that a stream is of no interest: its level is `silent`,
-/// or it carried nothing (`option dontlognull`).
+/// Returns whether a stream is excluded from the log: its level is `silent`, or it carried nothing
+/// and the frontend has `option dontlognull`.
 pub(crate) fn is_hidden(stream: &Stream) -> bool {
     let is_silent = matches!(stream.log.level, Some(None));
     is_silent || (stream.frontend().has(ProxyOption::DontLogNull) && is_null(stream))
 }
 
-/// Whether a connection carried nothing. What was refused as no request did.
+/// Returns whether a connection carried nothing. A refused invalid request counts as data.
 fn is_null(stream: &Stream) -> bool {
     if stream.http {
         let refused = stream.outcome.termination == Termination::Proxy;
@@ -150,7 +149,7 @@ fn is_null(stream: &Stream) -> bool {
     }
 }
 
-/// Logs a stream that has ended, as its frontend wants.
+/// Logs a stream that has ended, according to the options of its frontend.
 pub fn stream_ended(stream: &Stream) {
     let steps = stream.frontend().log_steps;
     if steps.is_none_or(|steps| steps.has(Step::Close)) {
@@ -181,7 +180,7 @@ fn stream_logged(stream: &Stream, step: Step) {
     lines(stream, failed, level, step, &mut message);
 }
 
-/// Logs a stream as it is at a rule `do-log`.
+/// Logs the current state of a stream for a `do-log` rule.
 pub fn stream_step(stream: &Stream, step: Step) {
     let level = match stream.log.level {
         Some(None) => return,
@@ -189,12 +188,12 @@ pub fn stream_step(stream: &Stream, step: Step) {
         None => Level::Info as u8,
     };
     if !stream.frontend().logs.is_empty() {
-        // A rule may stand in the middle of what uses the scratch space.
+        // The rule may run while its caller uses the scratch buffer, so this needs its own.
         lines(stream, false, level, step, &mut Vec::new());
     }
 }
 
-/// Makes the line of a stream and sends it.
+/// Formats the log lines of a stream and sends them.
 fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec<u8>) {
     stream.log.step.set(Some(step));
     let frontend = stream.frontend();
@@ -226,8 +225,8 @@ fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec
         .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Whether `option log-separate-errors` and `option dontlog-normal` take it for
-/// an error.
+/// Returns whether `option log-separate-errors` and `option dontlog-normal` treat the stream as an
+/// error.
 pub(crate) fn is_error(stream: &Stream) -> bool {
     stream.status() >= 500
         || stream.route.retries > 0
@@ -239,7 +238,7 @@ pub(crate) fn is_error(stream: &Stream) -> bool {
         || (stream.outcome.phase != Phase::Done && stream.outcome.termination != Termination::Local)
 }
 
-/// What is logged where no format is set.
+/// Writes the default log message, for frontends without a log format.
 fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
     use crate::transaction::Endpoint;
     use std::io::Write;
@@ -307,7 +306,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
     lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// A listener by its name, else by its number.
+/// Returns the name of the listener, or its number if it has no name.
 fn bind_name(session: &Session) -> String {
     let bind = session.bind();
     match bind.name.is_empty() {
@@ -316,7 +315,7 @@ fn bind_name(session: &Session) -> String {
     }
 }
 
-/// Logs a notice about a proxy (a server that went down) to its targets.
+/// Logs a notice about a proxy (for example, that a server went down) to its targets.
 pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
     deliver(
         config,
@@ -353,8 +352,8 @@ pub fn process_notice(config: &Config, level: Level, text: &str) {
     );
 }
 
-/// Sends a message, and its structured data, to those targets that want the level. A
-/// target with a profile gets what that says of the stream and step instead.
+/// Sends a message and its structured data to the targets that accept the level. For a target with
+/// a profile, the profile's format for the stream and step replaces them.
 fn deliver(
     config: &Config,
     proxy: Option<&Proxy>,
@@ -386,8 +385,8 @@ fn deliver(
     }
 }
 
-/// Makes a line as a profile has it, and returns the message where it is the profile's
-/// own. None: there is no line.
+/// Formats a line according to a profile. Returns None if the profile drops the line; otherwise
+/// its own message, if it has a format for the step.
 pub fn profiled(
     line: &mut Vec<u8>,
     profile: &LogProfile,
@@ -422,7 +421,8 @@ pub fn profiled(
     Some(own)
 }
 
-/// What a profile says of a step: a failure that it does not name is an end.
+/// Returns the profile's settings for a step. A profile without settings for errors treats an error
+/// as the end of the stream.
 fn step_of(profile: &LogProfile, step: Step) -> Option<&LogStep> {
     match step {
         Step::Error if !profile.steps.contains_key(&step) => profile.step(Step::Close),
@@ -430,7 +430,7 @@ fn step_of(profile: &LogProfile, step: Step) -> Option<&LogStep> {
     }
 }
 
-/// Whether `sample` lets this line through.
+/// Returns whether `sample` selects this line for the target.
 pub fn sampled(target: &LogTarget) -> bool {
     use std::sync::atomic::Ordering::Relaxed;
     let Some((ranges, size)) = &target.sample else {

@@ -1,8 +1,7 @@
-//! Rings: log lines in memory, the newest of them, for operators (`show events`)
-//! and for servers that take them over TCP. A server has a thread of its own,
-//! begun with the first line: it waits for the server, and nobody waits for it.
-//! What a slow server has not taken when its line makes room for a newer one is
-//! lost to it, and counted.
+//! Rings: the newest log lines, in memory, for operators (`show events`) and for servers that
+//! receive them over TCP. Each server has its own thread, started with the first line, so a slow
+//! server delays nobody. A line that the ring discards before the server received it is counted as
+//! lost.
 
 use crate::config::{Ring as Settings, RingServer};
 use std::collections::VecDeque;
@@ -14,13 +13,13 @@ use std::thread;
 use std::time::Duration;
 use tls::side;
 
-/// Rings that are open at one time: those of older configurations go first.
+/// Maximum number of open rings; the oldest are closed first.
 const RINGS_MAX: usize = 256;
-/// How long a server is left alone that cannot be reached.
+/// Pause before another attempt to connect to a server.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a connection, and a write, may take where no timeout says.
+/// Timeout for a connection and for a write where the configuration sets none.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
-/// Lines that a server gets in one go.
+/// Maximum number of lines in one write to a server.
 const BATCH_MAX: usize = 256;
 
 static RINGS: OnceLock<Mutex<Vec<Arc<Ring>>>> = OnceLock::new();
@@ -34,19 +33,19 @@ fn rings() -> MutexGuard<'static, Vec<Arc<Ring>>> {
 struct Lines {
     lines: VecDeque<Arc<[u8]>>,
     bytes: usize,
-    /// The number of the first line that is there.
+    /// Sequence number of the oldest stored line.
     first: u64,
-    /// Lines that servers lost.
+    /// Number of lines that servers lost.
     lost: u64,
 }
 
-/// One ring.
+/// Ring of log lines.
 #[derive(Debug)]
 pub struct Ring {
     settings: Arc<Settings>,
     lines: Mutex<Lines>,
-    /// The number of the first line that came to it itself: those before are of
-    /// the ring that it took the place of, which has told its servers.
+    /// Sequence number of the first line that this ring received itself. Earlier lines were copied
+    /// from the ring that it replaced, which has already sent them to its servers.
     own_from: u64,
     more: Condvar,
     started: AtomicBool,
@@ -55,15 +54,15 @@ pub struct Ring {
 /// Description of a ring for `show events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// Its name.
+    /// Name of the ring.
     pub name: Box<str>,
-    /// Its description.
+    /// Description from the configuration.
     pub description: Box<str>,
-    /// Lines that servers lost.
+    /// Number of lines that servers lost.
     pub lost: u64,
 }
 
-/// Whether two sections say the same, wherever they stand.
+/// Returns whether two sections have equal settings, regardless of their position in the file.
 fn same(one: &Settings, other: &Settings) -> bool {
     let moved = Settings {
         span: other.span,
@@ -72,8 +71,8 @@ fn same(one: &Settings, other: &Settings) -> bool {
     moved == *other
 }
 
-/// The ring of these settings: the one that is there, or a new one, which takes
-/// over the lines of the one that had its name.
+/// Returns the open ring with these settings, or opens a new one. A new ring copies the lines of
+/// the ring with the same name, which it replaces.
 pub(super) fn open(settings: &Arc<Settings>) -> Arc<Ring> {
     let mut rings = rings();
     if let Some(known) = rings.iter().find(|ring| same(&ring.settings, settings)) {
@@ -107,7 +106,7 @@ pub(super) fn open(settings: &Arc<Settings>) -> Arc<Ring> {
     ring
 }
 
-/// All rings, by their names.
+/// Returns a summary of each ring, sorted by name.
 pub fn summaries() -> Vec<Summary> {
     let rings = rings();
     let mut all: Vec<Summary> = Vec::new();
@@ -124,7 +123,7 @@ pub fn summaries() -> Vec<Summary> {
     all
 }
 
-/// The lines of a ring as it is now, the oldest first; None: there is no such ring.
+/// Returns the lines of a ring, oldest first; None if there is no such ring.
 pub fn lines(name: &str) -> Option<Vec<Arc<[u8]>>> {
     let rings = rings();
     let ring = rings
@@ -135,8 +134,8 @@ pub fn lines(name: &str) -> Option<Vec<Arc<[u8]>>> {
     Some(lines.lines.iter().cloned().collect())
 }
 
-/// The lines of a ring from a number on, and the number behind them; None: there is
-/// no such ring. A number of a ring that is no more counts as the first one.
+/// Returns the lines from a sequence number on, and the number of the next line. Returns None if
+/// there is no such ring. A number that belongs to a replaced ring counts as the first one.
 pub fn since(name: &str, from: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
     let rings = rings();
     let ring = rings
@@ -158,7 +157,7 @@ impl Ring {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a line in; the oldest make room.
+    /// Appends a line and discards the oldest ones if there is no room.
     pub(super) fn push(self: &Arc<Ring>, line: &[u8]) -> usize {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let kept = &line[..line.len().min(self.settings.line_max)];
@@ -176,7 +175,7 @@ impl Ring {
         line.len()
     }
 
-    /// Lets the oldest lines go when there is not room for all.
+    /// Discards the oldest lines until the rest fits into the size of the ring.
     fn make_room(&self, lines: &mut Lines) {
         while lines.bytes > self.settings.size && lines.lines.len() > 1 {
             if let Some(oldest) = lines.lines.pop_front() {
@@ -190,12 +189,13 @@ impl Ring {
         for server in self.settings.servers.clone() {
             let ring = Arc::downgrade(self);
             let forward = move || forward(&ring, &server);
-            // Without a thread its lines stay in the ring.
+            // If the thread cannot start, the lines stay in the ring.
             let _ = thread::Builder::new().name("ring".into()).spawn(forward);
         }
     }
 
-    /// The lines from a number on, and the number behind them; waits for some.
+    /// Waits for lines from a sequence number on, at most `RETRY_PAUSE`. Returns them, and the
+    /// number of the next line.
     fn take(&self, from: u64) -> (Vec<Arc<[u8]>>, u64) {
         let mut lines = self.lines();
         loop {
@@ -226,7 +226,7 @@ impl Ring {
     }
 }
 
-/// Gives a server the lines of a ring as they come, until the ring is no more.
+/// Sends the lines of a ring to a server, until the ring is dropped.
 fn forward(ring: &Weak<Ring>, server: &RingServer) {
     let mut next = ring.upgrade().map_or(0, |ring| ring.own_from);
     let mut connection: Option<Box<dyn Write + Send>> = None;
@@ -256,7 +256,7 @@ fn forward(ring: &Weak<Ring>, server: &RingServer) {
             .map(|to| to.write_all(&batch).and_then(|()| to.flush()));
         match sent {
             Some(Ok(())) => next = behind,
-            // They are tried again on another connection, as far as they are there.
+            // The lines are sent again on a new connection, as far as the ring still has them.
             _ => connection = None,
         }
     }

@@ -1,4 +1,4 @@
-//! Which server of a backend in `mode log` gets a line.
+//! Choice of the server that receives a line, in backends with `mode log`.
 
 use super::sink;
 use crate::balance::{self, Choice, Request, Take, of_message};
@@ -10,17 +10,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 thread_local! {
-    /// The stream that the converters of `balance log-hash` see: messages have none.
+    /// Dummy stream for the converters of `balance log-hash`, since log messages have no stream.
     static NOBODY: Stream = nobody();
 }
 
-/// A stream of no client, in a configuration of its own.
+/// Creates a stream without a client, in an empty configuration.
 fn nobody() -> Stream {
     let config = Config {
         proxies: vec![Proxy::default()],
         ..Config::default()
     };
-    // No listener has this number.
+    // No listener has this number, and none is looked up.
     let place = ListenerIndex {
         frontend: ProxyIndex(0),
         bind: u32::MAX,
@@ -29,8 +29,8 @@ fn nobody() -> Stream {
     of_check(Rc::new(session), false)
 }
 
-/// Puts the line of a message into the queue for its target. Where that is a backend
-/// without a usable server, nobody gets it, and it is counted.
+/// Queues the line of a message for its target. If the target is a backend without a usable server,
+/// the line is dropped and counted.
 pub fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
     let LogTargetAddress::Backend(name) = target else {
         return sink::send(target, line);
@@ -59,8 +59,8 @@ pub fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<Ser
     next(proxy, key.flatten())
 }
 
-/// The server that has been usable for longest, so that one which comes back changes
-/// nothing; a backup where there is no other.
+/// Returns the server that has been usable for longest, so that a recovered server changes nothing.
+/// Returns a backup server only if there is no other.
 fn longest_usable(proxy: &Proxy) -> Option<ServerIndex> {
     let servers = proxy.servers.iter().map(|server| &server.state);
     let usable = servers.enumerate().filter(|(_, state)| state.usable());
@@ -74,7 +74,7 @@ fn next(proxy: &Proxy, key: Option<u32>) -> Option<ServerIndex> {
         key,
         look: true,
     };
-    // A line takes no place at a server.
+    // A log line occupies no connection slot of the server.
     match balance::choose(proxy, &request, &mut |_| Take::Taken) {
         Choice::Taken(server) => Some(server),
         Choice::Full(_) | Choice::None => None,

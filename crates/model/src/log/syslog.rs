@@ -1,4 +1,4 @@
-//! The form of a line for its target (manual, `log … format`; RFC 3164, RFC 5424).
+//! Format of a line for its target (manual, `log … format`; RFC 3164, RFC 5424).
 
 use super::Head;
 use super::time::{append_syslog_date, iso_date};
@@ -8,11 +8,10 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// Our number, once the process is there whose lines these are: to ask for it is a
-/// system call.
+/// Process ID, cached because `getpid` is a system call. Set once the process has forked.
 static PID: OnceLock<u32> = OnceLock::new();
 
-/// From now on the process does not fork.
+/// Caches the process ID. The process must not fork after this call.
 pub(super) fn settle_pid() {
     let _ = PID.get_or_init(std::process::id);
 }
@@ -21,7 +20,7 @@ fn pid() -> u32 {
     PID.get().copied().unwrap_or_else(std::process::id)
 }
 
-/// Appends a number. Most of what formatting costs a line is not the digits.
+/// Appends a number. Avoids the formatting machinery, which costs more than the digits.
 fn number(out: &mut Vec<u8>, mut n: u32) {
     let mut digits = [0; 10];
     let mut at = digits.len();
@@ -35,7 +34,7 @@ fn number(out: &mut Vec<u8>, mut n: u32) {
     }
 }
 
-/// `<134>Nov  1 09:05:37 `
+/// Appends the priority and the date: `<134>Nov  1 09:05:37 `.
 fn begin(out: &mut Vec<u8>, priority: u16, now: SystemTime) {
     out.push(b'<');
     number(out, priority.into());
@@ -44,7 +43,7 @@ fn begin(out: &mut Vec<u8>, priority: u16, now: SystemTime) {
     out.push(b' ');
 }
 
-/// `haproxy[42]: `
+/// Appends the tag: `haproxy[42]: `.
 fn tag(out: &mut Vec<u8>, tag: &[u8]) {
     out.extend_from_slice(tag);
     out.push(b'[');
@@ -52,13 +51,13 @@ fn tag(out: &mut Vec<u8>, tag: &[u8]) {
     out.extend_from_slice(b"]: ");
 }
 
-/// The host's name, asked for once.
+/// Returns the host name, which is read once.
 pub fn hostname() -> &'static [u8] {
     static HOST: OnceLock<Vec<u8>> = OnceLock::new();
     HOST.get_or_init(|| rustix::system::uname().nodename().to_bytes().to_vec())
 }
 
-/// Appends a whole line, cut to the target's `len`.
+/// Appends a complete line, truncated to the target's `len`.
 pub(super) fn write(
     out: &mut Vec<u8>,
     target: &LogTarget,

@@ -1,5 +1,5 @@
-//! Dates in logs. The date of a second is made once a thread and kept, since
-//! thousands of lines share it.
+//! Dates in logs. Each thread caches the date of the current second, since thousands of lines share
+//! it.
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// One second, broken down in the zone of the process.
+/// Second, broken down in the time zone of the process.
 #[derive(Clone, Copy)]
 struct Second {
     unix: i64,
@@ -24,12 +24,12 @@ thread_local! {
     static LAST: RefCell<Option<Second>> = const { RefCell::new(None) };
 }
 
-/// The zone of the process, read once: a process that has given up its root
-/// directory or its files could not read it later.
+/// Time zone of the process. Read once, because a process that has changed its root directory or
+/// given up its files cannot read it later.
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
-/// The zone of the process. The first call reads it from the system, and is to
-/// be made while the process may still read files.
+/// Returns the time zone of the process. The first call reads it from the system, so it must happen
+/// while the process can still read the zone files.
 pub fn time_zone() -> &'static TimeZone {
     &ZONE
 }
@@ -67,7 +67,7 @@ fn month(second: &Second) -> &'static str {
     MONTHS[(second.month.clamp(1, 12) - 1) as usize]
 }
 
-/// The year, in the zone of the process.
+/// Returns the year in the time zone of the process.
 pub fn year(at: SystemTime) -> i16 {
     broken_down(at).0.year
 }
@@ -88,7 +88,7 @@ pub fn append_syslog_date(out: &mut Vec<u8>, at: SystemTime) {
     }
 }
 
-/// `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
+/// Returns `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
 pub fn iso_date(at: SystemTime) -> String {
     let (s, millis) = broken_down(at);
     let offset = s.offset.seconds();
@@ -110,14 +110,14 @@ pub fn iso_date(at: SystemTime) -> String {
     )
 }
 
-/// How a date of a log line looks.
+/// Style of a date in a log line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DateStyle {
-    /// `01/Nov/2026:09:05:37.123`, local.
+    /// `01/Nov/2026:09:05:37.123`, local time.
     Millis,
-    /// `01/Nov/2026:09:05:37 +0100`, local.
+    /// `01/Nov/2026:09:05:37 +0100`, local time.
     Local,
-    /// `01/Nov/2026:08:05:37 +0000`
+    /// `01/Nov/2026:08:05:37 +0000`, in UTC.
     Gmt,
 }
 
@@ -155,7 +155,7 @@ pub fn append_date(out: &mut Vec<u8>, at: SystemTime, style: DateStyle) {
     out.extend_from_slice(&two((minutes % 60) as i8));
 }
 
-/// A second, broken down in UTC.
+/// Breaks a second down in UTC.
 fn utc(at: SystemTime) -> Second {
     let unix =
         i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0);
@@ -173,7 +173,7 @@ fn utc(at: SystemTime) -> Second {
     }
 }
 
-/// `01/Nov/2026:09:05:37.123`: the accept date of request lines.
+/// Returns `01/Nov/2026:09:05:37.123`, the accept date of request lines.
 pub fn clf_date(at: SystemTime) -> String {
     let (s, millis) = broken_down(at);
     format!(

@@ -1,6 +1,6 @@
-//! ACLs: named tests of a section, and those that HAProxy predefines. Several
-//! lines of one name are alternatives. Conditions hold an ACL by reference, so
-//! lines below a rule count for it too; a section's end fixes them.
+//! ACLs: the named tests of a section, and those that HAProxy predefines. Several lines with one
+//! name are alternatives. Conditions refer to an ACL, so lines after a rule extend it, too; the end
+//! of the section makes the ACL final.
 
 use super::codes;
 use super::condition::TestResult;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 impl Test {
-    /// Reads one from its words: `path_beg -i /static /images`.
+    /// Parses a test from its words: `path_beg -i /static /images`.
     pub fn parse(
         loader: &mut Draft,
         words: &[Word],
@@ -41,7 +41,7 @@ impl Test {
         patterned.versions = expression.gives_versions();
         let method = match (patterned.method, parsed.method) {
             (Some((method, _)), _) => method,
-            // A converter changes what is compared, and so the usual way.
+            // A converter changes the type of the value, and with it the default matching method.
             (None, Some(method)) => method,
             (None, None) => {
                 Method::usual(expression.output()).ok_or_else(|| method_needed(&expression))?
@@ -68,7 +68,7 @@ impl Test {
         })
     }
 
-    /// Whether a value is among the patterns, as operators left them.
+    /// Returns whether a value matches the patterns, including changes that operators made.
     fn has(&self, value: &Value<'_>) -> bool {
         if self.live.is_changed() {
             return self.live.find(value).is_some();
@@ -76,12 +76,12 @@ impl Test {
         self.patterns.find(value).is_some()
     }
 
-    /// What it finds.
+    /// Evaluates the test.
     pub fn run(&self, stream: &Stream) -> TestResult {
         self.find(stream, |value| self.has(value))
     }
 
-    /// The same, and notes the values.
+    /// Evaluates the test and records the compared values in `term`.
     fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
         self.find(stream, |value| {
             value.with_text(|text| term.compare(text));
@@ -99,7 +99,7 @@ impl Test {
         }
     }
 
-    /// Whether what it looks at is there in such a rule.
+    /// Returns whether the data that the test reads is available in rules of this usage.
     fn fits(&self, usage: Usage) -> bool {
         self.expression.needs().usage().meets(usage)
     }
@@ -173,19 +173,19 @@ impl Acl {
         }
     }
 
-    /// One that is a single test.
+    /// Creates an anonymous ACL with a single test.
     pub(super) fn anonymous(test: Test, span: Span) -> Arc<Self> {
         Acl::single("", test, span)
     }
 
     fn single(name: &str, test: Test, span: Span) -> Arc<Self> {
         let acl = Acl::new(name, span);
-        // It is new, so nothing stands there.
+        // The ACL is new, so its tests are not set yet.
         let _ = acl.tests.set(Box::new([test]));
         Arc::new(acl)
     }
 
-    /// One that never matches.
+    /// Creates an ACL that never matches.
     pub(super) fn never(span: Span) -> Arc<Self> {
         Arc::new(Acl::new("", span))
     }
@@ -199,16 +199,16 @@ impl Acl {
 
     fn seal(&self) {
         let draft = std::mem::take(&mut *self.draft.lock().unwrap_or_else(PoisonError::into_inner));
-        // A table that was copied is sealed twice; the first time counts.
+        // The table of a copied section is sealed twice; the first call takes effect.
         let _ = self.tests.set(draft.into());
     }
 
-    /// What its tests find: any of them is enough.
+    /// Evaluates the tests; one that passes is enough.
     pub fn run(&self, stream: &Stream) -> TestResult {
         self.find(|test| test.run(stream))
     }
 
-    /// The same, and notes the values.
+    /// Evaluates the tests and records the compared values in `term`.
     pub(super) fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
         self.find(|test| test.run_noting(stream, term))
     }
@@ -224,7 +224,8 @@ impl Acl {
         outcome
     }
 
-    /// The fetch that finds nothing in such a rule, if none of its tests can.
+    /// Returns the name of a fetch that never has a value in rules of this usage, if that is true
+    /// for all tests.
     pub(super) fn never_in(&self, usage: Usage) -> Option<&'static str> {
         let name_if_none = |tests: &[Test]| {
             let first = tests.first()?;
@@ -237,20 +238,20 @@ impl Acl {
     }
 }
 
-/// The named ACLs of a section.
+/// Named ACLs of a section.
 #[derive(Clone, Debug, Default)]
 pub struct AclTable {
     named: HashMap<Box<str>, Arc<Acl>>,
-    /// In the order of the file.
+    /// ACLs in the order of the file.
     order: Vec<Arc<Acl>>,
-    /// Predefined ones that were used, so that each is compiled once.
+    /// Predefined ACLs in use, so that each is compiled once.
     predefined: HashMap<&'static str, Arc<Acl>>,
-    /// Names of the `defaults` section, which are not visible here.
+    /// Names of ACLs in the `defaults` section, which are not visible here.
     hidden: Vec<(Box<str>, Span)>,
 }
 
 impl AclTable {
-    /// Ends the section: fixes the ACLs and tells which were never used.
+    /// Makes the ACLs final at the end of the section, and returns warnings about unused ones.
     pub fn seal(self) -> Vec<Diagnostic> {
         let mut told = Vec::new();
         for acl in &self.order {
@@ -269,9 +270,9 @@ impl AclTable {
         told
     }
 
-    /// What a proxy takes over from its defaults: nothing but the memory that
-    /// there were such names, for a better answer. ACLs of a `defaults` are
-    /// for its own rules.
+    /// Returns the table that a proxy inherits from its defaults. It contains no ACL, since the
+    /// ACLs of a `defaults` apply to its own rules only. The names are kept for better error
+    /// messages.
     pub fn inherited(&self) -> Self {
         AclTable {
             hidden: self
@@ -292,35 +293,36 @@ impl AclTable {
         })
     }
 
-    /// Adds a line to the ACL of a name.
+    /// Adds a test to the ACL with this name.
     pub fn add(&mut self, name: &str, span: Span, test: Test) {
         self.named(name, span).add(test);
     }
 
-    /// Knows a name whose line was refused, and tells no more of it.
+    /// Declares an ACL whose line was refused and marks it as used, which avoids further
+    /// diagnostics about it.
     pub fn declare(&mut self, name: &str, span: Span) {
         self.named(name, span).used.store(true, Relaxed);
     }
 
-    /// Takes a word of a line that was refused: if it is the name of an ACL, that
-    /// is not told to be unused.
+    /// Marks an ACL as used if the word, from a refused line, is its name. This avoids a misleading
+    /// warning about an unused ACL.
     pub fn mention(&self, word: &str) {
         if let Some(acl) = self.named.get(word) {
             acl.used.store(true, Relaxed);
         }
     }
 
-    /// Whether a line of the section gave the name.
+    /// Returns whether a line of the section defines the name.
     pub fn contains(&self, name: &str) -> bool {
         self.named.contains_key(name)
     }
 
-    /// The names of the section, for "did you mean".
+    /// Returns the names that the section defines, for "did you mean" hints.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.order.iter().map(|acl| &*acl.name)
     }
 
-    /// Where a `defaults` gives a name that its proxies cannot see.
+    /// Returns the position where a `defaults` section defines a name that its proxies cannot see.
     pub(super) fn hidden(&self, name: &str) -> Option<Span> {
         self.hidden
             .iter()
@@ -330,7 +332,7 @@ impl AclTable {
 }
 
 impl Draft {
-    /// The ACL of a name: the section's, or a predefined one.
+    /// Returns the ACL with a name: the section's own, or a predefined one.
     pub(super) fn acl(&mut self, name: &str) -> Option<Arc<Acl>> {
         if let Some(acl) = self.acls.named.get(name) {
             acl.used.store(true, Relaxed);
@@ -352,7 +354,7 @@ impl Draft {
     }
 }
 
-/// The ACLs that need no line.
+/// Predefined ACLs, with the words of their test.
 pub static PREDEFINED: &[(&str, &[&str])] = &[
     ("FALSE", &["always_false"]),
     ("HTTP", &["req.proto_http"]),
@@ -379,7 +381,7 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
     ("WAIT_END", &["wait_end"]),
 ];
 
-/// Whether a name can be one of an ACL; else why not.
+/// Checks that a word is a valid name of an ACL; the error says why it is not.
 pub fn check_name(word: &Word) -> Result<(), Diagnostic> {
     let wrong = |message: String| Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message);
     if let Some(bad) = word

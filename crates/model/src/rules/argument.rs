@@ -1,5 +1,5 @@
-//! Arguments of fetches and converters: reading a list in parentheses with its
-//! quotes and escapes, and turning each into what the keyword asked for.
+//! Arguments of fetches and converters. Parses a list in parentheses with its quotes and escapes,
+//! and converts each argument to the kind that the keyword requires.
 
 use super::codes;
 pub use super::lookup::Lookup;
@@ -12,18 +12,18 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A text of the file which is read part by part, and knows where the parts stand.
+/// Text of the configuration that is parsed in parts, with the position of each part.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'w> {
-    /// The bytes.
+    /// Bytes of the text, after quotes and escapes.
     pub bytes: &'w [u8],
     span: Span,
-    /// Where the first byte stands in the file, if the bytes stand there as they are.
+    /// Position of the first byte in the file, if the file has the bytes unchanged.
     exact: Option<u32>,
 }
 
 impl<'w> Piece<'w> {
-    /// A whole word.
+    /// Creates a piece from a whole word.
     pub fn of(sources: &SourceMap, word: &'w Word) -> Self {
         let span = word.span;
         let (start, end) = (span.start as usize, span.end as usize);
@@ -43,7 +43,7 @@ impl<'w> Piece<'w> {
         Piece { bytes, span, exact }
     }
 
-    /// Text that stands in no file (HAProxy's predefined ACLs).
+    /// Creates a piece from text outside of any file (predefined ACLs of HAProxy).
     pub fn built_in(bytes: &'w [u8]) -> Self {
         Piece {
             bytes,
@@ -52,8 +52,8 @@ impl<'w> Piece<'w> {
         }
     }
 
-    /// Where a part of it stands: exactly, or the whole word where quotes or
-    /// escapes are in the way.
+    /// Returns the position of a part: exact, or the whole word if quotes or escapes are in the
+    /// way.
     pub fn span(&self, part: Range<usize>) -> Span {
         match self.exact {
             Some(first) => Span {
@@ -65,7 +65,7 @@ impl<'w> Piece<'w> {
         }
     }
 
-    /// A part as text for people.
+    /// Returns a part as text for messages.
     pub fn text(&self, part: Range<usize>) -> Cow<'w, str> {
         String::from_utf8_lossy(self.bytes.get(part).unwrap_or(b""))
     }
@@ -80,7 +80,7 @@ impl<'w> Piece<'w> {
     }
 }
 
-/// What a fetch or converter wants as an argument.
+/// Kind of argument that a fetch or converter takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Any text.
@@ -93,7 +93,7 @@ pub enum Kind {
     Variable,
     /// A network mask: a number of bits or, for IPv4, an address.
     Mask4,
-    /// The same for IPv6.
+    /// The same, for IPv6.
     Mask6,
     /// An IPv4 address.
     Ipv4,
@@ -115,9 +115,9 @@ pub enum Kind {
     MapFile,
     /// The name of a stick table.
     Table,
-    /// A list of users by its name.
+    /// Name of a userlist.
     Userlist,
-    /// The name of an environment variable; its value of now is the argument.
+    /// Name of an environment variable; its value at load time is the argument.
     Environment,
 }
 
@@ -146,20 +146,20 @@ impl Kind {
     }
 }
 
-/// An argument as it was read, with its place.
+/// Parsed argument, with its position.
 #[derive(Debug)]
 pub struct RawArgument {
-    /// Its bytes after quotes and escapes.
+    /// Bytes after quotes and escapes.
     pub bytes: Vec<u8>,
-    /// Where it stands in its piece.
+    /// Range of the argument in its piece.
     pub part: Range<usize>,
 }
 
-/// Most arguments that a list may have.
+/// Maximum number of arguments in a list.
 pub const ARGUMENTS_MAX: usize = 12;
 
-/// Reads a list whose opening parenthesis stands at `open`; says where it ends
-/// (behind the closing one).
+/// Parses a list whose opening parenthesis is at `open`. Also returns the offset after the closing
+/// parenthesis.
 pub fn read_list(
     piece: &Piece<'_>,
     open: usize,
@@ -210,8 +210,8 @@ pub fn read_list(
     }
 }
 
-/// One argument from `start` to the comma or parenthesis behind it; an error is
-/// the place of a quote that does not end.
+/// Parses one argument from `start` to the next comma or parenthesis. The error is the offset of a
+/// quote that does not end.
 fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usize> {
     let bytes = piece.bytes;
     let mut out = Vec::new();
@@ -248,8 +248,8 @@ fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usi
     }
 }
 
-/// What a backslash and this byte stand for in arguments; others keep theirs,
-/// as `\1` and `\.` of regular expressions must.
+/// Returns the byte for an escape sequence in arguments. Other sequences stay unchanged, as `\1`
+/// and `\.` of regular expressions must.
 fn unescape(byte: u8) -> Option<u8> {
     match byte {
         b'n' => Some(b'\n'),
@@ -260,7 +260,7 @@ fn unescape(byte: u8) -> Option<u8> {
     }
 }
 
-/// Turns what was read into arguments of the kinds that the keyword wants.
+/// Converts the parsed arguments to the kinds that the keyword requires.
 pub fn build(
     loader: &mut Draft,
     piece: &Piece<'_>,
@@ -295,7 +295,7 @@ pub fn build(
 impl Owner<'_> {
     fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Diagnostic> {
         let none = self.kinds.is_empty();
-        // `path()` has no argument, though something stands in its list: nothing.
+        // `path()` has no argument, although its list contains an empty one.
         let extra = raw
             .get(self.kinds.len())
             .filter(|extra| !(none && extra.bytes.is_empty()));
@@ -344,7 +344,7 @@ impl Owner<'_> {
     }
 }
 
-/// Without a name the section's own proxy is meant, which must be of the kind.
+/// Queues a check that the section's own proxy, which an omitted name means, is of the right kind.
 fn own_proxy(loader: &mut Draft, span: Span, kinds: &[Kind]) {
     let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else {
         return;
@@ -361,18 +361,18 @@ fn own_proxy(loader: &mut Draft, span: Span, kinds: &[Kind]) {
     }
 }
 
-/// The keyword whose arguments are built.
+/// Keyword whose arguments are built.
 #[derive(Clone, Debug)]
 pub struct Owner<'k> {
-    /// Its name.
+    /// Name of the keyword.
     pub name: &'k str,
-    /// Its syntax line.
+    /// Syntax line of the keyword.
     pub syntax: &'k str,
-    /// The arguments that it takes.
+    /// Kinds of the arguments that the keyword takes.
     pub kinds: &'static [Kind],
-    /// How many of them it must have.
+    /// Number of required arguments.
     pub required: usize,
-    /// Where its name and list stand.
+    /// Range of the name and its list.
     pub place: Range<usize>,
 }
 
@@ -432,14 +432,15 @@ fn build_one(
         }
         Kind::Environment => {
             let place = piece.span(raw.part.clone());
-            // No text: the fetch has no value.
+            // The variable is not set, so the fetch has no value.
             environment(loader, text, place).map_or(Argument::Bool(false), Argument::Text)
         }
         Kind::Userlist => {
             let place = piece.span(raw.part.clone());
             Argument::Userlist(loader.userlist_uses.used(text, place))
         }
-        // Its flags may follow: the keyword's own check compiles it again with them.
+        // Flags may follow; in that case the keyword's own check compiles the expression again with
+        // them.
         Kind::Regex => {
             let place = piece.span(raw.part.clone());
             let regular = loader.regular(&raw.bytes, false, place);
@@ -448,7 +449,7 @@ fn build_one(
     })
 }
 
-/// A proxy or server is looked up when the whole file is known.
+/// Queues the lookup of a proxy or server until the whole file is known.
 fn look_up(
     loader: &mut Draft,
     span: language::Span,
@@ -465,7 +466,7 @@ fn look_up(
     });
 }
 
-/// The value of a variable of the environment; that there is none is a hint.
+/// Returns the value of an environment variable; reports a hint if it is not set.
 fn environment(loader: &mut Draft, name: &str, place: language::Span) -> Option<Box<[u8]>> {
     if let Some(value) = loader.context.environment.get(name) {
         return Some(value.into());
@@ -484,7 +485,7 @@ fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<Variable
         .map_err(|error| Reason::Told(variable_error(error, text, piece.span(raw.part.clone()))))
 }
 
-/// What to tell of the name of a variable that is none.
+/// Returns the diagnostic for an invalid name of a variable.
 pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Diagnostic {
     let message = match error {
         VariableNameError::Scope => {
@@ -511,7 +512,7 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Diagn
     diagnostic
 }
 
-/// The same of a name that stands in the parentheses of a word.
+/// Returns the diagnostic for an invalid variable name in the parentheses of a word.
 pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> Diagnostic {
     let mut diagnostic = variable_error(error, text, word.span);
     if let Some(fix) = &mut diagnostic.fix {
@@ -521,7 +522,7 @@ pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> D
     diagnostic
 }
 
-/// What keywords tell of arguments whose kind is right and whose value is not.
+/// Returns the diagnostic for an argument of the right kind with an invalid value.
 pub(super) fn bad_argument(span: Span, message: String) -> Diagnostic {
     Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message)
 }

@@ -1,5 +1,5 @@
-//! Conditions: `if` or `unless`, then ACLs. Compiled to alternatives of tests
-//! which are all to be true; evaluating one allocates nothing.
+//! Conditions: `if` or `unless`, then ACLs. Compiled to alternatives, each a list of tests that
+//! must all be true. Evaluation does not allocate.
 
 use super::codes;
 use super::usage::Usage;
@@ -10,19 +10,19 @@ use language::arguments::Args;
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::Arc;
 
-/// What a test finds.
+/// Result of a test.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TestResult {
-    /// False.
+    /// The test is false.
     Fail,
-    /// Not known before more bytes are there.
+    /// Unknown until more bytes arrive.
     Miss,
-    /// True.
+    /// The test is true.
     Pass,
 }
 
 impl TestResult {
-    /// None while more bytes may change it.
+    /// Returns whether the test passed; None while more bytes can change the result.
     fn met(self) -> Option<bool> {
         match self {
             TestResult::Pass => Some(true),
@@ -40,11 +40,11 @@ impl TestResult {
     }
 }
 
-/// Most terms of one condition.
+/// Maximum number of terms in a condition.
 pub const TERMS_MAX: usize = 1024;
 
 impl Condition {
-    /// Reads what is left of a line: nothing, or a condition.
+    /// Parses the rest of a line: nothing, or a condition.
     pub fn parse(
         loader: &mut Draft,
         args: &mut Args<'_>,
@@ -88,8 +88,8 @@ impl Condition {
         }))
     }
 
-    /// That all ACLs of a list hold, or do not where a `!` stands before their name.
-    /// An error is the name that is none.
+    /// Builds a condition that is true if all named ACLs are, or are not for a name with `!`. The
+    /// error is an unknown name.
     pub(super) fn of_names<'n>(
         loader: &mut Draft,
         names: impl Iterator<Item = &'n str>,
@@ -109,17 +109,17 @@ impl Condition {
         })
     }
 
-    /// Whether it is true. What is not known yet counts as false.
+    /// Returns whether the condition is true. An unknown result counts as false.
     pub fn test(&self, stream: &Stream) -> bool {
         self.run(stream) == TestResult::Pass
     }
 
-    /// The same; None where more bytes may still change the answer.
+    /// Returns whether the condition is true; None if more bytes can still change the result.
     pub fn test_or_wait(&self, stream: &Stream) -> Option<bool> {
         self.run(stream).met()
     }
 
-    /// What it finds.
+    /// Evaluates the condition.
     pub fn run(&self, stream: &Stream) -> TestResult {
         if stream.session.is_traced() {
             return self.run_traced(stream);
@@ -127,7 +127,7 @@ impl Condition {
         self.find(|term| term.acl.run(stream))
     }
 
-    /// The same, and notes what its terms compared.
+    /// Evaluates the condition and records the values that its terms compared.
     #[cold]
     fn run_traced(&self, stream: &Stream) -> TestResult {
         let mut terms = Vec::new();
@@ -204,9 +204,8 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Diagnostic {
     diagnostic
 }
 
-/// What people write who know other languages: "and" between tests, "not" in
-/// front of one, a brace without its spaces. The next step, and what to put in
-/// the word's place.
+/// Recognizes habits from other languages: "and" between tests, "not" before one, a brace without
+/// its spaces. Returns the advice, and the replacement for the word.
 fn foreign(name: &str) -> Option<(String, Option<String>)> {
     let said = match name {
         "and" | "AND" | "&&" => "adjacent tests must all be true: remove this word".into(),
@@ -276,7 +275,7 @@ impl<'l> Parser<'_, 'l> {
             } else {
                 self.named(word, bytes)?
             };
-            // What has no value here must not match by what is left of it, either.
+            // A test without any value here must not match because of the rest of its ACL.
             let never = self.warn_never(&acl, word, bytes == b"{");
             let acl = if never { Acl::never(acl.span) } else { acl };
             terms.push(Term {
@@ -290,7 +289,7 @@ impl<'l> Parser<'_, 'l> {
         Ok(alternatives.into())
     }
 
-    /// A test in braces, the first of which was read.
+    /// Parses a test in braces; the opening brace is already read.
     fn anonymous(&mut self, open: &Word) -> Result<Arc<Acl>, Diagnostic> {
         let rest = &self.words[self.at..];
         let Some(length) = rest.iter().position(|word| word.is("}")) else {
@@ -332,7 +331,7 @@ impl<'l> Parser<'_, 'l> {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
             if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
             {
-                // What negates stays.
+                // A leading negation is kept.
                 let kept = word
                     .text()
                     .chars()
@@ -348,7 +347,7 @@ impl<'l> Parser<'_, 'l> {
         Err(diagnostic)
     }
 
-    /// Whether a test finds nothing in such a rule, which is told.
+    /// Warns if a test never finds a value in this kind of rule; returns whether it warned.
     fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) -> bool {
         let Some(fetch) = acl.never_in(self.usage) else {
             return false;

@@ -1,6 +1,6 @@
-//! Expressions: a fetch, then converters, as `req.hdr(host),lower,word(1,.)`.
-//! They are compiled when a file is loaded; evaluating one looks names up in
-//! no table and copies nothing that a converter need not change.
+//! Expressions: a fetch, then converters, as in `req.hdr(host),lower,word(1,.)`. They are compiled
+//! when a file is loaded. Evaluation looks up no names and copies only what a converter must
+//! change.
 
 use super::argument::{self, Arguments, Kind, Owner, Piece, Side};
 use super::codes;
@@ -19,7 +19,7 @@ use language::{Diagnostic, Word, suggest};
 use std::ops::Range;
 
 impl Converters {
-    /// Reads a list of them, the first of which takes a string.
+    /// Parses a list of converters; the first one takes a string.
     pub fn parse(loader: &mut Draft, word: &Word) -> Result<Converters, Diagnostic> {
         let piece = Piece::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
@@ -34,7 +34,7 @@ impl Converters {
         }
     }
 
-    /// What they make of a value; None where one of them makes nothing of it.
+    /// Applies the converters in order; returns None if one of them returns no value.
     pub fn apply<'a>(&'a self, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
         convert(&self.0, value, stream)
     }
@@ -49,28 +49,27 @@ fn convert<'a>(steps: &'a [Step], mut value: Value<'a>, stream: &'a Stream) -> O
     Some(value)
 }
 
-/// What becomes of an expression whose fetch finds nothing at its place.
+/// Treatment of an expression whose fetch never has a value at its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Misplaced {
     Refuse,
     Keep,
 }
 
-/// An expression, and the matching method that its fetch's name asked for
-/// (`path_beg`).
+/// Parsed expression, and the matching method from the fetch's name (`path_beg`).
 #[derive(Debug)]
 pub struct Parsed {
-    /// The expression.
+    /// Compiled expression.
     pub expression: Expression,
-    /// By the suffix of the name.
+    /// Matching method, from the suffix of the name.
     pub method: Option<Method>,
-    /// Behind its last byte in the piece.
+    /// Offset after the last byte of the expression in its piece.
     pub end: usize,
 }
 
 impl Expression {
-    /// Reads one that is a whole word. What its fetch needs must be there
-    /// where it is used.
+    /// Parses an expression that is a whole word. The data that its fetch needs must be available
+    /// in `usage`.
     pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Expression, Diagnostic> {
         let piece = Piece::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
@@ -78,8 +77,8 @@ impl Expression {
         Ok(parsed.expression)
     }
 
-    /// Reads one from a place in a text on (a log format); says where it ends:
-    /// at the first byte that belongs to no expression.
+    /// Parses an expression within a text (a log format). Also returns its end, which is the first
+    /// byte that is not part of it.
     pub fn parse_part(
         loader: &mut Draft,
         piece: &Piece<'_>,
@@ -90,8 +89,8 @@ impl Expression {
         Ok((parsed.expression, parsed.end))
     }
 
-    /// Reads the first word of an ACL: names may say a matching method, and
-    /// where it is used is not known yet.
+    /// Parses the first word of an ACL. Its name may include a matching method, and its usage is
+    /// not known yet.
     pub(super) fn parse_test(
         loader: &mut Draft,
         word: &Word,
@@ -103,38 +102,38 @@ impl Expression {
         Ok(parsed)
     }
 
-    /// The type that it gives; Any where that is known at run time only.
+    /// Returns the type of the value; Any if that is known only at run time.
     pub fn output(&self) -> Type {
         self.output
     }
 
-    /// What its fetch needs.
+    /// Returns the data that the fetch needs.
     pub fn needs(&self) -> Needs {
         fetch::row(self.fetch).build.needs
     }
 
-    /// The name of its fetch.
+    /// Returns the name of the fetch.
     pub fn fetch_name(&self) -> &'static str {
         fetch::row(self.fetch).name()
     }
 
-    /// The list of users whose groups tests compare.
+    /// Returns the userlist whose groups tests compare, if the expression is a fetch of groups.
     pub(super) fn compares_groups(&self) -> Option<&UserlistSlot> {
         let groups = fetch::row(self.fetch).build.each.is_some() && self.converters.is_empty();
         self.arguments.userlist_slot(0).filter(|_| groups)
     }
 
-    /// Whether tests write its numbers as versions.
+    /// Returns whether tests of this expression write numbers as versions.
     pub(super) fn gives_versions(&self) -> bool {
         fetch::row(self.fetch).build.versions && self.converters.is_empty()
     }
 
-    /// Whether it looks at HTTP messages.
+    /// Returns whether the expression reads HTTP messages.
     pub fn needs_http(&self) -> bool {
         fetch::row(self.fetch).build.http
     }
 
-    /// Its value; None where there is none.
+    /// Returns the value; None if there is none.
     pub fn evaluate<'a>(&'a self, stream: &'a Stream) -> Option<Value<'a>> {
         self.convert(
             (fetch::row(self.fetch).build.one)(&self.arguments, stream)?,
@@ -142,8 +141,7 @@ impl Expression {
         )
     }
 
-    /// Shows all values that it has until one is taken (the visitor says
-    /// true); says whether one was.
+    /// Passes each value to `take` until it returns true; returns whether it did.
     pub fn any<'a>(&'a self, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
         match fetch::row(self.fetch).build.each {
             Some(each) => each(&self.arguments, stream, &mut |value| {
@@ -153,7 +151,7 @@ impl Expression {
         }
     }
 
-    /// Whether what it says now may change when more bytes come.
+    /// Returns whether more bytes can change the current value.
     pub fn may_change(&self, stream: &Stream) -> bool {
         let build = &fetch::row(self.fetch).build;
         if build.waits {
@@ -203,8 +201,8 @@ fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Diagnostic> {
         .label("only a comma and a converter can follow"))
 }
 
-/// The name that begins at a place: up to a parenthesis, a comma, or what ends
-/// an expression in a format.
+/// Returns the range of the name that begins at `start`. It ends at a parenthesis, a comma, or the
+/// end of an expression in a format.
 fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
     let rest = piece.bytes.get(start..).unwrap_or(b"");
     let length = rest
@@ -214,7 +212,7 @@ fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
     start..start + length
 }
 
-/// The list behind a name, if there is one.
+/// Parses the argument list after a name, if there is one.
 fn list_at(
     piece: &Piece<'_>,
     at: usize,
@@ -293,7 +291,7 @@ fn parse(
     })
 }
 
-/// What fetches and converters have in common: how they take arguments.
+/// Common properties of fetches and converters: their arguments.
 struct Callable {
     name: &'static str,
     syntax: &'static str,
@@ -326,7 +324,7 @@ impl From<&'static Keyword<ConverterBuild>> for Callable {
     }
 }
 
-/// The arguments behind a name; says where they end.
+/// Parses the arguments after a name. Also returns the offset after them.
 fn parse_arguments(
     loader: &mut Draft,
     piece: &Piece<'_>,
@@ -382,8 +380,7 @@ fn not_here(
     diagnostic
 }
 
-/// The row of a fetch by its name; for tests also by a name with a matching
-/// method in it.
+/// Finds the row of a fetch by name; in tests, the name may include a matching method.
 fn find_fetch(
     piece: &Piece<'_>,
     part: Range<usize>,
@@ -417,8 +414,8 @@ fn find_fetch(
     ))
 }
 
-/// What the names of fetches, converters and actions begin with that a script
-/// of the user's defines. Scripts are not supported.
+/// Prefix of fetches, converters and actions that a Lua script of the user defines. Scripts are not
+/// supported.
 pub(super) const OF_LUA: &str = "lua.";
 
 fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Diagnostic {
@@ -498,9 +495,9 @@ fn parse_converter(
     }
     let output = match (build.output, build.input) {
         (Type::Any, Type::Any) => input,
-        // Whatever it finds in bytes can be what a text can.
+        // A result computed from bytes has the same possible types as one computed from text.
         (Type::Any, Type::Bin) => Type::Str,
-        // What it is given was cast before.
+        // The input was already cast to this type.
         (Type::Any, cast) => cast,
         (output, _) => output,
     };

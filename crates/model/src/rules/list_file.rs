@@ -1,5 +1,5 @@
-//! Files of patterns (`-f`) and maps: reading them when a configuration is
-//! loaded, line by line. Knows nothing of what the lines mean.
+//! Files of patterns (`-f`) and of maps, read line by line when a configuration is loaded. The
+//! meaning of the lines is not interpreted here.
 
 use super::codes;
 use super::live::Pair;
@@ -12,25 +12,25 @@ use language::{Diagnostic, Span, Word};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A file of patterns as it was read.
+/// File of patterns, as read.
 #[derive(Clone, Debug)]
 pub struct ListFile {
-    /// As the configuration names it.
+    /// Name in the configuration.
     pub name: Arc<str>,
     text: Text,
     entries: Vec<Entry>,
 }
 
 impl ListFile {
-    /// The lines that count, without blanks before and line ends behind them.
+    /// Returns the significant lines, without leading blanks and line ends.
     pub fn lines(&self) -> impl Iterator<Item = (Entry, &[u8])> {
         self.entries
             .iter()
             .map(|entry| (*entry, &self.text[entry.start as usize..entry.end as usize]))
     }
 
-    /// Lines as keys and values of a map: a word, blanks, the rest. A line of one word
-    /// has the empty value.
+    /// Returns the lines as keys and values of a map: a word, blanks, the rest. The value of a line
+    /// with one word is empty.
     pub fn pairs(&self) -> impl Iterator<Item = (Entry, &[u8], &[u8])> {
         self.lines().map(|(entry, line)| {
             let key = line.iter().position(|b| is_blank(*b)).unwrap_or(line.len());
@@ -38,7 +38,7 @@ impl ListFile {
         })
     }
 
-    /// Reports a wrong line: at the line, and where the file is named.
+    /// Reports an invalid line: at the line, and where the configuration names the file.
     pub fn wrong(
         self,
         loader: &mut Draft,
@@ -60,7 +60,7 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Finds the lines that count in a text.
+/// Finds the significant lines of a text.
 fn entries(text: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = 0;
@@ -83,7 +83,7 @@ fn entries(text: &[u8]) -> Vec<Entry> {
 }
 
 impl Draft {
-    /// The file that a name in the configuration stands for.
+    /// Returns the path of a file that the configuration names.
     pub(super) fn path_of(&self, name: &str, span: Span) -> PathBuf {
         let base = match &self.base {
             DefaultPath::Current => PathBuf::new(),
@@ -107,7 +107,7 @@ impl Draft {
         base.join(name)
     }
 
-    /// Reads a list that a word (or a part of one) names.
+    /// Reads the list that a word, or a part of one, names.
     pub(super) fn read_list(&mut self, name: &str, span: Span) -> Result<ListFile, Diagnostic> {
         let path = self.path_of(name, span);
         let unreadable = |reason: String| {
@@ -132,33 +132,33 @@ impl Draft {
     }
 }
 
-/// The patterns of one test, from words and files.
+/// Patterns of one test, from words and files.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// Bytes and places, in order.
+    /// Patterns with their origins, in order.
     pub patterns: Vec<(Box<[u8]>, PatternOrigin)>,
     files: Vec<(ListFile, Span)>,
 }
 
 impl Collected {
-    /// The files, as the configuration names them.
+    /// Returns the names of the files in the configuration.
     pub(super) fn file_names(&self) -> impl Iterator<Item = Arc<str>> {
         self.files.iter().map(|(file, _)| Arc::clone(&file.name))
     }
 
-    /// The patterns of some places, as entries of a list.
+    /// Returns the patterns with matching origins as entries of a list.
     pub(super) fn texts(&self, of: impl Fn(&PatternOrigin) -> bool) -> impl Iterator<Item = Pair> {
         let there = self.patterns.iter().filter(move |(_, place)| of(place));
         there.map(|(text, _)| (text.clone(), None))
     }
 
-    /// Takes a word in.
+    /// Adds a word as a pattern.
     pub fn word(&mut self, word: &Word) {
         self.patterns
             .push((word.bytes.as_slice().into(), PatternOrigin::Word(word.span)));
     }
 
-    /// Takes the lines of a file in; of a map, the keys.
+    /// Adds the lines of a file; of a map, only the keys.
     pub fn file(&mut self, file: ListFile, named_at: Span, map: bool) {
         let n = self.files.len();
         if map {
@@ -175,7 +175,8 @@ impl Collected {
         self.files.push((file, named_at));
     }
 
-    /// The pattern's place in the configuration: for one of a file, where the file is named.
+    /// Returns the pattern's position in the configuration. For a pattern in a file, this is where
+    /// the file is named.
     pub fn span_of(&self, place: &PatternOrigin) -> Span {
         match place {
             PatternOrigin::Word(span) => *span,
@@ -183,8 +184,8 @@ impl Collected {
         }
     }
 
-    /// Reports a wrong pattern, with the diagnostic that `diagnose` makes. A pattern in a
-    /// file is reported at its line there.
+    /// Reports an invalid pattern, with the diagnostic that `diagnose` creates. A pattern in a file
+    /// is reported at its line there.
     pub fn wrong(
         mut self,
         loader: &mut Draft,

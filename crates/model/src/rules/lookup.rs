@@ -1,5 +1,5 @@
-//! Proxies and servers that expressions name: found when the whole file is
-//! known, for they may stand below.
+//! Proxies and servers that expressions name. They are looked up when the whole file is known,
+//! because they may be defined later.
 
 use super::argument::Kind;
 use super::codes;
@@ -7,23 +7,23 @@ use crate::config::{Config, Proxy};
 use crate::rules::draft::{Draft, Section};
 use language::{Diagnostic, Span, suggest};
 
-/// A name in an expression that must be one of a proxy or server.
+/// Name in an expression that must be a proxy or a server.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// Where the name stands.
+    /// Position of the name.
     pub span: Span,
-    /// What it must be.
+    /// Required kind.
     pub kind: Kind,
-    /// The backend of a server; None is the section's own.
+    /// Backend of a server; None is the section's own.
     pub backend: Option<Box<str>>,
-    /// The name.
+    /// Name to look up.
     pub name: Box<str>,
-    /// The section in which it stands.
+    /// Section that contains the expression.
     pub from: Section,
 }
 
 impl Draft {
-    /// Reports unknown names.
+    /// Reports names that do not exist.
     pub fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {
@@ -35,7 +35,7 @@ impl Draft {
     }
 }
 
-/// The backend of the server that an expression names.
+/// Returns the backend of the server that an expression names.
 fn backend_of(loader: &Draft, lookup: &Lookup) -> Option<Box<str>> {
     match (&lookup.backend, lookup.from) {
         (Some(name), _) => Some(name.clone()),

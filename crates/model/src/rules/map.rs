@@ -1,4 +1,4 @@
-//! Maps: files of keys and values that converters look a value up in.
+//! Maps: files of keys and values in which converters look values up.
 
 use super::fetch::borrowed;
 use super::list_file::{Collected, ListFile};
@@ -15,7 +15,8 @@ use language::{Diagnostic, Span};
 use std::sync::Arc;
 
 impl Map {
-    /// The map of a file for a matching method: read now, or by a line before.
+    /// Returns the map in a file for a matching method. It is read now, or was read for an earlier
+    /// line.
     pub fn read(
         loader: &mut Draft,
         name: &str,
@@ -37,7 +38,7 @@ impl Map {
         Ok(map)
     }
 
-    /// Reads a file's keys and values.
+    /// Compiles the keys and values of a file.
     fn compile(
         loader: &mut Draft,
         name: &str,
@@ -88,7 +89,7 @@ impl Map {
         })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn find(&self, key: &Value<'_>) -> Option<Value<'_>> {
         if self.live.is_changed() {
             return self.live.find(key)?.1;
@@ -96,7 +97,7 @@ impl Map {
         self.values.get(self.keys.find(key)?).map(borrowed)
     }
 
-    /// The value of a key, with the groups of its expression filled in.
+    /// Returns the value of a key, with the groups of its regular expression inserted.
     pub fn fill(&self, key: &Value<'_>) -> Option<Value<'static>> {
         if self.live.is_changed() {
             return self.live.fill(key);
@@ -105,18 +106,18 @@ impl Map {
         filled(&self.keys, at, key, self.values.get(at)?)
     }
 
-    /// How many keys it has.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether the map has no keys.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 }
 
-/// Notes a map for operators.
+/// Registers a map in the lists that operators can change.
 fn note(loader: &Draft, file: &ListFile, span: Span, method: Method, gives: Gives) -> Arc<Live> {
     let used_by = format!(
         "pattern loaded from file '{}' used by map at file '{}' line {}",

@@ -1,8 +1,8 @@
 //! Rules: samples, fetches, converters, conditions, formats, actions.
 //!
-//! An [`Expression`] finds a [`Value`] in a stream, a [`Condition`] compares
-//! values with patterns. Both are compiled when a file is loaded and evaluated
-//! without a look-up by name; they read the stream and change nothing.
+//! An [`Expression`] finds a [`Value`] in a stream, and a [`Condition`] compares values with
+//! patterns. Both are compiled when a file is loaded. Evaluation looks up no names, reads the
+//! stream and changes nothing.
 
 pub mod argument;
 pub mod draft;
@@ -62,7 +62,7 @@ pub use shared::CompiledLists;
 
 use language::keyword::Documented;
 
-/// Every fetch, converter and action.
+/// Returns the documentation of all fetches, converters and actions.
 pub fn documented() -> Vec<Documented> {
     let mut all = fetch::documented();
     all.extend(converter::table().documented());

@@ -1,9 +1,9 @@
-//! Rows of families by number, made when this is compiled: a compiled expression holds
-//! numbers, because the functions of rows know streams, and streams know expressions.
+//! Row numbers of families, computed at compile time. A compiled expression stores numbers, because
+//! the functions in the rows take streams, and streams contain expressions.
 
 use language::keyword::{Family, Keyword, Table};
 
-/// How many rows there are.
+/// Returns the number of rows in all families.
 pub(super) const fn count<B>(families: &[Family<B>]) -> usize {
     let (mut rows, mut family) = (0, 0);
     while family < families.len() {
@@ -13,7 +13,7 @@ pub(super) const fn count<B>(families: &[Family<B>]) -> usize {
     rows
 }
 
-/// All of them, in their order; `N` is their [`count`].
+/// Returns all rows in order; `N` must be their [`count`].
 pub(super) const fn numbered<B, const N: usize>(
     families: &[Family<B>],
 ) -> [&'static Keyword<B>; N] {
@@ -31,7 +31,7 @@ pub(super) const fn numbered<B, const N: usize>(
     all
 }
 
-/// The number of a row in its table.
+/// Returns the number of a row in its table.
 pub(super) fn number_of<B>(table: &Table<B>, row: &Keyword<B>) -> u16 {
     let number = table.number(row).and_then(|n| u16::try_from(n).ok());
     number.expect("a row of the same families, which are some hundred")

@@ -1,5 +1,5 @@
-//! What stands behind the expression of an ACL: flags, then patterns; and how
-//! texts become patterns that values are compared with.
+//! Flags and patterns after the expression of an ACL, and the compilation of texts to patterns that
+//! values are compared with.
 
 use super::codes;
 use super::draft::AS_EARLIER;
@@ -17,30 +17,30 @@ use language::{Diagnostic, Span, Word, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What the flags say, and the patterns.
+/// Parsed flags and patterns.
 #[derive(Debug, Default)]
 pub struct Patterned {
-    /// `-m`, with its place.
+    /// Method of `-m`, with its position.
     pub method: Option<(Method, Span)>,
     ignore_case: bool,
     no_lookup: bool,
     map: bool,
-    /// The files, in their order.
+    /// Paths of the files, in order.
     paths: Vec<PathBuf>,
-    /// Numbers are written as versions: `3.1` for 196609.
+    /// True if numbers are written as versions: `3.1` for 196609.
     pub versions: bool,
-    /// `--` stood there: an empty list is meant.
+    /// True after `--`, which makes an empty list intentional.
     pub ended: bool,
-    /// Where the first pattern stands, if any is written on the line.
+    /// Position of the first pattern on the line; None if the line has no patterns.
     pub first_word: Option<Span>,
     collected: Collected,
 }
 
-/// Words that are flags before the first pattern.
+/// Words that are flags if they come before the first pattern.
 const FLAGS: &[&str] = &["-i", "-n", "-M", "-f", "-u", "-m"];
 
 impl Patterned {
-    /// Reads flags and patterns.
+    /// Parses flags and patterns.
     pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Diagnostic> {
         let mut read = Patterned::default();
         let mut files: Vec<&Word> = Vec::new();
@@ -57,7 +57,7 @@ impl Patterned {
                 "-n" => read.no_lookup = true,
                 "-M" => read.map = true,
                 "-f" => files.push(argument("the name of a file")?),
-                // Numbers of lists are for the run time commands of HAProxy.
+                // The numbers of lists serve only HAProxy's run-time commands.
                 "-u" => {
                     argument("a number")?;
                 }
@@ -97,8 +97,7 @@ impl Patterned {
         Ok(read)
     }
 
-    /// The lists that the patterns stand in, noted for operators: each file, then
-    /// the line itself.
+    /// Registers the lists of patterns for operators: each file, then the line itself.
     pub(super) fn note(&self, loader: &Draft, first: &Word) -> Vec<usize> {
         let place = loader.context.sources.position(first.span);
         let file = &loader.context.sources.file(first.span.file).name;
@@ -128,8 +127,8 @@ impl Patterned {
         noted
     }
 
-    /// The patterns are groups of a list of users: those of the line are looked
-    /// for when the whole file is known.
+    /// Registers the patterns as groups of a userlist. Groups on the line are looked up when the
+    /// whole file is known.
     pub(super) fn note_groups(&self, loader: &mut Draft, list: &UserlistSlot, words: &[Word]) {
         let Some(first) = self.first_word.filter(|_| !self.ignore_case) else {
             return;
@@ -141,7 +140,7 @@ impl Patterned {
         }
     }
 
-    /// How the patterns are compared by a method.
+    /// Returns how a method compares the patterns.
     pub(super) fn how(&self, method: Method) -> How {
         How {
             method,
@@ -151,13 +150,13 @@ impl Patterned {
         }
     }
 
-    /// Whether there is nothing to compare with.
+    /// Returns whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.collected.patterns.is_empty()
     }
 
-    /// The patterns for a method: compiled now, or by a line before that names
-    /// the same files and nothing else.
+    /// Returns the patterns compiled for a method. They are compiled now, or were for an earlier
+    /// line with exactly the same files.
     pub fn compile(self, loader: &mut Draft, method: Method) -> Result<Arc<Patterns>, Diagnostic> {
         let key = self.key(method);
         let known = key.as_ref().and_then(|key| loader.shared.lists.get(key));
@@ -233,7 +232,7 @@ fn method(word: &Word) -> Result<Method, Diagnostic> {
     })
 }
 
-/// Compiles patterns from wherever they came.
+/// Compiles patterns from any origin.
 pub(super) fn compile(
     loader: &mut Draft,
     method: Method,
@@ -286,7 +285,7 @@ pub(super) fn compile(
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
 }
 
-/// Warns of expressions of an accepted version that only an earlier program could read.
+/// Warns about expressions in an accepted version that only an earlier program could parse.
 fn warn_of_earlier(
     loader: &mut Draft,
     collected: &Collected,
@@ -304,7 +303,7 @@ fn warn_of_earlier(
     }
 }
 
-/// Compiles numbers that are written in a way of their own.
+/// Compiles ranges of numbers, which `number` parses.
 fn compile_ranges(
     loader: &mut Draft,
     mut collected: Collected,
@@ -316,8 +315,8 @@ fn compile_ranges(
         .map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
 }
 
-/// Makes something of each pattern; the diagnostic of the first that is wrong
-/// is made at its place later.
+/// Converts each pattern. The caller later creates the diagnostic for the first invalid one, at its
+/// position.
 fn each<T>(
     list: Listed,
     make: impl Fn(&[u8], Span) -> Result<T, Diagnostic> + Copy + 'static,
@@ -352,7 +351,7 @@ fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, 
         if !may_be_name || !lookup {
             return wrong(place, text, "is not a valid IPv4 or IPv6 address");
         }
-        // A check of files from elsewhere looks up no name, and takes it for good.
+        // A check of files from another host resolves no names and assumes that this one is valid.
         if !loader.context.options.resolve_names {
             continue;
         }

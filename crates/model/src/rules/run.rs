@@ -1,5 +1,5 @@
-//! The evaluation of rules: in their order, until one ends them. The driver of
-//! streams calls these functions and does what they say; they touch no socket.
+//! Evaluation of rules in order, until one ends them. The driver of streams calls these functions
+//! and acts on the results; they touch no socket.
 
 use super::action::{Step, capture_headers, count_denied};
 use super::condition::TestResult;
@@ -16,27 +16,27 @@ use crate::transaction::{
 use crate::{thread, users};
 use std::rc::Rc;
 
-/// What a whole list of rules came to.
+/// Outcome of a list of rules.
 enum Outcomes {
-    /// Its end, or a rule that ends it.
+    /// The list ended, or a rule ended it.
     Passed,
     Verdict(Verdict),
-    /// Something is needed or waited for, then it goes on at this rule.
+    /// A rule needs something or waits; the evaluation then continues at this rule.
     Suspended(Verdict, u32),
     Gate(Gate),
-    /// More bytes are needed to know; then it goes on at this rule: at the first one, where a
-    /// condition waits, so that the rules before it see the bytes, too.
+    /// More bytes are needed; the evaluation then continues at this rule. If a condition waits,
+    /// that is the first rule, so that the rules before it see the bytes, too.
     Wait(u32),
 }
 
-/// How a list is evaluated.
+/// Treatment of data that has not arrived yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// What is not known yet counts as false.
+    /// Unknown results count as false.
     Now,
     /// Conditions may wait for more bytes.
     Waits,
-    /// The same as [`Patience::Now`], for a list that may have waited before.
+    /// Like [`Patience::Now`], for a list that may have waited before.
     Ends,
 }
 
@@ -110,7 +110,7 @@ fn evaluate<'r>(
     Outcomes::Passed
 }
 
-/// Keeps that a rule took effect, for the history of requests and for a trace.
+/// Records that a rule took effect, for the history of requests and for a trace.
 fn note(stream: &mut Stream, rule: &Rule, step: &Step) {
     let ends = match step {
         Step::Next | Step::Wait(_) | Step::End(Verdict::NeedBody { .. }) => false,
@@ -123,15 +123,15 @@ fn note(stream: &mut Stream, rule: &Rule, step: &Step) {
     stream.session.note(|| trace::Step::Rule { span, ends });
 }
 
-/// What is done first where a rule asked for a user whose password is not verified
-/// yet: then the same rule is asked again.
+/// Verifies a user whom a rule referred to before the password was checked. The same rule is then
+/// evaluated again.
 #[inline]
 fn again(stream: &mut Stream, at: usize) -> Option<Outcomes> {
-    // Hardly any stream has one.
+    // Hardly any stream refers to users, so this check comes first.
     stream.rules.checked_users.get()?;
     if stream.times.connected.is_some() || stream.response.status() != 0 {
-        // An answer waits for nobody: who is not known by now is nobody, and the
-        // rules go on.
+        // A response cannot wait for the verification. A user who is not verified yet counts as
+        // unknown, and the rules continue.
         return None;
     }
     Some(match users::unanswered(stream)? {
@@ -158,7 +158,7 @@ pub(super) fn count_failed(stream: &Stream) {
     }
 }
 
-/// The answer when a message cannot be changed as a rule wants.
+/// Returns the response for a message that cannot be changed as a rule requires.
 fn broken(stream: &mut Stream) -> Reply {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = if stream.response.status() == 0 {
@@ -169,7 +169,7 @@ fn broken(stream: &mut Stream) -> Reply {
     error_page(stream, 500)
 }
 
-/// A stream for rules of a connection that carries none yet.
+/// Creates a stream for the rules of a connection that carries none yet.
 fn connection(
     session: &Rc<Session>,
     rules: fn(&Proxy) -> &[TcpRule],
@@ -187,7 +187,7 @@ fn connection(
             stream.links.destination.or(old.1),
         ));
     }
-    // What it says of the connection itself is the caller's to do.
+    // The caller applies the settings for the connection itself.
     let overrides = stream.rules.overrides.take();
     if let Some(thread) = thread::running() {
         thread.keep_stream(stream);
@@ -195,7 +195,7 @@ fn connection(
     (gate, overrides)
 }
 
-/// Evaluates `rules` of connections on a stream of the connection.
+/// Evaluates connection rules on an existing stream of the connection.
 pub fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     match evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0) {
         Outcomes::Gate(gate) => gate,
@@ -205,17 +205,18 @@ pub fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     }
 }
 
-/// The rules of `tcp-request connection`, and what they set of the connection.
+/// Evaluates the rules of `tcp-request connection`. Also returns the settings that they change for
+/// the connection.
 pub fn tcp_connection(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_connection)
 }
 
-/// The rules of `tcp-request session`, likewise.
+/// Evaluates the rules of `tcp-request session`, likewise.
 pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }
 
-/// The rules of `tcp-request content`.
+/// Evaluates the rules of `tcp-request content`.
 pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
     let from = stream.rules.resume.take().map_or(0, |resume| resume.rule);
     let config = stream.config.clone();
@@ -241,7 +242,7 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
             stream.rules.resume = Some(List::Content.at(at));
             Content::Wait(wait)
         }
-        // A client without HTTP cannot get a response.
+        // A client without HTTP cannot receive a response.
         Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => {
             Content::Decided(Gate::Open)
@@ -253,8 +254,8 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
     }
 }
 
-/// The rules of `tcp-response content`, which a backend has; None needs more bytes
-/// of the server.
+/// Evaluates the rules of `tcp-response content` of the backend; returns None if more bytes of the
+/// server are needed.
 pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     let config = stream.config.clone();
     let rules = &config.proxy(stream.route.backend?).tcp_response;
@@ -263,7 +264,7 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     } else {
         Patience::Waits
     };
-    // The inspection whose end `wait_end` waits for is this one.
+    // During this inspection, `wait_end` waits for the end of the response instead of the request.
     let ended = stream.payloads.response_complete;
     let of_request = std::mem::replace(&mut stream.payloads.request_complete, ended);
     let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0);
@@ -278,7 +279,7 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     }
 }
 
-/// The rules of `http-request`, then those of `redirect`.
+/// Evaluates the rules of `http-request`, then those of `redirect`.
 pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     let resume = stream.rules.resume.take();
     if resume.is_none() && !in_backend {
@@ -303,7 +304,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     if resume.is_none() {
         stream.rules.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
-            // Asked again, it finds the body there.
+            // The body is complete when this runs again.
             return Verdict::NeedBody {
                 bytes: config.global.tune.bufsize,
                 time_ms: None,
@@ -315,7 +316,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     {
         return verdict;
     }
-    // Rules of `block` change nothing, so they are asked from the first one on each time.
+    // Rules of `block` change nothing, so they are evaluated from the first one on each time.
     if List::Block.from(resume).is_some()
         && let Some(lines) = &proxy.lines
         && let Some(verdict) = list(stream, &lines.block, List::Block, 0)
@@ -340,7 +341,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     list(stream, &proxy.redirects, List::Redirects, from).unwrap_or(Verdict::Continue)
 }
 
-/// One list of the rules of a request: what ends it, or what it waits for.
+/// Evaluates one list of request rules. Returns the verdict that ends it, or what it waits for.
 fn list(stream: &mut Stream, rules: &[HttpRule], list: List, from: u32) -> Option<Verdict> {
     let rules = rules.iter().map(HttpRule::rule);
     match evaluate(rules, stream, Patience::Now, from) {
@@ -353,16 +354,16 @@ fn list(stream: &mut Stream, rules: &[HttpRule], list: List, from: u32) -> Optio
     }
 }
 
-/// The frontend's rules of content have judged the bytes that turn out to be this
-/// request: [`http_request`] goes on behind them.
+/// Records that the frontend's content rules have already evaluated the bytes of this request, so
+/// that [`http_request`] continues after them.
 pub fn content_is_judged(stream: &mut Stream) {
     capture_headers(stream, false);
     stream.rules.lenient = false;
     stream.rules.resume = Some(List::Block.at(0));
 }
 
-/// The rules of `stats http-request`. They change nothing, so they are asked from
-/// the first one on each time.
+/// Evaluates the rules of `stats http-request`. They change nothing, so they are evaluated from the
+/// first one on each time.
 pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
     let rules = rules.iter().map(HttpRule::rule);
     match evaluate(rules, stream, Patience::Now, 0) {
@@ -371,8 +372,8 @@ pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
     }
 }
 
-/// The rules of `tcp-request content` before those of a message: its head is
-/// there, so nothing has to be waited for.
+/// Evaluates the rules of `tcp-request content` before those of an HTTP message. The head of the
+/// message has arrived, so there is nothing to wait for.
 fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Option<Verdict> {
     if rules.is_empty() {
         return None;
@@ -382,7 +383,7 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payloads.request_complete = complete;
     let gate = match outcome {
-        // It is spoken.
+        // The stream already uses HTTP.
         Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
         Outcomes::Suspended(verdict @ Verdict::Wait(_), at) => {
@@ -403,7 +404,7 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     })
 }
 
-/// The rules of `http-response`: the backend's, then the frontend's.
+/// Evaluates the rules of `http-response`: the backend's, then the frontend's.
 pub fn http_response(stream: &mut Stream) -> Verdict {
     if stream.rules.resume.is_none() {
         capture_headers(stream, true);
@@ -420,16 +421,16 @@ pub fn http_response(stream: &mut Stream) -> Verdict {
         .unwrap_or(Verdict::Continue)
 }
 
-/// The rules of `http-after-response`: the backend's, then the frontend's.
+/// Evaluates the rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
     if !stream.route.rare.has(Rare::AFTER_RULES) {
         return;
     }
-    // No action of these rules ends a message, and one that fails is counted.
+    // No action in these rules ends a message, and a failed one is counted.
     let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }
 
-/// What runs over the answer behind the rules of a side.
+/// Function that runs on the response after the rules of each side.
 type OverLines = fn(&mut Stream, &crate::compiled::LineRules) -> Option<Verdict>;
 
 fn run_sides(
@@ -470,7 +471,7 @@ fn run_sides(
             ended = run(stream, &lines.response);
         }
         if ended.is_some() {
-            // The answer that the server gave is not the one that is timed.
+            // The logged time must not be that of the server's replaced response.
             stream.times.response = None;
             return ended;
         }
@@ -478,12 +479,12 @@ fn run_sides(
     None
 }
 
-/// `monitor-uri`: the answer, when the request asks whether the proxy is there.
-/// It is not logged.
+/// Returns the response to a request for `monitor-uri`, which checks that the proxy is alive. The
+/// request is not logged.
 pub fn monitor(stream: &mut Stream) -> Option<Reply> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
     let request = &stream.request;
-    // A path is meant in whichever form the client asks for it.
+    // A configured path matches in each form of target that the client may use.
     let asked = match uri.starts_with(b"/") || request.is_target_composed() {
         true => request.path_and_query(),
         false => request.target(),
@@ -500,8 +501,8 @@ pub fn monitor(stream: &mut Stream) -> Option<Reply> {
     Some(error_page(stream, if fails { 503 } else { 200 }))
 }
 
-/// Makes the stream's unique id where the frontend has a format for it, and
-/// adds its header. Called once, when the rules of the request are over.
+/// Generates the stream's unique ID if the frontend has a format for it, and adds its header.
+/// Called once, after the rules of the request.
 pub fn unique_id(stream: &mut Stream) {
     let Some(format) = stream.frontend().unique_id_format.clone() else {
         return;
@@ -515,7 +516,7 @@ pub fn unique_id(stream: &mut Stream) {
     };
     if let Some(mut id) = stream.identity.unique_id.clone() {
         super::action::harmless(&mut id);
-        // A head that rules filled to its limit goes without.
+        // A head that rules have filled to its limit is sent without the header.
         let _ = stream.request.set(&name, &id);
     }
 }

@@ -1,6 +1,5 @@
-//! Lists and maps that several lines of a configuration name alike: compiled
-//! once and held by all of them. What failed is not kept, so that each line
-//! says why. Reads no file.
+//! Lists and maps that several lines of a configuration name: compiled once and shared by all of
+//! them. Failures are not cached, so that each line reports its own error. No files are read here.
 
 use super::matching::{Method, Patterns};
 use crate::compiled::Map;
@@ -9,7 +8,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What makes a map from a file, under the name that lines give it.
+/// Key of a compiled map, under the file name that lines give.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MapKey {
     pub name: Box<str>,
@@ -18,11 +17,11 @@ pub struct MapKey {
     pub gives: Gives,
 }
 
-/// What makes patterns from files alone.
+/// Key of patterns that come from files alone.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ListKey {
     pub paths: Vec<PathBuf>,
-    /// The files are maps of which the keys count.
+    /// True if the files are maps, of which only the keys are used.
     pub map: bool,
     pub method: Method,
     pub ignore_case: bool,
@@ -30,8 +29,8 @@ pub struct ListKey {
     pub versions: bool,
 }
 
-/// What is compiled so far. It lives as long as the loading; later only the
-/// lines hold it.
+/// Lists and maps compiled so far. The cache is dropped after loading; then only the lines share
+/// its values.
 #[derive(Debug, Default)]
 pub struct CompiledLists {
     pub(crate) maps: HashMap<MapKey, Arc<Map>>,

@@ -1,5 +1,5 @@
-//! Tests of expressions, ACLs and conditions as wholes. What is expected of an
-//! expression is what haproxy 2.6 printed for it.
+//! Tests of complete expressions, ACLs and conditions. The expected values of expressions are those
+//! that HAProxy 2.6 printed.
 
 use super::{PREDEFINED, Usage};
 use crate::config::ProxyKind;
@@ -540,7 +540,7 @@ fn warnings_are_told_and_the_rule_works_on() {
             "{text}: {told:?}"
         );
     }
-    // One of its lines can match, so nothing is told.
+    // One of the lines can match, so nothing is reported.
     let (_, told) = condition(&["a path /x", "a src 10.0.0.1"], "if a", response);
     assert!(told.is_empty(), "{told:?}");
 }
@@ -567,7 +567,7 @@ fn names_that_are_nearly_right_are_suggested() {
     );
 }
 
-/// A file in a directory of its own, gone when it is dropped.
+/// Temporary file in its own directory, removed on drop.
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {

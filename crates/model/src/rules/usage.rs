@@ -1,41 +1,41 @@
-//! Where expressions stand, and what is known there: the answer's headers are
-//! not yet there when a request's rules run. Knows no fetch by name.
+//! Moments at which expressions run, and the data available then. For example, the response headers
+//! are not available to request rules. No fetch is known by name here.
 
 use crate::setting::ProxyKind;
 
-/// The moments at which expressions are evaluated, as a set: a rule of a
-/// `listen` runs as both a frontend's and a backend's.
+/// Set of moments at which expressions are evaluated. A rule of a `listen` runs both as a
+/// frontend's and as a backend's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Usage(u32);
 
 impl Usage {
-    /// `tcp-request connection`.
+    /// Rules of `tcp-request connection` in a frontend.
     pub const TCP_CONNECTION: Usage = Usage(1);
-    /// `tcp-request session`.
+    /// Rules of `tcp-request session` in a frontend.
     pub const TCP_SESSION: Usage = Usage(1 << 1);
-    /// A frontend's `tcp-request content`.
+    /// Rules of a frontend's `tcp-request content`.
     pub const FRONT_TCP_CONTENT: Usage = Usage(1 << 2);
-    /// A frontend's `http-request`.
+    /// Rules of a frontend's `http-request`.
     pub const FRONT_HTTP_REQUEST: Usage = Usage(1 << 3);
-    /// `use_backend`.
+    /// Choice of the backend (`use_backend`).
     pub const USE_BACKEND: Usage = Usage(1 << 4);
-    /// A backend's `tcp-request content`.
+    /// Rules of a backend's `tcp-request content`.
     pub const BACK_TCP_CONTENT: Usage = Usage(1 << 5);
-    /// A backend's `http-request`.
+    /// Rules of a backend's `http-request`.
     pub const BACK_HTTP_REQUEST: Usage = Usage(1 << 6);
-    /// `use-server`, `balance`, persistence.
+    /// Choice of the server: `use-server`, `balance`, persistence.
     pub const USE_SERVER: Usage = Usage(1 << 7);
-    /// The choice of the address that a server is reached from.
+    /// Choice of the source address for the connection to a server.
     pub const SERVER_SOURCE: Usage = Usage(1 << 8);
-    /// A backend's `tcp-response`.
+    /// Rules of a backend's `tcp-response`.
     pub const BACK_TCP_RESPONSE: Usage = Usage(1 << 9);
     /// A backend's `http-response` and `http-after-response`.
     pub const BACK_HTTP_RESPONSE: Usage = Usage(1 << 10);
-    /// A frontend's `tcp-response`.
+    /// Rules of a frontend's `tcp-response`.
     pub const FRONT_TCP_RESPONSE: Usage = Usage(1 << 11);
     /// A frontend's `http-response` and `http-after-response`.
     pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
-    /// Log lines.
+    /// Log lines, when a stream is logged.
     pub const LOG: Usage = Usage(1 << 13);
     /// Steps of health checks.
     pub const CHECK: Usage = Usage(1 << 14);
@@ -66,7 +66,7 @@ impl Usage {
         Usage(Usage::from(first) & ((last.0 << 1) - 1))
     }
 
-    /// Both.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn and(self, other: Usage) -> Usage {
         Usage(self.0 | other.0)
@@ -80,32 +80,32 @@ impl Usage {
         }
     }
 
-    /// `tcp-request content` of such a proxy.
+    /// Returns the usage of `tcp-request content` in a proxy of this kind.
     pub fn tcp_content(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_TCP_CONTENT, Self::BACK_TCP_CONTENT)
     }
 
-    /// `http-request` of such a proxy.
+    /// Returns the usage of `http-request` in a proxy of this kind.
     pub fn http_request(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_HTTP_REQUEST, Self::BACK_HTTP_REQUEST)
     }
 
-    /// `tcp-response content` of such a proxy.
+    /// Returns the usage of `tcp-response content` in a proxy of this kind.
     pub fn tcp_response(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_TCP_RESPONSE, Self::BACK_TCP_RESPONSE)
     }
 
-    /// `http-response` and `http-after-response` of such a proxy.
+    /// Returns the usage of `http-response` and `http-after-response` in a proxy of this kind.
     pub fn http_response(kind: ProxyKind) -> Usage {
         Self::of(kind, Self::FRONT_HTTP_RESPONSE, Self::BACK_HTTP_RESPONSE)
     }
 
-    /// Whether any of these moments is one of the others.
+    /// Returns whether the two sets have a moment in common.
     pub const fn meets(self, other: Usage) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether only answers are looked at in it.
+    /// Returns whether all moments process a response.
     pub fn is_response(self) -> bool {
         !self.meets(Self::range(Self::TCP_CONNECTION, Self::SERVER_SOURCE))
             && self.meets(Self::range(
@@ -114,7 +114,7 @@ impl Usage {
             ))
     }
 
-    /// The first of its moments, for people.
+    /// Returns the name of the first moment, for messages.
     pub fn name(self) -> &'static str {
         Self::NAMES
             .get(self.0.trailing_zeros() as usize)
@@ -123,30 +123,30 @@ impl Usage {
     }
 }
 
-/// What a fetch looks at, and so from when to when it can find anything.
+/// Data that a fetch reads, which determines the moments at which it can have a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
-    /// What is always known: constants, the process, the client's connection,
-    /// the frontend.
+    /// Data that is always available: constants, the process, the client's connection, the
+    /// frontend.
     Nothing,
-    /// The request's bytes or headers: until it went to the server.
+    /// Bytes or headers of the request, until the request is sent to the server.
     Request,
-    /// What is remembered of the request to the end: its method, captures.
+    /// Data of the request that is kept until the end: its method, captures.
     RequestKept,
-    /// Either side's bytes or headers, whichever the rule works on.
+    /// Bytes or headers of the side that the rule processes.
     EitherSide,
-    /// The chosen backend.
+    /// Selected backend.
     Backend,
-    /// The chosen server.
+    /// Selected server.
     Server,
-    /// The answer's bytes or headers.
+    /// Bytes or headers of the response.
     Response,
-    /// What is remembered of the answer to the end: status, captures.
+    /// Data of the response that is kept until the end: status, captures.
     ResponseKept,
 }
 
 impl Needs {
-    /// The moments at which it is there.
+    /// Returns the moments at which the data is available.
     pub const fn usage(self) -> Usage {
         match self {
             Needs::Nothing => Usage(Usage::from(Usage::TCP_CONNECTION)).and(Usage::CHECK),
@@ -164,7 +164,7 @@ impl Needs {
         }
     }
 
-    /// What is missing where it is not there.
+    /// Returns the name of the missing data, for messages.
     pub fn what(self, http: bool) -> &'static str {
         match (self, http) {
             (Needs::Nothing, _) => "nothing",

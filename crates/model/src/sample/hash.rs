@@ -1,8 +1,7 @@
-//! Hashes of 32 bits, which share out. None of them keeps a secret.
+//! Hashes of 32 bits for load distribution. None of them is cryptographically secure.
 
-/// Mixes the bits of a hash so that each depends on all: the full avalanche
-/// of six shifts by Bob Jenkins, and a multiplication by a number near three
-/// quarters of the range.
+/// Mixes the bits of a hash so that each depends on all others. Uses the full avalanche of six
+/// shifts by Bob Jenkins, and a multiplication by a number near three quarters of the range.
 pub fn avalanche(hash: u32) -> u32 {
     let mut a = hash.wrapping_add(0x7ed5_5d16).wrapping_add(hash << 12);
     a = (a ^ 0xc761_c23c) ^ (a >> 19);
@@ -13,7 +12,7 @@ pub fn avalanche(hash: u32) -> u32 {
     a.wrapping_mul(3_221_225_473)
 }
 
-/// The hash of the sdbm library.
+/// Returns the hash of the sdbm library.
 pub fn sdbm(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |hash: u32, byte| {
         u32::from(*byte)
@@ -23,7 +22,7 @@ pub fn sdbm(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The hash of Bernstein.
+/// Returns the hash of Daniel J. Bernstein (djb2).
 pub fn djb2(bytes: &[u8]) -> u32 {
     bytes.iter().fold(5381, |hash: u32, byte| {
         hash.wrapping_mul(33).wrapping_add(u32::from(*byte))
@@ -59,13 +58,13 @@ pub(crate) fn crc(table: &[u32; 256], bytes: &[u8]) -> u32 {
     })
 }
 
-/// The CRC of Ethernet.
+/// Returns the CRC-32 of Ethernet.
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc(&IEEE, bytes)
 }
 
-/// The hash that was made for HAProxy's `hash-type wt6`: two words, each turned by
-/// what the other one came to.
+/// Returns the hash of HAProxy's `hash-type wt6`, which combines two words, each rotated by the
+/// value of the other.
 pub fn wt6(bytes: &[u8]) -> u32 {
     let (mut a, mut b) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
     let (mut left, mut right) = (6, 18);

@@ -1,13 +1,11 @@
-//! Lists of patterns and maps that operators change while traffic flows
-//! (`add map`, `del acl`…).
+//! Lists of patterns and maps that operators change while traffic flows (`add map`, `del acl`…).
 //!
-//! What the file says stays in the tree, compiled, and is all that a request
-//! looks at until the first change: one look at a flag. The first change makes an
-//! index of the whole list that lies over it from then on; further ones change
-//! what they mean in it. Rules (`set-map`, `add-acl`) change lists on threads that
-//! serve, so theirs are made ready when the file is loaded. What was changed goes
-//! on under the next configuration ([`carry`]). Patterns that stand in the
-//! configuration itself end with it.
+//! The content of a file stays compiled in the configuration. Until the first change, a request
+//! reads only that, after checking one flag. The first change builds an index of the whole list,
+//! which replaces the compiled content from then on; further changes update the index. Rules
+//! (`set-map`, `add-acl`) change lists on serving threads, so the index of their lists is built
+//! when the file is loaded. Changes are carried over to the next configuration ([`carry`]). Changes
+//! to patterns in the configuration itself are lost with it.
 
 mod carry;
 mod entries;
@@ -26,25 +24,26 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Most entries that a list may be changed to.
+/// Maximum number of entries in a changed list.
 pub const ENTRIES_MAX: usize = 4 << 20;
 
-/// Most entries that rules let a list grow to, and bytes of their keys and values:
-/// clients may decide what they add. A longer file keeps what it has.
+/// Limits on the entries, and on the bytes in keys and values, to which rules can extend a list.
+/// Clients may control what rules add. A longer file keeps its content.
 const RULE_ENTRIES_MAX: usize = 1 << 20;
 const RULE_BYTES_MAX: usize = 64 << 20;
 
-/// Versions of a list that are prepared at one time.
+/// Maximum number of prepared versions of a list.
 const PREPARED_MAX: usize = 16;
 
-/// One entry of a list.
+/// Entry of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// What `#` and this number name, also when others come and go.
+    /// Number that identifies the entry in commands (`#` and the number), even if other entries are
+    /// added or removed.
     pub number: u64,
-    /// The pattern.
+    /// Pattern of the entry.
     pub key: Box<[u8]>,
-    /// The value, in a map.
+    /// Value of the entry; None in a list of patterns.
     pub value: Option<Box<[u8]>>,
 }
 
@@ -54,37 +53,37 @@ impl Entry {
     }
 }
 
-/// How the entries of some lists are compared, for one test or map.
+/// Comparison of the entries of some lists, for one test or map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct How {
-    /// The way of matching.
+    /// Matching method.
     pub method: Method,
-    /// Upper and lower case are the same.
+    /// True if the comparison ignores case.
     pub ignore_case: bool,
-    /// Numbers are written as versions.
+    /// True if numbers are written as versions.
     pub versions: bool,
-    /// What a map gives.
+    /// Type of the values of a map; None for a test.
     pub gives: Option<Gives>,
 }
 
-/// What lies over the compiled patterns of one test or map.
+/// Index that overrides the compiled patterns of one test or map after a change.
 #[derive(Debug)]
 pub struct Live {
     how: How,
-    /// The lists that it is made of, in this order.
+    /// Numbers of the lists that the index contains, in order.
     lists: Vec<usize>,
     changed: AtomicBool,
     overlay: RwLock<Option<Index>>,
 }
 
 impl Live {
-    /// Whether something lies over what the file says.
+    /// Returns whether the list was changed, so that the index overrides the file.
     #[inline]
     pub fn is_changed(&self) -> bool {
         self.changed.load(Relaxed)
     }
 
-    /// The number of the entry that a value matches, and what a map gives for it.
+    /// Returns the number of the entry that a value matches, and the value of a map.
     pub fn find(&self, value: &Value<'_>) -> Option<(u64, Option<Value<'static>>)> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         let ((_, number), value) = overlay.as_ref()?.find(value)?;
@@ -93,7 +92,7 @@ impl Live {
 }
 
 impl Live {
-    /// Takes a change of one of its lists into what lies over.
+    /// Applies a change of one of the lists to the index.
     fn change(&self, index: &mut Index, list: usize, changed: &Changed) -> Result<(), ListError> {
         match changed {
             Changed::Put(entries) => entries.iter().try_for_each(|one| index.insert(list, one)),
@@ -108,87 +107,86 @@ impl Live {
         }
     }
 
-    /// What a map gives for a value, with the groups of its expression filled in.
+    /// Returns the value of a map, with the groups of the matching regular expression inserted.
     pub fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         overlay.as_ref()?.fill(value)
     }
 }
 
-/// Why a list could not be changed.
+/// Reason why a list could not be changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListError {
-    /// No entry is meant.
+    /// No entry has this key or number.
     NotFound,
-    /// A pattern that cannot be used.
+    /// Pattern that is invalid for a user of the list.
     BadPattern,
-    /// A value that is not of the kind that the map gives.
+    /// Value that is not of the type of the map.
     BadValue,
-    /// It would be longer than [`ENTRIES_MAX`].
+    /// List that would have more than [`ENTRIES_MAX`] entries.
     Full,
-    /// More than [`PREPARED_MAX`] versions would be prepared at one time.
+    /// List that would have more than [`PREPARED_MAX`] prepared versions.
     Prepared,
-    /// A version that was not prepared yet.
+    /// Version that is not prepared yet.
     Future,
-    /// A version that cannot be had (any more).
+    /// Version that does not exist, or no longer does.
     Range,
 }
 
-/// A pattern and, in a map, its value.
+/// Pattern, and its value in a map.
 pub type Pair = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// What an operator does to a list.
+/// Change of a list by an operator.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// More entries.
+    /// Adds entries.
     Add(Vec<Pair>),
-    /// Another value of the entries of a key, or of the one of a number.
+    /// Sets the value of the entries with a key, or of the entry with a number.
     Set(Which, Box<[u8]>),
-    /// Without those.
+    /// Removes the selected entries.
     Delete(Which),
-    /// Without any.
+    /// Removes all entries.
     Clear,
 }
 
-/// Which entries are meant.
+/// Selection of entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Which {
-    /// Those of a key.
+    /// All entries with this key.
     Key(Box<[u8]>),
-    /// That of a number.
+    /// Entry with this number.
     Number(u64),
 }
 
-/// One list: a file, or the patterns of one line.
+/// List of entries: a file, or the patterns of one line.
 #[derive(Debug)]
 pub struct List {
-    /// The file, as the configuration names it.
+    /// Name of the file in the configuration; None for the patterns of a line.
     pub file: Option<Arc<str>>,
-    /// Its entries have values.
+    /// True if the entries have values.
     pub is_map: bool,
-    /// Who uses it, for people.
+    /// Description of the users of the list, for messages.
     pub used_by: String,
-    /// Its entries are secrets, such as the keys of an API.
+    /// True if the entries are secrets, such as the keys of an API.
     is_secret: bool,
     base: Vec<Entry>,
     changed: Option<Arc<Entries>>,
-    /// What an older configuration had, of which `changed` was made.
+    /// Entries of an older configuration on which `changed` is based.
     adopted: Option<Arc<Entries>>,
     versions: Versions,
 }
 
-/// Versions of a list that are prepared beside the one in use.
+/// Prepared versions of a list, besides the version in use.
 #[derive(Clone, Default, Debug)]
 struct Versions {
-    /// The one in use.
+    /// Number of the version in use.
     current: u32,
-    /// The last that was prepared.
+    /// Number of the last prepared version.
     last: u32,
     prepared: BTreeMap<u32, Arc<Entries>>,
 }
 
 impl Versions {
-    /// One that is prepared.
     fn prepared(&mut self, version: u32) -> Result<&mut Arc<Entries>, ListError> {
         if version > self.last {
             return Err(ListError::Future);
@@ -222,45 +220,46 @@ struct Inner {
     users: Vec<Arc<Live>>,
 }
 
-/// All lists of a configuration.
+/// Lists of a configuration.
 #[derive(Debug, Default)]
 pub struct Lists {
     inner: Mutex<Inner>,
-    /// What was changed under an older configuration is forgotten.
+    /// True if changes under an older configuration are discarded.
     takes_files: AtomicBool,
 }
 
-/// A line of `show acl` or `show map`.
+/// Line of `show acl` or `show map`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// Its number.
+    /// Number of the list.
     pub id: usize,
-    /// The file, or nothing.
+    /// Name of the file; empty for the patterns of a line.
     pub file: String,
-    /// Who uses it.
+    /// Description of the users of the list.
     pub used_by: String,
-    /// Its length.
+    /// Number of entries.
     pub entries: usize,
-    /// The number of the version in use, and that of the last one prepared.
+    /// Numbers of the version in use and of the last prepared one.
     pub versions: (u32, u32),
 }
 
-/// What a value meets in a list, for one of those that use it.
+/// Result of comparing a value with a list, for one of its users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Met {
-    /// How it is compared.
+    /// Comparison that the user makes.
     pub how: How,
-    /// The entry that it matches.
+    /// Matching entry, if there is one.
     pub entry: Option<Entry>,
 }
 
 impl Lists {
-    /// Nothing panics while it is held but for a bug, and it is whole then.
+    /// Ignores poisoning: only a bug can panic while the lock is held, and the data is consistent
+    /// then.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a list in; a file that is there already is that one.
+    /// Registers a list. A file that is already registered is the same list.
     pub fn add(
         &self,
         (file, is_map): (Option<Arc<str>>, bool),
@@ -295,20 +294,20 @@ impl Lists {
         inner.lists.len() - 1
     }
 
-    /// Says that the entries of a list are secrets.
+    /// Marks the entries of a list as secrets.
     pub fn hide(&self, at: usize) {
         if let Some(list) = self.inner().lists.get_mut(at) {
             list.is_secret = true;
         }
     }
 
-    /// Whether the entries of a list are secrets.
+    /// Returns whether the entries of a list are secrets.
     pub fn is_secret(&self, at: usize) -> bool {
         let inner = self.inner();
         inner.lists.get(at).is_some_and(|list| list.is_secret)
     }
 
-    /// A test or a map uses lists.
+    /// Registers a test or a map that uses the lists.
     pub fn user(&self, how: How, lists: Vec<usize>) -> Arc<Live> {
         let live = Arc::new(Live {
             how,
@@ -320,7 +319,7 @@ impl Lists {
         live
     }
 
-    /// All ACLs' lists, or all maps.
+    /// Returns a summary of all maps, or of all lists of ACLs.
     pub fn summaries(&self, maps: bool) -> Vec<Summary> {
         let inner = self.inner();
         let of_kind = inner.lists.iter().enumerate();
@@ -336,7 +335,7 @@ impl Lists {
             .collect()
     }
 
-    /// The list of `#` and a number, or of a file.
+    /// Finds a list by `#` and its number, or by its file.
     pub fn named(&self, name: &str, maps: bool) -> Option<usize> {
         let inner = self.inner();
         let number = name.strip_prefix('#').and_then(|n| n.parse::<usize>().ok());
@@ -352,7 +351,7 @@ impl Lists {
         }
     }
 
-    /// The entries of a list as they are now.
+    /// Returns the current entries of a list.
     pub fn entries(&self, at: usize) -> Vec<Entry> {
         let inner = self.inner();
         inner
@@ -361,7 +360,7 @@ impl Lists {
             .map_or_else(Vec::new, |list| list.entries().cloned().collect())
     }
 
-    /// The entries of one of its versions; none of one that is no more.
+    /// Returns the entries of a version; empty if it no longer exists.
     pub fn entries_of(&self, at: usize, version: u32) -> Vec<Entry> {
         let inner = self.inner();
         let Some(list) = inner.lists.get(at) else {
@@ -374,7 +373,7 @@ impl Lists {
         }
     }
 
-    /// Begins another version of a list, empty and not in use; its number.
+    /// Prepares a new version of a list, which is empty and not in use. Returns its number.
     pub fn prepare(&self, at: usize) -> Result<u32, ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
@@ -387,7 +386,7 @@ impl Lists {
         Ok(versions.last)
     }
 
-    /// Changes one of its versions, which may be the one in use.
+    /// Changes a version of a list, prepared or in use.
     pub fn edit_version(&self, at: usize, version: u32, edit: Edit) -> Result<(), ListError> {
         let mut inner = self.inner();
         let Inner { lists, users } = &mut *inner;
@@ -396,11 +395,11 @@ impl Lists {
             drop(inner);
             return self.edit(at, edit);
         }
-        // What is bad is told now, not when all of it is to be used.
+        // Errors are reported now, and not when the whole version is committed.
         let users = users.iter().filter(|user| user.lists.contains(&at));
         check(users.map(Arc::as_ref), &edit)?;
-        // Not copied but for an older configuration that has it, too: it may
-        // grow to millions, one after the other.
+        // The entries are copied only if an older configuration shares them, because a version may
+        // grow to millions of entries, one at a time.
         let entries = Arc::make_mut(list.versions.prepared(version)?);
         if entries.len().saturating_add(edit.adds()) > ENTRIES_MAX {
             return Err(ListError::Full);
@@ -408,7 +407,7 @@ impl Lists {
         apply(entries, edit).map(drop)
     }
 
-    /// Uses a version that was prepared, in one step. Those before it are gone.
+    /// Puts a prepared version into use in one step. Earlier versions are dropped.
     pub fn commit(&self, at: usize, version: u32) -> Result<(), ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
@@ -426,7 +425,7 @@ impl Lists {
         Ok(())
     }
 
-    /// What a text meets in a list, for each test or map that uses it.
+    /// Compares a text with a list, for each test or map that uses it.
     pub fn meet(&self, at: usize, text: &str) -> Vec<Met> {
         let inner = self.inner();
         let users = inner.users.iter().filter(|user| user.lists.contains(&at));
@@ -438,22 +437,22 @@ impl Lists {
             .collect()
     }
 
-    /// Changes a list for all that use it, or leaves all as it is. The first change
-    /// of a list compiles it anew, unless it was made ready before
-    /// ([`Lists::make_ready`]); further ones look at what they change only.
+    /// Changes a list for all its users, or changes nothing. The first change compiles the whole
+    /// list, unless [`Lists::make_ready`] did so before; further changes process only the changed
+    /// entries.
     pub fn edit(&self, at: usize, edit: Edit) -> Result<(), ListError> {
         self.inner().edit(at, edit)?;
         revision::advance();
         Ok(())
     }
 
-    /// Makes a list ready to be changed by rules, on threads that serve.
+    /// Builds the index of a list in advance, because rules change it on serving threads.
     pub(crate) fn make_ready(&self, at: usize) -> Result<(), ListError> {
         self.inner().edit(at, Edit::Add(Vec::new()))
     }
 
-    /// A rule gives a key this value, in a map, or adds it to a list of patterns
-    /// unless it is there.
+    /// Sets the value of a key in a map, or adds the key to a list of patterns unless it exists.
+    /// Called for rules.
     pub fn put(&self, at: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get(at).ok_or(ListError::NotFound)?;
@@ -476,7 +475,7 @@ impl Lists {
         }
     }
 
-    /// A rule removes a key; it need not be there.
+    /// Removes a key, which need not exist. Called for rules.
     pub fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),
@@ -485,18 +484,16 @@ impl Lists {
     }
 }
 
-/// What a change came to, for those who have compiled the list.
+/// Effect of a change, for the indexes that contain the list.
 enum Changed {
-    /// These are there now, or have another value.
+    /// Entries that are new, or have another value.
     Put(Vec<Entry>),
-    /// These are gone.
     Gone(Vec<Entry>),
-    /// All are.
     Cleared,
 }
 
 impl Edit {
-    /// How many entries it adds.
+    /// Returns the number of entries that the change adds.
     fn adds(&self) -> usize {
         match self {
             Edit::Add(more) => more.len(),
@@ -505,7 +502,7 @@ impl Edit {
     }
 }
 
-/// Whether all users of a list can use what is added or set.
+/// Checks that all users of a list can use the entries that are added or set.
 fn check<'u>(users: impl Iterator<Item = &'u Live>, edit: &Edit) -> Result<(), ListError> {
     for user in users {
         match edit {
@@ -567,7 +564,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Gives a list these entries, or leaves it as it is.
+    /// Replaces the entries of a list, or changes nothing.
     fn replace(&mut self, at: usize, entries: Arc<Entries>) -> Result<(), ListError> {
         let list = self.lists.get_mut(at).ok_or(ListError::NotFound)?;
         let before = list.changed.replace(entries);
@@ -580,7 +577,7 @@ impl Inner {
         result
     }
 
-    /// Compiles a list for all that use it, and lays it over.
+    /// Builds the indexes of all users of a list, and puts them into use.
     fn lay_over(&self, at: usize) -> Result<(), ListError> {
         let users = self.users.iter().filter(|user| user.lists.contains(&at));
         let mut made = Vec::new();
@@ -604,7 +601,7 @@ impl Inner {
             _ => Value::text(text.as_bytes()),
         };
         let list = self.lists.get(at)?;
-        // Only which entry it is counts here.
+        // Only the matching entry matters here, so values are not compiled.
         let how = How { gives: None, ..how };
         let index = Index::of(how, list.entries().map(|entry| (0, entry))).ok()?;
         let (_, number) = index.find(&value)?.0;
@@ -612,7 +609,7 @@ impl Inner {
     }
 }
 
-/// The lists of a user as they are now, compiled for it.
+/// Builds the index of the current lists of a user.
 fn index(lists: &[List], user: &Live) -> Result<Index, ListError> {
     let entries = user
         .lists

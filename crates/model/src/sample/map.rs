@@ -1,26 +1,26 @@
-//! Values of maps.
+//! Values of maps, and their types.
 
 use super::matching::Patterns;
 use super::regular::expand;
 use super::value::{Value, whole_integer};
 use std::net::IpAddr;
 
-/// What a map gives.
+/// Type of the values of a map.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Gives {
     /// Text.
     Text,
-    /// A number.
+    /// Integer of 64 bits.
     Int,
-    /// An address.
+    /// IP address.
     Address,
-    /// The key that matched, in place of its value.
+    /// Key that matched, instead of its value.
     Key,
-    /// Text with the groups of the regular expression that matched.
+    /// Text with the groups of the matching regular expression inserted.
     Template,
 }
 
-/// A value as a template for the expression that matched a key.
+/// Fills in a value as a template, for the regular expression of a key.
 pub(crate) fn filled(
     keys: &Patterns,
     at: usize,
@@ -47,11 +47,11 @@ impl Gives {
     }
 }
 
-/// A value of a map or the default of its converter.
+/// Parses a value of a map, or the default of its converter.
 pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
     match gives {
         Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
-        // No digits are 0, as in HAProxy.
+        // As in HAProxy, an empty text is 0.
         Gives::Int if text.is_empty() => Some(Value::Int(0)),
         Gives::Int => whole_integer(text).map(Value::Int),
         Gives::Address => {

@@ -1,6 +1,5 @@
-//! Patterns that a value is compared with, compiled into what makes the
-//! comparison cheap: few patterns stand in a line, many in a hash table or a
-//! trie. Reads no file and knows no keyword.
+//! Patterns that a value is compared with, compiled for cheap comparison: few patterns form a list,
+//! many form a hash table or a trie. This module reads no files and knows no keywords.
 
 use super::network::Networks;
 use super::regular::Regular;
@@ -9,39 +8,39 @@ use super::value::{Type, Value};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// How a value is compared (`-m`).
+/// Matching method (`-m`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
-    /// There is a value.
+    /// The value exists.
     Found,
     /// The value is true, or a number other than 0.
     Bool,
-    /// A number in a range.
+    /// The number is in a range.
     Int,
-    /// An address in a network.
+    /// The address is in a network.
     Ip,
-    /// Bytes, written in hexadecimal.
+    /// The bytes are equal; patterns are hexadecimal.
     Bin,
-    /// The length in a range.
+    /// The length is in a range.
     Len,
-    /// The same text.
+    /// The text equals the pattern.
     Str,
-    /// It begins so.
+    /// The text begins with the pattern.
     Beg,
-    /// It holds this.
+    /// The text contains the pattern.
     Sub,
-    /// It holds this between slashes.
+    /// The text contains the pattern between slashes.
     Dir,
-    /// It holds this between dots, slashes or colons.
+    /// The text contains the pattern between dots, slashes or colons.
     Dom,
-    /// It ends so.
+    /// The text ends with the pattern.
     End,
-    /// A regular expression.
+    /// The regular expression matches the text.
     Reg,
 }
 
 impl Method {
-    /// All of them, by their names.
+    /// All methods with their names.
     pub const ALL: [(&'static str, Method); 13] = [
         ("found", Method::Found),
         ("bool", Method::Bool),
@@ -58,7 +57,7 @@ impl Method {
         ("reg", Method::Reg),
     ];
 
-    /// The method of a name.
+    /// Returns the method with a name.
     pub fn named(name: &str) -> Option<Method> {
         Self::ALL
             .iter()
@@ -66,7 +65,7 @@ impl Method {
             .map(|(_, method)| *method)
     }
 
-    /// The type that it compares.
+    /// Returns the type of the values that the method compares.
     pub fn wants(self) -> Type {
         match self {
             Method::Found => Type::Any,
@@ -78,7 +77,7 @@ impl Method {
         }
     }
 
-    /// What a value of this type is compared by where nothing is said.
+    /// Returns the default method for values of a type.
     pub fn usual(of: Type) -> Option<Method> {
         match of {
             Type::Bool => Some(Method::Bool),
@@ -90,12 +89,12 @@ impl Method {
     }
 }
 
-/// More patterns than this leave the line for a table.
+/// Maximum number of patterns in a list; more patterns form a table.
 const FEW: usize = 8;
-/// Values up to this length are lowered on the stack.
+/// Maximum length of a value that is converted to lower case on the stack, in bytes.
 const LOWERED_ON_STACK: usize = 256;
 
-/// Compiled patterns. Which of them matched is told by its number.
+/// Compiled patterns. The result of a match is the number of the pattern.
 #[derive(Clone, Debug)]
 pub struct Patterns {
     ignore_case: bool,
@@ -122,7 +121,7 @@ enum Set {
     BinMany(HashMap<Box<[u8]>, usize>),
 }
 
-/// Which end of a value is compared.
+/// End of the value that is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Edge {
     Beginning,
@@ -137,7 +136,8 @@ impl Edge {
         }
     }
 
-    /// The longest beginning wins, and the first end: what maps give.
+    /// Returns whether a new match replaces the old one, which decides the value of a map. The
+    /// longest beginning wins; of several ends, the first one wins.
     fn wins(self, new: (usize, usize), old: Option<(usize, usize)>) -> bool {
         old.is_none_or(|old| match self {
             Edge::Beginning => new.0 > old.0 || (new.0 == old.0 && new.1 < old.1),
@@ -146,7 +146,7 @@ impl Edge {
     }
 }
 
-/// Beginnings or ends by their bytes, and the lengths that there are.
+/// Beginnings or ends by their bytes, and their distinct lengths.
 #[derive(Clone, Debug)]
 struct EdgeTable {
     places: HashMap<Box<[u8]>, usize>,
@@ -154,7 +154,7 @@ struct EdgeTable {
 }
 
 impl Patterns {
-    /// Whether there is any value.
+    /// Creates a pattern that matches any existing value.
     pub fn found() -> Self {
         Patterns {
             ignore_case: false,
@@ -162,7 +162,7 @@ impl Patterns {
         }
     }
 
-    /// Whether the value is true.
+    /// Creates a pattern that matches values that are true.
     pub fn truth() -> Self {
         Patterns {
             ignore_case: false,
@@ -170,7 +170,7 @@ impl Patterns {
         }
     }
 
-    /// A number in one of these ranges.
+    /// Creates patterns that match a number in one of the ranges.
     pub fn numbers(ranges: Vec<RangeInclusive<i64>>) -> Self {
         Patterns {
             ignore_case: false,
@@ -181,7 +181,7 @@ impl Patterns {
         }
     }
 
-    /// A length in one of these ranges.
+    /// Creates patterns that match a length in one of the ranges.
     pub fn lengths(ranges: Vec<RangeInclusive<i64>>) -> Self {
         Patterns {
             ignore_case: false,
@@ -189,7 +189,7 @@ impl Patterns {
         }
     }
 
-    /// An address in one of these networks.
+    /// Creates patterns that match an address in one of the networks.
     pub fn networks(networks: Networks) -> Self {
         Patterns {
             ignore_case: false,
@@ -197,7 +197,7 @@ impl Patterns {
         }
     }
 
-    /// One of these regular expressions.
+    /// Creates patterns from regular expressions.
     pub fn regulars(list: Vec<Regular>) -> Self {
         Patterns {
             ignore_case: false,
@@ -205,7 +205,7 @@ impl Patterns {
         }
     }
 
-    /// Exactly one of these byte strings.
+    /// Creates patterns that match exactly one of the byte strings.
     pub fn binaries(list: Vec<Box<[u8]>>) -> Self {
         Patterns {
             ignore_case: false,
@@ -216,8 +216,8 @@ impl Patterns {
         }
     }
 
-    /// Texts compared by `str`, `beg`, `end`, `sub`, `dir` or `dom`. Other
-    /// methods have their own constructor; here they compare whole texts.
+    /// Creates patterns for the methods `str`, `beg`, `end`, `sub`, `dir` or `dom`. Other methods
+    /// have their own constructor; here they compare whole texts.
     pub fn texts(method: Method, mut list: Vec<Box<[u8]>>, ignore_case: bool) -> Self {
         if ignore_case {
             list.iter_mut().for_each(|text| text.make_ascii_lowercase());
@@ -258,7 +258,7 @@ impl Patterns {
         Patterns { ignore_case, set }
     }
 
-    /// The number of the pattern that a value matches.
+    /// Returns the number of the pattern that a value matches.
     pub fn find(&self, value: &Value<'_>) -> Option<usize> {
         match &self.set {
             Set::Found => Some(0),
@@ -280,7 +280,7 @@ impl Patterns {
         }
     }
 
-    /// The regular expression of a number, where patterns are such.
+    /// Returns the regular expression with a number, if the patterns are regular expressions.
     pub fn regular(&self, at: usize) -> Option<&Regular> {
         match &self.set {
             Set::Reg(list) => list.get(at),
@@ -289,7 +289,7 @@ impl Patterns {
     }
 
     fn find_text(&self, text: &[u8]) -> Option<usize> {
-        // Comparisons of few texts need no lowered copy.
+        // A comparison with few texts needs no copy in lower case.
         match &self.set {
             Set::Exact(list) if self.ignore_case => {
                 return list.iter().position(|p| p.eq_ignore_ascii_case(text));
@@ -333,7 +333,7 @@ fn in_range(ranges: &[RangeInclusive<i64>], n: i64) -> Option<usize> {
 fn places(list: Vec<Box<[u8]>>) -> HashMap<Box<[u8]>, usize> {
     let mut places = HashMap::with_capacity(list.len());
     for (n, text) in list.into_iter().enumerate() {
-        // The first of two equal ones counts.
+        // The first of two equal patterns wins.
         places.entry(text).or_insert(n);
     }
     places
@@ -384,8 +384,8 @@ fn edge_of_few(edge: Edge, list: &[Box<[u8]>], text: &[u8], ignore_case: bool) -
     best.map(|(_, n)| n)
 }
 
-/// Whether a text holds a part with a delimiter or an end on both sides.
-/// Delimiters around the pattern itself do not count.
+/// Returns whether a text contains a part with a delimiter or an end of the text on both sides.
+/// Delimiters around the pattern itself are ignored.
 fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     let is_delimiter = |b: &u8| delimiters.contains(b);
     let pattern = trimmed(pattern, delimiters);

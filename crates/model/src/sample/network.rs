@@ -1,10 +1,10 @@
-//! Sets of networks: which of them an address lies in. Few are compared one by
-//! one, many stand in a trie; the longest prefix wins. Resolves no name.
+//! Sets of networks that are searched for an address. Few networks are compared one by one, many
+//! form a trie; the longest prefix wins. This module resolves no names.
 
 use prefix_trie::PrefixMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A network: an address and the bits of it that count.
+/// Network: an address, and its significant bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Network {
     /// IPv4: address and mask. A mask may have holes.
@@ -14,7 +14,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// The network of a single address.
+    /// Returns the network of a single address.
     pub fn host(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Network::V4(v4.into(), u32::MAX),
@@ -22,7 +22,7 @@ impl Network {
         }
     }
 
-    /// Reads `address`, `address/bits` or, for IPv4, `address/mask`.
+    /// Parses `address`, `address/bits` or, for IPv4, `address/mask`.
     pub fn parse(text: &str) -> Option<Self> {
         let Some((address, mask)) = text.split_once('/') else {
             return Some(Self::host(text.parse().ok()?));
@@ -42,7 +42,7 @@ impl Network {
         }
     }
 
-    /// Whether an address lies in it.
+    /// Returns whether the network contains an address.
     pub fn holds(self, address: IpAddr) -> bool {
         match (self, address) {
             (Network::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
@@ -74,13 +74,13 @@ fn mask_v6(bits: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
 }
 
-/// More networks than this stand in tries.
+/// Maximum number of networks in a list; more networks form tries.
 const FEW: usize = 16;
 
-/// Networks by their numbers.
+/// Set of networks, by their numbers.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    /// All of few; of many only those whose masks have holes.
+    /// All networks if there are few; otherwise only those whose masks have holes.
     line: Vec<(Network, usize)>,
     tries: Option<Box<Tries>>,
 }
@@ -92,7 +92,7 @@ struct Tries {
 }
 
 impl Networks {
-    /// A set of these.
+    /// Creates a set from a list of networks.
     pub fn new(list: Vec<Network>) -> Self {
         let numbered = list
             .into_iter()
@@ -125,8 +125,8 @@ impl Networks {
         }
     }
 
-    /// The number of the narrowest network that holds an address. An IPv4
-    /// address mapped into IPv6 is looked for as both.
+    /// Returns the number of the narrowest network that contains an address. An IPv4-mapped IPv6
+    /// address is looked up in both forms.
     pub fn find(&self, address: IpAddr) -> Option<usize> {
         self.find_exactly(address).or_else(|| match address {
             IpAddr::V4(v4) => self.find_exactly(v4.to_ipv6_mapped().into()),

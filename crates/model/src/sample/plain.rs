@@ -1,4 +1,4 @@
-//! Patterns that are compiled from texts alone: no file is read and no name looked up.
+//! Compilation of patterns from texts alone, without reading files or resolving names.
 
 use super::matching::{Method, Patterns};
 use super::network::{Network, Networks};
@@ -7,25 +7,24 @@ use crate::codes::expression as codes;
 use language::{Code, Diagnostic, Span};
 use std::ops::RangeInclusive;
 
-/// One line that counts.
+/// Significant line of a pattern file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
 
-/// A pattern of the configuration or of a file, with what is needed to tell
-/// of it.
+/// Origin of a pattern: the configuration or a file, with the position for diagnostics.
 #[derive(Clone, Debug)]
 pub enum PatternOrigin {
-    /// A word of the configuration.
+    /// Word of the configuration.
     Word(Span),
-    /// A line of the n-th list file.
+    /// Line of the n-th list file.
     Line(usize, Entry),
 }
 
-/// Compiles patterns that came while traffic flows: no name is looked up. None:
-/// one of them cannot be used.
+/// Compiles patterns that arrive at run time, without resolving names. Returns None if one of them
+/// is invalid.
 pub(crate) fn compile_plain(
     method: Method,
     texts: Vec<Box<[u8]>>,
@@ -66,14 +65,13 @@ pub(crate) fn each_text<T>(
     texts.iter().map(|text| make(text)).collect()
 }
 
-/// Reads a number.
 pub(crate) type Number = fn(&str) -> Option<i64>;
 
 pub(crate) fn number(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// `3.1` is 3 * 65536 + 1.
+/// Parses a version: `3.1` is 3 * 65536 + 1.
 pub(crate) fn version(text: &str) -> Option<i64> {
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
     Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
@@ -101,7 +99,7 @@ pub(crate) fn wrong<T>(
     ))
 }
 
-/// Numbers and ranges, with operators before them that hold until the next.
+/// Parses numbers and ranges. An operator applies until the next one.
 pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
     let mut ranges = Vec::with_capacity(list.len());
     let mut operator = "eq";
@@ -133,7 +131,7 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
         ranges.push(match operator {
             "ge" => low..=i64::MAX,
             "le" => i64::MIN..=high,
-            // Nothing is above the highest number or below the lowest.
+            // No number is above the highest or below the lowest one.
             "gt" => low
                 .checked_add(1)
                 .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
@@ -146,7 +144,7 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
     Ok(ranges)
 }
 
-/// The ends of a range: `1:5`, or `1-5`. A minus before the first digit is a sign.
+/// Splits a range into its bounds: `1:5`, or `1-5`. A minus before the first digit is a sign.
 fn ends(text: &str) -> Option<(&str, &str)> {
     let by_minus = || {
         let at = text.get(1..)?.find('-')? + 1;
@@ -155,7 +153,7 @@ fn ends(text: &str) -> Option<(&str, &str)> {
     text.split_once(':').or_else(by_minus)
 }
 
-/// `5`, `1:5`, `1-5`, `:5`, `5:`, `5-`.
+/// Parses `5`, `1:5`, `1-5`, `:5`, `5:`, `5-`.
 pub(crate) fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     match ends(text) {
         None => number(text).map(|n| (n, n)),
@@ -175,7 +173,7 @@ pub(crate) fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     }
 }
 
-/// Bytes of pairs of hexadecimal digits.
+/// Decodes pairs of hexadecimal digits.
 pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) {
         return None;
@@ -202,7 +200,7 @@ mod tests {
     fn versions_have_a_dot() {
         assert_eq!(range("3.1", version), Some((196_609, 196_609)));
         assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
-        // HAProxy also takes a minus between two numbers.
+        // HAProxy also accepts a minus between two numbers.
         assert_eq!(range("3.0-3.1", version), Some((196_608, 196_609)));
         assert_eq!(range("3.x", version), None);
     }

@@ -1,5 +1,6 @@
-//! Regular expressions in the syntax of PCRE2, over bytes. A regular one is matched in linear
-//! time; what only backtracking can match (look-around, back-references) is bounded in steps.
+//! Regular expressions in the syntax of PCRE2, over bytes. A truly regular expression is matched in
+//! linear time. Expressions that need backtracking (look-around, back-references) have a limit on
+//! their steps.
 
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
@@ -7,19 +8,20 @@ pub use pcre::GaveUp;
 use pcre::{Program, Reason, Search, Syntax, Tree};
 use std::sync::{Arc, OnceLock};
 
-/// Most captures that a substitution can name: `\0` to `\9`.
+/// Number of captures that a substitution can name: `\0` to `\9`.
 pub const GROUPS_MAX: usize = 10;
-/// Steps after which a backtracking match gives up and counts as none: some milliseconds. A
-/// match without back-references and calls tries no place twice and needs no such bound.
+/// Number of steps after which a backtracking match gives up and counts as no match: some
+/// milliseconds. A match without back-references and calls tries no position twice and needs no
+/// such limit.
 const STEPS_MAX: usize = 1_000_000;
-/// The same for one line of a message: there are many lines and many rules.
+/// Limit of steps for one line of a message, lower because there are many lines and many rules.
 const LINE_STEPS_MAX: usize = 100_000;
-/// Bytes after which a substitution ends: what follows is left out.
+/// Size after which a substitution ends and omits the rest, in bytes.
 const SUBSTITUTED_MAX: usize = 256 << 10;
-/// Most memory that one compiled expression may take, bytes.
+/// Maximum size of one compiled expression in memory, in bytes.
 const COMPILED_SIZE_MAX: usize = 16 << 20;
 
-/// One compiled regular expression. Copies share it.
+/// Compiled regular expression. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Regular(Arc<Compiled>);
 
@@ -27,9 +29,9 @@ pub struct Regular(Arc<Compiled>);
 struct Compiled {
     pattern: Box<[u8]>,
     linear: Option<Linear>,
-    /// None where the linear engine can always match it.
+    /// Syntax tree; None if the linear engine can always match the expression.
     tree: Option<Tree>,
-    /// Compiled at its first use; None inside: it is too large.
+    /// Backtracking program, compiled at its first use. An inner None means that it is too large.
     program: OnceLock<Option<Program>>,
     steps_max: usize,
     utf: bool,
@@ -42,16 +44,16 @@ struct Linear {
     has_line_start: bool,
 }
 
-/// Why a regular expression is refused.
+/// Reason why a regular expression is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegularError {
     reason: Reason,
-    /// The byte of the pattern at which that was seen.
+    /// Offset of the error in the pattern, in bytes.
     offset: Option<usize>,
 }
 
 impl RegularError {
-    /// The diagnostic, at the place of the expression.
+    /// Returns the diagnostic at the position of the expression.
     pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Diagnostic {
         let text = String::from_utf8_lossy(pattern);
         let diagnostic = Diagnostic::error(
@@ -73,11 +75,11 @@ impl std::fmt::Display for RegularError {
     }
 }
 
-/// Where a match and its groups stand.
+/// Ranges of a match and of its groups.
 pub type Groups = [Option<(usize, usize)>; GROUPS_MAX];
 
 impl Regular {
-    /// Compiles an expression of PCRE2.
+    /// Compiles a PCRE2 expression.
     pub fn new(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,
@@ -86,8 +88,8 @@ impl Regular {
         Self::compile(pattern, syntax, STEPS_MAX)
     }
 
-    /// Compiles one that is not valid in PCRE2 as earlier programs did, which read the syntax of the
-    /// linear engine. None if that is not valid either.
+    /// Compiles an expression that is invalid in PCRE2 as earlier programs did, which used the
+    /// syntax of the linear engine. Returns None if it is invalid there, too.
     pub fn of_earlier_program(pattern: &[u8], ignore_case: bool) -> Option<Self> {
         let regex = regex::bytes::RegexBuilder::new(std::str::from_utf8(pattern).ok()?)
             .unicode(false)
@@ -110,18 +112,18 @@ impl Regular {
         })))
     }
 
-    /// The same expression without regard to case.
+    /// Returns the same expression with case ignored.
     pub fn ignoring_case(&self) -> Result<Self, RegularError> {
         let pattern = self.pattern();
         Regular::new(pattern, true).or_else(|error| {
-            // One that was compiled as by an earlier program has no other reading.
+            // An expression that was compiled as by an earlier program is invalid in PCRE2.
             let is_earlier = Regular::new(pattern, false).is_err();
             let earlier = is_earlier.then(|| Regular::of_earlier_program(pattern, true));
             earlier.flatten().ok_or(error)
         })
     }
 
-    /// Compiles one of a rule of HAProxy 1.x, which is matched with each line of a message.
+    /// Compiles an expression of a HAProxy 1.x rule, which is matched with each line of a message.
     pub fn of_line(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
         let syntax = Syntax {
             ignore_case,
@@ -136,7 +138,7 @@ impl Regular {
             offset: Some(error.offset),
         })?;
         let linear = pcre::linear(&tree).and_then(|linear| {
-            // One that is too large there is matched by the program.
+            // An expression that is too large for the linear engine is matched by the program.
             let regex = regex::bytes::RegexBuilder::new(&linear.pattern)
                 .unicode(tree.utf)
                 .size_limit(COMPILED_SIZE_MAX)
@@ -170,12 +172,12 @@ impl Regular {
         })))
     }
 
-    /// As it was written.
+    /// Returns the pattern as written.
     pub fn pattern(&self) -> &[u8] {
         &self.0.pattern
     }
 
-    /// Whether it matches anywhere. Giving up is no match.
+    /// Returns whether the expression matches anywhere. Giving up counts as no match.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match self.engine(text, false) {
             Engine::Linear(regex) => regex.is_match(text),
@@ -186,18 +188,19 @@ impl Regular {
         }
     }
 
-    /// The first match with its groups, or that it is not known whether there is one.
+    /// Returns the first match with its groups; the error means that the match gave up.
     pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, GaveUp> {
         self.find_in(text, false)
     }
 
-    /// The first match with its groups; the first group is the match itself. Giving up is no
-    /// match.
+    /// Returns the first match with its groups; the first group is the match itself. Giving up
+    /// counts as no match.
     pub fn groups(&self, text: &[u8]) -> Option<Groups> {
         self.find(text).ok()?
     }
 
-    /// `inner`: the text is the rest of a longer one, so that `^` does not match at its start.
+    /// Returns the first match with its groups. If `inner` is true, the text is the rest of a longer
+    /// one, so that `^` does not match at its start.
     fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, GaveUp> {
         let mut groups: Groups = [None; GROUPS_MAX];
         match self.engine(text, inner) {
@@ -214,7 +217,7 @@ impl Regular {
                     return Ok(None);
                 };
                 for (group, ends) in groups.iter_mut().zip(found.chunks_exact(2)) {
-                    // \K may move the start behind the end.
+                    // `\K` can move the start of the match behind its end.
                     *group = { ends[1] != usize::MAX }.then(|| (ends[0].min(ends[1]), ends[1]));
                 }
             }
@@ -236,7 +239,7 @@ impl Regular {
         program.find(text, search)
     }
 
-    /// What matches it in this text.
+    /// Returns the engine that matches the expression in this text.
     fn engine(&self, text: &[u8], inner: bool) -> Engine<'_> {
         let linear = match &self.0.linear {
             Some(linear) => {
@@ -260,7 +263,8 @@ impl Regular {
         });
         match (program, linear) {
             (Some(program), _) => Engine::Backtracking(program),
-            // Too large for a program: a newline at the end then counts as any other character.
+            // The program is too large. In the linear engine, a newline at the end counts as any
+            // other character.
             (None, Some(regex)) => Engine::Linear(regex),
             (None, None) => Engine::None,
         }
@@ -270,12 +274,12 @@ impl Regular {
 enum Engine<'r> {
     Linear(&'r regex::bytes::Regex),
     Backtracking(&'r Program),
-    /// The text is not UTF-8, which the pattern requires.
+    /// Not matched, because the pattern requires UTF-8 and the text is not.
     None,
 }
 
-/// Replaces the first match, or each one of what the one before left, by a text in which `\0` to
-/// `\9` stand for groups. None where nothing matches.
+/// Replaces the first match, or every match, by a text in which `\0` to `\9` refer to groups. Each
+/// later match is searched in the rest after the previous one. Returns None if nothing matches.
 pub fn substitute(
     regular: &Regular,
     text: &[u8],
@@ -299,7 +303,7 @@ pub fn substitute(
         if !all || ended {
             break;
         }
-        // An empty match at the start lets one byte pass, so that the loop ends.
+        // After an empty match at the start, one byte is copied so that the loop ends.
         if end == 0 {
             out.push(rest[0]);
             rest = &rest[1..];
@@ -310,7 +314,7 @@ pub fn substitute(
     any.then_some(out)
 }
 
-/// Appends a replacement with its groups filled in.
+/// Appends a replacement with its groups inserted.
 pub fn expand(out: &mut Vec<u8>, text: &[u8], replacement: &[u8], groups: &Groups) {
     let mut bytes = replacement.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -353,7 +357,7 @@ mod tests {
 
     #[test]
     fn global_substitution_restarts_behind_each_match() {
-        // As `regsub` of HAProxy 2.6.12 with the flag g.
+        // Same results as `regsub` of HAProxy 2.6.12 with the flag g.
         for (pattern, text, expected) in [
             (r"\b.", "xx", "XX"),
             ("(?=b)", "abab", "aXXbaXXb"),
@@ -373,7 +377,7 @@ mod tests {
 
     #[test]
     fn what_a_substitution_makes_is_bounded() {
-        // Each place looks at all that follows.
+        // The look-ahead at each position reads the rest of the text.
         let text = "a".repeat(16_000);
         let long = sub("(?=(.*))", &text, "\\1", true);
         assert!(long.is_none_or(|long| long.len() <= 1 << 20));

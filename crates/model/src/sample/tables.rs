@@ -1,22 +1,22 @@
-//! Tables for many patterns of one list: what one of a hundred thousand costs is
-//! what one of a hundred costs. Texts of `sub` and expressions of `reg` have none,
-//! since each of them has to be looked for.
+//! Lookup tables for many patterns of one list, whose cost hardly depends on the number of
+//! patterns. Texts of `sub` and expressions of `reg` have no table, because each must be searched
+//! for individually.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// Ranges of numbers, cut into pieces that do not overlap; each piece knows the first
-/// range of the list that it belongs to.
+/// Ranges of numbers, split into pieces that do not overlap. Each piece stores the first range of
+/// the list that contains it.
 #[derive(Clone, Debug)]
 pub struct RangeTable {
-    /// Where pieces begin, in order.
+    /// Start of each piece, in ascending order.
     starts: Vec<i128>,
-    /// The range of each piece.
+    /// Range of each piece; None between ranges.
     ranges: Vec<Option<usize>>,
 }
 
 impl RangeTable {
-    /// Of these ranges.
+    /// Builds the table of these ranges.
     pub fn new(list: &[RangeInclusive<i64>]) -> Self {
         let behind = |range: &RangeInclusive<i64>| i128::from(*range.end()) + 1;
         let mut starts: Vec<i128> = list
@@ -26,7 +26,7 @@ impl RangeTable {
         starts.sort_unstable();
         starts.dedup();
         let mut ranges = vec![None; starts.len()];
-        // The next piece at or behind each that belongs to nobody yet.
+        // For each piece, the next piece at or after it that has no range yet.
         let mut free: Vec<usize> = (0..=starts.len()).collect();
         for (n, range) in list.iter().enumerate() {
             let end = starts.partition_point(|start| *start < behind(range));
@@ -41,7 +41,7 @@ impl RangeTable {
         RangeTable { starts, ranges }
     }
 
-    /// The first range that holds a number.
+    /// Returns the first range that contains a number.
     pub fn find(&self, number: i64) -> Option<usize> {
         let behind = self
             .starts
@@ -50,7 +50,7 @@ impl RangeTable {
     }
 }
 
-/// Follows the marks of pieces that are taken, and shortens the way.
+/// Returns the next free piece, and shortens the chain of links for later calls.
 fn next_free(free: &mut [usize], from: usize) -> usize {
     let mut end = from;
     while free[end] != end {
@@ -63,17 +63,17 @@ fn next_free(free: &mut [usize], from: usize) -> usize {
     end
 }
 
-/// Texts that stand between delimiters, by their bytes.
+/// Texts between delimiters, by their bytes.
 #[derive(Clone, Debug)]
 pub struct PartTable {
     delimiters: &'static [u8],
     places: HashMap<Box<[u8]>, usize>,
-    /// How many parts a text has: `a/b` has two.
+    /// Distinct numbers of parts in the texts: `a/b` has two.
     lengths: Vec<usize>,
 }
 
 impl PartTable {
-    /// Of these texts. Delimiters around them do not count.
+    /// Builds the table of these texts. Delimiters around them are ignored.
     pub fn new(delimiters: &'static [u8], list: Vec<Box<[u8]>>) -> Self {
         let mut places = HashMap::with_capacity(list.len());
         let mut lengths = Vec::new();
@@ -93,14 +93,14 @@ impl PartTable {
         }
     }
 
-    /// The first of the texts that a value holds.
+    /// Returns the first of the texts that a value contains.
     pub fn find(&self, value: &[u8]) -> Option<usize> {
         let is_delimiter = |at: &usize| self.delimiters.contains(&value[*at]);
         let ends = || (0..value.len()).filter(is_delimiter).chain([value.len()]);
         let starts = || std::iter::once(0).chain(ends().map(|end| end + 1));
         let mut best: Option<usize> = None;
         for length in &self.lengths {
-            // Of every part, to the end of the one that is so many further.
+            // Looks up every run of `length` consecutive parts.
             for (start, end) in starts().zip(ends().skip(length - 1)) {
                 let found = value.get(start..end).and_then(|part| self.places.get(part));
                 if let Some(place) = found {
@@ -112,7 +112,7 @@ impl PartTable {
     }
 }
 
-/// A text without the delimiters around it.
+/// Returns a text without the delimiters around it.
 pub fn trimmed<'t>(text: &'t [u8], delimiters: &[u8]) -> &'t [u8] {
     let inner = |b: &u8| !delimiters.contains(b);
     let start = text.iter().position(inner).unwrap_or(text.len());

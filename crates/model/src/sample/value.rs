@@ -1,39 +1,38 @@
-//! Values of rules: what fetches find and converters change. A value borrows
-//! from the stream wherever it can. This module looks at no stream and knows
-//! no keyword.
+//! Values of rules, which fetches find and converters change. A value borrows from the stream
+//! wherever possible. This module reads no streams and knows no keywords.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A value, with its type.
+/// Typed value of a fetch or converter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value<'a> {
     /// True or false.
     Bool(bool),
-    /// A whole number.
+    /// Integer of 64 bits.
     Int(i64),
     /// An IPv4 address.
     Ipv4(Ipv4Addr),
     /// An IPv6 address.
     Ipv6(Ipv6Addr),
-    /// Text, whatever bytes it is made of.
+    /// Text with arbitrary bytes.
     Str(Cow<'a, [u8]>),
-    /// Bytes that are no text.
+    /// Binary data.
     Bin(Cow<'a, [u8]>),
-    /// The name of an HTTP method.
+    /// Name of an HTTP method.
     Method(Cow<'a, [u8]>),
 }
 
-/// The type of a value, or what a converter or a match asks for.
+/// Type of a value, or the type that a converter or a match requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Type {
-    /// Any; of an output: known only when it is evaluated.
+    /// Any type. As an output: known only at run time.
     Any,
     /// [`Value::Bool`].
     Bool,
     /// [`Value::Int`].
     Int,
-    /// An address of either family.
+    /// IPv4 or IPv6 address.
     Address,
     /// [`Value::Ipv4`].
     Ipv4,
@@ -48,7 +47,7 @@ pub enum Type {
 }
 
 impl Type {
-    /// Its name, for people.
+    /// Returns the name of the type, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Type::Any => "any",
@@ -63,8 +62,8 @@ impl Type {
         }
     }
 
-    /// Whether a value of this type can ever become one of the other: what is
-    /// refused when a file is loaded.
+    /// Returns whether a value of this type can ever be cast to the other type. Impossible casts
+    /// are refused when a file is loaded.
     pub fn casts_to(self, to: Type) -> bool {
         use Type::{Address, Any, Bin, Bool, Int, Ipv4, Ipv6, Method, Str};
         match (self, to) {
@@ -80,21 +79,21 @@ impl Type {
     }
 }
 
-/// Longest text of a number or an address.
+/// Maximum length of the text of a number or an address, in bytes.
 const SHORT_TEXT_MAX: usize = 48;
 
 impl<'a> Value<'a> {
-    /// Text that is borrowed.
+    /// Creates a text that borrows its bytes.
     pub fn text(bytes: &'a [u8]) -> Self {
         Value::Str(Cow::Borrowed(bytes))
     }
 
-    /// Bytes that are borrowed.
+    /// Creates a binary value that borrows its bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
         Value::Bin(Cow::Borrowed(bytes))
     }
 
-    /// An address.
+    /// Creates a value from an IP address.
     pub fn ip(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Value::Ipv4(v4),
@@ -102,12 +101,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A count; what is over the range of a number stays at its end.
+    /// Creates a number from a count; saturates at the end of the range.
     pub fn count(n: impl TryInto<i64>) -> Self {
         Value::Int(n.try_into().unwrap_or(i64::MAX))
     }
 
-    /// Its type.
+    /// Returns the type of the value.
     pub fn kind(&self) -> Type {
         match self {
             Value::Bool(_) => Type::Bool,
@@ -120,7 +119,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The same value, owning its bytes.
+    /// Returns the same value with its bytes owned.
     pub fn into_owned(self) -> Value<'static> {
         match self {
             Value::Bool(b) => Value::Bool(b),
@@ -133,7 +132,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Bytes that it holds on the heap or borrows: its size in a variable.
+    /// Returns the number of bytes on the heap or borrowed, which is the size in a variable.
     pub fn size(&self) -> usize {
         match self {
             Value::Str(s) | Value::Bin(s) | Value::Method(s) => s.len(),
@@ -141,8 +140,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as another type, by HAProxy's implicit casts; None where
-    /// there is no such cast or the value is none of that type.
+    /// Casts the value to another type as HAProxy does implicitly. Returns None if there is no such
+    /// cast, or if the value has no counterpart in that type.
     pub fn cast(self, to: Type) -> Option<Value<'a>> {
         match to {
             Type::Any => Some(self),
@@ -170,7 +169,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As a boolean.
+    /// Casts the value to a boolean.
     pub fn truth(&self) -> Option<bool> {
         match self {
             Value::Bool(b) => Some(*b),
@@ -181,8 +180,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As a number. Text counts as far as its leading digits go, 0 without any;
-    /// where there is no text there is no number.
+    /// Casts the value to a number. Text counts as the number that it begins with, or as 0 without
+    /// any. Returns None for an empty text, and for types that are no number.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Value::Bool(b) => Some(i64::from(*b)),
@@ -194,7 +193,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As an address.
+    /// Casts the value to an address.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Value::Ipv4(ip) => Some(IpAddr::V4(*ip)),
@@ -205,7 +204,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Its text form; of bytes that are no text, what stands before the first zero.
+    /// Returns the text form. For binary data, it ends before the first zero byte.
     pub fn into_text(self) -> Cow<'a, [u8]> {
         match self {
             Value::Str(s) | Value::Method(s) => s,
@@ -222,7 +221,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Appends its text form.
+    /// Appends the text form.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         use std::io::Write;
         // Writing into memory does not fail.
@@ -236,7 +235,7 @@ impl<'a> Value<'a> {
         };
     }
 
-    /// Its text form for a short while: no allocation where it is text already.
+    /// Passes the text form to `look`, without allocating if the value is a text.
     pub fn with_text<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Value::Str(s) | Value::Method(s) => look(s),
@@ -249,8 +248,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Its bytes: of a number eight, of an address four or sixteen, the first
-    /// of them the highest.
+    /// Returns the bytes: eight for a number, four or sixteen for an address, in big-endian order.
     pub fn into_bytes(self) -> Option<Cow<'a, [u8]>> {
         Some(match self {
             Value::Str(s) | Value::Bin(s) | Value::Method(s) => s,
@@ -262,13 +260,13 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Bytes that are taken for a text end with the first zero, as in HAProxy.
+/// Returns the bytes before the first zero, at which binary data ends as a text in HAProxy.
 fn before_nul(bytes: &[u8]) -> &[u8] {
     memchr::memchr(0, bytes).map_or(bytes, |end| &bytes[..end])
 }
 
-/// The number at the beginning of a text: an optional sign and digits; 0
-/// without any, the end of the range where there are too many.
+/// Parses the number at the beginning of a text: an optional sign and digits. Returns 0 without
+/// digits; saturates at the end of the range.
 pub fn leading_integer(text: &[u8]) -> i64 {
     let (negative, digits) = match text.first() {
         Some(b'-') => (true, &text[1..]),
@@ -284,7 +282,7 @@ pub fn leading_integer(text: &[u8]) -> i64 {
     n
 }
 
-/// Whether a text is a number and nothing else.
+/// Parses a text that is a number and nothing else.
 pub fn whole_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -1,24 +1,24 @@
-//! Variables: values that rules keep under a name for later rules, in scopes
-//! that end at different times. Names are interned when a file is loaded, so
-//! that looking one up compares numbers only. This module evaluates nothing.
+//! Variables: values that rules store under a name for later rules, in scopes with different
+//! lifetimes. Names are interned when a file is loaded, so that a lookup only compares numbers.
+//! This module evaluates nothing.
 
 use super::value::Value;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
-/// How long a variable lives.
+/// Scope of a variable, which determines its lifetime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Scope {
-    /// `proc`: as long as the process.
+    /// `proc`: lifetime of the process.
     Process,
-    /// `sess`: as long as the client's connection.
+    /// `sess`: lifetime of the client's connection.
     Session,
-    /// `txn`: one request and its answer.
+    /// `txn`: one request and its response.
     Transaction,
-    /// `req`: while the request is worked on.
+    /// `req`: processing of the request.
     Request,
-    /// `res`: while the answer is worked on.
+    /// `res`: processing of the response.
     Response,
     /// `check`: one health check.
     Check,
@@ -35,33 +35,33 @@ impl Scope {
     ];
 }
 
-/// The name of a variable, interned: scope and number.
+/// Interned name of a variable: scope and number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VariableName {
     scope: Scope,
     id: u32,
 }
 
-/// What is wrong with the name of a variable.
+/// Error in the name of a variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VariableNameError {
-    /// It does not begin with a scope and a dot.
+    /// The name does not begin with a scope and a dot.
     Scope,
-    /// Nothing stands behind the scope.
+    /// The name has nothing after the scope.
     Empty,
-    /// A character at this place is none that a name may hold.
+    /// The character at this offset is not allowed in a name.
     Character(usize),
-    /// More than [`NAMES_MAX`] names in one process.
+    /// The process has more than [`NAMES_MAX`] names.
     TooMany,
 }
 
-/// Most names that one process knows. They come from configurations only.
+/// Maximum number of names in one process. They come only from configurations.
 pub const NAMES_MAX: usize = 65_536;
-/// Bytes of one value at most: rules can make a value out of itself and of what a
-/// client sends, for every request of a connection.
+/// Maximum size of one value, in bytes. Rules can build a value from itself and from client data,
+/// for every request of a connection.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes counted for each variable besides its value.
+/// Size that is counted for each variable in addition to its value, in bytes.
 pub const VARIABLE_OVERHEAD: usize = 64;
 
 fn interned() -> &'static Mutex<HashMap<Box<str>, u32>> {
@@ -70,7 +70,7 @@ fn interned() -> &'static Mutex<HashMap<Box<str>, u32>> {
 }
 
 impl VariableName {
-    /// The name that a text like `txn.user` stands for.
+    /// Parses a name such as `txn.user` and interns it.
     pub fn parse(text: &str) -> Result<Self, VariableNameError> {
         let (scope, name) = text.split_once('.').ok_or(VariableNameError::Scope)?;
         let Some((_, scope_found)) = Scope::NAMES.iter().find(|(known, _)| *known == scope) else {
@@ -101,7 +101,7 @@ impl VariableName {
         })
     }
 
-    /// The name that a text stands for, where a configuration has named it.
+    /// Returns the interned name for a text, if a configuration has defined it.
     pub fn known(text: &str) -> Option<Self> {
         let (scope, name) = text.split_once('.')?;
         let (_, scope) = Scope::NAMES.iter().find(|(known, _)| *known == scope)?;
@@ -110,14 +110,13 @@ impl VariableName {
         Some(VariableName { scope: *scope, id })
     }
 
-    /// How long it lives.
+    /// Returns the scope of the variable.
     pub fn scope(self) -> Scope {
         self.scope
     }
 }
 
-/// Variables of one or more scopes, sorted by name. There are few, so they
-/// stand in one vector.
+/// Variables of one or more scopes, sorted by name. They are few, so a vector suffices.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     list: Vec<(VariableName, Value<'static>)>,
@@ -125,7 +124,7 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// None yet.
+    /// Creates an empty set of variables.
     pub const fn new() -> Self {
         Variables {
             list: Vec::new(),
@@ -137,13 +136,13 @@ impl Variables {
         self.list.binary_search_by_key(&name, |(n, _)| *n)
     }
 
-    /// The value of one.
+    /// Returns the value of a variable.
     pub fn get(&self, name: VariableName) -> Option<&Value<'static>> {
         self.find(name).ok().map(|at| &self.list[at].1)
     }
 
-    /// Sets one, unless all would count more than `bytes_max` then
-    /// (`tune.vars.…-max-size`); says whether it was set.
+    /// Sets a variable, unless the total size would exceed `bytes_max` (`tune.vars.…-max-size`).
+    /// Returns whether it was set.
     pub fn set(
         &mut self,
         name: VariableName,
@@ -164,7 +163,7 @@ impl Variables {
         true
     }
 
-    /// Forgets one.
+    /// Removes a variable.
     pub fn unset(&mut self, name: VariableName) {
         if let Ok(at) = self.find(name) {
             let (_, value) = self.list.remove(at);
@@ -172,7 +171,7 @@ impl Variables {
         }
     }
 
-    /// Forgets all of a scope, when it ends.
+    /// Removes all variables of a scope when it ends.
     pub fn end_scope(&mut self, scope: Scope) {
         self.list.retain(|(name, _)| name.scope != scope);
         self.bytes = self
@@ -182,28 +181,28 @@ impl Variables {
             .sum();
     }
 
-    /// Forgets all.
+    /// Removes all variables.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes = 0;
     }
 
-    /// Bytes that all count, for the limits.
+    /// Returns the total size in bytes, for the limits.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no variables.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
 
-/// Variables of the scope `proc`. Threads share them; the lock is held for a
-/// copy only.
+/// Variables of the scope `proc`. Threads share them; the lock is held only while a value is
+/// copied.
 static PROCESS: RwLock<Variables> = RwLock::new(Variables::new());
 
-/// The value of a variable of the process.
+/// Returns the value of a process variable.
 pub fn process_variable(name: VariableName) -> Option<Value<'static>> {
     PROCESS
         .read()
@@ -212,7 +211,7 @@ pub fn process_variable(name: VariableName) -> Option<Value<'static>> {
         .cloned()
 }
 
-/// Sets a variable of the process; see [`Variables::set`].
+/// Sets a process variable; see [`Variables::set`].
 pub fn set_process_variable(
     name: VariableName,
     value: Value<'static>,
@@ -224,7 +223,7 @@ pub fn set_process_variable(
         .set(name, value, bytes_max)
 }
 
-/// Forgets a variable of the process.
+/// Removes a process variable.
 pub fn unset_process_variable(name: VariableName) {
     PROCESS
         .write()

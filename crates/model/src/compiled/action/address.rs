@@ -1,8 +1,8 @@
-//! Changes of addresses; `crate::rules` builds and runs them.
+//! Compiled actions that change addresses; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 
-/// One change of an address.
+/// Change of an address, as rules, logs and servers see it.
 #[derive(Clone, Debug)]
 pub struct AddressChange {
     pub(crate) what: What,

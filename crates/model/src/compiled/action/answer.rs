@@ -1,20 +1,17 @@
-//! Responses of rules; `crate::rules` builds and runs them.
+//! Compiled actions that send a response; `crate::rules` builds and runs them.
 
 use crate::compiled::{ErrorFile, Format, HttpErrorsSlot};
 use std::sync::Arc;
 
-/// What an answer is for.
+/// Action that a response belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
-    /// `deny`
     Deny,
-    /// `tarpit`
     Tarpit,
-    /// `return`
     Return,
 }
 
-/// An answer that a rule gives.
+/// Response that a rule sends in place of a server.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub(crate) purpose: Purpose,
@@ -27,18 +24,16 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// The proxy's page for the status.
+    /// Error page of the proxy for the status.
     Page,
-    /// None.
     Empty,
-    /// A body.
     Bytes(Arc<[u8]>),
-    /// A body that is filled in.
+    /// Body that a format makes for each stream.
     Format(Format),
-    /// The page of a group of error pages; else none.
+    /// Page of an `http-errors` section for the status; no body if the section has none.
     Group(HttpErrorsSlot),
     /// An empty error file: the connection closes without a response.
     Silence,
-    /// A whole response out of a file.
+    /// Complete response, read from a file.
     File(Arc<ErrorFile>),
 }

@@ -1,6 +1,6 @@
-//! Asking for a name and a password; `crate::rules` builds and runs them.
+//! Compiled action that requests credentials; `crate::rules` builds and runs it.
 
-/// `auth`
+/// Action `auth`: requests a user name and a password.
 #[derive(Clone, Debug)]
 pub struct Challenge {
     pub(crate) realm: Option<Box<[u8]>>,

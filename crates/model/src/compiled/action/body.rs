@@ -1,11 +1,11 @@
-//! Waiting for a body; `crate::rules` builds and runs them.
+//! Compiled action that waits for a body; `crate::rules` builds and runs it.
 
-/// How long, and for how much.
+/// Action `wait-for-body`: the longest wait and the number of bytes to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WaitForBody {
     pub(crate) time_ms: u32,
-    /// All of it without one.
+    /// Number of bytes to wait for; None is the whole body.
     pub(crate) bytes: Option<usize>,
-    /// Of the answer.
+    /// True for the body of the response, false for that of the request.
     pub(crate) of_answer: bool,
 }

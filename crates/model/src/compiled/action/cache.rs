@@ -1,6 +1,6 @@
-//! Delivering from a cache and storing in it; `crate::rules` builds and runs them.
+//! Compiled actions `cache-use` and `cache-store`; `crate::rules` builds and runs them.
 
-/// Which way.
+/// Delivers a response from the named cache, or stores one there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CacheAction {
     pub(crate) name: Box<str>,

@@ -1,8 +1,8 @@
-//! Captures for logs; `crate::rules` builds and runs them.
+//! Compiled action that captures values for logs; `crate::rules` builds and runs it.
 
 use crate::compiled::Expression;
 
-/// One capture.
+/// Value to capture, and the slot that stores it.
 #[derive(Clone, Debug)]
 pub struct CaptureValue {
     pub(crate) expression: Expression,
@@ -10,11 +10,11 @@ pub struct CaptureValue {
     pub(crate) slot: Slot,
 }
 
-/// Which slot.
+/// Capture slot that stores the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Slot {
-    /// One of the frontend that is known.
+    /// Slot of a frontend that is known when the file is loaded.
     Own(usize),
-    /// By its number, in whichever frontend the stream came through.
+    /// Slot by number, in the frontend that accepted the stream.
     Numbered(usize),
 }

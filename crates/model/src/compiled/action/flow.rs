@@ -1,24 +1,25 @@
-//! How rules end; `crate::rules` builds and runs them.
+//! Compiled actions that end rules or streams; `crate::rules` builds and runs them.
 
 use crate::setting::HttpProtocol;
 
-/// How rules or a stream end.
+/// Action that ends a list of rules, or closes a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
-    /// No more rules of this list.
+    /// Skips the remaining rules of this list.
     Accept,
-    /// The connection of a message's stream is closed.
+    /// Closes the connection of a request (`http-request` rules).
     RejectMessage,
-    /// The same without notice to the client, or with a reset that has this TTL.
+    /// Closes the connection of a request silently: without notice to the client, or with a reset
+    /// of this TTL.
     DropMessage(Option<u8>),
-    /// A connection is closed.
+    /// Closes the connection (`tcp-request` and `tcp-response` rules).
     RejectConnection,
-    /// The same without notice to the client, or with a reset that has this TTL.
+    /// Closes the connection silently: without notice to the client, or with a reset of this TTL.
     DropConnection(Option<u8>),
-    /// The server's connection is closed.
+    /// Closes the connection to the server.
     CloseServer,
-    /// A response is not sent, without notice to the client, or with a reset that has this TTL.
+    /// Drops the response silently: without notice to the client, or with a reset of this TTL.
     DropAnswer(Option<u8>),
-    /// HTTP is spoken from here on, in this version if one is said.
+    /// Switches the stream to HTTP, in this version if one is given.
     SwitchToHttp(Option<HttpProtocol>),
 }

@@ -1,9 +1,9 @@
-//! Changes of headers; `crate::rules` builds and runs them.
+//! Compiled actions that change headers; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use crate::sample::regular::Regular;
 
-/// One change of headers.
+/// Change of the headers of a message.
 #[derive(Clone, Debug)]
 pub struct HeaderChange {
     pub(crate) name: Box<[u8]>,
@@ -20,7 +20,7 @@ pub(crate) enum Change {
     ReplaceValue(Regular, Format),
 }
 
-/// Which names `del-header` means.
+/// Method by which `del-header` selects header names.
 #[derive(Clone, Debug)]
 pub(crate) enum NameMatch {
     Same,

@@ -1,13 +1,13 @@
-//! Early hints; `crate::rules` builds and runs them.
+//! Compiled action `early-hint`; `crate::rules` builds and runs it.
 
 use crate::compiled::Format;
 
-/// One header of an early answer.
+/// Header of a 103 (Early Hints) response.
 #[derive(Clone, Debug)]
 pub struct Hint {
     pub(crate) name: Box<[u8]>,
     pub(crate) format: Format,
-    /// The rule of this list that its early answer begins with: one that stands right
-    /// behind another one, without a condition of its own, belongs to that one's.
+    /// Index in this list of the rule that begins the 103 response. Consecutive rules without a
+    /// condition of their own add to the response of the rule before them.
     pub(crate) begins: usize,
 }

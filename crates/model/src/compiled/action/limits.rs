@@ -1,8 +1,8 @@
-//! Changes of limits; `crate::rules` builds and runs them.
+//! Compiled actions that change limits of a stream; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 
-/// One change.
+/// Change of a timeout, of the retries or of the queue priority of a stream.
 #[derive(Clone, Debug)]
 pub struct LimitChange {
     pub(crate) what: What,
@@ -23,7 +23,7 @@ pub(crate) enum What {
     Offset,
 }
 
-/// Where the number comes from.
+/// Source of the number: constant or expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Fixed(i64),

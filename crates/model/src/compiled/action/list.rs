@@ -1,22 +1,22 @@
-//! Changes of maps and lists; `crate::rules` builds and runs them.
+//! Compiled actions that change maps and lists; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use std::sync::{Arc, OnceLock};
 
-/// One change of a map or list.
+/// Change of a map or of a list of patterns.
 #[derive(Clone, Debug)]
 pub struct ListChange {
     pub(crate) file: Arc<str>,
     pub(crate) is_map: bool,
     pub(crate) key: Format,
     pub(crate) change: Change,
-    /// Its place among the lists of the configuration, once it was looked for.
+    /// Index among the lists of the configuration, cached after the first lookup.
     pub(crate) place: OnceLock<Option<usize>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Of a map: this value. Of a list of patterns: the key itself.
+    /// Adds the key: with this value to a map, without a value to a list of patterns.
     Put(Option<Format>),
     Take,
 }

@@ -1,4 +1,5 @@
-//! Rules: conditions, and what is done where they hold. A file for each family of actions.
+//! Compiled rules: conditions, and the actions that run if they are true. Each family of actions
+//! has a file.
 
 pub(crate) mod address;
 pub(crate) mod answer;
@@ -23,49 +24,42 @@ pub(crate) mod variable;
 use crate::compiled::Condition;
 use language::Span;
 
-/// One `http-request`, `http-response`, `http-after-response` or `redirect` rule.
+/// Rule of `http-request`, `http-response`, `http-after-response` or `redirect`.
 #[derive(Clone, Debug)]
 pub struct HttpRule(pub(crate) Rule);
 
-/// One `tcp-request` or `tcp-response` rule.
+/// Rule of `tcp-request` or `tcp-response`.
 #[derive(Clone, Debug)]
 pub struct TcpRule(pub(crate) Rule);
 
-/// A condition and what is done when it holds.
+/// Action, and the condition under which it runs.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Where it stands: its action.
+    /// Position of the action in the file.
     pub(crate) span: Span,
-    /// The line of that in its file; none of a `redirect` line.
+    /// Line number in the file; None for a `redirect` line.
     pub(crate) line: Option<u32>,
-    /// Its first words: the kind of rule, and the action.
+    /// First words of the line: the kind of rule, and the action.
     pub(crate) words: [&'static str; 2],
-    /// When; always without one.
+    /// Condition; None runs the action always.
     pub(crate) condition: Option<Condition>,
-    /// What.
     pub(crate) action: Action,
 }
 
-/// What a rule does.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// Ends the rules or the stream.
+    /// Ends the list of rules or the stream.
     Flow(flow::Flow),
-    /// Nothing is left to be done.
     Pass,
-    /// Answers.
     Answer(Box<answer::Answer>),
-    /// Asks for a name and a password.
+    /// Requests a user name and a password.
     Challenge(Box<auth::Challenge>),
-    /// Redirects.
     Redirect(Box<redirect::Redirection>),
-    /// Changes headers.
     Header(Box<header::HeaderChange>),
-    /// Changes the start line.
     Target(Box<target::TargetChange>),
-    /// Sets or forgets a variable.
+    /// Sets or unsets a variable.
     Variable(Box<variable::VariableChange>),
-    /// Keeps a value for logs.
+    /// Captures a value for logs.
     Capture(Box<capture::CaptureValue>),
     /// Changes an address as rules and logs see it.
     Address(Box<address::AddressChange>),
@@ -73,31 +67,30 @@ pub(crate) enum Action {
     Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
-    /// Logs the stream as it is, under the name of this step.
+    /// Logs the current state of the stream, under the name of this step.
     Log(crate::setting::Step),
-    /// Asks for a host's address.
     Resolve(Box<resolve::Resolve>),
-    /// Waits for a part of the body.
+    /// Waits for the body, or for a part of it.
     WaitForBody(body::WaitForBody),
-    /// Whether a rewrite that fails is an error.
+    /// Sets whether a failed rewrite is an error.
     StrictMode(bool),
-    /// Answers out of a cache, or puts an answer in.
+    /// Delivers a response from a cache, or stores one.
     Cache(Box<cache::CacheAction>),
-    /// Changes limits, retries or its place in queues.
+    /// Changes timeouts, retries or the queue priority.
     Limits(Box<limits::LimitChange>),
-    /// Changes what packets carry.
+    /// Changes the marks or the type of service of packets.
     Packets(packets::PacketChange),
-    /// Waits a while.
+    /// Pauses the rules of the request.
     Pause(Box<pause::Pause>),
-    /// Brings the target into a form of which there is only one.
+    /// Normalizes the target of the request.
     Normalize(normalize::Normalizer),
-    /// Tells the client ahead of the answer.
+    /// Sends an early hint (103) to the client before the response.
     Hint(Box<hint::Hint>),
-    /// The connection begins with a PROXY header.
+    /// Expects a PROXY header at the start of the connection.
     ExpectProxy,
-    /// The connection begins with a NetScaler Client IP header.
+    /// Expects a NetScaler Client IP header at the start of the connection.
     ExpectNetScaler,
-    /// The Prometheus exporter answers.
+    /// Sends the response of the Prometheus exporter.
     Metrics,
     /// Changes a map or a list of patterns.
     List(Box<list::ListChange>),

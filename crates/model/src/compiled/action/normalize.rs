@@ -1,31 +1,31 @@
-//! Normalizing the target; `crate::rules` builds and runs them.
+//! Compiled action `normalize-uri`; `crate::rules` builds and runs it.
 
-/// One way of doing that.
+/// Normalizer of the target of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Normalizer {
-    /// `fragment-encode`
+    /// `fragment-encode`: percent-encodes `#` in the target.
     FragmentEncode,
-    /// `fragment-strip`
+    /// `fragment-strip`: removes the part from `#` on.
     FragmentStrip,
-    /// `path-merge-slashes`
+    /// `path-merge-slashes`: replaces consecutive slashes by one.
     MergeSlashes,
-    /// `path-strip-dot`
+    /// `path-strip-dot`: removes `.` segments from the path.
     StripDot,
-    /// `path-strip-dotdot`; `full` also at the beginning.
+    /// `path-strip-dotdot`: removes `..` segments together with their parent.
     StripDotDot {
-        /// See above.
+        /// Also removes `..` at the beginning of the path.
         full: bool,
     },
-    /// `percent-decode-unreserved`; `strict` refuses what is no encoding.
+    /// `percent-decode-unreserved`: decodes unreserved characters.
     Decode {
-        /// See above.
+        /// Fails on a percent sign that begins no valid encoding.
         strict: bool,
     },
-    /// `percent-to-uppercase`; the same.
+    /// `percent-to-uppercase`: writes percent encodings in upper case.
     Uppercase {
-        /// See above.
+        /// Fails on a percent sign that begins no valid encoding.
         strict: bool,
     },
-    /// `query-sort-by-name`
+    /// `query-sort-by-name`: sorts the parameters by name.
     SortQuery,
 }

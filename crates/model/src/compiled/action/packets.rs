@@ -1,8 +1,8 @@
-//! Marks of packets; `crate::rules` builds and runs them.
+//! Compiled actions that mark packets; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 
-/// A change of what packets carry.
+/// Change of the mark or of the type of service of packets.
 #[derive(Clone, Debug)]
 pub struct PacketChange {
     pub(crate) to_server: bool,
@@ -16,7 +16,7 @@ pub(crate) enum What {
     Tos,
 }
 
-/// Where the number comes from.
+/// Source of the number: constant or expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Fixed(u32),

@@ -1,12 +1,12 @@
-//! Pauses; `crate::rules` builds and runs them.
+//! Compiled action `pause`; `crate::rules` builds and runs it.
 
 use crate::compiled::Expression;
 
-/// How long.
+/// Duration of a pause.
 #[derive(Clone, Debug)]
 pub enum Pause {
-    /// So many milliseconds.
+    /// Constant, in milliseconds.
     Fixed(u32),
-    /// As an expression says.
+    /// Value of an expression, evaluated for each request.
     Found(Expression),
 }

@@ -1,9 +1,9 @@
-//! Redirections; `crate::rules` builds and runs them.
+//! Compiled redirects; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use http::http1::RedirectCode;
 
-/// A redirection.
+/// Redirect to another location.
 #[derive(Clone, Debug)]
 pub struct Redirection {
     pub(crate) to: Kind,
@@ -17,13 +17,12 @@ pub struct Redirection {
     pub(crate) clear_cookie: Option<Box<[u8]>>,
 }
 
-/// What the format makes.
+/// Part of the location that the format makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// The whole location.
     Location,
-    /// What stands before the path of the request.
+    /// Prefix, before the path of the request.
     Prefix,
-    /// The scheme before the host and path of the request.
+    /// Scheme, before the host and the path of the request.
     Scheme,
 }

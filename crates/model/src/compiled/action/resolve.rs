@@ -1,10 +1,10 @@
-//! Resolving a host name; `crate::rules` builds and runs them.
+//! Compiled action `do-resolve`; `crate::rules` builds and runs it.
 
 use crate::compiled::Expression;
 use crate::sample::VariableName;
 use crate::setting::AddressFamily;
 
-/// Whose address, and where it is kept.
+/// Host name to resolve, and the variable that stores the address.
 #[derive(Clone, Debug)]
 pub struct Resolve {
     pub(crate) variable: VariableName,

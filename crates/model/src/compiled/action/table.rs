@@ -1,43 +1,43 @@
-//! Tracking and counting in stick tables; `crate::rules` builds and runs them.
+//! Compiled actions on stick tables: tracking and counting; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
 use crate::tables::{DataType, Level, TablePlace};
 use std::sync::Arc;
 
-/// What is done with a table.
+/// Action on an entry of a stick table.
 #[derive(Clone, Debug)]
 pub enum TableAction {
-    /// An entry is tracked.
+    /// Tracks an entry.
     Track {
-        /// Under this counter.
+        /// Index of the counter that tracks the entry.
         counter: u32,
-        /// The entry of this value.
+        /// Key of the entry.
         key: Expression,
-        /// In this table.
+        /// Table that has the entry.
         table: Arc<TablePlace>,
-        /// For so long.
+        /// Level of the rule, which determines how long the tracking lasts.
         level: Level,
     },
-    /// A number of a tracked entry changes.
+    /// Changes a number of a tracked entry.
     Change {
-        /// The counter that tracks it.
+        /// Index of the counter that tracks the entry.
         counter: u32,
-        /// The number.
+        /// Number to change.
         kind: DataType,
-        /// Its rate, which a change of the number counts in.
+        /// Rate of that number, which counts the change, too.
         rate: Option<DataType>,
-        /// Of several.
+        /// Index of the number, for data types that are arrays.
         element: u32,
-        /// By or to how much.
+        /// Increment, or the new value.
         amount: Amount,
     },
 }
 
-/// How much.
+/// Source of an increment or of a new value.
 #[derive(Clone, Debug)]
 pub enum Amount {
-    /// So much.
+    /// Constant.
     Fixed(u32),
-    /// As an expression says.
+    /// Value of an expression.
     Of(Expression),
 }

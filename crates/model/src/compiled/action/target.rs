@@ -1,9 +1,9 @@
-//! Changes of the start line; `crate::rules` builds and runs them.
+//! Compiled actions that change the start line; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
 use crate::sample::regular::Regular;
 
-/// One change of a start line.
+/// Change of a start line.
 #[derive(Clone, Debug)]
 pub struct TargetChange(pub(crate) Change);
 
@@ -15,7 +15,7 @@ pub(crate) enum Change {
     Status(u16, Option<Box<[u8]>>),
 }
 
-/// Which part of a target.
+/// Part of the target that a rule changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
     Path,

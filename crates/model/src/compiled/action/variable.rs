@@ -1,9 +1,9 @@
-//! Changes of variables; `crate::rules` builds and runs them.
+//! Compiled actions that change variables; `crate::rules` builds and runs them.
 
 use crate::compiled::{Expression, Format};
 use crate::sample::VariableName;
 
-/// One change of a variable.
+/// Change of a variable.
 #[derive(Clone, Debug)]
 pub struct VariableChange {
     pub(crate) name: VariableName,
@@ -18,7 +18,7 @@ pub(crate) enum Source {
     Unset,
 }
 
-/// What must hold for a variable to be set.
+/// Condition under which `set-var` sets the variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SetWhen {
     Exists,

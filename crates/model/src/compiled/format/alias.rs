@@ -1,6 +1,5 @@
-//! The aliases of formats by name: `%ci`, `%ST`, `%r`.
+//! Aliases of log formats: `%ci`, `%ST`, `%r`.
 
-/// An alias and what is said of it.
 pub(crate) struct Row {
     alias: Alias,
     pub(crate) name: &'static str,
@@ -10,7 +9,7 @@ pub(crate) struct Row {
 
 macro_rules! aliases {
     ($($alias:ident $name:literal $http:literal $doc:literal;)*) => {
-        /// What an alias stands for.
+        /// Value that an alias of a log format stands for.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Alias { $(#[doc = $doc] $alias,)* }
         pub(crate) static ROWS: &[Row] = &[$(Row { alias: Alias::$alias, name: $name, http: $http, doc: $doc }),*];
@@ -90,13 +89,13 @@ aliases! {
     TerminationCookie "tsc" true "The same, and the state of the persistence cookie: four letters.";
 }
 
-/// What an alias stands for, for people.
+/// Returns the description of an alias, for users.
 pub fn alias_doc(name: &str) -> Option<&'static str> {
     ROWS.iter().find(|row| row.name == name).map(|row| row.doc)
 }
 
 impl Alias {
-    /// The alias of a name.
+    /// Returns the alias with a name.
     pub fn by_name(name: &str) -> Option<Alias> {
         ROWS.iter()
             .find(|row| row.name == name)
@@ -104,21 +103,21 @@ impl Alias {
     }
 
     fn row(self) -> &'static Row {
-        // The rows are made together with the variants, in their order.
+        // The rows and the variants come from one macro, in the same order.
         &ROWS[self as usize]
     }
 
-    /// Its name.
+    /// Returns the name, without the percent sign.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The names of all.
+    /// Returns the names of all aliases.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ROWS.iter().map(|row| row.name)
     }
 
-    /// Whether only HTTP has it.
+    /// Returns whether the alias has a value in HTTP mode only.
     pub fn is_http(self) -> bool {
         self.row().http
     }

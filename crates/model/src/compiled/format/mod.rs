@@ -1,4 +1,4 @@
-//! Formats: text with what is known of a stream filled in.
+//! Compiled formats: text with values of a stream inserted.
 
 mod alias;
 
@@ -7,64 +7,58 @@ pub use alias::{Alias, alias_doc};
 
 use crate::compiled::Expression;
 
-/// How text and missing values are treated.
+/// Treatment of text and of missing values in a format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialect {
-    /// Log lines: spaces are separators of which several count as one, a
-    /// missing value is a dash.
+    /// Log lines: consecutive spaces count as one separator, and a missing value is a dash.
     Log,
-    /// Everything else: text is as it stands, a missing value is nothing, and
-    /// control characters in the values of expressions are shown as `%0A`.
+    /// Everything else: text is literal, a missing value is empty, and control characters in values
+    /// of expressions are percent-encoded (`%0A`).
     Text,
 }
 
-/// What braces behind the percent sign ask for.
+/// Flags in braces after the percent sign.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags {
-    /// `Q`: in quotes.
+    /// Flag `Q`: puts the value in quotes.
     pub(crate) quoted: bool,
-    /// `X`: hexadecimal.
+    /// Flag `X`: writes numbers in hexadecimal.
     pub(crate) hex: bool,
-    /// `E`: with backslashes before quotes, backslashes and closing brackets.
+    /// Flag `E`: escapes quotes, backslashes and closing brackets with a backslash.
     pub(crate) escaped: bool,
-    /// `json`: as a value of JSON.
+    /// Flag `json`: encodes the value as JSON.
     pub(crate) json: bool,
 }
 
-/// A part of a format.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece {
-    /// Text as it stands.
     Text(Box<[u8]>),
-    /// A space, unless one stands there already.
+    /// Space, unless the output already ends with one.
     Space,
-    /// `%ci`
+    /// Alias, such as `%ci`.
     Alias(Alias, Flags),
-    /// `%[src]`
+    /// Expression, such as `%[src]`.
     Expression(Expression, Flags),
-    /// `%{+json}[src]`, or an item of a line that is a JSON object.
+    /// Expression as JSON (`%{+json}[src]`), or an item of a line that is a JSON object.
     Json(Box<Member>),
 }
 
-/// A compiled format.
+/// Compiled format.
 #[derive(Clone, Debug)]
 pub struct Format {
     pub(crate) pieces: Box<[Piece]>,
     pub(crate) dialect: Dialect,
 }
 
-/// The type that `%(name:type)` gives a value.
+/// Type that `%(name:type)` casts a value to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cast {
-    /// `str`
     Str,
-    /// `sint`
     Int,
-    /// `bool`
     Bool,
 }
 
-/// An item and the type it is told with.
+/// Item of a JSON object, and the type that it is written as.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) item: Piece,

@@ -1,6 +1,5 @@
-//! The delivery of log lines: a thread of its own behind a bounded queue. It
-//! never waits for a target: what a target does not take at once is dropped
-//! and counted.
+//! Delivery of log lines by a separate thread with a bounded queue. The thread never waits for a
+//! target: a line that the target does not accept at once is dropped and counted.
 
 mod target;
 
@@ -16,29 +15,29 @@ use std::thread;
 use std::time::{Duration, Instant};
 use target::Target;
 
-/// Lines that wait for delivery at most.
+/// Maximum number of lines that wait for delivery.
 pub const QUEUE_MAX: usize = 16_384;
 
-/// Targets that the newest configuration does not name and that are still open,
-/// for the streams that began under an older one.
+/// Maximum number of targets that stay open although the newest configuration does not name them.
+/// Streams that began under an older configuration still log to them.
 pub const RETIRED_MAX: usize = 16;
 
-/// How long lines gather before they are delivered, once some come. The queue holds
-/// far more than come in that time.
+/// Interval at which the thread collects lines once some arrive. The queue has room for far more
+/// lines than arrive in that time.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Between two reports of one target that loses lines.
+/// Minimum interval between two reports of lost lines for the same target.
 const REPORT_EVERY: Duration = Duration::from_secs(600);
 
-/// What is called with a message where a target loses lines.
+/// Callback that receives a message when a target loses lines.
 pub type Report = Box<dyn FnMut(&str) + Send>;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// Lines that were queued and are neither delivered nor dropped yet.
+/// Number of lines that were queued and are neither delivered nor dropped yet.
 static WAITING: AtomicU64 = AtomicU64::new(0);
 static QUEUE: OnceLock<SyncSender<Delivery>> = OnceLock::new();
 
-/// What the thread of the delivery is told, in this order.
+/// Messages to the delivery thread, processed in order.
 enum Delivery {
     Line(Line),
     Change(Sink),
@@ -49,15 +48,15 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// Lines that were dropped, because the queue or a target was full, since the start.
+/// Returns the number of lines dropped since the start, because the queue or a target was full.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Waits until what is queued is delivered or dropped, but not longer than
-/// this: for the last lines of a process.
+/// Waits until all queued lines are delivered or dropped, or until the timeout. Called for the last
+/// lines of a process.
 pub fn drain(timeout: Duration) {
-    /// How often it looks.
+    /// Poll interval.
     const TICK: Duration = Duration::from_millis(2);
     let began = Instant::now();
     while WAITING.load(Ordering::Acquire) > 0 && began.elapsed() < timeout {
@@ -65,7 +64,7 @@ pub fn drain(timeout: Duration) {
     }
 }
 
-/// Puts a line into the queue; drops and counts it when the queue is full.
+/// Queues a line; drops and counts it if the queue is full.
 pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
     let Some(queue) = QUEUE.get() else { return };
     WAITING.fetch_add(1, Ordering::Relaxed);
@@ -79,18 +78,19 @@ pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
     }
 }
 
-/// The targets' sockets, opened with the rights and in the root of the start.
+/// Open sockets of the targets. They are opened with the privileges and the root directory of the
+/// start.
 #[derive(Debug, Default)]
 pub struct Sink {
     open: HashMap<LogTargetAddress, Target>,
-    /// Those that are no longer named, the oldest first.
+    /// Targets that the configuration no longer names, oldest first.
     retired: VecDeque<(LogTargetAddress, Target)>,
-    /// The root directory that the process has by the time of the delivery.
+    /// Root directory of the process at the time of the delivery.
     root: Option<PathBuf>,
 }
 
 impl Sink {
-    /// Opens what can be opened now; the rest is tried again with each line.
+    /// Opens the targets that can be opened now; the others are retried with each line.
     pub fn open(targets: impl IntoIterator<Item = LogTargetAddress>) -> Sink {
         let mut sink = Sink::default();
         for address in targets {
@@ -101,10 +101,9 @@ impl Sink {
         sink
     }
 
-    /// Says which root directory the process has, or will have, when lines are
-    /// delivered. A Unix socket that must be opened again is then looked for
-    /// under its name in that root, and, where the name begins with the root's,
-    /// under what follows.
+    /// Sets the root directory that the process has, or will have, when lines are delivered. A Unix
+    /// socket that must be reopened is then looked up by its name in that root. If the name begins
+    /// with the root's path, the remainder is looked up.
     pub fn within(self, root: Option<&Path>) -> Sink {
         Sink {
             root: root.map(Path::to_owned),
@@ -112,9 +111,9 @@ impl Sink {
         }
     }
 
-    /// What can be given to another process, in the order of these addresses;
-    /// None for what could not be opened and for standard streams, of which that
-    /// process has its own.
+    /// Returns the descriptors to pass to another process, in the order of `addresses`. Targets
+    /// that are not open are None, and so are standard streams, since the other process has its
+    /// own.
     pub fn into_descriptors(mut self, addresses: &[LogTargetAddress]) -> Vec<Option<OwnedFd>> {
         let open = |address| self.open.remove(address);
         addresses
@@ -124,9 +123,9 @@ impl Sink {
             .collect()
     }
 
-    /// What another process made of these addresses with
-    /// [`Sink::into_descriptors`]. Of what is missing standard streams are this
-    /// process's own, and the rest is tried again with each line.
+    /// Creates a sink from the descriptors that another process passed with
+    /// [`Sink::into_descriptors`]. Missing standard streams are this process's own; other missing
+    /// targets are retried with each line.
     pub fn from_descriptors(
         addresses: &[LogTargetAddress],
         descriptors: Vec<Option<OwnedFd>>,
@@ -142,9 +141,9 @@ impl Sink {
         }
     }
 
-    /// Goes on with other targets. One that stays keeps its socket. Those that
-    /// are gone stay open a while, since streams that began under an older
-    /// configuration log to them; the oldest are closed first.
+    /// Switches to other targets. A target that remains keeps its socket. Removed targets stay open
+    /// for a while, since streams that began under an older configuration log to them; the oldest
+    /// are closed first.
     #[expect(
         clippy::mutable_key_type,
         reason = "what a key hashes to never changes, and one whose TLS was renewed is another target"
@@ -176,7 +175,7 @@ impl Sink {
             match target.write(&line.bytes) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                // The syslog daemon was restarted, perhaps.
+                // The write may have failed because the syslog daemon restarted.
                 Err(_) => {}
             }
         }
@@ -186,7 +185,7 @@ impl Sink {
         written.map(|_| ())
     }
 
-    /// Keeps what was opened again where the broken one was.
+    /// Stores a reopened target, in place of the broken one if there is one.
     fn keep(&mut self, address: LogTargetAddress, target: Target) {
         let retired = self.retired.iter_mut().find(|(known, _)| *known == address);
         match retired {
@@ -200,8 +199,8 @@ impl Sink {
     fn run(mut self, queue: Receiver<Delivery>, mut losses: Losses) {
         while let Ok(delivery) = queue.recv() {
             self.take(delivery, &mut losses);
-            // To be woken for each line costs the threads that serve more than the
-            // line: while some come, they are taken by the millisecond.
+            // A wake-up for each line would cost the serving threads more than the line itself.
+            // While lines arrive, the thread therefore collects them for a millisecond.
             loop {
                 thread::sleep(GATHER);
                 let taken = queue.try_iter();
@@ -227,7 +226,7 @@ impl Sink {
     }
 }
 
-/// Which targets lost lines, and when that was reported last.
+/// Targets that lost lines, with the time of the last report for each.
 struct Losses {
     report: Report,
     reported: VecDeque<(LogTargetAddress, Instant)>,
@@ -243,7 +242,7 @@ impl Losses {
 
     /// Reports a lost line, unless the same target was reported a short time ago.
     fn report(&mut self, target: &LogTargetAddress, error: &io::Error, now: Instant) {
-        /// Targets that are remembered.
+        /// Maximum number of targets that are remembered.
         const MOST: usize = 64;
         self.reported
             .retain(|(_, at)| now.saturating_duration_since(*at) < REPORT_EVERY);
@@ -261,13 +260,13 @@ impl Losses {
     }
 }
 
-/// Counts a line that nobody gets.
+/// Counts a line that was dropped before it reached the queue.
 pub(super) fn count_dropped() {
     DROPPED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Starts the delivery, once a process. It ends with the process. `report` is called on
-/// its thread when a target begins to lose lines.
+/// Starts the delivery thread, once per process; it ends with the process. The thread calls
+/// `report` when a target begins to lose lines.
 pub fn start(sink: Sink, report: Report) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
@@ -279,12 +278,13 @@ pub fn start(sink: Sink, report: Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the running delivery go on with these targets, behind the lines that
-/// wait now. Before [`start`] it does nothing but close them. Waits for room in
-/// the queue, so it is nothing for a thread that serves.
+/// Switches the running delivery thread to these targets, after the lines that are queued now.
+/// Before [`start`], only closes them. Blocks until the queue has room, so a serving thread must
+/// not call it.
 pub fn change(sink: Sink) {
     if let Some(queue) = QUEUE.get() {
-        // It fails only when the delivery has ended, and the process with it.
+        // The send fails only if the delivery thread has ended, which happens only with the
+        // process.
         let _ = queue.send(Delivery::Change(sink));
     }
 }

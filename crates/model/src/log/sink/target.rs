@@ -1,4 +1,4 @@
-//! One place that lines go to, open. Nothing here waits.
+//! Open target of log lines. No function here blocks.
 
 use crate::config::LogTargetAddress;
 use crate::log::ring::{self, Ring};
@@ -10,27 +10,27 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The highest number of a standard stream. Those are what the process has
-/// under these numbers now; others are its own only if it was given them.
+/// Highest number of a standard stream. Numbers up to this one mean the current streams of the
+/// process. Higher numbers belong to the log only if the process was started with them.
 const STANDARD_STREAM_MAX: i32 = 2;
 
 #[derive(Debug)]
 pub(super) enum Target {
     Udp(UdpSocket),
     Unix(UnixDatagram),
-    /// A standard stream.
+    /// Standard stream, by its number.
     Stream(i32),
-    /// `fd@N`: our own descriptor of what it was at the start.
+    /// `fd@N`: duplicate of the descriptor that the process was started with.
     Descriptor(OwnedFd),
-    /// In memory.
+    /// Ring in memory.
     Ring(Arc<Ring>),
 }
 
 impl Target {
-    /// Opens with the rights and in the root of the start.
+    /// Opens a target with the privileges and the root directory of the start.
     pub fn open(address: &LogTargetAddress) -> io::Result<Target> {
         match address {
-            // Our own later numbers are sockets of clients.
+            // Numbers above the standard streams that the process opened later are client sockets.
             LogTargetAddress::Fd(number) if *number > STANDARD_STREAM_MAX => {
                 // SAFETY: borrowed for this call only; a closed number gives EBADF.
                 let fd = unsafe { BorrowedFd::borrow_raw(*number) };
@@ -40,8 +40,8 @@ impl Target {
         }
     }
 
-    /// Opens while lines are delivered, with what rights there still are; in
-    /// `root`, if the process has left the root of the start for it.
+    /// Reopens a target during delivery, with the remaining privileges. `root` is the new root
+    /// directory, if the process has changed it since the start.
     pub fn reopen(address: &LogTargetAddress, root: Option<&Path>) -> io::Result<Target> {
         match address {
             LogTargetAddress::Udp(to) => {
@@ -67,12 +67,12 @@ impl Target {
             LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(Target::Stream(*number)),
             LogTargetAddress::Fd(_) => Err(io::ErrorKind::NotFound.into()),
             LogTargetAddress::Ring(settings) => Ok(Target::Ring(ring::open(settings))),
-            // One of its servers stands for it before a line comes here.
+            // A line for a backend is assigned to one of its servers before it reaches a target.
             LogTargetAddress::Backend(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// What another process opened for an address.
+    /// Creates the target from a descriptor that another process opened for the address.
     pub fn given(address: &LogTargetAddress, fd: OwnedFd) -> Target {
         match address {
             LogTargetAddress::Udp(_) => Target::Udp(fd.into()),
@@ -82,7 +82,7 @@ impl Target {
         }
     }
 
-    /// What can be given to another process. It has standard streams of its own.
+    /// Returns the descriptor to pass to another process, which has standard streams of its own.
     pub fn into_descriptor(self) -> Option<OwnedFd> {
         match self {
             Target::Udp(socket) => Some(socket.into()),
@@ -92,9 +92,8 @@ impl Target {
         }
     }
 
-    /// Whether another that was opened later is better. A Unix socket holds on to
-    /// the daemon that it was connected to, which may have been restarted since;
-    /// nothing is lost by leaving it.
+    /// Returns whether a newly opened target is preferable. A Unix socket stays connected to one
+    /// daemon, which may have restarted since; closing the socket loses nothing.
     pub fn ages(&self) -> bool {
         matches!(self, Target::Unix(_))
     }
@@ -113,8 +112,8 @@ impl Target {
     }
 }
 
-/// Writes to a descriptor that others share, so it cannot be made nonblocking:
-/// it is asked first whether it has room.
+/// Writes to a descriptor that other processes share. It cannot be set to nonblocking mode, so this
+/// polls for room first.
 fn write_shared(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let mut ready = [PollFd::new(&fd, PollFlags::OUT)];
     let now = Timespec {

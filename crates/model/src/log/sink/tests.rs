@@ -1,4 +1,4 @@
-//! Targets on loopback and in directories: passed on, changed, broken.
+//! Tests of targets on loopback and in directories: passed on, changed, broken.
 
 use super::*;
 use std::net::UdpSocket;
@@ -12,7 +12,7 @@ fn line(target: &LogTargetAddress, text: &str) -> Line {
     }
 }
 
-/// A syslog daemon on loopback.
+/// Binds a socket in place of a syslog daemon.
 fn daemon() -> (UdpSocket, LogTargetAddress) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let patience = Some(Duration::from_secs(5));
@@ -28,7 +28,7 @@ fn received(socket: &UdpSocket) -> (String, u16) {
     (text, from.port())
 }
 
-/// A directory of a test's own.
+/// Temporary directory of one test.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -88,7 +88,7 @@ fn a_target_that_stays_keeps_its_socket_and_one_that_is_gone_takes_its_last_line
     let _ = sink.deliver(&line(&b, "late"));
     assert_eq!(received(&gone).0, "late");
     assert_eq!((sink.open.len(), sink.retired.len()), (1, 1));
-    // It comes back, with the socket that it had.
+    // The target is configured again and keeps its socket.
     sink.change(Sink::open([b.clone()]));
     assert_eq!((sink.open.len(), sink.retired.len()), (1, 1));
 }
@@ -116,7 +116,7 @@ fn a_daemon_that_was_restarted_is_reached_by_a_change_without_its_path() {
     std::fs::remove_file(&path).unwrap();
     let (new, _) = unix(&path);
     let fresh = Sink::open([address.clone()]);
-    // As in a root without it.
+    // Simulates a root directory that does not contain the socket.
     std::fs::remove_file(&path).unwrap();
     sink.change(fresh);
     let _ = sink.deliver(&line(&address, "hello"));
@@ -141,7 +141,7 @@ fn in_another_root_a_path_is_also_tried_without_the_name_of_the_root() {
     let directory = Directory::new("log-root");
     let path = directory.0.join("log");
     let (daemon, _) = unix(&path);
-    // The file names it under a root that is not there from inside.
+    // The configured name begins with a root path that does not exist inside the root.
     let root = Path::new("/srv/nonexistent-root");
     let named = root.join(path.strip_prefix("/").unwrap());
     let address = LogTargetAddress::Unix(named);
@@ -149,7 +149,7 @@ fn in_another_root_a_path_is_also_tried_without_the_name_of_the_root() {
     assert!(sink.open.is_empty());
     let _ = sink.deliver(&line(&address, "inside"));
     assert_eq!(text(&daemon).as_deref(), Some("inside"));
-    // A change does not forget it.
+    // A change of the targets keeps the root directory.
     drop(daemon);
     std::fs::remove_file(&path).unwrap();
     let (daemon, _) = unix(&path);

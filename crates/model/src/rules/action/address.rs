@@ -70,7 +70,7 @@ impl AddressChange {
                 let Some(number) = value.integer() else {
                     return Step::Next;
                 };
-                // A number that is too large loses its upper bits, as in HAProxy.
+                // Truncates a number that is too large to its lower 16 bits, as HAProxy does.
                 SocketAddr::new(ip, number as u16)
             }
         };

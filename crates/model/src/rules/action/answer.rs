@@ -1,4 +1,4 @@
-//! Actions that answer in place of a server: `deny`, `tarpit`, `return`.
+//! Actions that send a response in place of a server: `deny`, `tarpit`, `return`.
 
 use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
@@ -33,15 +33,14 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          read at the start. No server is used. A body needs a `content-type`.";
 };
 
-/// What was read of the arguments so far.
 #[derive(Default)]
 struct AnswerDraft<'l> {
     status: Option<u16>,
-    /// It was given as `status`; `deny_status` alone means the page of the proxy.
+    /// True if the status was given as `status`; `deny_status` alone selects the page of the proxy.
     new_words: bool,
     content_type: Option<Box<[u8]>>,
     content: Option<(&'l Word, Content)>,
-    /// The name behind `errorfiles`.
+    /// Name after `errorfiles`.
     group: Option<&'l Word>,
     headers: Vec<(Box<[u8]>, Format)>,
 }
@@ -55,13 +54,13 @@ fn build(
     finish(loader, build, purpose, draft).map(|answer| Action::Answer(Box::new(answer)))
 }
 
-/// Reads the words of an `http-error` line: the status, and its page.
+/// Parses the words of an `http-error` line: the status, and its page.
 pub fn error_answer(
     loader: &mut Draft,
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Diagnostic> {
     let set = RuleSet::HttpRequest;
-    // The response that it describes has a status, as those of servers.
+    // The generated response has a status, as the responses of servers do.
     let kind = loader.proxy().kind;
     let usage = set.usage(kind).and(RuleSet::HttpResponse.usage(kind));
     let word = &args.line().words[0];
@@ -99,7 +98,7 @@ pub fn error_answer(
     Ok((status, page))
 }
 
-/// Reads the arguments of an answer.
+/// Parses the arguments of a response.
 fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraft<'l>, Diagnostic> {
     let mut draft = AnswerDraft::default();
     while let Some(word) = build.args.peek() {
@@ -135,13 +134,13 @@ fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraf
                 draft.content = Some(match word.str() {
                     "errorfiles" => {
                         draft.group = Some(build.args.required("<name>")?);
-                        // Its place is made once the status is known.
+                        // The slot is filled in once the status is known.
                         (word, Content::Group(HttpErrorsSlot::default()))
                     }
                     _ => (word, content(loader, build, word)?),
                 });
             }
-            // What stands there has to be a condition, which says so itself.
+            // The next word must begin a condition, whose parser reports any error.
             _ => break,
         }
     }
@@ -183,7 +182,7 @@ fn finish(
         Some((_, content)) => content,
     };
     if let Content::File(file) = &content {
-        // The status of the file is what is sent.
+        // The status in the file is the one that is sent.
         status = file.head.status();
     }
     let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
@@ -231,7 +230,7 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Diagnostic> {
     }
 }
 
-/// The name of a header, as rules give it.
+/// Parses the name of a header.
 pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Diagnostic> {
     let word = build.args.required("<name>")?;
     let bad = |b: &u8| http::message::NAME_BYTES[usize::from(*b)] == 0;
@@ -305,7 +304,7 @@ fn content(
     })
 }
 
-/// The warning about a file whose `content-length` is not the length of its body.
+/// Returns the warning about a file whose `content-length` is not the length of its body.
 pub fn wrong_length(word: &Word, announced: u64, file: &ErrorFile) -> Diagnostic {
     let body_bytes = file.body.len();
     Diagnostic::warning(
@@ -320,7 +319,7 @@ pub fn wrong_length(word: &Word, announced: u64, file: &ErrorFile) -> Diagnostic
     .help("remove the `Content-Length` line of the file, or correct it; HAProxy refuses the file")
 }
 
-/// The bytes of a file that the next word names.
+/// Reads the file that the next word names.
 fn file<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<(&'l Word, Text), Diagnostic> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
@@ -368,7 +367,7 @@ impl Answer {
         })
     }
 
-    /// The answer; None where its headers do not fit.
+    /// Builds the response; returns None if its headers do not fit.
     pub fn reply(&self, stream: &Stream) -> Option<Reply> {
         if let Content::Group(slot) = &self.content
             && let Some(page) = slot.get().and_then(|group| group.page(self.status))
@@ -419,7 +418,7 @@ impl Answer {
     }
 }
 
-/// Whether the file gives a page for a status.
+/// Returns whether the configuration has a page for the status.
 fn has_page(stream: &Stream, status: u16) -> bool {
     let has = |proxy: &crate::config::Proxy| proxy.errors.iter().any(|(s, _)| *s == status);
     stream.backend().is_some_and(has) || has(stream.frontend())

@@ -1,4 +1,4 @@
-//! The action that asks a client for a name and a password.
+//! Action that requests a user name and a password from the client.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::compiled::action::auth::Challenge;
@@ -52,7 +52,7 @@ impl Challenge {
     }
 }
 
-/// The answer that asks for a name and a password.
+/// Builds the response that requests a user name and a password.
 pub fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
     let (status, header): (u16, &[u8]) = match users::is_proxied(stream) {
         true => (407, b"proxy-authenticate"),
@@ -69,7 +69,7 @@ pub fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
     let mut reply = error_page(stream, status);
     match reply.head.set(header, &value) {
         Ok(()) => reply,
-        // A page of the file that leaves no room for it.
+        // The configured error page leaves no room for the header.
         Err(_) => error_page(stream, 500),
     }
 }

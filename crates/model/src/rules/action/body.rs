@@ -1,4 +1,4 @@
-//! `wait-for-body`: rules that look at a message's body need it first.
+//! Action `wait-for-body`: waits for the body of a message, for rules that read it.
 
 use super::{Action, ActionRow, Build, Step, Verdict, places};
 use crate::codes as load_codes;

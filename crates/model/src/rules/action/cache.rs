@@ -1,4 +1,4 @@
-//! Actions that take answers out of a cache and put them in.
+//! Actions that deliver responses from a cache and store them there.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::caching;

@@ -1,5 +1,5 @@
-//! The `capture` action: a value for logs, in a slot that a line declared or
-//! that it makes itself.
+//! Action `capture`: stores a value for logs in a capture slot. A line declares the slot, or the
+//! action allocates its own.
 
 use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::codes as load_codes;
@@ -9,9 +9,9 @@ use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::Diagnostic;
 
-/// Most bytes of one captured value.
+/// Maximum length of a captured value, in bytes.
 pub const CAPTURE_BYTES_MAX: i64 = 65_535;
-/// Most slots of a frontend, for requests and for answers each.
+/// Maximum number of capture slots of a frontend, for requests and for responses each.
 pub const CAPTURE_SLOTS_MAX: usize = 1024;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
@@ -92,7 +92,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
 }
 
 impl CaptureValue {
-    /// Whether more bytes of the stream may change the value.
+    /// Returns whether more bytes of the stream can change the captured value.
     pub(super) fn may_change(&self, stream: &Stream) -> bool {
         self.expression.may_change(stream)
     }
@@ -128,7 +128,7 @@ impl CaptureValue {
     }
 }
 
-/// Keeps the cookie that `capture cookie` names, as `name=value`.
+/// Captures the cookie that `capture cookie` names, as `name=value`.
 fn cookie(stream: &mut Stream, response: bool) {
     let config = stream.config.clone();
     let Some(wanted) = &config.proxy(stream.route.frontend).capture_cookie else {
@@ -147,7 +147,7 @@ fn cookie(stream: &mut Stream, response: bool) {
     stream.rules.lines.get_or_insert_default().cookies[usize::from(response)] = Some(pair);
 }
 
-/// Keeps the headers of a message that `capture … header` lines name.
+/// Captures the headers that `capture … header` lines name.
 pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
     if stream.frontend().capture_cookie.is_some() {
         cookie(stream, response);

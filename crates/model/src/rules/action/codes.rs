@@ -1,4 +1,4 @@
-//! Codes of what is wrong with a rule, a format or a log target.
+//! Diagnostic codes for errors in rules, formats and log targets.
 
 language::codes! {
     UNKNOWN_ACTION = "E0501", "unknown action",

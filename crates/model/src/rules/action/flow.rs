@@ -1,4 +1,4 @@
-//! Actions that end rules or streams without an answer.
+//! Actions that end rules or streams without a response.
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
 use crate::codes as load_codes;
@@ -106,7 +106,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
 ];
 
-/// The only layer at which a header of addresses may be expected.
+/// Parses `layer4`, the only layer at which a header with addresses can be expected.
 fn layer4(build: &mut Build<'_, '_>) -> Result<(), Diagnostic> {
     let word = build.args.required("'layer4'")?;
     if word.is("layer4") {
@@ -195,7 +195,7 @@ impl Flow {
     }
 }
 
-/// A request was refused without an answer: nothing of it is timed.
+/// Records that a request was refused without a response, so that nothing of it is timed.
 fn refused(stream: &mut Stream) {
     stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.times.request = None;
@@ -224,7 +224,7 @@ pub fn count_denied(stream: &Stream) {
     }
 }
 
-/// Counts a refused answer wherever it passed.
+/// Counts a refused response at each proxy that it passed.
 pub fn count_denied_response(stream: &Stream) {
     stream
         .frontend()

@@ -33,13 +33,13 @@ pub(super) static ROWS: &[ActionRow] = rows! {
         "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced separately.";
 };
 
-/// Headers that say where a message ends: what is sent must agree with what was
-/// received, so rules do not change them.
+/// Returns whether a header determines where a message ends. Rules must not change those headers,
+/// because the framing that is sent must match the framing that was received.
 pub(in crate::rules) fn is_framing(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
-/// Reports a rule that names such a header.
+/// Reports a rule that names a framing header.
 pub(super) fn warn_framing(loader: &mut Draft, build: &Build<'_, '_>, name: &[u8]) {
     if is_framing(name) {
         let name = String::from_utf8_lossy(name);
@@ -74,7 +74,7 @@ fn with_format(
     Ok(action(build, name, change(format)))
 }
 
-/// A regular expression of a rule.
+/// Parses a regular expression of a rule.
 pub(super) fn regex(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Regular, Diagnostic> {
     let word = build.args.required("<match-regex>")?;
     loader.regular(&word.bytes, false, word.span)
@@ -97,7 +97,7 @@ fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
     let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
         && build.args.left().get(2).is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
-        // A regular expression is no name.
+        // A regular expression is not checked as a header name.
         Some(word) if by_regex => {
             build.args.next();
             word.bytes.clone().into()
@@ -131,8 +131,8 @@ fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
     Ok(action(build, name, Change::Remove(matching)))
 }
 
-/// Bytes that would end a header's line become spaces, so that no value that a
-/// client sent can add a header.
+/// Replaces bytes that would end a header line by spaces, so that no value from a client can add a
+/// header.
 pub(in crate::rules) fn harmless(value: &mut [u8]) {
     for byte in value.iter_mut().filter(|b| matches!(b, 0 | b'\r' | b'\n')) {
         *byte = b' ';
@@ -148,7 +148,7 @@ impl HeaderChange {
             Change::Set(format) => {
                 let value = value(format, stream);
                 if &*self.name == b"host" && stream.request.is_target_composed() {
-                    // The target of HTTP/2 follows it.
+                    // With HTTP/2, the target of the request changes together with the host.
                     stream.keep_received();
                 }
                 self.message(stream).set(&self.name, &value)
@@ -196,7 +196,7 @@ impl HeaderChange {
         message.remove_if(|name, _| matches(name) && !is_framing(name));
     }
 
-    /// Puts what `rewritten` makes of each line of this name in its place.
+    /// Replaces the value of each line with this name by the result of `rewritten`.
     fn replace(
         &self,
         rewritten: Rewrite,
@@ -224,17 +224,18 @@ impl HeaderChange {
     }
 }
 
-/// What becomes of a line: None where the expression does not match it.
+/// Rewrites a header value; returns None if the expression does not match it.
 type Rewrite = fn(&Regular, &[u8], &Format, &Stream) -> Option<Vec<u8>>;
 
-/// The value that a format makes, fit for a header.
+/// Returns the value that a format makes, safe for use in a header.
 fn value(format: &Format, stream: &Stream) -> Vec<u8> {
     let mut value = format.fill(stream);
     harmless(&mut value);
     value
 }
 
-/// What a text that matches is replaced with: the format, with groups filled in.
+/// Returns the replacement for a text that matches: the format, with the groups of the match
+/// inserted.
 pub(super) fn substitute(
     regular: &Regular,
     text: &[u8],
@@ -248,8 +249,8 @@ pub(super) fn substitute(
     Some(out)
 }
 
-/// A list with each value that matches replaced, together with the blanks around
-/// it; None when none did.
+/// Replaces each matching value in a list, together with the blanks around it; returns None if no
+/// value matches.
 fn replace_each(
     regular: &Regular,
     line: &[u8],

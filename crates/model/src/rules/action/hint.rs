@@ -1,4 +1,4 @@
-//! `early-hint`: headers that the client is told ahead of the answer (RFC 8297).
+//! Action `early-hint`: headers that the client receives before the response (RFC 8297).
 
 use super::answer::header_name;
 use super::{Action, ActionRow, Step, places};
@@ -6,7 +6,7 @@ use crate::compiled::action::hint::Hint;
 use crate::transaction::Stream;
 use http::message::{Message, Version};
 
-/// Most early answers of one request: a client must read them all.
+/// Maximum number of 103 responses for one request, since a client must read them all.
 pub const HINTS_MAX: usize = 16;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
@@ -23,7 +23,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
             Action::Hint(hint) => Some(hint.begins),
             _ => None,
         });
-        // A condition of its own begins another one.
+        // A rule with its own condition begins a new 103 response.
         let conditional = build.args.peek().is_some();
         let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
         Ok(Action::Hint(Box::new(Hint {
@@ -50,11 +50,11 @@ impl Hint {
                 return Step::Next;
             }
             let mut head = Message::default();
-            // It always fits.
+            // The new head is empty, so the status line always fits.
             let _ = head.begin_response(Version::Http11, 103, b"Early Hints");
             hints.push((self.begins, head));
         }
-        // One that does not fit any more is only a hint.
+        // A hint is optional, so one that does not fit is dropped.
         if let Some((_, head)) = hints.last_mut() {
             let _ = head.add(&self.name, &value);
         }

@@ -1,5 +1,5 @@
-//! Actions that override the proxies' settings for one stream: timeouts, number of
-//! retries, and priority in a queue.
+//! Actions that override settings of the proxies for one stream: timeouts, number of retries, and
+//! priority in the queue.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -10,11 +10,11 @@ use crate::transaction::Stream;
 use language::value::{TimeUnit, milliseconds};
 use language::{Diagnostic, suggest};
 
-/// The range of `set-priority-class`.
+/// Bound of `set-priority-class`, in either direction.
 const CLASS_MAX: i64 = 2047;
-/// The range of `set-priority-offset`, milliseconds.
+/// Bound of `set-priority-offset`, in milliseconds.
 const OFFSET_MAX: i64 = 524_287;
-/// Most retries that a rule may ask for.
+/// Maximum number of retries that a rule can set.
 const RETRIES_MAX: i64 = 100;
 
 const LIMITS: [(&str, What); 6] = [

@@ -1,5 +1,5 @@
-//! Actions that change maps and lists of patterns while traffic flows. The files
-//! that they come from are never written.
+//! Actions that change maps and lists of patterns while traffic flows. The files of the lists are
+//! never written.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -11,7 +11,7 @@ use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::{Arc, OnceLock};
 
-/// A file whose entries a rule changes, and where that rule stands.
+/// File whose entries a rule changes, and the position of that rule.
 #[derive(Clone, Debug)]
 pub struct Changes {
     file: Arc<str>,
@@ -104,7 +104,7 @@ impl Draft {
     pub fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
             if let Some(at) = self.config.lists.named(&file, is_map) {
-                // A list that cannot be indexed was told of when it was read.
+                // A list that cannot be indexed was reported when it was read.
                 let _ = self.config.lists.make_ready(at);
                 continue;
             }
@@ -135,8 +135,7 @@ impl ListChange {
         if key.is_empty() {
             return Step::Next;
         }
-        // What cannot be used, or has no room any more, is not taken: the rule is
-        // no reason to fail a request.
+        // Ignores an entry that is invalid or has no room: the rule is no reason to fail a request.
         let _ = match &self.change {
             Change::Put(None) => lists.put(place, &key, None),
             Change::Put(Some(value)) => {

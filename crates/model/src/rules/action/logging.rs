@@ -1,4 +1,4 @@
-//! Actions about the log line and about rules themselves.
+//! Actions that change the log line or the evaluation of the rules themselves.
 
 use super::{Action, ActionRow, Build, RuleSet, places};
 use crate::codes as load_codes;
@@ -28,7 +28,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          (`on`, the default), or the rule is skipped.";
 };
 
-/// What a `log-profile` calls the rules of a list.
+/// Returns the step that a `log-profile` uses for rules of this set.
 fn step(set: RuleSet) -> Step {
     match set {
         RuleSet::TcpConnection => Step::TcpConnection,

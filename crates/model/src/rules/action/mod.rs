@@ -1,9 +1,9 @@
-//! Actions: what rules do, a file a family. An action is a row (name, rules
-//! that may have it, syntax, documentation, example, builder) and a value that
-//! the builder makes when a file is loaded; carrying it out changes the stream
-//! and says whether the rules go on. It touches no socket.
+//! Actions: what rules do, with one file for each family. An action is a row (name, rules that may
+//! have it, syntax, documentation, example, builder) and a value that the builder creates when a
+//! file is loaded. Running an action changes the stream and determines whether the rules continue;
+//! it touches no socket.
 
-/// The rows of a family, each with its syntax and places, builder, example and documentation.
+/// Creates the rows of a family, each with its syntax, places, builder, example and documentation.
 macro_rules! rows {
     ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(crate::rules::action::ActionRow {
@@ -66,19 +66,19 @@ use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;
 
 impl HttpRule {
-    /// The condition and the action.
+    /// Condition and action of the rule.
     pub fn rule(&self) -> &Rule {
         &self.0
     }
 }
 
 impl TcpRule {
-    /// The condition and the action.
+    /// Condition and action of the rule.
     pub fn rule(&self) -> &Rule {
         &self.0
     }
 
-    /// Whether HTTP is spoken behind it.
+    /// Returns whether the stream uses HTTP after this rule.
     pub fn switches_to_http(&self) -> bool {
         matches!(
             self.0.action,
@@ -88,7 +88,7 @@ impl TcpRule {
 }
 
 impl Rule {
-    /// How the history of requests names it.
+    /// Returns the entry for this rule in the history of requests.
     pub(super) fn met(&self, stream: &Stream, ends: bool) -> RuleMet {
         let line = self.line.or_else(|| stream.config.line_of(self.span));
         RuleMet {
@@ -99,31 +99,31 @@ impl Rule {
         }
     }
 
-    /// Where it stands: the number of the file, and the line.
+    /// Returns the number of the file, and the line in it.
     pub(super) fn place(&self) -> Option<(u32, u32)> {
         Some((self.span.file.0, self.line?))
     }
 }
 
-/// What follows an action.
+/// Result of running an action.
 pub(super) enum Step {
-    /// The next rule.
+    /// Continues with the next rule.
     Next,
-    /// The end of this list of rules.
+    /// Skips the rest of this list of rules.
     Accept,
-    /// The end of all rules: of messages.
+    /// Ends all rules of a message.
     End(Verdict),
-    /// The end of all rules: of connections.
+    /// Ends all rules of a connection.
     Closed(Gate),
-    /// Something is waited for, then the next rule follows. For `http-request` and
-    /// `tcp-request content` rules only.
+    /// Waits for something, then continues with the next rule. Only for `http-request` and
+    /// `tcp-request content` rules.
     Wait(Wait),
-    /// A rewrite could not be done: it would break the message, or does not fit.
+    /// The rewrite failed: it would break the message, or does not fit.
     Failed,
 }
 
 impl Action {
-    /// Whether no rule behind it is reached once it was carried out.
+    /// Returns whether no later rule is reached after this action.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
@@ -135,8 +135,8 @@ impl Action {
         )
     }
 
-    /// Whether more bytes of the stream may change what it does: the key that is tracked, or
-    /// the value that is captured, may still come. As with HAProxy, other actions do not wait.
+    /// Returns whether more bytes of the stream can change the effect: the tracked key or the
+    /// captured value may still arrive. As in HAProxy, other actions do not wait.
     pub(super) fn may_change(&self, stream: &Stream) -> bool {
         match self {
             Action::Table(action) => action.may_change(stream),
@@ -145,8 +145,8 @@ impl Action {
         }
     }
 
-    /// Whether its effect must not be repeated when its list of content rules restarts because
-    /// more bytes have come: it counts, asks somebody else, or takes time.
+    /// Returns whether the effect must not be repeated when the list of content rules restarts
+    /// after more bytes arrive. Such an action counts, sends a query elsewhere, or takes time.
     pub(super) fn happens_once(&self) -> bool {
         match self {
             Action::Table(action) => action.counts(),
@@ -155,7 +155,7 @@ impl Action {
         }
     }
 
-    /// Carries it out.
+    /// Runs the action on the stream.
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         match self {
             Action::Flow(flow) => flow.run(stream),
@@ -203,26 +203,26 @@ impl Action {
     }
 }
 
-/// A list of rules: when its rules run, and so what they can do.
+/// List of rules; determines when its rules run, and so what they can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RuleSet {
-    /// `tcp-request connection`
+    /// Rules of `tcp-request connection`, when a connection is accepted.
     TcpConnection,
-    /// `tcp-request session`
+    /// Rules of `tcp-request session`, when a session starts.
     TcpSession,
-    /// `tcp-request content`
+    /// Rules of `tcp-request content`, on the bytes of a request.
     TcpContent,
-    /// `tcp-response content`
+    /// Rules of `tcp-response content`, on the bytes of a response.
     TcpResponse,
-    /// `http-request`
+    /// Rules of `http-request`, on each HTTP request.
     HttpRequest,
-    /// `http-response`
+    /// Rules of `http-response`, on each HTTP response of a server.
     HttpResponse,
-    /// `http-after-response`
+    /// Rules of `http-after-response`, on each HTTP response to a client.
     HttpAfterResponse,
 }
 
-/// All sets, in the order of their tables.
+/// All rule sets, in the order of their tables.
 const SETS: [RuleSet; 7] = [
     RuleSet::TcpConnection,
     RuleSet::TcpSession,
@@ -234,7 +234,7 @@ const SETS: [RuleSet; 7] = [
 ];
 
 impl RuleSet {
-    /// The words before an action, which is also its place in the registry.
+    /// Returns the words before an action, which are also its place in the registry.
     pub fn place(self) -> &'static str {
         match self {
             RuleSet::TcpConnection => "tcp-request connection",
@@ -259,7 +259,7 @@ impl RuleSet {
         }
     }
 
-    /// When its rules run in such a proxy.
+    /// Returns when the rules run in a proxy of this kind.
     pub fn usage(self, kind: ProxyKind) -> Usage {
         match self {
             RuleSet::TcpConnection => Usage::TCP_CONNECTION,
@@ -271,7 +271,7 @@ impl RuleSet {
         }
     }
 
-    /// Whether its rules look at answers.
+    /// Returns whether the rules process responses.
     pub(super) fn is_response(self) -> bool {
         matches!(
             self,
@@ -280,7 +280,7 @@ impl RuleSet {
     }
 }
 
-/// Places of actions.
+/// Places of actions in the registry.
 mod places {
     pub(super) const CONNECTION: &str = "tcp-request connection";
     pub(super) const SESSION: &str = "tcp-request session";
@@ -303,27 +303,27 @@ mod places {
     pub(super) const ANSWERING: &[&str] = &[REQUEST, RESPONSE];
 }
 
-/// What the builder of an action works on.
+/// Input of the builder of an action.
 pub(super) struct Build<'b, 'l> {
-    /// The words behind the action.
+    /// Words after the action.
     pub(super) args: &'b mut Args<'l>,
-    /// The word of the action.
+    /// Word that names the action.
     pub(super) word: &'l Word,
-    /// What stands in parentheses behind its name.
+    /// Text in parentheses after the name.
     pub(super) list: Option<&'l str>,
-    /// The rules that it is one of.
+    /// Set of rules that the action is part of.
     pub(super) set: RuleSet,
-    /// When it runs.
+    /// Moments at which the rule runs.
     pub(super) usage: Usage,
 }
 
-/// Builds an action.
+/// Builds an action from its words.
 pub(super) type ActionBuilder = fn(&mut Draft, &mut Build<'_, '_>) -> Result<Action, Diagnostic>;
-/// The row of an action.
+/// Row of an action in its table.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
 impl<'l> Build<'_, 'l> {
-    /// The next word, unless a condition begins there.
+    /// Returns the next word, unless a condition begins there.
     pub(super) fn option(&mut self) -> Option<&'l Word> {
         let word = self.args.peek()?;
         if word.is("if") || word.is("unless") {
@@ -332,19 +332,17 @@ impl<'l> Build<'_, 'l> {
         self.args.next()
     }
 
-    /// A format.
     pub(super) fn format(&mut self, loader: &mut Draft, what: &str) -> Result<Format, Diagnostic> {
         let word = self.args.required(what)?;
         Format::parse(loader, word, self.usage)
     }
 
-    /// An expression.
     pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Diagnostic> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)
     }
 
-    /// An error at a word, with the syntax.
+    /// Returns an error at a word, with the syntax of the action.
     pub(super) fn wrong(
         &self,
         code: &'static language::Code,
@@ -395,23 +393,23 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
             .map(|set| Table::new(set.kind(), FAMILIES, known::all))
             .collect()
     });
-    // There is one for each set, in their order.
+    // One table exists for each set, in the order of the sets.
     &tables[set as usize]
 }
 
-/// Names of actions that HAProxy has in these rules and this has not.
+/// Returns whether HAProxy has an action that is not supported here.
 fn is_known(set: RuleSet, name: &str) -> bool {
     known::names(set.kind()).any(|known| known == name)
 }
 
-/// Every action of every set, documented.
+/// Returns the documentation of all actions of all sets.
 pub(super) fn documented() -> Vec<Documented> {
     static ROWS: OnceLock<Vec<Documented>> = OnceLock::new();
     ROWS.get_or_init(|| SETS.into_iter().flat_map(documented_of).collect())
         .clone()
 }
 
-/// The texts are made once a process and stay.
+/// Builds the documentation of a set. The texts are built once per process and never freed.
 fn documented_of(set: RuleSet) -> Vec<Documented> {
     let place = set.place();
     let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
@@ -432,7 +430,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
             )),
             doc: row.doc,
             example: stay(match row.example.rsplit_once('\n') {
-                // Only the last line is the rule.
+                // Only the last line of the example is the rule.
                 Some((before, last)) => format!("{before}\n{place} {last}"),
                 None => format!("{place} {}", row.example),
             }),
@@ -443,7 +441,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
     all
 }
 
-/// Reads a rule of messages: its action, then its condition.
+/// Parses a rule of HTTP messages: its action, then its condition.
 pub fn http_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
@@ -452,7 +450,7 @@ pub fn http_rule(
     rule(loader, args, set).map(HttpRule)
 }
 
-/// Reads a rule of connections.
+/// Parses a rule of `tcp-request` or `tcp-response`.
 pub fn tcp_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
@@ -461,7 +459,7 @@ pub fn tcp_rule(
     rule(loader, args, set).map(TcpRule)
 }
 
-/// Reads the rule of a `redirect` line.
+/// Parses the rule of a `redirect` line.
 pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule, Diagnostic> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
@@ -485,7 +483,7 @@ pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule
     }))
 }
 
-/// Warns of a rule that is never reached because of the one before it.
+/// Warns about a rule that is never reached because of the one before it.
 pub fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {

@@ -1,5 +1,5 @@
-//! `normalize-uri`: targets that mean the same are brought into the same form,
-//! so that rules which look at paths are not passed by writing them otherwise.
+//! Action `normalize-uri`: brings equivalent targets into the same form, so that another spelling
+//! cannot bypass rules that check paths.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -107,7 +107,7 @@ impl Normalizer {
     }
 }
 
-/// A percent sign that begins no encoding, under `strict`.
+/// Error of `strict`: a percent sign begins no valid encoding.
 struct Invalid;
 
 fn until_fragment(target: &[u8]) -> &[u8] {
@@ -130,7 +130,7 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// Walks over a target; what `encoding` makes of each `%XX` stands in its place.
+/// Copies a target and replaces each `%XX` by the result of `encoding`.
 fn each_encoding(
     target: &[u8],
     strict: bool,
@@ -181,14 +181,14 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The segments of a path, the first empty one (before its slash) left out.
+/// Returns the segments of a path, without the empty one before its leading slash.
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.strip_prefix(b"/")
         .unwrap_or(path)
         .split(|byte| *byte == b'/')
 }
 
-/// A path of segments; `open`: it ends with a slash.
+/// Joins segments into a path; `open` adds a slash at the end.
 fn joined(segments: &[&[u8]], open: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for segment in segments {
@@ -237,7 +237,7 @@ fn strip_dotdot(path: &[u8], full: bool) -> Vec<u8> {
     joined(&kept, open)
 }
 
-/// A query, its question mark included, with its parameters in order.
+/// Sorts the parameters of a query, which includes its question mark.
 fn sort_query(query: &[u8]) -> Vec<u8> {
     let Some(parameters) = query.strip_prefix(b"?") else {
         return query.to_vec();

@@ -1,5 +1,5 @@
-//! Actions about packets: the mark that the kernel gives them, the field for the
-//! kind of service, and the niceness of a stream among others.
+//! Actions on packets and scheduling: the mark that the kernel sets, the type of service, and the
+//! niceness of a stream among others.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          order of their events, with a limited amount of work each, so this has no effect.";
 };
 
-/// A number, decimal or with `0x`.
+/// Parses a number, decimal or with `0x`.
 fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -115,7 +115,7 @@ fn either(
     Ok(action(what, to_server, Number::Found(Box::new(expression))))
 }
 
-/// A mark takes a right that the process must not give up then.
+/// Records the use of marks, since a mark requires a privilege that the process must then keep.
 fn note(loader: &mut Draft, build: &Build<'_, '_>, what: What) {
     if what == What::Mark {
         let global = &mut loader.config.global;
@@ -125,7 +125,7 @@ fn note(loader: &mut Draft, build: &Build<'_, '_>, what: What) {
 
 fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("a number")?;
-    // Beyond its range HAProxy takes the nearest end.
+    // As in HAProxy, a number out of range is clamped to the nearest bound.
     if word.str().parse::<i64>().is_err() {
         let message = format!("'{}' is not a number", word.text());
         return Err(build.wrong(

@@ -1,4 +1,4 @@
-//! `pause`: a request waits a while before its rules go on.
+//! Action `pause`: delays a request before its rules continue.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;

@@ -1,4 +1,4 @@
-//! Redirections: the `redirect` action and the `redirect` keyword.
+//! Redirects: the `redirect` action and the `redirect` keyword.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::codes as load_codes;
@@ -11,7 +11,7 @@ use http::message::Message;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
 
-/// The syntax of both.
+/// Syntax of the action and of the keyword.
 pub const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
      [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
 
@@ -37,7 +37,7 @@ const WORDS: [&str; 9] = [
     "ignore-empty",
 ];
 
-/// Reads the words behind `redirect`.
+/// Parses the words after `redirect`.
 pub(super) fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let mut redirection = Redirection {
         to: Kind::Location,
@@ -145,7 +145,7 @@ impl Redirection {
         })))
     }
 
-    /// Returns the location; `None` if the rule is ignored.
+    /// Returns the location; None if the rule is ignored.
     fn location(&self, stream: &Stream) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         self.format.append(stream, &mut out);
@@ -155,7 +155,7 @@ impl Redirection {
         match self.to {
             Kind::Location => {}
             Kind::Prefix => {
-                // A prefix of a slash alone would make the path begin with two.
+                // A prefix that is only a slash would make the path begin with two slashes.
                 if out == b"/" {
                     out.clear();
                 }
@@ -181,7 +181,7 @@ impl Redirection {
     }
 }
 
-/// Control characters become what they are called in a location.
+/// Percent-encodes control characters in a location.
 fn visible(location: Vec<u8>) -> Vec<u8> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     if !location.iter().any(|b| *b < b' ' || *b == 0x7f) {

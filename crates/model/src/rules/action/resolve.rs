@@ -1,4 +1,4 @@
-//! `do-resolve`: the address of a host that a request names, while its rules wait.
+//! Action `do-resolve`: resolves a host that a request names; its rules wait for the address.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -44,7 +44,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
     };
     let variable = VariableName::parse(variable)
         .map_err(|error| variable_error_in(error, variable, build.word))?;
-    // Sections may stand behind this line.
+    // The `resolvers` section may come after this line.
     let wanted = (build.word.span, Box::from(section));
     loader.resolvers_wanted.push(wanted);
     Ok(Action::Resolve(Box::new(Resolve {

@@ -1,4 +1,4 @@
-//! `use-service`: answers that a part of the program itself gives.
+//! Action `use-service`: the program itself generates the response.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -6,9 +6,9 @@ use crate::rules::draft::Draft;
 use crate::transaction::{Phase, Stream, Termination, Verdict};
 use language::Diagnostic;
 
-/// The name of the exporter.
+/// Service name of the Prometheus exporter.
 const EXPORTER: &str = "prometheus-exporter";
-/// What services written in Lua are called by.
+/// Prefix of the names of services written in Lua.
 const LUA: &str = "lua.";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
@@ -44,7 +44,7 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
     ))
 }
 
-/// The exporter answers.
+/// Ends the rules with the response of the exporter.
 pub(super) fn metrics(stream: &mut Stream) -> Step {
     stream.outcome.end(Termination::Local, Phase::Request);
     Step::End(Verdict::Metrics)

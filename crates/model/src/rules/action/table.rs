@@ -1,4 +1,4 @@
-//! Actions on stick tables: what is tracked, and counters that rules change.
+//! Actions on stick tables: tracking of entries, and counters that rules change.
 
 use super::{Action, ActionRow, Build, RuleSet, Step, places};
 use crate::compiled::action::table::{Amount, TableAction};
@@ -155,7 +155,7 @@ fn increment(
     Ok(change(counter, kind, Some(rate), 0, Amount::Fixed(1)))
 }
 
-/// Whether there is such a counter.
+/// Checks that the counter exists.
 fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Diagnostic> {
     let count = loader.config.global.tune.stick_counters;
     if counter < count {
@@ -246,7 +246,7 @@ fn track(
 }
 
 impl TableAction {
-    /// Whether more bytes of the stream may change the key that is tracked.
+    /// Returns whether more bytes of the stream can change the tracked key.
     pub(super) fn may_change(&self, stream: &Stream) -> bool {
         match self {
             TableAction::Track { key, .. } => key.may_change(stream),
@@ -254,7 +254,7 @@ impl TableAction {
         }
     }
 
-    /// Whether it changes an entry that is tracked.
+    /// Returns whether the action changes a tracked entry.
     pub(super) fn counts(&self) -> bool {
         matches!(self, TableAction::Change { .. })
     }

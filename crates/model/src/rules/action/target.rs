@@ -79,7 +79,7 @@ fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic
     Ok(change(Change::Status(status, reason)))
 }
 
-/// Bytes that cannot stand in a target become what they are called in one.
+/// Percent-encodes bytes that are not allowed in a target.
 fn encoded(bytes: &[u8]) -> Vec<u8> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(bytes.len());

@@ -1,4 +1,4 @@
-//! Which rules there are.
+//! Tests of the tables of actions.
 
 use super::*;
 

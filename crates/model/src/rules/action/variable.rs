@@ -1,4 +1,4 @@
-//! Actions that set and forget variables.
+//! Actions that set and unset variables.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
@@ -75,7 +75,7 @@ fn action(name: VariableName, source: Source, conditions: Vec<SetWhen>) -> Actio
     }))
 }
 
-/// The name in the parentheses, and the conditions behind it.
+/// Parses the name in the parentheses, and the conditions after it.
 fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Diagnostic> {
     let Some(list) = build.list else {
         return Err(build.wrong(
@@ -114,7 +114,7 @@ impl VariableChange {
         Step::Next
     }
 
-    /// Changes the variable.
+    /// Sets or unsets the variable.
     pub fn apply(&self, stream: &mut Stream) {
         let value = match &self.source {
             Source::Unset => {
@@ -134,8 +134,8 @@ impl VariableChange {
         }
     }
 
-    /// Reads what stands behind `tcp-check` or `http-check`: `word` is
-    /// `set-var(…)`, `set-var-fmt(…)` or `unset-var(…)`.
+    /// Parses the words after `tcp-check` or `http-check`. `word` is `set-var(…)`, `set-var-fmt(…)`
+    /// or `unset-var(…)`.
     pub fn of_check<'l>(
         loader: &mut Draft,
         args: &mut Args<'l>,
@@ -149,8 +149,8 @@ impl VariableChange {
         VariableChange::outside(loader, args, (word, list), what, Usage::CHECK)
     }
 
-    /// Reads what stands behind `set-var` or `set-var-fmt` in `global`: `word` is the
-    /// name.
+    /// Parses the words after `set-var` or `set-var-fmt` in `global`. `word` is the name of the
+    /// variable.
     pub fn of_process<'l>(
         loader: &mut Draft,
         args: &mut Args<'l>,
@@ -166,7 +166,7 @@ impl VariableChange {
         )
     }
 
-    /// Reads one that is no rule.
+    /// Parses a change that is not part of a rule.
     fn outside<'l>(
         loader: &mut Draft,
         args: &mut Args<'l>,
@@ -197,19 +197,19 @@ impl VariableChange {
         })
     }
 
-    /// How long its variable lives.
+    /// Returns the scope, and so the lifetime, of the variable.
     pub fn scope(&self) -> Scope {
         self.name.scope()
     }
 }
 
-/// Gives the variables of the process the values that `global` has for them.
+/// Sets the process variables to the values that `global` configures.
 pub fn set_up_process(config: &Arc<Config>) {
     let changes = &config.global.process_variables;
     if changes.is_empty() || config.proxies.is_empty() {
         return;
     }
-    // No listener has this number.
+    // No listener has this number, and none is looked up.
     let place = ListenerIndex {
         frontend: ProxyIndex(0),
         bind: u32::MAX,
@@ -222,13 +222,13 @@ pub fn set_up_process(config: &Arc<Config>) {
 }
 
 impl SetWhen {
-    /// The condition of a name.
+    /// Returns the condition with this name.
     pub(in crate::rules) fn named(name: &str) -> Option<SetWhen> {
         let found = CONDITIONS.iter().find(|(known, _)| *known == name);
         found.map(|(_, condition)| *condition)
     }
 
-    /// Whether it holds for a variable and its new value.
+    /// Returns whether the condition is true for a variable and its new value.
     pub(in crate::rules) fn holds(
         self,
         name: VariableName,
@@ -249,7 +249,7 @@ impl SetWhen {
     }
 }
 
-/// The variable against the new value. There is an order of numbers only.
+/// Compares the variable with the new value. Only numbers have an order.
 fn compare(stream: &Stream, name: VariableName, new: &Value<'_>) -> Option<Ordering> {
     match (get(stream, name)?, new) {
         (Value::Int(old), Value::Int(new)) => Some(old.cmp(new)),

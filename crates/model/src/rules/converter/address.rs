@@ -37,8 +37,8 @@ fn mask<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
     }
 }
 
-/// Where the colon before the port stands: the last one, unless it is within
-/// the brackets of an address.
+/// Returns the offset of the colon before the port: the last one, unless it is within the brackets
+/// of an address.
 fn colon(text: &[u8]) -> Option<usize> {
     let colon = memchr::memrchr(b':', text)?;
     let bracket = memchr::memrchr(b']', text);

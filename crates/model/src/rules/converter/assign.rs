@@ -1,5 +1,4 @@
-//! Converters that keep their value somewhere and pass it on: variables, and the
-//! slots of captures.
+//! Converters that store their input and return it unchanged: in variables, and in capture slots.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::action::variable::SetWhen;
@@ -107,7 +106,7 @@ fn keep<'a>(
         Captured::Response => &captures.response,
     };
     let slot = usize::try_from(arguments.int(0)?).ok()?;
-    // As in HAProxy, a slot that is not declared takes the value's way, too.
+    // As in HAProxy, an undeclared slot leaves the expression without a value.
     let length_max = slots.get(slot)?.length_max;
     value.with_text(|text| {
         stream

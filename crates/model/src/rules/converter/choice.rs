@@ -1,5 +1,5 @@
-//! Converters that pick something out of a text by a name, and those that compare:
-//! parameters, languages, secrets.
+//! Converters that select a part of a text by name, and those that compare: parameters, languages,
+//! secrets.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -66,7 +66,7 @@ fn param<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
     }))
 }
 
-/// The weight of a language, in thousandths.
+/// Returns the weight of a language, in thousandths.
 fn weight(parameters: &[u8]) -> u32 {
     let q = parameters.trim_ascii();
     let Some(number) = q.strip_prefix(b"q").or(q.strip_prefix(b"Q")) else {
@@ -77,7 +77,7 @@ fn weight(parameters: &[u8]) -> u32 {
     };
     let number = std::str::from_utf8(number.trim_ascii()).ok();
     let number: Option<f32> = number.and_then(|number| number.parse().ok());
-    // What is no number takes no weight away.
+    // An invalid number counts as the full weight.
     number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 

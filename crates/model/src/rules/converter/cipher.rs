@@ -1,5 +1,4 @@
-//! Encryption and decryption with AES, for tokens that a site shares with its
-//! applications.
+//! Encryption and decryption with AES, for tokens that a site shares with its applications.
 
 use super::key::{self, maybe_variable, secret};
 use super::{ConverterBuild, ConverterRow, rows};
@@ -18,9 +17,9 @@ use base64::engine::general_purpose::STANDARD;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
-/// Bytes of the tag that proves an encrypted text.
+/// Length of the authentication tag, in bytes.
 const TAG_BYTES: usize = 16;
-/// Bytes of the nonce that the library takes.
+/// Length of the nonce that the library requires, in bytes.
 const NONCE_BYTES: usize = 12;
 
 const fn gcm(apply: super::Apply) -> ConverterBuild {

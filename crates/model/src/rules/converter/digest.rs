@@ -1,5 +1,5 @@
-//! Digests and codes that authenticate: of SHA-1, SHA-2, SHA-3 and MD5. SHA-1 and
-//! MD5 are for what exists; nothing new should rest on them.
+//! Digests and message authentication codes: SHA-1, SHA-2, SHA-3 and MD5. SHA-1 and MD5 are for
+//! existing systems only; nothing new should rely on them.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -24,14 +24,14 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          Base64.";
 };
 
-/// An algorithm. MD5 is not the library's.
+/// Digest algorithm. The library does not provide MD5.
 #[derive(Clone, Copy)]
 enum Hash {
     Md5,
     Of(&'static Algorithm),
 }
 
-/// Their names, as OpenSSL has them.
+/// Algorithm names, as in OpenSSL.
 static NAMES: &[(&str, Hash)] = &[
     ("md5", Hash::Md5),
     ("sha1", Hash::Of(&digest::SHA1_FOR_LEGACY_USE_ONLY)),
@@ -49,7 +49,7 @@ fn named(name: &[u8]) -> Option<usize> {
     let same = |known: &str| {
         known.as_bytes().eq_ignore_ascii_case(name)
             || (known.starts_with("sha") && !known.contains('-') && {
-                // OpenSSL takes `sha2-256` and `sha-256` for `sha256`.
+                // OpenSSL accepts `sha2-256` and `sha-256` for `sha256`.
                 let bits = known.trim_start_matches("sha").as_bytes();
                 let rest = name.get(3..).unwrap_or(b"");
                 let rest = rest.strip_prefix(b"2").unwrap_or(rest);
@@ -61,7 +61,7 @@ fn named(name: &[u8]) -> Option<usize> {
     NAMES.iter().position(|(known, _)| same(known))
 }
 
-/// Bytes of a block of the algorithms that `hmac` pads keys to.
+/// Block size of MD5, to which `hmac` pads keys, in bytes.
 const MD5_BLOCK_BYTES: usize = 64;
 
 impl Hash {

@@ -1,4 +1,4 @@
-//! Converters between bytes and ways to write them: URLs, base64, hexadecimal.
+//! Converters between bytes and their encodings: URLs, base64, hexadecimal.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -71,8 +71,8 @@ fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opt
     Some(Value::Str(Cow::Owned(url_decoded(&text, in_form)?)))
 }
 
-/// An URL, or a part of one, without percent signs; None where two hexadecimal digits are
-/// missing behind one. In a form, and behind `?`, `+` is a blank.
+/// Decodes percent signs in a URL or a part of one; returns None if two hexadecimal digits do not
+/// follow one. In a form, and after `?`, `+` is a blank.
 pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
@@ -162,7 +162,7 @@ fn hex2i<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<
     Some(Value::Int(n as i64))
 }
 
-/// Checks that chunks have a size of 1 up to so many bytes.
+/// Checks that the chunk size is between 1 and `max` bytes.
 fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Diagnostic> {
     if arguments
         .int(1)
@@ -187,7 +187,7 @@ fn check_dec_chunk(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
     check_chunk(arguments, span, 8)
 }
 
-/// Writes chunk by chunk with separators.
+/// Writes the value in chunks with separators between them.
 fn chunked<'a>(
     arguments: &Arguments,
     value: Value<'a>,

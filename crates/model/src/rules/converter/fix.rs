@@ -1,4 +1,4 @@
-//! The first message of FIX (Financial Information eXchange).
+//! Converters for the first message of FIX (Financial Information eXchange).
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -18,7 +18,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          MsgType, SenderCompID, TargetCompID or CheckSum.";
 };
 
-/// What ends a field.
+/// Byte that ends a field.
 const SEPARATOR: u8 = 1;
 
 const BEGIN_STRING: u32 = 8;
@@ -59,7 +59,7 @@ fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), D
     Ok(())
 }
 
-/// The field that begins at a place: its tag, its value, and where the next begins.
+/// Parses the field at an offset: its tag, its value, and the offset of the next field.
 fn field(bytes: &[u8], at: usize) -> Option<(u32, &[u8], usize)> {
     let rest = bytes.get(at..)?;
     let end = memchr::memchr(SEPARATOR, rest)?;
@@ -80,7 +80,7 @@ fn number(text: &[u8]) -> Option<usize> {
     text.parse().ok()
 }
 
-/// The places of a message must all be right; None where one is not.
+/// Validates the fields of a message; returns None if one is wrong.
 fn check(bytes: &[u8]) -> Option<()> {
     let (tag, version, at) = field(bytes, 0)?;
     if tag != BEGIN_STRING || !VERSIONS.contains(&version) {
@@ -118,10 +118,10 @@ fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Val
     is_decided(&bytes).then(|| Value::Bool(check(&bytes).is_some()))
 }
 
-/// The length of the field that ends a message: its tag, three digits, a separator.
+/// Length of the field that ends a message (tag, three digits, separator), in bytes.
 const CHECK_SUM_BYTES: usize = 7;
 
-/// Whether bytes that follow change nothing: the message is whole, or wrong already.
+/// Returns whether more bytes change nothing: the message is complete, or already wrong.
 fn is_decided(bytes: &[u8]) -> bool {
     let is_broken = |at: usize| {
         let rest = bytes.get(at..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Converters of the header Forwarded (RFC 7239): is it well formed, and its parts.
+//! Converters for the header Forwarded (RFC 7239): validation, and access to its parts.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -46,7 +46,7 @@ fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-/// A value, which may stand in quotes, and what follows it.
+/// Parses a value, optionally in quotes, and returns it with the rest of the text.
 fn value(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let length = text.iter().take_while(|b| is_token(b)).count();
@@ -68,8 +68,8 @@ fn value(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     }
 }
 
-/// Shows every field of a header until one is taken or it is not well formed; says
-/// whether all of it is.
+/// Passes each field of a header to `look`, until it returns true or the header is malformed.
+/// Returns whether the whole header is well formed.
 fn fields<'t>(text: &'t [u8], mut look: impl FnMut(&'t [u8], Cow<'t, [u8]>) -> bool) -> bool {
     let blank = |text: &'t [u8]| text.trim_ascii_start();
     let mut rest = blank(text);
@@ -86,14 +86,14 @@ fn fields<'t>(text: &'t [u8], mut look: impl FnMut(&'t [u8], Cow<'t, [u8]>) -> b
         rest = match behind_blank.split_first() {
             None => return true,
             Some((b';', after)) if behind.len() == behind_blank.len() => after,
-            // The next element.
+            // A comma begins the next element.
             Some((b',', after)) if !look(b"", Cow::Borrowed(b"")) => blank(after),
             _ => return false,
         };
     }
 }
 
-/// A node: its name, and its port where it has one.
+/// Node: its name, and its port if it has one.
 enum Name<'t> {
     Address(IpAddr),
     Text(&'t [u8]),
@@ -138,7 +138,7 @@ fn node(text: &[u8]) -> Option<(Name<'_>, Option<&[u8]>)> {
     Some((name, port))
 }
 
-/// Whether a text is a host, with or without a port.
+/// Returns whether a text is a host, with or without a port.
 fn host(text: &[u8]) -> bool {
     let (name, rest) = match text.strip_prefix(b"[") {
         Some(inner) => {

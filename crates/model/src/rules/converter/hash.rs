@@ -1,4 +1,4 @@
-//! Hashes for sharing out and for short keys. None of them keeps a secret.
+//! Hashes for load distribution and for short keys. None of them is cryptographically secure.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The 64-bit XXH3 hash with a seed, by default 0. Numbers are signed, so half of the results are negative.";
 };
 
-/// The hash of a value, its bits mixed where the argument is not 0.
+/// Returns the hash of a value, with its bits mixed if the argument is not 0.
 fn mixed<'a>(arguments: &Arguments, value: Value<'a>, hash: fn(&[u8]) -> u32) -> Option<Value<'a>> {
     let hash = hash(&value.into_bytes()?);
     let mix = arguments.int(0).unwrap_or(0) != 0;
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn long_texts_go_through_the_lanes_of_xxh() {
-        // From the reference implementation's documentation of its test values.
+        // Test value from the documentation of the reference implementation.
         let text = b"Nobody inspects the spammish repetition";
         assert_eq!(XxHash32::oneshot(0, text), 0xe229_3b2f);
         assert_eq!(XxHash64::oneshot(0, text), 0xfbce_a83c_8a37_8bf1);

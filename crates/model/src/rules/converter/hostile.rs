@@ -1,5 +1,5 @@
-//! Any bytes at all through the converters that read protocols, as clients send
-//! them: they come to an end, and to no more than there was.
+//! Tests that feed arbitrary bytes, as clients could send them, to the converters that parse
+//! protocols. Each converter must end, and must not return more than its input allows.
 
 use crate::compiled::Expression;
 use crate::config::ProxyKind;
@@ -8,7 +8,7 @@ use crate::transaction::sample;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-/// What is read, and whether what comes out may be no longer than what went in.
+/// Converters under test; true if the output must not be longer than the input.
 const CONVERTERS: [(&str, bool); 22] = [
     ("json_query('$.a.b[1]')", true),
     ("json_query('$.a',int)", false),
@@ -60,7 +60,7 @@ fn run(body: &[u8]) {
     }
 }
 
-/// Bytes that these protocols are made of, and any others.
+/// Generates bytes that are typical of these protocols, mixed with arbitrary ones.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),

@@ -1,4 +1,4 @@
-//! The converter that writes a text for use within JSON.
+//! Converter that escapes a text for use within JSON.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -16,12 +16,12 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          four hexadecimal digits; `utf8s` omits such bytes. `utf8p` and `utf8ps` also accept overlong encodings.";
 };
 
-/// How bytes become characters.
+/// Decoding of bytes into characters.
 const ASCII: i64 = 0;
 const UTF8: i64 = 1;
-/// Added: what is wrong is left out instead of failing.
+/// Added to the decoding: omits invalid bytes instead of failing.
 const SILENT: i64 = 2;
-/// Added: characters in more bytes than they need are taken.
+/// Added to the decoding: accepts overlong encodings.
 const PERMISSIVE: i64 = 4;
 
 fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
@@ -42,8 +42,8 @@ fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Dia
     Ok(())
 }
 
-/// The first character of a text and how many bytes it has; None for bytes that are
-/// no character that JSON's four hexadecimal digits can say.
+/// Decodes the first character of a text and its length in bytes. The character is None if the
+/// bytes are invalid or do not fit into JSON's four hexadecimal digits.
 fn character(text: &[u8], permissive: bool) -> (Option<u16>, usize) {
     let Some(first) = text.first().copied() else {
         return (None, 0);

@@ -1,5 +1,5 @@
-//! Looking values up in JSON, without building a tree of it: the text is read up to
-//! what is looked for, and no further. What is wrong behind it does not matter.
+//! Lookup of values in JSON without a parse tree. The text is read up to the requested value and no
+//! further, so errors after it have no effect.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -19,19 +19,19 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 /// Maximum depth of nested containers that are skipped.
 const DEPTH_MAX: usize = 128;
-/// Most steps of a path.
+/// Maximum number of steps of a path.
 const STEPS_MAX: usize = 32;
 
-/// A step of a path, as it stands in an argument: the path is compiled to texts, the
-/// first byte of which says what follows.
+/// First byte of a compiled step, which gives the kind of the step. A path is compiled to texts in
+/// the argument list.
 const KEY: u8 = b'.';
 const INDEX: u8 = b'[';
 
-/// What was found: its first byte tells its kind.
+/// JSON text that begins with the value found; its first byte determines the type.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'t>(&'t [u8]);
 
-/// Splits a path into its steps; None for what is no path.
+/// Splits a path into its steps; returns None for an invalid path.
 pub(super) fn steps(path: &[u8]) -> Option<Vec<Box<[u8]>>> {
     let mut rest = path.strip_prefix(b"$")?;
     let mut steps = Vec::new();
@@ -82,7 +82,7 @@ fn blank(text: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|b| b" \t\r\n".contains(b)).count()
 }
 
-/// Behind the string that begins at a place.
+/// Returns the offset after the string that begins at `at`.
 fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
@@ -94,7 +94,7 @@ fn string_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Behind the value that begins at a place.
+/// Returns the offset after the value that begins at `at`.
 fn value_end(text: &[u8], at: usize) -> Option<usize> {
     let (mut at, mut depth) = (at, 0_usize);
     loop {
@@ -134,7 +134,7 @@ fn value_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Where the member of a name, or the element of an index, begins.
+/// Returns the offset of the member with a name, or of the element with an index.
 fn descend(text: &[u8], at: usize, step: &[u8]) -> Option<usize> {
     let (kind, wanted) = step.split_first()?;
     let is_object = *kind == KEY;
@@ -170,7 +170,7 @@ fn descend(text: &[u8], at: usize, step: &[u8]) -> Option<usize> {
     }
 }
 
-/// Looks a value up.
+/// Finds the value at the end of the steps.
 pub(super) fn find<'t, 's>(
     text: &'t [u8],
     mut steps: impl Iterator<Item = &'s [u8]>,
@@ -180,7 +180,7 @@ pub(super) fn find<'t, 's>(
     text.get(start..end).map(Found)
 }
 
-/// A text without its escapes; None where they are wrong.
+/// Decodes the escapes of a string; returns None if they are invalid.
 fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !text.contains(&b'\\') {
         return Some(Cow::Borrowed(text));
@@ -214,7 +214,7 @@ fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
-/// The character of the digits behind `\u`, two of which may belong together.
+/// Decodes the character of a `\u` escape, which may be a surrogate pair.
 fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
     let unit = |text: &[u8]| -> Option<u16> {
         let digits = std::str::from_utf8(text.get(..4)?).ok()?;
@@ -232,7 +232,7 @@ fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
 }
 
 impl<'t> Found<'t> {
-    /// The value, as a number where that is asked for.
+    /// Returns the value, converted to a number if requested.
     pub(super) fn value(self, as_number: bool) -> Option<Value<'t>> {
         let text = self.0;
         match text.first()? {
@@ -256,7 +256,7 @@ impl<'t> Found<'t> {
 }
 
 fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
-    /// From here on a floating point number is beyond 64 bits.
+    /// Smallest floating point number that exceeds the range of 64 bits.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(whole) = text.parse() {
@@ -266,8 +266,8 @@ fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
     (near.abs() < BEYOND).then_some(Value::Int(near as i64))
 }
 
-/// Compiles the path that stands first, and what stands behind it, into the list of
-/// steps, with whether a number is asked for before them.
+/// Compiles the path and the output type in the arguments. The result is a list that begins with
+/// whether a number is requested, followed by the steps.
 pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let as_number = match arguments.text(1) {
         None => false,
@@ -299,7 +299,7 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagn
     Ok(())
 }
 
-/// Looks up by arguments that [`compile`] made.
+/// Looks a value up with arguments that [`compile`] created.
 pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<Value<'t>> {
     let steps = (1..arguments.list.len()).filter_map(|n| arguments.text(n));
     find(text, steps)?.value(arguments.bool(0)?)

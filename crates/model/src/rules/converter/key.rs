@@ -1,5 +1,5 @@
-//! Keys and other arguments of cryptography: bytes in Base64 that stand in the file,
-//! or a variable that holds them in Base64.
+//! Keys and other cryptographic arguments: bytes in Base64 in the file, or a variable that holds
+//! them in Base64.
 
 use crate::rules::argument::{Argument, Arguments, bad_argument, variable_error};
 use crate::rules::fetch::variable_value;
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
-/// The n-th argument as a variable, where it is the name of one.
+/// Converts the n-th argument to a variable, if it is the name of one.
 pub(super) fn maybe_variable(
     arguments: &mut Arguments,
     n: usize,
@@ -27,7 +27,7 @@ pub(super) fn maybe_variable(
     }
 }
 
-/// Makes the n-th argument a variable, or the bytes that it is the Base64 of.
+/// Converts the n-th argument to a variable, or decodes it from Base64.
 pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Result<(), Diagnostic> {
     if maybe_variable(arguments, n, span)? {
         return Ok(());
@@ -44,7 +44,7 @@ pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Result
     }
 }
 
-/// The bytes of an argument that was prepared; None where its variable holds none.
+/// Returns the bytes of a prepared argument; None if its variable has no valid value.
 pub(super) fn secret<'a>(
     arguments: &'a Arguments,
     n: usize,

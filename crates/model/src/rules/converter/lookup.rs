@@ -179,7 +179,7 @@ fn fill<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
     found.or_else(|| default(arguments))
 }
 
-/// What stands behind the file.
+/// Returns the default value, which is the argument after the file.
 fn default(arguments: &Arguments) -> Option<Value<'_>> {
     match arguments.list.get(1)?.as_ref()? {
         Argument::Text(text) => Some(Value::text(text)),

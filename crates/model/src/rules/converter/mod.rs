@@ -1,6 +1,6 @@
-//! Converters: what changes a value in an expression, a file a family. Each is
-//! a row: its name, syntax, documentation and example, the types that it takes
-//! and gives, and its function. A converter changes nothing but its value.
+//! Converters: functions that transform a value in an expression, with one file for each family.
+//! Each is a row: name, syntax, documentation, example, input and output type, and the function. A
+//! converter changes nothing but its value.
 
 mod address;
 mod assign;
@@ -38,36 +38,36 @@ pub use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
-/// Changes a value.
+/// Function that converts a value.
 pub type Apply = for<'a> fn(&'a Arguments, Value<'a>, &'a Stream) -> Option<Value<'a>>;
 
-/// What a converter is, besides its documentation.
+/// Properties of a converter, besides its documentation.
 #[derive(Debug)]
 pub struct ConverterBuild {
-    /// The type that its input is cast to.
+    /// Type that the input is cast to.
     pub input: Type,
-    /// The type that it gives; Any is the same as its input.
+    /// Type of the output; Any is the same type as the input.
     pub output: Type,
-    /// The arguments that it takes.
+    /// Kinds of the arguments.
     pub arguments: &'static [Kind],
-    /// How many of them it must have.
+    /// Number of required arguments.
     pub required: usize,
-    /// Once it gives a value, bytes that follow change nothing of that.
+    /// True if a value, once found, does not change with later bytes.
     pub decides: bool,
-    /// Checks its arguments.
+    /// Checks and prepares the arguments when a file is loaded.
     pub prepare: Option<Prepare>,
-    /// Changes a value.
+    /// Converts a value.
     pub apply: Apply,
 }
 
-/// The row of a converter.
+/// Row of a converter in its table.
 pub type ConverterRow = Keyword<ConverterBuild>;
 
-/// Where converters stand.
+/// Place of converters in the registry.
 pub const PLACE: &[&str] = &["converter"];
 
 impl ConverterBuild {
-    /// A converter without arguments.
+    /// Creates a converter without arguments.
     pub const fn new(input: Type, output: Type, apply: Apply) -> Self {
         ConverterBuild {
             input,
@@ -80,20 +80,20 @@ impl ConverterBuild {
         }
     }
 
-    /// It takes these arguments, the first so many of which it must have.
+    /// Sets the kinds of the arguments, and the number of required ones.
     pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
         self.arguments = arguments;
         self.required = required;
         self
     }
 
-    /// Its value is final, however many bytes follow.
+    /// Declares that a value, once found, does not change with later bytes.
     pub const fn decides(mut self) -> Self {
         self.decides = true;
         self
     }
 
-    /// Its arguments are checked by this.
+    /// Sets the function that checks the arguments.
     pub const fn prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
         self
@@ -141,18 +141,18 @@ const FAMILIES: &[Family<ConverterBuild>] = &[
 const COUNT: usize = count(FAMILIES);
 static NUMBERED: [&ConverterRow; COUNT] = numbered(FAMILIES);
 
-/// The row of a number.
+/// Returns the row with a number.
 #[inline]
 pub(super) fn row(id: ConverterId) -> &'static ConverterRow {
     NUMBERED[usize::from(id.0)]
 }
 
-/// The number of a row of this file's families.
+/// Returns the number of a row of these families.
 pub(super) fn id(row: &'static ConverterRow) -> ConverterId {
     ConverterId(number_of(table(), row))
 }
 
-/// All converters by name.
+/// Returns the table of all converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {
     static TABLE: OnceLock<Table<ConverterBuild>> = OnceLock::new();
     TABLE.get_or_init(|| Table::new("converter", FAMILIES, known::all))

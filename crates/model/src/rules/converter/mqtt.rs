@@ -1,4 +1,5 @@
-//! MQTT's first packets (3.1, 3.1.1, 5.0): CONNECT of a client and CONNACK of a server.
+//! Converters for the first packets of MQTT (3.1, 3.1.1, 5.0): CONNECT of a client and CONNACK of a
+//! server.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -20,10 +21,10 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 const CONNECT: u8 = 1;
 const CONNACK: u8 = 2;
-/// Most properties of a packet that are looked at.
+/// Maximum number of properties of a packet that are parsed.
 const PROPERTIES_MAX: usize = 64;
 
-/// What can be asked for by name, each with the packet that has it.
+/// Field names, each with the packet that has the field.
 const NAMES: [(&str, u8); 12] = [
     ("flags", CONNECT),
     ("protocol_name", CONNECT),
@@ -40,7 +41,7 @@ const NAMES: [(&str, u8); 12] = [
 ];
 
 const OF_CONNECT: [i64; 14] = [17, 33, 39, 34, 25, 23, 21, 22, 24, 1, 2, 3, 8, 9];
-/// 18 is in HAProxy's manual twice: the delay of the will has it, too.
+/// Property 18 is in HAProxy's manual twice: the will delay has that number, too.
 const WILL_DELAY: i64 = 18;
 const OF_CONNACK: [i64; 16] = [
     17, 33, 36, 37, 39, 18, 34, 31, 40, 41, 42, 19, 26, 28, 21, 22,
@@ -80,7 +81,7 @@ fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), D
     Ok(())
 }
 
-/// Bytes that are read from the front; None where there are too few.
+/// Reader over bytes; returns None if too few are left.
 struct Reader<'t>(&'t [u8]);
 
 impl<'t> Reader<'t> {
@@ -103,7 +104,7 @@ impl<'t> Reader<'t> {
         self.take(length.into())
     }
 
-    /// A number of one to four bytes, seven bits each.
+    /// Reads a number of one to four bytes, seven bits each.
     fn varied(&mut self) -> Option<u32> {
         let mut number = 0;
         for shift in [0, 7, 14, 21] {
@@ -121,7 +122,7 @@ impl<'t> Reader<'t> {
         self.take(length).map(Reader)
     }
 
-    /// The next property: its number and its value as text.
+    /// Reads the next property: its number, and its value as text.
     fn property(&mut self) -> Option<(u32, Cow<'t, [u8]>)> {
         let number = self.varied()?;
         let digits = |n: u32| Cow::Owned(n.to_string().into_bytes());
@@ -143,7 +144,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// What a packet has, as far as this looks.
+/// Parsed fields of a packet.
 #[derive(Default)]
 struct Packet<'t> {
     kind: u8,
@@ -156,7 +157,7 @@ impl<'t> Packet<'t> {
         let mut reader = Reader(bytes);
         let first = reader.byte()?;
         let length = usize::try_from(reader.varied()?).ok()?;
-        // Something may follow a packet.
+        // Other packets may follow this one.
         let mut body = Reader(reader.take(length)?);
         let mut packet = Packet {
             kind: first >> 4,
@@ -257,7 +258,7 @@ fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Val
     let mut reader = Reader(&bytes);
     reader.byte()?;
     let length = usize::try_from(reader.varied()?).ok()?;
-    // Of a packet that is not whole nothing can be said.
+    // An incomplete packet cannot be validated.
     reader.take(length)?;
     Some(Value::Bool(Packet::parse(&bytes).is_some()))
 }

@@ -1,5 +1,5 @@
-//! Converters of numbers and booleans. Sums and products stay at the ends of
-//! the range of 64 bits instead of wrapping around.
+//! Converters of numbers and booleans. Sums and products saturate at the range of 64 bits instead
+//! of wrapping around.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
@@ -52,8 +52,8 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "True for odd numbers.";
 };
 
-/// The other number: an argument, or the value of a variable. Without a value
-/// there is no result.
+/// Returns the second operand: an argument, or the value of a variable. Without a value there is no
+/// result.
 fn operand(arguments: &Arguments, stream: &Stream) -> Option<i64> {
     match arguments.variable(0) {
         Some(name) => variable_value(name, stream)?.integer(),

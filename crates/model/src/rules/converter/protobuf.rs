@@ -1,4 +1,4 @@
-//! Fields of Protocol Buffers, alone or in a message of gRPC.
+//! Converters for fields of Protocol Buffers, alone or in a gRPC message.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -24,18 +24,18 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          no fields.";
 };
 
-/// Most messages within each other that a path goes through.
+/// Maximum number of nested messages in a path.
 const DEPTH_MAX: usize = 32;
-/// Bytes before a message of gRPC: whether it is compressed, and its length.
+/// Length of the prefix of a gRPC message (compression flag and length), in bytes.
 const GRPC_HEAD_BYTES: usize = 5;
 
-/// How fields stand in a message.
+/// Wire types of fields.
 const VARIED: u64 = 0;
 const EIGHT_BYTES: u64 = 1;
 const TEXT: u64 = 2;
 const FOUR_BYTES: u64 = 5;
 
-/// Names of types, and how they stand in a message.
+/// Names of types, with their wire types.
 const TYPES: [(&str, u64); 15] = [
     ("int32", VARIED),
     ("int64", VARIED),
@@ -54,7 +54,7 @@ const TYPES: [(&str, u64); 15] = [
     ("float", FOUR_BYTES),
 ];
 
-/// Turns the arguments into the place of the type (or -1) and the numbers of the path.
+/// Replaces the arguments by the wire type (or -1) and the field numbers of the path.
 fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
     let path = text(0);
@@ -98,8 +98,7 @@ fn take<'t>(bytes: &mut &'t [u8], length: usize) -> Option<&'t [u8]> {
     Some(taken)
 }
 
-/// A field: how it stands there, and its bytes (of a number of varied length those
-/// that it has).
+/// Finds a field: its wire type and its bytes. For a varint, the bytes are those of its encoding.
 fn find(message: &[u8], number: i64) -> Option<(u64, &[u8])> {
     let mut rest = message;
     loop {

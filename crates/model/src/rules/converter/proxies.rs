@@ -1,5 +1,5 @@
-//! Converters that ask for a proxy or server by a name which is known only at run
-//! time, and for the names of numbers.
+//! Converters that look up a proxy or server by a name that is known only at run time, and those
+//! that name numbers.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::config::Server;

@@ -1,4 +1,4 @@
-//! Converters of stick tables: what a table knows of a key.
+//! Converters of stick tables: data of the entry with a key.
 
 use super::{ConverterBuild, ConverterRow, PLACE};
 use crate::rules::argument::{Arguments, Kind};
@@ -13,7 +13,7 @@ fn find(table: &Arc<Table>, value: Value<'_>) -> Option<Held> {
         .flatten()
 }
 
-/// A value of the key's entry; 0 where there is none.
+/// Returns a value of the key's entry; 0 if there is no entry.
 fn get(
     table: Option<&Arc<Table>>,
     value: Value<'_>,
@@ -32,7 +32,7 @@ fn number(table: Option<u64>) -> Option<Value<'static>> {
     table.map(Value::count)
 }
 
-/// Changes the key's entry, which is made where there is none.
+/// Changes the key's entry, and creates it first if there is none.
 fn change(
     table: Option<&Arc<Table>>,
     value: Value<'_>,

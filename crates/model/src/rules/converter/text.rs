@@ -66,7 +66,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          it.";
 };
 
-/// The text as it is, or a copy changed by a function where one is needed.
+/// Returns the text unchanged, or a copy changed by `change` if one is needed.
 fn changed<'a>(
     value: Value<'a>,
     needs: fn(&u8) -> bool,
@@ -86,7 +86,7 @@ fn length<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value
     Some(Value::count(value.size()))
 }
 
-/// A part of a text, borrowed where the text is.
+/// Returns a part of a text, borrowed if the text is.
 fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
@@ -109,8 +109,8 @@ fn check_bytes(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
     Ok(())
 }
 
-/// A place or length in a text: the n-th argument or the value of its variable.
-/// None is one that no text has.
+/// Returns an offset or length: the n-th argument, or the value of its variable. None is out of
+/// range for any text.
 fn place(arguments: &Arguments, n: usize, stream: &Stream) -> Option<usize> {
     let number = match arguments.variable(n) {
         Some(name) => variable_value(name, stream)?.integer()?,
@@ -152,7 +152,7 @@ fn check_part(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
     Ok(())
 }
 
-/// Where fields (or words, which are never empty) of a text stand, in order.
+/// Returns the ranges of the fields of a text, in order, or of its words, which are never empty.
 fn fields<'t>(
     text: &'t [u8],
     delimiters: &'t [u8],
@@ -161,7 +161,7 @@ fn fields<'t>(
     let base = text.as_ptr() as usize;
     text.split(|b| delimiters.contains(b))
         .filter(move |field| !words || !field.is_empty())
-        // Fields are parts of the text, so their addresses tell their places.
+        // Each field borrows from the text, so its address gives its offset.
         .map(move |field| {
             (
                 field.as_ptr() as usize - base,
@@ -170,8 +170,8 @@ fn fields<'t>(
         })
 }
 
-/// The part from a field of an index over so many fields. Where there are
-/// fewer, it goes to the end of the text (backwards: to its beginning).
+/// Returns the range of the requested number of fields from an index on. If there are fewer, the
+/// range ends at the end of the text (backwards: at its beginning).
 fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Range<usize>> {
     let index = arguments.int(0)?;
     let delimiters = arguments.text(1)?;
@@ -201,8 +201,7 @@ fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
     cut(arguments, value, false)
 }
 
-/// Turns the flags of `regsub` into a compiled expression and whether all
-/// matches are meant.
+/// Converts the flags of `regsub` into a compiled expression, and whether all matches are replaced.
 fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let flags = arguments.text(2).unwrap_or(b"").to_vec();
     if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {

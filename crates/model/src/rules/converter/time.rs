@@ -61,7 +61,7 @@ pub fn check_unit(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resul
     }
 }
 
-/// The same where it is the only argument.
+/// Checks that the only argument is a unit of time.
 pub fn check_only_unit(
     loader: &mut Draft,
     arguments: &mut Arguments,
@@ -75,7 +75,7 @@ pub fn check_only_unit(
     check_unit(loader, &mut behind, span)
 }
 
-/// How many microseconds a unit has.
+/// Returns the length of a unit in microseconds.
 fn unit_us(unit: Option<&[u8]>) -> i64 {
     match unit {
         Some(b"us") => 1,
@@ -84,12 +84,12 @@ fn unit_us(unit: Option<&[u8]>) -> i64 {
     }
 }
 
-/// A duration in a unit.
+/// Returns a duration in the given unit.
 pub fn to_unit(duration: Duration, unit: Option<&[u8]>) -> Option<i64> {
     Some(i64::try_from(duration.as_micros()).ok()? / unit_us(unit))
 }
 
-/// A time moved by an offset of the same unit.
+/// Adds an offset to a time in the same unit.
 pub fn shift(time: i64, offset: i64) -> i64 {
     time.saturating_add(offset)
 }
@@ -114,7 +114,7 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
     Some(Timestamp::from_second(seconds).ok()?.to_zoned(zone))
 }
 
-/// Writes a time by a format; what the format has that strftime has not stays.
+/// Formats a time; conversions that strftime does not have stay unchanged.
 fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
     let format = std::str::from_utf8(format).ok()?;
     // `%c` and similar conversions behave as in the C locale.
@@ -133,7 +133,7 @@ fn in_zone<'a>(arguments: &Arguments, value: Value<'a>, zone: TimeZone) -> Optio
     write(&at(seconds, zone)?, arguments.text(0)?)
 }
 
-/// A format with its fractions of a second filled in: `%N`, `%3N`.
+/// Replaces the fractions of a second in a format: `%N`, `%3N`.
 fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
     let digits = format!("{us:06}000");
     let mut out = Vec::with_capacity(format.len() + digits.len());
@@ -164,7 +164,7 @@ fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
     out
 }
 
-/// A time in parts of a second, of which there are so many.
+/// Formats a time that is given in fractions of a second.
 fn fine<'a>(
     arguments: &Arguments,
     value: Value<'a>,

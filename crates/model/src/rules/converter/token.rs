@@ -1,5 +1,5 @@
-//! JSON Web Tokens: their parts, and whether their signature is right. Nothing here
-//! looks at what a token says; `exp`, `iss` and `aud` are for rules to compare.
+//! Converters for JSON Web Tokens: their parts, and the verification of their signature. The claims
+//! are not checked; rules compare `exp`, `iss` and `aud`.
 
 use super::key::maybe_variable;
 use super::{ConverterBuild, ConverterRow, json_query, rows};
@@ -38,7 +38,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          -3 not a token, -5 no key.";
 };
 
-/// Most bytes of a file with a key.
+/// Maximum size of a key file, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 const RIGHT: i64 = 1;
@@ -47,7 +47,7 @@ const UNKNOWN_ALGORITHM: i64 = -1;
 const NO_TOKEN: i64 = -3;
 const NO_KEY: i64 = -5;
 
-/// The three parts of a token.
+/// Splits a token into its three parts.
 fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     let mut parts = token.split(|b| *b == b'.');
     let three = [parts.next()?, parts.next()?, parts.next()?];
@@ -74,10 +74,10 @@ fn payload<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opt
     decoded(arguments, value, 1)
 }
 
-/// How an algorithm checks.
+/// Method that verifies a signature.
 enum Check {
     Hmac(hmac::Algorithm),
-    /// The second is the bits of its curve, where keys are of one.
+    /// The second value is the size of the curve in bits, for keys on a curve.
     Public(&'static dyn VerificationAlgorithm),
 }
 
@@ -99,8 +99,8 @@ fn algorithm(name: &[u8]) -> Option<Check> {
     })
 }
 
-/// The algorithm's name and the key become variables where they are names of one; a
-/// key that is a file is read.
+/// Converts the name of the algorithm and the key to variables if they name one. A key that is a
+/// file is read.
 fn prepare_verify(
     loader: &mut Draft,
     arguments: &mut Arguments,
@@ -125,17 +125,18 @@ fn prepare_verify(
     let file = String::from_utf8_lossy(arguments.text(1).unwrap_or(b"")).into_owned();
     match read_key(loader, &file, span) {
         Ok(key) => {
-            // Behind the two that were written: the key that the file holds.
+            // The key from the file becomes the third argument.
             arguments.list.push(Some(Argument::Text(key.into())));
             Ok(())
         }
-        // The algorithm may be one of secrets: what stands there is one then.
+        // A variable may select an algorithm with a shared secret; the argument is then that
+        // secret.
         Err(_) if of_variable => Ok(()),
         Err(diagnostic) => Err(diagnostic),
     }
 }
 
-/// The public key of a PEM file, as its DER.
+/// Reads the public key of a PEM file, as DER.
 fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Diagnostic> {
     let path = loader.path_of(file, span);
     let text = loader
@@ -167,14 +168,14 @@ fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
 }
 
 fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {
-    // Where the algorithm is a variable, the client may have chosen it. A key that is
-    // public is no secret to sign with, and its path is none either.
+    // If the algorithm comes from a variable, the client may have chosen it. A public key must not
+    // serve as a shared secret then, and neither must its path.
     let is_secrets = name == b"none" || matches!(algorithm(name), Some(Check::Hmac(_)));
     if public.is_some() && is_secrets {
         return WRONG;
     }
     if name == b"none" {
-        // Only a token without any signature says so.
+        // `none` accepts only a token without a signature.
         return match parts(token) {
             Some([_, _, b""]) => RIGHT,
             Some(_) => WRONG,
@@ -223,7 +224,7 @@ mod tests {
         let file = Some(Cow::Borrowed(&b"/etc/key.pem"[..]));
         let token = token(b"/etc/key.pem");
         assert_eq!(checked(&token, b"HS256", file.clone(), None), RIGHT);
-        // The public key is no secret, and its path even less.
+        // Neither the public key nor its path is accepted as a secret.
         assert_eq!(checked(&token, b"HS256", file.clone(), Some(b"der")), WRONG);
         assert_eq!(checked(b"e30.e30.", b"none", file, Some(b"der")), WRONG);
         assert_eq!(checked(b"e30.e30.", b"none", None, None), RIGHT);

@@ -1,5 +1,5 @@
-//! The converter that lets its value pass under a condition only: what belongs
-//! into the log line of a stream that failed, and into no other.
+//! Converter that returns its input only under a condition, for example for the log line of a
+//! failed stream only.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Condition;
@@ -22,7 +22,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          `!` negates it.";
 };
 
-/// The conditions, by the number that an argument becomes.
+/// Conditions, by the number that the argument is converted to.
 const CONDITIONS: [&str; 7] = [
     "error",
     "normal",

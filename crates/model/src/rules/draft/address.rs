@@ -1,6 +1,6 @@
-//! Addresses of lines. HAProxy's parser of addresses replaces environment variables
-//! itself, whatever quotes stand around them: `bind $HOST:80`, `bind fd@${fe}`. The
-//! parts of a `bind` line are told apart by their commas before that.
+//! Addresses in lines. Like HAProxy's address parser, this one expands environment variables
+//! itself, regardless of quotes: `bind $HOST:80`, `bind fd@${fe}`. The comma-separated parts of a
+//! `bind` line are split before that.
 
 use super::Draft;
 use crate::codes;
@@ -8,11 +8,11 @@ use language::value::{self, Accepts, Address, ValueError};
 use language::{Diagnostic, Word};
 use std::borrow::Cow;
 
-/// Most bytes that an address is let grow to: no address is that long.
+/// Maximum length of an expanded address, in bytes; no valid address is that long.
 const ADDRESS_BYTES_MAX: usize = 4096;
 
 impl Draft {
-    /// Reads an address, the whole word or a part of it, of a keyword.
+    /// Parses an address of a keyword, which is a whole word or a part of it.
     pub fn address(
         &mut self,
         word: &Word,
@@ -41,7 +41,7 @@ impl Draft {
         }
     }
 
-    /// A text with the values of its variables, and those that have none.
+    /// Returns a text with its environment variables expanded, and the names of unset ones.
     pub fn expanded<'a>(&self, text: &'a str) -> (Cow<'a, str>, Vec<String>) {
         match self.context.environment.expanded(text, ADDRESS_BYTES_MAX) {
             Some(expanded) => (Cow::Owned(expanded.text), expanded.unset),

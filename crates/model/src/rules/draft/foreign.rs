@@ -1,10 +1,10 @@
-//! What belongs to other programs: databases of devices, Lua, agents of SPOE. A file
-//! that uses them has many such lines, and one error of each kind says it all.
+//! Keywords of other programs: device databases, Lua, SPOE agents. A file that uses them has many
+//! such lines, so only the first error of each kind is reported.
 
 use crate::codes;
 use language::{Code, Diagnostic};
 
-/// A kind of it: how its names begin, or what they hold.
+/// Kind of foreign keyword: a prefix or a part of its name.
 struct Kind {
     code: &'static Code,
     begins: &'static [&'static str],
@@ -66,12 +66,12 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Which kinds were told of.
+/// Kinds that were already reported.
 #[derive(Debug, Default)]
 pub(super) struct Reported([bool; KINDS.len()]);
 
 impl Reported {
-    /// A diagnostic as it is to be told; None where its kind was told already.
+    /// Returns the diagnostic to report; None if its kind was already reported.
     pub(super) fn once(&mut self, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
         if diagnostic.code.id != codes::NOT_BUILT.id {
             return Some(diagnostic);

@@ -1,5 +1,5 @@
-//! The draft of a configuration, as far as rules ask it and change it while their lines are
-//! built: what was read before, what is to be looked for when the file is whole.
+//! Draft of a configuration, as far as rules read and change it while lines are built: the sections
+//! parsed so far, and the names to look up when the file is complete.
 
 mod address;
 mod foreign;
@@ -18,63 +18,63 @@ use language::{Code, Diagnostic, Diagnostics, Environment, Span};
 use named::{ErrorGroupUses, TableKey, UserlistUses};
 use std::path::PathBuf;
 
-/// A configuration that is being built.
+/// Configuration under construction.
 #[derive(Debug)]
 pub struct Draft {
-    /// What every part's lines are built with.
+    /// Context that the builders of all lines share.
     pub context: Context,
-    /// Lists and maps that are compiled already.
+    /// Lists and maps that are already compiled.
     pub shared: CompiledLists,
-    /// The configuration so far.
+    /// Configuration built so far.
     pub config: Config,
-    /// The `defaults` sections so far; the first is HAProxy's own defaults.
+    /// Sections `defaults` so far; the first one has HAProxy's own defaults.
     pub defaults: Vec<Defaults>,
-    /// Where the loader is.
+    /// Current section of the loader.
     pub section: Section,
-    /// The named ACLs of the current section.
+    /// Named ACLs of the current section.
     pub acls: AclTable,
-    /// Proxies and servers that expressions name, to be found at the end.
+    /// Proxies and servers that expressions name, looked up at the end.
     pub lookups: Vec<super::Lookup>,
     /// Files whose entries rules change.
     pub(crate) list_changes: Vec<super::ListChanges>,
-    /// `default-path` as it stands (`None` is the current directory).
+    /// Base of relative file names (`default-path`).
     pub base: DefaultPath,
-    /// Keys of tables, to be compared with the tables' types.
+    /// Table keys, to compare with the types of the tables.
     pub table_keys: Vec<TableKey>,
-    /// Kinds of what belongs to other programs that were told of.
+    /// Kinds of foreign keywords that were already reported.
     foreign: foreign::Reported,
-    /// The rules of HAProxy 1.x in the current section, and those around them.
+    /// Rules of HAProxy 1.x in the current section, and the current rules around them.
     pub(crate) old_rules: super::lines::OldRules,
-    /// Caches that rules name, and where.
+    /// Caches that rules name, with their positions.
     pub cache_names: Vec<(Box<str>, Span)>,
-    /// `resolvers` sections that rules name, to be found at the end.
+    /// Sections `resolvers` that rules name, looked up at the end.
     pub resolvers_wanted: Vec<(Span, Box<str>)>,
-    /// Who names lists of users.
+    /// References to userlists.
     pub userlist_uses: UserlistUses,
-    /// Who names groups of error pages.
+    /// References to groups of error pages.
     pub error_group_uses: ErrorGroupUses,
 }
 
-/// What applies of an expression that only an earlier program could read.
+/// Note about an expression that only an earlier program could parse.
 pub(crate) const AS_EARLIER: &str =
     "the expression matches as it did in the program that accepted it";
 
-/// `default-path`: what relative file names count from.
+/// Base of relative file names (`default-path`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DefaultPath {
-    /// The directory of the process.
+    /// Working directory of the process.
     #[default]
     Current,
-    /// The directory of the configuration file.
+    /// Directory of the configuration file.
     Config,
-    /// The directory above that.
+    /// Parent of the configuration file's directory.
     Parent,
-    /// This directory.
+    /// Fixed directory (`origin`).
     Origin(PathBuf),
 }
 
 impl Draft {
-    /// One for which nothing was read yet.
+    /// Creates a draft in which nothing is parsed yet.
     pub fn new(environment: Environment, options: LoadOptions) -> Self {
         Draft {
             context: Context {
@@ -100,23 +100,24 @@ impl Draft {
         }
     }
 
-    /// [`Context::suggests`].
+    /// Calls [`Context::suggests`].
     pub fn suggests(&self) -> bool {
         self.context.suggests()
     }
 
-    /// Takes a diagnostic in; of the kinds that belong to other programs, the first.
+    /// Reports a diagnostic. Of each kind of foreign keyword, only the first is reported.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         if let Some(diagnostic) = self.foreign.once(diagnostic) {
             self.context.tell(diagnostic);
         }
     }
 
-    /// Compiles a regular expression. One of an accepted version that only an earlier program
-    /// could read matches what it matched there.
+    /// Compiles a regular expression. In an accepted version, an expression that only an earlier
+    /// program could parse matches as it did there.
     ///
     /// # Errors
-    /// The diagnostic for an invalid one.
+    ///
+    /// The diagnostic for an invalid expression.
     pub fn regular(
         &mut self,
         pattern: &[u8],
@@ -129,9 +130,10 @@ impl Draft {
         })
     }
 
-    /// The same for an expression that was compiled, with the diagnostic for an invalid one.
+    /// Like `Draft::regular`, for the result of a compilation and the diagnostic for its failure.
     ///
     /// # Errors
+    ///
     /// That diagnostic.
     pub fn regular_or_earlier(
         &mut self,
@@ -153,41 +155,41 @@ impl Draft {
         })
     }
 
-    /// Takes diagnostics in.
+    /// Reports several diagnostics.
     pub fn tell_all(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
         told.into_iter().for_each(|told| self.tell(told));
     }
 
-    /// Takes a warning in.
+    /// Reports a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.tell(Diagnostic::warning(code, span, message));
     }
 
-    /// The proxy (or defaults) that the current section builds. Builders of
-    /// keywords that are legal in proxies only may rely on there being one.
+    /// Returns the proxy (or `defaults`) that the current section builds. Builders of keywords that
+    /// are legal only in proxies may rely on it.
     pub fn proxy(&mut self) -> &mut Proxy {
         match self.section {
             Section::Proxy(index, _) => &mut self.config.proxies[index.0 as usize],
             Section::Defaults(index) => &mut self.defaults[index].proxy,
-            // No keyword of a proxy is dispatched elsewhere; a draft that is
-            // thrown away keeps the loader going if one ever is.
+            // Keywords of proxies are not dispatched in other sections. If one ever is, changing a
+            // draft that is discarded keeps the loader running.
             _ => &mut self.defaults[0].proxy,
         }
     }
 
-    /// Whether something before was written for HAProxy 1.x: then what those
-    /// versions let pass is let pass.
+    /// Returns whether an earlier line was written for HAProxy 1.x. Leniencies of those versions
+    /// are then allowed.
     pub fn is_old_file(&self) -> bool {
         self.is_old(&self.context.diagnostics)
     }
 
-    /// [`Draft::is_old_file`], with the diagnostics of the whole load.
+    /// Like [`Draft::is_old_file`], for the diagnostics of the whole load.
     pub fn is_old(&self, told: &Diagnostics) -> bool {
         let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
         self.old_rules.has_any() || told.iter().any(is_legacy)
     }
 
-    /// Whether the current section is a `defaults`.
+    /// Returns whether the current section is a `defaults`.
     pub fn in_defaults(&self) -> bool {
         matches!(self.section, Section::Defaults(_))
     }

@@ -1,5 +1,5 @@
-//! What lines name that may stand below them: tables, lists of users, groups of error pages.
-//! It is looked for when the file is whole.
+//! References to tables, userlists and groups of error pages, which may be defined later in the
+//! file. They are resolved when the file is complete.
 
 use super::{Draft, Section};
 use crate::config::{HttpErrorsSlot, UserlistSlot};
@@ -8,50 +8,50 @@ use crate::tables::codes;
 use language::{Diagnostic, Span, Word};
 use std::sync::Arc;
 
-/// A key of a table that may stand below.
+/// Key of a table that may be defined later.
 #[derive(Clone, Debug)]
 pub struct TableKey {
-    /// The name of the table.
+    /// Name of the table.
     pub table: Box<str>,
-    /// Where it is named.
+    /// Position of the reference.
     pub span: Span,
-    /// The type of the key.
+    /// Type of the key.
     pub output: Type,
 }
 
-/// An expression that names a list.
+/// Reference of an expression to a userlist.
 #[derive(Debug)]
 pub struct ListUse {
-    /// The name of the list.
+    /// Name of the userlist.
     pub name: Box<str>,
-    /// Where it is named.
+    /// Position of the reference.
     pub span: Span,
-    /// Where the list goes.
+    /// Slot that receives the userlist.
     pub slot: UserlistSlot,
 }
 
-/// Groups that an ACL compares with.
+/// Group that an ACL compares with.
 #[derive(Debug)]
 pub struct GroupUse {
-    /// The list of the groups.
+    /// Slot of the userlist that has the group.
     pub slot: UserlistSlot,
-    /// The name of the group.
+    /// Name of the group.
     pub name: Box<str>,
-    /// Where it is named.
+    /// Position of the reference.
     pub span: Span,
 }
 
-/// Who names lists of users.
+/// References to userlists and their groups.
 #[derive(Debug, Default)]
 pub struct UserlistUses {
-    /// Expressions that name a list.
+    /// Expressions that name a userlist.
     pub lists: Vec<ListUse>,
     /// ACLs that name a group.
     pub groups: Vec<GroupUse>,
 }
 
 impl UserlistUses {
-    /// The place in an expression which a list will be put in.
+    /// Registers a reference and returns the slot that will receive the userlist.
     pub fn used(&mut self, name: &str, span: Span) -> UserlistSlot {
         let slot = UserlistSlot::default();
         self.lists.push(ListUse {
@@ -62,7 +62,7 @@ impl UserlistUses {
         slot
     }
 
-    /// An ACL compares the groups of a user with one.
+    /// Registers a group that an ACL compares the user's groups with.
     pub(crate) fn group_used(&mut self, slot: UserlistSlot, word: &Word) {
         self.groups.push(GroupUse {
             slot,
@@ -72,25 +72,25 @@ impl UserlistUses {
     }
 }
 
-/// A line that names a group.
+/// Reference of a line to a group of error pages.
 #[derive(Debug)]
 pub struct ErrorGroupUse {
-    /// The name of the group.
+    /// Name of the group.
     pub name: Box<str>,
-    /// Where it is named.
+    /// Position of the reference.
     pub span: Span,
-    /// The statuses that it wants by name.
+    /// Statuses that the line selects by number.
     pub statuses: Vec<u16>,
-    /// Where the pages go.
+    /// Slot that receives the pages.
     pub slot: HttpErrorsSlot,
 }
 
-/// Who names groups of error pages.
+/// References to groups of error pages.
 #[derive(Debug, Default)]
 pub struct ErrorGroupUses(pub Vec<ErrorGroupUse>);
 
 impl ErrorGroupUses {
-    /// The place in a line which a group will be put in.
+    /// Registers a reference and returns the slot that will receive the group.
     pub fn used(&mut self, name: &Word, statuses: &[u16]) -> HttpErrorsSlot {
         let slot = HttpErrorsSlot::default();
         self.0.push(ErrorGroupUse {
@@ -104,7 +104,7 @@ impl ErrorGroupUses {
 }
 
 impl Draft {
-    /// A table is named here; it is looked for when the file is whole.
+    /// Registers a reference to a table, which is resolved when the file is complete.
     pub fn name_table(&mut self, name: &str, span: Span) {
         self.lookups.push(crate::rules::Lookup {
             span,
@@ -115,7 +115,7 @@ impl Draft {
         });
     }
 
-    /// The name of the section's own table.
+    /// Returns the name of the section's own table.
     pub fn own_table(&self, span: Span) -> Result<Box<str>, Diagnostic> {
         match self.section {
             Section::Proxy(index, _) => Ok(self.config.proxy(index).name.clone()),
@@ -128,7 +128,7 @@ impl Draft {
         }
     }
 
-    /// Keeps what a table is asked with until the table is known.
+    /// Registers the key of a table lookup until the table is known.
     pub fn key_of_table(&mut self, table: &str, expression: &Expression) {
         self.table_keys.push(TableKey {
             table: table.into(),

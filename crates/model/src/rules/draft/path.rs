@@ -1,5 +1,5 @@
-//! File names of the configuration: what a relative one counts from
-//! (`default-path`), and what is said when a file cannot be read.
+//! File names of the configuration: the base of relative names (`default-path`), and the
+//! diagnostics for unreadable files.
 
 use super::DefaultPath;
 use super::Draft;
@@ -8,12 +8,12 @@ use language::source::Text;
 use language::{Diagnostic, Word};
 use std::path::{Path, PathBuf};
 
-/// Largest file that a line may name, bytes: a log or a device that is named by
-/// mistake must not fill the memory.
+/// Maximum size of a file that a line names, in bytes. A log or device that is named by mistake
+/// must not fill the memory.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Draft {
-    /// The file that a word names.
+    /// Returns the path of the file that a word names.
     pub fn path(&self, word: &Word) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
@@ -33,7 +33,7 @@ impl Draft {
         }
     }
 
-    /// The bytes of the file that a word names, or why there are none.
+    /// Reads the file that a word names; the error says why that failed.
     pub fn read_file(&mut self, word: &Word) -> Result<Text, Diagnostic> {
         let path = self.path(word);
         self.context
@@ -62,7 +62,7 @@ impl Draft {
     }
 }
 
-/// The system's sentence for an error, without the number that Rust adds.
+/// Returns the system's message for an error, without the number that Rust adds.
 fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),

@@ -1,54 +1,54 @@
-//! Where a loader is.
+//! Sections of a configuration, as the loader tracks them.
 
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::rules::AclTable;
 
-/// Where the loader is.
+/// Current section of the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Section {
     /// Before the first section.
     None,
     /// `global`.
     Global,
-    /// A `defaults`: its place in the loader's list.
+    /// Section `defaults`, by its index in the loader's list.
     Defaults(usize),
-    /// A frontend, backend or listen, and which of them.
+    /// Section `frontend`, `backend` or `listen`: its index and its kind.
     Proxy(ProxyIndex, ProxyKind),
-    /// A `peers`: the last of the configuration.
+    /// Section `peers`: the last of the configuration.
     Peers,
-    /// A `crt-store`: the loader knows which.
+    /// Section `crt-store`; the loader knows which.
     CrtStore,
-    /// A `userlist`: the loader knows which.
+    /// Section `userlist`; the loader knows which.
     Userlist,
-    /// An `http-errors`: the loader knows which.
+    /// Section `http-errors`; the loader knows which.
     HttpErrors,
-    /// A `healthcheck`: its place in the loader's list.
+    /// Section `healthcheck`, by its index in the loader's list.
     HealthCheck(usize),
-    /// A `mailers`: its place in the loader's list.
+    /// Section `mailers`, by its index in the loader's list.
     Mailers(usize),
-    /// A `log-profile`: its place in the loader's list.
+    /// Section `log-profile`, by its index in the loader's list.
     LogProfile(usize),
-    /// An `fcgi-app`: its place in the configuration.
+    /// Section `fcgi-app`, by its index in the configuration.
     FcgiApp(usize),
-    /// A `cache`: the loader has its draft.
+    /// Section `cache`; the loader has its draft.
     Cache,
-    /// A `ring`: its place among them.
+    /// Section `ring`, by its index among them.
     Ring(usize),
-    /// A `log-forward`: the last of the configuration.
+    /// Section `log-forward`: the last of the configuration.
     LogForward,
-    /// A `resolvers`: the last of the configuration.
+    /// Section `resolvers`: the last of the configuration.
     Resolvers,
-    /// A section that is known and not built, and was told: its lines are
-    /// checked for unknown words only.
+    /// Known section that is not supported and was reported. Its lines are only checked for unknown
+    /// words.
     NotBuilt(&'static str),
-    /// A section whose first line was refused: its lines are ignored, because their
-    /// meaning is not known.
+    /// Section whose first line was refused. Its lines are ignored, because their meaning is
+    /// unknown.
     Refused,
 }
 
 impl Section {
-    /// The name under which keywords say that they are legal; None where
-    /// lines are not looked at.
+    /// Returns the name by which keywords declare that they are legal in the section; None if its
+    /// lines are not checked.
     pub fn place(self) -> Option<&'static str> {
         match self {
             Section::Global => Some("global"),
@@ -72,22 +72,22 @@ impl Section {
     }
 }
 
-/// A `defaults` section.
+/// Section `defaults`.
 #[derive(Debug, Default)]
 pub struct Defaults {
-    /// Its settings.
+    /// Settings that proxies inherit.
     pub proxy: Proxy,
-    /// Its named ACLs.
+    /// Named ACLs of the section.
     pub acls: AclTable,
-    /// Whether a frontend inherits from it.
+    /// True if a frontend inherits from the section.
     pub has_frontend: bool,
-    /// Whether a backend inherits from it.
+    /// True if a backend inherits from the section.
     pub has_backend: bool,
 }
 
 impl Defaults {
-    /// Whether it has rules. Proxies inherit them as a list, so not every section may
-    /// inherit from it.
+    /// Returns whether the section has rules. Proxies inherit rules as a list, so not every section
+    /// may inherit from a section with rules.
     pub fn has_rules(&self) -> bool {
         let proxy = &self.proxy;
         let lists_of_http = [
@@ -102,12 +102,12 @@ impl Defaults {
             || self.has_rules_of_responses()
     }
 
-    /// Whether it has `tcp-request connection` or `tcp-request session` rules.
+    /// Returns whether the section has `tcp-request connection` or `tcp-request session` rules.
     pub fn has_early_rules(&self) -> bool {
         !self.proxy.tcp_connection.is_empty() || !self.proxy.tcp_session.is_empty()
     }
 
-    /// Whether it has `tcp-response content` rules.
+    /// Returns whether the section has `tcp-response content` rules.
     pub fn has_rules_of_responses(&self) -> bool {
         !self.proxy.tcp_response.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The fetch that asks named ACLs: what they say becomes a value.
+//! Fetch that evaluates named ACLs and returns the result as a value.
 
 use super::{FetchBuild, FetchRow};
 use crate::compiled::Condition;

@@ -1,4 +1,4 @@
-//! Fetches of what was captured, and so stays known to the end of the stream.
+//! Fetches of captured values, which stay available until the end of the stream.
 
 use super::{FetchBuild, FetchRow, request};
 use crate::rules::argument::{Arguments, Kind};

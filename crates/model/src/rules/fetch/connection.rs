@@ -1,4 +1,4 @@
-//! Fetches of the client's connection: its addresses and where it came in.
+//! Fetches of the client's connection: its addresses and its listener.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
@@ -81,7 +81,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The name of the listener that accepted the connection (`name` on its `bind` line), if it has one.";
 };
 
-/// The addresses of a connection are kept beside those of its PROXY header.
+/// Keeps the addresses of the connection in addition to those of its PROXY header.
 fn ask_connection(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.connection = true;
     Ok(())
@@ -95,7 +95,7 @@ fn port<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
     endpoint.port().map(|port| Value::Int(port.into()))
 }
 
-/// Whether an address is this host's: one can bind to it.
+/// Returns whether an address belongs to this host, that is, can be bound.
 fn is_local<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
     let address = endpoint.ip()?;
     let loopback = address.is_loopback();
@@ -113,16 +113,17 @@ fn is_multicast(address: IpAddr) -> bool {
 }
 
 fn can_bind(address: IpAddr) -> bool {
-    // A datagram socket on any port sends nothing and listens to nothing.
+    // Binding a datagram socket to an arbitrary port neither sends nor receives anything.
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // A listener with `accept-proxy` refuses what has no header.
+    // A listener with `accept-proxy` refuses connections without the header.
     Some(Value::Bool(stream.session.listener()?.preface.proxy))
 }
 
-/// What ended the client's connection: only the format of its log asks.
+/// Returns the reason why the client's connection failed. Only the log format for failed
+/// connections uses it.
 fn broken(stream: &Stream) -> Broken {
     let tls = stream.session.tls.as_ref();
     tls.and_then(|tls| tls.broken).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Fetches that look at nothing: constants, and variables.
+//! Fetches of constants and variables, which do not read the stream's data.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Arguments, Kind};
@@ -56,7 +56,7 @@ fn variable<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
     variable_value(arguments.variable(0)?, stream).or_else(|| arguments.text(1).map(Value::text))
 }
 
-/// The value of a variable; those that outlive the stream are copied.
+/// Returns the value of a variable; those that outlive the stream are copied.
 pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> {
     match name.scope() {
         Scope::Process => process_variable(name),
@@ -68,7 +68,7 @@ pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> 
     }
 }
 
-/// The same value, borrowing its bytes.
+/// Returns the same value with its bytes borrowed.
 pub fn borrowed<'a>(value: &'a Value<'static>) -> Value<'a> {
     match value {
         Value::Str(s) => Value::Str(Cow::Borrowed(s)),

@@ -1,5 +1,5 @@
-//! Fetches of bytes: the first ones of a TCP stream, or a request's body as far
-//! as it was waited for.
+//! Fetches of bytes: the first ones of a TCP stream, or the part of a request's body that has been
+//! waited for.
 
 use super::{FetchBuild, FetchRow, head, number, payload};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -72,12 +72,13 @@ fn length<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
     Some(Value::count(payload(arguments, stream).len()))
 }
 
-/// What HAProxy counts for a start line besides its words, and for a head's end.
+/// Sizes that HAProxy counts for a start line besides its words, and for the end of a head, in
+/// bytes.
 const START_LINE_BYTES: usize = 20;
 const HEAD_END_BYTES: usize = 1;
 
-/// The bytes of a request. A head of HTTP counts as in HAProxy, by what it says
-/// and not by how its version writes it.
+/// Returns the size of the request. An HTTP head is measured as HAProxy does: by its content, not
+/// by the encoding of the protocol version.
 fn inspected<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let body = payload(arguments, stream).len();
     let request = &stream.request;
@@ -91,7 +92,7 @@ fn inspected<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     Some(Value::count(head + body))
 }
 
-/// The bytes of an answer; of HTTP its head, counted likewise.
+/// Returns the size of the response; an HTTP head is measured as for requests.
 fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let body = payload(arguments, stream).len();
     let response = &stream.response;
@@ -106,13 +107,13 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
     ))
 }
 
-/// What is there of answers' bodies has to be looked at.
+/// Records that the bodies of responses must be inspected as far as they have arrived.
 fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.answer_body = true;
     Ok(())
 }
 
-/// Whether no more bytes will come on the side that is looked at.
+/// Returns whether no more bytes will arrive on the side that the fetch reads.
 fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     match super::side_of(arguments, stream) {
         super::Side::Response => stream.payloads.response_complete,
@@ -120,7 +121,7 @@ fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     }
 }
 
-/// The bytes that parts are taken of: an answer of HTTP has none, as in HAProxy.
+/// Returns the bytes to extract from; an HTTP response has none, as in HAProxy.
 fn raw<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
     let of_answer = super::side_of(arguments, stream) == super::Side::Response;
     (!stream.http || !of_answer).then(|| payload(arguments, stream))
@@ -131,7 +132,7 @@ fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     let length = usize::try_from(arguments.int(1)?).ok()?;
     let all = raw(arguments, stream)?;
     if length == 0 {
-        // All that has come: more may follow.
+        // Length 0 means all bytes that have arrived; more may follow.
         let rest = all.get(offset..)?;
         let there = !rest.is_empty() || complete(arguments, stream);
         return there.then(|| Value::bytes(rest));
@@ -140,7 +141,7 @@ fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
         .map(Value::bytes)
 }
 
-/// Whether a part is all that comes, so that more bytes make it longer.
+/// Returns whether a slice extends to the last byte, so that more bytes make it longer.
 pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
     arguments.int(1) == Some(0)
 }
@@ -155,11 +156,11 @@ fn check_slice(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
     }
 }
 
-/// Most bytes of a count.
+/// Maximum size of the length field, in bytes.
 const COUNT_BYTES_MAX: i64 = 8;
 
-/// Checks `payload_lv`; its third argument becomes where the value begins: a
-/// fourth one says whether that is relative to the end of the count.
+/// Checks the arguments of `payload_lv`. The third one becomes the offset of the value. A fourth
+/// one is added, which says whether that is relative to the end of the length field.
 fn check_counted(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
@@ -219,7 +220,7 @@ fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::bytes(payload(arguments, stream)))
 }
 
-/// Whether a body follows the head of the answer, whatever that announces.
+/// Returns whether a body follows the head of the response, regardless of its headers.
 fn may_have_body(stream: &Stream) -> bool {
     stream.request.method() != b"HEAD" && !matches!(stream.response.status(), 204 | 304)
 }
@@ -251,7 +252,7 @@ fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Va
     })
 }
 
-/// A number that may have a sign of either kind.
+/// Parses a number that may begin with `+` or `-`.
 fn signed(text: &[u8]) -> Option<i64> {
     crate::rules::value::whole_integer(text.strip_prefix(b"+").unwrap_or(text))
 }

@@ -1,4 +1,4 @@
-//! Fetches of cookies, of requests and answers.
+//! Fetches of cookies in requests and responses.
 
 use super::{FetchBuild, FetchRow, head, side_of};
 use crate::rules::argument::{Arguments, Kind, Side};
@@ -68,7 +68,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The names of all cookies that the response sets, separated by commas or another delimiter.";
 };
 
-/// Shows the values of the cookies of a name (or of all) until one is taken.
+/// Passes the values of the cookies with a name (or of all) to the visitor, until it takes one.
 fn visit<'a>(
     message: &'a Message,
     side: Side,
@@ -91,7 +91,7 @@ fn find<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
     let mut found = None;
     visit(message, side, name, &mut |value| {
         found = Some(value);
-        // Without a name the first counts, else the last.
+        // Without a name the first value is the result, else the last one.
         name.is_none()
     });
     found
@@ -151,6 +151,6 @@ fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     } else {
         fields.request_cookies().for_each(|(name, _)| add(name));
     }
-    // Without a cookie there is no value, so that `-m found` tells.
+    // Without a cookie there is no value, which `-m found` can test.
     (!out.is_empty()).then_some(Value::Str(Cow::Owned(out)))
 }

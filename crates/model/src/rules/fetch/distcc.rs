@@ -1,5 +1,5 @@
-//! Fetches of distcc, which spreads compilations over hosts: a message is a row of
-//! tokens of four letters with a number each, and some are followed by so many bytes.
+//! Fetches of distcc, which distributes compilations over hosts. A message is a sequence of tokens
+//! of four letters with a number each; some tokens are followed by that number of bytes.
 
 use super::{FetchBuild, FetchRow, payload};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -25,7 +25,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The bytes that follow a token in a distcc message, once all have arrived.";
 };
 
-/// Bytes of a token: its name and its number in hexadecimal digits.
+/// Length of the name of a token, and of the token with its hexadecimal number, in bytes.
 const NAME_BYTES: usize = 4;
 const TOKEN_BYTES: usize = 12;
 
@@ -42,7 +42,7 @@ fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Dia
     }
 }
 
-/// Whether bytes follow a token, as many as its number says.
+/// Returns whether a token is followed by data, whose length is its number.
 fn has_body(name: &[u8]) -> bool {
     matches!(
         name,
@@ -59,7 +59,7 @@ fn has_body(name: &[u8]) -> bool {
     )
 }
 
-/// The number of a token, and what of its bytes is there.
+/// Finds a token: its number, and the part of its data that has arrived.
 fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])> {
     let wanted = arguments.text(0)?;
     let mut left = arguments.int(1).unwrap_or(1).max(1);

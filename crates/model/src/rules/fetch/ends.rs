@@ -1,5 +1,4 @@
-//! Fetches of a stream's two connections themselves: how their packets do, which
-//! HTTP they speak, their streams of HTTP/2.
+//! Fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2 streams.
 
 use super::{FetchBuild, FetchRow, number};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -150,7 +149,7 @@ fn server_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     count(1 + u32::from(stream.links.watched(End::Server).is_some()))
 }
 
-/// Whether a connection is there at that end.
+/// Returns whether the stream has a connection at that end.
 fn is_there(stream: &Stream, end: End) -> bool {
     end == End::Client || stream.links.server_end().is_some()
 }

@@ -1,4 +1,4 @@
-//! Fetches of header fields, of requests and answers.
+//! Fetches of header fields in requests and responses.
 
 use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{Arguments, Kind};
@@ -7,7 +7,7 @@ use crate::rules::value::{Type, Value, leading_integer};
 use crate::transaction::Stream;
 use std::borrow::Cow;
 
-/// Values as far back from the end as HAProxy remembers them.
+/// Maximum distance from the last value, as in HAProxy, which remembers that many.
 const BACK_MAX: i64 = 10;
 
 const NAME_AND_PLACE: &[Kind] = &[Kind::Text, Kind::Int];
@@ -122,12 +122,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "All response headers as one text; see `req.hdrs`.";
 };
 
-/// The occurrence that is asked for; 0 is none.
+/// Returns the requested occurrence; 0 if none is requested.
 fn occurrence(arguments: &Arguments) -> i64 {
     arguments.int(1).unwrap_or(0)
 }
 
-/// The one value of a list of them: the last where none is asked for.
+/// Returns one value of a header: the requested occurrence, or the last one.
 fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Option<&'a [u8]> {
     let name = arguments.text(0)?;
     let place = match occurrence(arguments) {
@@ -147,7 +147,7 @@ fn line<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     pick(arguments, stream, true).map(Value::text)
 }
 
-/// Shows the values that a test looks at: the one that is asked for, or all.
+/// Passes the values that a test compares to the visitor: the requested occurrence, or all.
 fn visit<'a>(
     arguments: &'a Arguments,
     stream: &'a Stream,
@@ -204,8 +204,8 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
     }))
 }
 
-/// An address as headers have it: alone, an IPv4 one with a port behind it, or an
-/// IPv6 one in brackets, perhaps with a port (RFC 7239, 6).
+/// Parses an address in a header: alone, IPv4 followed by a port, or IPv6 in brackets with an
+/// optional port (RFC 7239, 6).
 fn parse_address(text: &[u8]) -> Option<Value<'static>> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
@@ -263,8 +263,9 @@ fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
     Some(Value::Str(Cow::Owned(out)))
 }
 
-/// Writes a number as SPOE does: below 240 a byte; else its low four bits in one,
-/// and what is left in groups of seven bits, each but the last with its high bit.
+/// Writes a number as SPOE does. Below 240 it is one byte. Otherwise the first byte has the low
+/// four bits, and the rest follows in groups of seven bits, each but the last with its high bit
+/// set.
 fn put_number(mut number: usize, out: &mut Vec<u8>) {
     if number < 240 {
         out.push(number as u8);

@@ -1,8 +1,8 @@
-//! Sample fetches: what rules can look at, a file a family. Each is a row: its
-//! name, syntax, documentation and example, what it needs and gives, and the
-//! function that finds its value. A fetch reads the stream and changes nothing.
+//! Sample fetches: the data that rules can read, with one file for each family. Each is a row:
+//! name, syntax, documentation, example, needs, output type, and the function that finds the value.
+//! A fetch reads the stream and changes nothing.
 
-/// The rows of a family; a fetch without arguments has its name for a syntax.
+/// Creates the rows of a family; the syntax of a fetch without arguments is its name.
 macro_rules! rows {
     ($($syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(crate::rules::fetch::FetchRow {
@@ -61,54 +61,53 @@ use language::keyword::{Documented, Family, Keyword, Table};
 use language::{Diagnostic, Span};
 use std::sync::OnceLock;
 
-/// Finds the one value that an expression has.
+/// Function that finds the single value of a fetch.
 pub type One = for<'a> fn(&'a Arguments, &'a Stream) -> Option<Value<'a>>;
-/// Shows all values that a test compares until one is taken.
+/// Function that passes all values of a fetch to the visitor, until it takes one.
 pub type Each = for<'a> fn(&'a Arguments, &'a Stream, &mut dyn FnMut(Value<'a>) -> bool) -> bool;
 
-/// Checks arguments when a file is loaded, and changes them into what the
-/// keyword works with.
+/// Checks arguments when a file is loaded, and converts them to the form that the keyword uses.
 pub type Prepare = fn(&mut Draft, &mut Arguments, Span) -> Result<(), Diagnostic>;
 
-/// What a fetch is, besides its documentation.
+/// Properties of a fetch, besides its documentation.
 #[derive(Debug)]
 pub struct FetchBuild {
-    /// The type of its value.
+    /// Type of the value.
     pub output: Type,
-    /// What it looks at.
+    /// Data that the fetch reads.
     pub needs: Needs,
-    /// It looks at HTTP messages.
+    /// True if the fetch reads HTTP messages.
     pub http: bool,
-    /// The arguments that it takes.
+    /// Kinds of the arguments.
     pub arguments: &'static [Kind],
-    /// How many of them it must have.
+    /// Number of required arguments.
     pub required: usize,
-    /// Its names with a matching method (`path_beg`) exist.
+    /// True if names with a matching method (`path_beg`) exist.
     pub variants: bool,
-    /// Tests write its numbers as versions (`3.1`).
+    /// True if tests write the numbers as versions (`3.1`).
     pub versions: bool,
-    /// Its value is not known before the inspection ends, though it needs nothing.
+    /// True if the value is unknown until the inspection ends, although the fetch needs no data.
     pub waits: bool,
-    /// It looks at a hello of TLS: once that is whole its value stays.
+    /// True if the fetch reads a TLS hello, whose value is final once the hello is complete.
     pub of_hello: bool,
-    /// What it has found once stays, whatever bytes come behind.
+    /// True if a value, once found, does not change with later bytes.
     pub settles: bool,
-    /// Checks its arguments.
+    /// Checks and prepares the arguments when a file is loaded.
     pub prepare: Option<Prepare>,
-    /// Finds its value.
+    /// Finds the value.
     pub one: One,
-    /// Finds all its values, where tests look at several.
+    /// Finds all values, for fetches of which tests compare several.
     pub each: Option<Each>,
 }
 
-/// The row of a fetch.
+/// Row of a fetch in its table.
 pub type FetchRow = Keyword<FetchBuild>;
 
-/// Where fetches stand.
+/// Place of fetches in the registry.
 pub const PLACE: &[&str] = &["fetch"];
 
 impl FetchBuild {
-    /// A fetch without arguments which looks at no HTTP message.
+    /// Creates a fetch without arguments that reads no HTTP message.
     pub const fn new(output: Type, needs: Needs, one: One) -> Self {
         FetchBuild {
             output,
@@ -127,63 +126,63 @@ impl FetchBuild {
         }
     }
 
-    /// What it has found stays.
+    /// Declares that a value, once found, does not change with later bytes.
     pub const fn settles(mut self) -> Self {
         self.settles = true;
         self
     }
 
-    /// It looks at HTTP messages.
+    /// Declares that the fetch reads HTTP messages.
     pub const fn http(mut self) -> Self {
         self.http = true;
         self
     }
 
-    /// It takes these arguments, the first so many of which it must have.
+    /// Sets the kinds of the arguments, and the number of required ones.
     pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
         self.arguments = arguments;
         self.required = required;
         self
     }
 
-    /// Its names with a matching method exist.
+    /// Declares that names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
         self
     }
 
-    /// See [`FetchBuild::versions`].
+    /// Sets [`FetchBuild::versions`].
     pub const fn versions(mut self) -> Self {
         self.versions = true;
         self
     }
 
-    /// Tests look at all of these values.
+    /// Sets the function that finds all values, which tests then compare.
     pub const fn each(mut self, each: Each) -> Self {
         self.each = Some(each);
         self
     }
 
-    /// Its arguments are checked by this.
+    /// Sets the function that checks the arguments.
     pub const fn prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
         self
     }
 
-    /// See [`FetchBuild::of_hello`].
+    /// Sets [`FetchBuild::of_hello`].
     pub const fn of_hello(mut self) -> Self {
         self.of_hello = true;
         self
     }
 
-    /// See [`FetchBuild::waits`].
+    /// Sets [`FetchBuild::waits`].
     pub const fn waits(mut self) -> Self {
         self.waits = true;
         self
     }
 }
 
-/// A number, found without arguments.
+/// Creates a fetch of a number, without arguments.
 const fn number(needs: Needs, one: One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
 }
@@ -229,27 +228,27 @@ const FAMILIES: &[Family<FetchBuild>] = &[
 const COUNT: usize = count(FAMILIES);
 static NUMBERED: [&FetchRow; COUNT] = numbered(FAMILIES);
 
-/// The row of a number.
+/// Returns the row with a number.
 #[inline]
 pub(super) fn row(id: FetchId) -> &'static FetchRow {
     NUMBERED[usize::from(id.0)]
 }
 
-/// The number of a row of this file's families.
+/// Returns the number of a row of these families.
 pub(super) fn id(row: &'static FetchRow) -> FetchId {
     FetchId(number_of(table(), row))
 }
 
-/// All fetches by name.
+/// Returns the table of all fetches by name.
 pub fn table() -> &'static Table<FetchBuild> {
     static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
     TABLE.get_or_init(|| Table::new("fetch", FAMILIES, known::all))
 }
 
-/// The page of the names with a matching method.
+/// Title of the manual page for names with a matching method.
 const WITH_METHOD: &str = "Fetches with a matching method";
 
-/// Suffixes of names that say a matching method.
+/// Suffixes of names that select a matching method.
 const VARIANTS: [(&str, Method); 7] = [
     ("_beg", Method::Beg),
     ("_dir", Method::Dir),
@@ -260,14 +259,14 @@ const VARIANTS: [(&str, Method); 7] = [
     ("_sub", Method::Sub),
 ];
 
-/// `path_beg` as `path` and the method of its suffix.
+/// Splits `path_beg` into `path` and the matching method of its suffix.
 pub fn variant(name: &str) -> Option<(&str, Method)> {
     VARIANTS
         .iter()
         .find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
 }
 
-/// All fetches, their names with a matching method among them.
+/// Returns the documentation of all fetches, including their names with a matching method.
 pub fn documented() -> Vec<Documented> {
     static VARIANT_DOCS: OnceLock<Vec<Documented>> = OnceLock::new();
     let variants = VARIANT_DOCS.get_or_init(|| {
@@ -293,8 +292,8 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// The documentation of a name with a matching method. It is made once a
-/// process, so its texts stay.
+/// Returns the documentation of a name with a matching method. It is built once per process, so its
+/// texts can live forever.
 fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let called = |text: &str| text.replacen(row.name(), &format!("{}{suffix}", row.name()), 1);
@@ -308,7 +307,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         _ => "the value contains one of the patterns",
     };
     let name = stay(format!("{}{suffix}", row.name()));
-    // The arguments that the fetch's own example gives.
+    // Reuses the arguments in the example of the fetch itself.
     let arguments = row
         .example
         .split_once(&format!("{}(", row.name()))
@@ -338,7 +337,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     }
 }
 
-/// The side whose message is looked at.
+/// Returns the side whose message the fetch reads.
 pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     match arguments.side {
         Side::Either
@@ -351,18 +350,17 @@ pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     }
 }
 
-/// What the bytes of a stream that is not HTTP are.
+/// Classification of the first bytes of a stream that is not HTTP.
 enum Sniffed<'a> {
-    /// A whole head of a request.
+    /// Complete head of a request.
     Request(&'a Message),
-    /// It may become one.
+    /// Possible beginning of a request.
     Beginning,
-    /// Something else.
     Other,
 }
 
-/// Looks for a request in a stream that is not HTTP: content rules of a
-/// `mode tcp` may ask for a path, as in HAProxy.
+/// Looks for an HTTP request in a stream that is not HTTP: as in HAProxy, content rules in `mode
+/// tcp` may read a path.
 fn sniff(stream: &Stream) -> Sniffed<'_> {
     if let Some(found) = stream.payloads.sniffed.get() {
         return Sniffed::Request(found);
@@ -377,7 +375,7 @@ fn sniff(stream: &Stream) -> Sniffed<'_> {
     }
 }
 
-/// The head of the request, once it is there.
+/// Returns the head of the request, once it has arrived.
 fn request(stream: &Stream) -> Option<&Message> {
     if stream.request.start().is_some() {
         return Some(&stream.request);
@@ -391,7 +389,7 @@ fn request(stream: &Stream) -> Option<&Message> {
     }
 }
 
-/// Whether the head of the request may still come.
+/// Returns whether the head of the request may still arrive.
 pub fn request_awaited(stream: &Stream) -> bool {
     let begins = || {
         matches!(sniff(stream), Sniffed::Beginning)
@@ -400,7 +398,7 @@ pub fn request_awaited(stream: &Stream) -> bool {
     stream.request.start().is_none() && (stream.http || begins())
 }
 
-/// The head of the message that a fetch looks at, once it is there.
+/// Returns the head of the message that a fetch reads, once it has arrived.
 fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
     match side_of(arguments, stream) {
         Side::Response => stream
@@ -412,7 +410,7 @@ fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
     }
 }
 
-/// The first bytes of what follows the head, or of a stream without one.
+/// Returns the first bytes after the head, or of a stream without one.
 fn payload<'a>(arguments: &Arguments, stream: &'a Stream) -> &'a [u8] {
     match side_of(arguments, stream) {
         Side::Response => &stream.payloads.response,

@@ -1,4 +1,4 @@
-//! Fetches of what was done for a server: compression and the cache.
+//! Fetches of work done on behalf of a server: compression and caching.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;

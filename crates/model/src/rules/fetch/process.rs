@@ -1,4 +1,4 @@
-//! Fetches of the process and the host: time, chance, environment, names.
+//! Fetches of the process and the host: time, random numbers, environment, names.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
@@ -103,8 +103,7 @@ fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Int(1))
 }
 
-/// The next number of a small generator of this thread (splitmix64), which
-/// begins with what the system has for seeds.
+/// Returns the next number of a small per-thread generator (splitmix64), seeded by the system.
 fn random() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::thread::current().id()));
@@ -148,8 +147,8 @@ fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // Rules of a message run when its head is there, and wait for nothing more. Those of
-    // `tcp-response content` begin when the connection to the server stands.
+    // Rules of a message run when its head has arrived, and wait for nothing more. Rules of
+    // `tcp-response content` begin when the connection to the server is established.
     let awaits_server = stream.times.connected.is_some() && stream.response.start().is_none();
     let of_message = stream.request.is_request() && !awaits_server;
     (stream.payloads.request_complete || of_message).then_some(Value::Bool(true))

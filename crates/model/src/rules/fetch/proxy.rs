@@ -1,4 +1,4 @@
-//! Fetches of frontends and backends: which the stream has, and how they do.
+//! Fetches of frontends and backends: those of the stream, and their status.
 
 use super::{FetchBuild, FetchRow, number};
 use crate::config::Proxy;
@@ -92,8 +92,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of queued streams of a backend per usable server. Without a usable server, the total number.";
 };
 
-/// The backend of an argument; without one the stream's own, and before it has
-/// one its frontend (which is the backend, too, in a `listen`).
+/// Returns the backend that the argument names. Without an argument, returns the stream's backend,
+/// or its frontend if none is chosen yet (in a `listen`, that is the backend, too).
 fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
         Some(name) => stream
@@ -104,7 +104,7 @@ fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
     }
 }
 
-/// The frontend of an argument, or the stream's own.
+/// Returns the frontend that the argument names, or the stream's own.
 fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
         Some(name) => stream
@@ -116,7 +116,7 @@ fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> 
     }
 }
 
-/// A time that may not be set, which is 0.
+/// Returns a timeout in milliseconds; 0 if it is not set.
 fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
     Some(Value::Int(ms.unwrap_or(0).into()))
 }
@@ -158,7 +158,7 @@ fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     ))
 }
 
-/// The stream's backend; a `listen` is that before it is chosen.
+/// Returns the stream's backend. Before one is chosen, a `listen` counts as the backend.
 pub(super) fn of_servers(stream: &Stream) -> Option<&Proxy> {
     let own = Some(stream.frontend()).filter(|proxy| proxy.kind.is_backend());
     stream.backend().or(own)

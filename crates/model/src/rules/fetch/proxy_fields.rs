@@ -1,5 +1,5 @@
-//! Fetches of what a client's PROXY header of version 2 tells besides addresses.
-//! Fields are kept only where a file asks for their type.
+//! Fetches of the fields in a client's PROXY header of version 2, besides addresses. A field is
+//! kept only if the configuration reads its type.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -29,7 +29,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          `SSL_SIG_ALG`, `SSL_KEY_ALG`. Of several the last one. Checksum and padding are not available.";
 };
 
-/// The types that have names.
+/// Field types that have names.
 const NAMES: [(&str, u8); 12] = [
     ("ALPN", kind::ALPN),
     ("AUTHORITY", kind::AUTHORITY),
@@ -45,12 +45,12 @@ const NAMES: [(&str, u8); 12] = [
     ("SSL_KEY_ALG", ssl_kind::KEY_ALGORITHM),
 ];
 
-/// Types that stand within the field of TLS.
+/// Returns whether a type is a subtype within the TLS field.
 fn is_of_tls(kind: u8) -> bool {
     (ssl_kind::VERSION..=ssl_kind::KEY_ALGORITHM).contains(&kind)
 }
 
-/// Notes that fields of a type are kept.
+/// Records that fields of this type must be kept.
 fn ask(loader: &mut Draft, kind: u8) {
     let kind = if is_of_tls(kind) { kind::SSL } else { kind };
     let asked = &mut loader.config.global.asked.proxy_fields;
@@ -69,7 +69,7 @@ fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), D
     Ok(())
 }
 
-/// A type as a number, decimal, or hexadecimal behind `0x`.
+/// Parses a field type: decimal, or hexadecimal with `0x`.
 pub fn number(text: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(text).ok()?;
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {

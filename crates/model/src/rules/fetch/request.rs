@@ -23,7 +23,7 @@ const URL_PARAMETER: FetchBuild = text(url_parameter)
     .each(url_parameters)
     .variants();
 
-/// Name, delimiter, and the flag `i`.
+/// Arguments: name, delimiter, and the flag `i`.
 const URL_PARAMETER_ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
 
 pub(super) static ROWS: &[FetchRow] = rows! {
@@ -115,7 +115,7 @@ fn path_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
     (!path.is_empty()).then(|| Value::text(path))
 }
 
-/// Host and path, or path and query.
+/// Joins the host and the path, with or without the query.
 fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
     let message = request(stream)?;
     let path = if with_query {
@@ -161,7 +161,7 @@ fn url32_source<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(with_source(stream, hashed(stream, true)?))
 }
 
-/// The address and port of an absolute URL.
+/// Returns the address and the port of an absolute URL.
 fn url_address(stream: &Stream) -> Option<(IpAddr, u16)> {
     let message = request(stream)?;
     let parts = message.target_parts();
@@ -204,7 +204,7 @@ fn delimiter(arguments: &Arguments) -> u8 {
         .unwrap_or(b'?')
 }
 
-/// Turns the flag `i` into a boolean.
+/// Converts the flag `i` to a boolean.
 fn check_url_parameter(
     _: &mut Draft,
     arguments: &mut Arguments,
@@ -224,7 +224,7 @@ fn check_url_parameter(
     Ok(())
 }
 
-/// Whether a parameter of this name is asked for; without a name each is.
+/// Returns whether a parameter of this name is requested; without a name, every one is.
 fn is_asked_for(arguments: &Arguments, name: &[u8]) -> bool {
     let any_case = arguments.bool(2).unwrap_or(false);
     arguments.text(0).is_none_or(|wanted| {
@@ -271,7 +271,7 @@ fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     if request(stream).is_some() {
         return Some(Value::Bool(true));
     }
-    // The first bytes of HTTP/2 look like the head of a request, and are for HTTP.
+    // The HTTP/2 preface looks like the head of a request and counts as HTTP.
     if !stream.http && http2_preface(&stream.payloads.request) == Preface::Yes {
         return Some(Value::Bool(true));
     }

@@ -1,4 +1,4 @@
-//! Fetches of servers: which the stream has, and how they do.
+//! Fetches of servers: the one of the stream, and their status.
 
 use super::{FetchBuild, FetchRow};
 use crate::config::Server;
@@ -66,7 +66,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The weight of a server in the configuration.";
 };
 
-/// What went wrong with the connection. None: none was tried.
+/// Returns the error of the connection to the server; None if no connection was attempted.
 fn broken(stream: &Stream) -> Option<Broken> {
     match &stream.links.server_tls {
         Some(info) => Some(info.broken.unwrap_or_default()),
@@ -78,7 +78,7 @@ fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::text(broken(stream)?.words().as_bytes()))
 }
 
-/// The stream has to keep its side of the connection.
+/// Records that streams must keep the local address of the server connection.
 fn show_side(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.server_end = true;
     Ok(())

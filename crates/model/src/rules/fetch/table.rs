@@ -1,5 +1,5 @@
-//! Fetches of stick tables: of the entry that a counter tracks (`sc…`), of the
-//! client's address (`src_…`), of a table as a whole.
+//! Fetches of stick tables: of the entry that a counter tracks (`sc…`), of the entry of the
+//! client's address (`src_…`), and of a table as a whole.
 
 use super::{FetchBuild, FetchRow, PLACE};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -12,29 +12,27 @@ use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
-/// What is asked of an entry.
 #[derive(Clone, Copy)]
 enum Ask {
-    /// A value.
     Get(DataType),
-    /// A number of kilobytes.
+    /// Returns a value in kilobytes.
     Kilobytes(DataType),
-    /// One more, and how many that are; its rate counts, too.
+    /// Increments a counter and its rate; returns the new count.
     Increment(DataType, DataType),
-    /// None any more, and how many there were.
+    /// Resets a counter to 0; returns the old count.
     Clear(DataType),
 }
 
 use Ask::{Clear, Get, Increment, Kilobytes};
 
-/// Asks an entry. None: the table does not store it.
+/// Runs an operation on an entry. Returns None if the table does not store the data type.
 fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
     match what {
         Get(kind) => held.get(kind, element),
         Kilobytes(kind) => Some(held.get(kind, element)? >> 10),
         Increment(kind, rate) => {
             let rate = held.add(rate, element, 1);
-            // What is not stored cannot grow, and HAProxy says so by 0.
+            // As in HAProxy, incrementing data that the table does not store returns 0.
             let now = held.add(kind, element, 1).or(rate).unwrap_or(0);
             held.touch();
             held.note();
@@ -49,7 +47,7 @@ fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
     }
 }
 
-/// The entry of the same key in another table, which is made where it is changed.
+/// Passes `look` the entry with the same key in another table. `make` creates a missing entry.
 fn elsewhere<T>(
     held: &Held,
     table: Option<&Arc<Table>>,
@@ -74,7 +72,7 @@ fn changes(what: Ask) -> bool {
     matches!(what, Increment(..) | Clear(_))
 }
 
-/// The value of what a counter tracks; without an entry in the table, 0.
+/// Returns the value of the entry that a counter tracks; 0 if the table has no entry.
 fn of_counter(
     stream: &Stream,
     counter: Option<i64>,
@@ -93,7 +91,7 @@ fn of_counter(
     value.flatten().map(Value::count)
 }
 
-/// The value of the client's address; without an entry, 0.
+/// Returns the value of the entry of the client's address; 0 if there is no entry.
 fn of_source(
     stream: &Stream,
     table: Option<&Arc<Table>>,
@@ -126,7 +124,7 @@ fn kind_of(what: Ask) -> DataType {
     }
 }
 
-/// Without the name of a table the section's own is meant.
+/// Uses the section's own table if the argument names none.
 fn own_at(
     loader: &mut Draft,
     arguments: &mut Arguments,
@@ -144,7 +142,7 @@ fn own_at(
     Ok(())
 }
 
-/// What is said of a counter that there is not.
+/// Reports an error if the counter does not exist.
 fn check_counter(
     loader: &mut Draft,
     arguments: &mut Arguments,
@@ -165,15 +163,15 @@ const fn number(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, Needs::Nothing, one)
 }
 
-/// Tables of an example.
+/// Configuration of the tables in an example.
 macro_rules! table_of {
     ($($data:literal)?) => {
         "stick-table type ip size 1m expire 30s store conn_cur,gpc0,gpc1,gpt0,http_req_rate(10s)\n"
     };
 }
 
-/// The names for one thing that an entry is asked for: by the number of a counter as
-/// an argument, by the first three in the name, by the client's address.
+/// Creates the names for one operation: with the number of a counter as an argument, with one of
+/// the first three counters in the name, and for the client's address.
 macro_rules! families {
     ($($name:literal, $ask:expr, $doc:literal;)*) => {
         pub(super) static BY_COUNTER: &[FetchRow] = &[$(FetchRow {

@@ -1,6 +1,6 @@
-//! Fetches of TLS itself: what the client's connection and the server's agreed
-//! on. What certificates say is in `tls_certificate`, what the client offered in
-//! `tls_offer`, keys and random bytes in `tls_secret`.
+//! Fetches of TLS sessions: the parameters that the client's and the server's connection
+//! negotiated. Certificates are in `tls_certificate`, the client's offer in `tls_offer`, keys and
+//! random bytes in `tls_secret`.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
@@ -87,12 +87,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The text of the last TLS error of the server connection. No value without one.";
 };
 
-/// TLS of the client's connection.
+/// Returns the TLS state of the client's connection.
 pub(super) fn client(stream: &Stream) -> Option<&Info> {
     stream.session.tls.as_deref()
 }
 
-/// TLS of the server's connection.
+/// Returns the TLS state of the server's connection.
 pub(super) fn server(stream: &Stream) -> Option<&Info> {
     stream.links.server_tls.as_deref()
 }
@@ -137,13 +137,13 @@ fn has_certificate<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     Some(Value::Bool(shown))
 }
 
-/// False also without TLS, as with HAProxy.
+/// Returns whether the session was resumed; false also without TLS, as in HAProxy.
 fn resumed(info: Option<&Info>) -> Option<Value<'_>> {
     Some(Value::Bool(info.is_some_and(|info| info.resumed)))
 }
 
-/// A connection whose TLS fails is closed: no rule sees it any more, but the
-/// format of its log does.
+/// Returns the TLS error of the connection. A connection whose TLS fails is closed, so no rule sees
+/// it any more; its log format does.
 fn error(info: Option<&Info>) -> Option<Value<'_>> {
     let broken = info?.broken.unwrap_or_default();
     Some(Value::Int(broken.library().into()))
@@ -161,7 +161,7 @@ pub mod tests {
     use rustls::{CipherSuite, ProtocolVersion};
     use std::rc::Rc;
 
-    /// TLS 1.2 with nothing but a version and a suite.
+    /// Creates TLS 1.2 state with only a version and a cipher suite.
     pub(in crate::rules::fetch) fn info() -> Info {
         Info::new(
             ProtocolVersion::TLSv1_2,
@@ -169,7 +169,7 @@ pub mod tests {
         )
     }
 
-    /// A request whose client and server speak TLS.
+    /// Creates a request whose client and server use TLS.
     pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> Stream {
         let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
         Rc::get_mut(&mut stream.session).unwrap().tls = front.map(Rc::new);
@@ -177,7 +177,7 @@ pub mod tests {
         stream
     }
 
-    /// Fetches and what they are to give; None is no value.
+    /// Checks the values of fetches; None expects no value.
     pub(in crate::rules::fetch) fn all_give(stream: &Stream, table: &[(&str, Option<&str>)]) {
         for (fetch, wanted) in table {
             let found = sample::evaluate(fetch, stream);

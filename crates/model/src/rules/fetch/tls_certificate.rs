@@ -1,6 +1,6 @@
-//! Fetches of certificates: the client's (`ssl_c_…`), ours as it was shown to the
-//! client (`ssl_f_…`) and the server's (`ssl_s_…`); and how the client's was
-//! verified. Each finds its part in the certificate's own bytes when it is asked.
+//! Fetches of certificates: the client's (`ssl_c_…`), the one presented to the client (`ssl_f_…`)
+//! and the server's (`ssl_s_…`); also the result of verifying the client's. Each fetch parses the
+//! raw certificate on demand.
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
@@ -15,11 +15,11 @@ use std::borrow::Cow;
 use tls::verify::Verified;
 use tls::{Name, Shown};
 
-/// Whose certificate is looked at.
+/// Owner of the certificate that a fetch reads.
 trait Owner {
-    /// When it is known.
+    /// Data that must be available.
     const NEEDS: Needs;
-    /// Its bytes.
+    /// Returns the certificate, as DER.
     fn certificate(stream: &Stream) -> Option<&[u8]>;
 }
 
@@ -210,7 +210,7 @@ fn outcome(stream: &Stream) -> Option<&Verified> {
 }
 
 fn verify<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // A handshake that failed has none, as with HAProxy.
+    // As in HAProxy, a failed handshake has no value.
     super::tls::client(stream).filter(|info| info.broken.is_none())?;
     Some(Value::Int(outcome(stream)?.verify_code().into()))
 }

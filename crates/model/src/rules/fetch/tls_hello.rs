@@ -1,5 +1,5 @@
-//! Fetches of what a TLS client says in clear before it encrypts, out of the
-//! first bytes of a TCP stream. For passing TLS through to servers by name.
+//! Fetches of the unencrypted hello of a TLS client, parsed from the first bytes of a TCP stream.
+//! They allow TLS to be routed by server name without terminating it.
 
 use super::{FetchBuild, FetchRow, Side, number, payload, side_of};
 use crate::rules::argument::Arguments;
@@ -59,12 +59,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `res.ssl_hello_type`.";
 };
 
-/// A record that holds handshake messages.
+/// Type of a record with handshake messages.
 const RECORD_HANDSHAKE: u8 = 0x16;
-/// A hello of a client.
+/// Handshake type of a client's hello.
 const CLIENT_HELLO: u8 = 1;
 
-/// The type of the first handshake message and what of it is in the first record.
+/// Returns the type and the length of the first handshake message, and the part of it in the first
+/// record.
 fn handshake(bytes: &[u8]) -> Option<(u8, usize, Cursor<'_>)> {
     let mut cursor = Cursor(bytes);
     if cursor.take(1)? != [RECORD_HANDSHAKE] {
@@ -81,7 +82,7 @@ fn handshake(bytes: &[u8]) -> Option<(u8, usize, Cursor<'_>)> {
     Some((kind, length, record))
 }
 
-/// The client's hello, once all of it is there.
+/// Returns the client's hello, once it is complete.
 fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     let (kind, length, mut cursor) = handshake(bytes)?;
     if kind != CLIENT_HELLO {
@@ -90,8 +91,8 @@ fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     Hello::of_body(cursor.take(length)?)
 }
 
-/// Whether more bytes will not change what is said of the client's hello: it is
-/// whole, or what came is none.
+/// Returns whether more bytes cannot change the parsed values: the hello is complete, or the bytes
+/// are not a hello.
 pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -> bool {
     let bytes = payload(arguments, stream);
     match bytes.first() {
@@ -105,8 +106,8 @@ pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -
 fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
-    // The hello of a response may be truncated; that of a request is parsed, so it must
-    // be complete.
+    // The hello of a response may be truncated. That of a request is parsed, so it must be
+    // complete.
     let whole = side_of(arguments, stream) == Side::Response || rest.0.len() >= length;
     whole.then_some(Value::Int(kind.into()))
 }
@@ -144,11 +145,11 @@ fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
 
 fn curves<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    // A hello without them has no value, as in HAProxy.
+    // As in HAProxy, a hello without this extension has no value.
     hello.extension(10).map(|_| Value::Bool(true))
 }
 
-/// A list of an extension that is there and has a number at least.
+/// Returns the list of an extension that is present and has at least one entry.
 fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<Value<'a>> {
     let list = client_hello(stream_bytes)?
         .extension(extension)?

@@ -1,6 +1,6 @@
-//! Fetches of what a client offered in its hello, of TLS that ends here: to know
-//! kinds of clients apart (JA3). They have values where
-//! `tune.ssl.capture-buffer-size` makes room for them.
+//! Fetches of a client's offer in the hello of TLS that is terminated here, used to distinguish
+//! kinds of clients (JA3). They have values only if `tune.ssl.capture-buffer-size` reserves room
+//! for them.
 
 use super::tls::client;
 use super::{FetchBuild, FetchRow};
@@ -68,14 +68,14 @@ fn offer(stream: &Stream) -> Option<&Offer> {
     client(stream)?.offer.as_deref()
 }
 
-/// Numbers that a client puts into its lists so that servers learn to pass over
-/// what they do not know (RFC 8701): 0a0a, 1a1a, … fafa.
+/// Returns whether a number is reserved for GREASE (RFC 8701): 0a0a, 1a1a, … fafa. Clients put such
+/// numbers into their lists so that servers learn to ignore unknown ones.
 fn is_grease(number: [u8; 2]) -> bool {
     number[0] == number[1] && number[0] & 0x0f == 0x0a
 }
 
-/// A list of numbers of two bytes, filtered as the argument says. Half a number
-/// at its end, where the room was over, stays.
+/// Filters a list of two-byte numbers as the argument requests. An incomplete number at its end,
+/// where the capture buffer was full, is kept.
 fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
     if arguments.int(0) != Some(1) {
         return Cow::Borrowed(list);
@@ -85,7 +85,7 @@ fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
     Cow::Owned(kept.flatten().copied().collect())
 }
 
-/// A list that is there has a byte at least.
+/// Returns a list as bytes; None if it is empty.
 fn bytes(list: Cow<'_, [u8]>) -> Option<Value<'_>> {
     (!list.is_empty()).then_some(Value::Bin(list))
 }
@@ -118,7 +118,7 @@ fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
 }
 
 fn cipher_hash<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // As HAProxy shows it: the same bits with a sign.
+    // As in HAProxy, the value is signed with the same bits.
     Some(Value::Int(offer(stream)?.ciphers_hash.cast_signed()))
 }
 

@@ -1,5 +1,5 @@
-//! Fetches of the random bytes and keys of TLS, for those who have to read their
-//! own captured traffic. Keys have values only where `tune.ssl.keylog` is on.
+//! Fetches of the random bytes and keys of TLS, for operators who must decrypt their own captured
+//! traffic. Keys have values only if `tune.ssl.keylog` is on.
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
@@ -81,7 +81,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The TLS 1.3 early exporter secret of the server connection, in hexadecimal; requires `tune.ssl.keylog`.";
 };
 
-/// Warns about a fetch of keys if none are kept.
+/// Warns about a fetch of keys if the configuration does not keep any.
 fn warn_without_log(loader: &mut Draft, _: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if !loader.config.global.tls.key_log {
         let message = "TLS session keys are not kept, so this never has a value";

@@ -1,5 +1,5 @@
-//! Fetches of the progress of a stream: its times, bytes, status and termination. They
-//! have the values of log formats, for rules and for custom log lines.
+//! Fetches of the progress of a stream: its times, bytes, status and termination. They have the
+//! values of log formats, for rules and for custom log lines.
 
 use super::{FetchBuild, FetchRow, number};
 use crate::rules::argument::{Arguments, Kind};
@@ -154,7 +154,7 @@ fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     (stream.outcome.server_status != 0).then_some(Value::Int(stream.outcome.server_status.into()))
 }
 
-/// The stream has to keep which rule it was.
+/// Records that streams must remember which rule was their last one.
 fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.last_rule = true;
     Ok(())
@@ -187,7 +187,7 @@ fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     if let Some(id) = &stream.identity.unique_id {
         return Some(Value::text(id));
     }
-    // It is made when the rules of the request are over; this one is earlier.
+    // The unique ID is generated after the rules of the request; this fetch runs earlier.
     let format = stream.frontend().unique_id_format.as_ref()?;
     let id = format.fill(stream);
     Some(Value::Str(Cow::Owned(id)))

@@ -1,5 +1,4 @@
-//! Fetches of who sends a request: its credentials, and whether a list of users
-//! has them.
+//! Fetches of the credentials in a request, and of their check against a userlist.
 
 use super::{FetchBuild, FetchRow, request};
 use crate::rules::argument::{Arguments, Kind};
@@ -52,7 +51,7 @@ fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     Some(Value::text(user.name.as_bytes()))
 }
 
-/// An ACL looks at the groups.
+/// Passes the user's groups to an ACL.
 fn groups<'a>(
     arguments: &'a Arguments,
     stream: &'a Stream,

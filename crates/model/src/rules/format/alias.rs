@@ -1,5 +1,5 @@
-//! The aliases of formats: `%ci`, `%ST`, `%r`. Each is a row with its name and
-//! documentation, and appends what it stands for without allocating.
+//! Aliases of log formats: `%ci`, `%ST`, `%r`. Each is a row with its name and documentation, and
+//! appends its value without allocating.
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};
@@ -14,10 +14,10 @@ use reactor::{self, Instant};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where aliases stand.
+/// Place of aliases in the registry.
 const PLACE: &[&str] = &["log-format"];
 
-/// Every alias, documented.
+/// Returns the documentation of all aliases.
 pub(in crate::rules) fn documented() -> Vec<Documented> {
     static LINES: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
     let lines = LINES.get_or_init(|| {
@@ -45,12 +45,12 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
         .collect()
 }
 
-/// The name of an alias that HAProxy has and this does not.
+/// Returns the name of an alias that HAProxy has and that is not supported here.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     known::names("log alias").find(|known| *known == name)
 }
 
-/// Milliseconds from one point to another; None where either was not reached.
+/// Returns the milliseconds between two moments; None if either was not reached.
 fn span_ms(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
     Some(to?.saturating_duration_since(from?).as_millis() as u64)
 }
@@ -59,7 +59,7 @@ fn since_epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The address of the stream's server, as operators set it or as the file gives it.
+/// Returns the address of the stream's server, as operators set it or as the file gives it.
 pub(in crate::rules) fn server_address(stream: &Stream) -> Option<SocketAddr> {
     let server = stream.server()?;
     let set = server.state.address_override();
@@ -73,16 +73,16 @@ pub(in crate::rules) fn server_address(stream: &Stream) -> Option<SocketAddr> {
     }
 }
 
-/// Whether no whole request of HTTP came.
+/// Returns whether no complete HTTP request arrived.
 fn without_request(stream: &Stream) -> bool {
     stream.http && stream.received_method().is_empty()
 }
 
-/// What stands for a request that was none.
+/// Placeholder for an invalid request.
 const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
 impl Alias {
-    /// What TLS of the client's connection came to.
+    /// Appends TLS parameters of the client's connection.
     fn tls(self, stream: &Stream, put: &mut Put<'_>) {
         let name = stream.session.tls.as_deref().map(|tls| match self {
             Alias::TlsVersion => tls.version_name(),
@@ -91,8 +91,8 @@ impl Alias {
         put.text_or_missing(name.unwrap_or_default().as_bytes());
     }
 
-    /// Appends what it stands for; false where that is no value at all, not
-    /// even a missing one.
+    /// Appends the value. Returns false if the alias produces nothing at all, not even the mark of
+    /// a missing value.
     pub(super) fn append(self, stream: &Stream, put: &mut Put<'_>) -> bool {
         match self {
             Alias::ClientIp => ip(stream.source(), put),
@@ -135,7 +135,7 @@ impl Alias {
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
             Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
             Alias::Status => status(stream, put),
-            // Letters are never quoted.
+            // The letters of the termination state are never quoted.
             Alias::Termination => put.out.extend_from_slice(&[
                 stream.outcome.termination.letter(),
                 stream.outcome.phase.letter(),
@@ -163,7 +163,7 @@ impl Alias {
         true
     }
 
-    /// Whether it is a number, for readers that tell numbers from text.
+    /// Returns whether the value is a number, for formats that distinguish numbers from text.
     pub(super) fn is_number(self) -> bool {
         use Alias::*;
         let port = matches!(
@@ -201,7 +201,7 @@ impl Alias {
         port || time || count || matches!(self, Status | ProcessId | Timestamp | Milliseconds)
     }
 
-    /// What was captured of the side that it shows, and in how many places.
+    /// Returns the captured values of the side that the alias shows, and the number of slots.
     fn captures_of(self, stream: &Stream) -> (&[Option<Vec<u8>>], usize) {
         let of_frontend = &stream.frontend().captures;
         match self {
@@ -212,7 +212,7 @@ impl Alias {
         }
     }
 
-    /// The values of what is a list of them.
+    /// Returns the values of an alias that is a list.
     pub(super) fn listed(self, stream: &Stream) -> Option<Vec<Vec<u8>>> {
         if !matches!(self, Alias::RequestHeadersList | Alias::ResponseHeadersList) {
             return None;
@@ -222,9 +222,9 @@ impl Alias {
         Some((0..slots).map(value).collect())
     }
 
-    /// Captured headers; false where there is no list of them.
+    /// Appends captured headers; returns false if there is no list of them.
     fn captured(self, stream: &Stream, put: &mut Put<'_>) -> bool {
-        // What was no request was not captured from.
+        // Nothing is captured from an invalid request.
         if without_request(stream) {
             return false;
         }
@@ -237,13 +237,13 @@ impl Alias {
         }
     }
 
-    /// The parts of the request line.
+    /// Appends parts of the request line.
     fn request(self, stream: &Stream, put: &mut Put<'_>) {
         let method = stream.received_method();
         if method.is_empty() {
             return put.text(BAD_REQUEST);
         }
-        // The whole line is bounded in logs, so its parts are.
+        // Logs truncate the whole line, so its parts are truncated, too.
         let bytes_max = stream
             .config
             .global
@@ -274,7 +274,7 @@ impl Alias {
         }
     }
 
-    /// Numbers, times and dates, which are never quoted.
+    /// Appends numbers, times and dates, which are never quoted.
     fn append_number(self, stream: &Stream, put: &mut Put<'_>) {
         let times = &stream.times;
         match self {
@@ -336,7 +336,7 @@ impl Alias {
         }
     }
 
-    /// A time in milliseconds; None for what was not reached.
+    /// Returns a time in milliseconds; None if its moment was not reached.
     pub(in crate::rules) fn milliseconds(self, stream: &Stream) -> Option<u64> {
         let times = &stream.times;
         let start = Some(times.idle_since);
@@ -363,12 +363,12 @@ impl Alias {
                 let idle = span_ms(idle, began).unwrap_or(0);
                 span_ms(start, Some(times.end())).map(|total| total.saturating_sub(idle))
             }
-            // What is left is `%Ta`.
+            // The only remaining alias is `%Ta`.
             _ => span_ms(began, Some(times.end())),
         }
     }
 
-    /// Times in milliseconds; -1 for what was not reached.
+    /// Appends times in milliseconds; -1 for a moment that was not reached.
     fn append_time(self, stream: &Stream, put: &mut Put<'_>) {
         if matches!(self, Alias::TotalTime | Alias::UserTime | Alias::ActiveTime) {
             open_ended(stream, put);
@@ -380,7 +380,7 @@ impl Alias {
     }
 }
 
-/// The sign of a number that may still grow.
+/// Returns the name of the server, or a placeholder in angle brackets for a stream without one.
 fn server_name(stream: &Stream) -> &[u8] {
     let cache = stream.transfer.cache.as_ref();
     match stream.server() {
@@ -393,7 +393,7 @@ fn server_name(stream: &Stream) -> &[u8] {
 
 fn status(stream: &Stream, put: &mut Put<'_>) {
     match stream.status() {
-        // As haproxy has it, of what was no request at all over HTTP/2.
+        // As in HAProxy, an invalid request over HTTP/2 has no status.
         0 if stream.http && !stream.request.method().is_empty() => {
             put.out.extend_from_slice(b"-1");
         }
@@ -407,7 +407,7 @@ fn open_ended(stream: &Stream, put: &mut Put<'_>) {
     }
 }
 
-/// Streams in the backend, without this one when it has ended.
+/// Returns the number of streams in the backend, without this one if it has ended.
 fn backend_connections(stream: &Stream) -> u64 {
     let Some(backend) = stream.backend() else {
         return 0;
@@ -433,7 +433,7 @@ fn ip(endpoint: Endpoint, put: &mut Put<'_>) {
     }
 }
 
-/// A port; of a Unix socket the id of its listener.
+/// Appends a port, or the ID of the listener for a Unix socket.
 fn port(endpoint: Endpoint, stream: &Stream, put: &mut Put<'_>) {
     let number = match endpoint.port() {
         Some(port) => u64::from(port),
@@ -463,7 +463,7 @@ fn inet_port(address: Option<SocketAddr>, put: &mut Put<'_>) {
     }
 }
 
-/// Captured values in braces.
+/// Appends captured values in braces.
 fn captures(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> bool {
     if slots == 0 {
         return false;
@@ -483,7 +483,7 @@ fn captures(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> bool
     true
 }
 
-/// Captured values one by one.
+/// Appends captured values one by one.
 fn capture_list(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> bool {
     for slot in 0..slots {
         if slot > 0 {
@@ -496,7 +496,7 @@ fn capture_list(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> 
     }
     slots > 0
 }
-/// What `capture cookie` kept of the request (0) or the answer (1).
+/// Returns the cookie that `capture cookie` captured from the request (0) or the response (1).
 fn cookie(stream: &Stream, side: usize) -> &[u8] {
     let kept = stream
         .rules

@@ -1,5 +1,5 @@
-//! The formats that options name: `option httplog`, `option tcplog`. They are
-//! written in the language of formats and compiled once.
+//! Formats that options name: `option httplog`, `option tcplog`. They are written in the syntax of
+//! log formats and compiled once.
 
 use super::{Dialect, Format, parse};
 use crate::rules::argument::Piece as Source;
@@ -8,7 +8,7 @@ use crate::rules::{Expression, Usage};
 use configuration::LoadOptions;
 use std::sync::{Arc, OnceLock};
 
-/// A format that an option names.
+/// Format that an option selects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BuiltIn {
     /// `option httplog`
@@ -25,12 +25,12 @@ const HTTP: &[u8] = b"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS
     %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 const CLF: &[u8] = b"%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s \
     %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl";
-/// What follows the format of `option httplog`.
+/// Suffix of `option httpslog`, after the format of `option httplog`.
 const HTTPS: &[u8] = b" %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/\
     %[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
 const TCP: &[u8] = b"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
 
-/// The options and what each logs, for the manual.
+/// Returns the options and their formats, for the manual.
 pub fn built_in_texts() -> [(&'static str, Vec<u8>); 4] {
     [
         ("option httplog", HTTP.to_vec()),
@@ -40,7 +40,7 @@ pub fn built_in_texts() -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// The compiled format.
+/// Returns the compiled format.
 pub fn built_in(which: BuiltIn) -> Arc<Format> {
     static FORMATS: OnceLock<[Arc<Format>; 4]> = OnceLock::new();
     let formats = FORMATS.get_or_init(|| {
@@ -52,10 +52,10 @@ pub fn built_in(which: BuiltIn) -> Arc<Format> {
 
 fn compile(text: &[u8]) -> Format {
     let source = Source::built_in(text);
-    // Their expressions name nothing of a file.
+    // Expressions in built-in formats refer to nothing in a file.
     let mut loader = Draft::new(language::Environment::empty(), LoadOptions::default());
     let expression = &mut |start| Expression::parse_part(&mut loader, &source, start, Usage::LOG);
-    // The texts above are right; a test compiles them.
+    // The built-in texts are valid; a test compiles them.
     let pieces =
         parse::pieces(&source, Dialect::Log, &mut Vec::new(), expression).unwrap_or_default();
     Format {

@@ -1,12 +1,12 @@
-//! Items as values of JSON (HAProxy 3.0's manual, section 8.2.6): `%{+json}[src]`, and
-//! with `%{+json}o` a whole line that is one object of the items that have names.
+//! Items as JSON values (HAProxy 3.0's manual, section 8.2.6): `%{+json}[src]`. With `%{+json}o`,
+//! the whole line is one object of the items that have names.
 
 use super::text::Put;
 use crate::compiled::format::{Alias, Cast, Flags, Member, Piece};
 use crate::rules::value::Value;
 use crate::transaction::Stream;
 
-/// The pieces of an object: what stands between values is text, known now.
+/// Returns the pieces of an object. The text between the values is constant.
 pub(super) fn object(members: Vec<(String, Member)>) -> Box<[Piece]> {
     let mut pieces = Vec::with_capacity(members.len() * 2 + 1);
     let mut text = b"{".to_vec();
@@ -25,7 +25,7 @@ pub(super) fn object(members: Vec<(String, Member)>) -> Box<[Piece]> {
 }
 
 impl Member {
-    /// An item; of its flags only the hexadecimal one says something about a value.
+    /// Creates an item. Of its flags, only the hexadecimal one affects the value.
     pub(super) fn new(item: Piece, cast: Option<Cast>) -> Member {
         Member { item, cast }
     }
@@ -38,7 +38,6 @@ impl Member {
         self.item
     }
 
-    /// Appends the value.
     pub(super) fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
         match &self.item {
             Piece::Alias(alias, flags) => self.alias(*alias, flags.hex, stream, out),
@@ -46,7 +45,7 @@ impl Member {
                 Some(value) => self.value(&value, out),
                 None => string(b"", out),
             },
-            // Items are nothing else.
+            // Other pieces are never items.
             Piece::Text(_) | Piece::Space | Piece::Json(_) => {}
         }
     }
@@ -87,7 +86,7 @@ impl Member {
         if !alias.append(stream, &mut put) {
             return out.extend_from_slice(b"null");
         }
-        // The sign of what may still grow is no part of the number.
+        // The plus sign of a value that may still grow is not part of the number.
         let digits = text.strip_prefix(b"+").unwrap_or(&text);
         let n = std::str::from_utf8(digits)
             .ok()
@@ -114,10 +113,10 @@ fn list(values: &[Vec<u8>], out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-/// Text as a string of JSON (RFC 8259, section 7). What is not UTF-8 cannot stand in
-/// one: U+FFFD stands for it.
+/// Writes text as a JSON string (RFC 8259, section 7). Bytes that are not UTF-8 become U+FFFD,
+/// because a JSON string cannot contain them.
 fn string(text: &[u8], out: &mut Vec<u8>) {
-    // Writing text into memory does not fail.
+    // Writing into memory cannot fail.
     let _ = serde_json::to_writer(out, &String::from_utf8_lossy(text));
 }
 

@@ -1,7 +1,6 @@
-//! Formats: text with what is known of a stream filled in, for log lines,
-//! headers, targets, redirections and variables. A format is compiled when a
-//! file is loaded to a list of pieces; filling one in appends to a buffer and
-//! looks no name up. It changes nothing of the stream.
+//! Formats: text with values of a stream inserted, for log lines, headers, targets, redirects and
+//! variables. A format is compiled to a list of pieces when a file is loaded. Evaluation appends to
+//! a buffer, looks up no names, and does not change the stream.
 
 mod alias;
 mod built_in;
@@ -23,7 +22,7 @@ use language::{Diagnostic, Word};
 use text::Put;
 
 impl Piece {
-    /// The alias that it shows.
+    /// Returns the alias of the piece.
     fn alias(&self) -> Option<Alias> {
         match self {
             Piece::Alias(alias, _) => Some(*alias),
@@ -34,8 +33,8 @@ impl Piece {
 }
 
 impl Format {
-    /// Reads one from a word. Where it is used says what its expressions may
-    /// look at, and the dialect: that of logs for logs.
+    /// Parses a format from a word. The usage determines the data that expressions can read, and
+    /// the dialect: logs have their own.
     pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Format, Diagnostic> {
         let dialect = if usage == Usage::LOG {
             Dialect::Log
@@ -45,7 +44,7 @@ impl Format {
         Self::parse_as(loader, word, usage, dialect)
     }
 
-    /// The same with a dialect of its own.
+    /// Parses a format with an explicit dialect.
     pub fn parse_as(
         loader: &mut Draft,
         word: &Word,
@@ -56,7 +55,7 @@ impl Format {
         Self::parse_source(loader, &source, usage, dialect)
     }
 
-    /// The same from any text.
+    /// Parses a format from any text.
     fn parse_source(
         loader: &mut Draft,
         source: &Source<'_>,
@@ -74,7 +73,7 @@ impl Format {
         Ok(format)
     }
 
-    /// A text without anything to fill in.
+    /// Creates a format of constant text.
     pub fn constant(text: &[u8]) -> Format {
         Format {
             pieces: Box::new([Piece::Text(text.into())]),
@@ -82,7 +81,7 @@ impl Format {
         }
     }
 
-    /// Its text, when nothing is to be filled in.
+    /// Returns the text of a format that has nothing to insert.
     pub fn as_constant(&self) -> Option<&[u8]> {
         match &*self.pieces {
             [] => Some(b""),
@@ -91,24 +90,25 @@ impl Format {
         }
     }
 
-    /// Whether it has one of these aliases.
+    /// Returns whether the format contains one of these aliases.
     pub fn shows(&self, aliases: &[Alias]) -> bool {
         let mut shown = self.pieces.iter().filter_map(Piece::alias);
         shown.any(|alias| aliases.contains(&alias))
     }
 
-    /// The first alias that only HTTP has, by its name.
+    /// Returns the name of the first alias that has a value in HTTP mode only.
     pub fn needs_http(&self) -> Option<&'static str> {
         let mut shown = self.pieces.iter().filter_map(Piece::alias);
         shown.find(|alias| alias.is_http()).map(Alias::name)
     }
 
-    /// It was read as a log line, but what is missing leaves nothing: ids of streams.
+    /// Changes a format that was parsed as a log line, so that missing values are empty. Used for
+    /// unique IDs of streams.
     pub fn leave_gaps(&mut self) {
         self.dialect = Dialect::Text;
     }
 
-    /// Appends what it makes of a stream.
+    /// Appends the result for a stream.
     pub fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
         let mut after_space = self.dialect == Dialect::Log;
         for piece in &self.pieces {
@@ -143,7 +143,8 @@ impl Format {
                         Some(value) if self.dialect == Dialect::Text => {
                             value.with_text(|text| put.visible(text))
                         }
-                        // An empty value leaves a field as well: a client cannot shift columns.
+                        // An empty value is written as a missing one, so that a client cannot shift
+                        // columns.
                         Some(value) => value.with_text(|text| put.text_or_missing(text)),
                         None if self.dialect == Dialect::Text => {}
                         None => put.missing(),
@@ -158,7 +159,7 @@ impl Format {
         }
     }
 
-    /// What it makes of a stream, in a buffer of its own.
+    /// Returns the result for a stream in a new buffer.
     pub fn fill(&self, stream: &Stream) -> Vec<u8> {
         let mut out = Vec::new();
         self.append(stream, &mut out);

@@ -1,4 +1,4 @@
-//! Reading a format: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
+//! Parser of formats: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
 use super::{Alias, Dialect, Flags, Piece, json};
 use crate::compiled::Expression;
@@ -7,13 +7,12 @@ use crate::rules::action::codes;
 use crate::rules::argument::Piece as Source;
 use language::{Diagnostic, suggest};
 
-/// Most pieces of one format.
+/// Maximum number of pieces in one format.
 pub const PIECES_MAX: usize = 4096;
 
 type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize), Diagnostic>;
 
-/// Reads a whole format; `expression` reads an expression from a place on and
-/// says where it ends.
+/// Parses a whole format. `expression` parses an expression at an offset and returns its end.
 pub(super) fn pieces(
     source: &Source<'_>,
     dialect: Dialect,
@@ -35,7 +34,7 @@ pub(super) fn pieces(
             b'%' => reader.percent(expression)?,
             b' ' if dialect == Dialect::Log => {
                 reader.end_text();
-                // Blanks count as one, and as none at the start.
+                // Consecutive blanks count as one, and blanks at the start are ignored.
                 if !matches!(reader.pieces.last(), None | Some(Piece::Space)) {
                     reader.pieces.push(Piece::Space);
                 }
@@ -58,7 +57,7 @@ pub(super) fn pieces(
     Ok(reader.pieces.into())
 }
 
-/// What parentheses before an item said.
+/// Name and type in the parentheses before an item.
 #[derive(Default)]
 struct Name {
     key: String,
@@ -70,11 +69,11 @@ struct Reader<'r, 's> {
     at: usize,
     text: Vec<u8>,
     pieces: Vec<Piece>,
-    /// What `%{…}o` said for all that follow.
+    /// Flags of `%{…}o`, which apply to all later items.
     base: Flags,
-    /// The items that have names, in order, for a line that is a JSON object.
+    /// Named items in order, for a line that is a JSON object.
     members: Vec<(String, Member)>,
-    /// Where an object would leave something out.
+    /// Range of the first part that a JSON object would omit.
     nameless: Option<(usize, usize)>,
     warnings: &'r mut Vec<Diagnostic>,
 }
@@ -102,7 +101,7 @@ impl Reader<'_, '_> {
             .help("write `%%` for a percent sign")
     }
 
-    /// What follows a percent sign.
+    /// Parses the text after a percent sign.
     fn percent(&mut self, expression: ReadExpression<'_>) -> Result<(), Diagnostic> {
         let start = self.at - 1;
         if self.peek() == Some(b'%') {
@@ -132,7 +131,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// `name:type)`, the parenthesis before which was taken.
+    /// Parses `name:type)`; the opening parenthesis is already read.
     fn name(&mut self, start: usize) -> Result<Name, Diagnostic> {
         let from = self.at;
         let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b')') else {
@@ -161,7 +160,7 @@ impl Reader<'_, '_> {
         Ok(Name { key, cast })
     }
 
-    /// An item was read, from the percent sign on.
+    /// Adds an item that begins at the percent sign at `start`.
     fn item(&mut self, start: usize, name: Name, flags: Flags, piece: Piece) {
         self.end_text();
         let member = Member::new(piece, name.cast);
@@ -177,7 +176,7 @@ impl Reader<'_, '_> {
         });
     }
 
-    /// The whole line as a JSON object of the items that have names.
+    /// Converts the whole line to a JSON object of the named items.
     fn object(self) -> Result<Box<[Piece]>, Diagnostic> {
         if let Some((from, to)) = self.nameless {
             self.warnings.push(
@@ -193,7 +192,7 @@ impl Reader<'_, '_> {
         Ok(json::object(self.members))
     }
 
-    /// `+Q,-X}`, the brace before which was taken.
+    /// Parses `+Q,-X}`; the opening brace is already read.
     fn flags(&mut self, start: usize) -> Result<Flags, Diagnostic> {
         let from = self.at;
         let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b'}') else {
@@ -229,7 +228,7 @@ impl Reader<'_, '_> {
         Ok(flags)
     }
 
-    /// `[expression]`, at its opening bracket.
+    /// Parses `[expression]`, beginning at its opening bracket.
     fn expression(
         &mut self,
         start: usize,
@@ -254,7 +253,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// `ci`, at its first letter.
+    /// Parses an alias such as `ci`, beginning at its first letter.
     fn alias(&mut self, start: usize, item: Name, flags: Flags) -> Result<(), Diagnostic> {
         let from = self.at;
         let length = self.source.bytes[from..]
@@ -287,7 +286,7 @@ impl Reader<'_, '_> {
         let mut diagnostic = self.error(start, to, format!("no such format variable '{name}'"));
         diagnostic.code = &codes::UNKNOWN_ALIAS;
         let letters = name.len();
-        // The name may be glued to text: `%cistart`.
+        // Text may follow the name without a separator: `%cistart`.
         let prefix = (1..letters)
             .rev()
             .filter_map(|n| name.get(..n))

@@ -1,4 +1,4 @@
-//! What formats make of streams, and what is told of bad ones.
+//! Tests of the output of formats, and of the diagnostics for invalid ones.
 
 use super::*;
 use crate::config::{Capture, Server, ServerIndex};
@@ -37,7 +37,7 @@ fn show(text: &str, usage: Usage, stream: &Stream) -> String {
     String::from_utf8_lossy(&format.fill(stream)).into_owned()
 }
 
-/// A request that was served, with two captures, at a fixed time.
+/// Creates a completed request with two captures, at a fixed time.
 fn served() -> Stream {
     let mut stream = sample::request(
         b"GET /a/b?c=d\"{|}\\] HTTP/1.1\r\nHost: h\r\nX-Odd: a\"b{c}|d\\e]f#g \xe9\tz%<>\r\n\r\n",
@@ -311,12 +311,12 @@ proptest::proptest! {
 fn a_line_can_be_an_object_of_the_items_that_have_names() {
     let stream = served();
     for (text, line) in [
-        // Numbers are numbers, the sign of what may still grow is none of them.
+        // Numbers are written as numbers, without the plus sign of values that may still grow.
         (
             "%{+json}o %(status)ST %(bytes)B text %(client)ci %(path)HPO",
             r#"{"status": 200, "bytes": 359, "client": "198.51.100.7", "path": "/a/b"}"#,
         ),
-        // It counts for the whole line wherever it stands.
+        // `%{…}o` applies to the whole line, wherever it is.
         ("%(a)ST %{+json,+Q,+E}o%(b)HM", r#"{"a": 200, "b": "GET"}"#),
         (
             "%{+json}o%(s:str)ST %(b:bool)ST %(n:sint)[str(12)] %(x:str)[int(7)] %(f)[bool(false)]",
@@ -328,7 +328,7 @@ fn a_line_can_be_an_object_of_the_items_that_have_names() {
              \"odd\": \"a\\\"b{c}|d\\\\e]f#g \u{fffd}\\tz%<>\", \"none\": \"\"}",
         ),
         ("%{+json}o", "{}"),
-        // An item alone, and names without an encoding.
+        // A single item, and names without an encoding.
         (
             r#"{"code":%{+json}ST,"path":%{+json}[var(txn.none)]}"#,
             r#"{"code":200,"path":""}"#,

@@ -1,23 +1,23 @@
-//! Writing values into a buffer: numbers without allocating, text with the
-//! bytes that could fool a reader of logs made visible.
+//! Writes values into a buffer: numbers without allocating, and text with unsafe bytes encoded,
+//! which could mislead a reader of logs.
 
 use super::Flags;
 use std::net::IpAddr;
 
-/// Where a value goes, and how.
+/// Output buffer, and the encoding of the value.
 pub(super) struct Put<'o> {
     pub(super) out: &'o mut Vec<u8>,
     pub(super) flags: Flags,
-    /// A missing value is a dash.
+    /// True if a missing value is written as a dash.
     pub(super) dash: bool,
 }
 
-/// Which bytes stand as `#XX` in a text that a client or server sent.
+/// Set of bytes that are written as `#XX` in a text from a client or server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Encode {
-    /// Of request lines: what is not printable, `"` and `#`.
+    /// Request lines: non-printable bytes, `"` and `#`.
     Target,
-    /// Of headers: also `{`, `|` and `}`, which separate captures.
+    /// Headers: also `{`, `|` and `}`, which separate captures.
     Header,
 }
 
@@ -40,15 +40,15 @@ static HEADER: [bool; 256] = table(true);
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 impl Put<'_> {
-    /// Text as it is, but for the flags.
+    /// Appends text unchanged, except for the flags.
     pub(super) fn text(&mut self, text: &[u8]) {
         self.quote();
         self.escaped(text);
         self.quote();
     }
 
-    /// The value of an expression outside of logs: never in quotes, control
-    /// characters but the tab as in a URL, so that it can end no line.
+    /// Appends the value of an expression outside of logs. It is never quoted. Control characters
+    /// except the tab are percent-encoded, so that the value cannot end a line.
     pub(super) fn visible(&mut self, text: &[u8]) {
         let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
         let mut rest = text;
@@ -67,14 +67,14 @@ impl Put<'_> {
         }
     }
 
-    /// Text that came from outside.
+    /// Appends text from a client or server.
     pub(super) fn encoded(&mut self, text: &[u8], encode: Encode) {
         self.quote();
         self.inner(text, encode);
         self.quote();
     }
 
-    /// A value that is not there.
+    /// Appends the mark of a missing value.
     pub(super) fn missing(&mut self) {
         if self.flags.quoted {
             self.out.extend_from_slice(b"\"\"");
@@ -83,7 +83,7 @@ impl Put<'_> {
         }
     }
 
-    /// Text, or what stands for a missing one.
+    /// Appends text, or the mark of a missing value if it is empty.
     pub(super) fn text_or_missing(&mut self, text: &[u8]) {
         if text.is_empty() {
             self.missing()
@@ -110,7 +110,7 @@ impl Put<'_> {
         }
     }
 
-    /// Encoded text without quotes around it.
+    /// Appends encoded text without quotes around it.
     pub(super) fn inner(&mut self, text: &[u8], encode: Encode) {
         let table = if encode == Encode::Header {
             &HEADER
@@ -136,7 +136,8 @@ impl Put<'_> {
         }
     }
 
-    /// A number, hexadecimal with at least so many digits where the flags ask.
+    /// Appends a number; in hexadecimal with at least `hex_digits` digits if the flags request
+    /// that.
     pub(super) fn number(&mut self, n: u64, hex_digits: usize) {
         if self.flags.hex {
             hexadecimal(self.out, n, hex_digits)
@@ -145,7 +146,6 @@ impl Put<'_> {
         }
     }
 
-    /// An address.
     pub(super) fn address(&mut self, ip: IpAddr) {
         if self.flags.hex {
             match ip {
@@ -170,7 +170,7 @@ impl Put<'_> {
             }
             IpAddr::V6(v6) => {
                 use std::io::Write;
-                // Writing into memory does not fail.
+                // Writing into memory cannot fail.
                 let _ = write!(self.out, "{v6}");
             }
         }
@@ -178,7 +178,7 @@ impl Put<'_> {
     }
 }
 
-/// Appends a number with at least so many digits.
+/// Appends a number with at least `digits` digits.
 pub(super) fn decimal(out: &mut Vec<u8>, mut n: u64, digits: usize) {
     let mut text = [b'0'; 20];
     let mut at = text.len();
@@ -194,7 +194,7 @@ pub(super) fn decimal(out: &mut Vec<u8>, mut n: u64, digits: usize) {
     out.extend_from_slice(&text[at..]);
 }
 
-/// Appends a number in capital hexadecimal digits, at least so many.
+/// Appends a number in uppercase hexadecimal with at least `digits` digits.
 pub(super) fn hexadecimal(out: &mut Vec<u8>, mut n: u64, digits: usize) {
     let mut text = [b'0'; 16];
     let mut at = text.len();

@@ -1,4 +1,4 @@
-//! Lines of the old keywords to rules, when a file is loaded.
+//! Compiles lines with the old keywords to rules when a file is loaded.
 
 use super::LINE_RULES_MAX;
 use crate::compiled::Condition;
@@ -13,12 +13,12 @@ use language::{Diagnostic, Line, Word};
 
 type Refused = Diagnostic;
 
-/// Which messages a keyword is about.
+/// Direction of the messages that a keyword applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// `req…`
+    /// Requests: keywords `req…`.
     Request,
-    /// `rsp…`
+    /// Responses: keywords `rsp…`.
     Response,
 }
 
@@ -45,7 +45,7 @@ fn condition(
     Condition::parse(loader, args, usage)
 }
 
-/// Refuses a section that makes every message cost too much.
+/// Refuses a section whose rules would make every message too expensive.
 fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
     if count < LINE_RULES_MAX {
         return Ok(());
@@ -58,7 +58,7 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
     .label("one too many"))
 }
 
-/// `reqrep` and all others with a pattern.
+/// Parses `reqrep` and the other keywords with a pattern.
 pub fn filter(
     loader: &mut Draft,
     args: &mut Args<'_>,
@@ -102,7 +102,7 @@ pub fn filter(
     Ok(())
 }
 
-/// `reqidel`: what is done, and whether case does not matter.
+/// Splits `reqidel` into its verb, and whether case is ignored.
 pub(super) fn verb(keyword: &str) -> (&str, bool) {
     let rest = keyword
         .strip_prefix("req")
@@ -114,10 +114,10 @@ pub(super) fn verb(keyword: &str) -> (&str, bool) {
     }
 }
 
-/// The header to whose lines a pattern is tied: `^Name:…`. A request line holds no
-/// colon before its first space, and a status line begins otherwise.
+/// Returns the only header whose lines a pattern can match: `^Name:…`. A request line has no colon
+/// before its first space, and a status line begins differently.
 pub(super) fn header_of(pattern: &[u8]) -> Option<Box<[u8]>> {
-    // An alternative at the top may begin otherwise.
+    // A top-level alternative could begin differently.
     if has_open_alternative(pattern) {
         return None;
     }
@@ -138,15 +138,15 @@ pub(super) fn header_of(pattern: &[u8]) -> Option<Box<[u8]>> {
             _ => return None,
         }
     }
-    // What stands behind the colon may make it optional.
+    // A quantifier after the colon may make it optional.
     let repeated = bytes
         .next()
         .is_some_and(|b| matches!(b, b'?' | b'*' | b'{'));
     (!name.is_empty() && !repeated).then(|| name.into())
 }
 
-/// Whether a group, which begins here, is there once: nothing behind it repeats it or
-/// makes it optional.
+/// Returns whether the group that begins here occurs exactly once, that is, no quantifier follows
+/// it.
 fn is_plain_group(inner: &[u8]) -> bool {
     let (mut depth, mut at) = (1usize, 0);
     while depth > 0 {
@@ -165,8 +165,8 @@ fn is_plain_group(inner: &[u8]) -> bool {
             .is_some_and(|byte| matches!(byte, b'?' | b'*' | b'{'))
 }
 
-/// Whether a bar stands outside of parentheses and classes, or within the bracket
-/// that holds a name.
+/// Returns whether a bar occurs outside of parentheses and classes, or within the parentheses that
+/// contain a name.
 fn has_open_alternative(pattern: &[u8]) -> bool {
     let (mut depth, mut class) = (0usize, false);
     let mut first_group_open = pattern.starts_with(b"^(");
@@ -189,7 +189,7 @@ fn has_open_alternative(pattern: &[u8]) -> bool {
     false
 }
 
-/// What stands in place of a line: text, `\1` to `\9`, `\xHH`.
+/// Parses a replacement of a line: text, `\1` to `\9`, `\xHH`.
 fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
     let word = args.required("<string>")?;
     let mut pieces = Vec::new();
@@ -242,7 +242,7 @@ fn bad_line(word: &Word, label: &str) -> Refused {
     Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label)
 }
 
-/// A header out of the text `Name: value`.
+/// Splits the text `Name: value`.
 pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', text)?;
     let name = &text[..colon];
@@ -254,7 +254,7 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     valid.then(|| (name, text[colon + 1..].trim_ascii()))
 }
 
-/// `reqadd`, `rspadd`.
+/// Parses `reqadd` or `rspadd`.
 pub fn addition(
     loader: &mut Draft,
     args: &mut Args<'_>,
@@ -293,7 +293,7 @@ pub fn addition(
     Ok(())
 }
 
-/// `block if …` is `http-request deny if …` before all others.
+/// Parses `block if …`, which is `http-request deny if …` before all other rules.
 pub fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> {
     let span = args.keyword_span();
     if args.peek().is_none() {

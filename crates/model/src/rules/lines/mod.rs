@@ -1,12 +1,11 @@
-//! The rules of HAProxy 1.x that treat a message as lines: `reqrep`, `rspidel` and
-//! similar ones. The first line is the start line, the others are `Name: value` with the
-//! name as received. They run after the `http-request` (or `http-response`) rules of
-//! their section, filters in the order of the file and then added headers, for every
-//! request of a connection.
+//! Rules of HAProxy 1.x that treat a message as lines: `reqrep`, `rspidel` and similar ones. The
+//! first line is the start line, the others are `Name: value` with the name as received. They run
+//! after the `http-request` (or `http-response`) rules of their section, for every request of a
+//! connection. Filters run in the order of the file, then headers are added.
 //!
-//! A message changes only through its own methods, so the result of a rule cannot break
-//! its framing. A rule that would do so is refused, and the client gets an error
-//! ([`put`]). Headers that frame the body are never changed.
+//! A message changes only through its own methods, so the result of a rule cannot break its
+//! framing. A rule that would do so is refused, and the client gets an error ([`put`]). Headers
+//! that frame the body are never changed.
 
 mod build;
 mod placing;
@@ -26,17 +25,17 @@ use crate::config::Reference;
 use crate::transaction::{Phase, RuleMet, Stream, Termination, Verdict, error_page, trace};
 use put::{Broken, Put};
 
-/// Filters and additions that one section may have for each direction, so that the
-/// work for a message is bounded.
+/// Maximum number of filters and of additions in one section for each direction, which bounds the
+/// work for a message.
 pub const LINE_RULES_MAX: usize = 1000;
 
 impl LineRules {
-    /// Whether there is nothing to do.
+    /// Returns whether the section has no rules for this direction.
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty() && self.additions.is_empty()
     }
 
-    /// The backends that `reqsetbe` names.
+    /// Returns the references to backends in `reqsetbe` rules.
     pub fn references(&mut self) -> impl Iterator<Item = &mut Reference> {
         self.filters
             .iter_mut()
@@ -47,7 +46,7 @@ impl LineRules {
     }
 }
 
-/// What a filter decided about the message.
+/// Decision of a filter about the message.
 enum Decision {
     Allowed,
     Denied,
@@ -55,7 +54,7 @@ enum Decision {
 }
 
 impl Decision {
-    /// What it does with the message.
+    /// Returns the verb of the decision.
     fn name(&self) -> &'static str {
         match self {
             Decision::Allowed => "allow",
@@ -65,19 +64,19 @@ impl Decision {
     }
 }
 
-/// The state of one pass over the filters of a section.
+/// State of one pass over the filters of a section.
 #[derive(Default)]
 struct Pass {
     allowed: bool,
-    /// Lines that later filters do not look at: the start line, then headers.
+    /// True if later filters skip the start line; `passed` has the same for each header.
     start_passed: bool,
     passed: Vec<bool>,
-    /// The line that is looked at.
+    /// Line that the filters are matched with.
     line: Vec<u8>,
     made: Vec<u8>,
 }
 
-/// Runs the rules of a section over the request; None goes on.
+/// Runs the rules of a section on the request; None continues.
 pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
     let names_user = stream.request.get(b"authorization").is_some()
         || stream.request.get(b"proxy-authorization").is_some();
@@ -93,7 +92,7 @@ pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict>
     None
 }
 
-/// Runs the rules of a section over the answer; None goes on.
+/// Runs the rules of a section on the response; None continues.
 pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
     match filter_all(stream, rules, true) {
         Ok(None | Some(Decision::Allowed)) => {}
@@ -108,8 +107,8 @@ pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict
     None
 }
 
-/// Has the users verified that conditions ask for, before a line is changed: what
-/// was changed once is not changed again when the verdict is there.
+/// Verifies the users that conditions refer to before any line is changed. The rules run again
+/// after the verification, and must not repeat a change.
 #[cold]
 fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
     let filters = rules.filters.iter().map(|filter| &filter.condition);
@@ -134,7 +133,7 @@ fn refuse_request(stream: &mut Stream, decision: Decision) -> Verdict {
     Verdict::Answer(Box::new(error_page(stream, 403)))
 }
 
-/// A rule would have broken the message: nobody gets it.
+/// Ends the stream, because a rule would have broken the message. The message is not sent.
 fn broken_message(stream: &mut Stream, _: Broken, response: bool) -> Verdict {
     count_failed(stream);
     stream.outcome.termination = Termination::Proxy;
@@ -183,7 +182,7 @@ fn filter_all(
     Ok(None)
 }
 
-/// The head of a message, to see whether a filter changes it.
+/// Returns the head of a message, to detect whether a filter changes it.
 #[cold]
 fn head(stream: &Stream, response: bool) -> Vec<u8> {
     let mut head = Vec::new();
@@ -224,7 +223,7 @@ fn names(stream: &mut Stream, response: bool) -> &mut Names {
 }
 
 impl Effect {
-    /// Whether it is about the fate of a message, which an earlier `allow` settled.
+    /// Returns whether the filter decides about the message, which an earlier `allow` prevents.
     fn judges(&self) -> bool {
         matches!(
             self,
@@ -244,7 +243,7 @@ impl Filter {
             put::start_line(stream, response, &mut pass.line);
             if let Some(groups) = self.groups(&pass.line)? {
                 match &self.effect {
-                    // The start line cannot be taken out of a message.
+                    // The start line cannot be removed from a message.
                     Effect::Delete => {}
                     Effect::Pass => pass.start_passed = true,
                     Effect::Replace(pieces) => {
@@ -269,7 +268,7 @@ impl Filter {
     ) -> Result<Option<Decision>, Broken> {
         let mut at = 0;
         let mut received = 0;
-        // What a rule moves behind the last one was looked at before.
+        // A line that a rule moves to the end was already processed.
         let mut end = fields_count(stream, response);
         while self.next_line(stream, pass, response, (&mut at, end), &mut received) {
             let Some(groups) = self.groups(&pass.line)? else {
@@ -312,8 +311,7 @@ impl Filter {
         Ok(None)
     }
 
-    /// Puts the next line that is to be looked at, from `at` on and before `end`,
-    /// into `pass.line`.
+    /// Copies the next line to match, from `at` on and before `end`, into `pass.line`.
     fn next_line(
         &self,
         stream: &Stream,
@@ -350,14 +348,14 @@ impl Filter {
         }
     }
 
-    /// A pattern that gives up says nothing about the line, and a filter that is
-    /// meant to refuse must not be got around by that.
+    /// Matches a line. Exceeding the step limit is an error and not a mismatch; otherwise a client
+    /// could bypass a filter that denies.
     fn groups(&self, line: &[u8]) -> Result<Option<Groups>, Broken> {
         self.regular.find(line).map_err(|_| Broken)
     }
 }
 
-/// How many headers a message has.
+/// Returns the number of headers of a message.
 fn fields_count(stream: &Stream, response: bool) -> usize {
     let message = match response {
         true => &stream.response,
@@ -372,7 +370,7 @@ fn removed(passed: &mut Vec<bool>, at: usize) {
     }
 }
 
-/// What becomes of a message of which a line matched.
+/// Applies the effect of a filter with a matching line to the whole message.
 fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
     match effect {
         Effect::Allow => Some(Decision::Allowed),
@@ -380,7 +378,7 @@ fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
         Effect::Tarpit => Some(Decision::Tarpitted),
         Effect::Switch(reference) => {
             let state = stream.rules.lines.get_or_insert_default();
-            // The first one that matches counts.
+            // The first matching `reqsetbe` wins.
             state.switched = state.switched.or(reference.index);
             None
         }
@@ -388,8 +386,7 @@ fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
     }
 }
 
-/// The line that a replacement makes, and the headers that it adds behind further
-/// ends of lines.
+/// Splits a replacement into its line, and the headers after further line ends.
 fn first_line(made: &[u8]) -> (&[u8], &[u8]) {
     let Some(end) = memchr::memchr(b'\n', made) else {
         return (made, &[]);
@@ -398,7 +395,7 @@ fn first_line(made: &[u8]) -> (&[u8], &[u8]) {
     (first.strip_suffix(b"\r").unwrap_or(first), &made[end + 1..])
 }
 
-/// The replacement, with its groups filled in.
+/// Appends the replacement with the groups of the match inserted.
 fn fill(pieces: &[Piece], line: &[u8], groups: &Groups, out: &mut Vec<u8>) {
     out.clear();
     for piece in pieces {

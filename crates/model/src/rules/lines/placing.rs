@@ -7,7 +7,7 @@ use crate::codes;
 use crate::rules::draft::Draft;
 use language::{Diagnostic, Line, Span};
 
-/// When a rule runs, within its direction.
+/// Phase in which a rule runs, within its direction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Turn {
     Block,
@@ -15,27 +15,27 @@ enum Turn {
     Addition,
 }
 
-/// One old rule of the section.
+/// Deprecated rule of the section.
 #[derive(Clone, Debug)]
 struct Rule {
     turn: Turn,
     response: bool,
     keyword: &'static str,
-    /// Its keyword.
     word: Span,
-    /// The whole line.
+    /// Position of the whole line.
     line: Span,
     form: Form,
     subject: Subject,
 }
 
-/// What a section has of old rules, and of those of today that they stand among.
+/// Deprecated rules of a section, and the current rules among them.
 #[derive(Clone, Debug, Default)]
 pub struct Section {
     rules: Vec<Rule>,
-    /// Lines of `http-request` and `http-response`.
+    /// Lines of `http-request` and of `http-response`.
     today: [Vec<Span>; 2],
-    /// One of them ends the others, and never ended the old ones.
+    /// True if a current rule for that direction has the action `allow`, which ends the current
+    /// rules but never ended the old ones.
     allows: [bool; 2],
 }
 
@@ -47,14 +47,14 @@ fn turn(keyword: &str) -> Turn {
     }
 }
 
-/// What takes a line out, and another one behind (or in front of) a line.
+/// Move of a line to another position.
 struct Move {
-    /// Where it goes; None where it stands right.
+    /// Line next to which it goes; None if the position is correct.
     to: Option<Span>,
 }
 
 impl Draft {
-    /// Takes an old rule in, to be told of at the end of its section.
+    /// Registers a deprecated rule, which is reported at the end of its section.
     pub fn old_rule(&mut self, keyword: &'static str, line: &Line) {
         let word = line.words[0].span;
         let form = self.form_of(keyword, line);
@@ -69,7 +69,7 @@ impl Draft {
         });
     }
 
-    /// Takes a line of today's rules in, which old ones may stand among.
+    /// Registers a line of the current rules, among which old ones may be.
     pub fn rule_of_today(&mut self, keyword: &str, line: &Line) {
         let at = match keyword {
             "http-request" => 0,
@@ -90,7 +90,7 @@ impl Draft {
             self.context.sources.snippet(span).into_owned()
         });
         let whole = self.context.sources.snippet(line.span);
-        // What a variable says today it need not say tomorrow.
+        // An environment variable may have another value later.
         let variable = whole.contains('"') && whole.contains('$');
         let word = |at: usize| line.word(at).map_or("", |word| word.str());
         if variable || line.words.iter().any(|word| word.str().is_empty()) {
@@ -110,7 +110,7 @@ impl Draft {
     pub fn end_old_rules(&mut self) {
         let mut section = std::mem::take(&mut self.old_rules);
         section.settle();
-        // What goes to one place goes there in the order in which it runs.
+        // Several rules moved to one position keep the order in which they run.
         let mut rules: Vec<&Rule> = section.rules.iter().collect();
         rules.sort_by_key(|rule| rule.turn);
         for rule in rules {
@@ -121,13 +121,13 @@ impl Draft {
 }
 
 impl Section {
-    /// Whether the section has old rules so far.
+    /// Returns whether the section has deprecated rules so far.
     pub(crate) fn has_any(&self) -> bool {
         !self.rules.is_empty()
     }
 
-    /// What is left runs behind what has a form of today, so a rule stays with one
-    /// before it that is left and looks at the same lines.
+    /// Keeps rules that depend on an unconverted rule. Unconverted rules run after the converted
+    /// ones, so a rule cannot be converted if an earlier unconverted rule matches the same lines.
     fn settle(&mut self) {
         for at in 0..self.rules.len() {
             if self.is_needless(at) {
@@ -160,7 +160,7 @@ impl Section {
         }
     }
 
-    /// Whether a `reqpass` keeps lines from rules that do not look at them anyway.
+    /// Returns whether a `reqpass` has no effect, because no later rule matches its lines.
     fn is_needless(&self, at: usize) -> bool {
         let rule = &self.rules[at];
         let passes = matches!(rule.keyword, "reqpass" | "reqipass");

@@ -1,25 +1,23 @@
-//! Lines out of a message, and lines that rules made back into it. What a rule
-//! makes is read as strictly as what comes from the network: a request line that
-//! is none, a header that is none, or a body's end in another place is refused,
-//! because two sides that read one message in two ways can be made to smuggle
-//! requests.
+//! Conversion of messages to lines, and of changed lines back to messages. The result of a rule is
+//! parsed as strictly as data from the network. Invalid request lines, invalid headers and changed
+//! body framing are refused, because two sides that parse one message differently allow request
+//! smuggling.
 
 use crate::rules::action::is_framing;
 use crate::transaction::Stream;
 use http::message::{Message, TargetForm, TargetParts, Version};
 
-/// A rule made what is no message any more.
+/// Error: the result of a rule is not a valid message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Broken;
 
-/// What became of a header's line.
+/// Result of replacing the line of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Put {
-    /// It is as the rule wants.
     Done,
-    /// There is none any more; those behind it moved up.
+    /// The header was removed; the later ones moved up.
     Removed,
-    /// It stays as it was: it says where the body ends.
+    /// The header is unchanged, because it frames the body.
     Kept,
 }
 
@@ -30,8 +28,8 @@ fn message(stream: &mut Stream, response: bool) -> &mut Message {
     }
 }
 
-/// The target as a line shows it: that of HTTP/2 without scheme and host, which
-/// its client says elsewhere.
+/// Returns the target as a line shows it. A target of HTTP/2 is shown without scheme and host,
+/// which its client sends in separate fields.
 fn shown_target(request: &Message) -> &[u8] {
     match request.is_target_composed() && !request.path_and_query().is_empty() {
         true => request.path_and_query(),
@@ -66,8 +64,8 @@ pub(super) fn start_line(stream: &Stream, response: bool, line: &mut Vec<u8>) {
     }
 }
 
-/// Puts another first line in the place of the one that is there. The version
-/// stays what the sender spoke: what it can understand does not change by a rule.
+/// Replaces the first line. The version stays that of the sender, since a rule does not change what
+/// the sender can understand.
 pub(super) fn replace_start(
     stream: &mut Stream,
     response: bool,
@@ -88,7 +86,7 @@ fn request_line(stream: &mut Stream, line: &[u8]) -> Result<(), Broken> {
     }
     let target = line[first..last].trim_ascii();
     if method != stream.request.method() {
-        // Their answers end elsewhere than those of other methods.
+        // Responses to these methods end differently from those to other methods.
         let special = |method: &[u8]| matches!(method, b"HEAD" | b"CONNECT");
         if special(method) || special(stream.request.method()) {
             return Err(Broken);
@@ -132,7 +130,7 @@ fn status_line(answer: &mut Message, line: &[u8]) -> Result<(), Broken> {
         .and_then(|digits| digits.parse().ok())
         .filter(|status| (100..1000).contains(status))
         .ok_or(Broken)?;
-    // Answers of these have no body, or go on as something else.
+    // Responses with these statuses have no body, or continue as another protocol.
     let special = |status: u16| status < 200 || matches!(status, 204 | 304);
     if status != answer.status() && (special(status) || special(answer.status())) {
         return Err(Broken);
@@ -140,7 +138,6 @@ fn status_line(answer: &mut Message, line: &[u8]) -> Result<(), Broken> {
     answer.set_status(status, Some(reason)).map_err(|_| Broken)
 }
 
-/// Takes a header out.
 pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
     let message = message(stream, response);
     let framing = message
@@ -154,7 +151,7 @@ pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
     Put::Removed
 }
 
-/// Puts another line in the place of a header's. An empty one takes it out.
+/// Replaces the line of a header. An empty line removes it.
 pub(super) fn replace_header(
     stream: &mut Stream,
     response: bool,
@@ -193,7 +190,7 @@ pub(super) fn replace_header(
     Ok(Put::Done)
 }
 
-/// Adds the headers that a replacement has behind its first line.
+/// Adds the headers that a replacement has after its first line.
 pub(super) fn add_headers(stream: &mut Stream, response: bool, lines: &[u8]) -> Result<(), Broken> {
     for line in lines.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
@@ -201,7 +198,7 @@ pub(super) fn add_headers(stream: &mut Stream, response: bool, lines: &[u8]) -> 
             continue;
         }
         let (name, value) = super::build::header(line).ok_or(Broken)?;
-        // A second host, or another end of the body, would be read in two ways.
+        // A second host, or different framing of the body, would allow two readings of the message.
         if is_framing(name) || (!response && name.eq_ignore_ascii_case(b"host")) {
             return Err(Broken);
         }
@@ -213,11 +210,10 @@ pub(super) fn add_headers(stream: &mut Stream, response: bool, lines: &[u8]) -> 
     Ok(())
 }
 
-/// A line became that of the host. A request has one host, and its target says
-/// the same.
+/// Replaces the host of a request. A request has one host, and its target must agree with it.
 fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<Put, Broken> {
     if stream.request.is_target_composed() {
-        // The target of HTTP/2 follows it.
+        // With HTTP/2, the target of the request changes together with the host.
         stream.keep_received();
     }
     if !was_host {
@@ -229,7 +225,7 @@ fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<
     }
     Ok(match was_host && same {
         true => Put::Done,
-        // It stands at the end now.
+        // The header is now at the end.
         false => Put::Removed,
     })
 }

@@ -1,7 +1,6 @@
-//! The current form of deprecated rules, for their warnings and for `evenkeel upgrade`. A
-//! pattern over whole lines is split if its shape shows the header, or the part of the
-//! request line, that it matches. Otherwise the rule has no exact current form, and its
-//! warning says what to do.
+//! Current form of deprecated rules, for their warnings and for `evenkeel upgrade`. A pattern over
+//! whole lines is split if its shape shows the header, or the part of the request line, that it
+//! matches. Otherwise the rule has no exact current form, and its warning says what to do.
 
 mod pattern;
 mod words;
@@ -10,37 +9,37 @@ use super::build::header;
 use pattern::{HeaderPattern, Method, RequestPattern};
 use words::{format_text, join, quoted};
 
-/// An old line, taken apart.
+/// Parsed line of a deprecated rule.
 pub(super) struct Old<'l> {
-    /// `reqirep`
+    /// Keyword, such as `reqirep`.
     pub(super) keyword: &'l str,
-    /// The pattern, or the header that is added.
+    /// Pattern, or the header to add.
     pub(super) first: &'l str,
-    /// The replacement, or the backend.
+    /// Replacement, or the name of the backend.
     pub(super) second: &'l str,
-    /// The condition as it is written, or nothing.
+    /// Condition as written; empty if there is none.
     pub(super) condition: &'l str,
 }
 
 /// The current form of a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Form {
-    /// This line does the same.
+    /// Equivalent line.
     Line(String),
-    /// No line does; this is what to do.
+    /// Advice for a manual conversion, because no line is equivalent.
     ByHand(&'static str),
 }
 
-/// Which lines of a message a rule looks at.
+/// Lines of a message that a rule matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Subject {
-    /// The first.
+    /// First line.
     Start,
-    /// Headers, whatever their name.
+    /// Headers with any name.
     Headers,
-    /// Those of one name, in lower case.
+    /// Headers with this name, in lower case.
     Header(Box<[u8]>),
-    /// All of them, or what cannot be said.
+    /// All lines, or an unknown set.
     Any,
 }
 
@@ -53,7 +52,7 @@ impl Subject {
         if keyword == "block" {
             return Subject::Any;
         }
-        // No request line has a colon before its first space.
+        // A request line has no colon before its first space.
         if ["^[^: ]*:", "^[^ :]*:", "^[^: ]+:", "^[^ :]+:"].contains(&first) {
             return Subject::Headers;
         }
@@ -66,7 +65,7 @@ impl Subject {
         }
     }
 
-    /// Whether two rules may look at the same line.
+    /// Returns whether two rules may match the same line.
     pub(super) fn meets(&self, other: &Subject) -> bool {
         use Subject::{Any, Header, Headers, Start};
         match (self, other) {
@@ -78,7 +77,7 @@ impl Subject {
     }
 }
 
-/// What today's rules are of.
+/// Returns the current rule set that corresponds to a keyword.
 fn set(keyword: &str) -> &'static str {
     match keyword.starts_with("rsp") {
         true => "http-response",
@@ -86,7 +85,7 @@ fn set(keyword: &str) -> &'static str {
     }
 }
 
-/// The form of today of an old rule.
+/// Returns the current form of a deprecated rule.
 pub(super) fn form(old: &Old<'_>) -> Form {
     let (verb, ignore_case) = super::build::verb(old.keyword);
     let made = match verb {
@@ -103,7 +102,7 @@ pub(super) fn form(old: &Old<'_>) -> Form {
     }
 }
 
-/// What to do where no line does the same.
+/// Returns the advice for a rule without an equivalent line.
 fn by_hand(verb: &str) -> &'static str {
     match verb {
         "del" => {
@@ -132,7 +131,7 @@ fn add(old: &Old<'_>) -> Option<String> {
         std::str::from_utf8(name).ok()?,
         std::str::from_utf8(value).ok()?,
     );
-    // A header without a value needs a format that makes none.
+    // An empty value needs a format that evaluates to nothing.
     let value = match value {
         "" => "%[str()]".to_owned(),
         value => quoted(&format_text(value))?,
@@ -157,7 +156,7 @@ fn delete(old: &Old<'_>) -> Option<String> {
     any.then(|| join(&[&format!("{set} del-header {}", header.name), old.condition]))
 }
 
-/// A pattern for today's rules, which look at case unless it says otherwise.
+/// Adapts a pattern for current rules, which are case-sensitive by default.
 fn cased(pattern: &str, ignore_case: bool) -> String {
     match ignore_case && pattern.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         true => format!("(?i){pattern}"),
@@ -166,7 +165,7 @@ fn cased(pattern: &str, ignore_case: bool) -> String {
 }
 
 fn replace(old: &Old<'_>, ignore_case: bool) -> Option<String> {
-    // `\xHH` has no counterpart in a format.
+    // `\xHH` has no equivalent in a format.
     if old.second.contains("\\x") {
         return None;
     }
@@ -203,7 +202,7 @@ fn method_test(method: &Method) -> String {
     }
 }
 
-/// `deny`, `tarpit`, `setbe`: a test, and what follows from it.
+/// Converts `deny`, `tarpit` and `setbe`: a test, and its consequence.
 fn judge(old: &Old<'_>, verb: &str, ignore_case: bool) -> Option<String> {
     let flag = if ignore_case { "-i " } else { "" };
     let test = if let Some(header) = HeaderPattern::of(old.first) {
@@ -259,7 +258,7 @@ mod tests {
         }
     }
 
-    /// Old rules, and what they are today.
+    /// Deprecated rules, with their current forms.
     const ROWS: &[(&str, &str)] = &[
         (
             "reqadd~X-Proto: https",

@@ -1,7 +1,6 @@
-//! What becomes of changes of lists at run time when the configuration is replaced, or
-//! the process that serves: they go on. Where the file of a list has other lines, too, the
-//! changed keys are laid over those. A difference is put into words before that, so that
-//! nothing is lost silently.
+//! Preservation of run-time changes of lists when the configuration or the serving process is
+//! replaced. If the file of a list has changed, too, the changed keys override its lines. A message
+//! reports the differences beforehand, so that nothing is lost silently.
 
 use super::entries::Entries;
 use super::{Entry, List, Lists};
@@ -10,12 +9,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Lists that a change names; of more it says how many.
+/// Maximum number of lists that a message names; further ones are only counted.
 const NAMED_MAX: usize = 10;
-/// What takes the files.
+/// Hint how to load the files instead.
 const RESET: &str = "`evenkeel reload --reset-runtime` loads the file";
 
-/// What was done to the keys of a list at run time.
+/// Number of run-time changes to the keys of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Count {
     added: usize,
@@ -52,7 +51,7 @@ fn by_key<'l>(entries: impl Iterator<Item = &'l Entry>) -> HashMap<&'l [u8], Val
     all
 }
 
-/// The keys of a list whose entries are not those of its file, and what was done to them.
+/// Returns the keys of a list whose entries differ from its file, and the number of changes.
 fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
     let (base, now) = (by_key(list.base.iter()), by_key(list.entries()));
     let (mut keys, mut count) = (HashSet::new(), Count::default());
@@ -71,29 +70,29 @@ fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
     (keys, count)
 }
 
-/// A key with the values of its entries, in their order.
+/// Key, and the values of its entries in order.
 pub type KeyChange = (Box<[u8]>, Vec<Option<Box<[u8]>>>);
 
-/// What was changed at run time in the list of a file.
+/// Run-time changes to the list of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changes {
-    /// The file, as the configuration names it.
+    /// Name of the file in the configuration.
     pub file: Arc<str>,
-    /// Its entries have values.
+    /// True if the entries have values.
     pub is_map: bool,
-    /// Each key whose entries are not those of the file; one without any was removed.
+    /// Keys whose entries differ from the file. A key without entries was removed.
     pub keys: Vec<KeyChange>,
 }
 
 impl Changes {
-    /// Those of a list; None where it has no file or is as its file.
+    /// Returns the changes of a list; None if it has no file or equals its file.
     fn of(list: &List) -> Option<Changes> {
         let file = Arc::clone(list.file.as_ref()?);
         list.changed.as_ref()?;
         let (touched, _) = touched(list);
         let now = by_key(list.entries());
         let mut seen = HashSet::new();
-        // In the order in which they were added; behind them what was removed.
+        // Added keys come in the order in which they were added, then removed ones.
         let keys = list.entries().chain(&list.base).map(|entry| &*entry.key);
         let keys = keys.filter(|key| touched.contains(key) && seen.insert(*key));
         let with_values = |key: &[u8]| {
@@ -109,7 +108,7 @@ impl Changes {
         })
     }
 
-    /// The lines of a file, with these changes in the place of theirs.
+    /// Returns the entries of a file with these changes applied.
     fn over(&self, base: &[Entry]) -> Entries {
         let keys = self.keys.iter();
         let mut of_key: HashMap<&[u8], Option<&Vec<_>>> =
@@ -140,15 +139,14 @@ fn is_same(one: &List, other: &List) -> bool {
 }
 
 impl Lists {
-    /// The files count: whatever was changed in lists of an older configuration is
-    /// forgotten.
+    /// Gives precedence to the files: run-time changes in lists of an older configuration are
+    /// discarded.
     pub fn take_files(&self) {
         self.takes_files.store(true, Relaxed);
     }
 
-    /// Takes over what was changed in the lists of an older configuration. To be done
-    /// again when the older one may have been changed since: what was not costs nothing
-    /// then.
+    /// Takes over the changes in the lists of an older configuration. May be repeated if the older
+    /// lists have changed since; unchanged lists then cost nothing.
     pub fn adopt(&self, older: &Lists) {
         // Two configurations may share their lists.
         if std::ptr::eq(self, older) || self.takes_files.load(Relaxed) {
@@ -178,18 +176,18 @@ impl Lists {
                 true => Arc::clone(changed),
                 false => match Changes::of(old) {
                     Some(changes) => Arc::new(changes.over(&list.base)),
-                    // Made ready for rules that changed nothing.
+                    // The list was only made ready for rules, which changed nothing.
                     None => continue,
                 },
             };
             list.adopted = Some(Arc::clone(changed));
-            // What a new user of the list cannot use is not laid over for it.
+            // Entries that a new user of the list cannot use are not applied.
             let _ = inner.replace(at, entries);
         }
     }
 
-    /// What was changed in lists of files, to go on in another process: in those of at
-    /// most so many entries.
+    /// Returns the changes in lists of files, to pass to another process. Lists with more than
+    /// `entries_max` entries are omitted.
     pub fn changes(&self, entries_max: usize) -> Vec<Changes> {
         let inner = self.inner();
         let lists = inner.lists.iter();
@@ -197,8 +195,8 @@ impl Lists {
         lists.filter(short).filter_map(Changes::of).collect()
     }
 
-    /// Lays what was changed in another process over a list of this configuration, where
-    /// it has that list and can use the entries.
+    /// Applies changes from another process to a list of this configuration, if it has that list
+    /// and can use the entries.
     pub fn lay_over(&self, changes: &Changes) {
         let mut inner = self.inner();
         let is_it = |list: &List| {
@@ -212,8 +210,8 @@ impl Lists {
         }
     }
 
-    /// Where the lists of an older configuration differ from their files, and what becomes
-    /// of that under this one: a sentence a list.
+    /// Describes where the lists of an older configuration differ from their files, and what
+    /// happens to the differences under this configuration: one sentence for each list.
     pub fn differences(&self, older: &Lists) -> Vec<String> {
         if std::ptr::eq(self, older) {
             return Vec::new();
@@ -337,7 +335,7 @@ mod tests {
         assert!(words.contains(both), "{words}");
         new.adopt(&old);
         assert_eq!(shown(&new), ["0 0", "a 9", "e 5", "d 4"]);
-        // The older one may be asked again, also when it was changed since.
+        // Adopting again also covers later changes of the older lists.
         new.adopt(&old);
         assert_eq!(shown(&new), ["0 0", "a 9", "e 5", "d 4"]);
         old.edit(0, Edit::Delete(Which::Key((*b"d").into())))

@@ -1,15 +1,15 @@
-//! The entries of a list in their order, found by number and by key: adding,
-//! changing and removing one costs the same however many there are.
+//! Entries of a list in order, indexed by number and by key. The cost of adding, changing and
+//! removing an entry does not depend on their number.
 
 use super::{Entry, ListError, Pair, Which};
 use std::collections::{BTreeMap, HashMap};
 
-/// Entries of a list that was changed.
+/// Entries of a changed list.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Entries {
     by_number: BTreeMap<u64, Entry>,
     by_key: HashMap<Box<[u8]>, Vec<u64>>,
-    /// Bytes of keys and values, for the bound on what rules add.
+    /// Size of all keys and values, in bytes, for the limit on what rules add.
     bytes: usize,
 }
 
@@ -39,13 +39,13 @@ impl Entries {
         self.by_number.insert(entry.number, entry);
     }
 
-    /// The entries of a key.
+    /// Returns the entries with a key.
     pub(super) fn of_key(&self, key: &[u8]) -> impl Iterator<Item = &Entry> {
         let numbers = self.by_key.get(key).into_iter().flatten();
         numbers.filter_map(|number| self.by_number.get(number))
     }
 
-    /// The numbers of those that are meant.
+    /// Returns the numbers of the selected entries.
     fn meant(&self, which: &Which) -> Vec<u64> {
         match which {
             Which::Key(key) => self.by_key.get(key).cloned().unwrap_or_default(),
@@ -54,7 +54,7 @@ impl Entries {
         }
     }
 
-    /// Adds entries behind all others, and says what they are now.
+    /// Appends entries and returns them with their numbers.
     pub(super) fn add(&mut self, pairs: Vec<Pair>) -> Vec<Entry> {
         let last = self.by_number.last_key_value();
         let next = last.map_or(0, |(number, _)| *number) + 1;
@@ -64,7 +64,7 @@ impl Entries {
         added
     }
 
-    /// Gives those that are meant another value, and says what they are now.
+    /// Sets the value of the selected entries and returns them.
     pub(super) fn set(&mut self, which: &Which, value: &[u8]) -> Result<Vec<Entry>, ListError> {
         let mut changed = Vec::new();
         for number in self.meant(which) {
@@ -81,7 +81,7 @@ impl Entries {
         }
     }
 
-    /// Removes those that are meant, and says what they were.
+    /// Removes the selected entries and returns them.
     pub(super) fn delete(&mut self, which: &Which) -> Result<Vec<Entry>, ListError> {
         let mut removed = Vec::new();
         for number in self.meant(which) {

@@ -1,7 +1,6 @@
-//! The entries of the lists of one test or map, compiled so that single ones come
-//! and go without the others being looked at. What is compared as a whole, by an
-//! end, or as a network costs the same however many there are; other ways of
-//! matching go through all, as they do everywhere.
+//! Compiled entries of the lists of one test or map. Entries are added and removed individually.
+//! For exact values, beginnings, ends and networks, the cost does not depend on the number of
+//! entries; other methods compare all entries, as they do everywhere.
 
 use super::{Entry, How, ListError};
 use crate::sample::map::{filled, parse};
@@ -13,13 +12,13 @@ use prefix_trie::PrefixMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Which list, and which of its entries.
+/// List and entry number; determines which match wins.
 pub(super) type Rank = (usize, u64);
 
-/// What is found at a pattern: the first of these counts.
+/// Entries with the same pattern; the first one wins.
 type Slot = Vec<(Rank, Option<Value<'static>>)>;
 
-/// Compiled entries.
+/// Compiled entries, in a table for their matching method.
 #[derive(Debug)]
 pub(super) struct Index {
     how: How,
@@ -28,13 +27,12 @@ pub(super) struct Index {
 
 #[derive(Debug)]
 enum Table {
-    /// Compared as a whole.
+    /// Patterns that equal the whole value.
     Exact(HashMap<Box<[u8]>, Slot>),
-    /// Compared with the beginning or the end: by bytes, and how many there are of
-    /// each length.
+    /// Patterns that equal the beginning or the end, with the number of patterns of each length.
     Edge(HashMap<Box<[u8]>, Slot>, BTreeMap<usize, usize>),
     Networks(Box<NetworkTable>),
-    /// Compared one after the other.
+    /// Patterns that are compared one after the other.
     Line(BTreeMap<Rank, (Patterns, Option<Value<'static>>)>),
 }
 
@@ -42,11 +40,11 @@ enum Table {
 struct NetworkTable {
     v4: PrefixMap<(u32, u8), Slot>,
     v6: PrefixMap<(u128, u8), Slot>,
-    /// Those whose masks have holes.
+    /// Networks whose masks have holes.
     holes: BTreeMap<Rank, (Network, Option<Value<'static>>)>,
 }
 
-/// An entry's pattern, made fit for its table.
+/// Pattern of an entry, converted for its table.
 enum Key {
     Bytes(Box<[u8]>),
     Network(Network),
@@ -60,13 +58,13 @@ fn put(slot: &mut Slot, place: Rank, value: Option<Value<'static>>) {
     }
 }
 
-/// Removes one; whether nothing is left.
+/// Removes an entry from a slot; returns whether the slot is empty.
 fn take(slot: &mut Slot, place: Rank) -> bool {
     slot.retain(|(other, _)| *other != place);
     slot.is_empty()
 }
 
-/// Removes one from a table; whether nothing is left at its key.
+/// Removes an entry from a table; returns whether its key has no entries left.
 fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Rank) -> bool {
     let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
     if gone {
@@ -75,7 +73,7 @@ fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Rank) -> b
     gone
 }
 
-/// What one finds.
+/// Matching entry, and its value.
 pub(super) type Found<'i> = (Rank, Option<&'i Value<'static>>);
 
 fn first(slot: &Slot) -> Option<Found<'_>> {
@@ -83,7 +81,6 @@ fn first(slot: &Slot) -> Option<Found<'_>> {
 }
 
 impl Index {
-    /// An empty one.
     pub(super) fn new(how: How) -> Index {
         let table = match how.method {
             Method::Str | Method::Bin => Table::Exact(HashMap::new()),
@@ -94,7 +91,7 @@ impl Index {
         Index { how, table }
     }
 
-    /// One with these entries.
+    /// Creates an index of these entries.
     pub(super) fn of<'e>(
         how: How,
         entries: impl Iterator<Item = (usize, &'e Entry)>,
@@ -106,7 +103,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether an entry can be used at all.
+    /// Checks that an entry is valid.
     pub(super) fn check(how: How, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         Self::key(how, key)?;
         Self::value(how, value).map(drop)
@@ -136,7 +133,7 @@ impl Index {
         made.map(Some).ok_or(ListError::BadValue)
     }
 
-    /// Takes an entry in, or its new value.
+    /// Adds an entry, or updates its value.
     pub(super) fn insert(&mut self, list: usize, entry: &Entry) -> Result<(), ListError> {
         let key = Self::key(self.how, &entry.key)?;
         let value = Self::value(self.how, entry.value.as_deref())?;
@@ -157,13 +154,12 @@ impl Index {
             (Table::Line(line), Key::Patterns(patterns)) => {
                 line.insert(place, (patterns, value));
             }
-            // A key is made for its table.
+            // Keys are converted for their table, so this cannot happen.
             _ => return Err(ListError::BadPattern),
         }
         Ok(())
     }
 
-    /// Forgets an entry.
     pub(super) fn remove(&mut self, list: usize, entry: &Entry) {
         let place = (list, entry.number);
         let Ok(key) = Self::key(self.how, &entry.key) else {
@@ -188,7 +184,7 @@ impl Index {
         }
     }
 
-    /// Forgets all entries of a list.
+    /// Removes all entries of a list.
     pub(super) fn clear(&mut self, list: usize) {
         let gone = |slot: &mut Slot| {
             slot.retain(|((of, _), _)| *of != list);
@@ -218,7 +214,7 @@ impl Index {
         }
     }
 
-    /// What a value meets.
+    /// Returns the entry that a value matches.
     pub(super) fn find(&self, value: &Value<'_>) -> Option<Found<'_>> {
         match &self.table {
             Table::Networks(table) => table.find(value.address()?),
@@ -233,7 +229,7 @@ impl Index {
         }
     }
 
-    /// What a map gives for a value, with the groups of its expression filled in.
+    /// Returns the value of a map, with the groups of the matching regular expression inserted.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
         let Table::Line(line) = &self.table else {
             return None;
@@ -250,7 +246,7 @@ impl Index {
             Table::Edge(table, lengths) => {
                 let lengths = lengths.range(..=text.len()).map(|(length, _)| length);
                 if self.how.method == Method::Beg {
-                    // The longest beginning counts.
+                    // The longest matching beginning wins.
                     return lengths.rev().find_map(|n| first(table.get(&text[..*n])?));
                 }
                 lengths
@@ -302,8 +298,8 @@ impl NetworkTable {
         }
     }
 
-    /// The narrowest network that holds an address; one mapped into IPv6 is looked
-    /// for as both.
+    /// Returns the narrowest network that contains an address. An IPv4-mapped IPv6 address is
+    /// looked up in both forms.
     fn find(&self, address: IpAddr) -> Option<Found<'_>> {
         self.find_exactly(address).or_else(|| match address {
             IpAddr::V4(v4) => self.find_exactly(v4.to_ipv6_mapped().into()),

@@ -1,6 +1,6 @@
-//! What a pattern over lines is about, by its shape.
+//! Analysis of the shape of patterns over lines.
 
-/// Blanks in front of a value, as patterns say them.
+/// Regular expressions for the blanks before a value.
 const BLANKS: &[&str] = &[
     "\\s*",
     "\\s+",
@@ -18,7 +18,7 @@ const BLANKS: &[&str] = &[
     "[[:blank:]]*",
 ];
 
-/// Patterns of any method, behind which stands a space.
+/// Regular expressions for any method, followed by a space.
 const METHODS: &[&str] = &[
     "[^ ]*",
     "[^ ]+",
@@ -42,20 +42,20 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// A header's name with its escapes taken away.
+/// Returns the name of a header without its escapes.
 fn name(text: &str) -> Option<String> {
     let name = text.replace("\\-", "-").replace("\\_", "_");
     (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
 }
 
-/// `^(A|B):.*`: the alternatives.
+/// Returns the alternatives of `^(A|B):.*`.
 pub(super) fn names(pattern: &str) -> Option<&str> {
     let (names, rest) = pattern.strip_prefix("^(")?.split_once("):")?;
     let many = names.contains('|') && names.split('|').all(|one| name(one).is_some());
     (many && matches!(rest, "" | ".*" | ".*$")).then_some(names)
 }
 
-/// `^X-Powered`: what names begin with.
+/// Returns the common prefix of names in `^X-Powered`.
 pub(super) fn beginning(pattern: &str) -> Option<String> {
     let begin = pattern.strip_prefix('^')?;
     name(
@@ -66,7 +66,8 @@ pub(super) fn beginning(pattern: &str) -> Option<String> {
     )
 }
 
-/// A number of groups less in a replacement; None where the first is used.
+/// Renumbers the groups in a replacement after removal of the first one; returns None if it uses
+/// that one.
 fn one_group_less(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -83,12 +84,12 @@ fn one_group_less(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Whether a replacement uses a group.
+/// Returns whether a replacement uses a group.
 fn uses(text: &str, group: usize) -> bool {
     text.contains(&format!("\\{group}"))
 }
 
-/// How many groups a pattern opens.
+/// Returns the number of groups in a pattern.
 fn groups(pattern: &str) -> usize {
     let bytes = pattern.as_bytes();
     let (mut count, mut at, mut class) = (0, 0, false);
@@ -105,7 +106,7 @@ fn groups(pattern: &str) -> usize {
     count
 }
 
-/// A bar that is in no group: the pattern has two beginnings.
+/// Returns whether a bar occurs outside of all groups, so that the pattern has two beginnings.
 fn is_divided(pattern: &str) -> bool {
     let bytes = pattern.as_bytes();
     let (mut depth, mut at, mut class) = (0usize, 0, false);
@@ -124,13 +125,11 @@ fn is_divided(pattern: &str) -> bool {
     false
 }
 
-/// `^Name:…`
+/// Pattern of the shape `^Name:…`.
 pub(super) struct HeaderPattern<'p> {
-    /// The name as it is written.
     pub(super) name: String,
-    /// What stands behind the colon in the group that holds the name: `^(Name: )`.
+    /// Text after the colon within the group that contains the name: `^(Name: )`.
     pub(super) group: Option<&'p str>,
-    /// What follows.
     rest: &'p str,
 }
 
@@ -170,7 +169,7 @@ impl<'p> HeaderPattern<'p> {
         )
     }
 
-    /// The pattern of the value alone, which has no blanks around it.
+    /// Returns the pattern of the value alone, without the blanks around it.
     pub(super) fn value_pattern(&self) -> Option<String> {
         let mut rest = self.rest;
         let mut blanks = self.group.is_some_and(|group| !group.is_empty());
@@ -178,14 +177,14 @@ impl<'p> HeaderPattern<'p> {
             rest = &rest[blank.len()..];
             blanks = true;
         }
-        // What swallows the blank may also swallow none.
+        // A part that can match the blank can also match nothing.
         let swallows = ["", ".*", ".+", "(.*", "(.+"];
         let fits = blanks || rest.is_empty() || swallows[1..].iter().any(|s| rest.starts_with(s));
         fits.then(|| format!("^{rest}"))
     }
 
-    /// The pattern of the value and what it becomes; None where the line would become
-    /// one of another name.
+    /// Returns the pattern of the value and its replacement; None if the rule would change the
+    /// name.
     pub(super) fn rewriting(&self, replacement: &str) -> Option<(String, String)> {
         let regex = self.value_pattern()?;
         let value = if self.group.is_some() {
@@ -201,31 +200,31 @@ impl<'p> HeaderPattern<'p> {
     }
 }
 
-/// The method that a pattern of the request line asks for.
+/// Method that a pattern of the request line requires.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Method {
     Any,
     These(Vec<String>),
 }
 
-/// Where the group stands that the method is in.
+/// Position of the group that contains the method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grouped {
-    /// `^M T`
+    /// No group: `^M T`.
     No,
-    /// `^(M) T`
+    /// Group around the method only: `^(M) T`.
     Alone,
-    /// `^(M )T`
+    /// Group includes the space: `^(M )T`.
     WithSpace,
-    /// `^(M /)T`
+    /// Group includes the beginning of the target: `^(M /)T`.
     WithTarget,
 }
 
-/// `^METHOD TARGET…`
+/// Pattern of the shape `^METHOD TARGET…`.
 pub(super) struct RequestPattern<'p> {
     pub(super) method: Method,
     grouped: Grouped,
-    /// What follows the space.
+    /// Part of the pattern after the space.
     target: &'p str,
 }
 
@@ -260,7 +259,7 @@ impl<'p> RequestPattern<'p> {
             (true, Some(target)) => (Grouped::Alone, target),
             (true, None) => {
                 let inner = rest.strip_prefix(' ')?;
-                // One group cannot be split in the middle of an alternative.
+                // A group cannot be split in the middle of an alternative.
                 if method != Method::Any && inner.contains('|') {
                     return None;
                 }
@@ -270,7 +269,7 @@ impl<'p> RequestPattern<'p> {
                 }
             }
             (false, _) => {
-                // Alternatives need brackets.
+                // Alternatives require parentheses.
                 let plain = !matches!(&method, Method::These(names) if names.len() > 1);
                 (Grouped::No, rest.strip_prefix(' ').filter(|_| plain)?)
             }
@@ -282,7 +281,7 @@ impl<'p> RequestPattern<'p> {
         })
     }
 
-    /// The pattern of the target alone; empty where it is about any.
+    /// Returns the pattern of the target alone; empty if it matches any target.
     pub(super) fn target_pattern(&self) -> Option<String> {
         let target = match self.grouped {
             Grouped::WithTarget => format!("({}", self.target),
@@ -292,7 +291,7 @@ impl<'p> RequestPattern<'p> {
             || ["/", "(/", ".*", "[^ ]*", "(.*"]
                 .iter()
                 .any(|begin| target.starts_with(begin));
-        // Behind the target stands the version, which is gone today.
+        // The version follows the target, and current rules do not see it.
         let inside =
             !target.contains([' ', '$']) && !target.contains("\\s") && !target.contains("HTTP");
         (begins && inside).then(|| match target.as_str() {
@@ -301,7 +300,7 @@ impl<'p> RequestPattern<'p> {
         })
     }
 
-    /// Action, pattern and format that do the same to the target.
+    /// Returns the action, the pattern and the format that change the target in the same way.
     pub(super) fn rewriting(&self, replacement: &str) -> Option<(&'static str, String, String)> {
         let behind = match self.grouped {
             Grouped::Alone => one_group_less(replacement.strip_prefix("\\1 ")?)?,
@@ -342,7 +341,7 @@ impl<'p> RequestPattern<'p> {
     }
 }
 
-/// Takes the version out of a pattern of the request line and of what replaces it.
+/// Removes the version from a pattern of the request line and from its replacement.
 fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)> {
     for version in [
         " HTTP/1.1",
@@ -366,7 +365,7 @@ fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)>
             return Some((format!("{pattern}$"), format.to_owned()));
         }
     }
-    // The last group holds it, and is what the replacement ends with.
+    // The last group contains the version, and the replacement ends with it.
     let open = pattern.strip_suffix('$').unwrap_or(pattern);
     let last = format!("\\{}", groups(pattern));
     let ends = open.ends_with(".*)") && open.matches(')').count() == open.matches('(').count();

@@ -1,12 +1,13 @@
-//! Words of a configuration as they are written.
+//! Words of a configuration in their written form.
 
-/// Words with one space between them; those that are empty are none.
+/// Joins words with one space between them and skips empty ones.
 pub(super) fn join(words: &[&str]) -> String {
     let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
     words.join(" ")
 }
 
-/// A word as it is written: in quotes where it needs some. None where no quotes do.
+/// Returns a word as it is written, with quotes if it needs them. Returns None if no quotes
+/// suffice.
 pub(super) fn quoted(word: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:^-=,@%()[]+*?|".contains(&byte);
     if word.is_empty() || word.bytes().any(|byte| byte < b' ' || byte == b'\'') {
@@ -20,13 +21,13 @@ pub(super) fn quoted(word: &str) -> Option<String> {
     )
 }
 
-/// A text as a format that makes it.
+/// Returns a format that evaluates to the text.
 pub(super) fn format_text(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// A condition that asks for a test and for what another condition (`if a b`) asks
-/// for. None where it is made of alternatives, which cannot be joined.
+/// Returns a condition that requires a test and another condition (`if a b`). Returns None if that
+/// one consists of alternatives, which cannot be joined.
 pub(super) fn both(test: &str, condition: &str) -> Option<String> {
     if test.is_empty() {
         return Some(condition.to_owned());
