@@ -14,7 +14,7 @@ const FIELD_BYTES: usize = 12;
 /// Settings of a `cache` section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// `total-max-size`, bytes.
     pub total_max: usize,

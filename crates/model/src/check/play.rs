@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Data to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outgoing {
-    /// These bytes.
+    /// Plain bytes.
     Bytes(Vec<u8>),
     /// A request in the HTTP version of the connection.
     Http(Request),

@@ -25,7 +25,7 @@ pub struct Peer {
 /// A `peers` section.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// Position of the section's name.
     pub span: Span,

@@ -22,7 +22,7 @@ pub enum SwitchTarget {
     Dynamic(Format),
 }
 
-/// One `use_backend`.
+/// A `use_backend` rule.
 #[derive(Clone, Debug)]
 pub struct SwitchRule {
     /// Position of the rule.
@@ -77,7 +77,7 @@ pub struct Proxy {
     pub span: Span,
     /// `id`; assigned from 1 upwards (2 and more in practice) where the file gives none.
     pub id: u32,
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// Type of section.
     pub kind: ProxyKind,

@@ -224,7 +224,7 @@ pub struct Server {
     pub span: Span,
     /// `id`; assigned from 1 upwards if the file has none.
     pub id: u32,
-    /// Its name.
+    /// Name of the server.
     pub name: Box<str>,
     /// Address as written in the file (`web.example:80`), for operators.
     pub address_text: Box<str>,

@@ -149,7 +149,8 @@ pub fn succeed(
     }
 }
 
-/// The state of an older proxy of that name, or of one of this tree.
+/// Sets the state of a proxy: that of an older proxy of the same name, or of another one of this
+/// configuration.
 fn give_state(
     proxy: &mut Proxy,
     known: Option<&Arc<ProxyState>>,
@@ -167,7 +168,7 @@ fn give_state(
     }
 }
 
-/// What caches hold stays where their sections say the same.
+/// Keeps the content of caches whose settings stay the same.
 fn adopt_caches(config: &mut Config, old: &Config) {
     for cache in &mut config.caches {
         let same = |other: &&Arc<Cache>| other.settings == cache.settings;
@@ -177,7 +178,7 @@ fn adopt_caches(config: &mut Config, old: &Config) {
     }
 }
 
-/// Connections with peers go on under the next tree.
+/// Keeps the connections with peers under the next configuration.
 fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     for peers in &mut config.peers {
         let before = old.into_iter().flat_map(|old| &old.peers);
@@ -187,7 +188,7 @@ fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     }
 }
 
-/// Gives servers that track others the state of those.
+/// Connects servers that track others with their state.
 fn track(config: &Config, now_ms: u64) {
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         let tracked = server.tracks.and_then(|(proxy, at)| {
@@ -198,9 +199,8 @@ fn track(config: &Config, now_ms: u64) {
     }
 }
 
-/// Gives a server the state of the older tree's; `alike`: connections to servers
-/// of its backend are made as there. Says whether an operator's address has to
-/// give way to the file's.
+/// Gives a server the state of the older configuration. `alike`: the backend's settings for
+/// connections stay the same. Returns whether the file's address must replace an operator's.
 fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     server.state = Arc::clone(&described.state);
     server.way = if alike && same_way(described, server) {
@@ -213,13 +213,13 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     if !same_name {
         server.state.set_host(None);
     } else if server.is_followed() && described.is_followed() {
-        // What its name stands for by now is newer than what the file found.
+        // The resolved address is newer than the one found at loading.
         return false;
     }
     described.address != server.address && server.state.address_override().is_some()
 }
 
-/// The servers of `old` that a tree has no more.
+/// Returns the servers of `old` that the configuration no longer contains.
 fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
         let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
@@ -231,7 +231,7 @@ fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     gone
 }
 
-/// What of a backend decides how connections to its servers are made.
+/// Settings of a backend that affect connections to its servers.
 #[derive(Clone, PartialEq, Eq)]
 struct Settings {
     source: Option<SocketAddr>,
@@ -249,7 +249,7 @@ impl Settings {
     }
 }
 
-/// The same of the whole configuration.
+/// Returns whether the global socket settings for connections to servers are equal.
 fn same_sockets(one: &Tune, other: &Tune) -> bool {
     one.rcvbuf_server == other.rcvbuf_server
         && one.sndbuf_server == other.sndbuf_server

@@ -347,7 +347,7 @@ impl ServerState {
         (self.settle(now_ms), moved)
     }
 
-    /// Lets a warming server have more. Called now and then; cheap.
+    /// Raises the weight of a server in slow start. Called periodically; cheap.
     pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
         if self.share.throttle.load(Relaxed) < 100 {
             self.settle(now_ms);
@@ -355,34 +355,34 @@ impl ServerState {
         }
     }
 
-    /// `disable health` and `enable health`: its checks rest, and it stays what
-    /// they made of it. Goes on under later files.
+    /// `disable health` and `enable health`: stops or resumes the checks. A stopped server keeps
+    /// its health. The setting persists under later files.
     pub fn stop_checks(&self, stopped: bool) {
         self.standing.checks_stopped.store(stopped, Relaxed);
     }
 
-    /// Whether an operator stopped its checks.
+    /// Returns whether an operator stopped the checks.
     pub fn checks_stopped(&self) -> bool {
         self.standing.checks_stopped.load(Relaxed)
     }
 
-    /// Whether nobody is to ask how it is: in maintenance, or by an operator.
+    /// Returns whether checks must not run: in maintenance, or stopped by an operator.
     pub fn is_left_alone(&self) -> bool {
         self.checks_stopped() || self.in_maintenance()
     }
 
-    /// Whether it, or the server that it tracks, is in maintenance.
+    /// Returns whether the server, or the one that it tracks, is in maintenance.
     pub fn is_maintained(&self) -> bool {
         self.control().is_maintained()
     }
 
-    /// Whether it is in maintenance, where nothing is checked.
+    /// Returns whether the server is in maintenance, without regard to the one that it tracks.
     pub fn in_maintenance(&self) -> bool {
         self.control().in_maintenance()
     }
 
-    /// Where the next check stands: whether the server is up, and whether the
-    /// last check changed its mind half way (then `fastinter` counts).
+    /// Returns whether the server is fully up, fully down or changing, which selects the interval
+    /// of the next check (`fastinter`).
     pub fn check_phase(&self) -> CheckPhase {
         let control = self.control();
         let top = control.checks.top();
@@ -393,11 +393,11 @@ impl ServerState {
         }
     }
 
-    /// Computes what follows from the control block and tells everyone.
+    /// Recomputes the state from the control block and notifies all that depend on it.
     pub(crate) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
         let (mut change, reweighed) = self.recompute(now_ms);
         self.tell_trackers(now_ms);
-        // Queues hand slots to streams: not under the lock of the control block.
+        // Queues grant slots to streams, so the lock of the control block must not be held.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
         }
@@ -407,8 +407,7 @@ impl ServerState {
         change
     }
 
-    /// Fills the atomics, tells the backend and the balance. Also says whether
-    /// the weight is another.
+    /// Updates the atomics, the backend and the balance. Also returns whether the weight changed.
     pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
         let mut control = self.control();
         let before = self.standing.flags.load(Relaxed);
@@ -462,14 +461,14 @@ impl ServerState {
         } else {
             control.outages.begin(now_ms);
             control.warmup.since_ms = None;
-            // By checks, by an agent, or by an operator.
+            // Caused by checks, an agent or an operator.
             if control.lifecycle.begun && !control.lifecycle.retired {
                 self.traffic.counters.here().count(Tally::WentDown);
             }
         }
     }
 
-    /// The weight now, in parts of [`WEIGHT_SCALE`]; also sets the throttle.
+    /// Returns the current weight in units of [`WEIGHT_SCALE`]; also sets the throttle.
     pub(crate) fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
         let whole = control.weight * WEIGHT_SCALE;
         let elapsed = control

@@ -49,31 +49,31 @@ pub struct Step {
 /// Action of a step.
 #[derive(Clone, Debug)]
 pub enum StepAction {
-    /// Nothing: it is there for its comment.
+    /// No action; carries a comment.
     Comment,
-    /// Opens a connection and gives up the one before.
+    /// Closes the previous connection and opens a new one.
     Connect(Box<Connect>),
-    /// Sends.
+    /// Sends data.
     Send(Box<Send>),
-    /// Waits for an answer.
+    /// Waits for a response.
     Expect(Box<Expect>),
-    /// Sets or forgets a variable.
+    /// Sets or unsets a variable.
     Variable(Box<VariableChange>),
 }
 
-/// Where a connection's port comes from.
+/// Source of a connection's port.
 #[derive(Clone, Debug)]
 pub enum PortSource {
-    /// A number.
+    /// A fixed port.
     Number(u16),
-    /// An expression; where it gives none, the server's port.
+    /// An expression; without a value, the server's port is used.
     Expression(Expression),
 }
 
-/// How a connection is made.
+/// Options of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connect {
-    /// `default`: what is not said here is as the server's line says.
+    /// `default`: options that are not set here are those of the server line.
     pub default: bool,
     /// `port`
     pub port: Option<PortSource>,

@@ -50,7 +50,7 @@ impl Default for Hold {
 pub struct Resolvers {
     /// Position of the section's name.
     pub span: Span,
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// Nameservers, all queried at once; the first valid response counts.
     pub servers: Vec<NameServer>,

@@ -16,7 +16,7 @@ pub struct SharedTable {
     pub table: Arc<Table>,
     /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
-    /// Its description for peers.
+    /// Description of the table for peers.
     pub description: TableDescription,
     /// Keys that changed locally, by the number of their last update.
     pub updates: BTreeMap<u32, Box<[u8]>>,
@@ -28,7 +28,7 @@ pub struct SharedTable {
 
 /// A remote peer.
 pub struct Peer {
-    /// Its name.
+    /// Name of the peer.
     pub name: Box<str>,
     /// Address on which the peer listens.
     pub address: Option<SocketAddr>,
@@ -70,7 +70,7 @@ pub enum Resync {
 
 /// State of a running section.
 pub struct Section {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// Peer name of this process.
     pub local: Box<str>,

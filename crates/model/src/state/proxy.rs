@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// merged, without any loss of state.
 #[derive(Debug, Default)]
 pub struct ProxyState {
-    /// Its name.
+    /// Name of the proxy.
     pub name: Box<str>,
     /// State as a frontend.
     pub frontend: FrontendState,

@@ -114,7 +114,7 @@ pub(crate) static RANKS: AtomicU64 = AtomicU64::new(1);
 /// State of one server, identified by the names of its backend and of the server.
 #[derive(Debug)]
 pub struct ServerState {
-    /// Its name.
+    /// Name of the server.
     pub name: Box<str>,
     /// Unique in the process. Index of the server's connection pools in each thread.
     pub uid: u32,
@@ -122,7 +122,7 @@ pub struct ServerState {
     pub backend: Arc<ProxyState>,
     /// Counters of the server's traffic.
     pub traffic: Traffic,
-    /// Its idle connections.
+    /// Idle connections to the server.
     pub idle: Idle,
     /// Streams that wait for this server.
     pub queue: Queue,

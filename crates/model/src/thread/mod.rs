@@ -86,7 +86,7 @@ pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
     begun
 }
 
-/// This thread.
+/// Returns the data of the current thread.
 ///
 /// # Panics
 /// On a thread that is not of the data plane; only tasks of the data plane call this.

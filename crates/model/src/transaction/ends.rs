@@ -40,7 +40,7 @@ pub type RulePlace = (u32, u32);
 pub struct ServerEnd {
     /// Local address of the connection.
     pub address: Option<SocketAddr>,
-    /// Its socket.
+    /// Socket of the connection.
     pub socket: Option<WeakSocket>,
     /// HTTP/2 stream on the connection.
     pub stream: Option<StreamWatch>,
@@ -48,7 +48,7 @@ pub struct ServerEnd {
     pub carried: u32,
 }
 
-/// One of a stream's connections.
+/// Selects one of the stream's two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// The client's.

@@ -22,7 +22,7 @@ pub struct Trace {
     pub left_out: usize,
 }
 
-/// One decision.
+/// A recorded decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A condition was evaluated.
@@ -43,7 +43,7 @@ pub enum Step {
     },
     /// A backend was chosen.
     Backend {
-        /// Its name.
+        /// Name of the backend.
         name: Box<str>,
         /// Position of the line that chose it; None if the proxy is its own backend.
         by: Option<Span>,
@@ -54,7 +54,7 @@ pub enum Step {
     Page(&'static str),
     /// Persistence assigns the request to a server.
     Belongs {
-        /// Its name.
+        /// Name of the server.
         name: Box<str>,
         /// Kind of persistence.
         by: Tie,
@@ -62,7 +62,7 @@ pub enum Step {
     /// The server was chosen: the persistent one if it can take the request, otherwise by
     /// `balance`.
     Server {
-        /// Its name.
+        /// Name of the server.
         name: Box<str>,
         /// The `balance` algorithm needs a key that the request lacks.
         lacks_key: bool,
