@@ -27,7 +27,7 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(|group| group.names.iter().copied())
 }
 
-/// All groups. Within a kind, a name is in one group only, which lists all its places: a table
+/// All groups. Within a kind, a name is in one group only, which lists all its sections: a table
 /// keeps one group for a name.
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
 
