@@ -374,7 +374,7 @@ impl Inner {
         take: Taker<'_>,
     ) -> Choice {
         let side = if backup { &self.backup } else { &self.active };
-        // Bit set of the tried servers; its size bounds FEW.
+        // Bit set of the tried servers, with room for FEW of them.
         let mut tried = 0u32;
         let mut avoided = None;
         loop {

@@ -71,8 +71,8 @@ fn shift(ranks: &mut BTreeMap<i64, BTreeSet<u32>>, owed: &mut [i64], at: u32, by
     ranks.entry(*rank).or_default().insert(at);
 }
 
-/// HAProxy's hash of a client's address for map-based tables: its 32-bit words
-/// in network order, exclusive-ored.
+/// Returns HAProxy's hash of a client's address for map-based tables: the exclusive or of its
+/// 32-bit words in network order.
 pub(super) fn hash_of(address: std::net::IpAddr) -> u32 {
     match address {
         std::net::IpAddr::V4(v4) => u32::from(v4),

@@ -43,7 +43,7 @@ impl Used {
         }
     }
 
-    /// The name of the cache.
+    /// Returns the name of the cache.
     pub fn name(&self) -> &str {
         &self.cache.settings.name
     }

@@ -129,7 +129,7 @@ struct Stored {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new(settings: Settings) -> Self {
         Cache {
             settings,

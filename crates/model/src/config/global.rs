@@ -113,13 +113,13 @@ pub struct Tune {
     pub log_uri_max: usize,
     /// `tune.maxaccept`: maximum number of connections that are accepted at once.
     pub accept_max: Option<u32>,
-    /// `tune.rcvbuf.client`, `tune.sndbuf.client`, `tune.rcvbuf.server`, `tune.sndbuf.server`.
+    /// `tune.rcvbuf.client`, bytes.
     pub rcvbuf_client: Option<u32>,
-    /// See above.
+    /// `tune.sndbuf.client`, bytes.
     pub sndbuf_client: Option<u32>,
-    /// See above.
+    /// `tune.rcvbuf.server`, bytes.
     pub rcvbuf_server: Option<u32>,
-    /// See above.
+    /// `tune.sndbuf.server`, bytes.
     pub sndbuf_server: Option<u32>,
     /// `tune.vars.*-max-size`.
     pub variables_max: VariablesMax,
@@ -129,9 +129,9 @@ pub struct Tune {
     pub pool_low_fd_ratio: Option<u32>,
     /// `tune.h2.*`.
     pub http2: Http2,
-    /// `tune.notsent-lowat.client`, `tune.notsent-lowat.server`, bytes.
+    /// `tune.notsent-lowat.client`, bytes.
     pub unsent_client: Option<u32>,
-    /// See above.
+    /// `tune.notsent-lowat.server`, bytes.
     pub unsent_server: Option<u32>,
     /// `tune.http.cookielen`: the longest `capture cookie`, bytes.
     pub cookie_capture_max: usize,

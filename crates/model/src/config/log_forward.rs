@@ -41,8 +41,8 @@ pub struct LogForward {
     pub log_global: bool,
     /// `option dont-parse-log`.
     pub opaque: bool,
-    /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, even if they begin with a
-    /// length.
+    /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, regardless of
+    /// how they begin.
     pub newlines_only: bool,
     /// `option host`.
     pub host: ForwardedHost,

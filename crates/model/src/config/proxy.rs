@@ -174,10 +174,10 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Servers as the balance algorithm arranges them.
     pub line: crate::line::Line,
-    // Stick tables' family
+    // Stick tables.
     /// `stick …`.
     pub stick: Vec<StickRule>,
-    // Health checks and alerts
+    // Alerts.
     /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
 
@@ -204,7 +204,7 @@ pub struct Proxy {
     pub hash_affinity: HashAffinity,
     /// `retry-on`.
     pub retry_on: RetryOn,
-    /// The rest of `source`.
+    /// Further settings of `source`.
     pub source_ways: SourceWays,
     /// A `balance` line is present.
     pub balance_said: bool,
@@ -246,7 +246,7 @@ pub struct Proxy {
     pub client_keep_alive: super::KeepAlive,
     /// `srvtcpka-*`.
     pub server_keep_alive: super::KeepAlive,
-    // The keywords of HAProxy 1.x.
+    // Keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None without such a line.
     pub lines: Option<Box<crate::compiled::Lines>>,
     /// `monitor-net`, `mode health`; None without both.

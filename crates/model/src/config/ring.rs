@@ -59,9 +59,9 @@ impl Hash for RingTls {
     }
 }
 
-/// Default sizes of a ring and of its longest line, bytes.
+/// Default size of a ring, bytes.
 pub const RING_BYTES: usize = 16_384;
-/// See above.
+/// Default maximum length of a line of a ring, bytes.
 pub const RING_LINE_BYTES: usize = 1024;
 
 impl Ring {

@@ -84,7 +84,7 @@ mod tests {
         };
         assert_eq!(kept(0, false), ORDINARY_MAX as usize);
         assert_eq!(kept(99, false), 0);
-        // Those that failed are kept also then.
+        // Failed requests are kept even then.
         assert_eq!(kept(99, true), FAILED_MAX as usize);
         assert_eq!(kept(1_000, false), 10);
         assert_eq!(kept(1_099, true), 200);

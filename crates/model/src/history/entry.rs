@@ -60,7 +60,6 @@ pub struct Place {
 impl Place {
     /// Value of `file` if the file's name is unknown.
     pub(super) const NO_FILE: u8 = u8::MAX;
-    /// An unknown position.
     const UNKNOWN: Place = Place {
         file: Place::NO_FILE,
         line: 0,
@@ -142,7 +141,7 @@ pub struct Facts {
     pub began_ms: [u64; 2],
     /// Durations of the phases.
     pub spans: Spans,
-    /// The client.
+    /// Address of the client.
     pub client: Endpoint,
     /// Status, termination state and source of the response.
     pub ended: Ended,

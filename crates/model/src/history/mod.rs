@@ -1,12 +1,11 @@
-//! The history of requests: each thread keeps its newest finished requests and TCP sessions with
-//! what was decided for each, until `request-history` newer ones have come; without that line a few,
-//! as far as a budget of time allows. Operators ask for
-//! them by the runtime API (`show request`, `show requests`); the threads are asked one after the
-//! other, a part of their entries at a time.
+//! The history of requests. Each thread keeps its last finished requests and TCP sessions with the
+//! decisions on each, as many as `request-history` configures. Without that line a thread keeps a
+//! few, within a time budget. Operators query them by the runtime API (`show request`,
+//! `show requests`), which reads one thread after the other, a part of the entries at a time.
 //!
-//! A request is kept by appending small numbers and bounded texts to what the thread wrote last,
-//! without a lock: memory that was not used for long costs more than all the copying. Query
-//! strings are never kept.
+//! A request is recorded without a lock: small numbers and bounded texts are appended to the memory
+//! that the thread wrote last. Access to memory that was unused for long would cost more than the
+//! copying. Query strings are never recorded.
 
 mod asked;
 mod budget;

@@ -414,7 +414,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
     let all = texts(&ring);
     assert_eq!((&all[0], &all[7]), (&of(10), &of(3)));
     assert_eq!(all[8..], [None, None, None, None]);
-    // A late stream of a dropped version does not make more versions be kept.
+    // A late stream of a dropped version adds its texts again, within the maximum number.
     kept(&mut ring, &with(1), 100);
     assert_eq!(texts(&ring)[0], of(1));
 }

@@ -1,10 +1,9 @@
 //! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
-//! of 1.x and 2.x that are gone. From here the rest of the program knows that a word is a keyword
-//! which is not supported, so that its use is an error of its own kind and never silence or
-//! "unknown".
+//! of 1.x and 2.x that were removed. The rest of the program uses this list to recognize unsupported
+//! keywords, so that their use is a specific error, and they are neither ignored nor "unknown".
 //!
-//! A keyword that is built has a row in a table, and then its entry here no longer counts: nothing
-//! is to be removed. This module builds nothing, and says nothing about arguments.
+//! A supported keyword has a row in a keyword table, which takes precedence over its entry here, so
+//! entries need not be removed. This module contains no information about arguments.
 
 mod instead;
 mod sections;
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// All (kind, name) with their places.
+    /// Returns the sections of each (kind, name).
     fn by_name() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
         KNOWN
             .iter()

@@ -16,17 +16,17 @@ const POINTS_OF_ID: u32 = 4096;
 pub(crate) struct Seed(u32);
 
 impl Seed {
-    /// Seed of an id, as in HAProxy up to 2.9.
+    /// Returns the seed of an id, as in HAProxy up to 2.9.
     pub(crate) fn of_id(id: u32) -> Seed {
         Seed(id.wrapping_mul(POINTS_OF_ID))
     }
 
-    /// Seed of an id with `hash-key id`, as in HAProxy from 3.0 on.
+    /// Returns the seed of an id with `hash-key id`, as in HAProxy from 3.0 on.
     pub(crate) fn of_mixed_id(id: u32) -> Seed {
         Seed(avalanche(id))
     }
 
-    /// Seed of an address, optionally with a port.
+    /// Returns the seed of an address, optionally with a port.
     pub(crate) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
         let port = port.map_or(0, |port| avalanche(port.into()));
         Seed(match ip {

@@ -100,7 +100,7 @@ struct Entry {
 /// A query that must be sent to the nameservers of a section now.
 #[derive(Debug)]
 pub struct Due {
-    /// The name.
+    /// Section, name and record type.
     pub key: Key,
     /// The query.
     pub ask: Ask,

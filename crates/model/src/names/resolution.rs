@@ -79,18 +79,15 @@ pub struct Ask {
     pub round: u32,
 }
 
-/// A round in progress.
 #[derive(Clone, Debug)]
 struct Round {
     kind: Kind,
     /// Number of nameservers that have not responded.
     waiting: usize,
     deadline_ms: u64,
-    /// The last error.
     error: Option<Status>,
 }
 
-/// Resolution of a name.
 #[derive(Debug)]
 pub(crate) struct Resolution {
     pub name: Name,
@@ -374,7 +371,7 @@ mod tests {
             let (next, ended) = one.answered(&section, (ask.round, 0), &bad, 1);
             let next = next.expect("the other kind");
             assert_eq!((next.question.kind, ended), (Kind::A, false));
-            // What comes late of the first round counts for nothing.
+            // A late response to the first round is ignored.
             let late = answer(Said::Fine, &["::1"]);
             assert_eq!(
                 one.answered(&section, (ask.round, 0), &late, 2),

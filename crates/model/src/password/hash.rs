@@ -94,7 +94,7 @@ impl Hash {
     }
 }
 
-/// Compares in a time that depends on the length of what was sent only.
+/// Compares two texts in a time that only depends on the length of the given one.
 pub fn same(secret: &[u8], given: &[u8]) -> bool {
     let mut difference = usize::from(secret.len() != given.len());
     for (at, byte) in given.iter().enumerate() {
@@ -167,7 +167,7 @@ mod tests {
                 let other = format!("y{password}");
                 assert!(!hash.is_of(other.as_bytes()), "{other}: {text}");
                 if password.len() > 8 && text.starts_with("ab") {
-                    // DES looks at eight characters.
+                    // DES only uses eight characters.
                     assert!(hash.is_of(&password.as_bytes()[..8]));
                 }
             }

@@ -349,7 +349,6 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
     take(server)
 }
 
-/// Takes a free slot.
 fn take(server: &Arc<ServerState>) -> Take {
     if server.traffic.sessions.up_to(server.limit()) {
         Take::Taken
@@ -391,7 +390,6 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
     }
 }
 
-/// Releases a slot.
 fn give_back(server: &Arc<ServerState>) {
     server.traffic.sessions.down();
     server.relieved();

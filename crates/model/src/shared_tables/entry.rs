@@ -60,7 +60,7 @@ fn key_in(table: &Table, key: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The data of an entry.
+/// Returns the data of an entry as fields.
 pub fn fields(held: &Held) -> Vec<Field> {
     let table = held.table();
     let mut fields = Vec::new();
@@ -90,8 +90,9 @@ pub fn fields(held: &Held) -> Vec<Field> {
     fields
 }
 
-/// Takes an entry of a peer over; its values replace ours. But a lesson may bring back
-/// what peers were told from here, which was counted on since.
+/// Applies a peer's update; its values replace the local ones. During a full resynchronization,
+/// entries that were sent to a peer before are skipped: the peer may return an old value that was
+/// counted on locally since.
 pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
     if in_lesson && table.find(&key).is_some_and(|held| held.was_told()) {

@@ -21,7 +21,7 @@ pub struct Capture {
     pub at: SystemTime,
     /// Number of the capture in the process, from 0 upwards.
     pub event: u64,
-    /// The client.
+    /// Address of the client as text.
     pub source: String,
     /// The frontend.
     pub frontend: Named,

@@ -68,7 +68,6 @@ impl Latency {
         }
     }
 
-    /// Resets the histogram.
     pub(super) fn clear(&self) {
         for cell in self.counts.iter().chain([&self.all]) {
             cell.store(0, Relaxed);
@@ -152,7 +151,7 @@ mod tests {
         let found = counters.percentiles();
         assert_eq!((found.samples, found.p50_ms, found.p95_ms), (100, 2, 5));
         assert!((1_000_000..1_250_000).contains(&found.p99_ms), "{found:?}");
-        // What was long ago is forgotten.
+        // Old durations lose their weight.
         take(60_000, 3);
         let found = counters.percentiles();
         assert!(found.samples <= u64::from(2 * FULL), "{found:?}");

@@ -56,7 +56,6 @@ impl Listeners {
         list.clone()
     }
 
-    /// Returns all listeners.
     pub(super) fn all(&self) -> Vec<Arc<ListenerState>> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.iter().map(|(_, state)| Arc::clone(state)).collect()

@@ -12,13 +12,11 @@ pub(crate) struct Outages {
 }
 
 impl Outages {
-    /// Starts an outage.
     pub(crate) fn begin(&mut self, now_ms: u64) {
         self.last_change_ms = now_ms;
         self.since_ms = Some(now_ms);
     }
 
-    /// Ends the outage.
     pub(crate) fn end(&mut self, now_ms: u64) {
         self.last_change_ms = now_ms;
         if let Some(since) = self.since_ms.take() {

@@ -12,7 +12,7 @@ use tls::acceptor::Acceptor;
 
 /// A table that is shared with peers.
 pub struct SharedTable {
-    /// The table.
+    /// Local stick table.
     pub table: Arc<Table>,
     /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
@@ -64,7 +64,7 @@ pub enum Resync {
     Needed,
     /// The peer with this index was asked.
     Asked(usize),
-    /// Completed.
+    /// The resynchronization is complete, or no peer could be asked.
     Done,
 }
 
@@ -82,7 +82,7 @@ pub struct Section {
     pub batch: usize,
     /// All peers except for this process.
     pub peers: Vec<Peer>,
-    /// The tables.
+    /// Stick tables of the section.
     pub tables: Vec<SharedTable>,
     /// Progress of the full resynchronization.
     pub resync: Resync,

@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct ProxyState {
     /// Name of the proxy.
     pub name: Box<str>,
-    /// State as a frontend.
+    /// State towards clients, used by a frontend.
     pub frontend: FrontendState,
-    /// State as a backend.
+    /// State towards servers, used by a backend.
     pub backend: BackendState,
-    /// The last invalid messages.
+    /// The last invalid request and response.
     pub captures: Captures,
 }
 

@@ -36,7 +36,7 @@ pub struct StickTable {
 /// Reference of rules to a table by its name.
 #[derive(Debug)]
 pub struct TablePlace {
-    /// The name.
+    /// Name of the table, in the form of [`StickTable::name`].
     pub name: Box<str>,
     live: OnceLock<Arc<Table>>,
 }

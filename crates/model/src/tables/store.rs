@@ -27,7 +27,6 @@ const NEWER: usize = 2;
 const EXPIRES: usize = 3;
 /// Expiry time when the entry was last moved in the list by age.
 const QUEUED: usize = 4;
-/// Number of holders.
 const HOLDERS: usize = 5;
 /// Length of the key, and flags of the updates for peers.
 const STATE: usize = 6;
@@ -166,7 +165,6 @@ fn lock<T>(index: &Mutex<T>) -> MutexGuard<'_, T> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Location of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Position {
     pub shard: u32,
@@ -197,14 +195,12 @@ impl<'t> Row<'t> {
         (self.get(STATE) & LENGTH) as usize
     }
 
-    /// Adds a holder.
     fn hold(self) {
         if let Some(holders) = self.0.get(HOLDERS) {
             holders.fetch_add(1, Acquire);
         }
     }
 
-    /// Removes a holder.
     pub fn release(self) {
         if let Some(holders) = self.0.get(HOLDERS) {
             holders.fetch_sub(1, Release);

@@ -10,7 +10,6 @@ use std::fmt;
 /// Maximum number of pending changes. Further changes of a single rule are dropped.
 const CHANGES_MAX: usize = 64;
 
-/// A pending change.
 #[derive(Debug)]
 enum Change {
     /// Sets a variable, or unsets it with None.
@@ -22,9 +21,9 @@ enum Change {
 /// Selects the captures of the request or of the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Captured {
-    /// The request's.
+    /// Captures of the request.
     Request,
-    /// The answer's.
+    /// Captures of the response.
     Response,
 }
 

@@ -16,7 +16,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-/// Record of a stream.
 #[derive(Debug)]
 struct Note {
     /// Slot in the thread's slab.
@@ -150,7 +149,7 @@ pub struct StreamSummary {
     pub began_at: SystemTime,
     /// Time since the start, milliseconds.
     pub age_ms: u64,
-    /// The client.
+    /// Address of the client.
     pub source: Endpoint,
     /// Address that the client connected to.
     pub destination: Endpoint,

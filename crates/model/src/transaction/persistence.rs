@@ -20,7 +20,7 @@ pub enum RequestCookie {
     Expired,
     /// `O`: the cookie is too old.
     Old,
-    /// `U`: another rule chose the server.
+    /// `U`: something else chose the server.
     Unused,
 }
 

@@ -25,8 +25,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The address; a Unix socket has none. An IPv4 address that came mapped
-    /// into IPv6 is IPv4.
+    /// Returns the address; None for a Unix socket. An IPv4-mapped IPv6 address becomes IPv4.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Endpoint::Inet(address) => Some(address.ip().to_canonical()),
@@ -34,7 +33,7 @@ impl Endpoint {
         }
     }
 
-    /// The port; a Unix socket has none.
+    /// Returns the port; None for a Unix socket.
     pub fn port(self) -> Option<u16> {
         match self {
             Endpoint::Inet(address) => Some(address.port()),
@@ -254,17 +253,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The frontend.
+    /// Returns the frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.route.frontend)
     }
 
-    /// The backend, once chosen.
+    /// Returns the backend, once chosen.
     pub fn backend(&self) -> Option<&Proxy> {
         self.route.backend.map(|index| self.config.proxy(index))
     }
 
-    /// The server, once chosen.
+    /// Returns the server, once chosen.
     pub fn server(&self) -> Option<&Server> {
         let server = self.route.server?;
         self.backend()?.servers.get(server.0 as usize)
@@ -286,7 +285,7 @@ impl Stream {
             .unwrap_or(self.session.destination)
     }
 
-    /// The method as the client sent it; empty before there is one.
+    /// Returns the method as the client sent it; empty before there is one.
     pub fn received_method(&self) -> &[u8] {
         self.log
             .received
@@ -294,7 +293,7 @@ impl Stream {
             .map_or_else(|| self.request.method(), |line| &line.method)
     }
 
-    /// The target as the client sent it.
+    /// Returns the target as the client sent it.
     pub fn received_target(&self) -> &[u8] {
         self.log
             .received

@@ -16,7 +16,7 @@ const VALUE_BYTES_MAX: usize = 160;
 /// Recorded decisions, in order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trace {
-    /// The recorded steps.
+    /// The recorded steps, in order.
     pub steps: Vec<Step>,
     /// Number of steps that were not recorded.
     pub left_out: usize,

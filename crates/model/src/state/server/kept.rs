@@ -54,7 +54,7 @@ pub struct Kept {
 }
 
 impl Default for Kept {
-    /// Initial state of a server: up.
+    /// Returns the initial state of a server: up.
     fn default() -> Self {
         Kept {
             admin: AdminState::Ready,
