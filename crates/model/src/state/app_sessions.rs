@@ -32,7 +32,8 @@ impl AppSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the id of the server that session `id` belongs to, unless it was silent for longer than `timeout_ms`.
+    /// Returns the uid of the server of session `id`, unless the session was idle for longer than
+    /// `timeout_ms`.
     pub fn find(&self, id: &[u8], now_ms: u64, timeout_ms: u32) -> Option<u32> {
         let mut generations = self.generations();
         let known = match generations.young.get_mut(id) {
