@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn sessions_are_shared_by_the_weights_to_the_last_one() {
-        // Three servers of weight 1, factor 150, 9 sessions and a new one: 15.
+        // Three servers of weight 1, factor 150, 9 sessions and a new one: 15 are allowed.
         let room = Room::for_sessions(10, 150, 48);
         let of = [0, 16, 32].map(|before| room.of(16, before));
         assert_eq!(of, [5, 5, 5]);
-        // 11 of three: 16.5 is 17.
+        // 11 sessions on three servers: 16.5 is rounded up to 17.
         let room = Room::for_sessions(11, 150, 48);
         let of = [0, 16, 32].map(|before| room.of(16, before));
         assert_eq!((of, of.iter().sum::<u64>()), ([5, 6, 6], 17));

@@ -77,8 +77,8 @@ pub struct Cache {
     filling: AtomicUsize,
 }
 
-/// Memory of the responses being stored: slow servers and clients must not make that more
-/// than the size of the cache itself.
+/// Memory of the responses being stored: slow servers and clients must not let that grow
+/// beyond the size of the cache itself.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
     cache: Option<Arc<Cache>>,

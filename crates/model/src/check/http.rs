@@ -119,7 +119,7 @@ pub struct Head {
     /// The reason phrase.
     pub reason: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The body, as far as it was received.
+    /// Received part of the body.
     pub body: Vec<u8>,
     pub(crate) body_is_whole: bool,
 }

@@ -207,7 +207,7 @@ fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
         login.extend_from_slice(&[0x00, 0x80, 0x00, 0x00, 0x01]);
     } else {
         // Capabilities (protocol 4.1, secure connection: 0x8200), the largest
-        // packet, the character set (UTF-8), 23 bytes of nothing.
+        // packet, the character set (UTF-8), 23 zero bytes.
         login.extend_from_slice(&[0x00, 0x82, 0x00, 0x00, 0x00, 0x80, 0x00, 0x01, 0x21]);
         login.extend_from_slice(&[0; 23]);
     }

@@ -109,7 +109,7 @@ pub struct Tune {
     pub stick_counters: u32,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
-    /// `tune.http.logurilen`, bytes of a request line that are logged.
+    /// `tune.http.logurilen`, maximum length of a logged request line, bytes.
     pub log_uri_max: usize,
     /// `tune.maxaccept`: maximum number of connections that are accepted at once.
     pub accept_max: Option<u32>,
@@ -133,7 +133,7 @@ pub struct Tune {
     pub unsent_client: Option<u32>,
     /// `tune.notsent-lowat.server`, bytes.
     pub unsent_server: Option<u32>,
-    /// `tune.http.cookielen`: the longest `capture cookie`, bytes.
+    /// `tune.http.cookielen`: maximum length of `capture cookie`, bytes.
     pub cookie_capture_max: usize,
     /// `tune.idle-pool.shared off`.
     pub idle_not_shared: bool,
@@ -213,7 +213,7 @@ pub struct Global {
     pub daemon: bool,
     /// `master-worker`: same as -W on the command line.
     pub master_worker: bool,
-    /// `debug`: stays in the foreground.
+    /// `debug`: the process stays in the foreground.
     pub debug: bool,
     /// `quiet`.
     pub quiet: bool,

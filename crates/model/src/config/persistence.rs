@@ -111,7 +111,7 @@ pub enum HashFunction {
     Wt6,
     /// `crc32`.
     Crc32,
-    /// `none`: the key's digits are the hash.
+    /// `none`: the leading digits of the key are the hash.
     None,
 }
 
@@ -214,7 +214,7 @@ impl Default for RetryOn {
 /// `appsession` of HAProxy 1.x.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppSession {
-    /// The application's cookie or parameter.
+    /// Name of the application's cookie or parameter.
     pub name: Box<[u8]>,
     /// Significant bytes of the value.
     pub bytes_max: u32,

@@ -33,7 +33,7 @@ pub struct SwitchRule {
     pub condition: Option<Condition>,
 }
 
-/// Name and password of one `stats auth`.
+/// Name and password of a `stats auth` line.
 pub type StatsUser = (Box<[u8]>, Box<[u8]>);
 
 /// `stats …` of a proxy.
@@ -50,7 +50,7 @@ pub struct StatsPage {
     pub users: Vec<StatsUser>,
     /// `stats refresh`, seconds; 0 disables it.
     pub refresh_s: u32,
-    /// `stats show-node`; the empty string is the host's name.
+    /// `stats show-node`; the empty string means the host name.
     pub node: Option<Box<str>>,
     /// `stats show-desc`.
     pub description: Option<Box<str>>,
@@ -75,7 +75,7 @@ pub struct StatsPage {
 pub struct Proxy {
     /// Position of the section's name.
     pub span: Span,
-    /// `id`; assigned from 1 upwards (2 and more in practice) where the file gives none.
+    /// `id`; assigned from 1 upwards (2 and more in practice) if the file has none.
     pub id: u32,
     /// Name of the section.
     pub name: Box<str>,
@@ -144,7 +144,7 @@ pub struct Proxy {
     pub monitor_uri: Option<Box<[u8]>>,
     /// `monitor fail`.
     pub monitor_fail: Vec<Condition>,
-    /// `option httpchk` and its like.
+    /// Health checks: `option httpchk` and similar ones.
     pub check: Check,
     /// `stats`.
     pub stats: Option<Box<StatsPage>>,

@@ -81,9 +81,9 @@ pub struct ServerOptions {
     pub fastinter_ms: Option<u32>,
     /// `downinter`, milliseconds; None is `inter`.
     pub downinter_ms: Option<u32>,
-    /// `addr`: another host for the checks.
+    /// `addr`: host for the checks; None is the server's.
     pub check_host: Option<ServerAddress>,
-    /// `port`: another port for the checks.
+    /// `port`: port for the checks; None is the server's.
     pub check_port: Option<u16>,
     /// `check-send-proxy`.
     pub check_send_proxy: bool,

@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// Takes what `before` made of a server over to a new process with `options`.
+    /// Transfers the state of a server after `before` to a new process with `options`.
     fn moved(options: ServerOptions, before: impl Fn(&Arc<ServerState>)) -> Arc<Config> {
         let old = tree(Balance::RoundRobin, &[checked()]);
         before(&old.proxies[0].servers[0].state);

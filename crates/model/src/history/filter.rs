@@ -113,10 +113,10 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Reads names with their values.
+    /// Parses filters: names with their values.
     ///
     /// # Errors
-    /// A word is no filter, or a value is none.
+    /// A filter is unknown, or its value is missing or invalid.
     pub fn read(words: &[&str]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
         let mut words = words.iter().copied();

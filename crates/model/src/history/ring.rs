@@ -15,7 +15,7 @@ const VERSIONS_MAX: usize = 8;
 /// Number of entries of a group.
 const GROUP: usize = 64;
 
-/// The newest requests of a thread.
+/// History of a thread's last requests.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Oldest first; all but the last have [`GROUP`] entries.

@@ -15,8 +15,8 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
-/// Returns all groups. They are made at the first call: a file that names nothing
-/// unsupported has no need of them.
+/// Returns all groups. They are parsed at the first call, because a file without unsupported
+/// keywords does not need them.
 pub fn all() -> &'static [Known] {
     &KNOWN
 }

@@ -21,8 +21,7 @@ pub struct Line {
     pub(crate) places: OnceLock<HashMap<u32, u32>>,
 }
 
-/// While a configuration is built, its proxies are copies of others: each starts with
-/// empty state.
+/// Returns an empty state: while a configuration is built, its proxies are copied.
 impl Clone for Line {
     fn clone(&self) -> Self {
         Line::default()

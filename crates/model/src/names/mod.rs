@@ -1,4 +1,4 @@
-//! Host and service names that are resolved while traffic flows, as values: [`plan`]
+//! Host and service names that are resolved at run time, without I/O: [`plan`]
 //! schedules the queries, [`resolution`] evaluates the responses. A driver sends the
 //! queries.
 
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 pub struct Names {
     /// Locked only briefly, never across a wait.
     plan: Mutex<Plan>,
-    /// Wakes the driver: the plan has changed.
+    /// Notifies the driver of changes to the plan.
     pub changed: Notify,
     /// Origin of [`Names::now_ms`].
     pub began: Instant,

@@ -1,6 +1,6 @@
 //! Queues and slots. A slot is the right to one session of a server: `maxconn` of the
-//! server is the number of its slots. A stream without a slot waits, for one server (to
-//! which it belongs, or that a hash selected) or for any of the backend. Both queues are
+//! server is the number of its slots. A stream without a slot waits, for one server
+//! (selected by persistence or a hash) or for any of the backend. Both queues are
 //! first come, first served, unless rules set priorities.
 //!
 //! A released slot goes directly to the stream that waits longest, so no later stream
@@ -125,7 +125,7 @@ pub enum Refusal {
 /// Requirements of a stream for the choice of its server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
-    /// The server to which the stream belongs (by a cookie, a table, a rule). The stream
+    /// Persistent server of the stream (by a cookie, a table, a rule). The stream
     /// waits for it if it is full, and uses another server if it is down or its queue is
     /// full.
     pub server: Option<ServerIndex>,

@@ -12,7 +12,7 @@ use crate::setting::{HttpProtocol, ServerAddress};
 /// Maximum number of steps of a script.
 pub const STEPS_MAX: usize = 1024;
 
-/// Steps and message style of a check.
+/// A check: its steps and its message style.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Steps in their order.

@@ -92,11 +92,12 @@ pub struct Timeouts {
     pub handshake_ms: Option<u32>,
 }
 
-/// The `option`s that are only on or off.
+/// The `option`s that are only on or off. `option httplog` and `option tcplog` set the log format
+/// instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ProxyOption {
-    /// `option httplog` and `option tcplog` set the log format instead.
+    /// `option dontlognull`
     DontLogNull,
     /// `option dontlog-normal`
     DontLogNormal,

@@ -156,7 +156,7 @@ pub enum NamedPort {
 /// Host name of a server line in place of an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostName {
-    /// As written, without the port; empty where the line has an address.
+    /// Name as written, without the port; empty if the line has an address.
     pub text: Box<str>,
     /// `ipv4@`, `ipv6@`.
     pub family: Option<AddressFamily>,

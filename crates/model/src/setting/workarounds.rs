@@ -5,7 +5,8 @@
 pub struct Workarounds {
     /// `harden.reject-privileged-ports.tcp on`: connections from a port below 1024 are rejected.
     pub reject_privileged_ports: bool,
-    /// `h1-accept-payload-with-any-method`: GET, HEAD and DELETE of HTTP/1.0 may have a body.
+    /// `h1-accept-payload-with-any-method`: HTTP/1.0 requests with GET, HEAD and DELETE may have a
+    /// body.
     pub body_with_any_method: bool,
     /// `h2-workaround-bogus-websocket-clients`: WebSocket support is not announced to HTTP/2
     /// clients.

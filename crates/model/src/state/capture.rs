@@ -1,5 +1,5 @@
-//! The last invalid message of each side of a proxy (`show errors`): its bytes as
-//! received. Captured only when a message is refused.
+//! The last invalid request and response of a proxy (`show errors`), with the bytes as
+//! received. Only refused messages are captured.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,9 +3,9 @@
 /// Representation of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// A number of 32 bits.
+    /// A 32-bit number.
     Number,
-    /// A counter of 64 bits.
+    /// A 64-bit counter.
     Long,
     /// Event rate over a sliding period.
     Rate,

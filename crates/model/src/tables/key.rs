@@ -26,7 +26,7 @@ pub const TEXT_DEFAULT: u32 = 31;
 pub const LENGTH_MAX: u32 = 16_384;
 
 impl KeyType {
-    /// Names, in the order that diagnostics list them.
+    /// Names of the types, in the order in which diagnostics list them.
     pub const NAMES: [(&'static str, KeyType); 5] = [
         ("ip", KeyType::Ip),
         ("ipv6", KeyType::Ipv6),

@@ -24,7 +24,7 @@ pub struct Links {
 /// Recorded data for fetches and formats.
 #[derive(Debug, Default)]
 pub struct Ends {
-    /// The client's stream of HTTP/2.
+    /// HTTP/2 stream of the client.
     client: Option<StreamWatch>,
     /// The connection to the server.
     server: Option<ServerEnd>,

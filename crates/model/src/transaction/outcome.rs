@@ -16,17 +16,17 @@ pub enum Termination {
     ServerAbort,
     /// `s`: the server timed out.
     ServerTimeout,
-    /// `P`: the proxy refused (a rule, a bad message).
+    /// `P`: the proxy refused it (a rule, an invalid message).
     Proxy,
     /// `R`: a resource was exhausted.
     Resource,
-    /// `I`: an impossible state closed it.
+    /// `I`: an internal error ended the stream.
     Internal,
     /// `D`: the server went down and its sessions were shut down.
     ServerDown,
     /// `U`: an active server came up and sessions of backups were shut down.
     ServerUp,
-    /// `K`: an operator killed it.
+    /// `K`: an operator ended the stream.
     Killed,
     /// `L`: handled locally (statistics, redirections, returns).
     Local,

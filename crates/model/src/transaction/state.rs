@@ -77,7 +77,7 @@ pub struct Session {
     pub frontend: ProxyIndex,
     /// Index of the listener in the frontend's `binds`.
     pub bind: u32,
-    /// The client, after a PROXY header.
+    /// Address of the client, after a PROXY header.
     pub source: Endpoint,
     /// The address that the client connected to, after a PROXY header.
     pub destination: Endpoint,

@@ -17,7 +17,7 @@ pub struct Times {
     pub began: Instant,
     /// Head of the request was complete.
     pub request: Option<Instant>,
-    /// Left the queues (a server was granted).
+    /// A server was assigned, and the stream left the queues.
     pub queued: Option<Instant>,
     /// Connection to the server was established.
     pub connected: Option<Instant>,

@@ -38,7 +38,7 @@ pub enum Step {
     Rule {
         /// Position of the action.
         span: Span,
-        /// The rule was the last of its list.
+        /// The rule ended the evaluation of its list.
         ends: bool,
     },
     /// A backend was chosen.
@@ -81,7 +81,7 @@ pub enum Step {
 pub enum Fate {
     /// The stream uses the backend.
     Taken,
-    /// There is no such backend: the next line is evaluated.
+    /// The backend does not exist: the next line is evaluated.
     Unknown,
     /// The backend is disabled.
     Disabled,

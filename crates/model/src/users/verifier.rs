@@ -123,7 +123,7 @@ impl Queue {
 }
 
 /// Verifies a password; `threads` is the number of serving threads. A waiting job whose
-/// client has gone is dropped.
+/// client has disconnected is dropped.
 pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiver<bool>, Busy> {
     let (done, result) = oneshot::channel();
     let mut queue = queue();
