@@ -33,9 +33,9 @@ pub struct Settings {
 pub struct Entry {
     /// Status line and headers, without hop-by-hop headers.
     pub head: Message,
-    /// The body.
+    /// Complete body of the response.
     pub body: Arc<[u8]>,
-    /// Time of receipt by the monotonic clock, milliseconds.
+    /// Time of receipt, in milliseconds since the process began to serve.
     pub came_ms: u64,
     /// Time of receipt by the wall clock, seconds since 1970.
     pub came_at: i64,

@@ -34,9 +34,9 @@ pub struct LogStep {
 /// `profile` of a `log` line.
 #[derive(Clone, Debug)]
 pub struct ProfileReference {
-    /// The name.
+    /// Name of the `log-profile` section.
     pub name: Box<str>,
-    /// Position of the name.
+    /// Position of the name in the `log` line.
     pub span: Span,
     /// The section, once all are loaded.
     pub profile: Option<Arc<LogProfile>>,

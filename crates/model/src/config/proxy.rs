@@ -284,7 +284,7 @@ pub struct CaptureCookie {
 /// `load-server-state-from-file`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateSource {
-    /// No file.
+    /// No file is loaded.
     None,
     /// The `server-state-file` of `global`.
     Global,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// Address of a check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
-    /// An address and a port.
+    /// An IP address and a port.
     Inet(SocketAddr),
     /// A Unix socket in the file system.
     Unix(std::path::PathBuf),

@@ -15,11 +15,11 @@ pub(super) const FIELDS: usize = Field::Try as usize + TRIES_MAX;
 /// Identifies a text of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
-    /// The frontend.
+    /// Name of the frontend.
     Frontend,
-    /// The backend; empty without one.
+    /// Name of the backend; empty without one.
     Backend,
-    /// The server; empty without one.
+    /// Name of the server; empty without one.
     Server,
     /// The method as it was received.
     Method,
@@ -29,9 +29,9 @@ pub enum Field {
     Path,
     /// The unique id; empty without one.
     UniqueId,
-    /// The server that persistence selected.
+    /// Name of the server that persistence selected.
     Owner,
-    /// The servers of the failed attempts.
+    /// Names of the servers of the failed attempts.
     Try,
 }
 
@@ -100,7 +100,7 @@ pub enum BackendBy {
 /// Result of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ended {
-    /// The status; 0: none.
+    /// Status of the response; 0: none.
     pub status: u16,
     /// Status of the server's response; 0: none.
     pub server_status: u16,

@@ -20,7 +20,7 @@ pub enum FilterError {
     NoValue(String),
     /// The value of the filter is invalid.
     BadValue {
-        /// The filter.
+        /// Name of the filter.
         name: &'static str,
         /// The given value.
         value: String,

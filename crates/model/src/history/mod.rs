@@ -48,10 +48,10 @@ pub fn ended(stream: &Stream) {
 /// An entry, with the names of the files that it refers to.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// The recorded data.
+    /// Recorded data of the request.
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
-    /// None if its configuration version was dropped.
+    /// Texts of the rule lines; None if the configuration version was dropped.
     texts: Option<Arc<RuleTexts>>,
 }
 

@@ -19,9 +19,9 @@ const ASKED_MS: u64 = 60_000;
 /// A name of a section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
-    /// The section.
+    /// Name of the `resolvers` section.
     pub section: Box<str>,
-    /// The name.
+    /// The name to resolve.
     pub name: Name,
     /// The kind of records.
     pub wanted: Wanted,

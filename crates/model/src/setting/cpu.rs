@@ -38,9 +38,9 @@ pub struct CpuSet(pub Vec<u32>);
 pub struct CpuMap {
     /// `auto:`: the n-th thread of the set only gets the n-th processor.
     pub one_each: bool,
-    /// The threads.
+    /// Threads to which the line applies.
     pub threads: ThreadSet,
-    /// The processors.
+    /// Processors for these threads.
     pub cpus: CpuSet,
 }
 

@@ -206,9 +206,9 @@ pub enum ReuseMode {
 /// Name of a backend in the file, with its index once resolved.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// The name.
+    /// Name of the backend as written.
     pub name: Box<str>,
-    /// Position of the name.
+    /// Position of the name in the file.
     pub span: Span,
     /// Index; set when the whole file is loaded.
     pub index: Option<ProxyIndex>,

@@ -22,11 +22,11 @@ pub struct Hold {
     pub nx_ms: u32,
     /// Time for which a record stays valid after the newest response no longer contains it.
     pub obsolete_ms: u32,
-    /// After any other error.
+    /// After any other error response.
     pub other_ms: u32,
-    /// After a refusal.
+    /// After a refused query (REFUSED).
     pub refused_ms: u32,
-    /// After a timeout.
+    /// After a query without a response.
     pub timeout_ms: u32,
     /// Time for which rules (`do-resolve`) use a response before the name is queried again.
     pub valid_ms: u32,
@@ -160,7 +160,7 @@ pub struct HostName {
     pub text: Box<str>,
     /// `ipv4@`, `ipv6@`.
     pub family: Option<AddressFamily>,
-    /// The port.
+    /// Port of the server.
     pub port: NamedPort,
     /// The name is a service (`_http._tcp.name`), whose SRV records contain hosts and ports.
     pub service: bool,

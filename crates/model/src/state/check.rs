@@ -172,9 +172,9 @@ pub enum Verdict {
 /// Result of a finished check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckResult {
-    /// Status of the check.
+    /// Layer that the check reached, and its result.
     pub status: CheckStatus,
-    /// Meaning for the server.
+    /// Meaning of the status for the server.
     pub verdict: Verdict,
     /// Status of the HTTP response; 0 if there was none.
     pub code: u16,

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Counters of a listener with `option socket-stats`.
 #[derive(Debug, Default)]
 pub struct ListenerState {
-    /// Counters.
+    /// Counters of the listener's sessions.
     pub counters: Counters,
     /// Current connections.
     pub sessions: Gauge,

@@ -39,7 +39,7 @@ impl Way {
 /// Host name of a server at run time, in place of the file's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostNow {
-    /// The name.
+    /// The host name that is resolved.
     pub text: Box<str>,
     /// The port of its record.
     pub port: u16,

@@ -87,7 +87,7 @@ pub struct Try {
 /// Server that persistence selected, not `balance` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
-    /// The selected server.
+    /// Index of the selected server.
     pub server: ServerIndex,
     /// Kind of persistence.
     pub by: Tie,

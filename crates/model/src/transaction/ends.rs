@@ -51,9 +51,9 @@ pub struct ServerEnd {
 /// Selects one of the stream's two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// The client's.
+    /// The connection of the client.
     Client,
-    /// The server's.
+    /// The connection to the server.
     Server,
 }
 

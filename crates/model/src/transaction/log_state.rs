@@ -7,9 +7,9 @@ use std::cell::Cell;
 /// Request line before rules changed it, as logs print it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReceivedLine {
-    /// The method.
+    /// Method as received.
     pub method: Vec<u8>,
-    /// The target.
+    /// Request target as received.
     pub target: Vec<u8>,
 }
 

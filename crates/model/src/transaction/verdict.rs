@@ -46,7 +46,7 @@ pub enum Gate {
     Reject,
     /// The connection is closed without notice to the client, or with a reset that has this TTL.
     SilentDrop(Option<u8>),
-    /// The server's connection is closed; the client receives what was transferred.
+    /// The server's connection is closed; the client gets the data received so far.
     CloseServer,
     /// The connection switches to HTTP, in this version if one is given.
     SwitchToHttp(Option<HttpProtocol>),

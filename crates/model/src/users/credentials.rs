@@ -60,12 +60,12 @@ impl Basic {
         Some(Basic { decoded, colon })
     }
 
-    /// Returns the name.
+    /// Returns the user name, up to the first colon.
     pub fn user(&self) -> &[u8] {
         &self.decoded[..self.colon]
     }
 
-    /// Returns the password.
+    /// Returns the password, after the first colon.
     pub fn password(&self) -> &[u8] {
         &self.decoded[self.colon + 1..]
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, Weak};
 /// Traffic of a server.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Counters.
+    /// Counters of the server's sessions.
     pub counters: Counters,
     /// Streams that hold a slot, which `maxconn` limits.
     pub sessions: Gauge,

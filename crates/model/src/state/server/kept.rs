@@ -45,7 +45,7 @@ pub struct Kept {
     pub down_for_ms: Option<u64>,
     /// Last check, and the time since it ended.
     pub last_check: Option<(CheckResult, u64)>,
-    /// Number of failed checks.
+    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,

@@ -24,7 +24,7 @@ pub struct ServerReport {
     pub admin: AdminReport,
     /// Health as the checks found it.
     pub health: HealthState,
-    /// Checks are enabled.
+    /// Health checks are configured and not disabled by an operator.
     pub checked: bool,
     /// Position between down (0) and fully up (rise + fall - 1).
     pub streak: u32,
@@ -42,11 +42,11 @@ pub struct ServerReport {
     pub last_change_ms: u64,
     /// Total down time, including the current one.
     pub downtime_ms: u64,
-    /// The last check.
+    /// Result of the last health check.
     pub last_check: CheckResult,
     /// Time at which the last check ended; None before the first.
     pub last_check_ms: Option<u64>,
-    /// Number of failed checks.
+    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
