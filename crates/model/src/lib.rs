@@ -1,6 +1,6 @@
-//! The model of the data plane: a configuration, the state of its servers, its rules, and
-//! a stream that they are evaluated on, as values. It opens no listener and moves no bytes;
-//! its streams know their thread, and its logs a thread of their own.
+//! The model of the data plane: the configuration, the state of its servers, its rules, and streams
+//! on which rules are evaluated, as values. It opens no listener and moves no bytes. Its streams
+//! know their thread, and its logs have a thread of their own.
 
 pub mod balance;
 pub mod cache;
@@ -30,7 +30,7 @@ pub mod tracking;
 pub mod transaction;
 pub mod users;
 
-/// The codes of all diagnostics of this crate.
+/// Returns the codes of all diagnostics of this crate.
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
     let families = [
         codes::CODES,

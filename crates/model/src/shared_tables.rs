@@ -1,7 +1,7 @@
-//! Tables that several processes share by HAProxy's peers protocol, as values.
+//! Stick tables that several processes share by HAProxy's peers protocol, as values.
 //!
-//! What the connections of one `peers` section have in common: the tables with
-//! the updates that peers do not have yet, and who knows everything.
+//! State that the connections of a `peers` section share: the tables with the updates that peers
+//! still need, and the progress of the resynchronization.
 
 pub mod entry;
 
@@ -13,32 +13,32 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// Updates of one table that are kept for peers who are away. Beyond that the
-/// oldest are forgotten, and who comes back learns them when it asks for all.
+/// Maximum number of updates of a table that are kept for disconnected peers. The oldest are
+/// dropped beyond that; a returning peer gets them by a full resynchronization.
 const UPDATES_MAX: usize = 1 << 18;
-/// Entries that are taken out of a table's list of news at once.
+/// Maximum number of entries that are taken from a table's list of updates at once.
 const NEWS_MAX: usize = 1 << 14;
-/// Without anybody to learn from for so long, this process counts as knowing all.
+/// Time without a peer to learn from after which this process counts as synchronized, milliseconds.
 const RESYNC_MS: u64 = 5_000;
-/// A lesson that is still under way then counts as over.
+/// Maximum duration of a full resynchronization, milliseconds.
 const LESSON_MS: u64 = 60_000;
-/// Lessons of one peer that broke off before it is asked no more.
+/// Number of interrupted resynchronizations after which a peer is no longer asked.
 const BROKEN_LESSONS_MAX: u32 = 3;
 
 /// Index in [`Peer::counts`]: heartbeats sent.
 pub const HEARTBEATS_OUT: usize = 0;
 /// Index in [`Peer::counts`]: heartbeats received.
 pub const HEARTBEATS_IN: usize = 1;
-/// Index in [`Peer::counts`]: connections that fell silent.
+/// Index in [`Peer::counts`]: connections that timed out.
 pub const SILENCES: usize = 2;
 /// Index in [`Peer::counts`]: connections.
 pub const CONNECTIONS: usize = 3;
-/// Index in [`Peer::counts`]: wrong messages.
+/// Index in [`Peer::counts`]: invalid messages.
 pub const FAULTS: usize = 4;
 /// Index in [`Peer::counts`]: collisions.
 pub const COLLISIONS: usize = 5;
 
-/// The tables that a section shares.
+/// Returns the tables that a section shares.
 fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
     let all = config.tables.all.iter();
     let mine = all.filter(|table| table.peers.as_deref() == Some(&*peers.name));
@@ -60,7 +60,7 @@ fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
 }
 
 impl Section {
-    /// A section of a configuration that serves.
+    /// Creates the state of a section of a running configuration.
     pub fn new(config: &Config, peers: &Peers, now: Milliseconds) -> Section {
         let tables = shared(config, peers);
         let others = peers.all.iter().filter(|peer| peer.name != peers.local);
@@ -97,7 +97,8 @@ impl Section {
         }
     }
 
-    /// Whether it is the same in a newer configuration: who, where, which tables.
+    /// Returns whether the section is equal in a newer configuration: the peers, their addresses,
+    /// and the tables.
     pub fn is_same(&self, config: &Config, peers: &Peers) -> bool {
         let tables = shared(config, peers);
         let others: Vec<_> = peers.all.iter().filter(|p| p.name != peers.local).collect();
@@ -115,7 +116,7 @@ impl Section {
             })
     }
 
-    /// Takes the certificates of a newer configuration, for the connections from now on.
+    /// Applies the TLS settings of a newer configuration to later connections.
     pub fn renew_tls(&mut self, peers: &Peers) {
         self.tls.clone_from(&peers.tls);
         for peer in &mut self.peers {
@@ -130,7 +131,7 @@ impl Section {
         tables.map(|shared| shared.description.clone()).collect()
     }
 
-    /// The number of one more connection, which becomes the one of a peer.
+    /// Registers a new connection as the current one of a peer and returns its number.
     pub fn connect(&mut self, peer: usize) -> u64 {
         self.connections += 1;
         let number = self.connections;
@@ -141,13 +142,13 @@ impl Section {
         number
     }
 
-    /// Whether a connection is still the one of its peer.
+    /// Returns whether a connection is still the current one of its peer.
     pub fn is_current(&self, peer: usize, connection: u64) -> bool {
         let peer = self.peers.get(peer);
         peer.is_some_and(|peer| peer.connection == Some(connection))
     }
 
-    /// Numbers what changed in the tables, and forgets what all peers have.
+    /// Assigns numbers to the changes in the tables, and drops the updates that all peers have.
     pub fn collect(&mut self) {
         for (at, shared) in self.tables.iter_mut().enumerate() {
             for key in shared.table.take_news(NEWS_MAX) {
@@ -163,7 +164,7 @@ impl Section {
                 .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
-            // Of a small table with many keys most are gone again.
+            // In a small table with many keys, most keys of updates are already evicted.
             let most = UPDATES_MAX.min(shared.table.make.size as usize);
             while let Some(first) = shared.updates.first_entry() {
                 if !known(*first.key()) && shared.numbers.len() <= most {
@@ -174,15 +175,15 @@ impl Section {
         }
     }
 
-    /// Whether a peer is told what changes here. It is not before its lesson is over:
-    /// what it was told could come back as a part of the lesson, over what was
-    /// counted here since.
+    /// Returns whether local changes may be sent to a peer. That is not so before its
+    /// resynchronization ends. Otherwise the peer could send the update back as part of the
+    /// resynchronization and overwrite later local counts.
     fn may_tell(&self, peer: usize) -> bool {
         let asked = self.peers.get(peer).is_some_and(|peer| peer.asked);
         self.resync == Resync::Done || (asked && self.resync != Resync::Asked(peer))
     }
 
-    /// Updates of a table that a peer was not sent, as many as go at once.
+    /// Returns the updates of a table that were not sent to a peer yet, at most `max`.
     pub fn next_updates(&mut self, peer: usize, table: usize, max: usize) -> Vec<Update> {
         if !self.may_tell(peer) {
             return Vec::new();
@@ -211,10 +212,10 @@ impl Section {
         updates
     }
 
-    /// Whom to ask for everything, if this peer is to be asked now.
+    /// Returns whether this peer must be asked for a full resynchronization now, and records that.
     pub fn asks(&mut self, peer: usize, now: Milliseconds) -> bool {
         if self.resync != Resync::Done && now >= self.resync_until {
-            // Who was asked takes too long; there may be others.
+            // The peer that was asked takes too long; another one may be available.
             self.resync = Resync::Needed;
             if self.peers.iter().all(|p| p.asked || !p.established) {
                 self.resync = Resync::Done;
@@ -233,8 +234,8 @@ impl Section {
         }
     }
 
-    /// An entry came. While a peer teaches, more of its lesson is waited for; the answer
-    /// is whether it does.
+    /// Records that an entry was received. A peer that sends a resynchronization gets more time.
+    /// Returns whether this one does.
     pub fn learns(&mut self, peer: usize, now: Milliseconds) -> bool {
         let is_taught = self.resync == Resync::Asked(peer);
         if is_taught {
@@ -243,7 +244,7 @@ impl Section {
         is_taught
     }
 
-    /// A lesson is over.
+    /// Records the end of a resynchronization; `whole` if it was complete.
     pub fn learned_all(&mut self, peer: usize, whole: bool, now: Milliseconds) {
         if whole {
             self.resync = Resync::Done;
@@ -253,7 +254,7 @@ impl Section {
         }
     }
 
-    /// A connection is over.
+    /// Records the end of a connection.
     pub fn disconnect(&mut self, peer: usize, connection: u64) {
         if !self.is_current(peer, connection) {
             return;
@@ -264,26 +265,26 @@ impl Section {
         }
         if let Some(peer) = self.peers.get_mut(peer) {
             if in_lesson {
-                // It is asked anew when it is back.
+                // The peer is asked again when it returns.
                 peer.broken_lessons += 1;
                 peer.asked = peer.broken_lessons >= BROKEN_LESSONS_MAX;
             }
             peer.connection = None;
             peer.established = false;
-            // What it did not say to have is sent again.
+            // Updates that the peer did not acknowledge are sent again.
             peer.pushed.clone_from(&peer.acknowledged);
         }
     }
 }
 
 impl Section {
-    /// Whether an address is one of a peer.
+    /// Returns whether an address belongs to a peer.
     pub fn is_peers(&self, ip: IpAddr) -> bool {
         let mut addresses = self.peers.iter().filter_map(|peer| peer.address);
         addresses.any(|address| address.ip().to_canonical() == ip.to_canonical())
     }
 
-    /// Whatever connection a peer has is over.
+    /// Ends the current connection of a peer.
     pub fn disconnect_any(&mut self, peer: usize) {
         let number = self.peers.get(peer).and_then(|peer| peer.connection);
         if let Some(number) = number {

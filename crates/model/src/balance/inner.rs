@@ -1,4 +1,4 @@
-//! The algorithms. All under one short lock of the backend.
+//! The balance algorithms. All run under one lock of the backend, which is only held briefly.
 
 use super::room::{Room, weights_before};
 use super::table::turns;
@@ -14,19 +14,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-/// What a turn of round robin costs a server of the whole weight 1/16: the
-/// unit in which its place on the line counts.
+/// Distance that a turn of round robin advances a server with a weight of 1/16.
 const LAP: u64 = 1 << 24;
-/// Where places on the line are counted down again, long before they overflow.
+/// Position at which all positions are reduced, long before they overflow.
 const REBASE_AT: u64 = 1 << 62;
-/// What one session weighs, over the weight.
+/// Load of one session, before division by the weight.
 const LOAD: u64 = 1 << 20;
-/// So many servers are looked at one by one for the least loaded, which spares
-/// the news of every session that ends.
+/// Up to this number of servers, the least loaded is found by a linear search. That avoids a
+/// notification for every session that ends.
 const FEW: usize = 16;
 
 impl Inner {
-    /// Makes this fit the tree that asks, where nobody has prepared it.
+    /// Rebuilds the state if it does not fit the configuration of the request.
     pub(super) fn fit(&mut self, proxy: &Proxy) {
         if self.layout != layout(proxy) || self.algorithm != proxy.balance {
             let was = self.positions();
@@ -34,7 +33,7 @@ impl Inner {
         }
     }
 
-    /// A copy of where the servers stand: short work, which others wait for.
+    /// Copies the positions of the servers. Fast, because others wait for the lock.
     pub(super) fn positions(&self) -> Positions {
         Positions {
             algorithm: self.algorithm.clone(),
@@ -47,9 +46,9 @@ impl Inner {
         }
     }
 
-    /// Puts the servers of a tree in line.
+    /// Builds the state for the servers of a configuration.
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
-        // What happens meanwhile is told, and looked at afterwards.
+        // Subscribed first: changes during the build are reported and applied afterwards.
         proxy.state.backend.balance.subscribe(&proxy.line.bell);
         let n = proxy.servers.len();
         let side = |clock| Side {
@@ -105,7 +104,7 @@ impl Inner {
         }
     }
 
-    /// Servers that were there keep their place on the line.
+    /// Preserves the position of servers that existed before.
     fn keep_places(&mut self, was: &Positions) {
         let places: HashMap<u32, usize> = was.uids.iter().copied().zip(0..).collect();
         for (at, uid) in self.uids.iter().enumerate() {
@@ -126,7 +125,7 @@ impl Inner {
         }
     }
 
-    /// Looks again at the servers about which something changed.
+    /// Updates the servers that changed.
     pub(super) fn refresh(&mut self, proxy: &Proxy, news: &[u32]) {
         for uid in news {
             let Some(at) = proxy.place_of(*uid).map(|at| at.0 as usize) else {
@@ -195,11 +194,11 @@ impl Inner {
         }
         let step = LAP / u64::from(now.weight);
         let key = if was.weight == 0 || was.backup != now.backup {
-            // A new one begins in the middle of its first lap: neither at once
-            // nor after all others.
+            // A new server starts in the middle of its first lap: neither first nor after all
+            // others.
             side.clock + step / 2
         } else {
-            // What was left of its lap, by the new weight.
+            // The rest of its lap is scaled to the new weight.
             let left = side.heap.key(at).0.saturating_sub(side.clock);
             let left = u128::from(left) * u128::from(was.weight) / u128::from(now.weight);
             side.clock + (left as u64).min(step)
@@ -217,7 +216,7 @@ impl Inner {
         if few {
             return side.heap.set(at, (0, side.clock));
         }
-        // First the interest, then the look: nothing that is given back between is missed.
+        // The interest is registered before the load is read, so that no released slot is missed.
         server.in_balance.interest.store(true, Ordering::SeqCst);
         side.heap.set(at, (load_of(server, now.weight), side.clock));
     }
@@ -330,7 +329,7 @@ impl Inner {
             let server = &proxy.servers[at].state;
             let weight = self.known[at].weight.max(1);
             let (load, stored) = (load_of(server, weight), side.heap.key(at).0);
-            // Sessions that came past this heap (persistence) make it stale.
+            // Sessions assigned without this heap (persistence) make it stale.
             if load > stored && looks > 0 {
                 looks -= 1;
                 side.clock += 1;
@@ -375,7 +374,7 @@ impl Inner {
         take: Taker<'_>,
     ) -> Choice {
         let side = if backup { &self.backup } else { &self.active };
-        // Those that were tried; FEW fit in it.
+        // Bit set of the tried servers, with room for FEW of them.
         let mut tried = 0u32;
         let mut avoided = None;
         loop {
@@ -427,7 +426,7 @@ impl Inner {
         Choice::Full(None)
     }
 
-    /// The table of turns of the side that is in use.
+    /// Returns the table of turns of the side in use.
     fn table(&mut self, backup: bool) -> &[u32] {
         let known = &self.known;
         self.table.get_or_insert_with(|| {
@@ -449,7 +448,7 @@ impl Inner {
         take: Taker<'_>,
     ) -> Choice {
         let length = self.table(backup).len();
-        // That of a longer table, perhaps.
+        // The cursor may come from a longer table.
         let begin = self.cursor % length.max(1);
         let mut avoided = None;
         for step in 0..length {
@@ -472,7 +471,7 @@ impl Inner {
         }
     }
 
-    /// The ring of the side that is in use.
+    /// Returns the hash ring of the side in use.
     fn ring(&mut self, backup: bool) -> &Ring {
         let (known, seeds) = (&self.known, &self.seeds);
         let made = self.ring.take_if(|ring| ring.is_of_backups() == backup);
@@ -497,7 +496,7 @@ impl Inner {
         take: Taker<'_>,
     ) -> Choice {
         let Some(key) = request.key else {
-            // Nothing to hash: take turns.
+            // Without a key, servers take turns.
             return self.static_turn(proxy, backup, request, take);
         };
         if is_ring(proxy) {
@@ -540,7 +539,7 @@ impl Inner {
             return Choice::None;
         }
         let mut best: Option<(u64, u32)> = None;
-        // One more draw in place of each that drew the server to avoid.
+        // A draw of the server to avoid is repeated.
         let mut left = draws.clamp(1, DRAWS_MAX);
         for _ in 0..2 * DRAWS_MAX {
             if left == 0 {
@@ -564,24 +563,24 @@ impl Inner {
     }
 }
 
-/// Most draws of `random`.
+/// Maximum number of draws of `random`.
 const DRAWS_MAX: u32 = 64;
 
-/// A well mixed number of a counter.
+/// Returns a pseudo-random number from a counter.
 fn mixed(mut n: u64) -> u64 {
     n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     n ^ (n >> 31)
 }
 
-/// How loaded a server is for its weight.
+/// Returns the load of a server relative to its weight.
 fn load_of(server: &ServerState, weight: u32) -> u64 {
     let sessions =
         u64::from(server.traffic.sessions.current()) + u64::from(server.queue.waiting.current());
     sessions * LOAD / u64::from(weight)
 }
 
-/// This server or a place in its queue.
+/// Chooses this server or its queue.
 fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     if look && take(&proxy.servers[at as usize].state) == Take::Taken {
         Choice::Taken(ServerIndex(at))
@@ -590,9 +589,8 @@ fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     }
 }
 
-/// Looks for the server of a key: the first around that is not to be avoided, and
-/// that is not overloaded where another is not; a further one as `hash-preserve-affinity`
-/// says.
+/// Chooses the server of a key: the first in order that is not to be avoided, and not overloaded if
+/// another is not. `hash-preserve-affinity` allows a later one.
 fn among(
     proxy: &Proxy,
     request: &Request,
@@ -624,7 +622,7 @@ fn among(
     }
     let mut last = None;
     for at in around.take(LOOKS_MAX).filter(fits) {
-        // The points of one server often follow each other.
+        // A server often has several adjacent points.
         if last.replace(at) == Some(at) {
             continue;
         }
@@ -638,15 +636,15 @@ fn among(
     Choice::Full(Some(ServerIndex(first)))
 }
 
-/// Places of a table or ring that one choice looks at for a better server.
+/// Maximum number of entries of a table or ring that one choice examines.
 const LOOKS_MAX: usize = 4096;
 
-/// Whether keys are looked for on a ring.
+/// Returns whether keys are located on a hash ring.
 fn is_ring(proxy: &Proxy) -> bool {
     proxy.hash.method == HashMethod::Consistent
 }
 
-/// What the points of a server come from.
+/// Returns the value from which the ring points of a server are computed.
 fn seed(server: &Server) -> Seed {
     let set = server.state.address_override();
     let address = match set.as_ref().unwrap_or(&server.address) {
@@ -662,20 +660,20 @@ fn seed(server: &Server) -> Seed {
     }
 }
 
-/// Where the servers of a tree are in memory: they stay there while it lives.
+/// Identifies the servers of a configuration by their memory, which does not move while it exists.
 fn layout(proxy: &Proxy) -> (usize, usize) {
     (proxy.servers.as_ptr() as usize, proxy.servers.len())
 }
 
 enum Tried {
     Taken,
-    /// Not now; it stays in the heap.
+    /// Not available now; the server stays in the heap.
     Passed,
-    /// Not before it gives a slot back: it leaves the heap until then.
+    /// Full until a slot is released; the server leaves the heap until then.
     Parked,
 }
 
-/// The server that is to be avoided, where it is the only one left to take.
+/// Takes the server to avoid if it is the only one left.
 fn only_the_avoided(
     proxy: &Proxy,
     avoid: Option<usize>,
@@ -686,8 +684,8 @@ fn only_the_avoided(
     (take(&proxy.servers[at].state) == Take::Taken).then_some(at)
 }
 
-/// Tries to take a slot. A full server is parked, so that the next choices do
-/// not look at it: each look at a full server is paid by a session that ends.
+/// Tries to take a slot. A full server is parked so that the next choices do not examine it;
+/// sessions that end return it to the heap.
 fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
     match take(server) {
         Take::Taken => return Tried::Taken,
@@ -696,7 +694,7 @@ fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
         Take::Full => {}
     }
     server.in_balance.interest.store(true, Ordering::SeqCst);
-    // A slot that was given back before the interest was known.
+    // A slot may have been released before the interest was registered.
     match take(server) {
         Take::Taken => Tried::Taken,
         Take::Busy => Tried::Passed,

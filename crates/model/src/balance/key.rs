@@ -1,7 +1,6 @@
-//! The number that stands for a stream where a hash chooses its server: out of
-//! its client's address, target, a parameter, a header, an expression. The
-//! functions and what of a stream goes into them are HAProxy's, so that a key
-//! keeps its server when Evenkeel takes HAProxy's place.
+//! Hash key of a stream for the choice of its server: from its client's address, target, a
+//! parameter, a header or an expression. The hash functions and their inputs equal HAProxy's, so
+//! that a key keeps its server when Evenkeel replaces HAProxy.
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
@@ -10,7 +9,7 @@ use crate::transaction::Stream;
 use http::message::parameter;
 
 impl HashType {
-    /// The number of some bytes.
+    /// Returns the hash of some bytes.
     fn of(self, bytes: &[u8]) -> u32 {
         let number = match self.function {
             HashFunction::Sdbm => hash::sdbm(bytes),
@@ -31,7 +30,7 @@ impl HashType {
     }
 }
 
-/// The digits in front of a text as a number.
+/// Parses the leading digits of a text as a number.
 fn digits(bytes: &[u8]) -> u32 {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0u32, |number, digit| {
@@ -41,7 +40,7 @@ fn digits(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The key of a stream; None where it has none, and takes turns.
+/// Returns the key of a stream; None if it has none and takes turns.
 pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
     let kind = proxy.hash;
     let key = match &proxy.balance {
@@ -58,7 +57,7 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
             let value = rdp_cookie(&stream.payloads.request, Some(name))?;
             (!value.is_empty()).then(|| kind.of(value))
         }
-        // What is balanced there is no stream.
+        // Only log messages are balanced by such a key, not streams.
         HashKey::Message(_) => None,
         HashKey::Expression(expression) => of_value(kind, expression.evaluate(stream)?),
         _ if !stream.http => None,
@@ -97,8 +96,8 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
     }
 }
 
-/// The key of a log message (`balance log-hash`); converters that look at a stream see
-/// `nobody`. None where it has none, and takes turns.
+/// Returns the key of a log message (`balance log-hash`); converters that need a stream use
+/// `nobody`. Returns None if the message has none and takes turns.
 pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &Stream) -> Option<u32> {
     let Balance::Hash(hashed) = &proxy.balance else {
         return None;
@@ -110,7 +109,7 @@ pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &Stream) -> Option<u32>
     of_value(proxy.hash, value)
 }
 
-/// Numbers count as they are where no function makes one of bytes, and else as bytes.
+/// Hashes a value. With `hash-type … none`, a number is used as it is.
 fn of_value(kind: HashType, value: Value<'_>) -> Option<u32> {
     match value {
         Value::Int(number) if kind.function == HashFunction::None => {
@@ -121,7 +120,7 @@ fn of_value(kind: HashType, value: Value<'_>) -> Option<u32> {
     }
 }
 
-/// What of a target counts.
+/// Returns the part of a target that is hashed.
 fn uri_part(uri: &[u8], bytes_max: Option<u32>, depth_max: Option<u32>, whole: bool) -> &[u8] {
     let most = bytes_max.map_or(uri.len(), |max| uri.len().min(max as usize));
     let (mut slashes, mut end) = (0, 0);
@@ -139,7 +138,7 @@ fn uri_part(uri: &[u8], bytes_max: Option<u32>, depth_max: Option<u32>, whole: b
     &uri[..end]
 }
 
-/// The value of a parameter in the body of a form.
+/// Returns the value of a parameter in the body of a form.
 fn of_body<'b>(body: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
     body.split(|byte| *byte == b'&').find_map(|part| {
         let equals = memchr::memchr(b'=', part)?;
@@ -147,12 +146,12 @@ fn of_body<'b>(body: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
     })
 }
 
-/// The main part of a host's name: `example` of `www.example.com`.
+/// Returns the main part of a host name: `example` of `www.example.com`.
 fn domain(host: &[u8]) -> &[u8] {
     let Some(last) = memchr::memrchr(b'.', host) else {
         return host;
     };
-    // The byte before that dot counts, whatever it is.
+    // As in HAProxy, the byte before that dot is skipped without a check.
     let before = &host[..last.saturating_sub(1)];
     let begin = memchr::memrchr(b'.', before).map_or(0, |at| at + 1);
     match &host[begin..last] {

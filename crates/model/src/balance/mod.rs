@@ -1,10 +1,9 @@
-//! Balancing: which server takes a stream. Values only; whether a server has
-//! room is asked of the caller, who takes a slot in the same moment.
+//! Balancing: chooses the server of a stream. Values only: the caller knows whether a server has
+//! room, and takes a slot in the same step.
 //!
-//! Round robin and least connections cost O(log n) a choice: servers stand in
-//! a heap, and what changes about them (state, weight, a slot given back to a
-//! full one) comes as a list of names to look at. The other algorithms go by a
-//! table that is made anew when a server comes or goes.
+//! Round robin and least connections cost O(log n) per choice. Servers are in a heap, and their
+//! changes (state, weight, a slot released by a full server) arrive as a list of servers to update.
+//! The other algorithms use a table that is rebuilt when the set of servers changes.
 
 mod inner;
 mod key;
@@ -20,9 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Puts the servers of a tree that is about to serve in line, where those of
-/// the tree before it stand, so that no stream has to wait for that. To be
-/// called when its states are installed, on a thread that may take its time.
+/// Builds the balancing state of a configuration that is about to serve, from the positions in the
+/// previous one, so that no stream has to wait for it. Must be called after the states are
+/// installed, on a thread that may take its time.
 pub fn prepare(config: &Config, old: Option<&Config>) {
     let before: HashMap<_, &Proxy> = old
         .into_iter()
@@ -40,7 +39,7 @@ pub fn prepare(config: &Config, old: Option<&Config>) {
 }
 
 impl Proxy {
-    /// The place of a server of this tree by its uid.
+    /// Returns the index of a server of this configuration by its uid.
     pub fn place_of(&self, uid: u32) -> Option<ServerIndex> {
         let number = |servers: &[Server]| {
             let uids = servers.iter().map(|server| server.state.uid);
@@ -51,45 +50,44 @@ impl Proxy {
     }
 }
 
-/// What is known of the stream that wants a server.
+/// Properties of a stream that needs a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// A server that failed the stream: taken only where there is no other.
+    /// Server that failed before: only used if there is no other.
     pub avoid: Option<ServerIndex>,
-    /// What stands for the stream where a hash chooses; None takes turns.
+    /// Hash key of the stream; None uses round robin.
     pub key: Option<u32>,
-    /// False: only say which server would have to be waited for.
+    /// False: only return the server to wait for.
     pub look: bool,
 }
 
-/// What came of trying to take a slot.
+/// Result of an attempt to take a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Take {
-    /// It is taken.
+    /// A slot was taken.
     Taken,
-    /// The server has none.
+    /// The server has no free slot.
     Full,
-    /// Somebody waits for what it has.
+    /// Another stream waits for the free slots.
     Busy,
 }
 
-/// What was chosen.
+/// Result of the choice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
-    /// This server; its slot is taken.
+    /// A slot of this server was taken.
     Taken(ServerIndex),
-    /// All are full: wait for this one, or for any.
+    /// All servers are full: wait for this one, or for any.
     Full(Option<ServerIndex>),
-    /// No server can be used.
+    /// No server is usable.
     None,
 }
 
-/// Takes a slot of a server, or says why not.
+/// Takes a slot of a server, or returns why there is none.
 pub type Taker<'t> = &'t mut dyn FnMut(&Arc<ServerState>) -> Take;
 
-/// Chooses a server by the backend's algorithm. Servers that are no backups
-/// come first; of the backups the first takes all, unless `option allbackups`
-/// balances over them.
+/// Chooses a server by the backend's algorithm. Backups are only used if no other server is usable.
+/// The first backup then takes all streams, unless `option allbackups` balances between them.
 pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
     let line = &proxy.line;
     let mut inner = line.inner();

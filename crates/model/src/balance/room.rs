@@ -1,20 +1,20 @@
-//! `hash-balance-factor`: how many sessions a server may have before keys of its own go
-//! to the next one. Weights are parts of [`WEIGHT_SCALE`].
+//! `hash-balance-factor`: maximum number of sessions of a server before its keys go to the next
+//! server. Weights are in units of [`WEIGHT_SCALE`].
 
 use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;
 
-/// What there is to share among the servers of a backend.
+/// Allowed sessions of a backend, to be shared among its servers.
 pub struct Room {
-    /// Sessions of one part of weight.
+    /// Sessions per unit of weight.
     each: u64,
-    /// Sessions that are left of them all.
+    /// Remaining sessions after the division.
     rest: u64,
     weights: u64,
 }
 
 impl Room {
-    /// For all sessions that the servers have, and one more.
+    /// Computes the allowed sessions for the current ones and one more.
     pub(super) fn new(proxy: &Proxy, weights: u64) -> Room {
         let servers = proxy.servers.iter();
         let sessions: u64 = servers
@@ -32,8 +32,8 @@ impl Room {
         }
     }
 
-    /// Sessions that a server may have: at least one. What is left over goes to the
-    /// servers in their order, to which the weights of those before belong.
+    /// Returns the allowed sessions of a server, at least one. The remainder is distributed over
+    /// the servers in their order, for which `before` is the weight of the preceding ones.
     pub(super) fn of(&self, weight: u64, before: u64) -> u64 {
         let shared = |weights: u64| weights * self.rest / self.weights;
         let more = shared(before + weight) - shared(before);
@@ -41,8 +41,8 @@ impl Room {
     }
 }
 
-/// For each server: what those before it, of its kind, weigh by the file. Those that
-/// begin in maintenance weigh nothing.
+/// Returns the total configured weight of the preceding servers of the same kind for each server.
+/// Servers that start in maintenance do not count.
 pub(super) fn weights_before(servers: &[Server]) -> Vec<u32> {
     let mut sums = [0u32; 2];
     let before = servers.iter().map(|server| {
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn sessions_are_shared_by_the_weights_to_the_last_one() {
-        // Three servers of weight 1, factor 150, 9 sessions and a new one: 15.
+        // Three servers of weight 1, factor 150, 9 sessions and a new one: 15 are allowed.
         let room = Room::for_sessions(10, 150, 48);
         let of = [0, 16, 32].map(|before| room.of(16, before));
         assert_eq!(of, [5, 5, 5]);
-        // 11 of three: 16.5 is 17.
+        // 11 sessions on three servers: 16.5 is rounded up to 17.
         let room = Room::for_sessions(11, 150, 48);
         let of = [0, 16, 32].map(|before| room.of(16, before));
         assert_eq!((of, of.iter().sum::<u64>()), ([5, 6, 6], 17));

@@ -1,29 +1,28 @@
-//! A table of turns: each server stands in it as often as its weight says, as
-//! evenly as whole turns allow. Hashes and draws point into it; HAProxy's
-//! `static-rr` and map-based hashes use the same, turn for turn, so a client
-//! keeps its server when Evenkeel takes HAProxy's place.
+//! Table of turns: each server occurs as often as its weight, as evenly as whole turns allow.
+//! Hashes and draws select an entry. HAProxy's `static-rr` and map-based hashes use the same table,
+//! so that a client keeps its server when Evenkeel replaces HAProxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest table; weights are scaled down beyond it.
+/// Maximum length of a table; weights are scaled down beyond it.
 const TURNS_MAX: u64 = 1 << 22;
 
 fn divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { divisor(b, a % b) }
 }
 
-/// Makes the table of (server, weight) pairs, in their order.
+/// Builds the table of (server, weight) pairs, in their order.
 ///
-/// With each turn every server is owed its share of a turn more. The next turn
-/// is that of who is owed most, in whole turns; the first among equals.
+/// With each turn, the credit of every server grows by its share. The next turn goes to the server
+/// with the highest credit in whole turns, the first among equals.
 pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
     let shares = reduced(weights);
     if shares.iter().all(|(_, share)| *share == 1) {
-        // What comes out then, for many servers a thousand times faster.
+        // Same result with equal weights, and a thousand times faster for many servers.
         return shares.iter().map(|(server, _)| *server).collect();
     }
     let total: u64 = shares.iter().map(|(_, share)| share).sum();
-    // At which turns a server is owed one more: the k-th when k whole turns are due.
+    // Turns at which the credit of a server grows by one: the k-th when k whole turns are due.
     let mut due: Vec<Vec<u32>> = vec![Vec::new(); total as usize];
     for (at, (_, share)) in shares.iter().enumerate() {
         for k in 1..=*share {
@@ -48,8 +47,8 @@ pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
     turns
 }
 
-/// The weights above 0 by their greatest common divisor, and so that their sum
-/// is no more than [`TURNS_MAX`].
+/// Divides the weights above 0 by their greatest common divisor, and scales them so that their sum
+/// is at most [`TURNS_MAX`].
 fn reduced(weights: &[(u32, u32)]) -> Vec<(u32, u64)> {
     let positive = || weights.iter().filter(|(_, weight)| *weight > 0);
     let common = positive().fold(0, |common, (_, weight)| divisor(common, u64::from(*weight)));
@@ -72,8 +71,8 @@ fn shift(ranks: &mut BTreeMap<i64, BTreeSet<u32>>, owed: &mut [i64], at: u32, by
     ranks.entry(*rank).or_default().insert(at);
 }
 
-/// HAProxy's hash of a client's address for map-based tables: its 32-bit words
-/// in network order, exclusive-ored.
+/// Returns HAProxy's hash of a client's address for map-based tables: the exclusive or of its
+/// 32-bit words in network order.
 pub(super) fn hash_of(address: std::net::IpAddr) -> u32 {
     match address {
         std::net::IpAddr::V4(v4) => u32::from(v4),

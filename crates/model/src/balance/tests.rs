@@ -1,4 +1,4 @@
-//! Who gets the streams, algorithm by algorithm.
+//! Tests of the distribution of streams by each algorithm.
 
 use super::{Choice, Request, Take, choose};
 use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};
@@ -22,12 +22,12 @@ fn weights(weights: &[u32]) -> Vec<ServerOptions> {
         .collect()
 }
 
-/// Takes a slot and gives it back at once.
+/// Takes a slot and releases it at once.
 fn visit(_: &Arc<ServerState>) -> Take {
     Take::Taken
 }
 
-/// Takes a slot for good.
+/// Takes a slot permanently.
 fn stay(server: &Arc<ServerState>) -> Take {
     if server.traffic.sessions.up_to(server.limit()) {
         Take::Taken
@@ -90,7 +90,7 @@ fn round_robin_gives_each_its_share_in_every_lap_and_never_in_bursts() {
                 4 * *share as usize,
                 "{shares:?}: {laps}"
             );
-            // The longest wait for a turn is hardly more than the fair one.
+            // The longest wait for a turn is at most slightly above the fair one.
             let fair = lap.div_ceil(*share) as usize;
             let gap = laps.split(name).map(str::len).max().unwrap();
             assert!(gap <= fair + 1, "{shares:?}: {laps}");
@@ -147,7 +147,7 @@ fn full_servers_are_passed_over_while_another_is_not() {
             "{balance:?} {got}"
         );
         assert!(got.ends_with("FF"));
-        // A slot that is given back is found again.
+        // A released slot is found again.
         state(&config, 0).traffic.sessions.down();
         state(&config, 0).relieved();
         assert_eq!(sequence(proxy, 2, stay), "0F", "{balance:?}");
@@ -166,7 +166,7 @@ fn least_connections_follows_sessions_over_weight() {
     }
     let got = sequence(proxy, 10, stay);
     assert_eq!(count(&got, '0'), 10, "{got}");
-    // Sessions that came by another way count too.
+    // Sessions that were not assigned by balancing count, too.
     (0..100).for_each(|_| _ = state(&config, 1).traffic.sessions.up());
     assert_eq!(sequence(proxy, 3, stay), "000");
 }
@@ -177,7 +177,7 @@ fn least_connections_is_the_same_over_many_servers() {
     let proxy = &config.proxies[0];
     sequence(proxy, 60, stay);
     assert!((0..30).all(|n| state(&config, n).traffic.sessions.current() == 2));
-    // Two that empty take what comes, turn by turn.
+    // Two servers that become empty take the streams in turns.
     for n in [7, 21] {
         (0..2).for_each(|_| _ = state(&config, n).traffic.sessions.down());
         state(&config, n).relieved();
@@ -211,7 +211,7 @@ fn source_keeps_a_client_at_its_server_and_tells_whom_to_wait_for() {
         avoid,
         look: true,
     };
-    // As haproxy 2.6.12 does with three equal servers.
+    // As in HAProxy 2.6.12 with three equal servers.
     let got: Vec<Choice> = (1..=6)
         .map(|host| choose(proxy, &of(host, None), &mut visit))
         .collect();
@@ -299,13 +299,13 @@ fn ten_thousand_full_servers_cost_no_more_than_two() {
         for _ in 0..1000 {
             assert_eq!(choose(proxy, &ASK, &mut take), Choice::Full(None));
         }
-        // Each full server is looked at once more, to be parked (twice: before
-        // and after it is asked to tell).
+        // Each full server is examined once more in order to park it (twice: before and after its
+        // interest is registered).
         assert!(tries <= 30_000 + 1000, "{tries}");
     }
 }
 
-/// The tree after another one, of the same servers and more.
+/// Returns the next configuration with the same servers and more.
 fn next(old: &Config, balance: Balance, names: &[&str]) -> Arc<Config> {
     let servers: Vec<(&str, ServerOptions)> = names
         .iter()

@@ -1,32 +1,31 @@
-//! What `Cache-Control` and its like say (RFC 9111, section 5.2).
+//! Parses `Cache-Control` and related headers (RFC 9111, section 5.2).
 
 use http::message::Message;
 
-/// What a message says about caches.
+/// Cache directives of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Directives {
-    /// Nothing of it is to be stored.
+    /// The message must not be stored.
     pub no_store: bool,
-    /// A request wants none that is stored; an answer is never to be used again
-    /// without asking.
+    /// Request: no stored response is accepted. Response: it must not be reused without validation.
     pub no_cache: bool,
-    /// It is one client's.
+    /// The response is for a single client.
     pub private: bool,
-    /// For how long it may be used: `s-maxage`, else `max-age`.
+    /// Freshness lifetime in seconds: `s-maxage`, otherwise `max-age`.
     pub lifetime_s: Option<u32>,
-    /// It is 0.
+    /// The lifetime is 0.
     pub over: bool,
 }
 
 impl Directives {
-    /// Of a request.
+    /// Parses the directives of a request.
     pub(crate) fn of_request(request: &Message) -> Self {
         let mut said = Directives::of(request);
         said.no_cache |= said.over || pragma(request);
         said
     }
 
-    /// Of an answer.
+    /// Parses the directives of a response.
     pub(crate) fn of_response(response: &Message) -> Self {
         let mut said = Directives::of(response);
         said.no_cache |= pragma(response);
@@ -45,7 +44,7 @@ impl Directives {
             if is(b"no-store") {
                 said.no_store = true;
             } else if is(b"no-cache") {
-                // With names it is about these headers only.
+                // With field names, the directive only applies to these headers.
                 said.no_cache |= value.is_none();
             } else if is(b"private") {
                 said.private |= value.is_none();
@@ -60,14 +59,14 @@ impl Directives {
         said
     }
 
-    /// Whether an answer that says so may be stored.
+    /// Returns whether a response with these directives may be stored.
     pub(crate) fn may_be_stored(&self) -> bool {
         !(self.no_store || self.no_cache || self.private || self.over)
     }
 }
 
-/// Headers that are for the client of an answer only, in lower case: those that
-/// `private="…"` and `no-cache="…"` name.
+/// Returns the headers that are only for a single client, in lower case: those in `private="…"` and
+/// `no-cache="…"`.
 pub(crate) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
     let mut own = Vec::new();
     for directive in response.fields().values(b"cache-control") {
@@ -91,7 +90,7 @@ fn pragma(message: &Message) -> bool {
     values.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
 }
 
-/// A number of seconds, quoted or not; one that is too large is the largest.
+/// Parses a number of seconds, quoted or not; too large a number becomes the maximum.
 pub(crate) fn seconds(text: &[u8]) -> Option<u32> {
     let text = text.strip_prefix(b"\"").unwrap_or(text);
     let text = text.strip_suffix(b"\"").unwrap_or(text);
@@ -102,10 +101,10 @@ pub(crate) fn seconds(text: &[u8]) -> Option<u32> {
     Some(text.parse().unwrap_or(u32::MAX))
 }
 
-/// A date of HTTP (RFC 9110, section 5.6.7) as seconds since 1970.
+/// Parses an HTTP date (RFC 9110, section 5.6.7) as seconds since 1970.
 pub(crate) fn http_time(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
-    // Who counts weekdays wrongly is understood all the same.
+    // The weekday is ignored, so a wrong one does no harm.
     let text = text.split_once(", ").map_or(text, |(_, date)| date);
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(zoned.timestamp().as_second())

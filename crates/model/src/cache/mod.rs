@@ -1,12 +1,11 @@
-//! The cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual,
-//! chapter 6): which responses are stored and for how long, where they are stored, and
-//! what is delivered from the cache. Values only; `crate::caching`
-//! asks them for a stream.
+//! Cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual, chapter 6):
+//! decides which responses are stored and for how long, stores them, and finds those to deliver.
+//! Values only; `crate::caching` uses them for streams.
 //!
-//! A cache survives reloads as long as its section stays the same. Its memory is bounded
-//! by `total-max-size`: the oldest entry is removed first. Responses being stored may use
-//! the same amount again. Nothing is delivered after its expiry, and nothing of a request
-//! with `Authorization` is stored or delivered.
+//! A cache survives reloads as long as its section stays the same. Its memory is bounded by
+//! `total-max-size`: the oldest entry is removed first. Responses being stored may use the same
+//! amount again. Nothing is delivered after its expiry, and nothing of a request with
+//! `Authorization` is stored or delivered.
 
 pub(crate) mod control;
 pub(crate) mod store;
@@ -18,17 +17,17 @@ use http::message::Message;
 use std::sync::Arc;
 use vary::Secondary;
 
-/// What a stream has to do with a cache.
+/// Use of a cache by a stream.
 #[derive(Debug)]
 pub struct Used {
     pub(crate) cache: Arc<Cache>,
     pub(crate) key: Box<[u8]>,
     pub(crate) secondary: Secondary,
-    /// Its answer came out of the cache.
+    /// The response was delivered from the cache.
     pub hit: bool,
-    /// Its answer goes into the cache.
+    /// The response is being stored in the cache.
     pub(crate) storing: Option<Storing>,
-    /// It may change what it names: a success makes what is stored of that stale.
+    /// The method may change the resource: a success removes its stored responses.
     pub(crate) unsafe_method: bool,
 }
 
@@ -44,7 +43,7 @@ impl Used {
         }
     }
 
-    /// The name of the cache.
+    /// Returns the name of the cache.
     pub fn name(&self) -> &str {
         &self.cache.settings.name
     }

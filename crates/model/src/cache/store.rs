@@ -1,4 +1,4 @@
-//! Where stored answers stand: by host and target, oldest first out.
+//! Storage of cached responses, by host and target. The oldest are evicted first.
 
 use super::vary::{Secondary, Varies};
 use http::message::Message;
@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What an entry takes besides its bytes.
+/// Memory of an entry besides its content, bytes.
 const ENTRY_BYTES: usize = 512;
-/// What a header of it takes besides its bytes.
+/// Memory of a header field besides its content, bytes.
 const FIELD_BYTES: usize = 12;
 
-/// What a `cache` section says.
+/// Settings of a `cache` section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
     /// `total-max-size`, bytes.
     pub total_max: usize,
@@ -28,27 +28,27 @@ pub struct Settings {
     pub secondary_max: usize,
 }
 
-/// A stored answer.
+/// A stored response.
 #[derive(Debug)]
 pub struct Entry {
-    /// Status line and headers, without those of one hop.
+    /// Status line and headers, without hop-by-hop headers.
     pub head: Message,
-    /// The body.
+    /// Complete body of the response.
     pub body: Arc<[u8]>,
-    /// When it came, by the clock of rates.
+    /// Time of receipt, in milliseconds since the process began to serve.
     pub came_ms: u64,
-    /// When it came, by the wall clock, seconds since 1970.
+    /// Time of receipt by the wall clock, seconds since 1970.
     pub came_at: i64,
-    /// How old it was then, seconds.
+    /// Age at the time of receipt, seconds.
     pub age_s: u32,
-    /// For how long it may be delivered, its age then included, seconds.
+    /// Maximum age for delivery, seconds, including the age at receipt.
     pub lifetime_s: u32,
     pub(crate) varies: Varies,
     pub(crate) secondary: Secondary,
 }
 
 impl Entry {
-    /// How old it is, seconds.
+    /// Returns the age in seconds.
     pub fn age_s(&self, now_ms: u64) -> u64 {
         u64::from(self.age_s) + now_ms.saturating_sub(self.came_ms) / 1000
     }
@@ -57,7 +57,7 @@ impl Entry {
         self.age_s(now_ms) < u64::from(self.lifetime_s)
     }
 
-    /// Bytes that it counts for.
+    /// Returns the number of bytes that count against the size of the cache.
     pub fn bytes(&self) -> usize {
         ENTRY_BYTES
             + self.head.wire_len()
@@ -70,15 +70,15 @@ impl Entry {
 /// A cache and its settings.
 #[derive(Debug)]
 pub struct Cache {
-    /// What its section says.
+    /// Settings of the section.
     pub settings: Settings,
     stored: Mutex<Stored>,
-    /// Bytes of answers that are on their way into it.
+    /// Bytes of responses that are being stored.
     filling: AtomicUsize,
 }
 
-/// Memory of the responses being stored: slow servers and clients must not make that more
-/// than the size of the cache itself.
+/// Memory of the responses being stored: slow servers and clients must not let that grow
+/// beyond the size of the cache itself.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
     cache: Option<Arc<Cache>>,
@@ -93,7 +93,8 @@ impl Filling {
         }
     }
 
-    /// So many bytes more; false where others have taken them.
+    /// Reserves `more` bytes. Returns false if the responses being stored would exceed the size of
+    /// the cache.
     pub fn take(&mut self, more: usize) -> bool {
         let Some(cache) = &self.cache else {
             return true;
@@ -112,23 +113,23 @@ impl Drop for Filling {
     }
 }
 
-/// An entry with its turn.
+/// An entry with its sequence number.
 type Turned = (u64, Arc<Entry>);
 /// An entry with its key.
 pub type Keyed = (Box<[u8]>, Arc<Entry>);
 
 #[derive(Debug, Default)]
 struct Stored {
-    /// The entries of a key, with their turns.
+    /// Entries of each key, with their sequence numbers.
     entries: HashMap<Box<[u8]>, Vec<Turned>>,
-    /// Keys in the order in which their entries came.
+    /// Keys by sequence number, in the order in which their entries were stored.
     turns: BTreeMap<u64, Box<[u8]>>,
     next: u64,
     bytes: usize,
 }
 
 impl Cache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new(settings: Settings) -> Self {
         Cache {
             settings,
@@ -141,7 +142,7 @@ impl Cache {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entry for a request, if there is one that is not over.
+    /// Returns the entry for a request if it has not expired. Removes an expired one.
     pub(crate) fn find(
         &self,
         key: &[u8],
@@ -160,8 +161,8 @@ impl Cache {
         None
     }
 
-    /// Takes an entry in, in place of the one that the same requests got. The
-    /// oldest make room.
+    /// Stores an entry and replaces that for the same requests. Evicts the oldest entries to make
+    /// room.
     pub(crate) fn insert(&self, key: Box<[u8]>, entry: Entry) {
         let bytes = entry.bytes() + key_bytes(&key);
         if bytes > self.settings.total_max {
@@ -175,7 +176,7 @@ impl Cache {
             replaced.extend(others.map(|(turn, _)| *turn));
             let most = self.settings.secondary_max.max(1);
             if entries.len() - replaced.len() >= most {
-                // As many as may be: who comes later is not stored.
+                // At the limit of entries for a key, a later one is not stored.
                 return;
             }
         }
@@ -206,7 +207,7 @@ impl Cache {
         }
     }
 
-    /// How many bytes are stored, and the entries of all keys, at most so many.
+    /// Returns the number of stored bytes, and at most `most` entries.
     pub fn report(&self, most: usize) -> (usize, Vec<Keyed>) {
         let stored = self.stored();
         let mut all = Vec::new();
@@ -219,7 +220,7 @@ impl Cache {
     }
 }
 
-/// A key stands with its entries and among the turns.
+/// Returns the memory of a key, which is stored twice: with the entries and by sequence number.
 pub(crate) fn key_bytes(key: &[u8]) -> usize {
     2 * key.len()
 }

@@ -1,10 +1,9 @@
-//! Answers that differ by headers of the request (RFC 9111, section 4.1). Those
-//! by `Accept-Encoding`, `Referer` and `Origin` can be told apart; others are
-//! not stored.
+//! Responses that vary by request headers (RFC 9111, section 4.1). `Accept-Encoding`, `Referer` and
+//! `Origin` are supported; responses that vary by others are not stored.
 
 use http::message::{Message, split_values, trim};
 
-/// Codings whose acceptance is looked at, by the registry of HTTP's parameters.
+/// Known content codings, from the HTTP parameter registry.
 const CODINGS: [&[u8]; 11] = [
     b"aes128gcm",
     b"br",
@@ -18,13 +17,13 @@ const CODINGS: [&[u8]; 11] = [
     b"x-gzip",
     b"zstd",
 ];
-/// Codings of a request that are looked at.
+/// Maximum number of examined codings of a request.
 const CODINGS_MAX: usize = 64;
 
-/// What of a request answers may differ by.
+/// Request properties by which responses may vary.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Secondary {
-    /// A bit for each of [`CODINGS`] that the client takes.
+    /// Accepted codings, one bit for each of [`CODINGS`].
     codings: u16,
     referer: Box<[u8]>,
     origin: Box<[u8]>,
@@ -40,7 +39,7 @@ impl Secondary {
         }
     }
 
-    /// What of it has to be kept with an answer that differs by so much.
+    /// Returns the part that must be stored with a response that varies in this way.
     pub(crate) fn needed(&self, varies: &Varies) -> Self {
         let kept = |is: bool, text: &[u8]| match is {
             true => text.into(),
@@ -53,7 +52,7 @@ impl Secondary {
         }
     }
 
-    /// Bytes of memory besides its own.
+    /// Returns the allocated memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.referer.len() + self.origin.len()
     }
@@ -63,7 +62,8 @@ const fn bit(at: usize) -> u16 {
     1 << at
 }
 
-/// `identity` always, unless it is refused; all without the header or with `*`.
+/// Returns the accepted codings: always `identity` unless it is refused, and all without the header
+/// or with `*`.
 fn codings(request: &Message) -> u16 {
     const ALL: u16 = bit(CODINGS.len()) - 1;
     if request.get(b"accept-encoding").is_none() {
@@ -92,7 +92,7 @@ fn codings(request: &Message) -> u16 {
     taken & !(refused & !taken | refused & identity)
 }
 
-/// The codings that were applied to a response; None where one of them is unknown.
+/// Returns the codings that were applied to a response; None if one of them is unknown.
 fn applied(response: &Message) -> Option<u16> {
     let one = |coding: &[u8]| {
         let at = CODINGS.iter().position(|c| c.eq_ignore_ascii_case(coding));
@@ -108,17 +108,17 @@ fn applied(response: &Message) -> Option<u16> {
     }
 }
 
-/// By what an answer differs.
+/// Request properties by which a response varies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Varies {
-    /// The codings that its client must take, all of them; None does not matter.
+    /// Codings that the client must all accept; None if the response does not vary by them.
     codings: Option<u16>,
     referer: bool,
     origin: bool,
 }
 
 impl Varies {
-    /// Of an answer; None where it cannot be told apart.
+    /// Parses `Vary` of a response. Returns None if it must not be stored.
     pub fn of(response: &Message, managed: bool) -> Option<Self> {
         let mut varies = Varies::default();
         for name in response.fields().values(b"vary") {
@@ -138,7 +138,7 @@ impl Varies {
         Some(varies)
     }
 
-    /// Whether what was stored for one request may be delivered to another.
+    /// Returns whether the response stored for one request may be delivered to another.
     pub(crate) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
         self.codings
             .is_none_or(|codings| asked.codings & codings == codings)

@@ -1,5 +1,4 @@
-//! What a stream has to do with a cache: which response is delivered from it, and which
-//! is stored.
+//! Use of a cache by streams: delivers stored responses and stores new ones.
 
 use crate::cache::control::{self, Directives, http_time};
 use crate::cache::vary::Secondary;
@@ -10,7 +9,7 @@ use crate::transaction::{Phase, Reply, Stream, Termination};
 use http::message::{Message, Version};
 use std::sync::Arc;
 
-/// Headers of one hop (RFC 9110, section 7.6.1), which are not stored.
+/// Hop-by-hop headers (RFC 9110, section 7.6.1), which are not stored.
 const HOP: [&[u8]; 7] = [
     b"connection",
     b"keep-alive",
@@ -21,8 +20,8 @@ const HOP: [&[u8]; 7] = [
     b"upgrade",
 ];
 
-/// `cache-use`: the answer, if the cache has it. Whether or not, the stream knows
-/// from now on where its answer would be.
+/// `cache-use`: returns the response if the cache has it. In any case, the stream remembers the key
+/// of its response.
 pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     let config = Arc::clone(&stream.config);
     let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
@@ -36,7 +35,7 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
         return None;
     }
     if has_body(request) {
-        // What it is answered depends on more than the key says.
+        // The response may depend on the body, which is not part of the key.
         return None;
     }
     let asked = Directives::of_request(request);
@@ -80,11 +79,11 @@ fn count(stream: &Stream, tally: Tally) {
     }
 }
 
-/// The answer to a request out of an entry: all of it, or only that the client's
-/// own copy is still right (RFC 9110, section 13.1).
+/// Builds the response to a request from an entry: the whole response, or 304 if the client's copy
+/// is still valid (RFC 9110, section 13.1).
 fn deliver(request: &Message, entry: &Entry, now_ms: u64) -> Reply {
     let mut head = entry.head.clone();
-    // A head that fills its limit goes without its age.
+    // A head that fills its limit is sent without `Age`.
     _ = head.set(b"age", entry.age_s(now_ms).to_string().as_bytes());
     if is_unmodified(request, entry) && head.set_status(304, Some(b"Not Modified")).is_ok() {
         return Reply {
@@ -100,7 +99,7 @@ fn deliver(request: &Message, entry: &Entry, now_ms: u64) -> Reply {
     }
 }
 
-/// Whether the client has this entry: by tags where it names some, else by dates.
+/// Returns whether the client has this entry: by entity tags if it sent some, otherwise by dates.
 fn is_unmodified(request: &Message, entry: &Entry) -> bool {
     let mut tags = request.fields().values(b"if-none-match").peekable();
     if tags.peek().is_some() {
@@ -111,13 +110,13 @@ fn is_unmodified(request: &Message, entry: &Entry) -> bool {
     let Some(since) = request.get(b"if-modified-since").and_then(http_time) else {
         return false;
     };
-    // Without a date of change it is as old as its `Date` (RFC 9111, section 4.3.2).
+    // Without `Last-Modified`, `Date` is used (RFC 9111, section 4.3.2).
     let dated = |name: &[u8]| entry.head.get(name).and_then(http_time);
     let modified = dated(b"last-modified").or_else(|| dated(b"date"));
     modified.unwrap_or(entry.came_at) <= since
 }
 
-/// `cache-store`: begins to store the answer, if it may be stored.
+/// `cache-store`: starts to store the response if that is allowed.
 pub fn begin(stream: &mut Stream, name: &str) {
     let response = &stream.response;
     let Some(used) = stream.transfer.cache.as_mut() else {
@@ -144,8 +143,8 @@ pub fn begin(stream: &mut Stream, name: &str) {
     }
 }
 
-/// Whether a method may change what it names (RFC 9110, section 9.2.1); of one that
-/// nobody knows it is assumed (RFC 9111, section 4.4).
+/// Returns whether a method may change the resource (RFC 9110, section 9.2.1). An unknown method
+/// may (RFC 9111, section 4.4).
 fn is_unsafe(method: &[u8]) -> bool {
     !matches!(
         method,
@@ -153,7 +152,7 @@ fn is_unsafe(method: &[u8]) -> bool {
     )
 }
 
-/// Whether a request says that it has a body.
+/// Returns whether a request has a body.
 fn has_body(request: &Message) -> bool {
     request.get(b"transfer-encoding").is_some()
         || request
@@ -161,7 +160,7 @@ fn has_body(request: &Message) -> bool {
             .is_some_and(|length| length != b"0")
 }
 
-/// What is stored of an answer, if it may be.
+/// Returns the part of a response to store; None if it must not be stored.
 fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storing> {
     if response.status() != 200 {
         return None;
@@ -175,19 +174,19 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
     let own = control::own_fields(response);
     let is_own = |name: &[u8]| own.iter().any(|field| field == name);
     if response.get(b"set-cookie").is_some() && !is_own(b"set-cookie") {
-        // One client's session would become everybody's.
+        // Otherwise the session of one client would be given to all.
         return None;
     }
-    // Nobody knows how old a response is whose age cannot be read.
+    // The age of a response with an invalid `Age` is unknown.
     let age_s = response.get(b"age").map_or(Some(0), control::seconds)?;
     let explicit = directives.lifetime_s.or_else(|| {
         let expires = response.get(b"expires")?;
-        // What cannot be read is over already (RFC 9111, section 5.3).
+        // An invalid date means that the response has expired (RFC 9111, section 5.3).
         let at = http_time(expires).unwrap_or(0);
         Some(u32::try_from(at - now_s).unwrap_or(0))
     });
     let lifetime_s = match explicit {
-        // The section's bound is about the time that it is stored here.
+        // `max-age` of the section limits the time in this cache.
         Some(seconds) => {
             let left = seconds.checked_sub(age_s).filter(|left| *left > 0)?;
             age_s.saturating_add(left.min(settings.age_max_s))
@@ -219,8 +218,7 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
     })
 }
 
-/// A piece of the body of the stream's answer passes. What becomes too large is
-/// not stored.
+/// Stores a part of the response's body. Drops a response that becomes too large.
 pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
     let Some(used) = storing else { return };
     let most = used.cache.settings.object_max;
@@ -236,7 +234,7 @@ pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
     }
 }
 
-/// The answer of the stream has come whole: it is stored.
+/// Stores the response after its end.
 pub fn complete(stream: &mut Stream) {
     let Some(used) = stream.transfer.cache.as_mut() else {
         return;
@@ -258,7 +256,8 @@ pub fn complete(stream: &mut Stream) {
     used.cache.insert(used.key.clone(), entry);
 }
 
-/// Host and target: whole, so that nobody can make two of them meet.
+/// Returns the cache key: host and target, complete, so that two requests cannot be made to
+/// collide.
 fn key_of(request: &Message) -> Box<[u8]> {
     let host = request.get(b"host").unwrap_or_default();
     let mut key = host.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What may be stored, for how long, and what is delivered of it.
+//! Tests of which responses are stored, for how long, and what is delivered.
 
 use super::*;
 use crate::cache::Cache;
@@ -169,7 +169,7 @@ fn a_client_that_has_the_answer_is_told_so() {
             304,
         ),
         (&[("if-modified-since", "yesterday")], 200, 200),
-        // The tag has the last word.
+        // The entity tag takes precedence.
         (
             &[
                 ("if-none-match", "\"b\""),

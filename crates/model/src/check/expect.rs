@@ -1,5 +1,5 @@
-//! What an answer must be. A pattern looks at bytes, or at an HTTP answer; what
-//! it comes to is said here, in HAProxy's words, and nothing is read or sent.
+//! Evaluation of expected responses. A pattern is matched against bytes or an HTTP response. The
+//! results use HAProxy's messages. Nothing is read or sent here.
 
 use super::http::{Head, Unfinished};
 use super::scene::Scene;
@@ -9,12 +9,12 @@ use crate::script::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, S
 use crate::state::{CheckResult, CheckStatus};
 use std::borrow::Cow;
 
-/// Most bytes of an answer that are looked at.
+/// Maximum number of examined bytes of a response.
 pub const ANSWER_MAX: usize = 16 * 1024;
-/// Most bytes of what a check tells.
+/// Maximum length of a check's message, bytes.
 pub const INFO_MAX: usize = 127;
 
-/// A [`Matcher`] whose formats are filled in.
+/// A [`Matcher`] with evaluated formats.
 pub(crate) enum Filled<'e> {
     Exact(Cow<'e, [u8]>),
     Begin(Cow<'e, [u8]>),
@@ -40,7 +40,7 @@ impl Matcher {
 }
 
 impl Filled<'_> {
-    /// Whether `text` is as wanted.
+    /// Returns whether `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match self {
             Filled::Exact(want) => text == &**want,
@@ -56,33 +56,33 @@ fn contains(text: &[u8], want: &[u8]) -> bool {
     memchr::memmem::find(text, want).is_some()
 }
 
-/// What has come so far.
+/// Data received so far.
 pub struct Answer<'a> {
     /// The bytes so far.
     pub bytes: &'a [u8],
-    /// Nothing more comes, or nothing more is looked at.
+    /// No more data follows, or none is examined.
     pub ended: bool,
-    /// `http-check disable-on-404` counts.
+    /// `http-check disable-on-404` is active.
     pub(crate) gentle_404: bool,
-    /// The protocol that is spoken.
+    /// Message style of the script, which also selects HTTP.
     pub voice: Voice,
 }
 
-/// What an expectation comes to.
+/// Result of an expectation.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// More must come.
+    /// More data is needed.
     Wait,
-    /// It is as expected.
+    /// The response is as expected.
     Passed(CheckResult),
-    /// It is so, and that is all that is wanted to be known.
+    /// The response decides the check, so that the remaining steps are skipped.
     Decided(CheckResult),
-    /// It is not as expected.
+    /// The response is not as expected.
     Failed(CheckResult),
 }
 
 impl Expect {
-    /// Judges what has come.
+    /// Evaluates the data received so far.
     pub fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
         if answer.voice == Voice::Http {
             return self.judge_http(step, answer, scene);
@@ -115,7 +115,7 @@ impl Expect {
         }
     }
 
-    /// Whether bytes are as they must be; None is too early to say.
+    /// Returns whether the bytes match, or None if more are needed.
     fn found_in(
         &self,
         bytes: &[u8],
@@ -178,7 +178,7 @@ impl Expect {
                 let found = head.has_field(&name, value.as_ref(), *full);
                 (found != self.negated, false)
             }
-            // An empty body is one that does not hold it.
+            // An empty body does not contain any expected text.
             _ => match self.found_in(&head.body, all, scene) {
                 None => return Judged::Wait,
                 Some(found) => (found == Ok(true), true),
@@ -203,7 +203,7 @@ impl Expect {
         Judged::Failed(CheckResult::new(status, 0).code(code).info(text_of(&told)))
     }
 
-    /// Why bytes are not as they must be.
+    /// Returns the reason for a mismatch.
     fn mismatch(&self) -> String {
         let what = match &self.pattern {
             Pattern::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
@@ -220,7 +220,7 @@ impl Expect {
         }
     }
 
-    /// What it is called where a step is told.
+    /// Returns the name of the step for messages.
     pub fn name(&self) -> String {
         match &self.pattern {
             Pattern::Text(text) => format!("expect string '{}'", String::from_utf8_lossy(text)),
@@ -305,7 +305,7 @@ impl ReportedText {
     }
 }
 
-/// Text that is told: as much of it as fits.
+/// Converts a text for messages and truncates it to [`INFO_MAX`] bytes.
 pub fn text_of(text: &[u8]) -> Cow<'static, str> {
     let text = &text[..text.len().min(INFO_MAX)];
     String::from_utf8_lossy(text).into_owned().into()
@@ -320,7 +320,7 @@ pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &Step) -> Vec<u8> {
     text
 }
 
-/// Upper-case hexadecimal digits.
+/// Converts bytes to upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digits = |byte: &u8| {
@@ -332,8 +332,8 @@ fn hex(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(digits).collect()
 }
 
-/// The bytes of hexadecimal digits; None where there is an odd number of them,
-/// or another character.
+/// Converts hexadecimal digits to bytes. Returns None for an odd number of digits or another
+/// character.
 pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| match pair {

@@ -1,12 +1,11 @@
-//! What `option ssl-hello-chk` sends: the first message of SSLv3. No handshake is
-//! made of it: an alert that refuses so old a version is as good as an answer,
-//! both come from somebody who speaks TLS.
+//! ClientHello of SSLv3 for `option ssl-hello-chk`. No handshake follows. An alert that refuses the
+//! old version is accepted like a response: both prove that the server uses TLS.
 
 const HANDSHAKE: u8 = 0x16;
-/// Nothing is made secure with it.
+/// Fixed, because no secret depends on it.
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
 
-/// A ClientHello of SSLv3 with the ciphers of its time.
+/// Returns a ClientHello of SSLv3 with the ciphers of its time.
 pub fn hello(unix_seconds: u32) -> Vec<u8> {
     let ciphers: Vec<u8> = (0x01..=0x1b).chain(0x2f..=0x3a).collect();
     let mut body = vec![3, 0];

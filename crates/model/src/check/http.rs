@@ -1,14 +1,14 @@
-//! HTTP in checks, as values: the request that is sent, and what the head of an
-//! answer says and how much of its body is there.
+//! HTTP in checks, without I/O: the request that is sent, and the head and body of a response so
+//! far.
 
 use super::expect::{ANSWER_MAX, Filled};
 use super::scene::Scene;
 use crate::script::HttpSend;
 
-/// Most header fields of an answer.
+/// Maximum number of header fields of a response.
 const HEADERS_MAX: usize = 101;
 
-/// A request as it is sent.
+/// A request of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The method.
@@ -17,16 +17,16 @@ pub struct Request {
     pub uri: Vec<u8>,
     /// The version, as in `HTTP/1.1`.
     pub version: Vec<u8>,
-    /// Names are in lower case; neither a length nor what ends a connection.
+    /// Header fields with lower-case names, without the body length and `connection`.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
-    /// A `connection` field was given: whether it says `close`.
+    /// `connection` field: true for `close`, false for others; None without the field.
     closes: Option<bool>,
 }
 
 impl Request {
-    /// As the file says it. `state` is the line of `http-check send-state`.
+    /// Evaluates the configured request. `state` is the value of `http-check send-state`.
     pub fn of(send: &HttpSend, scene: &mut Scene<'_>, state: Option<&str>) -> Request {
         let mut uri = match &send.uri {
             Some(uri) => scene.text(uri).into_owned(),
@@ -41,7 +41,7 @@ impl Request {
             let name = name.to_ascii_lowercase();
             let value = scene.text(value).into_owned();
             match &name[..] {
-                // How long the body is, and how it ends, is said here.
+                // The length and end of the body are determined here.
                 b"content-length" | b"transfer-encoding" => {}
                 b"connection" => closes = Some(value.eq_ignore_ascii_case(b"close")),
                 _ => fields.push((name, value)),
@@ -68,7 +68,7 @@ impl Request {
         }
     }
 
-    /// As HTTP/1 has it.
+    /// Returns the request in HTTP/1 format.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         let mut put =
@@ -92,7 +92,7 @@ impl Request {
     }
 }
 
-/// A target that names a host names that of the `host` field.
+/// Replaces the host of an absolute URI by that of the `host` field.
 fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
     let Some(at) = memchr::memmem::find(&uri, b"://") else {
         return uri;
@@ -103,29 +103,29 @@ fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
     [before, host, path].concat()
 }
 
-/// Why there is no head.
+/// Reason for which there is no head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfinished {
-    /// It may come.
+    /// The head is incomplete.
     Wait,
-    /// It is none, or did not come.
+    /// The head is invalid, or the connection ended before it.
     Never,
 }
 
-/// What has come of an answer.
+/// A response so far.
 pub struct Head {
     /// The status code.
     pub code: u16,
     /// The reason phrase.
     pub reason: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The body, as far as it was received.
+    /// Received part of the body.
     pub body: Vec<u8>,
     pub(crate) body_is_whole: bool,
 }
 
 impl Head {
-    /// Reads as much as there is. `ended`: nothing more comes.
+    /// Parses the received bytes. `ended`: no more data follows.
     pub fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -154,7 +154,7 @@ impl Head {
         })
     }
 
-    /// Whether it has such a field. `full`: commas do not separate values.
+    /// Returns whether a field matches. `full`: commas do not separate values.
     pub(crate) fn has_field(
         &self,
         name: &Filled<'_>,
@@ -174,7 +174,7 @@ impl Head {
     }
 }
 
-/// What has come of a body, and whether that is all of it.
+/// Returns the received part of a body, and whether it is complete.
 fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> (Vec<u8>, bool) {
     let value = |name: &str| {
         fields

@@ -1,7 +1,7 @@
-//! A health check as a value: what to ask of a server and whether the answer is good.
-//! Whatever asks is a script of steps (`script`), whether its lines stand in the file or are
-//! built in (`protocol`); `play` runs one, with `expect` for answers and `scene` for what
-//! is evaluated in it. `proxy::health` has the sockets and the clock.
+//! Health checks without I/O: the requests to a server, and the evaluation of its responses. Every
+//! check is a script of steps (`script`), either configured or built in (`protocol`). `play` runs a
+//! script, `expect` evaluates responses, and `scene` evaluates expressions. `proxy::health` has the
+//! sockets and the clock.
 
 pub mod expect;
 mod hello;

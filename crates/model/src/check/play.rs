@@ -1,5 +1,5 @@
-//! Runs a script as a value: it is told what came and what happened, and says
-//! what is to be done next, until there is a verdict. It has no socket and no
+//! Runs a check script as a state machine. The caller reports what was received and what happened,
+//! and the machine returns the next action, until there is a verdict. It has no socket and no
 //! clock; `proxy::health` has them.
 
 use super::expect::{ANSWER_MAX, Answer, INFO_MAX, Judged, unhex, with_quoted_comment};
@@ -10,54 +10,54 @@ use crate::script::{Connect, PortSource, Script, Send, Step, StepAction, Voice};
 use crate::state::{CheckResult, CheckStatus};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What is sent.
+/// Data to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outgoing {
-    /// These bytes.
+    /// Plain bytes.
     Bytes(Vec<u8>),
-    /// In whatever version of HTTP the connection speaks.
+    /// A request in the HTTP version of the connection.
     Http(Request),
 }
 
-/// What is to be done.
+/// Next action of the caller.
 pub enum Next<'s> {
-    /// Give up the connection and open one, to this port if there is one; then
-    /// [`Play::connected`] or one of the failures.
+    /// Close the connection and open a new one, to this port if given. Then call
+    /// [`Play::connected`] or report a failure.
     Connect(&'s Connect, Option<u16>),
-    /// Send it; then the same.
+    /// Send the data. Then call [`Play::done`] or report a failure.
     Send(Outgoing),
-    /// Read; then [`Play::received`], or one of the failures.
+    /// Read. Then call [`Play::received`] or report a failure.
     Receive,
-    /// That is what it came to.
+    /// The check ended with this result.
     Verdict(CheckResult),
 }
 
-/// A script that runs.
+/// A running check script.
 pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,
     memory: Memory,
     /// The line of `http-check send-state`.
     state: Option<&'s str>,
-    /// A 404 takes the server out gently.
+    /// A 404 response means that the server wants no new sessions.
     gentle_404: bool,
-    /// The step that is its turn.
+    /// Index of the current step.
     at: usize,
-    /// What came since it last sent or connected.
+    /// Data received since the last send or connect.
     input: Vec<u8>,
     ended: bool,
-    /// Of the last step that expected something.
+    /// Index and result of the last passed `expect` step.
     passed: Option<(usize, CheckResult)>,
-    /// The connection speaks TLS.
+    /// The connection uses TLS.
     secured: bool,
-    /// How many connections stood.
+    /// Number of established connections.
     connections: u32,
-    /// Something was sent or expected.
+    /// A `send` or `expect` step was executed.
     talked: bool,
 }
 
 impl<'s> Play<'s> {
-    /// Begins a script; `state` is the line of `http-check send-state`.
+    /// Starts a script; `state` is the header line of `http-check send-state`.
     pub fn new(
         script: &'s Script,
         subject: Subject,
@@ -80,7 +80,7 @@ impl<'s> Play<'s> {
         }
     }
 
-    /// What is to be done now.
+    /// Returns the next action.
     pub fn next_step(&mut self) -> Next<'s> {
         let script = self.script;
         while let Some(step) = script.steps.get(self.at) {
@@ -140,32 +140,32 @@ impl<'s> Play<'s> {
         Next::Verdict(self.verdict())
     }
 
-    /// It was sent.
+    /// Continues after the data was sent.
     pub fn done(&mut self) {
         self.at += 1;
     }
 
-    /// The connection stands, with TLS or without.
+    /// Continues after the connection was established, with or without TLS.
     pub fn connected(&mut self, secured: bool) {
         self.secured = secured;
         self.connections += 1;
         self.at += 1;
     }
 
-    /// Whether this side goes on after the current step: it sends, connects again or
-    /// is done, and does not wait for the server.
+    /// Returns whether the next step does not wait for the server: it sends, connects again, or the
+    /// script ends.
     pub fn speaks_next(&self) -> bool {
         let mut next = self.script.steps.iter().skip(self.at + 1);
         let next = next.find(|step| step.acts());
         !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
     }
 
-    /// No connection stood yet.
+    /// Returns whether no connection was established yet.
     pub fn is_first_connection(&self) -> bool {
         self.connections == 0
     }
 
-    /// Bytes came; none is the end.
+    /// Processes received bytes; an empty slice is the end of the stream.
     pub fn received(&mut self, bytes: &[u8]) {
         let room = ANSWER_MAX.saturating_sub(self.input.len());
         self.input
@@ -173,12 +173,13 @@ impl<'s> Play<'s> {
         self.ended |= bytes.is_empty() || self.input.len() == ANSWER_MAX;
     }
 
-    /// Whether something of an answer came.
+    /// Returns whether part of a response was received.
     pub fn has_input(&self) -> bool {
         !self.input.is_empty()
     }
 
-    /// The step that is its turn took too long. `connecting`: what it was then.
+    /// Returns the result after a timeout of the current step. `connecting` is the status if the
+    /// step was connecting.
     pub fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
         let status = connecting.unwrap_or_else(|| match self.step() {
             Some(Step {
@@ -191,7 +192,7 @@ impl<'s> Play<'s> {
         self.told(status, "")
     }
 
-    /// It could not be done, for this reason.
+    /// Returns the result after a failure of the current step.
     pub fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
         self.told(status, why)
     }
@@ -215,7 +216,7 @@ impl<'s> Play<'s> {
         self.script.steps.get(self.at)
     }
 
-    /// What came was of what was asked before.
+    /// Discards the input: it belongs to an earlier request.
     fn forget(&mut self) {
         self.input.clear();
         self.ended = false;
@@ -257,10 +258,10 @@ impl<'s> Play<'s> {
         })
     }
 
-    /// What it came to when all steps are done.
+    /// Returns the result after the last step.
     fn verdict(&mut self) -> CheckResult {
         if let Some((at, result)) = self.passed.take() {
-            // A code is told where the answer was the last thing.
+            // The code is only reported if the response ended the script.
             let last = at + 1 == self.script.steps.len();
             return CheckResult {
                 code: if last { result.code } else { 0 },
@@ -279,7 +280,7 @@ impl<'s> Play<'s> {
     }
 }
 
-/// Where something happened.
+/// Describes the step for messages.
 fn place(step: &Step) -> String {
     let what = match &step.action {
         StepAction::Connect(_) if step.number == 0 => {

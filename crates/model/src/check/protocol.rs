@@ -1,7 +1,6 @@
-//! The checks of `option smtpchk`, `mysql-check`, `pgsql-check`, `redis-check`,
-//! `ldap-check`, `spop-check` and `ssl-hello-chk` as scripts, and the messages
-//! that no pattern can describe. What they send and what they make of an answer
-//! is what HAProxy's checks do; the bytes are those of the protocols.
+//! Scripts of the checks `option smtpchk`, `mysql-check`, `pgsql-check`, `redis-check`,
+//! `ldap-check`, `spop-check` and `ssl-hello-chk`, and parsers of messages that no pattern can
+//! describe. They send the same and interpret responses in the same manner as HAProxy's checks.
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
@@ -11,16 +10,16 @@ use crate::script::{
 };
 use crate::state::{CheckResult, CheckStatus};
 
-/// What is read of a message.
+/// Result of parsing a message.
 enum Message {
-    /// Not all of it has come.
+    /// The message is incomplete.
     Short,
     Good(Vec<u8>),
     Bad(CheckStatus, u16, Vec<u8>),
 }
 
 impl Dialogue {
-    /// Judges what has come. `ended`: nothing more will.
+    /// Evaluates the received bytes. `ended`: no more data follows.
     pub fn judge(self, bytes: &[u8], ended: bool) -> Judged {
         let message = match self {
             Dialogue::MySqlGreeting => mysql_greeting(bytes),
@@ -65,7 +64,7 @@ fn expect(pattern: Pattern, more: impl FnOnce(&mut Expect)) -> StepAction {
     StepAction::Expect(Box::new(expect))
 }
 
-/// A pattern of this file, all of which tests use.
+/// Compiles a pattern of this file; tests cover all of them.
 fn regex(text: &str) -> Pattern {
     match Regular::new(text.as_bytes(), false) {
         Ok(regex) => Pattern::Regex(regex),
@@ -81,7 +80,7 @@ fn binary_regex(text: &str) -> Pattern {
 }
 
 impl Script {
-    /// The script of a protocol's check.
+    /// Returns the script of a protocol's check.
     pub(crate) fn of_protocol(kind: &CheckKind) -> Script {
         Script::built_in(match kind {
             CheckKind::Connect | CheckKind::Tcp | CheckKind::Http | CheckKind::External => {
@@ -129,7 +128,7 @@ fn smtp(hello: &[u8]) -> Vec<StepAction> {
             code(expect);
         }),
         send([hello, b"\r\n"].concat()),
-        // All lines of the answer.
+        // All lines of the response.
         expect(regex(r"^(2[0-9]{2}-[^\n]*\n)*2[0-9]{2}[ \r]"), code),
         send(*b"QUIT\r\n"),
         expect(regex("^2[0-9]{2}[- \r]"), |expect| {
@@ -163,13 +162,13 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
     vec![
         connect(),
         send(startup.concat()),
-        // An error: its first field behind the type and the length.
+        // An error: its first field is behind the type and the length.
         expect(regex("^E"), |expect| {
             expect.negated = true;
             expect.min_recv = Some(5);
             expect.on_error = Some(ReportedText::Text0(6));
         }),
-        // A request of authentication, of any manner that there is.
+        // An authentication request of any known method.
         expect(
             binary_regex("^52000000[A-Z0-9]{2}000000(00|02|03|04|05|06|07|09|0A)"),
             |expect| {
@@ -182,9 +181,9 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
     ]
 }
 
-/// The head of a packet of MySQL: three bytes of length, a number.
+/// Length of a MySQL packet header: three bytes of length, one of sequence number.
 const MYSQL_HEAD_BYTES: usize = 4;
-/// A packet that is an error.
+/// First byte of an error packet.
 const MYSQL_ERROR: u8 = 0xff;
 
 fn mysql(user: Option<&MySqlUser>) -> Vec<StepAction> {
@@ -200,7 +199,7 @@ fn mysql(user: Option<&MySqlUser>) -> Vec<StepAction> {
     ]
 }
 
-/// A login without a password, and a quit.
+/// Returns a login without a password, and a quit.
 fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
     let mut login = Vec::new();
     if user.old {
@@ -208,7 +207,7 @@ fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
         login.extend_from_slice(&[0x00, 0x80, 0x00, 0x00, 0x01]);
     } else {
         // Capabilities (protocol 4.1, secure connection: 0x8200), the largest
-        // packet, the character set (UTF-8), 23 bytes of nothing.
+        // packet, the character set (UTF-8), 23 zero bytes.
         login.extend_from_slice(&[0x00, 0x82, 0x00, 0x00, 0x00, 0x80, 0x00, 0x01, 0x21]);
         login.extend_from_slice(&[0; 23]);
     }
@@ -221,14 +220,14 @@ fn mysql_packets(user: &MySqlUser) -> Vec<u8> {
     out
 }
 
-/// The packet at the beginning and what is behind it.
+/// Splits off the first packet.
 fn mysql_packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = bytes.split_at_checked(MYSQL_HEAD_BYTES)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], 0]);
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// An error packet's code and words.
+/// Returns the code and text of an error packet.
 fn mysql_error(packet: &[u8]) -> Message {
     let code = match packet.get(1..3) {
         Some(code) => u16::from_le_bytes([code[0], code[1]]),
@@ -238,7 +237,7 @@ fn mysql_error(packet: &[u8]) -> Message {
     Message::Bad(CheckStatus::Layer7Status, code, told)
 }
 
-/// What a packet of the greeting says: the version of the server.
+/// Parses a greeting packet: the version of the server.
 fn mysql_greeting(bytes: &[u8]) -> Message {
     let Some((packet, _)) = mysql_packet(bytes) else {
         return Message::Short;
@@ -273,7 +272,7 @@ fn mysql_login(bytes: &[u8]) -> Message {
 }
 
 fn ldap() -> Vec<StepAction> {
-    // Message 1: a bind of version 3 as nobody, without a password.
+    // Message 1: an anonymous bind of version 3 without a password.
     const BIND: [u8; 14] = [
         0x30, 0x0c, 0x02, 0x01, 0x01, 0x60, 0x07, 0x02, 0x01, 0x03, 0x04, 0x00, 0x80, 0x00,
     ];
@@ -287,7 +286,7 @@ fn ldap() -> Vec<StepAction> {
     ]
 }
 
-/// The value of an element of BER with this tag, and what is behind its head.
+/// Returns the length of the BER element with this tag, and the bytes behind its head.
 fn element(bytes: &[u8], tag: u8) -> Option<(usize, &[u8])> {
     let (&found, rest) = bytes.split_first()?;
     let (&length, rest) = rest.split_first()?;
@@ -318,7 +317,7 @@ fn ldap_bind(bytes: &[u8]) -> Message {
     if rest.len() < length {
         return Message::Short;
     }
-    // Its number, which is that of the bind.
+    // The message id must be that of the bind.
     let number = element(rest, 0x02).and_then(|(length, rest)| rest.split_at_checked(length));
     let Some(([1], rest)) = number else {
         return bad(NOT_LDAP);
@@ -338,11 +337,11 @@ fn ldap_bind(bytes: &[u8]) -> Message {
     }
 }
 
-/// The frames of SPOP that are of interest.
+/// SPOP frame types that the check uses.
 const SPOP_HAPROXY_HELLO: u8 = 1;
 const SPOP_AGENT_HELLO: u8 = 101;
 const SPOP_AGENT_DISCONNECT: u8 = 102;
-/// What an agent's codes mean.
+/// Meanings of an agent's status codes.
 const SPOP_CODES: [&str; 14] = [
     "normal",
     "I/O error",
@@ -359,16 +358,16 @@ const SPOP_CODES: [&str; 14] = [
     "frame-id not found",
     "resource allocation error",
 ];
-/// A frame that is a whole message.
+/// Flags of a frame that is a complete message.
 const SPOP_FINAL: [u8; 4] = [0, 0, 0, 1];
-/// The largest frame that is offered, and the least that must be taken.
+/// Offered maximum frame size, and the minimum that must be accepted, bytes.
 const SPOP_FRAME_MAX: u64 = 16380;
 const SPOP_FRAME_MIN: u64 = 256;
 
 fn spop() -> Vec<StepAction> {
     let mut frame = vec![SPOP_HAPROXY_HELLO];
     frame.extend_from_slice(&SPOP_FINAL);
-    // The numbers of a stream and of a frame: none.
+    // Stream id and frame id: 0.
     frame.extend_from_slice(&[0, 0]);
     let text = |out: &mut Vec<u8>, text: &[u8]| {
         out.push(text.len() as u8);
@@ -379,7 +378,7 @@ fn spop() -> Vec<StepAction> {
     text(&mut frame, b"2.0");
     text(&mut frame, b"max-frame-size");
     frame.push(SPOP_U32);
-    // 16380 as SPOP writes numbers.
+    // 16380 as a SPOP integer.
     frame.extend_from_slice(&[0xfc, 0xf0, 0x06]);
     text(&mut frame, b"capabilities");
     frame.push(SPOP_TEXT);
@@ -394,12 +393,12 @@ fn spop() -> Vec<StepAction> {
     ]
 }
 
-/// Types of values: the lower four bits; the upper ones of a truth are itself.
+/// Types of values in the lower four bits; the upper bits of a boolean are its value.
 const SPOP_TRUE: u8 = 0x11;
 const SPOP_U32: u8 = 3;
 const SPOP_TEXT: u8 = 8;
 
-/// A number: below 240 one byte, else its rest in groups of seven bits.
+/// Parses an integer: below 240 one byte, otherwise the rest in groups of seven bits.
 fn spop_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&first, mut rest) = bytes.split_first()?;
     let mut number = u64::from(first);
@@ -446,7 +445,7 @@ fn spop_value(bytes: &[u8]) -> Option<(SpopValue<'_>, &[u8])> {
     })
 }
 
-/// Why an agent ends the connection, as the fields of its frame say.
+/// Returns the reason for which an agent disconnects, from the fields of its frame.
 fn spop_refusal(mut fields: &[u8]) -> &'static str {
     let mut code = 0;
     while let Some((name, rest)) = spop_text(fields) {

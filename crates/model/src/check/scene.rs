@@ -1,6 +1,6 @@
-//! Where the formats and expressions of a check are evaluated: a stream without
-//! a client, whose answer is what the checked server has sent so far. It exists
-//! for the moment of one evaluation only; a check keeps its variables.
+//! Evaluation context for the formats and expressions of a check: a stream without a client, whose
+//! response is the data received from the server so far. A context only exists during one
+//! evaluation; the check keeps its variables.
 
 use super::http::Head;
 use crate::compiled::{Expression, Format, VariableChange};
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The server that is checked, in its tree.
+/// The checked server in its configuration.
 pub struct Subject {
     /// The configuration.
     pub config: Arc<Config>,
@@ -22,31 +22,31 @@ pub struct Subject {
     pub server: ServerIndex,
 }
 
-/// What a check remembers.
+/// Variables of a check.
 #[derive(Default)]
 pub struct Memory {
-    /// Variables of the scope `check` and those that end with it.
+    /// Variables of the scope `check` and of scopes that end with it.
     check: Variables,
-    /// Of the scope `sess`.
+    /// Variables of the scope `sess`.
     session: Variables,
 }
 
-/// One moment of a check.
+/// Evaluation context of a check.
 pub struct Scene<'p> {
-    /// The server that is checked.
+    /// The checked server.
     pub subject: &'p Subject,
     /// The variables of the check.
     pub memory: &'p mut Memory,
-    /// What the server has sent.
+    /// Data received from the server.
     pub bytes: &'p [u8],
     /// The server has closed its side.
     pub ended: bool,
-    /// It is HTTP.
+    /// The check uses HTTP.
     pub http: bool,
 }
 
 impl Scene<'_> {
-    /// What a format makes.
+    /// Evaluates a format.
     pub fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
         match format.as_constant() {
             Some(text) => Cow::Borrowed(text),
@@ -54,7 +54,7 @@ impl Scene<'_> {
         }
     }
 
-    /// The number that an expression gives.
+    /// Evaluates an expression as a number.
     pub fn number(&mut self, expression: &Expression) -> Option<i64> {
         self.with(
             |stream| match expression.evaluate(stream)?.cast(Type::Int)? {
@@ -72,7 +72,7 @@ impl Scene<'_> {
     fn with<R>(&mut self, act: impl FnOnce(&mut Stream) -> R) -> R {
         let subject = self.subject;
         let config = Arc::clone(&subject.config);
-        // No listener has this number.
+        // No listener has this index.
         let place = ListenerIndex {
             frontend: subject.backend,
             bind: u32::MAX,

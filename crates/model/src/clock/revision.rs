@@ -1,17 +1,17 @@
-//! A counter of changes to the state of any server (health, administrative state, weight,
-//! limit) and to lists changed by operators. So the sender of states need not compare ten
-//! thousand of them. It does not say what changed.
+//! Counter of changes to the state of any server (health, administrative state, weight, limit) and
+//! to lists that operators changed. The sender of states thus need not compare ten thousand of
+//! them. The counter does not tell what changed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// Something changed.
+/// Counts a change.
 pub fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }
 
-/// Another number than before when something changed since.
+/// Returns the counter, which differs from an earlier value if something changed since.
 pub fn read() -> u64 {
     CHANGES.load(Relaxed)
 }

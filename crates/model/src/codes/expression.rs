@@ -1,4 +1,4 @@
-//! Codes of what is wrong with an expression, a pattern, an ACL or a condition.
+//! Codes of errors in an expression, a pattern, an ACL or a condition.
 
 language::codes! {
     UNKNOWN_FETCH = "E0401", "unknown sample fetch",

@@ -1,11 +1,11 @@
-//! Codes of what is wrong with a file whatever the keyword: structure,
-//! arguments, references. Families add their own beside their keywords.
+//! Codes of errors in a file that do not depend on the keyword: structure, arguments, references.
+//! Keyword families define further codes.
 
 pub mod expression;
 
 use language::arguments::{ArgumentCodes, LenientCodes};
 
-/// Those of the arguments of a line.
+/// Codes of errors in the arguments of a line.
 pub static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
     missing: &MISSING_ARGUMENT,
     surplus: &TOO_MANY_ARGUMENTS,

@@ -1,6 +1,6 @@
-//! What a health check asks (`option httpchk`, `tcp-check`, …). When and how
-//! often stands in the server's options. The lines are kept as they were read;
-//! at the end of loading each kind becomes one script of steps.
+//! Content of health checks (`option httpchk`, `tcp-check`, …). The server's options contain their
+//! timing. The lines are kept as they were read; at the end of loading each kind becomes a script
+//! of steps.
 
 use crate::config::ProxyKind;
 use crate::script::{HttpSend, Script, Step, StepAction};
@@ -10,18 +10,18 @@ use std::sync::Arc;
 /// The kind of a backend's health checks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum CheckKind {
-    /// A connection that is accepted is enough.
+    /// An accepted connection is sufficient.
     #[default]
     Connect,
     /// `option tcp-check`: the steps of `tcp-check` lines.
     Tcp,
     /// `option httpchk`: a request, or the steps of `http-check` lines.
     Http,
-    /// The first message of TLS (`option ssl-hello-chk`).
+    /// `option ssl-hello-chk`: a TLS ClientHello.
     TlsHello,
-    /// `option smtpchk`, with the greeting that is sent.
+    /// `option smtpchk`, with the greeting to send.
     Smtp(Box<[u8]>),
-    /// `option mysql-check`, with the account that logs in.
+    /// `option mysql-check`, with the account for the login.
     MySql(Option<MySqlUser>),
     /// `option pgsql-check`, with the account.
     PostgreSql(Box<[u8]>),
@@ -35,24 +35,23 @@ pub enum CheckKind {
     External,
 }
 
-/// Who logs in to MySQL.
+/// Account for the login to MySQL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MySqlUser {
-    /// Its name.
+    /// Name of the account.
     pub name: Box<[u8]>,
-    /// `pre-41`: in the manner of before version 4.1.
+    /// `pre-41`: uses the login of versions before 4.1.
     pub old: bool,
 }
 
-/// `tcp-check` or `http-check` lines of one section, as they were read.
+/// `tcp-check` or `http-check` lines of a section, as they were read.
 #[derive(Clone, Debug, Default)]
 pub struct CheckLines {
-    /// What each says.
+    /// Steps of the lines.
     pub steps: Vec<Step>,
-    /// Where the first stands.
+    /// Position of the first line.
     pub first: Option<Span>,
-    /// The section that they stand in: one that has lines of its own has none
-    /// of its defaults.
+    /// Section that contains the lines. Own lines replace all lines of the defaults.
     pub owner: Option<(ProxyKind, Box<str>)>,
 }
 
@@ -63,16 +62,16 @@ pub struct ExternalLines {
     pub command: Option<Box<str>>,
     /// `external-check path`
     pub path: Option<Box<str>>,
-    /// Where the section's own lines stand.
+    /// Position of the section's own lines.
     pub span: Option<Span>,
 }
 
-/// A backend's health checks, or those of a `healthcheck` section.
+/// Health checks of a backend or of a `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct Check {
-    /// What is asked.
+    /// Kind of check.
     pub kind: CheckKind,
-    /// The request as `option httpchk` has it; `http-check send` counts before it.
+    /// Request of `option httpchk`; `http-check send` takes precedence.
     pub line: HttpSend,
     /// `external-check` lines.
     pub external: ExternalLines,
@@ -80,16 +79,16 @@ pub struct Check {
     pub tcp: CheckLines,
     /// `http-check` lines.
     pub http: CheckLines,
-    /// `http-check disable-on-404`: 404 is "up, no new sessions".
+    /// `http-check disable-on-404`: 404 means "up, no new sessions".
     pub disable_on_404: bool,
     /// `http-check send-state`.
     pub send_state: bool,
-    /// What is done; made at the end of loading.
+    /// Steps of the check, compiled at the end of loading.
     pub script: Arc<Script>,
 }
 
 impl Check {
-    /// Whether it asks a server the same, and expects the same of the answer.
+    /// Returns whether both checks send the same and expect the same response.
     pub fn asks_as(&self, other: &Check) -> bool {
         let text = |check: &Check| -> Vec<Box<[u8]>> {
             let steps = check.script.steps.iter();
@@ -103,7 +102,7 @@ impl Check {
             && text(self) == text(other)
     }
 
-    /// Makes the script of what the lines said.
+    /// Compiles the lines into the script.
     pub fn compile(&mut self) {
         self.script = Arc::new(match &self.kind {
             CheckKind::Connect => Script::connection(),
@@ -113,13 +112,13 @@ impl Check {
         });
     }
 
-    /// Whether one of its steps speaks TLS by itself.
+    /// Returns whether a step connects with TLS.
     pub fn secures(&self) -> bool {
         let connects = |step: &Step| matches!(&step.action, StepAction::Connect(c) if c.tls);
         self.script.steps.iter().any(connects)
     }
 
-    /// Whether each connection of its steps has a port of its own.
+    /// Returns whether every connection of the script has an explicit port.
     pub fn has_ports(&self) -> bool {
         let mut connects = self
             .script
@@ -136,10 +135,10 @@ impl Check {
 /// A `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct HealthCheck {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
-    /// What it says.
+    /// The check that it defines.
     pub check: Check,
 }

@@ -1,4 +1,4 @@
-//! FastCGI applications: the section `fcgi-app`.
+//! FastCGI applications: the `fcgi-app` sections.
 
 use super::LogTarget;
 use crate::compiled::{Condition, Format};
@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// A FastCGI application.
 #[derive(Clone, Debug)]
 pub struct FcgiApp {
-    /// Its name.
+    /// Name of the application.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
     /// `docroot`
     pub docroot: Option<Box<[u8]>>,
@@ -32,7 +32,7 @@ pub struct FcgiApp {
 }
 
 impl FcgiApp {
-    /// An application before its lines are read.
+    /// Creates an application with the default settings.
     pub fn new(name: &str, span: Span) -> FcgiApp {
         FcgiApp {
             name: name.into(),
@@ -52,19 +52,19 @@ impl FcgiApp {
 /// `set-param`
 #[derive(Debug)]
 pub struct SetParam {
-    /// The name in upper case, with `_` for what is no letter or digit.
+    /// Name in upper case; characters other than letters and digits are `_`.
     pub name: Box<[u8]>,
-    /// Its value; the parameter is not set where that is empty.
+    /// Value of the parameter; an empty value does not set it.
     pub value: Format,
-    /// When it is set.
+    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }
 
 /// `pass-header`
 #[derive(Debug)]
 pub struct PassHeader {
-    /// The header.
+    /// Name of the header.
     pub name: Box<[u8]>,
-    /// When it is passed.
+    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }

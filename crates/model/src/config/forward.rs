@@ -1,24 +1,24 @@
-//! What a proxy tells its servers and clients besides the messages: who a request
-//! is forwarded for, and how names of headers are written.
+//! Information that a proxy adds to messages, such as the client of a forwarded request, and the
+//! case of header names.
 
 use crate::compiled::Expression;
 
 pub use http::message::HeaderCases;
 
-/// `option http-restrict-req-hdr-names`: what becomes of headers whose names have
-/// other bytes than letters, digits and dashes.
+/// `option http-restrict-req-hdr-names`: treatment of headers whose names contain other bytes than
+/// letters, digits and dashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HeaderNames {
-    /// They are passed on.
+    /// The headers are passed on.
     #[default]
     Preserve,
-    /// They are left out.
+    /// The headers are removed.
     Delete,
-    /// Their request is refused.
+    /// The request is rejected.
     Reject,
 }
 
-/// `option forwarded` (RFC 7239): which parameters are told.
+/// `option forwarded` (RFC 7239): the parameters to send.
 #[derive(Clone, Default, Debug)]
 pub struct Forwarded {
     /// `proto`
@@ -35,28 +35,28 @@ pub struct Forwarded {
     pub for_port: Option<ParameterSource>,
 }
 
-/// Where the value of a parameter comes from.
+/// Source of a parameter's value.
 #[derive(Clone, Debug)]
 pub enum ParameterSource {
-    /// What the connection or the request says.
+    /// The value of the connection or request.
     AsItIs,
     /// An expression.
     Found(Box<Expression>),
 }
 
-/// `clitcpka-*`, `srvtcpka-*`: when TCP looks whether a silent peer is still there.
+/// `clitcpka-*`, `srvtcpka-*`: TCP keep-alive settings. None uses the system's default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KeepAlive {
-    /// Probes without an answer after which it is gone.
+    /// Number of unanswered probes after which the connection is dropped.
     pub probes: Option<u32>,
-    /// Silence before the first probe, seconds.
+    /// Idle time before the first probe, seconds.
     pub idle_s: Option<u32>,
-    /// Between two probes, seconds.
+    /// Interval between probes, seconds.
     pub interval_s: Option<u32>,
 }
 
 impl KeepAlive {
-    /// Sets it on a socket; what is not said stays as the system has it.
+    /// Applies the settings to a socket. Unset ones keep the system's default.
     pub fn apply(self, socket: impl std::os::fd::AsFd) -> Result<(), rustix::io::Errno> {
         use rustix::net::sockopt;
         use std::time::Duration;

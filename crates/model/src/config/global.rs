@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tls::TlsDefaults;
 
-/// Where a log line goes.
+/// Destination of log lines.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogTargetAddress {
     /// Syslog over UDP.
@@ -39,87 +39,87 @@ impl fmt::Display for LogTargetAddress {
     }
 }
 
-/// One `log` line.
+/// A `log` line.
 #[derive(Clone, Debug)]
 pub struct LogTarget {
-    /// Where it stands in the file.
+    /// Position in the file.
     pub span: Span,
-    /// Where to.
+    /// Destination of the lines.
     pub address: LogTargetAddress,
-    /// `len`: longest line, bytes.
+    /// `len`: maximum length of a line, bytes.
     pub length_max: usize,
     /// `format`.
     pub format: crate::setting::SyslogFormat,
-    /// It stands in the line; else a ring's own counts.
+    /// The line contains `format`; otherwise the ring's format applies.
     pub format_said: bool,
-    /// `profile`: what is logged, and how.
+    /// `profile`: selects and formats the log lines.
     pub profile: Option<super::ProfileReference>,
     /// Facility code, 0..24.
     pub facility: u8,
-    /// Only lines at least as grave (0 is emergency, 7 debug).
+    /// Highest numeric level that is sent (0 is emergency, 7 debug).
     pub level_max: u8,
-    /// Lines graver than this are sent as this.
+    /// Lines of a lower numeric level are sent with this level.
     pub level_min: u8,
-    /// `sample`: which lines of every so many; None sends all.
+    /// `sample`: ranges of lines to send, and the size of the group; None sends all.
     pub sample: Option<(Vec<(u32, u32)>, u32)>,
-    /// Lines that `sample` has counted.
+    /// Number of lines that `sample` has counted.
     pub seen: std::sync::Arc<std::sync::atomic::AtomicU32>,
 }
 
-/// What a connection of a statistics socket may do.
+/// Privileges of a connection to a statistics socket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum StatsLevel {
-    /// Only read what is not sensitive.
+    /// Reads data that is not sensitive.
     User,
-    /// Read everything, clear counters.
+    /// Reads everything and clears counters.
     #[default]
     Operator,
-    /// Change everything.
+    /// Changes everything.
     Admin,
 }
 
-/// One `stats socket`.
+/// A `stats socket` line.
 #[derive(Clone, Debug)]
 pub struct StatsSocket {
-    /// Its address and options.
+    /// Address and options.
     pub bind: Bind,
-    /// What its users may do.
+    /// Privileges of its clients.
     pub level: StatsLevel,
     /// `expose-fd listeners`.
     pub expose_listeners: bool,
 }
 
-/// `watch`: files that change by themselves are taken in.
+/// `watch`: files are reloaded when they change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Watch {
-    /// Those of the configuration, too.
+    /// Also watches the files of the configuration.
     pub configuration: bool,
-    /// How long they must have been left alone, milliseconds.
+    /// Time for which a file must be unchanged, milliseconds.
     pub delay_ms: u32,
 }
 
 /// `tune.*`.
 #[derive(Clone, Debug)]
 pub struct Tune {
-    /// `tune.bufsize`, bytes: bounds a message's head.
+    /// `tune.bufsize`, bytes: maximum size of a message's head.
     pub bufsize: usize,
-    /// `tune.maxrewrite`, bytes kept free of it for rewriting.
+    /// `tune.maxrewrite`, bytes of the buffer that are reserved for rewriting.
     pub maxrewrite: usize,
     /// `tune.stick-counters`.
     pub stick_counters: u32,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
-    /// `tune.http.logurilen`, bytes of a request line that are logged.
+    /// `tune.http.logurilen`, maximum length of a logged request line, bytes.
     pub log_uri_max: usize,
-    /// `tune.maxaccept`: connections taken in one go.
+    /// `tune.maxaccept`: maximum number of connections that are accepted at once.
     pub accept_max: Option<u32>,
-    /// `tune.rcvbuf.client`, `tune.sndbuf.client`, `tune.rcvbuf.server`, `tune.sndbuf.server`.
+    /// `tune.rcvbuf.client`, bytes.
     pub rcvbuf_client: Option<u32>,
-    /// See above.
+    /// `tune.sndbuf.client`, bytes.
     pub sndbuf_client: Option<u32>,
-    /// See above.
+    /// `tune.rcvbuf.server`, bytes.
     pub rcvbuf_server: Option<u32>,
-    /// See above.
+    /// `tune.sndbuf.server`, bytes.
     pub sndbuf_server: Option<u32>,
     /// `tune.vars.*-max-size`.
     pub variables_max: VariablesMax,
@@ -129,11 +129,11 @@ pub struct Tune {
     pub pool_low_fd_ratio: Option<u32>,
     /// `tune.h2.*`.
     pub http2: Http2,
-    /// `tune.notsent-lowat.client`, `tune.notsent-lowat.server`, bytes.
+    /// `tune.notsent-lowat.client`, bytes.
     pub unsent_client: Option<u32>,
-    /// See above.
+    /// `tune.notsent-lowat.server`, bytes.
     pub unsent_server: Option<u32>,
-    /// `tune.http.cookielen`: the longest `capture cookie`, bytes.
+    /// `tune.http.cookielen`: maximum length of `capture cookie`, bytes.
     pub cookie_capture_max: usize,
     /// `tune.idle-pool.shared off`.
     pub idle_not_shared: bool,
@@ -141,19 +141,20 @@ pub struct Tune {
     pub workarounds: super::Workarounds,
 }
 
-/// `close-spread-time`: when idle connections are closed at a soft stop.
+/// `close-spread-time`: time at which idle connections are closed in a soft stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseSpread {
-    /// Each at a moment of its own within so many milliseconds.
+    /// Each at a different time within this period, milliseconds.
     Over(u32),
     /// `infinite`: only by their own timeouts.
     Never,
 }
 
-/// `tune.vars.*-max-size`, bytes of the variables of each scope; None is no limit.
+/// `tune.vars.*-max-size`: maximum memory of the variables of each scope, in bytes; None means no
+/// limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VariablesMax {
-    /// Of all scopes together.
+    /// All scopes together.
     pub global: Option<usize>,
     /// `proc.`
     pub process: Option<usize>,
@@ -168,7 +169,7 @@ pub struct VariablesMax {
 }
 
 impl Tune {
-    /// What bounds connections that speak HTTP/2.
+    /// Returns the limits of HTTP/2 connections.
     pub fn http2_limits(&self) -> Limits {
         Limits {
             http2: self.http2,
@@ -205,28 +206,28 @@ impl Default for Tune {
     }
 }
 
-/// The `global` sections, as one.
+/// The `global` sections, merged.
 #[derive(Clone, Debug, Default)]
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
-    /// `master-worker`: the same as -W on the command line.
+    /// `master-worker`: same as -W on the command line.
     pub master_worker: bool,
-    /// `debug`: stays in the foreground.
+    /// `debug`: the process stays in the foreground.
     pub debug: bool,
     /// `quiet`.
     pub quiet: bool,
-    /// `zero-warning`: a warning refuses the file.
+    /// `zero-warning`: the file is rejected if it causes a warning.
     pub zero_warning: bool,
     /// `http-err-codes`, `http-fail-codes`.
     pub counted_codes: CountedCodes,
-    /// `server-state-base`: the directory of relative names of state files.
+    /// `server-state-base`: directory for relative names of state files.
     pub server_state_base: Option<Box<[u8]>>,
     /// `server-state-file`.
     pub server_state_file: Option<Box<[u8]>>,
     /// `maxconn` of the process.
     pub maxconn: Option<u32>,
-    /// `fd-hard-limit`: the most files where nothing asks for more.
+    /// `fd-hard-limit`: maximum number of file descriptors unless more are requested.
     pub files_hard_max: Option<u64>,
     /// `thread-hard-limit`.
     pub threads_hard_max: Option<u16>,
@@ -234,19 +235,19 @@ pub struct Global {
     pub threads: Option<u16>,
     /// `ulimit-n`.
     pub files_max: Option<u64>,
-    /// `external-check`: checks may run programs.
+    /// `external-check`: checks may execute programs.
     pub external_checks: bool,
     /// `set-dumpable`: the process may write core files.
     pub dumpable: bool,
-    /// `no numa-cpu-mapping`: threads may run on all nodes.
+    /// `no numa-cpu-mapping`: threads may run on all NUMA nodes.
     pub numa_unmapped: bool,
     /// `set-var` and `set-var-fmt`, in the order of the file.
     pub process_variables: Vec<VariableChange>,
-    /// `cpu-map`, in the order of the file: a later one counts where they overlap.
+    /// `cpu-map`, in the order of the file; later entries override earlier ones.
     pub cpu_maps: Vec<CpuMap>,
-    /// TLS settings that `bind` and `server` lines fall back on.
+    /// TLS defaults for `bind` and `server` lines.
     pub tls: TlsDefaults,
-    /// `no strict-limits` is false.
+    /// False with `no strict-limits`.
     pub strict_limits: Option<bool>,
     /// `uid` or `user`.
     pub uid: Option<u32>,
@@ -256,13 +257,13 @@ pub struct Global {
     pub chroot: Option<PathBuf>,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `node`; the host's name where the file gives none.
+    /// `node`; None uses the host name.
     pub node: Option<Box<str>>,
     /// `localpeer`
     pub local_peer: Option<Box<str>>,
     /// `tune.peers.max-updates-at-once`
     pub peers_batch: Option<u32>,
-    /// Which version of a cluster's configuration it is, as people are told.
+    /// Version of the cluster's configuration, as shown to operators.
     pub version: Option<Box<str>>,
     /// `description`.
     pub description: Option<Box<str>>,
@@ -270,7 +271,7 @@ pub struct Global {
     pub logs: Vec<LogTarget>,
     /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
-    /// `log-send-hostname`; the empty string is the host's name.
+    /// `log-send-hostname`; the empty string means the system's host name.
     pub log_hostname: Option<Box<[u8]>>,
     /// `stats socket`.
     pub stats_sockets: Vec<StatsSocket>,
@@ -292,42 +293,44 @@ pub struct Global {
     pub spread_checks: u32,
     /// `max-spread-checks`, milliseconds.
     pub max_spread_checks_ms: Option<u32>,
-    /// `maxconnrate`: connections a second of the process.
+    /// `maxconnrate`: maximum number of connections per second of the process.
     pub connection_rate_max: Option<u32>,
     /// `maxsessrate`.
     pub session_rate_max: Option<u32>,
-    /// `unix-bind`: prefix and owner of Unix sockets.
+    /// `unix-bind`: prefix of the paths of Unix sockets.
     pub unix_bind_prefix: Option<PathBuf>,
-    /// `unix-bind`: owner and mode.
+    /// `unix-bind`: owner and mode of Unix sockets.
     pub unix_bind_owner: BindOwner,
     /// `tune.*`.
     pub tune: Tune,
     /// `h1-case-adjust`, `h1-case-adjust-file`.
     pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
-    /// The first rule that gives packets a mark, for which a right is kept.
+    /// Position of the first rule that sets a packet mark. The process keeps the required
+    /// privilege.
     pub marks: Option<Span>,
-    /// What is kept of connections because fetches or formats ask for it.
+    /// Connection data that must be recorded because fetches or formats use it.
     pub asked: Asked,
-    /// Rules look at lines: names of headers are kept as they were received.
+    /// Rules process header lines as text, so the case of header names is preserved.
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::state::compression::Limits>,
-    /// `request-history`: requests that each thread keeps; None: a few, within a budget of time.
+    /// `request-history`: number of requests that each thread keeps; None keeps a few, within a
+    /// time budget.
     pub request_history: Option<u32>,
 }
 
-/// Requests that each thread keeps without a `request-history` line.
+/// Number of requests that each thread keeps without a `request-history` line.
 const REQUESTS_KEPT_DEFAULT: u32 = 512;
 
 impl Global {
-    /// How many requests each thread keeps for operators.
+    /// Returns the number of requests that each thread keeps for operators.
     #[inline]
     pub fn requests_kept(&self) -> u32 {
         self.request_history.unwrap_or(REQUESTS_KEPT_DEFAULT)
     }
 
-    /// The processors that a thread of the data plane, counted from 1, may use
-    /// (`cpu-map`); None leaves it to the system.
+    /// Returns the processors for a thread of the data plane, counted from 1 (`cpu-map`); None
+    /// leaves the choice to the system.
     pub fn cpus_of_thread(&self, thread: u32) -> Option<Vec<u32>> {
         crate::setting::cpus_of(&self.cpu_maps, thread)
     }

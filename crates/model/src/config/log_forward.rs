@@ -1,31 +1,31 @@
-//! `log-forward`: sockets that take log messages of others, and where they go.
+//! The `log-forward` sections: sockets that receive log messages of other hosts and forward them.
 
 use super::{Bind, LogTarget, LogTargetAddress};
 use language::Span;
 
-/// Connections that a section takes at one time where it says nothing.
+/// Default of `maxconn`: maximum number of simultaneous connections of a section.
 pub const LOG_CONNECTIONS_DEFAULT: u32 = 10;
 
-/// What becomes of the host's name in a message that is passed on (`option host`).
+/// Treatment of the host name in a forwarded message (`option host`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ForwardedHost {
-    /// It stays.
+    /// Keeps the host name.
     #[default]
     Keep,
-    /// It becomes the sender's address.
+    /// Replaces the host name by the sender's address.
     Replace,
-    /// It becomes the sender's address where there is none.
+    /// Inserts the sender's address if there is no host name.
     Fill,
-    /// The sender's address is added behind a comma.
+    /// Appends the sender's address behind a comma.
     Append,
 }
 
-/// One `log-forward` section.
+/// A `log-forward` section.
 #[derive(Clone, Debug, Default)]
 pub struct LogForward {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
     /// `bind` and `dgram-bind`.
     pub binds: Vec<Bind>,
@@ -35,24 +35,24 @@ pub struct LogForward {
     pub backlog: Option<u32>,
     /// `timeout client`, milliseconds.
     pub client_ms: Option<u32>,
-    /// `log`.
+    /// `log`: targets of the messages.
     pub logs: Vec<LogTarget>,
-    /// `log global` was said.
+    /// A `log global` line is present.
     pub log_global: bool,
     /// `option dont-parse-log`.
     pub opaque: bool,
-    /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, whatever
-    /// they begin with.
+    /// `option assume-rfc6587-ntf`: messages over TCP end with a newline, regardless of
+    /// how they begin.
     pub newlines_only: bool,
     /// `option host`.
     pub host: ForwardedHost,
 }
 
-/// What a backend in `mode log` has besides its servers.
+/// Settings of a backend in `mode log`, besides its servers.
 #[derive(Debug)]
 pub struct LogServers {
-    /// Where each server is, in their order.
+    /// Address of each server, in their order.
     pub addresses: Vec<LogTargetAddress>,
-    /// `balance sticky`: one of them gets all messages.
+    /// `balance sticky`: a single server receives all messages.
     pub sticky: bool,
 }

@@ -1,5 +1,5 @@
-//! `log-profile`: what of a stream is logged at which moment, for the targets that name
-//! it; else the lines of its proxy are.
+//! The `log-profile` sections: log lines at each step of a stream, for the targets that use the
+//! profile. Other targets log the lines of the proxy.
 
 use crate::compiled::Format;
 use crate::setting::Step;
@@ -7,48 +7,48 @@ use language::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One `log-profile` section.
+/// A `log-profile` section.
 #[derive(Clone, Debug)]
 pub struct LogProfile {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
     /// `log-tag`.
     pub tag: Option<Box<[u8]>>,
-    /// `on`, by the moments.
+    /// `on` lines by step.
     pub steps: BTreeMap<Step, LogStep>,
 }
 
-/// One `on` line.
+/// An `on` line.
 #[derive(Clone, Debug, Default)]
 pub struct LogStep {
-    /// `drop`: no line.
+    /// `drop`: the step logs no line.
     pub dropped: bool,
-    /// `format`: in place of the proxy's.
+    /// `format`: replaces that of the proxy.
     pub format: Option<Arc<Format>>,
-    /// `sd`: in place of the proxy's.
+    /// `sd`: replaces that of the proxy.
     pub structured: Option<Arc<Format>>,
 }
 
 /// `profile` of a `log` line.
 #[derive(Clone, Debug)]
 pub struct ProfileReference {
-    /// The name.
+    /// Name of the `log-profile` section.
     pub name: Box<str>,
-    /// Where it stands.
+    /// Position of the name in the `log` line.
     pub span: Span,
-    /// The section, once all are read.
+    /// The section, once all are loaded.
     pub profile: Option<Arc<LogProfile>>,
 }
 
 impl LogProfile {
-    /// What is said of a moment, or of all.
+    /// Returns the settings of a step, or of `any`.
     pub fn step(&self, step: Step) -> Option<&LogStep> {
         self.steps.get(&step).or_else(|| self.steps.get(&Step::Any))
     }
 
-    /// An alias of one of its formats that only HTTP has.
+    /// Returns an alias in one of its formats that requires HTTP.
     pub fn needs_http(&self) -> Option<&'static str> {
         let formats = self.steps.values();
         formats

@@ -1,7 +1,6 @@
-//! The typed configuration: an immutable tree behind an `Arc`. A connection
-//! holds the one that it began with. What changes while traffic flows (server
-//! state, counters, queues) is not here but in [`crate::state`], keyed by name;
-//! the tree only points at it.
+//! The typed configuration: an immutable structure behind an `Arc`. A connection holds the one with
+//! which it began. Data that changes at run time (server state, counters, queues) is in
+//! [`crate::state`], keyed by name; the configuration only refers to it.
 
 mod check;
 mod fcgi;
@@ -63,66 +62,67 @@ pub use crate::setting::{
 use crate::state::Presence;
 use std::collections::HashMap;
 
-/// One whole configuration, checked and resolved.
+/// A complete configuration, checked and resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The `global` sections.
     pub global: Global,
-    /// Every frontend, backend and listen, in the order of the file.
+    /// All frontends, backends and listens, in the order of the file.
     pub proxies: Vec<Proxy>,
-    /// Backends (and listens) by name: what `use_backend` may name.
+    /// Backends (and listens) by name, for `use_backend`.
     pub backends: HashMap<Box<str>, ProxyIndex>,
-    /// Frontends (and listens) by name: where a connection of an older tree
-    /// finds itself again. [`crate::control::install`] fills it.
+    /// Frontends (and listens) by name, by which a connection of an older configuration is moved.
+    /// [`crate::control::install`] fills it.
     pub frontends: HashMap<Box<str>, ProxyIndex>,
-    /// The files that it was read from, as the user named them.
+    /// Files of the configuration, as the user named them.
     pub files: Vec<String>,
-    /// Where the lines of each of them begin.
+    /// Offsets of the line starts of each file.
     pub line_starts: std::sync::Arc<[Box<[u32]>]>,
-    /// The lines of its rules, if requests are kept.
+    /// Lines of its rules, if requests are recorded.
     pub rule_texts: std::sync::Arc<RuleTexts>,
-    /// What its load reported, in HAProxy's form.
+    /// Messages of the load, in HAProxy's format.
     pub reported: Box<str>,
-    /// The variables that its lines see, as its last line left them.
+    /// Environment variables after its last line.
     pub environment: language::Environment,
-    /// Which of the process it is, from 1 upwards: [`crate::control::install`]
-    /// numbers it. 0 never served.
+    /// Version within the process, from 1 upwards: [`crate::control::install`] assigns it. 0 has
+    /// never served.
     pub version: u64,
-    /// Certificates, authorities and what they revoked, which operators change.
+    /// Certificates, CAs and revocation lists, which operators can change.
     pub certificates: std::sync::Arc<tls::store::Store>,
-    /// Lists of patterns and maps, which operators change.
+    /// Pattern lists and maps, which operators can change.
     pub lists: std::sync::Arc<crate::sample::live::Lists>,
-    /// Who shares tables with this process.
+    /// `peers` sections, with which stick tables are shared.
     pub peers: Vec<Peers>,
     /// Stick tables.
     pub tables: crate::tables::Tables,
     /// `ring` sections.
     pub rings: Vec<Ring>,
-    /// Clients' connections that run under it.
+    /// Client connections that use this configuration.
     pub sessions: Presence,
     /// The `cache` sections.
     pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
-    // RESOLVERS's family
+    // Name resolution.
     /// The `resolvers` sections.
     pub resolvers: Vec<Resolvers>,
     /// The `fcgi-app` sections.
     pub fcgi_apps: Vec<FcgiApp>,
     /// The `log-forward` sections.
     pub log_forwards: Vec<LogForward>,
-    /// Addresses that come and go. No line of the proxy's own says which these are.
+    /// Addresses that are added and removed at run time. No line of the configuration itself
+    /// contains them.
     pub services: Vec<Service>,
-    /// Backends and servers that expressions name: these servers cannot be removed.
+    /// Backends and servers that expressions refer to: these servers cannot be removed.
     pub named_servers: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Config {
-    /// A copy of a tree that serves, to be changed and put in its place: what changes
-    /// while traffic flows is shared by both.
+    /// Copies a running configuration in order to change and replace it. Both share the run-time
+    /// state.
     pub fn successor(&self) -> Config {
         self.clone()
     }
 
-    /// The programs of external checks: command and PATH of each.
+    /// Returns the programs of external checks: command and PATH of each.
     pub fn check_programs(&self) -> Vec<(Box<str>, Box<str>)> {
         let mut programs = Vec::new();
         for proxy in self.proxies.iter().filter(|proxy| !proxy.disabled) {
@@ -142,24 +142,24 @@ impl Config {
         programs
     }
 
-    /// The line of its file, from 1, at which a span begins; None: the file is not known.
+    /// Returns the line, from 1, at which a span begins; None if the file is unknown.
     pub fn line_of(&self, span: language::Span) -> Option<u32> {
         let starts = self.line_starts.get(span.file.0 as usize)?;
         u32::try_from(starts.partition_point(|start| *start <= span.start)).ok()
     }
 
-    /// The proxy of an index of this tree.
+    /// Returns the proxy with an index of this configuration.
     pub fn proxy(&self, index: ProxyIndex) -> &Proxy {
         &self.proxies[index.0 as usize]
     }
 
-    /// A backend (or listen) by name.
+    /// Finds a backend (or listen) by name.
     pub fn backend(&self, name: &str) -> Option<ProxyIndex> {
         self.backends.get(name).copied()
     }
 
-    /// Whether anything would listen, be it only a socket of operations: a start
-    /// without it serves no one.
+    /// Returns whether there is any listener, including a statistics socket. A process without one
+    /// is useless.
     pub fn listens(&self) -> bool {
         let forwards = |section: &LogForward| !section.binds.is_empty();
         !self.global.stats_sockets.is_empty()
@@ -170,12 +170,12 @@ impl Config {
                 .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
     }
 
-    /// The frontend (or listen) of a name.
+    /// Finds a frontend (or listen) by name.
     pub fn frontend(&self, name: &str) -> Option<ProxyIndex> {
         self.frontends.get(name).copied()
     }
 
-    /// All proxies with their indexes.
+    /// Returns all proxies with their indices.
     pub fn iter(&self) -> impl Iterator<Item = (ProxyIndex, &Proxy)> {
         self.proxies
             .iter()

@@ -1,4 +1,4 @@
-//! `peers`: who shares tables with this process.
+//! The `peers` sections: processes that share stick tables with this one.
 
 use super::{BindAddress, ServerTls};
 use crate::state::peers::PeersState;
@@ -9,79 +9,79 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tls::BindTls;
 use tls::acceptor::Acceptor;
 
-/// One `peer` line.
+/// A `peer` line.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its name, by which both sides know each other.
+    /// Name by which both sides identify the peer.
     pub name: Box<str>,
-    /// Where it listens; the local one's may come from a `bind` line.
+    /// Address on which the peer listens; that of the local peer may come from a `bind` line.
     pub address: Option<SocketAddr>,
-    /// Where it stands.
+    /// Position of the line.
     pub span: Span,
-    /// How it is reached by TLS, with what `default-server` lines say.
+    /// TLS settings for connections to the peer, including those of `default-server` lines.
     pub tls: ServerTls,
 }
 
-/// One `peers` section.
+/// A `peers` section.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
-    /// `disabled`: nobody listens and nothing is shared.
+    /// `disabled`: this process neither listens nor shares tables.
     pub disabled: bool,
-    /// Who is in it.
+    /// All peers, including the local one.
     pub all: Vec<Peer>,
     /// The socket on which this process listens, once it is open.
     pub socket: PeersSocket,
-    /// `bind`: where this process listens.
+    /// `bind`: address on which this process listens.
     pub bind: Option<SocketAddr>,
     /// `ssl` and the other TLS options of `bind` and `default-bind`.
     pub tls_words: Option<Arc<BindTls>>,
-    /// Who answers peers that connect by TLS. The end of loading makes it of the words.
+    /// TLS acceptor for peers that connect by TLS, built from `tls_words` at the end of loading.
     pub tls: Option<Arc<Acceptor>>,
-    /// `default-server`: how the peers of later lines are reached by TLS.
+    /// `default-server`: TLS settings of the peers of later lines.
     pub default_tls: ServerTls,
     /// `fd@`: the listening descriptor inherited from the parent process.
     pub inherited: Option<RawFd>,
-    /// The name of this process among them.
+    /// Peer name of this process.
     pub local: Box<str>,
-    /// Updates that are sent in one go.
+    /// Maximum number of updates that are sent at once.
     pub batch: u32,
-    /// What changes while it serves.
+    /// Run-time state.
     pub state: Arc<PeersState>,
 }
 
-/// A listening socket that waits to be served. It is opened with the rights of the
-/// start, like those of frontends.
+/// A listening socket that is not served yet. It is opened with the privileges at startup, like
+/// those of frontends.
 #[derive(Clone, Debug, Default)]
 pub struct PeersSocket(Arc<Mutex<Option<OwnedFd>>>);
 
 impl PeersSocket {
-    /// It is open.
+    /// Stores the descriptor of the open socket.
     pub fn put(&self, fd: OwnedFd) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fd);
     }
 
-    /// Takes the descriptor, to serve it.
+    /// Takes the descriptor in order to serve it.
     pub fn take(&self) -> Option<OwnedFd> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Peers {
-    /// Whether anybody is to reach this process.
+    /// Returns whether other peers can connect to this process.
     pub fn runs(&self) -> bool {
         !self.disabled && self.own().is_some()
     }
 
-    /// This process, where the section has it.
+    /// Returns the local peer, if the section contains it.
     pub fn own(&self) -> Option<&Peer> {
         self.all.iter().find(|peer| peer.name == self.local)
     }
 
-    /// Where this process listens, or what it inherited.
+    /// Returns the address on which this process listens, or the inherited descriptor.
     pub fn bind_address(&self) -> Option<BindAddress> {
         match self.inherited {
             Some(number) => Some(BindAddress::Fd(number)),
@@ -89,7 +89,7 @@ impl Peers {
         }
     }
 
-    /// Where this process listens.
+    /// Returns the address on which this process listens.
     pub fn listens(&self) -> Option<SocketAddr> {
         self.bind.or(self.own()?.address)
     }

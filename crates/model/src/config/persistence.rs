@@ -1,16 +1,16 @@
-//! What a backend says of who belongs to which server, and of trying again.
+//! Settings of a backend for persistence and retries.
 
 use crate::compiled::{Condition, Format};
 use language::Span;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// What `cookie` does with the cookie's value.
+/// Treatment of the cookie's value by `cookie`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CookieMode {
-    /// `rewrite`: the server sets it, its value becomes the server's.
+    /// `rewrite`: the server sets the cookie, and its value is replaced by the server's.
     Rewrite,
-    /// `insert`: it is set here.
+    /// `insert`: the proxy sets the cookie.
     Insert,
     /// `prefix`: the server's name is put in front of the value of its own cookie.
     Prefix,
@@ -19,21 +19,22 @@ pub enum CookieMode {
 /// `cookie` of a backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cookie {
-    /// Its name, case and all.
+    /// Name of the cookie, case-sensitive.
     pub name: Box<[u8]>,
-    /// None only looks at it.
+    /// Mode; None only reads the cookie.
     pub mode: Option<CookieMode>,
-    /// `indirect`: none goes to a client that has the right one, none to a server.
+    /// `indirect`: the cookie is not sent to a client that has the right one, and never to a
+    /// server.
     pub indirect: bool,
-    /// `nocache`: an answer that gets one is kept out of shared caches.
+    /// `nocache`: responses with an inserted cookie are kept out of shared caches.
     pub nocache: bool,
-    /// `postonly`: only answers to POST get one.
+    /// `postonly`: only responses to POST get the cookie.
     pub post_only: bool,
-    /// `preserve`: one that the server sets stays.
+    /// `preserve`: a cookie that the server sets is not replaced.
     pub preserve: bool,
-    /// `dynamic`: servers without a value of their own have one made of their address.
+    /// `dynamic`: servers without a value of their own get one that is derived from their address.
     pub dynamic: bool,
-    /// What stands behind `path=/` of an inserted one, semicolons included.
+    /// Attributes behind `path=/` of an inserted cookie, semicolons included.
     pub attributes: Box<[u8]>,
     /// `maxidle`, seconds.
     pub idle_max_s: Option<u32>,
@@ -42,58 +43,59 @@ pub struct Cookie {
 }
 
 impl Cookie {
-    /// Whether inserted ones say when they were made.
+    /// Returns whether inserted cookies contain the time of their creation.
     pub fn is_dated(&self) -> bool {
         self.mode == Some(CookieMode::Insert)
             && (self.idle_max_s.is_some() || self.life_max_s.is_some())
     }
 }
 
-/// What a persistence rule says of a stream.
+/// Effect of a persistence rule on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PersistRuleKind {
-    /// `force-persist`: it goes to its server, even where that is down.
+    /// `force-persist`: the stream goes to its server, even if that is down.
     Force,
-    /// `ignore-persist`: it belongs to nobody.
+    /// `ignore-persist`: the stream is balanced without persistence.
     Ignore,
 }
 
 /// `force-persist` or `ignore-persist`.
 #[derive(Clone, Debug)]
 pub struct PersistRule {
-    /// Which of the two.
+    /// Kind of rule.
     pub kind: PersistRuleKind,
-    /// When.
+    /// Condition of the rule.
     pub condition: Condition,
 }
 
-/// Which server a `use-server` names.
+/// Server of a `use-server` rule.
 #[derive(Clone, Debug)]
 pub enum ServerName {
-    /// One of the backend, and its place once all are known.
+    /// A server of the backend; the index is set once all servers are known.
     Static(Box<str>, Option<crate::config::ServerIndex>),
     /// A name computed for each stream; without such a server the rule is ignored.
     Dynamic(Format),
 }
 
-/// One `use-server`.
+/// A `use-server` rule.
 #[derive(Clone, Debug)]
 pub struct UseServerRule {
-    /// Where the name stands.
+    /// Position of the server's name in the configuration.
     pub span: Span,
-    /// Which server.
+    /// Server that the rule selects.
     pub server: ServerName,
-    /// When.
+    /// Condition of the rule.
     pub condition: Condition,
 }
 
 /// The method of `hash-type`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HashMethod {
-    /// A table with as many places as the weights: even, but all keys move when a server comes or goes.
+    /// A table with as many entries as the sum of the weights. The load is even, but all keys move
+    /// when the set of servers changes.
     #[default]
     MapBased,
-    /// A ring: few keys move.
+    /// A hash ring: few keys move when the set of servers changes.
     Consistent,
 }
 
@@ -109,7 +111,7 @@ pub enum HashFunction {
     Wt6,
     /// `crc32`.
     Crc32,
-    /// `none`: the key's digits are the hash.
+    /// `none`: the leading digits of the key are the hash.
     None,
 }
 
@@ -118,58 +120,58 @@ pub enum HashFunction {
 pub struct HashType {
     /// Table or ring.
     pub method: HashMethod,
-    /// What makes a number of a key.
+    /// Function that hashes the key.
     pub function: HashFunction,
-    /// `avalanche`: each bit of the key changes half of the number's.
+    /// `avalanche`: each bit of the key changes half of the bits of the hash.
     pub avalanche: bool,
 }
 
-/// `hash-preserve-affinity`: when a key stays at its server.
+/// `hash-preserve-affinity`: condition under which a key stays with its server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HashAffinity {
-    /// It waits for it.
+    /// Always: the stream waits for the server.
     #[default]
     Always,
-    /// While that has a free session.
+    /// While the server has a free session.
     MaxConn,
-    /// While that has a place in its queue.
+    /// While the server has room in its queue.
     MaxQueue,
 }
 
-/// `hash-key` of a server: what its points on a ring come from.
+/// `hash-key` of a server: the value from which its points on a hash ring are computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RingKey {
-    /// Its id, as HAProxy takes it from 3.0 on.
+    /// The id of the server, as in HAProxy from 3.0 on.
     Id,
-    /// Its address.
+    /// The address of the server.
     Address,
-    /// Its address and port.
+    /// The address and port of the server.
     AddressAndPort,
 }
 
-/// `retry-on`: after which failures a request goes out again.
+/// `retry-on`: the failures after which a request is sent again, as a bit set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RetryOn(pub u32);
 
 impl RetryOn {
-    /// No connection.
+    /// The connection failed.
     pub const CONN_FAILURE: u32 = 1;
-    /// The server closed before it answered.
+    /// The server closed the connection before it responded.
     pub const EMPTY_RESPONSE: u32 = 1 << 1;
-    /// It did not answer in time.
+    /// The server did not respond in time.
     pub const RESPONSE_TIMEOUT: u32 = 1 << 2;
-    /// What it sent is no answer.
+    /// The server sent an invalid response.
     pub const JUNK_RESPONSE: u32 = 1 << 3;
-    /// It refused early data.
+    /// The server refused early data.
     pub const EARLY_REFUSED: u32 = 1 << 4;
-    /// The first bit of a status; they stand in [`RetryOn::STATUSES`].
+    /// Bit of the first status in [`RetryOn::STATUSES`].
     const FIRST_STATUS: u32 = 5;
-    /// Statuses that can be named.
+    /// Statuses that `retry-on` accepts, except for 504.
     pub const STATUSES: [u16; 11] = [401, 403, 404, 408, 421, 425, 429, 500, 501, 502, 503];
-    /// The last of them.
+    /// The last status that `retry-on` accepts; its bit follows those of [`RetryOn::STATUSES`].
     pub const STATUS_504: u16 = 504;
 
-    /// The bit of a status, if it can be named.
+    /// Returns the bit of a status, or None if `retry-on` does not accept the status.
     pub fn status_bit(status: u16) -> Option<u32> {
         if status == Self::STATUS_504 {
             return Some(1 << (Self::FIRST_STATUS + Self::STATUSES.len() as u32));
@@ -178,7 +180,7 @@ impl RetryOn {
         Some(1 << (Self::FIRST_STATUS + at as u32))
     }
 
-    /// `all-retryable-errors`.
+    /// Returns the bits of `all-retryable-errors`.
     pub fn all() -> u32 {
         let statuses = [500, 502, 503, 504];
         let statuses = statuses.into_iter().filter_map(Self::status_bit);
@@ -192,12 +194,12 @@ impl RetryOn {
         )
     }
 
-    /// Whether it holds one of these.
+    /// Returns whether any of these bits is set.
     pub fn has(self, bits: u32) -> bool {
         self.0 & bits != 0
     }
 
-    /// Whether a request has to be kept until its answer is known.
+    /// Returns whether a request must be kept until its response is known.
     pub fn after_sending(self) -> bool {
         self.0 & !Self::CONN_FAILURE != 0
     }
@@ -212,26 +214,27 @@ impl Default for RetryOn {
 /// `appsession` of HAProxy 1.x.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AppSession {
-    /// The application's cookie or parameter.
+    /// Name of the application's cookie or parameter.
     pub name: Box<[u8]>,
-    /// Bytes of its value that count.
+    /// Significant bytes of the value.
     pub bytes_max: u32,
-    /// How long an idle one is remembered.
+    /// Time for which an idle session is remembered, milliseconds.
     pub timeout_ms: u32,
-    /// `request-learn`: also those that only clients show.
+    /// `request-learn`: sessions are also learned from requests of clients.
     pub learns_requests: bool,
-    /// `prefix`: the cookie's name goes on with the value.
+    /// `prefix`: the value follows directly in the cookie's name.
     pub prefix: bool,
-    /// `mode query-string`: in the query; else behind a semicolon in the path.
+    /// `mode query-string`: the parameter is in the query; otherwise behind a semicolon in the
+    /// path.
     pub query_string: bool,
 }
 
-/// The places of servers by the values of their cookies.
+/// Indices of servers by the values of their cookies.
 #[derive(Clone, Debug, Default)]
 pub struct CookiePlaces(OnceLock<HashMap<Box<[u8]>, Vec<u32>>>);
 
 impl CookiePlaces {
-    /// The servers of a value, in the order of the file.
+    /// Returns the indices of the servers with this cookie value, in the order of the file.
     pub fn of(&self, servers: &[super::Server], value: &[u8]) -> &[u32] {
         let places = self.0.get_or_init(|| {
             let mut places: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();

@@ -1,12 +1,13 @@
-//! The names and versions by which the program is known.
+//! Names and versions of the program.
 
 /// The name of the product.
 pub const PRODUCT: &str = "Evenkeel";
-/// Its version.
+/// Version of the product.
 pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The name by which tools of HAProxy know whom they speak with.
+/// Name that is reported to HAProxy's tools.
 pub const NAME: &str = "HAProxy";
-/// The same of the version: that of HAProxy whose behaviour ours is, and ours.
+/// Version that is reported to HAProxy's tools: the HAProxy version whose behavior is implemented,
+/// and the product version.
 pub const VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"));
-/// When the language of that level was last compared, as HAProxy writes dates.
+/// Date of the last comparison with that HAProxy version, in HAProxy's format.
 pub const RELEASE_DATE: &str = "2026/11/20";

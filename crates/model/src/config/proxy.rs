@@ -13,33 +13,34 @@ use crate::state::ProxyState;
 use language::Span;
 use std::sync::Arc;
 
-/// Where a `use_backend` leads.
+/// Backend of a `use_backend` rule.
 #[derive(Clone, Debug)]
 pub enum SwitchTarget {
-    /// A backend by name.
+    /// A backend with a literal name.
     Static(Reference),
     /// A name computed for each request; without such a backend the rule is ignored.
     Dynamic(Format),
 }
 
-/// One `use_backend`.
+/// A `use_backend` rule.
 #[derive(Clone, Debug)]
 pub struct SwitchRule {
-    /// Where it stands.
+    /// Position of the rule.
     pub span: Span,
-    /// Where it leads.
+    /// Backend that the rule selects.
     pub target: SwitchTarget,
-    /// When.
+    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }
 
-/// Name and password of one `stats auth`.
+/// Name and password of a `stats auth` line.
 pub type StatsUser = (Box<[u8]>, Box<[u8]>);
 
 /// `stats …` of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct StatsPage {
-    /// It comes from `defaults`: a `stats` line of the section itself begins afresh.
+    /// The settings come from `defaults`: the first `stats` line of the section itself replaces
+    /// them.
     pub inherited: bool,
     /// `stats uri`.
     pub uri: Box<[u8]>,
@@ -47,9 +48,9 @@ pub struct StatsPage {
     pub realm: Option<Box<[u8]>>,
     /// `stats auth`.
     pub users: Vec<StatsUser>,
-    /// `stats refresh`, seconds; 0 is none.
+    /// `stats refresh`, seconds; 0 disables it.
     pub refresh_s: u32,
-    /// `stats show-node`; the empty string is the host's name.
+    /// `stats show-node`; the empty string means the host name.
     pub node: Option<Box<str>>,
     /// `stats show-desc`.
     pub description: Option<Box<str>>,
@@ -59,26 +60,26 @@ pub struct StatsPage {
     pub modules: bool,
     /// `stats hide-version`.
     pub hide_version: bool,
-    /// `stats scope`: proxies that are shown; "." is this one; none shows all.
+    /// `stats scope`: names of the proxies to show; "." is this one; empty shows all.
     pub scope: Vec<Box<str>>,
-    /// `stats admin`: who may change servers.
+    /// `stats admin`: conditions under which clients may change servers.
     pub admin: Vec<Condition>,
-    /// `stats http-request`: rules before the page.
+    /// `stats http-request`: rules that run before the page.
     pub http_request: Vec<HttpRule>,
-    /// The web console beside the proxy: the page links to it.
+    /// Address of the web console, which the page links to.
     pub console: Option<configuration::ConsoleAddress>,
 }
 
-/// A frontend, backend or listen; also a `defaults` while loading.
+/// A frontend, backend or listen section; while loading also a `defaults` section.
 #[derive(Clone, Debug, Default)]
 pub struct Proxy {
-    /// Where its name stands.
+    /// Position of the section's name.
     pub span: Span,
-    /// `id`; assigned from 1 upwards (2 and more in practice) where the file gives none.
+    /// `id`; assigned from 1 upwards (2 and more in practice) if the file has none.
     pub id: u32,
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// What it is.
+    /// Type of section.
     pub kind: ProxyKind,
     /// `disabled`.
     pub disabled: bool,
@@ -102,7 +103,8 @@ pub struct Proxy {
     pub reuse: ReuseMode,
     /// `retries`.
     pub retries: Option<u32>,
-    /// `option redispatch`: None is off; else after how many retries (negative counts from the last).
+    /// `option redispatch`: number of retries after which another server is used (negative counts
+    /// from the last); None is off.
     pub redispatch: Option<i32>,
     /// `maxconn`.
     pub maxconn: Option<u32>,
@@ -142,15 +144,15 @@ pub struct Proxy {
     pub monitor_uri: Option<Box<[u8]>>,
     /// `monitor fail`.
     pub monitor_fail: Vec<Condition>,
-    /// `option httpchk` and its like.
+    /// Health checks: `option httpchk` and similar ones.
     pub check: Check,
     /// `stats`.
     pub stats: Option<Box<StatsPage>>,
-    /// `log`, resolved (`log global` copies).
+    /// `log` targets; `log global` copies those of `global`.
     pub logs: Vec<LogTarget>,
-    /// `log global` was said: the global section's targets come at the end of loading.
+    /// `log global` is present: the global section's targets are added at the end of loading.
     pub log_global: bool,
-    /// `log-format`, `option httplog`, `option tcplog`; None is the short form of connections.
+    /// `log-format`, `option httplog`, `option tcplog`; None is the short format for connections.
     pub log_format: Option<Arc<Format>>,
     /// `error-log-format`.
     pub error_log_format: Option<Arc<Format>>,
@@ -164,25 +166,25 @@ pub struct Proxy {
     pub captures: Captures,
     /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
-    /// `load-server-state-from-file`, and where it stands.
+    /// `load-server-state-from-file`, and its position.
     pub state_source: Option<(StateSource, Span)>,
     /// `server-state-file-name`; None is the name of the backend.
     pub state_file_name: Option<Box<[u8]>>,
-    /// What changes while it serves.
+    /// Run-time state.
     pub state: Arc<ProxyState>,
-    /// Its servers as the balance algorithm has them in line.
+    /// Servers as the balance algorithm arranges them.
     pub line: crate::line::Line,
-    // Stick tables' family
+    // Stick tables.
     /// `stick …`.
     pub stick: Vec<StickRule>,
-    // Health checks and alerts
+    // Alerts.
     /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
 
-    // Who belongs to which server, hashes, and trying again.
+    // Persistence, hashes and retries.
     /// `cookie`.
     pub cookie: Option<Arc<Cookie>>,
-    /// Its servers by their cookies.
+    /// Indices of the servers by their cookies.
     pub cookie_places: CookiePlaces,
     /// `dynamic-cookie-key`.
     pub dynamic_cookie_key: Option<Box<[u8]>>,
@@ -202,18 +204,18 @@ pub struct Proxy {
     pub hash_affinity: HashAffinity,
     /// `retry-on`.
     pub retry_on: RetryOn,
-    /// The rest of `source`.
+    /// Further settings of `source`.
     pub source_ways: SourceWays,
-    /// `balance` was said.
+    /// A `balance` line is present.
     pub balance_said: bool,
-    /// Where `option http_proxy` was said, while the lines are read.
+    /// Position of `option http_proxy`; only used while loading.
     pub http_proxy: Option<Span>,
-    /// `dispatch` or `transparent`, while the lines are read.
+    /// `dispatch` or `transparent`; only used while loading.
     pub dispatch: Option<(super::ServerAddress, Span)>,
-    /// Where streams go that belong to no server, in place of the balance: the
-    /// server that stands for `dispatch` or `transparent`.
+    /// Internal server for `dispatch` or `transparent`. Streams without a persistent server use it
+    /// in place of the balance.
     pub dispatch_server: Option<super::ServerIndex>,
-    /// `max-session-srv-conns`: connections to servers that a session keeps for itself.
+    /// `max-session-srv-conns`: maximum number of server connections that a session reserves.
     pub own_connections_max: Option<u32>,
     /// `log-steps`.
     pub log_steps: Option<super::LogSteps>,
@@ -223,7 +225,7 @@ pub struct Proxy {
     pub name_header: Option<Box<[u8]>>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
-    // The rest of the rules and of what is told to servers.
+    // More rules and data that are sent to servers.
     /// `tcp-response content`.
     pub tcp_response: Vec<TcpRule>,
     /// `tcp-response inspect-delay`, milliseconds.
@@ -234,69 +236,69 @@ pub struct Proxy {
     pub original_to: Option<ForwardFor>,
     /// `option http-restrict-req-hdr-names`.
     pub header_names: super::HeaderNames,
-    /// That stands in a line.
+    /// An `option http-restrict-req-hdr-names` line is present.
     pub header_names_said: bool,
-    /// `use-fcgi-app`: the name, and where it stands.
+    /// `use-fcgi-app`: the name, and its position.
     pub fcgi_app_named: Option<(Box<str>, Span)>,
-    /// The application, its place in [`super::Config::fcgi_apps`].
+    /// Index of the application in [`super::Config::fcgi_apps`].
     pub fcgi_app: Option<usize>,
     /// `clitcpka-*`.
     pub client_keep_alive: super::KeepAlive,
     /// `srvtcpka-*`.
     pub server_keep_alive: super::KeepAlive,
-    // The keywords of HAProxy 1.x.
-    /// `req…`, `rsp…`, `block`; None where there are none.
+    // Keywords of HAProxy 1.x.
+    /// `req…`, `rsp…`, `block`; None without such a line.
     pub lines: Option<Box<crate::compiled::Lines>>,
-    /// `monitor-net`, `mode health`; None where there is neither.
+    /// `monitor-net`, `mode health`; None without both.
     pub health: Option<Box<Health>>,
     /// `capture cookie`.
     pub capture_cookie: Option<Box<CaptureCookie>>,
-    /// In `mode log`: what messages go to, and who gets them.
+    /// `mode log`: the servers and the targets of messages.
     pub log_servers: Option<Arc<super::LogServers>>,
     /// `balance sticky`.
     pub balance_sticky: bool,
-    /// What it has that most have not; known when all of it is loaded.
+    /// Features that few proxies use; known when the whole section is loaded.
     pub rare: super::Rare,
-    /// Servers of the file that an operator has removed (`del server`).
+    /// Names of servers in the file that an operator removed (`del server`).
     pub removed: Vec<Box<str>>,
 }
 
-/// Which connections are answered before anything of them is read.
+/// Connections that get a response before any of their data is read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
-    /// `monitor-net`: those from here.
+    /// `monitor-net`: connections from this network.
     pub network: Option<language::value::Network>,
-    /// `mode health`: all.
+    /// `mode health`: all connections.
     pub always: bool,
 }
 
 /// `capture cookie`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureCookie {
-    /// What `name=value` begins with.
+    /// Prefix that `name=value` must have.
     pub begin: Box<[u8]>,
-    /// Bytes that are kept of it.
+    /// Maximum number of captured bytes.
     pub length_max: usize,
 }
 
 /// `load-server-state-from-file`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateSource {
-    /// From no file.
+    /// No file is loaded.
     None,
-    /// From `server-state-file` of `global`.
+    /// The `server-state-file` of `global`.
     Global,
-    /// From a file of its own.
+    /// The proxy's own file.
     Local,
 }
 
 impl Proxy {
-    /// Whether an option is on.
+    /// Returns whether an option is on.
     pub fn has(&self, option: ProxyOption) -> bool {
         self.options.has(option)
     }
 
-    /// Whether streams of this backend may belong to servers.
+    /// Returns whether streams of this backend can be assigned to a server before balancing.
     pub fn persists(&self) -> bool {
         self.cookie.is_some()
             || !self.use_server.is_empty()

@@ -1,6 +1,5 @@
-//! What a proxy has that most have not, as one word. A stream carries the words of
-//! its proxies, so that the steps of a request which nobody asked for cost it one
-//! test, and look at nothing of the proxies.
+//! Rarely used features of a proxy, as one bit set. A stream carries those of its proxies, so that
+//! the steps for unused features cost one test and no access to the proxies.
 
 use super::{HeaderNames, Observe, Proxy, ProxyOption};
 
@@ -9,30 +8,30 @@ use super::{HeaderNames, Observe, Proxy, ProxyOption};
 pub struct Rare(u32);
 
 impl Rare {
-    /// Streams may belong to servers: cookies, `use-server`, `stick` and their like.
+    /// Persistence: cookies, `use-server`, `stick` and similar ones.
     pub const OWN_SERVER: Rare = Rare(1);
-    /// `cookie`, `appsession`, `option checkcache`: cookies of answers matter.
+    /// `cookie`, `appsession`, `option checkcache`: response cookies are processed.
     pub const ANSWERED_COOKIES: Rare = Rare(1 << 1);
     /// `stick`
     pub const STICK: Rare = Rare(1 << 2);
-    /// `retry-on` something that shows when the request was sent.
+    /// `retry-on` with a failure that is detected after the request was sent.
     pub const RETRY_AFTER_SENDING: Rare = Rare(1 << 3);
     /// `compression`
     pub const COMPRESSION: Rare = Rare(1 << 4);
-    /// What servers are told beside `option forwardfor`.
+    /// Information for servers besides `option forwardfor`.
     pub const TOLD: Rare = Rare(1 << 5);
     /// `option http-restrict-req-hdr-names`
     pub const HEADER_NAMES: Rare = Rare(1 << 6);
-    /// `balance` by what stands in a body.
+    /// `balance` by content of the body.
     pub const BALANCE_BY_BODY: Rare = Rare(1 << 7);
-    /// `observe` of a server.
+    /// `observe` on a server.
     pub const OBSERVED: Rare = Rare(1 << 8);
-    /// Rules over answers: `http-response`, `rsp…`.
+    /// Response rules: `http-response`, `rsp…`.
     pub const ANSWER_RULES: Rare = Rare(1 << 9);
     /// `http-after-response`
     pub const AFTER_RULES: Rare = Rare(1 << 10);
 
-    /// Of a proxy that is loaded whole.
+    /// Returns the features of a completely loaded proxy.
     pub fn of(proxy: &Proxy) -> Rare {
         let observed =
             |server: &super::Server| server.options.observing.observe != Observe::Nothing;
@@ -71,12 +70,12 @@ impl Rare {
         there.fold(Rare::default(), |sum, (one, _)| sum.and(one))
     }
 
-    /// Both.
+    /// Returns the union of both sets.
     pub fn and(self, other: Rare) -> Rare {
         Rare(self.0 | other.0)
     }
 
-    /// Whether any of these is there.
+    /// Returns whether any of these features is in use.
     #[inline(always)]
     pub fn has(self, any: Rare) -> bool {
         self.0 & any.0 != 0

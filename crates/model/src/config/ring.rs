@@ -1,4 +1,4 @@
-//! `ring`: a buffer in memory that log lines go to, and servers that get them.
+//! The `ring` sections: buffers in memory for log lines, and servers that receive the lines.
 
 use crate::setting::SyslogFormat;
 use language::Span;
@@ -7,46 +7,46 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::Connector;
 
-/// One `ring` section; also a server of `log tcp@…`, as a ring of its own.
+/// A `ring` section; also the implicit ring of a `log tcp@…` server.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ring {
-    /// Its name; of a target that is a server itself its address.
+    /// Name; for the implicit ring of a server, its address.
     pub name: Box<str>,
-    /// Where it stands.
+    /// Position in the file.
     pub span: Span,
     /// `description`.
     pub description: Box<str>,
-    /// `format`: of lines whose `log` says none.
+    /// `format`: of lines whose `log` sets none.
     pub format: SyslogFormat,
-    /// It was said; else messages of others keep theirs.
+    /// The section contains `format`; otherwise forwarded messages keep their own.
     pub format_said: bool,
-    /// `maxlen`: longest line, bytes.
+    /// `maxlen`: maximum length of a line, bytes.
     pub line_max: usize,
-    /// `size`: bytes of all lines. The oldest make room.
+    /// `size`: bytes of all lines. The oldest lines are dropped first.
     pub size: usize,
     /// `timeout connect`, milliseconds.
     pub connect_ms: Option<u32>,
-    /// `timeout server`: how long a server may take no line.
+    /// `timeout server`: time for which a server may accept no data, milliseconds.
     pub server_ms: Option<u32>,
     /// `server`.
     pub servers: Vec<RingServer>,
 }
 
-/// A server that gets a ring's lines over TCP.
+/// A server that receives a ring's lines over TCP.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RingServer {
-    /// Its name.
+    /// Name of the server.
     pub name: Box<str>,
-    /// Where it is.
+    /// Address and port of the server.
     pub address: SocketAddr,
-    /// `log-proto octet-count`: the length stands before each line (RFC 6587); else
-    /// a line ends with a newline.
+    /// `log-proto octet-count`: each line is preceded by its length (RFC 6587); otherwise it ends
+    /// with a newline.
     pub counted: bool,
-    /// How TLS is spoken with it.
+    /// TLS settings of the connection.
     pub tls: RingTls,
 }
 
-/// The TLS of a ring's server; None is clear text. Two are equal that were made from
+/// TLS settings of a ring's server; None is plain TCP. Two values are equal if they were made from
 /// the same settings.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct RingTls(pub Option<Arc<Connector>>);
@@ -59,13 +59,13 @@ impl Hash for RingTls {
     }
 }
 
-/// Bytes of a ring that says nothing, and of its longest line.
+/// Default size of a ring, bytes.
 pub const RING_BYTES: usize = 16_384;
-/// See above.
+/// Default maximum length of a line of a ring, bytes.
 pub const RING_LINE_BYTES: usize = 1024;
 
 impl Ring {
-    /// One with what holds where nothing is said.
+    /// Creates a ring with the default settings.
     pub fn new(name: &str, span: Span) -> Ring {
         Ring {
             name: name.into(),

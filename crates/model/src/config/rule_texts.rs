@@ -1,13 +1,13 @@
-//! The lines of rules as they stand in the files, for operators who ask what took effect: one copy for
-//! all requests of a configuration, with secrets covered, and within bounds.
+//! Texts of rule lines for operators who query which rules took effect. All requests of a
+//! configuration share one copy, with secrets masked and limited in size.
 
 use language::SourceMap;
 use language::difference::{Vocabulary, covered, known};
 
-/// Bytes of a line that are kept, and of all lines of a configuration.
+/// Maximum length of a kept line, and of all lines of a configuration, bytes.
 const LINE_BYTES_MAX: usize = 512;
 const BYTES_MAX: usize = 4 << 20;
-/// How the lines begin that requests refer to.
+/// Prefixes of the lines to which requests may refer.
 const BEGINNINGS: [&str; 15] = [
     "http-",
     "tcp-",
@@ -26,15 +26,15 @@ const BEGINNINGS: [&str; 15] = [
     "cookie",
 ];
 
-/// The lines.
+/// Texts of the rule lines.
 #[derive(Default, Debug)]
 pub struct RuleTexts {
-    /// File by file.
+    /// Lines by file.
     files: Vec<(Box<str>, Vec<Line>)>,
     text: String,
 }
 
-/// A line: its number, and where its text ends.
+/// Number of a line, and the range of its text.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     number: u32,
@@ -43,7 +43,7 @@ struct Line {
 }
 
 impl RuleTexts {
-    /// Takes the rules from the files of a load.
+    /// Collects the rules from the files of a load.
     pub fn of(sources: &SourceMap) -> RuleTexts {
         RuleTexts::with(sources, known())
     }
@@ -63,7 +63,7 @@ impl RuleTexts {
         all
     }
 
-    /// Keeps one; whether there was room.
+    /// Adds a line. Returns whether there was room.
     fn keep(&mut self, number: u32, line: &[u8], lines: &mut Vec<Line>) -> bool {
         let line = String::from_utf8_lossy(line);
         let begin = self.text.len();
@@ -92,7 +92,7 @@ impl RuleTexts {
         true
     }
 
-    /// The text of a line of a file.
+    /// Returns the text of a line of a file.
     pub fn get(&self, file: &str, number: u32) -> Option<&str> {
         let (_, lines) = self.files.iter().find(|(name, _)| **name == *file)?;
         let at = lines.binary_search_by_key(&number, |line| line.number);
@@ -101,7 +101,7 @@ impl RuleTexts {
     }
 }
 
-/// Whether a line is a rule, also one of a node of a cluster (`on NODE …`).
+/// Returns whether a line is a rule; also one for a cluster node (`on NODE …`).
 fn is_rule(line: &[u8]) -> bool {
     let mut words = { line.split(u8::is_ascii_whitespace) }.filter(|word| !word.is_empty());
     let first = match words.next() {

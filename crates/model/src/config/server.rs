@@ -1,4 +1,4 @@
-//! One `server` line.
+//! A `server` line.
 
 use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
@@ -12,35 +12,35 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::Connector;
 
-/// What a PROXY header of version 2 tells besides addresses and ALPN.
+/// Optional fields of a PROXY header of version 2, besides addresses and ALPN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ProxyExtensions {
-    /// A checksum.
+    /// CRC32C checksum.
     pub checksum: bool,
-    /// The name that the client's TLS asked for.
+    /// Server name of the client's TLS handshake (SNI).
     pub authority: bool,
     /// The stream's `unique-id-format`.
     pub unique_id: bool,
-    /// The client's TLS and its version.
+    /// The client's TLS version.
     pub tls: bool,
     /// With `tls`: the common name of the client's certificate.
     pub common_name: bool,
     /// With `tls`: the cipher.
     pub cipher: bool,
-    /// With `tls`: how the certificate that was shown is signed.
+    /// With `tls`: the signature algorithm of the certificate that the proxy presented.
     pub signature: bool,
-    /// With `tls`: the key of the certificate that was shown.
+    /// With `tls`: the key algorithm of the certificate that the proxy presented.
     pub key: bool,
 }
 
-/// A field of `set-proxy-v2-tlv-fmt`.
+/// A TLV field of `set-proxy-v2-tlv-fmt`.
 #[derive(Clone, Debug)]
 pub struct ProxyField {
-    /// Its type.
+    /// TLV type.
     pub kind: u8,
-    /// Its format as the file has it.
+    /// Format as written in the file; the basis of comparisons.
     pub text: Box<str>,
-    /// What it tells; None is an empty field.
+    /// Compiled format of the value; None sends an empty field.
     pub format: Option<Arc<Format>>,
 }
 
@@ -50,7 +50,7 @@ impl PartialEq for ProxyField {
     }
 }
 
-/// What `server` and `default-server` can set, but for the address and the name.
+/// Options of `server` and `default-server`, without the name and address.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// `weight`, 0..=256.
@@ -59,21 +59,21 @@ pub struct ServerOptions {
     pub backup: bool,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
-    /// `maxconn`; 0 is no limit.
+    /// `maxconn`; 0 means no limit.
     pub maxconn: u32,
-    /// Its address is one of UDP: only for log messages.
+    /// The address is a UDP address, for log messages only.
     pub datagrams: bool,
     /// `log-proto octet-count`.
     pub log_counted: bool,
-    /// `minconn`; 0 is the same as maxconn.
+    /// `minconn`; 0 means `maxconn`.
     pub minconn: u32,
-    /// `maxqueue`; 0 is no limit.
+    /// `maxqueue`; 0 means no limit.
     pub maxqueue: u32,
     /// `check`.
     pub check: bool,
-    /// `rise`: successes until up.
+    /// `rise`: successful checks until the server is up.
     pub rise: u32,
-    /// `fall`: failures until down.
+    /// `fall`: failed checks until the server is down.
     pub fall: u32,
     /// `inter`, milliseconds.
     pub inter_ms: u32,
@@ -81,40 +81,40 @@ pub struct ServerOptions {
     pub fastinter_ms: Option<u32>,
     /// `downinter`, milliseconds; None is `inter`.
     pub downinter_ms: Option<u32>,
-    /// `addr`: another host for the checks.
+    /// `addr`: host for the checks; None is the server's.
     pub check_host: Option<ServerAddress>,
-    /// `port`: another port for the checks.
+    /// `port`: port for the checks; None is the server's.
     pub check_port: Option<u16>,
     /// `check-send-proxy`.
     pub check_send_proxy: bool,
     /// `send-proxy` (1) or `send-proxy-v2` (2).
     pub send_proxy: Option<u8>,
-    /// `send-proxy-v2-ssl`, `proxy-v2-options`: what else the header of version 2 tells.
+    /// `send-proxy-v2-ssl`, `proxy-v2-options`: optional fields of the header of version 2.
     pub proxy_extensions: ProxyExtensions,
-    /// `set-proxy-v2-tlv-fmt`: fields of the header of version 2, in the file's order.
+    /// `set-proxy-v2-tlv-fmt`: TLV fields of the header of version 2, in the file's order.
     pub proxy_fields: Vec<ProxyField>,
-    /// `pool-conn-name`: the name of its connections, which only streams of the same
-    /// name share; the text and what it means.
+    /// `pool-conn-name`: name of a connection. Streams only reuse connections of the same name. The
+    /// text and the compiled expression.
     pub pool_name: Option<(Box<str>, Arc<Expression>)>,
-    /// `proto`: the version of HTTP that is spoken with it whatever is negotiated.
+    /// `proto`: HTTP version of the connections, regardless of negotiation.
     pub protocol: Option<HttpProtocol>,
-    /// `cookie`: the value that stands for this server.
+    /// `cookie`: cookie value of this server.
     pub cookie: Option<Box<[u8]>>,
-    /// `source`: the address that connections to it come from.
+    /// `source`: source address of connections to the server.
     pub source: Option<SocketAddr>,
-    /// The rest of `source`.
+    /// Further settings of `source`.
     pub source_ways: SourceWays,
     /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
     /// `tfo`.
     pub tcp_fast_open: bool,
-    /// `pool-low-conn`: idle connections below which threads take none from each other.
+    /// `pool-low-conn`: number of idle connections below which threads do not share them.
     pub pool_low: Option<u32>,
-    /// `pool-max-conn`: idle connections kept; None is no limit, 0 keeps none.
+    /// `pool-max-conn`: maximum number of idle connections; None means no limit, 0 keeps none.
     pub pool_max: Option<u32>,
     /// `pool-purge-delay`, milliseconds.
     pub pool_purge_delay_ms: u32,
-    /// `max-reuse`: requests a connection may carry; None is no limit.
+    /// `max-reuse`: maximum number of requests on a connection; None means no limit.
     pub reuse_max: Option<u32>,
     /// `slowstart`, milliseconds.
     pub slowstart_ms: u32,
@@ -122,35 +122,35 @@ pub struct ServerOptions {
     pub shutdown_sessions_on_down: bool,
     /// `on-marked-up shutdown-backup-sessions`.
     pub shutdown_backup_sessions_on_up: bool,
-    /// `id`; 0 where the line gives none.
+    /// `id`; 0 if the line has none.
     pub id: u32,
-    /// What a state file says of it, which is where it begins.
+    /// Initial state of the server from a state file.
     pub saved: Option<Arc<Kept>>,
-    /// `redir`: GET and HEAD are answered with a redirection to this prefix.
+    /// `redir`: GET and HEAD requests are redirected to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
-    /// TLS.
+    /// TLS settings.
     pub tls: ServerTls,
     /// `check-proto`
     pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
-    /// `non-stick`: no table keeps that a client belongs to it.
+    /// `non-stick`: no stick table stores this server for a client.
     pub non_stick: bool,
-    // Checks and the way to a server.
-    /// `socks4`: the proxy through which it is reached.
+    // Checks and connections to the server.
+    /// `socks4`: address of the SOCKS4 proxy.
     pub socks4: Option<SocketAddr>,
-    /// `check-via-socks4`: so do its checks.
+    /// `check-via-socks4`: checks also use the SOCKS4 proxy.
     pub check_via_socks4: bool,
-    /// `healthcheck`: the section that says what its checks ask.
+    /// `healthcheck`: the section that defines the checks.
     pub health_check: Option<Arc<HealthCheck>>,
-    // RESOLVERS's family
-    /// How its name is followed.
+    // Name resolution.
+    /// Settings for the resolution of the host name.
     pub resolving: Resolving,
-    /// Its agent.
+    /// Settings of the agent check.
     pub agent: Agent,
-    /// `track`, and where that stands.
+    /// `track`, and its position.
     pub track: Option<(Span, Box<str>)>,
-    /// What is made of errors of its traffic.
+    /// Reaction to errors of the server's traffic (`observe`, `on-error`).
     pub observing: Observing,
     /// `init-state`
     pub init_state: InitState,
@@ -220,51 +220,52 @@ impl Default for ServerOptions {
 /// A server of a backend.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Its name in the file.
+    /// Position of the server's name in the file.
     pub span: Span,
-    /// `id`; assigned from 1 upwards where the file gives none.
+    /// `id`; assigned from 1 upwards if the file has none.
     pub id: u32,
-    /// Its name.
+    /// Name of the server.
     pub name: Box<str>,
-    /// As the file has it (`web.example:80`), for people.
+    /// Address as written in the file (`web.example:80`), for operators.
     pub address_text: Box<str>,
-    /// Where it is. `set server … addr` overrides it in the state.
+    /// Address of the server. `set server … addr` overrides it in the state.
     pub address: ServerAddress,
-    /// The rest of its line.
+    /// Other options of the line.
     pub options: ServerOptions,
-    /// What changes while it serves.
+    /// Run-time state.
     pub state: Arc<ServerState>,
-    /// Which of the ways to it that its name has had this one is: another
-    /// address or other options of its connections make another way.
-    /// [`crate::control::install`] numbers them.
+    /// Number of the address and connection options of this server. The number changes when another
+    /// configuration has other ones, so that old connections are not reused.
+    /// [`crate::control::install`] assigns it.
     pub way: u32,
-    // RESOLVERS's family
-    /// The name that its line has in place of an address. With `resolvers` and an address it
-    /// is empty, until an operator gives it one (`set server … fqdn`).
+    // Name resolution.
+    /// Host name of the line in place of an address. With `resolvers` and an address, the name is
+    /// empty until an operator sets one (`set server … fqdn`).
     pub host: Option<Box<HostName>>,
-    /// Whose state it has (`track`): the end of its chain.
+    /// Server whose state this one follows (`track`): the end of the chain.
     pub tracks: Option<(ProxyIndex, ServerIndex)>,
-    /// The words behind `add server` that made it: no file has it.
+    /// Arguments of the `add server` command that created the server; None for a server of the
+    /// file.
     pub added: Option<Arc<[Box<str>]>>,
 }
 
 impl Server {
-    /// Whether its name is followed while it serves: that of its line, or one that an
-    /// operator gave it.
+    /// Returns whether the host name is resolved at run time: that of the line or one that an
+    /// operator set.
     pub fn is_followed(&self) -> bool {
         self.is_followed_if(|| self.state.host().is_some())
     }
 
-    /// The same for a caller that has locked the state: `is_named` says whether an operator
-    /// gave it a name.
+    /// Variant of [`Server::is_followed`] for a caller that has locked the state. `is_named`
+    /// returns whether an operator set a name.
     pub(crate) fn is_followed_if(&self, is_named: impl FnOnce() -> bool) -> bool {
         self.host
             .as_ref()
             .is_some_and(|host| host.resolvers.is_some() && (!host.text.is_empty() || is_named()))
     }
 
-    /// How connections for traffic speak TLS, as its file or later an operator
-    /// says; None is without.
+    /// Returns the TLS settings of connections for traffic, from the file or an operator; None
+    /// means without TLS.
     pub fn traffic_tls(&self) -> Option<&Arc<Connector>> {
         let tls = &self.options.tls;
         match self.state.tls_override() {

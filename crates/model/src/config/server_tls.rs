@@ -1,5 +1,5 @@
-//! What the words of a `server` line say of TLS, and what `default-server`
-//! lines hand on. A connector is made of them when the whole file is read.
+//! TLS options of `server` and `default-server` lines. The connector is built from them when the
+//! whole file is loaded.
 
 use crate::compiled::Expression;
 use rustls::sign::CertifiedKey;
@@ -8,12 +8,12 @@ use tls::authorities::Authorities;
 use tls::revocation::Revocations;
 use tls::{Connector, TlsSide};
 
-/// What a file held, by the name that operators know it by.
+/// Content of a file with the name that operators use.
 #[derive(Debug)]
 pub struct Named<T> {
-    /// The file.
+    /// Name of the file.
     pub name: Box<str>,
-    /// What it held.
+    /// Content of the file.
     pub it: Arc<T>,
 }
 
@@ -26,33 +26,33 @@ impl<T> Clone for Named<T> {
     }
 }
 
-/// The TLS of a server.
+/// TLS settings of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerTls {
     /// `ssl`
     pub ssl: bool,
-    /// An `ssl` was said for it, on its line or by `default-server`; a later `no-ssl` leaves it so.
+    /// The line or `default-server` contains `ssl`; a later `no-ssl` leaves this set.
     pub ssl_said: bool,
-    /// `no-ssl` was the last word, on its line or by `default-server`.
+    /// `no-ssl` is the last of both options, in the line or `default-server`.
     pub ssl_undone: bool,
-    /// `check-ssl`: checks speak TLS although they go elsewhere, or the traffic does not;
-    /// `no-check-ssl`: they never do. None: as the traffic does.
+    /// `check-ssl`: checks use TLS even if their address differs or the traffic does not;
+    /// `no-check-ssl`: they never do. None: like the traffic.
     pub check_ssl: Option<bool>,
-    /// Versions, ciphers and the like: one for all servers of a backend, mostly.
+    /// Versions, ciphers and similar settings, mostly shared by all servers of a backend.
     pub side: Arc<TlsSide>,
-    /// `verify`; None is what `ssl-server-verify` says.
+    /// `verify`; None uses `ssl-server-verify`.
     pub verify: Option<bool>,
     /// `verifyhost`
     pub verify_host: Option<Box<str>>,
     /// `ca-file`
     pub authorities: Option<Named<Authorities>>,
-    /// A file of it was refused: what it lacks for that is not told again.
+    /// A file of the settings was rejected, so missing settings are not reported again.
     pub refused: bool,
     /// `crl-file`
     pub crls: Option<Named<Revocations>>,
     /// `crt`
     pub certificate: Option<Named<CertifiedKey>>,
-    /// `sni`, as it is written.
+    /// `sni`, as written in the file, and the compiled expression.
     pub sni: Option<(Box<str>, Arc<Expression>)>,
     /// `alpn`
     pub alpn: Vec<Vec<u8>>,
@@ -62,34 +62,33 @@ pub struct ServerTls {
     pub check_alpn: Option<Vec<Vec<u8>>>,
     /// `no-ssl-reuse`
     pub no_reuse: bool,
-    /// For traffic with `ssl`, or for checks alone; made at the end of loading.
+    /// Connector for traffic with `ssl`, or only for checks; built at the end of loading.
     pub connector: Option<Arc<Connector>>,
 }
 
 impl ServerTls {
-    /// Versions, ciphers and the like, to be changed for this one.
+    /// Returns versions, ciphers and similar settings for modification.
     pub fn side_mut(&mut self) -> &mut TlsSide {
         Arc::make_mut(&mut self.side)
     }
 
-    /// How connections for traffic are made; None is without TLS.
+    /// Returns the connector for traffic; None without TLS.
     pub fn for_traffic(&self) -> Option<&Arc<Connector>> {
         self.connector.as_ref().filter(|_| self.ssl)
     }
 
-    /// How connections for checks are made; None is without TLS. Checks that go
-    /// to an address or a port of their own speak TLS only if `check-ssl` says so, and
-    /// with `no-check-ssl` none does.
+    /// Returns the connector for checks; None without TLS. Checks with an address or port of their
+    /// own only use TLS with `check-ssl`. With `no-check-ssl`, no check does.
     pub fn for_checks(&self, elsewhere: bool) -> Option<&Arc<Connector>> {
         let wanted = self.check_ssl.unwrap_or(self.ssl && !elsewhere);
         self.connector.as_ref().filter(|_| wanted)
     }
 }
 
-/// `ws`: the version for WebSocket streams.
+/// `ws`: HTTP version for WebSocket streams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum WebSocketProto {
-    /// That of the other streams; where ALPN offers HTTP/1 too, that.
+    /// Version of the other streams, but HTTP/1 if ALPN offers it.
     #[default]
     Auto,
     /// HTTP/1

@@ -1,11 +1,11 @@
-//! Virtual addresses: those that come to this machine and leave it, as far as the
-//! proxy has to know of them.
+//! Virtual addresses, which are added to this machine and removed from it, as far as the proxy must
+//! know them.
 
 pub use protocol::vitals::Service;
 use std::net::IpAddr;
 
 impl super::Config {
-    /// Whether an address comes and goes.
+    /// Returns whether an address is a virtual one.
     pub fn is_virtual(&self, address: IpAddr) -> bool {
         let mut all = self.services.iter();
         all.any(|service| service.addresses.contains(&address))

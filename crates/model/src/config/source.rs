@@ -1,43 +1,43 @@
-//! Where connections to servers come from, beyond one address (`source`).
+//! Source addresses of connections to servers, beyond a fixed one (`source`).
 
 use super::{Proxy, Server};
 use std::net::SocketAddr;
 
-/// Whose address a connection to a server shows (`usesrc`).
+/// Foreign source address of a connection to a server (`usesrc`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Borrowed {
-    /// `client`: the client's, port and all.
+    /// `client`: the client's address and port.
     Client,
-    /// `clientip`: the client's, from any port.
+    /// `clientip`: the client's address with any port.
     ClientIp,
-    /// `hdr_ip(name,occurrence)`: the one in a header, its name in lower case.
+    /// `hdr_ip(name,occurrence)`: the address in a header; the name is in lower case.
     Header(Box<[u8]>, i32),
-    /// This one, which need not be this host's.
+    /// A fixed address, which need not be one of this host.
     Address(SocketAddr),
 }
 
-/// The rest of a `source`.
+/// Further settings of `source`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SourceWays {
     /// `usesrc`.
     pub borrowed: Option<Borrowed>,
-    /// A range of ports: the first and the last.
+    /// Port range: the first and the last.
     pub ports: Option<(u16, u16)>,
     /// `interface`.
     pub interface: Option<Box<str>>,
 }
 
-/// All that decides where a connection to a server comes from.
+/// All settings for the source of a connection to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Source<'c> {
-    /// The address.
+    /// Source address; None leaves it to the system.
     pub address: Option<SocketAddr>,
-    /// The rest.
+    /// Further settings.
     pub ways: &'c SourceWays,
 }
 
 impl Server {
-    /// Where connections to it come from: as its own line says, else its backend.
+    /// Returns the source settings of the server's line, or those of its backend.
     pub fn source<'c>(&'c self, backend: &'c Proxy) -> Source<'c> {
         let (own, ways) = (self.options.source, &self.options.source_ways);
         let says_nothing = own.is_none() && ways.borrowed.is_none() && ways.interface.is_none();

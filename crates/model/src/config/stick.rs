@@ -1,25 +1,25 @@
-//! `stick …`: which servers clients are kept with.
+//! `stick …`: persistence by stick tables.
 
 use crate::compiled::{Condition, Expression};
 use crate::tables::TablePlace;
 use language::Span;
 use std::sync::Arc;
 
-/// One `stick on`, `match`, `store-request` or `store-response`.
+/// A `stick on`, `match`, `store-request` or `store-response` rule.
 #[derive(Clone, Debug)]
 pub struct StickRule {
-    /// Where it stands.
+    /// Position of the rule.
     pub span: Span,
-    /// It looks for the server of a key.
+    /// Looks up the server of the key.
     pub matches: bool,
-    /// It keeps the server of a key that a request has.
+    /// Stores the server for a key of the request.
     pub stores: bool,
-    /// It keeps the server of a key that the answer has.
+    /// Stores the server for a key of the response.
     pub stores_of_answer: bool,
-    /// The key.
+    /// Expression of the key.
     pub expression: Expression,
-    /// Where.
+    /// Stick table of the rule.
     pub table: Arc<TablePlace>,
-    /// When; always without one.
+    /// Condition; None always applies.
     pub condition: Option<Condition>,
 }

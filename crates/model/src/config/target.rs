@@ -1,26 +1,26 @@
-//! Where the checks of a server go.
+//! Address of the checks of a server.
 
 use super::{Server, ServerAddress};
 use std::net::SocketAddr;
 
-/// Where a check goes.
+/// Address of a check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
-    /// An address and a port.
+    /// An IP address and a port.
     Inet(SocketAddr),
-    /// A socket in the file system.
+    /// A Unix socket in the file system.
     Unix(std::path::PathBuf),
-    /// A socket with an abstract name.
+    /// A Unix socket with an abstract name.
     Abstract(Vec<u8>),
 }
 
-/// Where the checks of a server go: `addr` and `port`, and what of both is not
-/// given from the server's own address. None: there is no such place.
+/// Returns the address of a server's checks: `addr` and `port`, completed from the server's own
+/// address. Returns None if there is no address.
 pub fn target(server: &Server) -> Option<Target> {
     target_at(server, None, None)
 }
 
-/// The same, where a step has an address or a port of its own.
+/// Variant of [`target`] for a step with its own address or port.
 pub fn target_at(
     server: &Server,
     address: Option<&ServerAddress>,

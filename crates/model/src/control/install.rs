@@ -1,5 +1,5 @@
-//! Puts a tree into service: gives it the states of the tree before it, by
-//! name, and tells the states what the new file says.
+//! Puts a configuration into service: connects it with the states of the previous configuration by
+//! name, and applies the settings of the new file to them.
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;
@@ -12,20 +12,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Gives a tree that is about to serve its states: those of `old` where the
-/// names are the same, so that counters, health, weights that an operator set
-/// and queues go on. Servers that are no more are retired. To be called once
-/// for each tree, before its first stream, also without an older tree.
+/// Gives a new configuration its states. Names that `old` contains keep theirs, so that counters,
+/// health, queues and weights of an operator continue. Removed servers are retired. Must be called
+/// once for each configuration before its first stream, even without an older one.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     adopt(config, old, now_ms).end(now_ms);
 }
 
-/// What a tree makes of the older one's servers that waits until it serves:
-/// before, streams of the older one would be told of each.
+/// Changes to servers of the older configuration that must wait until the new one serves. Before
+/// that, they would affect streams of the older one.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Outdated {
-    /// They are no more.
+    /// Servers that the new configuration no longer contains.
     gone: Vec<Arc<ServerState>>,
     /// Servers whose address in the file changed, which takes precedence over one set by
     /// an operator.
@@ -33,12 +32,12 @@ pub struct Outdated {
 }
 
 impl Outdated {
-    /// From now on no connection to those that are gone is kept.
+    /// Stops the reuse of connections to removed servers.
     pub fn close_ways(&self) {
         self.gone.iter().for_each(|server| server.close_way());
     }
 
-    /// The newer tree serves.
+    /// Applies the changes after the new configuration began to serve.
     pub fn end(self, now_ms: u64) {
         for server in self.moved {
             server.set_address(None, now_ms);
@@ -49,7 +48,7 @@ impl Outdated {
     }
 }
 
-/// The same, but for what waits until the tree serves.
+/// Variant of [`install`] that returns the changes that must wait until the configuration serves.
 pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
     let mut moved = Vec::new();
     config.version = old.map_or(0, |old| old.version) + 1;
@@ -121,8 +120,8 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
     Outdated { gone, moved }
 }
 
-/// Gives a tree its states that differs from `old`, of which it is a copy, in the
-/// servers of one backend at most.
+/// Gives states to a configuration that is a copy of `old`, except for the servers of at most one
+/// backend.
 pub fn succeed(
     config: &mut Config,
     old: &Config,
@@ -150,7 +149,8 @@ pub fn succeed(
     }
 }
 
-/// The state of an older proxy of that name, or of one of this tree.
+/// Sets the state of a proxy: that of an older proxy of the same name, or of another one of this
+/// configuration.
 fn give_state(
     proxy: &mut Proxy,
     known: Option<&Arc<ProxyState>>,
@@ -168,7 +168,7 @@ fn give_state(
     }
 }
 
-/// What caches hold stays where their sections say the same.
+/// Keeps the content of caches whose settings stay the same.
 fn adopt_caches(config: &mut Config, old: &Config) {
     for cache in &mut config.caches {
         let same = |other: &&Arc<Cache>| other.settings == cache.settings;
@@ -178,7 +178,7 @@ fn adopt_caches(config: &mut Config, old: &Config) {
     }
 }
 
-/// Connections with peers go on under the next tree.
+/// Keeps the connections with peers under the next configuration.
 fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     for peers in &mut config.peers {
         let before = old.into_iter().flat_map(|old| &old.peers);
@@ -188,7 +188,7 @@ fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     }
 }
 
-/// Gives servers that track others the state of those.
+/// Connects servers that track others with their state.
 fn track(config: &Config, now_ms: u64) {
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         let tracked = server.tracks.and_then(|(proxy, at)| {
@@ -199,9 +199,8 @@ fn track(config: &Config, now_ms: u64) {
     }
 }
 
-/// Gives a server the state of the older tree's; `alike`: connections to servers
-/// of its backend are made as there. Says whether an operator's address has to
-/// give way to the file's.
+/// Gives a server the state of the older configuration. `alike`: the backend's settings for
+/// connections stay the same. Returns whether the file's address must replace an operator's.
 fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     server.state = Arc::clone(&described.state);
     server.way = if alike && same_way(described, server) {
@@ -214,13 +213,13 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     if !same_name {
         server.state.set_host(None);
     } else if server.is_followed() && described.is_followed() {
-        // What its name stands for by now is newer than what the file found.
+        // The resolved address is newer than the one found at loading.
         return false;
     }
     described.address != server.address && server.state.address_override().is_some()
 }
 
-/// The servers of `old` that a tree has no more.
+/// Returns the servers of `old` that the configuration no longer contains.
 fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
         let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
@@ -232,7 +231,7 @@ fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     gone
 }
 
-/// What of a backend decides how connections to its servers are made.
+/// Settings of a backend that affect connections to its servers.
 #[derive(Clone, PartialEq, Eq)]
 struct Settings {
     source: Option<SocketAddr>,
@@ -250,14 +249,14 @@ impl Settings {
     }
 }
 
-/// The same of the whole configuration.
+/// Returns whether the global socket settings for connections to servers are equal.
 fn same_sockets(one: &Tune, other: &Tune) -> bool {
     one.rcvbuf_server == other.rcvbuf_server
         && one.sndbuf_server == other.sndbuf_server
         && one.unsent_server == other.unsent_server
 }
 
-/// Whether connections to a server of two trees are made alike.
+/// Returns whether connections to a server are made in the same manner under two configurations.
 fn same_way(one: &Server, other: &Server) -> bool {
     let of = |server: &Server| {
         let options = &server.options;
@@ -284,29 +283,30 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && one.options.protocol == other.options.protocol
 }
 
-/// The name that its connections ask for, as it is written.
+/// Returns the server name (SNI) of its TLS connections, as written in the file.
 fn sni_of(server: &Server) -> Option<&str> {
     let sni = server.options.tls.sni.as_ref();
     sni.filter(|_| server.options.tls.for_traffic().is_some())
         .map(|(text, _)| &**text)
 }
 
-/// What names its connections.
+/// Returns the name of its connections (`pool-conn-name`), as written in the file.
 fn name_of(server: &Server) -> Option<&str> {
     server.options.pool_name.as_ref().map(|(text, _)| &**text)
 }
 
-/// What the tree before had under one name.
+/// Objects that the previous configuration had under one name.
 struct Known<'c> {
     state: &'c Arc<ProxyState>,
-    /// Those of its frontend.
+    /// Listeners of the frontend.
     binds: &'c [Bind],
-    /// Those of its backend.
+    /// Settings of the backend.
     settings: Option<Settings>,
     servers: HashMap<&'c str, &'c Server>,
 }
 
-/// A listener is known again by its address; its id is its place in the file.
+/// Updates the ids of listeners, which are their positions in the file. A listener is identified by
+/// its address.
 fn renumber_listeners(proxy: &Proxy, known: &Known<'_>) {
     let same = |(old, new): (&Bind, &Bind)| old.id == new.id && old.address == new.address;
     if proxy.binds.len() == known.binds.len() && known.binds.iter().zip(&proxy.binds).all(same) {
@@ -345,8 +345,8 @@ fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
     known
 }
 
-/// `fullconn` where the file gives none: a tenth, rounded up, of what the frontends
-/// that may lead to the backend can hold together, at least 1.
+/// Returns the default of `fullconn` for each backend: a tenth, rounded up, of the sum of `maxconn`
+/// of the frontends that may use the backend, at least 1.
 fn default_fullconn(config: &Config) -> Vec<u32> {
     let mut sums = vec![0u64; config.proxies.len()];
     for (at, proxy) in config.proxies.iter().enumerate() {
@@ -386,5 +386,5 @@ fn default_fullconn(config: &Config) -> Vec<u32> {
         .collect()
 }
 
-/// What a frontend is taken to hold where no `maxconn` says so.
+/// Assumed capacity of a frontend without `maxconn`, in connections.
 const FRONTEND_ROOM: u32 = 2000;

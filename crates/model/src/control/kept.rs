@@ -1,4 +1,4 @@
-//! A server goes on from what a predecessor kept of it.
+//! Restores the state of a server that a previous process recorded.
 
 use crate::config::Server;
 use crate::queue;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl ServerState {
-    /// Takes over what another process knew of it, as [`ServerState::configure`]
-    /// takes over what an earlier file made: what the file says otherwise than that
-    /// process's file counts. The file has configured it already.
+    /// Restores the state from another process, just as [`ServerState::configure`] keeps that of an
+    /// earlier file. Settings that differ between both processes' files take precedence. The file
+    /// must already have configured the server.
     pub fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms.min(AGE_MAX_MS));
         let switchable = server.options.tls.connector.is_some();
@@ -47,14 +47,14 @@ impl ServerState {
             control.location.address = kept.address;
             control.outages.last_change_ms = ago(kept.last_change_ago_ms);
             control.outages.since_ms = kept.down_for_ms.map(ago);
-            // So what it was there is no change here: nothing is counted twice, and
-            // it keeps its times unless the new file says otherwise.
+            // The restored state is not a change: nothing is counted twice, and the server keeps
+            // its times unless the new file differs.
             let flags = control.flags(self.backup());
             self.standing.flags.store(flags, Relaxed);
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);
-        // Those who wait for changes saw none.
+        // The restore caused no change, so balance and queues are notified here.
         self.changed();
         queue::flow(self);
     }
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// Takes what `before` made of a server over to a new process with `options`.
+    /// Transfers the state of a server after `before` to a new process with `options`.
     fn moved(options: ServerOptions, before: impl Fn(&Arc<ServerState>)) -> Arc<Config> {
         let old = tree(Balance::RoundRobin, &[checked()]);
         before(&old.proxies[0].servers[0].state);

@@ -1,5 +1,5 @@
-//! Changes of states by what stands above them: a tree that is put into service, and
-//! servers that come up, go down or get another limit, for which streams wait.
+//! Changes of states from above: new configurations, and changes of servers (up, down, another
+//! limit) for which streams wait.
 
 mod install;
 mod kept;

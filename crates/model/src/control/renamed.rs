@@ -1,15 +1,14 @@
-//! Servers of another name, or of a backend of another name, at a place that
-//! checks have found down: a change must not make clients try it. States go by
-//! name, and a new one begins up; this is the exception, and of nothing but
-//! what the checks found.
+//! Servers that were renamed, or whose backend was, at an address that checks found down: a reload
+//! must not make clients try it. States are kept by name and a new server starts up; this is the
+//! only exception, and it only concerns the health.
 
 use crate::config::target::{Target, target};
 use crate::config::{Config, Proxy, Server};
 use crate::state::HealthState;
 use std::collections::{HashMap, HashSet};
 
-/// The servers of an older tree that checks have found down and that the newer
-/// one does not have, by the place that was asked.
+/// Servers of an older configuration that checks found down and that the newer one does not
+/// contain, by the checked address.
 #[derive(Default)]
 pub(super) struct FoundDown<'c>(HashMap<Target, Vec<&'c Proxy>>);
 
@@ -44,7 +43,8 @@ impl<'c> FoundDown<'c> {
         found
     }
 
-    /// Whether one of them was asked the same at the same place as a server is.
+    /// Returns whether one of them was checked in the same manner at the same address as the
+    /// server.
     pub(super) fn has(&self, proxy: &Proxy, server: &Server) -> bool {
         if self.0.is_empty() || !server.options.check {
             return false;

@@ -1,5 +1,5 @@
-//! The state of a server changes: by its file, an operator, its checks, an agent, and by
-//! what a predecessor kept.
+//! Changes to the state of a server: by its file, an operator, its checks, an agent, or the saved
+//! state of a predecessor.
 
 use crate::clock::revision;
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};
@@ -18,8 +18,7 @@ impl Control {
         self.location.unresolved || self.admin == AdminState::Maintenance
     }
 
-    /// Whether maintenance keeps traffic from it: its own, or that of the server that
-    /// it tracks.
+    /// Returns whether maintenance of the server or of the one that it tracks keeps traffic away.
     pub(crate) fn is_maintained(&self) -> bool {
         self.in_maintenance()
             || self
@@ -28,11 +27,11 @@ impl Control {
                 .is_some_and(|other| other.maintenance)
     }
 
-    /// What the file says of its address.
+    /// Applies the address settings of the file.
     pub(crate) fn configure_name(&mut self, server: &Server) {
         self.location.file_unresolved = server.address == ServerAddress::Unresolved;
         let follows = server.is_followed_if(|| self.location.host.is_some());
-        // One that was followed already stays as its name's answers have it.
+        // A name that was already resolved keeps its resolved address.
         if !follows || !self.location.follows {
             self.location.unresolved =
                 self.location.file_unresolved && self.location.address.is_none();
@@ -40,7 +39,7 @@ impl Control {
         self.location.follows = follows;
     }
 
-    /// What the file says of an agent; what an agent said goes with it.
+    /// Applies the agent settings of the file. Without an agent check, its results are discarded.
     pub(crate) fn configure_agent(&mut self, options: &ServerOptions) {
         if !options.agent.check {
             self.agent = Default::default();
@@ -55,7 +54,7 @@ impl Control {
             || (self.checks.rise, self.checks.fall) != (options.rise, options.fall)
         {
             (self.checks.rise, self.checks.fall) = (options.rise.max(1), options.fall.max(1));
-            // Up, but the first failed check of a new server counts as the last.
+            // Up, but the first failed check of a new server takes it down.
             let begins = fresh && options.check && self.checks.health == HealthState::Up;
             if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
                 self.checks.health = HealthState::Down;
@@ -68,7 +67,8 @@ impl Control {
                 _ => self.checks.top(),
             };
         }
-        // What was found goes with the checks; what an operator said stays.
+        // Without checks, the health that they found no longer applies; an operator's settings
+        // stay.
         if self.checks.enabled && !options.check {
             self.checks.health = HealthState::Up;
         }
@@ -97,12 +97,12 @@ impl Control {
 }
 
 impl ServerState {
-    /// Takes its line of the file in. What an operator set at run time stays
-    /// unless the new file says something new about it.
+    /// Applies the server line of the file. An operator's settings stay unless the new file changes
+    /// the same setting.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
         let options = &server.options;
-        // Told to balance and queues only then: of ten thousand servers, most
-        // are as they were.
+        // Balance and queues are only notified of changes: of ten thousand servers, most stay the
+        // same.
         let mut news = false;
         let adoption = {
             let mut control = self.control();
@@ -152,14 +152,14 @@ impl ServerState {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
         if news {
-            // Its side or its limits are others.
+            // The role as backup or the limits changed.
             self.changed();
             queue::flow(self);
         }
         adoption
     }
 
-    /// Takes in what it may be given at once. Returns whether more or less may be by now.
+    /// Applies the limits. Returns whether they changed.
     fn configure_limits(
         &self,
         control: &mut Control,
@@ -180,22 +180,21 @@ impl ServerState {
         self.limits.minconn.swap(min, Relaxed) != min || raised
     }
 
-    /// A new server, before its file configures it, at a place that checks have
-    /// found down.
+    /// Marks a new server as down before it is configured, because checks already found its address
+    /// down.
     pub(crate) fn begin_down(&self, now_ms: u64) {
         let mut control = self.control();
         control.checks.health = HealthState::Down;
         control.outages.since_ms = Some(now_ms);
-        // It never was up: nothing changes by that.
+        // The server was never up, so this is not a change.
         self.standing
             .flags
             .store(control.flags(self.backup()), Relaxed);
     }
 
-    /// The newest file has it no more: its backend counts it no longer and
-    /// gives it nothing. What it has ends as it would; those who wait for it
-    /// go to the others of their tree, where that has others (see
-    /// [`crate::queue`]).
+    /// Retires a server that the newest file no longer contains. Its backend stops counting it and
+    /// gives it no more streams. Existing sessions continue. Waiting streams move to other servers
+    /// of their configuration, if it has any (see [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
         self.control().lifecycle.retired = true;
         if !self.ending.retired.swap(true, SeqCst) {
@@ -206,7 +205,7 @@ impl ServerState {
         queue::redistribute(self);
     }
 
-    /// What an operator wants of it.
+    /// Sets the administrative state.
     pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> Change {
         {
             let mut control = self.control();
@@ -218,7 +217,7 @@ impl ServerState {
         self.settle(now_ms)
     }
 
-    /// An operator knows better than the checks (`set server … health`).
+    /// Overrides the health that the checks found (`set server … health`).
     pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> Change {
         {
             let mut control = self.control();
@@ -231,19 +230,19 @@ impl ServerState {
         self.settle(now_ms)
     }
 
-    /// A weight set at run time, at most [`WEIGHT_MAX`].
+    /// Sets the weight at run time, at most [`WEIGHT_MAX`].
     pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> Change {
         self.control().weight = weight.min(WEIGHT_MAX);
         self.settle(now_ms)
     }
 
-    /// The weight as it is set, and the file's.
+    /// Returns the current weight and that of the file.
     pub fn user_weight(&self) -> (u32, u32) {
         let control = self.control();
         (control.weight, control.file.weight)
     }
 
-    /// A limit set at run time; 0 is none.
+    /// Sets the session limit at run time; 0 means no limit.
     pub fn set_maxconn(self: &Arc<Self>, maxconn: u32) {
         self.limits.maxconn.store(maxconn, SeqCst);
         self.changed();
@@ -251,12 +250,12 @@ impl ServerState {
         queue::flow(self);
     }
 
-    /// The limit as it is set; 0 is none.
+    /// Returns the current session limit; 0 means no limit.
     pub fn maxconn(&self) -> u32 {
         self.limits.maxconn.load(Relaxed)
     }
 
-    /// An address set at run time; None goes back to the file's.
+    /// Sets the address at run time; None restores the file's.
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
         let other = {
             let mut control = self.control();
@@ -266,15 +265,15 @@ impl ServerState {
         };
         let change = self.settle(now_ms);
         if other {
-            // What leads to the other one is not used again. Only when the new
-            // one is what everyone reads: who knows the newest way knows it.
+            // Connections to the old address must not be reused. Called after the new address is
+            // visible, so that a thread with the new generation also sees the new address.
             self.next_of_operator();
         }
         change
     }
 
-    /// Where its name says that it is by now; None: nowhere, it waits in maintenance
-    /// and keeps in mind where it was.
+    /// Sets the address to which the host name resolved. With None, the server goes into
+    /// maintenance and remembers its last address.
     pub fn set_resolved(self: &Arc<Self>, address: Option<ServerAddress>, now_ms: u64) -> Change {
         let (address, offset) = match address {
             Some(ServerAddress::Inet(address)) => (Some(address), None),
@@ -297,14 +296,14 @@ impl ServerState {
         };
         let change = self.settle(now_ms);
         if other {
-            // As with an operator's.
+            // Connections to the old address must not be reused.
             self.next_of_operator();
         }
         change
     }
 
-    /// Counts a finished check. Says what changed, and whether this check is
-    /// another than the last (`option log-health-checks` tells then).
+    /// Counts a finished check. Returns the change of state, and whether the result differs from
+    /// the last one, which `option log-health-checks` logs.
     pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
         let moved = {
             let mut control = self.control();
@@ -313,8 +312,7 @@ impl ServerState {
             let top = checks.top();
             match result.verdict {
                 Verdict::Failed => {
-                    // As in HAProxy, those of a server that is down already
-                    // do not count.
+                    // As in HAProxy, failed checks of a server that is already down do not count.
                     if checks.streak >= checks.rise {
                         self.traffic.counters.here().count(Tally::CheckFailures);
                         checks.failures += 1;
@@ -349,7 +347,7 @@ impl ServerState {
         (self.settle(now_ms), moved)
     }
 
-    /// Lets a warming server have more. Called now and then; cheap.
+    /// Raises the weight of a server in slow start. Called periodically; cheap.
     pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
         if self.share.throttle.load(Relaxed) < 100 {
             self.settle(now_ms);
@@ -357,34 +355,34 @@ impl ServerState {
         }
     }
 
-    /// `disable health` and `enable health`: its checks rest, and it stays what
-    /// they made of it. Goes on under later files.
+    /// `disable health` and `enable health`: stops or resumes the checks. A stopped server keeps
+    /// its health. The setting persists under later files.
     pub fn stop_checks(&self, stopped: bool) {
         self.standing.checks_stopped.store(stopped, Relaxed);
     }
 
-    /// Whether an operator stopped its checks.
+    /// Returns whether an operator stopped the checks.
     pub fn checks_stopped(&self) -> bool {
         self.standing.checks_stopped.load(Relaxed)
     }
 
-    /// Whether nobody is to ask how it is: in maintenance, or by an operator.
+    /// Returns whether checks must not run: in maintenance, or stopped by an operator.
     pub fn is_left_alone(&self) -> bool {
         self.checks_stopped() || self.in_maintenance()
     }
 
-    /// Whether it, or the server that it tracks, is in maintenance.
+    /// Returns whether the server, or the one that it tracks, is in maintenance.
     pub fn is_maintained(&self) -> bool {
         self.control().is_maintained()
     }
 
-    /// Whether it is in maintenance, where nothing is checked.
+    /// Returns whether the server is in maintenance, without regard to the one that it tracks.
     pub fn in_maintenance(&self) -> bool {
         self.control().in_maintenance()
     }
 
-    /// Where the next check stands: whether the server is up, and whether the
-    /// last check changed its mind half way (then `fastinter` counts).
+    /// Returns whether the server is fully up, fully down or changing, which selects the interval
+    /// of the next check (`fastinter`).
     pub fn check_phase(&self) -> CheckPhase {
         let control = self.control();
         let top = control.checks.top();
@@ -395,11 +393,11 @@ impl ServerState {
         }
     }
 
-    /// Computes what follows from the control block and tells everyone.
+    /// Recomputes the state from the control block and notifies all that depend on it.
     pub(crate) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
         let (mut change, reweighed) = self.recompute(now_ms);
         self.tell_trackers(now_ms);
-        // Queues hand slots to streams: not under the lock of the control block.
+        // Queues grant slots to streams, so the lock of the control block must not be held.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
         }
@@ -409,8 +407,7 @@ impl ServerState {
         change
     }
 
-    /// Fills the atomics, tells the backend and the balance. Also says whether
-    /// the weight is another.
+    /// Updates the atomics, the backend and the balance. Also returns whether the weight changed.
     pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
         let mut control = self.control();
         let before = self.standing.flags.load(Relaxed);
@@ -464,14 +461,14 @@ impl ServerState {
         } else {
             control.outages.begin(now_ms);
             control.warmup.since_ms = None;
-            // By checks, by an agent, or by an operator.
+            // Caused by checks, an agent or an operator.
             if control.lifecycle.begun && !control.lifecycle.retired {
                 self.traffic.counters.here().count(Tally::WentDown);
             }
         }
     }
 
-    /// The weight now, in parts of [`WEIGHT_SCALE`]; also sets the throttle.
+    /// Returns the current weight in units of [`WEIGHT_SCALE`]; also sets the throttle.
     pub(crate) fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
         let whole = control.weight * WEIGHT_SCALE;
         let elapsed = control

@@ -1,4 +1,4 @@
-//! How servers change, and what a new tree takes over.
+//! Tests of changes of servers, and of the state that a new configuration keeps.
 
 use super::install;
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
@@ -20,8 +20,8 @@ fn server(config: &Config, n: usize) -> &Arc<ServerState> {
     &config.proxies[0].servers[n].state
 }
 
-/// Feeds checks (`+` passed, `-` failed, `4` conditional) and tells the status
-/// after each, as haproxy's statistics show it.
+/// Applies checks (`+` passed, `-` failed, `4` conditional) and returns the status after each, as
+/// in HAProxy's statistics.
 fn story(options: ServerOptions, checks: &str) -> Vec<String> {
     let config = tree(Balance::RoundRobin, &[options]);
     let state = server(&config, 0);
@@ -39,7 +39,7 @@ fn story(options: ServerOptions, checks: &str) -> Vec<String> {
 
 #[test]
 fn rise_and_fall_count_as_haproxy_counts_them() {
-    // The first failure of a fresh start is enough.
+    // The first failure of a new server is enough.
     assert_eq!(story(checked(), "-"), ["DOWN"]);
     assert_eq!(
         story(checked(), "+--+---"),
@@ -100,7 +100,7 @@ fn a_server_that_comes_up_warms_up_over_slowstart() {
     };
     let config = tree(Balance::RoundRobin, &[options]);
     let state = server(&config, 0);
-    // Not at the start of the process.
+    // There is no slow start at the start of the process.
     assert_eq!((state.weight(), state.limit()), (1600, 50));
     state.set_admin(AdminState::Maintenance, 0);
     state.set_admin(AdminState::Ready, 10_000);
@@ -137,7 +137,7 @@ fn the_next_tree_takes_over_by_name_what_its_file_does_not_say_otherwise() {
     assert_eq!(server(&config, 0).user_weight(), (4, 4));
     assert_eq!(server(&config, 1).user_weight(), (9, 1));
     assert_eq!(server(&config, 1).report(7).health, HealthState::Down);
-    // The third is no more: not counted, not used.
+    // The third server was removed: it is neither counted nor used.
     assert!(!server(&old, 2).usable());
     assert_eq!(config.proxies[0].state.active_usable(), 0);
     server(&config, 0).set_admin(AdminState::Ready, 8);
@@ -198,14 +198,14 @@ fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
     let other = following(&same, Balance::RoundRobin, &[("s0", sourced)]);
     let ways = [&old, &other].map(|config| config.proxies[0].servers[0].way);
     assert_ne!(ways[0], ways[1]);
-    // Connections of the older tree are no longer kept, those of the newer are.
+    // Connections of the older configuration are no longer reused, those of the newer are.
     let state = server(&other, 0);
     assert_ne!(state.way(), state.way().of_file(ways[0]));
     assert_eq!(state.way(), state.way().of_file(ways[1]));
-    // The same address as once is another way still.
+    // Even the previous address starts a new generation.
     let back = following(&other, Balance::RoundRobin, &[("s0", checked())]);
     assert!(!ways.contains(&back.proxies[0].servers[0].way));
-    // An operator's address too.
+    // So does an operator's address.
     let before = state.way();
     state.set_address(Some(([127, 0, 0, 1], 1).into()), 10);
     assert_ne!(state.way(), before);
@@ -233,7 +233,7 @@ fn a_server_without_checks_stays_down_where_an_operator_said_so() {
     server(&old, 0).set_health(HealthState::Down, 5);
     let new = following(&old, Balance::RoundRobin, &[("s0", Default::default())]);
     assert!(!server(&new, 0).up());
-    // Where the file takes the checks away, what they found goes with them.
+    // If the file removes the checks, their results no longer apply.
     let checks = following(&new, Balance::RoundRobin, &[("s0", checked())]);
     assert!(!server(&checks, 0).up());
     let none = following(&checks, Balance::RoundRobin, &[("s0", Default::default())]);
@@ -281,7 +281,7 @@ fn no_connection_to_an_older_address_passes_for_one_of_the_newest_way() {
             });
             let before = state.way();
             start.store(true, SeqCst);
-            // As whoever connects: the way first, then the address.
+            // In the order of a connecting thread: first the generation, then the address.
             loop {
                 let (way, address) = (state.way(), state.address_override());
                 if way != before {

@@ -1,5 +1,5 @@
-//! Finds the request that a word or a line of a log is about: by its unique id, by the number
-//! of `show sess`, or by the client and the date with which HAProxy's formats begin a line.
+//! Finds the request for a word or a log line: by its unique id, by the id of `show sess`, or by
+//! the client and date at the beginning of a line in HAProxy's formats.
 
 use super::{Entry, Field};
 use crate::log::{DateStyle, append_date};
@@ -7,24 +7,24 @@ use crate::transaction::Endpoint;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Bytes of a line that are looked at.
+/// Maximum number of examined bytes of a line.
 const LINE_MAX: usize = 8 * 1024;
-/// Addresses and dates of a line that are looked at.
+/// Maximum number of examined addresses and dates of a line, each.
 const MARKS_MAX: usize = 16;
-/// How well an entry fits that has the id that was asked for.
+/// Rating of an entry with the requested id.
 const BY_ID: u32 = 1000;
-/// The same of one whose unique id stands in the line.
+/// Rating of an entry whose unique id is in the line.
 const BY_UNIQUE_ID: u32 = 500;
-/// The same of one with client and date of the line.
+/// Rating of an entry with the client and date of the line.
 const BY_DATE: u32 = 100;
-/// Shortest unique id that is looked for within a line.
+/// Minimum length of a unique id that is searched for within a line.
 const UNIQUE_ID_MIN: usize = 4;
 
-/// What is asked for.
+/// A parsed search word or log line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
     line: Box<[u8]>,
-    /// It is one word.
+    /// The text is a single word.
     is_word: bool,
     id: Option<u64>,
     clients: Vec<SocketAddr>,
@@ -32,7 +32,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads a word, or a line of a log.
+    /// Parses a word or a log line.
     pub fn read(text: &str) -> Asked {
         let text = text.trim();
         let end = (0..=LINE_MAX.min(text.len())).rev();
@@ -56,7 +56,7 @@ impl Asked {
         }
     }
 
-    /// How well an entry fits; None: it is another one.
+    /// Returns the rating of an entry; None if it does not match.
     pub fn fits(&self, entry: &Entry) -> Option<u32> {
         if self.id == Some(entry.id) {
             return Some(BY_ID);
@@ -72,7 +72,8 @@ impl Asked {
             (false, false) => return None,
             (by_id, by_date) => u32::from(by_id) * BY_UNIQUE_ID + u32::from(by_date) * BY_DATE,
         };
-        // Several requests of a connection may have begun in the same millisecond.
+        // Rates further details, because several requests of a connection may have begun in the
+        // same millisecond.
         let server = [Field::Backend, Field::Server].map(|field| entry.text(field));
         let times = entry.timers().into_bytes();
         let path = entry.text(Field::Path);
@@ -85,7 +86,7 @@ impl Asked {
         memchr::memmem::find(&self.line, text).is_some()
     }
 
-    /// Whether a unique id stands there whole. A long one was cut.
+    /// Returns whether the text contains a unique id as a whole word. A long id was truncated.
     fn has_unique_id(&self, id: &[u8]) -> bool {
         if self.is_word {
             let is_cut = id.len() == Field::UniqueId.bytes_max();
@@ -107,8 +108,8 @@ impl Asked {
         self.clients.contains(&SocketAddr::new(ip, port))
     }
 
-    /// Whether the line has one of its dates: `%tr` of `httplog`, `%t` of `tcplog`, or one of
-    /// the Common Log Format, which has no milliseconds.
+    /// Returns whether the line contains one of the entry's dates: `%tr` of `httplog`, `%t` of
+    /// `tcplog`, or the Common Log Format without milliseconds.
     fn is_date(&self, entry: &Entry) -> bool {
         if self.dates.is_empty() {
             return false;
@@ -127,7 +128,7 @@ impl Asked {
     }
 }
 
-/// A client with its port; an IPv4 address that is mapped into IPv6 is IPv4.
+/// Parses a client address with its port. An IPv4-mapped IPv6 address becomes IPv4.
 fn client(word: &str) -> Option<SocketAddr> {
     let (ip, port) = word.rsplit_once(':')?;
     let ip: IpAddr = ip.trim_matches(['[', ']']).parse().ok()?;

@@ -1,19 +1,19 @@
-//! The time that the history may take where no `request-history` line asks for it: a thread keeps
-//! bursts whole, and after them so many requests a second; of those that failed more. A busy
-//! thread thus spends a fixed part of its time, and its entries reach back for a minute.
+//! Time budget of the history without a `request-history` line. A thread records bursts completely,
+//! and beyond them a limited rate of requests, higher for failed ones. A busy thread thus spends a
+//! fixed part of its time, and its entries cover about a minute.
 
 use crate::transaction::{Stream, Termination};
 use reactor::Instant;
 use std::time::Duration;
 
-/// Requests of one kind that are kept: a rate, and a burst above it. Generic cell rate algorithm.
+/// Limit of recorded requests of one kind: a rate and a burst. Generic cell rate algorithm.
 #[derive(Debug)]
 struct Limit {
-    /// The time that one more request takes from the limit.
+    /// Time that each request uses from the limit.
     interval: Duration,
-    /// How far the limit may be ahead of the time: the burst.
+    /// Maximum time by which the limit may be used in advance: the burst.
     ahead_max: Duration,
-    /// Until when the limit is used up, if it was ever used.
+    /// Time until which the limit is used up; None before the first use.
     used_until: Option<Instant>,
 }
 
@@ -36,14 +36,14 @@ impl Limit {
     }
 }
 
-/// What a thread may keep. A kept request takes at most 0.25 microseconds.
+/// Limits of a thread. Recording a request takes at most 0.25 microseconds.
 #[derive(Debug)]
 pub(super) struct Budget {
     ordinary: Limit,
     failed: Limit,
 }
 
-/// The largest bursts.
+/// Maximum bursts, in requests.
 const ORDINARY_MAX: u32 = 256;
 const FAILED_MAX: u32 = 512;
 
@@ -55,7 +55,7 @@ impl Budget {
         }
     }
 
-    /// Whether a request that ends now is kept; it is counted then.
+    /// Returns whether a request that ends now is recorded, and counts it.
     pub(super) fn takes(&mut self, now: Instant, has_failed: bool) -> bool {
         match has_failed {
             true => self.failed.takes(now),
@@ -64,7 +64,7 @@ impl Budget {
     }
 }
 
-/// Whether somebody may ask why a stream ended so: it was refused, cut short or tried again.
+/// Returns whether a stream failed: it was refused, aborted or retried.
 pub(super) fn has_failed(stream: &Stream) -> bool {
     let is_error = stream.http && stream.status() >= 400;
     is_error || stream.route.retries > 0 || stream.outcome.termination != Termination::Normal
@@ -84,7 +84,7 @@ mod tests {
         };
         assert_eq!(kept(0, false), ORDINARY_MAX as usize);
         assert_eq!(kept(99, false), 0);
-        // Those that failed are kept also then.
+        // Failed requests are kept even then.
         assert_eq!(kept(99, true), FAILED_MAX as usize);
         assert_eq!(kept(1_000, false), 10);
         assert_eq!(kept(1_099, true), 200);

@@ -1,4 +1,4 @@
-//! One finished request, or TCP session, in bounded memory.
+//! An entry of the history: a finished request or TCP session, in bounded memory.
 
 use crate::config::ServerIndex;
 use crate::transaction::{Decided, Endpoint, RULES_MAX, Stream, TRIES_MAX};
@@ -7,36 +7,36 @@ use reactor::Instant;
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of all texts of an entry.
+/// Maximum length of all texts of an entry together, in bytes.
 pub(super) const TEXT_MAX: usize = 448;
-/// Texts of an entry.
+/// Number of texts of an entry.
 pub(super) const FIELDS: usize = Field::Try as usize + TRIES_MAX;
 
-/// A text of an entry.
+/// Identifies a text of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
-    /// The frontend.
+    /// Name of the frontend.
     Frontend,
-    /// The backend; empty without one.
+    /// Name of the backend; empty without one.
     Backend,
-    /// The server; empty without one.
+    /// Name of the server; empty without one.
     Server,
     /// The method as it was received.
     Method,
-    /// `Host`.
+    /// The `Host` header.
     Host,
     /// The path as it was received, without its query.
     Path,
     /// The unique id; empty without one.
     UniqueId,
-    /// The server that it belonged to.
+    /// Name of the server that persistence selected.
     Owner,
-    /// The servers of its failed tries.
+    /// Names of the servers of the failed attempts.
     Try,
 }
 
 impl Field {
-    /// How many bytes of it are kept.
+    /// Returns the maximum length of the text in bytes.
     pub(super) fn bytes_max(self) -> usize {
         match self {
             Field::Method => 12,
@@ -48,19 +48,18 @@ impl Field {
     }
 }
 
-/// A line of a file.
+/// A position in a configuration file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// The place of the file's name in the ring.
+    /// Index of the file's name in the ring.
     pub(super) file: u8,
-    /// The line, from 1; 0: unknown.
+    /// Line from 1; 0 if unknown.
     pub(super) line: u32,
 }
 
 impl Place {
-    /// The file's name is not known.
+    /// Value of `file` if the file's name is unknown.
     pub(super) const NO_FILE: u8 = u8::MAX;
-    /// No place.
     const UNKNOWN: Place = Place {
         file: Place::NO_FILE,
         line: 0,
@@ -82,89 +81,89 @@ pub struct Spans {
     pub active: u32,
 }
 
-/// What chose the backend.
+/// Source of the choice of the backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BackendBy {
-    /// There is none.
+    /// No backend was chosen.
     #[default]
     None,
-    /// A `listen` section is its own.
+    /// The proxy is a `listen` section and its own backend.
     Own,
     /// `default_backend`.
     Default(Place),
     /// A `use_backend` rule.
     Rule(Place),
-    /// A `reqsetbe` rule, or another rule that is not known.
+    /// A `reqsetbe` rule, or a rule that was not recorded.
     Other,
 }
 
-/// How a stream ended.
+/// Result of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ended {
-    /// The status; 0: none.
+    /// Status of the response; 0: none.
     pub status: u16,
-    /// That of the server's response; 0: none.
+    /// Status of the server's response; 0: none.
     pub server_status: u16,
     /// The four letters of `%tsc`.
     pub letters: [u8; 4],
-    /// The proxy itself responded.
+    /// The proxy itself generated the response.
     pub local: bool,
-    /// The response came out of a cache.
+    /// The response came from a cache.
     pub cached: bool,
 }
 
-/// What it took to get a server.
+/// Retries and queueing before the stream got a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Effort {
-    /// Tries after the first.
+    /// Attempts after the first.
     pub retries: u32,
-    /// It went to another server than the first one.
+    /// The stream was sent to another server than the first one.
     pub redispatched: bool,
-    /// Requests before it in the queue of the server.
+    /// Requests ahead of it in the queue of the server.
     pub server_queue: u32,
-    /// The same of the backend.
+    /// Requests ahead of it in the queue of the backend.
     pub backend_queue: u32,
 }
 
-/// What is known of one finished request, or TCP session, besides texts and lists.
+/// Data of a finished request or TCP session, without texts and lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// Its number on its thread, from 1.
+    /// Number of the entry on its thread, from 1.
     pub number: u64,
-    /// The version of the configuration that it was served by.
+    /// Version of the configuration that served it.
     pub(super) version: u64,
-    /// The number that it has in the process, as in `show sess`.
+    /// Id of the stream in the process, as in `show sess`.
     pub id: u64,
-    /// HTTP, else TCP.
+    /// True for HTTP, false for TCP.
     pub http: bool,
-    /// When the session was accepted or the request before it ended, and when its first byte
-    /// came, milliseconds since 1970.
+    /// Start of the session or end of the previous request, and arrival of the first byte, in
+    /// milliseconds since 1970.
     pub began_ms: [u64; 2],
-    /// Its durations.
+    /// Durations of the phases.
     pub spans: Spans,
-    /// The client.
+    /// Address of the client.
     pub client: Endpoint,
-    /// How it ended.
+    /// Status, termination state and source of the response.
     pub ended: Ended,
-    /// Bytes from the client, and to it.
+    /// Bytes from the client, and bytes to the client.
     pub bytes: [u64; 2],
-    /// What it took to get a server.
+    /// Retries and queueing.
     pub effort: Effort,
-    /// The algorithm of `balance`; empty without a backend.
+    /// Name of the `balance` algorithm; empty without a backend.
     pub balance: &'static str,
-    /// What chose the backend.
+    /// Source of the choice of the backend.
     pub backend_by: BackendBy,
     owner: Place,
 }
 
-/// One finished request, or TCP session.
+/// A finished request or TCP session.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) facts: Facts,
     pub(super) text: Text,
-    /// Rules, choices and failed tries; None: there are none.
+    /// Rules, choices and failed attempts; None if there are none.
     pub decided: Option<Box<Decided>>,
-    /// The places of the names of the rules' files.
+    /// Indices of the file names of the rules in the ring.
     pub(super) files: [u8; RULES_MAX],
 }
 
@@ -202,7 +201,7 @@ impl Deref for Entry {
     }
 }
 
-/// Texts, one behind the other.
+/// Texts of an entry, concatenated, and the offset at which each ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     pub(super) bytes: Vec<u8>,
@@ -219,7 +218,7 @@ impl Text {
     }
 }
 
-/// Appends the texts of an entry, and notes where they end.
+/// Appends the texts of an entry and records where they end.
 struct Texts<'t> {
     bytes: &'t mut Vec<u8>,
     begin: usize,
@@ -231,7 +230,8 @@ impl Texts<'_> {
         let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
         let kept = text.len().min(field.bytes_max()).min(room);
         let (text, mark) = match field {
-            // People read these; what others are asked for by is kept as it is.
+            // Only texts for display get a mark that they are cut. Others are compared by filters
+            // and stay unchanged.
             Field::Path | Field::Host if text.len() > kept => cut(text, kept),
             _ => (text.get(..kept).unwrap_or_default(), ""),
         };
@@ -243,13 +243,13 @@ impl Texts<'_> {
     }
 }
 
-/// Returns the beginning of a text, and the mark that it is cut, of so many bytes together.
+/// Cuts a text to at most `kept` bytes. Returns its beginning and the mark that it is cut.
 fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
     const MARK: &str = "…";
     let Some(mut end) = kept.checked_sub(MARK.len()) else {
         return (text.get(..kept).unwrap_or_default(), "");
     };
-    // Not within a character.
+    // Never cuts within a UTF-8 character.
     while end > 0 && text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
         end -= 1;
     }
@@ -266,8 +266,8 @@ fn unix_ms(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The path of a request's target, without its query: that, a fragment and the name and
-/// password of an absolute form may be secret.
+/// Returns the path of a request target without its query. The query, a fragment, and the user and
+/// password of an absolute URI may be secret.
 pub(super) fn path(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
     let target = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
@@ -280,7 +280,7 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
             let begin = rest.iter().position(|byte| *byte == b'/');
             begin.and_then(|at| rest.get(at..)).unwrap_or(b"/")
         }
-        // `*`, or the host and port of CONNECT, without a name and password.
+        // `*`, or the host and port of CONNECT, without user and password.
         None => match target.iter().rposition(|byte| *byte == b'@') {
             Some(at) => target.get(at + 1..).unwrap_or_default(),
             None => target,
@@ -289,7 +289,7 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
 }
 
 impl Facts {
-    /// What is known of a stream that has ended; `file` finds the names of files.
+    /// Collects the data of a finished stream. `file` returns the index of a file's name.
     pub(super) fn of(stream: &Stream, number: u64, file: &mut impl FnMut(u32) -> u8) -> Facts {
         let times = &stream.times;
         let outcome = &stream.outcome;
@@ -336,7 +336,7 @@ impl Facts {
         }
     }
 
-    /// When it ended, milliseconds since 1970.
+    /// Returns the end in milliseconds since 1970.
     pub fn ended_ms(&self) -> u64 {
         let [_, began] = self.began_ms;
         began.saturating_add(u64::from(self.spans.active))
@@ -358,7 +358,7 @@ fn backend_by(stream: &Stream, place: &mut impl FnMut(Span) -> Place) -> Backend
     }
 }
 
-/// Appends the texts of a stream. Returns where they end, from where they begin.
+/// Appends the texts of a stream to `bytes`. Returns their end offsets relative to the first one.
 pub(super) fn put_texts(stream: &Stream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
     let begin = bytes.len();
     let mut texts = Texts {
@@ -397,19 +397,19 @@ pub(super) fn put_texts(stream: &Stream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
 }
 
 impl Entry {
-    /// A text; empty where it has none.
+    /// Returns a text; empty if the entry has none.
     pub fn text(&self, field: Field) -> &[u8] {
         self.text.get(field as usize)
     }
 
-    /// Whether it has this text, or the beginning of it where it was cut.
+    /// Returns whether the entry has this text, or the beginning of it if it was cut.
     pub fn is_text(&self, field: Field, wanted: &[u8]) -> bool {
         let kept = self.text(field);
         let is_cut = kept.len() == field.bytes_max() || self.text.bytes.len() == TEXT_MAX;
         kept == wanted || (is_cut && wanted.starts_with(kept))
     }
 
-    /// Its durations as `httplog` shows them, or `tcplog`.
+    /// Formats the durations like `httplog` or `tcplog`.
     pub fn timers(&self) -> String {
         let shown = |span: Option<u32>| span.map_or_else(|| "-1".to_owned(), |ms| ms.to_string());
         let spans = &self.spans;
@@ -425,12 +425,12 @@ impl Entry {
         }
     }
 
-    /// The server of its failed try of a number, from 0.
+    /// Returns the server of a failed attempt, numbered from 0.
     pub fn try_server(&self, number: usize) -> &[u8] {
         self.text.get((Field::Try as usize).saturating_add(number))
     }
 
-    /// Where a rule stands, by its number in [`Decided::rules`].
+    /// Returns the position of a rule, by its index in [`Decided::rules`].
     pub fn rule_place(&self, number: usize) -> Place {
         let decided = self.decided.as_deref();
         let rule = decided.and_then(|decided| decided.rules().nth(number));
@@ -440,7 +440,7 @@ impl Entry {
         }
     }
 
-    /// Where its `use-server` rule stands.
+    /// Returns the position of the `use-server` rule that selected the server.
     pub fn owner_place(&self) -> Place {
         self.facts.owner
     }

@@ -1,30 +1,30 @@
-//! Which entries are wanted: the words of `show requests`.
+//! Filters of the request history: the arguments of `show requests`.
 
 use super::{Entry, Field};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Entries that are returned unless `max` says otherwise.
+/// Default of `max`: number of returned entries.
 const MAX_DEFAULT: usize = 100;
-/// Entries that may be asked for at a time.
+/// Maximum of `max`: number of returned entries.
 const MAX_MOST: usize = 10_000;
-/// Threads that a cursor may name.
+/// Maximum number of threads in a cursor.
 const CURSOR_MAX: usize = 256;
 
-/// Why a filter is none.
+/// Reason for which a filter is invalid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FilterError {
-    /// There is no such filter.
+    /// There is no filter with this name.
     Unknown(String),
-    /// Its value is missing.
+    /// The filter needs a value.
     NoValue(String),
-    /// Its value is none.
+    /// The value of the filter is invalid.
     BadValue {
-        /// The filter.
+        /// Name of the filter.
         name: &'static str,
-        /// Its value.
+        /// The given value.
         value: String,
-        /// What it may be.
+        /// Description of valid values.
         expected: &'static str,
     },
 }
@@ -51,23 +51,23 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// The filters that have a value.
+/// Filters with a value.
 const NAMES: [&str; 9] = [
     "since", "host", "path", "status", "client", "server", "frontend", "outcome", "max",
 ];
 
-/// The first letters of a termination state that say that something failed, and not that the
-/// proxy decided so or responded itself (`P`, `L`).
+/// First letters of termination states that mean a failure. The proxy's own decisions and responses
+/// (`P`, `L`) are not failures.
 const FAILED: &[u8] = b"CcSsRIDUK";
 
-/// A status, or a class of them.
+/// A status or a class of statuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
     Exactly(u16),
     Class(u16),
 }
 
-/// A client, with or without its port.
+/// A client address, with or without a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Client {
     Address(IpAddr),
@@ -76,10 +76,10 @@ enum Client {
 
 type Bytes = Box<[u8]>;
 
-/// Which entries are wanted.
+/// Conditions for returned entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// Only those behind these numbers, one for each thread.
+    /// Only entries after these numbers, one for each thread.
     since: Vec<u64>,
     host: Option<Bytes>,
     path: Option<Bytes>,
@@ -87,11 +87,11 @@ pub struct Filter {
     client: Option<Client>,
     server: Option<(Bytes, Option<Bytes>)>,
     frontend: Option<Bytes>,
-    /// Only those that failed, or only those that did not.
+    /// Only failed requests (true), or only others (false).
     failed: Option<bool>,
-    /// How many at most.
+    /// Maximum number of entries.
     pub max: usize,
-    /// For programs.
+    /// Output as JSON.
     pub json: bool,
 }
 
@@ -113,10 +113,10 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Reads names with their values.
+    /// Parses filters: names with their values.
     ///
     /// # Errors
-    /// A word is no filter, or a value is none.
+    /// A filter is unknown, or its value is missing or invalid.
     pub fn read(words: &[&str]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
         let mut words = words.iter().copied();
@@ -197,12 +197,12 @@ impl Filter {
         Ok(())
     }
 
-    /// The number up to which the entries of a thread are known already.
+    /// Returns the number up to which the caller already has the entries of a thread.
     pub fn since(&self, thread: usize) -> u64 {
         self.since.get(thread).copied().unwrap_or_default()
     }
 
-    /// Whether an entry has what is asked for; since when does not count here.
+    /// Returns whether an entry matches, apart from `since`.
     pub fn fits(&self, entry: &Entry) -> bool {
         let is = |wanted: &Option<Bytes>, fits: &dyn Fn(&[u8]) -> bool| {
             wanted.as_deref().is_none_or(fits)
@@ -229,14 +229,14 @@ impl Filter {
     }
 }
 
-/// Whether a request ended with a status of 5xx, or a client, a server or a lack of something cut it
-/// short.
+/// Returns whether a request ended with a status of 5xx, or was cut short by the client, the server
+/// or a lack of resources.
 fn has_failed(entry: &Entry) -> bool {
     let first = entry.ended.letters.first();
     entry.ended.status / 100 == 5 || first.is_some_and(|letter| FAILED.contains(letter))
 }
 
-/// Whether a `Host` is the one that is wanted, with or without its port.
+/// Returns whether a `Host` header matches, with or without its port.
 fn is_host(host: &[u8], wanted: &[u8]) -> bool {
     let without_port = match host.iter().rposition(|byte| *byte == b':') {
         Some(at) => host.get(..at).unwrap_or_default(),
@@ -245,7 +245,7 @@ fn is_host(host: &[u8], wanted: &[u8]) -> bool {
     host.eq_ignore_ascii_case(wanted) || without_port.eq_ignore_ascii_case(wanted)
 }
 
-/// A word as a message may show it.
+/// Returns a word for use in a message: shortened, without control characters.
 fn shown(word: &str) -> String {
     let kept = word.chars().take(64);
     kept.map(|c| if c.is_control() { '?' } else { c }).collect()

@@ -1,12 +1,11 @@
-//! The history of requests: each thread keeps its newest finished requests and TCP sessions with
-//! what was decided for each, until `request-history` newer ones have come; without that line a few,
-//! as far as a budget of time allows. Operators ask for
-//! them by the runtime API (`show request`, `show requests`); the threads are asked one after the
-//! other, a part of their entries at a time.
+//! The history of requests. Each thread keeps its last finished requests and TCP sessions with the
+//! decisions on each, as many as `request-history` configures. Without that line a thread keeps a
+//! few, within a time budget. Operators query them by the runtime API (`show request`,
+//! `show requests`), which reads one thread after the other, a part of the entries at a time.
 //!
-//! A request is kept by appending small numbers and bounded texts to what the thread wrote last,
-//! without a lock: memory that was not used for long costs more than all the copying. Query
-//! strings are never kept.
+//! A request is recorded without a lock: small numbers and bounded texts are appended to the memory
+//! that the thread wrote last. Access to memory that was unused for long would cost more than the
+//! copying. Query strings are never recorded.
 
 mod asked;
 mod budget;
@@ -31,7 +30,7 @@ thread_local! {
     static BUDGET: RefCell<Budget> = const { RefCell::new(Budget::new()) };
 }
 
-/// Keeps a stream that has ended, where its configuration keeps any.
+/// Records a stream that has ended, if its configuration enables the history.
 pub fn ended(stream: &Stream) {
     let limit = stream.config.global.requests_kept() as usize;
     if limit > 0 && log::is_hidden(stream) {
@@ -49,57 +48,57 @@ pub fn ended(stream: &Stream) {
 /// An entry, with the names of the files that it refers to.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What is kept.
+    /// Recorded data of the request.
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
-    /// None: its version was forgotten.
+    /// Texts of the rule lines; None if the configuration version was dropped.
     texts: Option<Arc<RuleTexts>>,
 }
 
 impl Told {
-    /// A line of a file, as `FILE:LINE`.
+    /// Returns the file and line of a position.
     pub fn place(&self, place: Place) -> Option<(&str, u32)> {
         let name = self.files.get(usize::from(place.file))?;
         (place.line > 0).then_some((name, place.line))
     }
 
-    /// What stands there in the configuration that served the request, with secrets covered; None: that
-    /// is not known any more.
+    /// Returns the text of the line in the configuration that served the request, with secrets
+    /// masked. Returns None if the text is no longer known.
     pub fn line_text(&self, place: Place) -> Option<&str> {
         let (file, line) = self.place(place)?;
         self.texts.as_ref()?.get(file, line)
     }
 }
 
-/// What a part of the ring of this thread holds.
+/// Part of the entries of this thread's ring.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Entries, newest first, each with how well it fits.
+    /// Entries, newest first, each with the rating of its match.
     pub told: Vec<(u32, Told)>,
-    /// The next part is of those that are older than this one; None: there is none.
+    /// Upper bound of the numbers in the next part; None if this is the last.
     pub before: Option<u64>,
-    /// How many entries there ever were.
+    /// Number of entries ever recorded.
     pub written: u64,
-    /// How many are kept.
+    /// Number of entries that are kept.
     pub kept: u64,
-    /// Entries that were asked for and are not kept any more.
+    /// Number of requested entries that are no longer kept.
     pub missed: u64,
-    /// When the oldest entry ended that is kept, milliseconds since 1970.
+    /// End of the oldest kept entry, milliseconds since 1970.
     pub oldest_ms: Option<u64>,
 }
 
-/// Which entries of a thread are looked at.
+/// Range of a thread's entries to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
-    /// Those behind this number; where there never were so many, all.
+    /// Only entries after this number; all if fewer were ever recorded.
     pub since: u64,
-    /// Those older than this one; None: from the newest on.
+    /// Only entries older than this one; None starts with the newest.
     pub before: Option<u64>,
-    /// How many at most.
+    /// Maximum number of entries.
     pub max: usize,
 }
 
-/// Looks at entries of this thread, and returns those that `fits` gives a number.
+/// Returns the entries of this thread in a range for which `fits` returns a rating.
 pub fn tell(look: Look, fits: impl Fn(&Entry) -> Option<u32>) -> Part {
     RING.with_borrow(|ring| ring.tell(look, fits))
 }

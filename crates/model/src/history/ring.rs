@@ -1,4 +1,4 @@
-//! The memory of a thread's history: groups of entries, of which the oldest becomes the newest.
+//! Memory of a thread's history: groups of entries. The oldest group is reused as the newest.
 
 use super::entry::{self, Entry, FIELDS, Facts, Place};
 use super::{Look, Part, Told};
@@ -7,28 +7,30 @@ use crate::transaction::{Others, RULES_MAX, RuleMet, Stream, Try};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Names of files that a ring holds; those of later ones are unknown.
+/// Maximum number of file names of a ring; further files are unknown.
 const FILES_MAX: usize = 255;
-/// Versions whose rules a ring has; of entries of older ones it knows the lines.
+/// Number of configuration versions whose rule texts are kept. For older ones, only the line
+/// numbers are known.
 const VERSIONS_MAX: usize = 8;
-/// Entries of a group.
+/// Number of entries of a group.
 const GROUP: usize = 64;
 
-/// The newest requests of a thread.
+/// History of a thread's last requests.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Oldest first; all but the last have [`GROUP`] entries.
     groups: VecDeque<Group>,
-    /// How many entries there are to be; there may be a group more.
+    /// Configured number of entries; up to one more group may exist.
     limit: usize,
-    /// How many there ever were.
+    /// Number of entries ever recorded.
     pub(super) written: u64,
     pub(super) files: Files,
-    /// The rules of the newest versions that entries are of, by their numbers.
+    /// Rule texts of the newest configuration versions, by version.
     texts: VecDeque<(u64, Arc<RuleTexts>)>,
 }
 
-/// Entries one behind the other, each list in memory of its own: a new one touches little.
+/// Entries in sequence, with each list in its own memory, so that a new entry touches little
+/// memory.
 #[derive(Default, Debug)]
 struct Group {
     rows: Vec<Row>,
@@ -37,7 +39,7 @@ struct Group {
     tries: Vec<Try>,
 }
 
-/// One entry, and where its parts end in the lists of its group.
+/// An entry, with the end of its parts in the lists of its group.
 #[derive(Debug)]
 struct Row {
     facts: Facts,
@@ -48,17 +50,16 @@ struct Row {
     others: Option<Others>,
 }
 
-/// The files of the rules that entries name.
+/// File names of the rules in entries.
 #[derive(Debug)]
 pub(super) struct Files {
     names: Vec<Arc<str>>,
-    /// The last one that was asked for: the version of its configuration, its number there, and
-    /// its place here.
+    /// Cache of the last lookup: version of the configuration, index in it, and index in `names`.
     last: Option<(u64, u32, u8)>,
 }
 
 impl Files {
-    /// The place of the name of a file; [`Place::NO_FILE`] if there is no room.
+    /// Returns the index of a file's name; [`Place::NO_FILE`] if there is no room.
     pub(super) fn place(&mut self, config: &Config, file: u32) -> u8 {
         if let Some((version, number, place)) = self.last
             && (version, number) == (config.version, file)
@@ -113,7 +114,7 @@ impl Group {
         });
     }
 
-    /// Puts an entry into `out`.
+    /// Copies an entry into `out`.
     fn read(&self, at: usize, out: &mut Entry) {
         let Some(row) = self.rows.get(at) else {
             return;
@@ -162,7 +163,7 @@ impl Ring {
         }
     }
 
-    /// Keeps a stream as one of at most `limit`; 0 frees all.
+    /// Records a stream. At most `limit` entries are kept; 0 frees all.
     pub(super) fn keep(&mut self, stream: &Stream, limit: usize) {
         if limit != self.limit {
             self.limit_to(limit);
@@ -180,7 +181,7 @@ impl Ring {
         if let Some(group) = self.groups.back_mut() {
             self.written += 1;
             let version = stream.config.version;
-            // Streams of two versions end one among the other.
+            // Streams of different versions end in mixed order.
             if !self.texts.iter().rev().any(|(known, _)| *known == version) {
                 let texts = Arc::clone(&stream.config.rule_texts);
                 self.texts.push_back((version, texts));
@@ -192,13 +193,13 @@ impl Ring {
         }
     }
 
-    /// Entries in memory.
+    /// Returns the number of entries in memory.
     fn entries(&self) -> usize {
         let last = self.groups.back().map_or(0, |group| group.rows.len());
         self.groups.len().saturating_sub(1) * GROUP + last
     }
 
-    /// Memory of the entries, bytes.
+    /// Returns the memory of the entries, bytes.
     #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
         let group = |group: &Group| {
@@ -210,7 +211,7 @@ impl Ring {
         self.groups.iter().map(group).sum()
     }
 
-    /// Begins with an empty group: the oldest one, if the others have enough.
+    /// Adds an empty group: the oldest one is reused if the others have enough entries.
     fn next_group(&mut self) {
         let others = self.entries().saturating_sub(GROUP);
         let used = if others >= self.limit {
@@ -237,7 +238,7 @@ impl Ring {
         self.groups.shrink_to(limit / GROUP + 2);
     }
 
-    /// Puts the entry of a number into `out`.
+    /// Copies the entry with a number into `out`.
     fn read(&self, number: u64, out: &mut Entry) {
         let first = self.written - self.entries() as u64 + 1;
         let at = number.saturating_sub(first) as usize;
@@ -248,7 +249,7 @@ impl Ring {
 
     pub(super) fn tell(&self, look: Look, fits: impl Fn(&Entry) -> Option<u32>) -> Part {
         let files: Arc<[Arc<str>]> = self.files.names.as_slice().into();
-        // Otherwise the number is of a process that served before this one.
+        // A larger number comes from an earlier process.
         let since = if look.since <= self.written {
             look.since
         } else {

@@ -1,4 +1,4 @@
-//! Tests of the ring, of filters, and of finding a request by a line of a log. They use no thread
+//! Tests of the ring, of filters, and of the search for a request by a log line. They use no thread
 //! of the data plane.
 
 use super::*;
@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nhost: Example.org:8080\r\n\r\n";
 
-/// A ring apart from that of the thread.
+/// Records a stream in a ring that is separate from the thread's.
 fn kept(ring: &mut Ring, stream: &Stream, limit: usize) {
     ring.keep(stream, limit);
 }
@@ -48,11 +48,11 @@ fn the_newest_are_kept_and_told_first_part_by_part() {
     let first = look(&ring, 0, None, 3);
     assert_eq!((numbers(&first), first.before), (vec![10, 9, 8], Some(8)));
     assert_eq!(numbers(&look(&ring, 0, first.before, 3)), [7]);
-    // What was seen is not told again; what was lost meanwhile is counted.
+    // Entries that were seen are not returned again; lost ones are counted.
     assert_eq!(numbers(&look(&ring, 8, None, 100)), [10, 9]);
     let late = look(&ring, 3, None, 100);
     assert_eq!((numbers(&late).len(), late.missed), (4, 3));
-    // A number of another process: all are new.
+    // A number from another process: all entries are new.
     assert_eq!(numbers(&look(&ring, 11, None, 100)).len(), 4);
 }
 
@@ -61,7 +61,7 @@ fn another_limit_keeps_the_newest_and_none_frees_all() {
     let (mut ring, stream) = (Ring::new(), request(GET));
     (0..6).for_each(|_| kept(&mut ring, &stream, 4));
     kept(&mut ring, &stream, 8);
-    // Older ones may still be there.
+    // Older entries may still be there.
     let all = numbers(&look(&ring, 0, None, 100));
     assert_eq!(all[..5], [7, 6, 5, 4, 3]);
     kept(&mut ring, &stream, 2);
@@ -87,7 +87,7 @@ fn memory_is_bounded_and_used_again() {
         "{}",
         ring.memory_bytes()
     );
-    // All of them are there, in each of the groups.
+    // All entries are there, in each of the groups.
     let all = numbers(&look(&ring, 0, None, 2000));
     assert_eq!((all.len(), all[0], all[999]), (1000, 23_000, 22_001));
 }
@@ -177,7 +177,7 @@ fn places_are_lines_of_files() {
         [Some(1), Some(1), Some(2), Some(3)]
     );
     assert_eq!(at(1, 0), None);
-    // Names of files are bounded, too.
+    // The number of file names is bounded, too.
     let mut files = Ring::new().files;
     for version in 1..400 {
         let config = Config {
@@ -191,7 +191,7 @@ fn places_are_lines_of_files() {
     }
 }
 
-/// An entry of 198.51.100.7:40000 of a second.
+/// Returns an entry of 198.51.100.7:40000 at a given second.
 fn known(unique_id: &str) -> Entry {
     let mut stream = request(GET);
     stream.identity.id = 0x1f;
@@ -241,9 +241,9 @@ fn a_request_is_found_by_a_word_or_a_line_of_a_log() {
         let fits = Asked::read(&text).fits(&known("AB12-0007"));
         assert_eq!(fits.is_some(), is_found, "{text:.100}");
     }
-    // Without an id no text matches the empty one.
+    // Without an id, no text matches the empty one.
     assert_eq!(Asked::read("x").fits(&known("")), None);
-    // Of two requests of one moment the one that the line describes fits better.
+    // Of two requests at the same time, the one that the line describes has the better rating.
     let line = Asked::read(&http(client, &millis));
     let another = entry({
         let mut stream = request(b"GET /other HTTP/1.1\r\n\r\n");
@@ -324,7 +324,7 @@ fn filters_choose_and_wrong_ones_are_refused() {
     are_told(&wrong);
 }
 
-/// What a wrong filter is told: one line each, and nothing that a terminal obeys.
+/// Checks the messages for invalid filters: one line each, without control characters.
 fn are_told(wrong: &[String]) {
     assert!(
         wrong[0].starts_with("unknown filter 'hots', expected since, host,"),
@@ -394,7 +394,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
         });
         stream
     };
-    // Streams of two versions end one among the other.
+    // Streams of two versions end in mixed order.
     for version in [1, 2, 1, 2] {
         kept(&mut ring, &with(version), 100);
     }
@@ -414,7 +414,7 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
     let all = texts(&ring);
     assert_eq!((&all[0], &all[7]), (&of(10), &of(3)));
     assert_eq!(all[8..], [None, None, None, None]);
-    // One that ends late brings nothing back that makes others forget more than their number.
+    // A late stream of a dropped version adds its texts again, within the maximum number.
     kept(&mut ring, &with(1), 100);
     assert_eq!(texts(&ring)[0], of(1));
 }

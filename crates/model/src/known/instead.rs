@@ -1,6 +1,5 @@
-//! What an administrator does instead of a keyword that is known and not built: why it is
-//! not, and what serves the same end here. A name counts as a whole, or from its
-//! beginning where it ends with `*`.
+//! Alternatives to HAProxy keywords that are not supported, with the reason. A name matches as a
+//! whole, or by its prefix if it ends with `*`.
 
 const INSTEAD: &[(&str, &str)] = &[
     (
@@ -53,7 +52,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// What to do instead; None where nobody has said so.
+/// Returns the alternative to a keyword; None if there is none.
 pub fn instead(name: &str) -> Option<&'static str> {
     let is = |known: &str| match known.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),

@@ -1,10 +1,10 @@
 //! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
-//! of 1.x and 2.x that are gone. From here the rest of the program knows that a word is a keyword
-//! which is not supported, so that its use is an error of its own kind and never silence or
+//! of 1.x and 2.x that were removed. The rest of the program uses this list to recognize
+//! unsupported keywords, so that their use is a specific error, and they are neither ignored nor
 //! "unknown".
 //!
-//! A keyword that is built has a row in a table, and then its entry here no longer counts: nothing
-//! is to be removed. This module builds nothing, and says nothing about arguments.
+//! A supported keyword has a row in a keyword table, which takes precedence over its entry here, so
+//! entries need not be removed. This module contains no information about arguments.
 
 mod instead;
 mod sections;
@@ -15,8 +15,8 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
-/// Returns all groups. They are made at the first call: a file that names nothing
-/// unsupported has no need of them.
+/// Returns all groups. They are parsed at the first call, because a file without unsupported
+/// keywords does not need them.
 pub fn all() -> &'static [Known] {
     &KNOWN
 }
@@ -27,7 +27,7 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
     groups.flat_map(|group| group.names.iter().copied())
 }
 
-/// All groups. Within a kind, a name is in one group only, which lists all its places: a table
+/// All groups. Within a kind, a name is in one group only, which lists all its sections: a table
 /// keeps one group for a name.
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// All (kind, name) with their places.
+    /// Returns the sections of each (kind, name).
     fn by_name() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
         KNOWN
             .iter()

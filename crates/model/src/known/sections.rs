@@ -1,6 +1,6 @@
-//! The sections that a configuration file is made of.
+//! Sections of a configuration file.
 
-/// Their names, and what each is for.
+/// Names and descriptions of the sections.
 pub static SECTIONS: &[(&str, &str)] = &[
     (
         "acme",

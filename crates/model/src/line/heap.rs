@@ -1,11 +1,11 @@
-//! A heap of small integers by key, whose keys can change.
+//! A heap of small integers by key, with changeable keys.
 
-/// A key and, among equals, an order.
+/// A key, and a serial number that orders equal keys.
 pub(crate) type Key = (u64, u64);
 
 const ABSENT: u32 = u32::MAX;
 
-/// The members `0..n`, each in the heap or not.
+/// Heap of the members `0..n`, each of which may be absent.
 #[derive(Debug, Default)]
 pub(crate) struct Heap {
     keys: Vec<Key>,
@@ -14,7 +14,7 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// An empty heap for members below `n`.
+    /// Creates an empty heap for members below `n`.
     pub fn new(n: usize) -> Self {
         Heap {
             keys: vec![(0, 0); n],
@@ -23,17 +23,17 @@ impl Heap {
         }
     }
 
-    /// The member of the lowest key.
+    /// Returns the member with the lowest key.
     pub(crate) fn first(&self) -> Option<usize> {
         self.order.first().map(|member| *member as usize)
     }
 
-    /// The last key of a member, in the heap or not.
+    /// Returns the last key of a member, even if it is absent.
     pub(crate) fn key(&self, member: usize) -> Key {
         self.keys[member]
     }
 
-    /// The last keys of all members, in the heap or not.
+    /// Returns the last keys of all members, including absent ones.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
@@ -42,7 +42,7 @@ impl Heap {
         self.order.len()
     }
 
-    /// Puts a member in or moves it.
+    /// Inserts or moves a member.
     pub fn set(&mut self, member: usize, key: Key) {
         self.keys[member] = key;
         if self.places[member] == ABSENT {
@@ -53,7 +53,7 @@ impl Heap {
         self.down(at);
     }
 
-    /// Takes a member out, if it is in.
+    /// Removes a member if it is present.
     pub(crate) fn remove(&mut self, member: usize) {
         let at = std::mem::replace(&mut self.places[member], ABSENT);
         if at == ABSENT {
@@ -68,7 +68,7 @@ impl Heap {
         }
     }
 
-    /// Lowers all keys, in the heap or not.
+    /// Lowers the keys of all members, including absent ones.
     pub(crate) fn rebase(&mut self, by: u64) {
         for key in &mut self.keys {
             key.0 = key.0.saturating_sub(by);

@@ -1,5 +1,5 @@
-//! The servers of a backend of one tree, as its algorithm has them in line: data, which the
-//! configuration holds. `crate::balance` chooses.
+//! Balancing state of the servers of a backend, owned by the configuration. `crate::balance`
+//! chooses by it.
 
 pub(crate) mod heap;
 pub(crate) mod ring;
@@ -11,19 +11,17 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The servers of a backend of one tree, as its algorithm has them in line.
-/// Each tree has its own, so that streams of two of them do not undo each
-/// other's; what happens to a server is told to all of them.
+/// Balancing state of the servers of a backend. Each configuration has its own, so that streams of
+/// two configurations do not disturb each other. Changes of a server are reported to all of them.
 #[derive(Debug, Default)]
 pub struct Line {
     pub(crate) inner: Mutex<Inner>,
     pub(crate) bell: Arc<AtomicBool>,
-    /// The places of the tree's servers by their uids.
+    /// Indices of the servers by their uids.
     pub(crate) places: OnceLock<HashMap<u32, u32>>,
 }
 
-/// While a configuration is built, its proxies are copies of others: each starts with
-/// empty state.
+/// Returns an empty state: while a configuration is built, its proxies are copied.
 impl Clone for Line {
     fn clone(&self) -> Self {
         Line::default()
@@ -36,16 +34,16 @@ impl Line {
     }
 }
 
-/// Which of its two heaps a server stands in.
+/// Active servers or backups, with their heap.
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     pub(crate) heap: Heap,
-    /// Round robin: how far the line went. Least connections: the last serial.
+    /// Round robin: current position. Least connections: the last serial number.
     pub(crate) clock: u64,
     pub(crate) usable: u32,
 }
 
-/// What is known of a server.
+/// Last known properties of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) weight: u32,
@@ -53,7 +51,7 @@ pub(crate) struct Known {
     pub(crate) backup: bool,
 }
 
-/// Where the servers of a tree stand: what the next tree goes on from.
+/// Positions of the servers of a configuration, from which the next one continues.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     pub(crate) algorithm: Balance,
@@ -65,10 +63,10 @@ pub(crate) struct Positions {
     pub(crate) seed: u64,
 }
 
-/// What an algorithm remembers of the servers of one tree.
+/// State of an algorithm for the servers of one configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
-    /// Where that tree's servers are, to see when they are others.
+    /// Memory address and number of the servers, to detect another configuration.
     pub(crate) layout: (usize, usize),
     pub(crate) algorithm: Balance,
     pub(crate) uids: Vec<u32>,
@@ -77,17 +75,17 @@ pub(crate) struct Inner {
     pub(crate) backup: Side,
     /// Backups in the order of the file.
     pub(crate) backups: Vec<u32>,
-    /// `first`: by id.
+    /// `first`: indices by id.
     pub(crate) by_id: Vec<u32>,
     pub(crate) table: Option<Vec<u32>>,
-    /// `hash-type consistent`: in place of the table.
+    /// `hash-type consistent`: used in place of the table.
     pub(crate) ring: Option<Ring>,
-    /// What the points of each server come from.
+    /// Values from which the ring points of each server are computed.
     pub(crate) seeds: Vec<Seed>,
-    /// What the servers before each, of its kind, weigh by the file.
+    /// Sum of the configured weights of the preceding servers of the same kind.
     pub(crate) weights_before: Vec<u32>,
     pub(crate) cursor: usize,
     pub(crate) seed: u64,
-    /// Members ignored in one choice.
+    /// Servers that one choice skipped.
     pub(crate) passed: Vec<usize>,
 }

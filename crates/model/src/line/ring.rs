@@ -1,32 +1,32 @@
-//! The ring of `hash-type consistent`: a key belongs to the nearest point. Where the
-//! points of a server are depends on that server alone, so when one comes or goes only
-//! its own keys move. Points and distances are HAProxy's, so that a key keeps its server
-//! where Evenkeel takes HAProxy's place, or serves beside it.
+//! Hash ring of `hash-type consistent`: a key belongs to the nearest point. The points of a server
+//! depend on that server alone, so only its own keys move when it is added or removed. Points and
+//! distances equal HAProxy's, so that a key keeps its server when Evenkeel replaces HAProxy or runs
+//! in parallel.
 
 use crate::sample::hash::avalanche;
 use std::net::IpAddr;
 
-/// Most points of a ring; weights count for less beyond it.
+/// Maximum number of points of a ring; weights are scaled down beyond it.
 const POINTS_MAX: u64 = 1 << 20;
-/// How far the points of one id lie from those of the next, before they are mixed.
+/// Distance between the seeds of consecutive ids, before they are mixed.
 const POINTS_OF_ID: u32 = 4096;
 
-/// What the points of a server come from.
+/// Value from which the points of a server are computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seed(u32);
 
 impl Seed {
-    /// Of its id, as HAProxy has it up to 2.9.
+    /// Returns the seed of an id, as in HAProxy up to 2.9.
     pub(crate) fn of_id(id: u32) -> Seed {
         Seed(id.wrapping_mul(POINTS_OF_ID))
     }
 
-    /// Of its id by `hash-key id`, which begins with HAProxy 3.0.
+    /// Returns the seed of an id with `hash-key id`, as in HAProxy from 3.0 on.
     pub(crate) fn of_mixed_id(id: u32) -> Seed {
         Seed(avalanche(id))
     }
 
-    /// Of its address, and perhaps its port.
+    /// Returns the seed of an address, optionally with a port.
     pub(crate) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
         let port = port.map_or(0, |port| avalanche(port.into()));
         Seed(match ip {
@@ -40,7 +40,7 @@ impl Seed {
     }
 }
 
-/// A server: its place in the tree, its seed and its weight, which is as many points.
+/// A server: its index, its seed, and its weight, which is the number of points.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member {
     pub(crate) at: u32,
@@ -48,18 +48,18 @@ pub(crate) struct Member {
     pub(crate) weight: u32,
 }
 
-/// The points, in their order, and the servers that they come from.
+/// Sorted points, and the servers to which they belong.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     points: Vec<(u32, u32)>,
     members: Vec<Member>,
     weights: u64,
-    /// The side that it is made of.
+    /// The ring contains the backups.
     backup: bool,
 }
 
 impl Ring {
-    /// Of the servers of a side, in the order of their places.
+    /// Creates the ring of the active servers or of the backups, sorted by index.
     pub fn new(members: Vec<Member>, backup: bool) -> Ring {
         let weights = members.iter().map(|member| u64::from(member.weight)).sum();
         let mut ring = Ring {
@@ -76,7 +76,7 @@ impl Ring {
         ring
     }
 
-    /// Gives a server another weight; one that it does not have is of the other side.
+    /// Changes the weight of a server. Ignores a server that is not on the ring.
     pub(crate) fn weigh(&mut self, at: u32, weight: u32) {
         let Ok(place) = self.members.binary_search_by_key(&at, |member| member.at) else {
             return;
@@ -106,18 +106,18 @@ impl Ring {
         self.weights.div_ceil(POINTS_MAX).max(1)
     }
 
-    /// The side that it is made of.
+    /// Returns whether the ring contains the backups.
     pub(crate) fn is_of_backups(&self) -> bool {
         self.backup
     }
 
-    /// The sum of the weights.
+    /// Returns the sum of the weights.
     pub(crate) fn weights(&self) -> u64 {
         self.weights
     }
 
-    /// The servers from the nearest point on, once around; a server comes several times.
-    /// Of two points that are as near as each other the one before the key counts.
+    /// Returns the servers from the nearest point on, once around; a server occurs several times.
+    /// Of two points at the same distance, the one before the key is used.
     pub(crate) fn from(&self, key: u32) -> impl Iterator<Item = u32> + Clone {
         let behind = self.points.partition_point(|(point, _)| *point < key);
         let (next, previous) = (self.points.get(behind), behind.checked_sub(1));

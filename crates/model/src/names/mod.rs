@@ -1,4 +1,4 @@
-//! Host and service names that are resolved while traffic flows, as values: [`plan`]
+//! Host and service names that are resolved at run time, without I/O: [`plan`]
 //! schedules the queries, [`resolution`] evaluates the responses. A driver sends the
 //! queries.
 
@@ -16,14 +16,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// The names of the process, which the side thread asks for.
+/// Names that the process resolves; the side thread drives the resolution.
 #[derive(Debug)]
 pub struct Names {
-    /// Held for moments only, never across a wait.
+    /// Locked only briefly, never across a wait.
     plan: Mutex<Plan>,
-    /// Wakes the driver: the plan has changed.
+    /// Notifies the driver of changes to the plan.
     pub changed: Notify,
-    /// When [`Names::now_ms`] began to count.
+    /// Origin of [`Names::now_ms`].
     pub began: Instant,
 }
 
@@ -38,12 +38,12 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Locks the plan, for moments only.
+    /// Locks the plan; hold the lock only briefly.
     pub fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since `began`.
+    /// Returns the milliseconds since `began`.
     pub fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
@@ -71,13 +71,13 @@ impl Names {
         }
     }
 
-    /// A server's name is another (`set server … fqdn`).
+    /// Updates the names to resolve after a server got another name (`set server … fqdn`).
     pub fn follow_again(&self) {
         self.plan().follow_again(self.now_ms());
         self.changed.notify_one();
     }
 
-    /// The sections, with what their servers did.
+    /// Returns the sections with the counters of their nameservers.
     pub fn report(&self) -> Vec<SectionReport> {
         self.plan().report()
     }

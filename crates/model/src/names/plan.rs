@@ -1,5 +1,5 @@
-//! All names that are asked for, of all sections of the newest tree, and who
-//! wants them: servers, which follow, and rules, which wait. A value.
+//! All names that are resolved, of all sections of the newest configuration, with the servers that
+//! follow them and the rules that wait for them. A pure state machine.
 
 use super::resolution::{Ask, QueryOutcome, Resolution, Status, Wanted};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
@@ -9,19 +9,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Most names that rules may ask for at one time, of all sections.
+/// Maximum number of names that rules may request at one time, over all sections.
 pub const ASKED_MAX: usize = 4096;
-/// Most rules that wait for one name.
+/// Maximum number of rules that wait for one name.
 const ASKERS_MAX: usize = 100_000;
-/// How long a name that only rules ask for is kept after the last of them.
+/// Time for which a name that only rules request is kept after the last request, milliseconds.
 const ASKED_MS: u64 = 60_000;
 
 /// A name of a section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
-    /// The section.
+    /// Name of the `resolvers` section.
     pub section: Box<str>,
-    /// The name.
+    /// The name to resolve.
     pub name: Name,
     /// The kind of records.
     pub wanted: Wanted,
@@ -59,7 +59,7 @@ pub struct Tallies {
 }
 
 impl Tallies {
-    /// The words of HAProxy, in its order: scripts read them.
+    /// Returns HAProxy's names with the values, in its order: scripts parse them.
     pub fn named(&self) -> [(&'static str, u64); 15] {
         [
             ("sent", self.sent),
@@ -67,7 +67,7 @@ impl Tallies {
             ("valid", self.valid),
             ("update", self.update),
             ("cname", self.cname),
-            // An alias that leads nowhere is an answer without a record here.
+            // An alias without an address is counted as a response without a record.
             ("cname_error", 0),
             ("any_err", self.any_error),
             ("nx", self.nx),
@@ -75,7 +75,7 @@ impl Tallies {
             ("refused", self.refused),
             ("other", self.other),
             ("invalid", self.invalid),
-            // The system cuts a datagram off that is too long; then it is invalid.
+            // The system truncates a datagram that is too long; it is then counted as invalid.
             ("too_big", 0),
             ("truncated", self.truncated),
             ("outdated", self.outdated),
@@ -83,58 +83,58 @@ impl Tallies {
     }
 }
 
-/// A section, with what each of its servers did.
+/// Name of a section, with the name and the counters of each nameserver.
 pub type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
 
 #[derive(Debug)]
 struct Entry {
     resolution: Resolution,
-    /// Servers that follow it.
+    /// Servers that follow the name.
     followers: Vec<(ProxyIndex, ServerIndex)>,
     askers: Vec<oneshot::Sender<Option<IpAddr>>>,
-    /// When a rule last asked.
+    /// Time of the last request by a rule.
     asked_ms: Option<u64>,
     due_ms: u64,
 }
 
-/// A question that is to be put to the servers of a section now.
+/// A query that must be sent to the nameservers of a section now.
 #[derive(Debug)]
 pub struct Due {
-    /// The name.
+    /// Section, name and record type.
     pub key: Key,
     /// The query.
     pub ask: Ask,
 }
 
-/// What is known of a name at the end of a round.
+/// Result of the resolution of a name at the end of a round.
 #[derive(Debug)]
 pub struct Found {
-    /// What the round came to.
+    /// Result of the round.
     pub status: Status,
     /// The addresses of the name.
     pub addresses: Vec<IpAddr>,
     /// The services of the name (SRV records).
     pub services: Vec<Service>,
-    /// Who said so, as logs name it.
+    /// Section and nameserver that responded, as logs print them.
     pub by: String,
     /// The servers that follow the name.
     pub followers: Vec<(ProxyIndex, ServerIndex)>,
 }
 
-/// What happened besides, for counters.
+/// Events during a query that only affect counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Events {
-    /// The question could not be sent.
+    /// The query could not be sent.
     pub unsent: bool,
-    /// The answer did not fit into a datagram.
+    /// The response did not fit into a datagram.
     pub truncated: bool,
-    /// What came was no DNS.
+    /// The response was not a valid DNS message.
     pub invalid: bool,
-    /// What came answered something else.
+    /// Number of received messages that were not a response to this query.
     pub foreign: u32,
 }
 
-/// The names.
+/// All names that are resolved.
 #[derive(Debug, Default)]
 pub struct Plan {
     config: Arc<Config>,
@@ -142,11 +142,11 @@ pub struct Plan {
     due: BTreeSet<(u64, Key)>,
     tallies: HashMap<(Box<str>, Box<str>), Tallies>,
     asked: usize,
-    /// Questions that follow others, to be put now.
+    /// Follow-up queries that must be sent now.
     pending: Vec<Due>,
 }
 
-/// What a server asks for: its own name, and the host of its service.
+/// Returns the names that a server needs: its own name, and the host of its service record.
 fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
     let Some(host) = &server.host else {
         return Vec::new();
@@ -183,7 +183,7 @@ fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
 }
 
 impl Plan {
-    /// Goes on with another tree.
+    /// Applies a new configuration.
     pub fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
         self.config = Arc::clone(config);
         self.tallies.retain(|(section, server), _| {
@@ -193,7 +193,7 @@ impl Plan {
         self.follow_again(now_ms);
     }
 
-    /// Finds out anew which server follows which name.
+    /// Updates the servers that follow each name, and removes unused names.
     pub fn follow_again(&mut self, now_ms: u64) {
         for entry in self.entries.values_mut() {
             entry.followers.clear();
@@ -246,13 +246,14 @@ impl Plan {
         sections.iter().find(|s| s.name == key.section).cloned()
     }
 
-    /// When there is something to do.
+    /// Returns the time of the next action.
     pub fn next_ms(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// A name that is due: what is to be asked, or the key of one that silence ended.
-    /// Without `rules_too` names that only rules ask for, whom clients tell them, wait.
+    /// Starts the next name that is due. Returns the query to send, or only the key if a timeout
+    /// ended the resolution. Without `rules_too`, names that only rules request must wait, because
+    /// clients can choose those.
     pub fn begin(&mut self, now_ms: u64, rules_too: bool) -> Option<(Key, Option<Due>)> {
         if let Some(due) = self.pending.pop() {
             return Some((due.key.clone(), Some(due)));
@@ -276,19 +277,19 @@ impl Plan {
         Some((key, due))
     }
 
-    /// A question that follows another is to be put now.
+    /// Queues a follow-up query to be sent now.
     pub fn again(&mut self, due: Due) {
         self.pending.push(due);
     }
 
-    /// Puts a name where its next time is.
+    /// Schedules the next action for a name.
     fn put(&mut self, key: &Key, ended: bool, now_ms: u64) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
         self.due.remove(&(entry.due_ms, key.clone()));
         entry.due_ms = entry.resolution.due_ms();
-        // A name that only rules want is not asked for by itself.
+        // A name that only rules request is not resolved periodically.
         if ended && entry.followers.is_empty() {
             let asked_ms = entry.asked_ms.unwrap_or(0);
             if asked_ms + ASKED_MS <= now_ms {
@@ -300,8 +301,8 @@ impl Plan {
         self.due.insert((entry.due_ms, key.clone()));
     }
 
-    /// A server's answer. Says what is to be asked next, and whether the name's
-    /// resolution came to an end for now.
+    /// Processes the result of a query. Returns the next query, and whether the resolution ended
+    /// for now.
     pub fn answered(
         &mut self,
         key: &Key,
@@ -365,14 +366,14 @@ impl Plan {
         }
     }
 
-    /// Counts a question that goes out.
+    /// Counts a query that is sent.
     pub fn count_sent(&mut self, section: &Resolvers, server: usize) {
         if let Some(tally) = self.tally(section, server) {
             tally.sent += 1;
         }
     }
 
-    /// Counts answers that changed something.
+    /// Counts a response that changed a server.
     pub fn count_update(&mut self, key: &Key) {
         let Some(section) = self.section(key) else {
             return;
@@ -383,14 +384,14 @@ impl Plan {
         }
     }
 
-    /// What is known of a name now. Answers the rules that wait for it.
+    /// Returns the records known for a name, and answers the rules that wait for it.
     pub fn found(&mut self, key: &Key) -> Option<Found> {
         let section = self.section(key)?;
         let entry = self.entries.get_mut(key)?;
         let resolution = &entry.resolution;
         let addresses: Vec<IpAddr> = resolution.addresses.iter().map(|(ip, _)| *ip).collect();
         for asker in entry.askers.drain(..) {
-            // The rule's client may have gone.
+            // The client of the rule may have disconnected.
             let _ = asker.send(addresses.first().copied());
         }
         let server = section.servers.get(resolution.answered_by);
@@ -404,7 +405,7 @@ impl Plan {
         })
     }
 
-    /// A rule asks for a name. None: it cannot be asked for.
+    /// Requests a name for a rule. Returns None if it cannot be resolved or a limit is reached.
     pub fn ask(&mut self, key: &Key, now_ms: u64) -> Option<Asked> {
         let section = self.section(key).filter(|s| !s.servers.is_empty())?;
         if let Some(entry) = self.entries.get(key)
@@ -430,7 +431,7 @@ impl Plan {
         Some(Asked::Wait(receiver))
     }
 
-    /// The sections, with what their servers did.
+    /// Returns the sections with the counters of their nameservers.
     pub fn report(&self) -> Vec<SectionReport> {
         let of = |section: &Resolvers| {
             let tally = |name: &str| {
@@ -444,17 +445,17 @@ impl Plan {
         self.config.resolvers.iter().map(of).collect()
     }
 
-    /// The tree that it works under.
+    /// Returns the current configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config)
     }
 }
 
-/// What a rule that asks is told.
+/// Result of a rule's request for a name.
 #[derive(Debug)]
 pub enum Asked {
-    /// This, at once.
+    /// The address is known; None if the name has none.
     Known(Option<IpAddr>),
-    /// It comes.
+    /// The address will be sent to this receiver.
     Wait(oneshot::Receiver<Option<IpAddr>>),
 }

@@ -1,35 +1,34 @@
-//! One name that is asked for: when, of what kind, and what is known of it by
-//! now. A value: answers and the time go in, questions come out. It owns no
-//! socket and reads no clock.
+//! Resolution of one name: the time of the next query, its type, and the records known so far. A
+//! pure state machine: responses and the time go in, queries come out. It owns no socket and reads
+//! no clock.
 //!
-//! All servers of the section are asked at once and the first good answer ends
-//! the round. Where all of them answered badly the other version of IP is asked
-//! for; where some are silent the question is repeated, as often as the section
-//! says. What an error comes to is the matter of `hold`: within that time of
-//! the last good answer, it changes nothing.
+//! All nameservers of the section are queried at once, and the first valid response ends the round.
+//! If all of them respond with an error, the other IP version is queried. If some do not respond,
+//! the query is repeated as often as the section allows. `hold` determines the effect of an error:
+//! within that time after the last valid response, the error changes nothing.
 
 use crate::config::{AddressFamily, Resolvers};
 use protocol::dns::{Answer, Kind, Name, Question, Service, Status as Said};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Resolutions that failed, since the start.
+/// Number of failed resolutions since the start.
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
-/// Resolutions that failed, since the start.
+/// Returns the number of failed resolutions since the start.
 pub fn failures() -> u64 {
     FAILURES.load(Ordering::Relaxed)
 }
 
-/// Most addresses or services of one name that are kept.
+/// Maximum number of addresses or services that are kept of a name.
 pub(crate) const RECORDS_MAX: usize = 4096;
 
-/// What is wanted of a name.
+/// Kind of records that are requested for a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Wanted {
-    /// Addresses, these first.
+    /// Addresses, of this family first.
     Addresses(AddressFamily),
-    /// Hosts and ports.
+    /// Hosts and ports (SRV records).
     Services,
 }
 
@@ -43,77 +42,74 @@ impl Wanted {
     }
 }
 
-/// What is known of a name.
+/// Result of the resolution so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// Nothing yet.
+    /// No response yet.
     Unknown,
-    /// It stands for something.
+    /// The name has records.
     Valid,
-    /// There is no such name.
+    /// The name does not exist.
     NoSuchName,
-    /// Nobody answers us.
+    /// The nameservers refused the query.
     Refused,
-    /// Nobody answers.
+    /// No nameserver responded.
     Timeout,
-    /// Some other error, or a name that stands for nothing.
+    /// Another error, or a name without records.
     Other,
 }
 
-/// What became of asking one server.
+/// Result of a query to one nameserver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueryOutcome {
-    /// It answered.
+    /// The nameserver responded.
     Answered(Answer),
-    /// It did not, in its time.
+    /// The nameserver did not respond in time.
     Silent,
-    /// It cannot be asked, or what it sent is no answer.
+    /// The query could not be sent, or the response was invalid.
     Unusable,
 }
 
-/// A question that is to be put to all servers of the section.
+/// A query to all nameservers of the section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// The question.
+    /// Query message content.
     pub question: Question,
-    /// Which round it belongs to: an answer of an older one counts for nothing.
+    /// Number of the round; responses to older rounds are ignored.
     pub round: u32,
 }
 
-/// A round that is under way.
 #[derive(Clone, Debug)]
 struct Round {
     kind: Kind,
-    /// Servers that have not answered.
+    /// Number of nameservers that have not responded.
     waiting: usize,
     deadline_ms: u64,
-    /// The last error.
     error: Option<Status>,
 }
 
-/// One name.
 #[derive(Debug)]
 pub(crate) struct Resolution {
     pub name: Name,
     pub wanted: Wanted,
     pub status: Status,
-    /// The last good answer.
+    /// Time of the last valid response.
     pub last_valid_ms: Option<u64>,
-    /// Who gave it: its place among the servers.
+    /// Index of the nameserver that sent it.
     pub answered_by: usize,
-    /// With the time that each was last told.
+    /// Each with the time of the last response that contained it.
     pub addresses: Vec<(IpAddr, u64)>,
     pub services: Vec<(Service, u64)>,
     round: Option<Round>,
     rounds: u32,
-    /// Questions that may be repeated.
+    /// Number of remaining attempts.
     tries: u32,
     switched: bool,
     next_ms: u64,
 }
 
 impl Resolution {
-    /// A name of which nothing is known, to be asked for now.
+    /// Creates the resolution of a name without known records; the first query is due now.
     pub fn new(name: Name, wanted: Wanted, now_ms: u64) -> Resolution {
         Resolution {
             name,
@@ -131,31 +127,30 @@ impl Resolution {
         }
     }
 
-    /// When [`Resolution::poll`] has something to do.
+    /// Returns the time at which [`Resolution::poll`] must be called.
     pub fn due_ms(&self) -> u64 {
         self.round
             .as_ref()
             .map_or(self.next_ms, |round| round.deadline_ms)
     }
 
-    /// It is to be asked for now, unless that is under way.
+    /// Makes the next query due now, unless a round is in progress.
     pub fn hurry(&mut self, now_ms: u64) {
         self.next_ms = self.next_ms.min(now_ms);
     }
 
-    /// It is not asked for by itself until then.
+    /// Postpones the next query until then.
     pub fn rest(&mut self, until_ms: u64) {
         self.next_ms = until_ms;
     }
 
-    /// Whether a good answer is not older than `hold valid`.
+    /// Returns whether the last valid response is not older than `hold valid`.
     pub fn is_fresh(&self, section: &Resolvers, now_ms: u64) -> bool {
         let valid_ms = u64::from(section.hold.valid_ms);
         self.status == Status::Valid && self.last_valid_ms.is_some_and(|at| at + valid_ms > now_ms)
     }
 
-    /// Does what is due: the question that is to be asked, and whether a silence
-    /// has ended it.
+    /// Does what is due. Returns the query to send, and whether a timeout ended the resolution.
     pub fn poll(&mut self, section: &Resolvers, now_ms: u64) -> (Option<Ask>, bool) {
         if self.due_ms() > now_ms {
             return (None, false);
@@ -186,8 +181,8 @@ impl Resolution {
         }
     }
 
-    /// A server's answer to a round. Says what is to be asked next, and whether the
-    /// name's resolution came to an end for now.
+    /// Processes the result of a query of a round. Returns the next query, and whether the
+    /// resolution ended for now.
     pub fn answered(
         &mut self,
         section: &Resolvers,
@@ -229,7 +224,8 @@ impl Resolution {
         self.failed(section, error, now_ms)
     }
 
-    /// All servers failed: the other version of IP, the same again, or the end.
+    /// Continues after all nameservers failed: with the other IP version, with another attempt, or
+    /// with the end of the resolution.
     fn failed(&mut self, section: &Resolvers, error: Status, now_ms: u64) -> (Option<Ask>, bool) {
         let has_other = self.wanted != Wanted::Services;
         if error != Status::Timeout && has_other && !self.switched {
@@ -375,7 +371,7 @@ mod tests {
             let (next, ended) = one.answered(&section, (ask.round, 0), &bad, 1);
             let next = next.expect("the other kind");
             assert_eq!((next.question.kind, ended), (Kind::A, false));
-            // What comes late of the first round counts for nothing.
+            // A late response to the first round is ignored.
             let late = answer(Said::Fine, &["::1"]);
             assert_eq!(
                 one.answered(&section, (ask.round, 0), &late, 2),

@@ -1,36 +1,37 @@
-//! What is known of the credentials of a stream.
+//! Results of the verification of a stream's credentials.
 
 use super::Hash;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// What credentials are kept under.
+/// Key of the verification result for credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key(pub(crate) [u8; 32]);
 
-/// A password that is to be verified.
+/// A password to verify.
 #[derive(Debug)]
 pub struct Job {
-    /// What its result is kept under.
+    /// Key of the result.
     pub key: Key,
-    /// The hash that it should have.
+    /// Expected hash.
     pub hash: Arc<Hash>,
-    /// It.
+    /// Password to verify; wiped when dropped.
     pub password: Zeroizing<Vec<u8>>,
-    /// The user exists; else the work is done so that nobody sees the difference.
+    /// True if the user exists. Otherwise the work is only done so that the response time does not
+    /// reveal that.
     pub exists: bool,
 }
 
-/// Too many wait already, or the system gave no thread.
+/// Too many verifications are waiting, or the system could not create a thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Busy;
 
-/// Different credentials of one stream that are looked at: rules may change its
+/// Maximum number of different credentials that are verified for a stream: rules may change the
 /// header, and there are several lists.
 pub(crate) const ANSWERS_MAX: usize = 16;
 
-/// What is known of the credentials of a stream.
+/// Results of the verification of a stream's credentials.
 #[derive(Debug, Default)]
 pub struct Checked {
     pub(crate) answers: RefCell<Vec<(Key, Result<bool, Busy>)>>,

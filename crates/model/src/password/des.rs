@@ -1,11 +1,10 @@
-//! The oldest crypt(3): 25 rounds of DES over zeros, with the password for a key
-//! and a salt of 12 bits that swaps halves of the expansion. Bits stand in bytes
-//! of their own, as the standard numbers them: it is slow and easy to check, and
-//! runs beside the data plane only.
+//! Traditional crypt(3): 25 rounds of DES over zeros, with the password as key and a 12-bit salt
+//! that swaps halves of the expansion. Each bit is stored in a byte, in the order of the standard.
+//! This is slow and easy to verify, and only runs outside the data plane.
 
 use super::md5::ALPHABET;
 
-/// The characters of such a hash: two of salt, eleven of result.
+/// Length of a hash: two characters of salt, eleven of result.
 pub const LENGTH: usize = 13;
 const ROUNDS: usize = 25;
 
@@ -86,7 +85,7 @@ fn permuted<const N: usize>(bits: &[u8], table: &[u8; N]) -> [u8; N] {
     table.map(|from| bits.get(usize::from(from) - 1).copied().unwrap_or(0))
 }
 
-/// The keys of the 16 rounds.
+/// Returns the keys of the 16 rounds.
 fn schedule(password: &[u8]) -> [[u8; 48]; 16] {
     // Seven bits of each of eight characters, and an unused parity bit.
     let mut key: Block = [0; 64];
@@ -135,12 +134,12 @@ fn encrypt(block: &Block, keys: &[[u8; 48]; 16], expansion: &[u8; 48]) -> Block 
     permuted(&bits, &FINAL)
 }
 
-/// The value of a character of the salt.
+/// Returns the value of a character of the salt.
 fn value(byte: u8) -> Option<usize> {
     ALPHABET.iter().position(|known| *known == byte)
 }
 
-/// The hash of a password, with the salt that stands first in `setting`.
+/// Returns the hash of a password, with the salt at the beginning of `setting`.
 pub fn crypt(password: &[u8], setting: &[u8]) -> Option<[u8; LENGTH]> {
     let (first, second) = (*setting.first()?, *setting.get(1)?);
     let salt = value(first)? | value(second)? << 6;

@@ -1,6 +1,5 @@
-//! Hashes of passwords as crypt(3) writes them: which kinds there are, and
-//! whether a password is the one. All of them are slow on purpose, so nothing
-//! here is called by a thread that serves.
+//! Password hashes in the format of crypt(3): the supported kinds, and their verification. All of
+//! them are slow by design, so no serving thread may call this.
 
 use super::{des, md5};
 use configuration::outside::Secret;
@@ -8,15 +7,15 @@ use password_hash::PasswordVerifier;
 use std::hint::black_box;
 use zeroize::Zeroize;
 
-/// Longest hash that is taken, bytes.
+/// Maximum length of a hash, bytes.
 const TEXT_MAX: usize = 256;
-/// Longest password that is looked at, bytes: that of libxcrypt.
+/// Maximum length of a password, bytes: that of libxcrypt.
 pub const PASSWORD_MAX: usize = 512;
 
 /// A kind of hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// Thirteen characters.
+    /// DES: thirteen characters.
     Des,
     /// `$1$`
     Md5,
@@ -36,7 +35,7 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Reads one; None: it is of no kind that is verified here, or malformed.
+    /// Parses a hash. Returns None if its kind is not supported or it is malformed.
     pub fn read(text: &[u8]) -> Option<Hash> {
         let kind = match text {
             _ if text.len() > TEXT_MAX || !text.is_ascii() => return None,
@@ -62,12 +61,12 @@ impl Hash {
         well_formed.then_some(Hash { kind, text })
     }
 
-    /// Its text.
+    /// Returns the hash as text.
     pub fn bytes(&self) -> &[u8] {
         self.text.bytes()
     }
 
-    /// Whether a password is the one. It takes milliseconds, or seconds.
+    /// Returns whether a password matches. Takes milliseconds or even seconds.
     pub fn is_of(&self, password: &[u8]) -> bool {
         if password.len() > PASSWORD_MAX {
             return false;
@@ -95,7 +94,7 @@ impl Hash {
     }
 }
 
-/// Compares in a time that depends on the length of what was sent only.
+/// Compares two texts in a time that only depends on the length of the given one.
 pub fn same(secret: &[u8], given: &[u8]) -> bool {
     let mut difference = usize::from(secret.len() != given.len());
     for (at, byte) in given.iter().enumerate() {
@@ -109,7 +108,7 @@ pub fn same(secret: &[u8], given: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What libxcrypt's crypt(3) made of these passwords.
+    /// Hashes of passwords by libxcrypt's crypt(3).
     const MADE: &[(&str, &[&str])] = &[
         (
             "",
@@ -168,7 +167,7 @@ mod tests {
                 let other = format!("y{password}");
                 assert!(!hash.is_of(other.as_bytes()), "{other}: {text}");
                 if password.len() > 8 && text.starts_with("ab") {
-                    // DES looks at eight characters.
+                    // DES only uses eight characters.
                     assert!(hash.is_of(&password.as_bytes()[..8]));
                 }
             }

@@ -1,16 +1,16 @@
-//! crypt(3) with MD5 (`$1$`): a thousand rounds over password, salt and the
-//! result of the round before.
+//! crypt(3) with MD5 (`$1$`): a thousand rounds over password, salt and the previous round's
+//! result.
 
 use md5::{Digest, Md5};
 
-/// The digits of crypt(3), from 0 to 63.
+/// Digits of crypt(3), from 0 to 63.
 pub const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 const MAGIC: &[u8] = b"$1$";
 const SALT_MAX: usize = 8;
 const ROUNDS: usize = 1000;
 
-/// The salt of a hash that begins with `$1$`, and what follows its dollar sign.
+/// Splits a hash that begins with `$1$` into its salt and the result behind the next dollar sign.
 pub fn parts(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = text.strip_prefix(MAGIC)?;
     let dollar = rest.iter().position(|b| *b == b'$')?;
@@ -18,7 +18,7 @@ pub fn parts(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (salt.len() <= SALT_MAX).then_some((salt, result))
 }
 
-/// The 22 characters that follow salt and dollar sign.
+/// Returns the 22 characters that follow the salt and its dollar sign.
 pub fn crypt(password: &[u8], salt: &[u8]) -> [u8; 22] {
     let mut inner = Md5::new();
     for part in [password, salt, password] {
@@ -34,7 +34,7 @@ pub fn crypt(password: &[u8], salt: &[u8]) -> [u8; 22] {
     }
     let mut length = password.len();
     while length > 0 {
-        // A zero, or the first byte of the password: the length's bits say which.
+        // A zero or the first byte of the password, depending on the bits of the length.
         let byte = if length & 1 == 1 { 0 } else { password[0] };
         first.update([byte]);
         length >>= 1;

@@ -1,4 +1,4 @@
-//! Passwords with a hash, and what a stream knows of its own. `crate::users` verifies.
+//! Password hashes, and the verification results of a stream. `crate::users` verifies.
 
 mod checked;
 mod des;

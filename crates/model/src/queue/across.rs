@@ -1,4 +1,4 @@
-//! Queues while streams of several trees wait in them.
+//! Tests of queues in which streams of several configurations wait.
 
 use super::testing::{following, tree};
 use super::tests::{assign, limited, slot, stream, ticket, wait};
@@ -36,7 +36,7 @@ fn a_server_that_came_passes_over_those_whose_tree_does_not_have_it() {
         Balance::RoundRobin,
         &[("s0", limited(1)), ("s1", limited(1))],
     );
-    // It takes the newcomer at once, though an older one waits.
+    // The new stream gets the slot at once, although an older one waits.
     let own = granted(&new);
     assert!(Arc::ptr_eq(own.server(), state(&new, 1)));
     let newer = waits(&new);
@@ -53,7 +53,7 @@ fn a_server_that_came_passes_over_those_whose_tree_does_not_have_it() {
 #[test]
 fn those_of_a_server_that_goes_are_served_by_the_others_of_their_tree() {
     let old = tree(Balance::Source, &[limited(1), limited(1)]);
-    // All from one address: they wait for one server, while the other is free.
+    // All streams have the same address, so they wait for one server while the other is free.
     let held = granted(&old);
     let gone = usize::from(!Arc::ptr_eq(held.server(), state(&old, 0)));
     let names = ["s0", "s1"];
@@ -63,7 +63,7 @@ fn those_of_a_server_that_goes_are_served_by_the_others_of_their_tree() {
     let new = following(&old, Balance::Source, &[(names[stays], limited(1))]);
     assert_eq!(state(&old, gone).queue.waiting.current(), 0);
     for ticket in tickets {
-        // In the places of their own tree.
+        // The index refers to the stream's own configuration.
         let got = wait(ticket, SOON).expect("the other server");
         assert_eq!(got.server, ServerIndex(stays as u32));
         assert!(Arc::ptr_eq(got.slot.server(), state(&new, 0)));
@@ -78,7 +78,7 @@ fn where_a_tree_has_no_other_server_the_one_that_goes_serves_them() {
     let held = [granted(&old), granted(&old)];
     let waiting_before = [waits(&old), waits(&old), waits(&old)];
     let new = following(&old, Balance::RoundRobin, &[("other", limited(1))]);
-    // One that comes after the change, under the older tree.
+    // A stream that starts under the older configuration after the change.
     let late = waits(&old);
     let newer = granted(&new);
     assert!(Arc::ptr_eq(newer.server(), state(&new, 0)));
@@ -93,7 +93,7 @@ fn where_a_tree_has_no_other_server_the_one_that_goes_serves_them() {
         all.into_iter()
             .all(|s| s.state.traffic.sessions.current() == 0)
     );
-    // With a free slot it is had at once.
+    // A free slot is granted at once.
     assert!(granted(&old).server().is_retired());
 }
 
@@ -117,8 +117,8 @@ fn ten_thousand_who_cannot_take_a_server_are_passed_over_quickly() {
     let new = following(&old, Balance::RoundRobin, &[("other", limited(1))]);
     let own = granted(&new);
     let newer = waits(&new);
-    // Looked at one by one for each of the others they would take seconds; the
-    // best of a few tries, so that a machine that stands still is no failure.
+    // If each of the others examined all waiters, this would take seconds. The best of several
+    // tries counts, so that a suspended machine causes no failure.
     let tries = (0..10).map(|_| {
         let at = Instant::now();
         let found = first_to_accept(&new.proxies[0].state.backend.queue.list(), state(&new, 0));

@@ -1,6 +1,6 @@
 //! Queues and slots. A slot is the right to one session of a server: `maxconn` of the
-//! server is the number of its slots. A stream without a slot waits, for one server (to
-//! which it belongs, or that a hash selected) or for any of the backend. Both queues are
+//! server is the number of its slots. A stream without a slot waits, for one server
+//! (selected by persistence or a hash) or for any of the backend. Both queues are
 //! first come, first served, unless rules set priorities.
 //!
 //! A released slot goes directly to the stream that waits longest, so no later stream
@@ -35,21 +35,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// Most streams that wait in one queue, whatever `maxqueue` says: what memory
-/// is sure to hold.
+/// Maximum number of streams in a queue regardless of `maxqueue`, so that memory stays bounded.
 pub const WAITING_MAX: usize = 1 << 20;
 
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
 impl Queue {
-    /// Writes one in, unless `max` wait. Says its turn and how many are before it.
+    /// Adds a waiter unless `max` are waiting. Returns its turn and the number of waiters ahead.
     fn enter(&self, waiter: &Arc<Waiter>, priority: Priority, max: usize) -> Option<(Turn, u32)> {
         let mut list = self.list();
         let ahead = list.len();
         if ahead >= max {
             return None;
         }
-        // Read under the lock: who comes later has a later time.
+        // Read under the lock, so that a later waiter gets a later time.
         let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
         let turn = Turn {
             class: priority.class,
@@ -63,13 +62,13 @@ impl Queue {
 }
 
 impl Slot {
-    /// Its server.
+    /// Returns the server of the slot.
     pub fn server(&self) -> &Arc<ServerState> {
         &self.server
     }
 
-    /// Why the sessions of its server were shut down since it was granted, if
-    /// they were.
+    /// Returns why the sessions of the server were shut down since the slot was granted, if they
+    /// were.
     pub fn shutdown(&self) -> Option<Shutdown> {
         if listing::is_killed(self.listed) {
             return Some(Shutdown::Killed);
@@ -77,7 +76,7 @@ impl Slot {
         self.server.shutdown_since(self.mark)
     }
 
-    /// A slot that is counted already.
+    /// Creates a slot that was counted before.
     fn counted(server: &Arc<ServerState>) -> Self {
         Slot {
             server: Arc::clone(server),
@@ -101,44 +100,43 @@ impl Drop for Slot {
     }
 }
 
-/// What became of a stream that wants a server.
+/// Result of the assignment of a stream to a server.
 #[derive(Debug)]
 pub enum Assignment {
-    /// It has one: `stream.server` is set.
+    /// The stream got a server: `stream.server` is set.
     Granted(Slot),
-    /// It waits.
+    /// The stream waits in a queue.
     Wait(Ticket),
-    /// It gets none.
+    /// The stream gets no server.
     Refused(Refusal),
 }
 
-/// Why a stream gets no server.
+/// Reason for which a stream gets no server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// No server can be used.
+    /// No server is usable.
     NoServer,
-    /// [`WAITING_MAX`] wait already.
+    /// [`WAITING_MAX`] streams are already waiting.
     QueueFull,
     /// The stream has no backend.
     NoBackend,
 }
 
-/// What a stream wants.
+/// Requirements of a stream for the choice of its server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
-    /// The server to which the stream belongs (by a cookie, a table, a rule). The stream
+    /// Persistent server of the stream (by a cookie, a table, a rule). The stream
     /// waits for it if it is full, and uses another server if it is down or its queue is
     /// full.
     pub server: Option<ServerIndex>,
-    /// The server that failed it: taken only where there is no other.
+    /// Server that failed before: only used if there is no other.
     pub avoid: Option<ServerIndex>,
-    /// The server that it belongs to is taken where it is down, too, and then
-    /// without waiting: nobody gives slots of it back.
+    /// The persistent server is also used if it is down, and then without a queue, because no slots
+    /// of a down server become free.
     pub forced: bool,
 }
 
-/// Gives a stream a server by the backend's balance, a place in a queue, or a
-/// refusal.
+/// Assigns a server by the backend's balance algorithm, adds the stream to a queue, or refuses it.
 pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
     assign_wish(
         stream,
@@ -149,7 +147,7 @@ pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
     )
 }
 
-/// The same for a stream that may belong to a server.
+/// Variant of [`assign`] for a stream that persistence may have assigned to a server.
 pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let Some(backend) = stream.route.backend else {
         return Assignment::Refused(Refusal::NoBackend);
@@ -174,7 +172,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     }
 }
 
-/// What stands for a stream where a hash chooses its server.
+/// Returns the hash key of a stream, if the balance algorithm uses one.
 fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
     let proxy = stream.config.proxy(backend);
     match proxy.balance.is_by_key() {
@@ -183,11 +181,11 @@ fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
     }
 }
 
-/// What of a stream counts here.
+/// Properties of a stream that the queue needs.
 struct Asker<'c> {
     config: &'c Arc<Config>,
     backend: ProxyIndex,
-    /// What stands for the stream where a hash chooses.
+    /// Hash key, if the balance algorithm uses one.
     key: Option<u32>,
     wish: Wish,
     priority: Priority,
@@ -199,7 +197,7 @@ enum Admission {
     Refused(Refusal),
 }
 
-/// What became of an asker, and how many were before it where it waits.
+/// Result for an asker, with the number of streams ahead of it if it waits.
 struct Placement {
     outcome: Admission,
     server_queue: Option<u32>,
@@ -266,7 +264,7 @@ impl Asker<'_> {
         }
     }
 
-    /// Goes into the queue of a server or of the backend. None: that is full.
+    /// Enters the queue of a server or of the backend. Returns None if that is full.
     fn wait(&self, at: Option<ServerIndex>) -> Option<Placement> {
         let proxy = self.proxy();
         let server = match at {
@@ -304,7 +302,7 @@ impl Asker<'_> {
         })
     }
 
-    /// Looks for a slot of any server, and gives it to the first waiting stream.
+    /// Looks for a slot of any server and gives it to the first waiting stream.
     fn place_one(&self) {
         let proxy = self.proxy();
         if let Choice::Taken(index) = choose(proxy, &self.request(true), &mut take) {
@@ -313,8 +311,8 @@ impl Asker<'_> {
     }
 }
 
-/// Chooses by the backend's balance; where no server of the tree is usable,
-/// among those that were removed since.
+/// Chooses a server by the backend's balance algorithm. If no server of the configuration is
+/// usable, chooses among those that a reload removed.
 fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -> Choice {
     let choice = balance::choose(proxy, request, take);
     if choice != Choice::None || proxy.state.backend.balance.retired() == 0 {
@@ -337,7 +335,7 @@ fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -
     }
 }
 
-/// Takes a slot unless somebody waits for it.
+/// Takes a slot unless another stream waits for it.
 fn take_in_turn(server: &Arc<ServerState>) -> Take {
     let limit = server.limit();
     if limit > 0 {
@@ -351,7 +349,6 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
     take(server)
 }
 
-/// Takes a slot if there is one.
 fn take(server: &Arc<ServerState>) -> Take {
     if server.traffic.sessions.up_to(server.limit()) {
         Take::Taken
@@ -364,14 +361,14 @@ fn someone_waits(server: &ServerState) -> bool {
     server.queue.waiting.current() > 0 || server.backend.backend.queue.waiting.current() > 0
 }
 
-/// Whether the slots that are out are not too many (the limit can have sunk).
+/// Returns whether the slots in use are within the limit, which may have been lowered.
 fn within_limit(server: &ServerState) -> bool {
     let limit = server.limit();
     limit == 0 || server.traffic.sessions.current() <= limit
 }
 
-/// Gives slots of a server to those who wait, while there are both. `held`:
-/// the caller has one to give. Says how many got one.
+/// Gives slots of a server to waiting streams while there are both. `held`: the caller has a slot
+/// to give. Returns the number of streams that got one.
 fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
     let mut served = 0;
     loop {
@@ -383,7 +380,7 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
             None if held => {
                 held = false;
                 give_back(server);
-                // Somebody may have come who saw this slot as taken.
+                // A stream may have queued meanwhile because it saw this slot in use.
                 if !someone_waits(server) {
                     return served;
                 }
@@ -393,13 +390,12 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
     }
 }
 
-/// Counts a slot out.
 fn give_back(server: &Arc<ServerState>) {
     server.traffic.sessions.down();
     server.relieved();
 }
 
-/// Takes the first in turn off his list, with a slot counted for him.
+/// Removes the next waiter from its queue, with a slot counted for it.
 fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, ServerIndex)> {
     if !server.usable_for_persistence() {
         return None;
@@ -433,13 +429,13 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
     Some((waiter, index))
 }
 
-/// The first of a backend's queue who takes a server.
+/// Returns the first waiter of a backend's queue that accepts the server.
 fn first_to_accept(
     any: &BTreeMap<Turn, Arc<Waiter>>,
     server: &Arc<ServerState>,
 ) -> Option<(Turn, ServerIndex)> {
     let mut looked_at = 0;
-    // Of the tree that was asked last: most are of the same.
+    // Caches the result for the last configuration, because most waiters share it.
     let mut tree: Option<(&Proxy, Option<ServerIndex>)> = None;
     for (turn, waiter) in any.iter().take(PASSED_MAX) {
         let backend = waiter.backend();
@@ -462,19 +458,19 @@ fn first_to_accept(
     None
 }
 
-/// Whether a tree has a server that is usable for any stream.
+/// Returns whether a configuration has a server that is usable for any stream.
 fn has_usable(backend: &Proxy) -> bool {
     backend.servers.iter().any(|server| server.state.usable())
 }
 
-/// How many of a backend's queue are asked whether they accept a server: only
-/// those whom it failed before do not.
+/// Maximum number of waiters of a backend's queue that are asked whether they accept a server. Only
+/// those on which it failed before refuse.
 const LOOK_MAX: usize = 1024;
 /// Maximum number of skipped waiters: those of a configuration without this server.
 const PASSED_MAX: usize = 16 * 1024;
 
-/// Lets those who wait flow to a server that has slots now: it came up, its
-/// limit or its weight rose. Says how many got one.
+/// Gives waiting streams to a server that has free slots now, because it came up or its limit or
+/// weight rose. Returns the number of streams that got one.
 pub fn flow(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     if someone_waits(server) {
@@ -484,8 +480,8 @@ pub fn flow(server: &Arc<ServerState>) -> u32 {
     }
 }
 
-/// Sends those who wait for a server that went down to the others. Says how
-/// many they were.
+/// Moves the streams that wait for a server that went down to the other servers. Returns their
+/// number.
 pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     if server.queue.waiting.current() == 0 {
@@ -495,7 +491,7 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     {
         let mut own = server.queue.list();
         let mut any = server.backend.backend.queue.list();
-        // Both lists are held, so that one who leaves finds himself in one of them.
+        // Both lists are locked, so that a stream that leaves the queue is in one of them.
         for (turn, waiter) in std::mem::take(&mut *own) {
             server.queue.waiting.down();
             server.backend.backend.queue.waiting.up();

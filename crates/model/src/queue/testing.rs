@@ -1,12 +1,11 @@
-//! Configurations of one backend, for the tests of what chooses servers and what carries
-//! their states.
+//! Configurations with one backend, for tests of balancing and of the transfer of states.
 
 use crate::config::{Balance, Config, Proxy, ProxyKind, Server, ServerAddress, ServerOptions};
 use crate::control::install;
 use crate::state::{ProxyState, ServerState};
 use std::sync::Arc;
 
-/// A server of `backend` without an address.
+/// Creates a server of `backend` without an address.
 pub(crate) fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptions) -> Server {
     Server {
         span: Default::default(),
@@ -23,7 +22,7 @@ pub(crate) fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptio
     }
 }
 
-/// A configuration with one backend, whose servers are `s0`, `s1` and so on.
+/// Creates a configuration with one backend, whose servers are `s0`, `s1` and so on.
 pub fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
     let state = Arc::new(ProxyState::new("back"));
     let servers = servers
@@ -50,7 +49,7 @@ pub fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// The tree after another one: with these servers, by their names and options.
+/// Creates the next configuration with these servers, by their names and options.
 pub fn following(old: &Config, balance: Balance, servers: &[(&str, ServerOptions)]) -> Arc<Config> {
     let proxy = Proxy {
         balance,

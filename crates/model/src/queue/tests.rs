@@ -1,4 +1,4 @@
-//! Queues with threads and without.
+//! Tests of queues, with and without threads.
 
 use super::{
     Admission, Asker, Assignment, Granted, Ordering, Refusal, ServerState, Slot, Ticket, Wish,
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// What stands for a stream here.
+/// Substitute for a stream.
 pub(super) struct Stub {
     config: Arc<Config>,
     server: Option<ServerIndex>,
@@ -90,7 +90,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a ticket on this thread, at most so long.
+/// Waits for a ticket on this thread for at most `most`.
 pub(super) fn wait(ticket: Ticket, most: Duration) -> Option<Granted> {
     let wake = Arc::new(Unpark(std::thread::current(), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&wake));
@@ -129,7 +129,7 @@ fn who_finds_no_slot_waits_and_gets_the_next_one_in_turn() {
     assert_eq!(config.proxies[0].state.backend.queue.waiting.current(), 2);
     assert!(ready(&mut second).is_none());
     drop(first);
-    // Handed over: nobody who comes now overtakes.
+    // The slot was transferred: a later stream cannot overtake.
     let mut late = ticket(assign(&mut stream(&config), None));
     let granted = ready(&mut second).unwrap();
     assert_eq!(granted.server, ServerIndex(0));
@@ -153,7 +153,7 @@ fn a_ticket_that_is_dropped_leaves_and_gives_its_slot_on() {
     let mut last = ticket(assign(&mut stream(&config), None));
     drop(leaver);
     drop(held);
-    // The slot is in the winner's hand, who leaves without looking.
+    // The winner leaves the queue without taking its slot.
     drop(winner);
     let granted = ready(&mut last).unwrap();
     drop(granted);
@@ -224,7 +224,7 @@ fn who_waits_for_a_server_that_goes_down_gets_another() {
     let granted = ready(&mut first).unwrap();
     assert_eq!(granted.server, ServerIndex(1));
     assert!(ready(&mut second).is_none());
-    // Coming back takes who still waits, once its slot is free.
+    // A server that comes up serves the remaining waiters once its slot is free.
     drop(held);
     assert!(ready(&mut second).is_none());
     down.set_admin(AdminState::Ready, 6);
@@ -306,7 +306,7 @@ fn the_limit_follows_the_load_of_the_backend() {
     assert_eq!(server.limit(), 100);
 }
 
-/// Takes, waits and leaves at random; calls `served` with each slot in hand.
+/// Takes slots, waits and leaves at random; calls `served` with each slot held.
 fn random_work(config: &Arc<Config>, thread: usize, rounds: u32, served: impl Fn()) {
     let count = config.proxies[0].servers.len() as u32;
     let mut seed = thread as u64 * 7919 + 1;
@@ -346,7 +346,7 @@ fn random_work(config: &Arc<Config>, thread: usize, rounds: u32, served: impl Fn
     }
 }
 
-/// Takes a server out and in again for as long as others are served.
+/// Takes a server down and up again while other streams are served.
 fn come_and_go(state: &Arc<ServerState>, served: &AtomicU64) {
     let mut last = u64::MAX;
     while served.load(Ordering::SeqCst) != last {
@@ -359,7 +359,7 @@ fn come_and_go(state: &Arc<ServerState>, served: &AtomicU64) {
     }
 }
 
-/// Random work of many threads: takes, waits, leaves, states that change.
+/// Runs random work on many threads: takes, waits, leaves, state changes.
 fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
     let limit = |n: u32| n % 3 + 1;
     let options = |n| ServerOptions {
@@ -384,7 +384,7 @@ fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
             let (config, check) = (&config, &check);
             scope.spawn(move || random_work(config, thread, rounds, check));
         }
-        // One server comes and goes; the others always serve.
+        // One server goes down and up; the others are always available.
         scope.spawn(|| come_and_go(&config.proxies[0].servers[1].state, &served));
     });
     assert_eq!(over.load(Ordering::SeqCst), 0, "more sessions than maxconn");

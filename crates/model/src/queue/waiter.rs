@@ -1,4 +1,4 @@
-//! One who waits: its place, and how a slot reaches it on another thread.
+//! A stream that waits in a queue, and the transfer of a slot to it from another thread.
 
 use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
 use crate::state::queue::{Granted, Hand, Slot, Turn, Waiter};
@@ -31,7 +31,7 @@ impl Waiter {
         config.proxy(self.backend)
     }
 
-    /// The server's index in this stream's tree.
+    /// Returns the server's index in this stream's configuration.
     pub(super) fn index_of(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
         let servers = &self.backend().servers;
         let is = |at: &ServerIndex| {
@@ -39,21 +39,21 @@ impl Waiter {
                 .get(at.0 as usize)
                 .is_some_and(|s| Arc::ptr_eq(&s.state, server))
         };
-        // The place in the newest tree is nearly always the place in this one.
+        // The index in the newest configuration is usually the same in this one.
         let hint = ServerIndex(server.in_balance.index_hint.load(Relaxed));
         Some(hint)
             .filter(is)
             .or_else(|| self.backend().place_of(server.uid).filter(is))
     }
 
-    /// Whether the stream takes a server of its tree: not the one that failed
-    /// it, as long as there are others.
+    /// Returns whether the stream accepts a server of its configuration: not the one on which it
+    /// failed, as long as there are others.
     pub(super) fn accepts(&self, index: ServerIndex) -> bool {
         self.avoid != Some(index) || self.backend().state.usable_servers() <= 1
     }
 
-    /// Hands a slot over that is counted already. False: the stream left, the
-    /// slot is still the caller's.
+    /// Transfers a slot that is already counted. Returns false if the stream has left the queue;
+    /// the caller then keeps the slot.
     pub(super) fn give(&self, index: ServerIndex, server: &Arc<ServerState>) -> bool {
         let waker = {
             let mut hand = self.hand();
@@ -98,8 +98,8 @@ impl Waiter {
     }
 }
 
-/// A place in a queue. It resolves to a server and its slot; dropping it
-/// leaves the queue, and a slot that was handed over meanwhile goes on.
+/// A position in a queue. Resolves to a server and its slot. Dropping the ticket leaves the queue,
+/// and a slot that was transferred meanwhile goes to the next waiter.
 #[derive(Debug)]
 pub struct Ticket {
     waiter: Arc<Waiter>,
@@ -125,7 +125,7 @@ impl Ticket {
         }
     }
 
-    /// The slot, if it came already.
+    /// Returns the slot if it was already granted.
     pub fn granted(&mut self) -> Option<Granted> {
         let fetched = self.waiter.fetch();
         self.fetched |= fetched.is_some();
@@ -149,7 +149,7 @@ impl Future for Ticket {
         }
         match self.granted() {
             Some(granted) => Poll::Ready(granted),
-            // Polled again after it was ready: it never will be.
+            // Polled again after completion: remains pending.
             None => Poll::Pending,
         }
     }
@@ -162,7 +162,7 @@ impl Drop for Ticket {
         }
         let mut left = None;
         {
-            // The server's before the backend's, as everywhere.
+            // The server's lock before the backend's, as everywhere, to avoid a deadlock.
             let mut own = self
                 .server
                 .as_ref()
@@ -180,7 +180,7 @@ impl Drop for Ticket {
         if let Some(server) = left {
             server.relieved();
         }
-        // Dropped outside of the locks: it may serve the next.
+        // Dropped without the locks, because the drop may serve the next waiter.
         drop(self.waiter.leave());
     }
 }

@@ -1,34 +1,34 @@
-//! What an answer must be, as files say it.
+//! Expected responses as configured.
 
 use crate::compiled::{Expression, Format};
 use crate::sample::regular::Regular;
 use crate::state::CheckStatus;
 
-/// A status or a range of them.
+/// A status or a range of statuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusRange {
-    /// The first.
+    /// First status, inclusive.
     pub first: u16,
-    /// The last.
+    /// Last status, inclusive.
     pub last: u16,
 }
 
-/// How text is compared.
+/// Comparison of a text.
 #[derive(Clone, Debug)]
 pub enum Matcher {
-    /// Whole.
+    /// The whole text is equal.
     Exact(Format),
-    /// At the beginning.
+    /// The text begins with it.
     Begin(Format),
-    /// At the end.
+    /// The text ends with it.
     End(Format),
-    /// Anywhere.
+    /// The text contains it.
     Contains(Format),
-    /// By a regular expression.
+    /// A regular expression matches.
     Regex(Regular),
 }
 
-/// What is looked at.
+/// Expected property of a response.
 #[derive(Clone, Debug)]
 pub enum Pattern {
     /// `status`.
@@ -37,16 +37,16 @@ pub enum Pattern {
     StatusText(Regular),
     /// `hdr` (each comma-separated value) and `fhdr` (whole fields).
     Header {
-        /// How names are compared (without case where it is a plain one).
+        /// Comparison of field names; a plain name ignores case.
         name: Matcher,
-        /// How values are; None: the field is enough.
+        /// Comparison of values; None accepts any value.
         value: Option<Matcher>,
         /// `fhdr`.
         full: bool,
     },
-    /// `string`: the bytes, or the body of an HTTP answer, hold this.
+    /// `string`: the bytes, or the body of an HTTP response, contain this.
     Text(Box<[u8]>),
-    /// `binary`: the same, written in hexadecimal digits.
+    /// `binary`: like `string`, written in hexadecimal digits.
     Binary(Box<[u8]>),
     /// `rstring`.
     Regex(Regular),
@@ -65,32 +65,32 @@ pub enum Pattern {
 pub enum ReportedText {
     /// `on-success`, `on-error`
     Format(Format),
-    /// Words.
+    /// A fixed text.
     Text(&'static str),
-    /// The answer's first line, from so many bytes on.
+    /// First line of the response, from this offset on.
     Line(usize),
-    /// The answer's bytes from so many on, up to one that is 0.
+    /// Bytes of the response from this offset on, up to a zero byte.
     Text0(usize),
 }
 
-/// Where the code of a result comes from.
+/// Source of the code of a result.
 #[derive(Clone, Debug)]
 pub enum Code {
     /// `status-code`
     Expression(Expression),
-    /// The three digits that the answer begins with.
+    /// The first three digits of the response.
     Digits,
 }
 
-/// What an answer must be.
+/// An expectation about a response.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// What is looked at.
+    /// Expected property.
     pub pattern: Pattern,
-    /// `!`: it must not be so.
+    /// `!`: the pattern must not match.
     pub negated: bool,
-    /// `min-recv`: no verdict on fewer bytes, but one on so many; None: as long
-    /// as there is none, more is waited for.
+    /// `min-recv`: minimum number of bytes for a result, at which the result is final. None waits
+    /// for more bytes until the pattern matches.
     pub min_recv: Option<usize>,
     /// `ok-status`
     pub ok_status: Option<CheckStatus>,
@@ -107,7 +107,7 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// With nothing but what is looked at.
+    /// Creates an expectation without options.
     pub fn new(pattern: Pattern) -> Expect {
         Expect {
             pattern,
@@ -122,7 +122,7 @@ impl Expect {
         }
     }
 
-    /// A status 2xx or 3xx, which is expected where nothing else is.
+    /// Creates the default expectation: status 2xx or 3xx.
     pub fn success() -> Expect {
         let range = StatusRange {
             first: 200,
@@ -132,14 +132,14 @@ impl Expect {
     }
 }
 
-/// A message whose parts depend on each other.
+/// A protocol message whose parts depend on each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialogue {
     /// MySQL's greeting, and nothing more.
     MySqlGreeting,
-    /// MySQL's answer to a login, behind its greeting.
+    /// MySQL's response to a login, behind its greeting.
     MySqlLogin,
-    /// LDAP's answer to a bind.
+    /// LDAP's response to a bind.
     LdapBind,
     /// The hello of a SPOP agent.
     SpopHello,

@@ -9,71 +9,71 @@ pub use expect::{Code, Dialogue, Expect, Matcher, Pattern, ReportedText, StatusR
 use crate::compiled::{Expression, Format, VariableChange};
 use crate::setting::{HttpProtocol, ServerAddress};
 
-/// Steps of a script at most.
+/// Maximum number of steps of a script.
 pub const STEPS_MAX: usize = 1024;
 
-/// All that a check does.
+/// A check: its steps and its message style.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// In this order.
+    /// Steps in their order.
     pub steps: Vec<Step>,
-    /// How it tells what happened.
+    /// Style of its messages.
     pub voice: Voice,
 }
 
-/// How a script tells what happened.
+/// Style of the messages of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Voice {
-    /// In its own words only.
+    /// Only the reason.
     #[default]
     Plain,
-    /// `tcp-check`: with the step at which it was.
+    /// `tcp-check`: the reason and the step.
     Steps,
-    /// `http-check`: by the answer.
+    /// `http-check`: the reason from the response.
     Http,
 }
 
-/// One step.
+/// A step of a script.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What is done.
+    /// Action of the step.
     pub action: StepAction,
-    /// `comment`, for what is told when it fails.
+    /// `comment`, printed when the step fails.
     pub comment: Option<Box<[u8]>>,
-    /// Its place among the lines, from 1; 0 is a connection that no line asks for.
+    /// Number of the step among the lines, from 1; 0 is a connection that no line requests.
     pub number: u32,
-    /// As the file has it, to compare.
+    /// Text as written in the file, for comparisons.
     pub text: Box<[u8]>,
 }
 
-/// What a step does.
+/// Action of a step.
 #[derive(Clone, Debug)]
 pub enum StepAction {
-    /// Nothing: it is there for its comment.
+    /// No action; carries a comment.
     Comment,
-    /// Opens a connection and gives up the one before.
+    /// Closes the previous connection and opens a new one.
     Connect(Box<Connect>),
-    /// Sends.
+    /// Sends data.
     Send(Box<Send>),
-    /// Waits for an answer.
+    /// Waits for a response.
     Expect(Box<Expect>),
-    /// Sets or forgets a variable.
+    /// Sets or unsets a variable.
     Variable(Box<VariableChange>),
 }
 
-/// Where a connection's port comes from.
+/// Source of a connection's port.
 #[derive(Clone, Debug)]
 pub enum PortSource {
-    /// A number.
+    /// A fixed port.
     Number(u16),
-    /// An expression; where it gives none, the server's port.
+    /// An expression; without a value, the server's port is used.
     Expression(Expression),
 }
 
-/// How a connection is made.
+/// Options of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Connect {
-    /// `default`: what is not said here is as the server's line says.
+    /// `default`: options that are not set here are those of the server line.
     pub default: bool,
     /// `port`
     pub port: Option<PortSource>,
@@ -89,13 +89,13 @@ pub struct Connect {
     pub sni: Option<Box<str>>,
     /// `alpn`
     pub alpn: Option<Vec<Vec<u8>>>,
-    /// `linger`: it ends without a reset.
+    /// `linger`: the connection is closed without a reset.
     pub linger: bool,
     /// `proto`
     pub protocol: Option<HttpProtocol>,
 }
 
-/// What is sent.
+/// Data of a send step.
 #[derive(Clone, Debug)]
 pub enum Send {
     /// Bytes.
@@ -104,7 +104,7 @@ pub enum Send {
     Format(Format),
     /// `send-binary-lf`: hexadecimal digits.
     HexFormat(Format),
-    /// The hello of `crate::check`.
+    /// The ClientHello of `crate::check`.
     TlsHello,
     /// A request.
     Http(HttpSend),
@@ -113,7 +113,7 @@ pub enum Send {
 /// Name and value of a header field.
 pub type HttpField = (Box<[u8]>, Format);
 
-/// What a line says of a check's request; what it leaves open is None.
+/// Request of a check; None for parts that the line does not set.
 #[derive(Clone, Debug, Default)]
 pub struct HttpSend {
     /// Method.
@@ -126,7 +126,7 @@ pub struct HttpSend {
     pub headers: Vec<HttpField>,
     /// The body.
     pub body: Option<Format>,
-    /// As the file has it, to compare.
+    /// Text as written in the file, for comparisons.
     pub text: Box<[u8]>,
 }
 
@@ -137,7 +137,7 @@ impl Default for Script {
 }
 
 impl HttpSend {
-    /// With what another one says where this one is silent.
+    /// Fills the unset parts from another request.
     #[must_use]
     pub fn or(mut self, other: &HttpSend) -> HttpSend {
         self.method = self.method.or_else(|| other.method.clone());
@@ -152,7 +152,7 @@ impl HttpSend {
 }
 
 impl Step {
-    /// A step that no line asks for.
+    /// Creates a step that no line requests.
     pub fn implied(action: StepAction) -> Step {
         Step {
             action,
@@ -162,7 +162,7 @@ impl Step {
         }
     }
 
-    /// A connection as the server's line has it.
+    /// Creates a step that connects with the options of the server line.
     fn connects() -> Step {
         let connect = Connect {
             default: true,
@@ -171,13 +171,13 @@ impl Step {
         Step::implied(StepAction::Connect(Box::new(connect)))
     }
 
-    /// Whether it counts in the order of steps.
+    /// Returns whether the step sends, expects or connects.
     pub fn acts(&self) -> bool {
         !matches!(self.action, StepAction::Comment | StepAction::Variable(_))
     }
 }
 
-/// A comment of its own line is that of the next step, unless that has one.
+/// Moves a comment on its own line to the next step, unless that has a comment.
 fn hand_comments_on(steps: &mut [Step]) {
     let mut above: Option<Box<[u8]>> = None;
     for step in steps {
@@ -196,7 +196,7 @@ fn begins_with_connect(steps: &[Step]) -> bool {
 }
 
 impl Script {
-    /// Of the lines of `tcp-check`.
+    /// Creates a script of the lines of `tcp-check`.
     pub fn tcp(mut steps: Vec<Step>) -> Script {
         hand_comments_on(&mut steps);
         if steps.is_empty() {
@@ -211,7 +211,7 @@ impl Script {
         }
     }
 
-    /// A connection that is accepted is enough.
+    /// Creates a script that only needs an accepted connection.
     pub fn connection() -> Script {
         Script {
             steps: vec![Step::connects()],
@@ -219,8 +219,8 @@ impl Script {
         }
     }
 
-    /// Of the lines of `http-check`, and the request of `option httpchk`, which
-    /// the first one of them completes.
+    /// Creates a script of the lines of `http-check` and the request of `option httpchk`, which
+    /// completes the first request of the lines.
     pub fn http(mut steps: Vec<Step>, line: &HttpSend) -> Script {
         hand_comments_on(&mut steps);
         let first = steps.iter_mut().find_map(|step| match &mut step.action {
@@ -230,7 +230,7 @@ impl Script {
         if let Some(Send::Http(send)) = first {
             *send = std::mem::take(send).or(line);
         } else {
-            // Behind the connection, where a line asks for one.
+            // After the connection, if a line requests one.
             let connected = steps
                 .iter()
                 .position(|step| matches!(step.action, StepAction::Connect(_)));
@@ -259,8 +259,7 @@ impl Script {
         }
     }
 
-    /// Steps that are built in: numbered from 1 where they begin with a
-    /// connection of their own, which ends without a reset.
+    /// Creates a script of built-in steps. The steps are numbered from 1.
     pub fn built_in(actions: Vec<StepAction>) -> Script {
         let mut steps = Vec::with_capacity(actions.len() + 1);
         if !matches!(actions.first(), Some(StepAction::Connect(_))) {

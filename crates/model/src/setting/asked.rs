@@ -1,20 +1,21 @@
-//! What fetches and formats of a file ask for that is kept only where one asks.
+//! Optional data that is only recorded if fetches or formats of the configuration need it.
 
-/// Noted while expressions are read, looked at when a connection or stream begins.
+/// Optional data to record. Set while expressions are parsed, read when a connection or stream
+/// begins.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
-    /// The connection to the server: our address, its socket, its stream.
+    /// Connection to the server: local address, socket, HTTP/2 stream.
     pub server_end: bool,
-    /// The client's stream of HTTP/2.
+    /// HTTP/2 stream of the client.
     pub client_end: bool,
     /// The client's socket.
     pub client_socket: bool,
-    /// The ends of clients' connections, besides those of their PROXY headers.
+    /// Addresses of clients' connections, besides those of their PROXY headers.
     pub connection: bool,
     /// The rule that ended a list of rules.
     pub last_rule: bool,
-    /// What is there of an answer's body.
+    /// Received part of a response's body.
     pub answer_body: bool,
-    /// Types of fields of clients' PROXY headers.
+    /// TLV types of clients' PROXY headers.
     pub proxy_fields: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! One `bind` address of a frontend, with its options.
+//! A `bind` address of a frontend, with its options.
 
 use language::Span;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tls::BindTls;
 use tls::acceptor::Acceptor;
 
-/// Where a listener listens.
+/// Address of a listener.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum BindAddress {
     /// An IPv4 or IPv6 address and port.
@@ -19,14 +19,13 @@ pub enum BindAddress {
     Abstract(Vec<u8>),
     /// A listening descriptor inherited from the parent process.
     Fd(RawFd),
-    /// A host name and port, where names were not to be looked up: such a
-    /// configuration was only checked and cannot serve.
+    /// A host name and port without resolution: the configuration was only checked and cannot
+    /// serve.
     Name(Box<str>, u16),
 }
 
 impl BindAddress {
-    /// An abstract socket by the name that HAProxy binds for `abns@`: filled up
-    /// with zeros.
+    /// Creates an abstract socket with the name that HAProxy binds for `abns@`: padded with zeros.
     pub fn abstract_filled(name: &str) -> BindAddress {
         const NAME_BYTES: usize = 107;
         let mut bytes = name.as_bytes().to_vec();
@@ -34,7 +33,7 @@ impl BindAddress {
         BindAddress::Abstract(bytes)
     }
 
-    /// The number of an inherited descriptor.
+    /// Returns the number of an inherited descriptor.
     pub fn inherited_number(&self) -> Option<RawFd> {
         match self {
             BindAddress::Fd(number) => Some(*number),
@@ -43,7 +42,7 @@ impl BindAddress {
     }
 }
 
-/// Who owns a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).
+/// Owner and permissions of a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BindOwner {
     /// User id.
@@ -54,42 +53,43 @@ pub struct BindOwner {
     pub mode: Option<u32>,
 }
 
-/// A version of HTTP that `proto` asks for on a `bind` or `server` line.
+/// HTTP version that `proto` selects on a `bind` or `server` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HttpProtocol {
     /// `h1`
     Http1,
     /// `h2`
     Http2,
-    /// `fcgi`, of servers.
+    /// `fcgi`, only for servers.
     FastCgi,
 }
 
-/// Headers with the addresses of a client in front of its connection, in this order.
+/// Headers with client addresses at the start of a connection, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Preface {
-    /// `accept-proxy`, `expect-proxy`: of the PROXY protocol.
+    /// `accept-proxy`, `expect-proxy`: a PROXY protocol header.
     pub proxy: bool,
-    /// `accept-netscaler-cip`, `expect-netscaler-cip`: NetScaler Client IP with this magic number.
+    /// `accept-netscaler-cip`, `expect-netscaler-cip`: a NetScaler Client IP header with this magic
+    /// number.
     pub netscaler_magic: Option<u32>,
 }
 
-/// One listener: a `bind` line makes one for each address and port that it names.
+/// A listener. A `bind` line creates one for each of its addresses and ports.
 #[derive(Clone, Debug)]
 pub struct Bind {
-    /// Where it stands in the file.
+    /// Position in the file.
     pub span: Span,
-    /// `id`; assigned from 1 upwards in a proxy where the file gives none.
+    /// `id`; assigned from 1 upwards per proxy if the file has none.
     pub id: u32,
-    /// `name`; empty where the file gives none.
+    /// `name`; empty if the file has none.
     pub name: Box<str>,
-    /// The address.
+    /// Address of the listener.
     pub address: BindAddress,
-    /// `proto`: the version of HTTP that is spoken whatever is negotiated or seen.
+    /// `proto`: HTTP version regardless of negotiation and detection.
     pub protocol: Option<HttpProtocol>,
-    /// `proto none`: a connection in `mode tcp` never becomes one of HTTP.
+    /// `proto none`: a connection in `mode tcp` is never switched to HTTP.
     pub stays_raw: bool,
-    /// Headers that are required before anything else.
+    /// Headers that must precede all other data.
     pub preface: Preface,
     /// `backlog`.
     pub backlog: Option<u32>,
@@ -99,7 +99,7 @@ pub struct Bind {
     pub defer_accept: bool,
     /// `interface`.
     pub interface: Option<Box<str>>,
-    /// `mss`; negative counts from the interface's.
+    /// `mss`; negative values are relative to the interface's.
     pub mss: Option<i32>,
     /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
@@ -107,21 +107,22 @@ pub struct Bind {
     pub tcp_fast_open: bool,
     /// `transparent`.
     pub transparent: bool,
-    /// `v4v6` or `v6only`: whether an IPv6 listener takes IPv4 too; None leaves it to the system.
+    /// `v4v6` or `v6only`: whether an IPv6 listener also accepts IPv4; None uses the system's
+    /// default.
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
-    /// What is said of TLS, shared by the listeners of a line.
+    /// TLS options, shared by the listeners of a line.
     pub tls_words: Option<Arc<BindTls>>,
-    /// With `ssl`: who is shown which certificate. The end of loading makes it
-    /// of the words.
+    /// With `ssl`: TLS acceptor with the certificates. Built from the options at the end of
+    /// loading.
     pub tls: Option<Arc<Acceptor>>,
-    /// It takes datagrams (`dgram-bind`), not connections.
+    /// The socket receives datagrams (`dgram-bind`), not connections.
     pub datagrams: bool,
 }
 
 impl Bind {
-    /// A listener at an address, without any option.
+    /// Creates a listener without options.
     pub fn new(span: Span, address: BindAddress) -> Bind {
         Bind {
             span,

@@ -1,9 +1,9 @@
 //! `compression …` of a proxy.
 
-/// A way to compress a body.
+/// A compression algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
-    /// `identity`: nothing is changed.
+    /// `identity`: no compression.
     Identity,
     /// `gzip` (RFC 1952).
     Gzip,
@@ -14,7 +14,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Its word on `compression algo` lines.
+    /// Returns the name in `compression algo` lines.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Identity => "identity",
@@ -24,7 +24,8 @@ impl Algorithm {
         }
     }
 
-    /// What `Accept-Encoding` and `Content-Encoding` call it (RFC 9110, section 8.4.1).
+    /// Returns the content coding for `Accept-Encoding` and `Content-Encoding` (RFC 9110, section
+    /// 8.4.1).
     pub fn coding(self) -> &'static [u8] {
         match self {
             Algorithm::Identity => b"identity",
@@ -34,38 +35,39 @@ impl Algorithm {
     }
 }
 
-/// What is compressed of one side's messages.
+/// Compression of the messages in one direction.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compressed {
-    /// What may be used; the first where the other side takes anything. None: nothing is compressed.
+    /// Enabled algorithms; the first is preferred if the receiver accepts any. Empty disables
+    /// compression.
     pub algorithms: Vec<Algorithm>,
-    /// How the `Content-Type` begins of what is compressed; none means all.
+    /// Prefixes of the `Content-Type` of compressed messages; empty compresses all.
     pub types: Vec<Box<[u8]>>,
-    /// Bodies that are known to be shorter go as they are, bytes.
+    /// Minimum size of a body for compression, bytes; applies if the size is known.
     pub size_min: u64,
 }
 
-/// Which messages are compressed (`compression direction`).
+/// Direction of compressed messages (`compression direction`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Direction {
-    /// Answers to clients.
+    /// Responses to clients.
     #[default]
     Response,
     /// Requests to servers.
     Request,
-    /// Both.
+    /// Requests and responses.
     Both,
 }
 
 /// `compression …`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compression {
-    /// Of answers.
+    /// Settings for responses.
     pub response: Compressed,
-    /// Of requests.
+    /// Settings for requests.
     pub request: Compressed,
-    /// Which of them.
+    /// Enabled directions.
     pub direction: Direction,
-    /// `compression offload`: servers are not asked to compress.
+    /// `compression offload`: `Accept-Encoding` is not passed to servers.
     pub offload: bool,
 }

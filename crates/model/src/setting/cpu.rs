@@ -1,24 +1,24 @@
-//! `cpu-map`: the processors that the threads of the data plane may use. The code that
-//! starts the threads applies it; nothing here touches the system.
+//! `cpu-map`: the processors on which threads of the data plane may run. The code that starts the
+//! threads applies it; nothing here accesses the system.
 
-/// One more than the highest number of a processor.
+/// Upper bound of processor numbers, exclusive.
 pub const CPUS_MAX: u32 = 1024;
 
 /// A set of threads, counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThreadSet {
-    /// All of them.
+    /// All threads.
     All,
-    /// Those with odd numbers.
+    /// Threads with odd numbers.
     Odd,
-    /// Those with even numbers.
+    /// Threads with even numbers.
     Even,
-    /// From the first to the last, both included.
+    /// From the first to the last, both inclusive.
     Range(u32, u32),
 }
 
 impl ThreadSet {
-    /// Whether a thread, counted from 1, is in it.
+    /// Returns whether a thread, counted from 1, is in the set.
     pub fn contains(self, thread: u32) -> bool {
         match self {
             ThreadSet::All => true,
@@ -33,19 +33,19 @@ impl ThreadSet {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CpuSet(pub Vec<u32>);
 
-/// One `cpu-map` line.
+/// A `cpu-map` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuMap {
-    /// `auto:`: the n-th thread of the set gets the n-th processor alone.
+    /// `auto:`: the n-th thread of the set only gets the n-th processor.
     pub one_each: bool,
-    /// The threads.
+    /// Threads to which the line applies.
     pub threads: ThreadSet,
-    /// The processors.
+    /// Processors for these threads.
     pub cpus: CpuSet,
 }
 
 impl CpuMap {
-    /// The processors that this line gives to a thread, counted from 1.
+    /// Returns the processors of this line for a thread, counted from 1.
     fn cpus_of(&self, thread: u32) -> Option<Vec<u32>> {
         if !self.threads.contains(thread) {
             return None;
@@ -60,8 +60,8 @@ impl CpuMap {
     }
 }
 
-/// The processors that a thread, counted from 1, may use by all the lines; None
-/// leaves it to the system.
+/// Returns the processors on which a thread, counted from 1, may run; None leaves the choice to the
+/// system.
 pub(crate) fn cpus_of(maps: &[CpuMap], thread: u32) -> Option<Vec<u32>> {
     maps.iter().rev().find_map(|map| map.cpus_of(thread))
 }

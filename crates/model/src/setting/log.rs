@@ -1,22 +1,22 @@
-//! The form of log lines.
+//! Format of log lines.
 
 /// `format` of a `log` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum SyslogFormat {
-    /// RFC 3164 without the host's name.
+    /// RFC 3164 without the host name.
     #[default]
     Local,
     /// RFC 3164.
     Rfc3164,
     /// RFC 5424.
     Rfc5424,
-    /// Only the priority before the message.
+    /// Only the priority in front of the message.
     Priority,
-    /// Only the level before the message: for a journal that reads a pipe.
+    /// Only the level in front of the message: for a journal that reads a pipe.
     Short,
-    /// The level and a time before the message.
+    /// The level and a time in front of the message.
     Timed,
-    /// A time in ISO 8601 before the message.
+    /// A time in ISO 8601 in front of the message.
     Iso,
     /// Only the message.
     Raw,

@@ -1,23 +1,23 @@
-//! The moments at which streams are logged.
+//! Steps of a stream at which it is logged.
 
-/// A moment at which a stream is logged.
+/// A step of a stream at which it is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Step {
-    /// A stream that begins.
+    /// Start of a stream.
     Accept,
-    /// A request that is there.
+    /// A request was received.
     Request,
-    /// A connection to a server that stands.
+    /// A connection to a server was established.
     Connect,
-    /// An answer that begins.
+    /// Start of a response.
     Response,
     /// The end of a stream.
     Close,
     /// The end of a stream or connection that failed.
     Error,
-    /// All that the section does not name.
+    /// All steps that the section does not contain.
     Any,
-    /// A QUIC connection that begins.
+    /// Start of a QUIC connection.
     QuicInit,
     /// `do-log` in `tcp-request connection`.
     TcpConnection,
@@ -35,7 +35,7 @@ pub enum Step {
     HttpAfterResponse,
 }
 
-/// The moments, by the names that files give them.
+/// All steps with their names in configuration files.
 pub const LOG_STEPS: [(&str, Step); 15] = [
     ("accept", Step::Accept),
     ("request", Step::Request),
@@ -55,7 +55,7 @@ pub const LOG_STEPS: [(&str, Step); 15] = [
 ];
 
 impl Step {
-    /// What `%OG` calls it.
+    /// Returns the name in `%OG`.
     pub fn origin(self) -> &'static str {
         match self {
             Step::Accept => "txn_accept",
@@ -63,21 +63,21 @@ impl Step {
             Step::Connect => "txn_connect",
             Step::Response => "txn_response",
             Step::Close | Step::Error => "txn_close",
-            // Rules are called as files call them.
+            // Rules have the same name as in configuration files.
             rule => LOG_STEPS[rule as usize].0,
         }
     }
 }
 
-/// `log-steps`: the moments at which a frontend logs its streams, a bit each.
+/// `log-steps`: steps at which a frontend logs its streams, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogSteps(pub u8);
 
 impl LogSteps {
-    /// How many of [`LOG_STEPS`] it may have: the first ones.
+    /// Number of [`LOG_STEPS`] that `log-steps` accepts: the first ones.
     pub const COUNT: usize = 5;
 
-    /// Whether a moment is among them.
+    /// Returns whether a step is enabled.
     pub fn has(self, step: Step) -> bool {
         (step as usize) < Self::COUNT && self.0 & 1 << step as usize != 0
     }

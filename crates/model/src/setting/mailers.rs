@@ -1,28 +1,28 @@
-//! Who takes mails about changes of servers (`mailers`), and what a backend says
-//! of them (`email-alert`).
+//! Mail servers for alerts about servers (`mailers`), and the alert settings of a proxy
+//! (`email-alert`).
 
 use language::Span;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What a whole dialogue with a mail server may take where nothing says so.
+/// Default timeout of a whole dialogue with a mail server, milliseconds.
 const TIMEOUT_MS: u32 = 10_000;
 
 /// A `mailers` section.
 #[derive(Clone, Debug)]
 pub struct Mailers {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the section's name.
     pub span: Span,
-    /// `mailer` lines; each gets every mail.
+    /// `mailer` lines; each server receives every mail.
     pub servers: Vec<Mailer>,
     /// `timeout mail`
     pub timeout_ms: u32,
 }
 
 impl Mailers {
-    /// One without a mailer yet.
+    /// Creates a section without mail servers.
     pub fn new(name: &str, span: Span) -> Self {
         Mailers {
             name: name.into(),
@@ -36,18 +36,18 @@ impl Mailers {
 /// A mail server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mailer {
-    /// Its name.
+    /// Name of the mail server.
     pub name: Box<str>,
-    /// Where it is.
+    /// Address and port of the mail server.
     pub address: SocketAddr,
 }
 
-/// The mails of a proxy.
+/// Mail alerts of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct EmailAlert {
-    /// `email-alert mailers`: the section's name, and where it stands here.
+    /// `email-alert mailers`: name of the section, and its position in this line.
     pub mailers_name: Option<(Box<str>, Span)>,
-    /// That section.
+    /// The `mailers` section of that name.
     pub mailers: Option<Arc<Mailers>>,
     /// `email-alert from`
     pub from: Option<Box<str>>,
@@ -55,7 +55,6 @@ pub struct EmailAlert {
     pub to: Option<Box<str>>,
     /// `email-alert myhostname`
     pub host_name: Option<Box<str>>,
-    /// `email-alert level`: what is graver than this, or as grave, is told;
-    /// None is `alert`.
+    /// `email-alert level`: alerts of this level and more severe ones are sent; None is `alert`.
     pub level: Option<u8>,
 }

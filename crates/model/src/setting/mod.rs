@@ -1,5 +1,5 @@
-//! Settings of lines that hold no expression and no rule: what everything above them,
-//! states and compiled rules among it, may know of a configuration.
+//! Settings of lines without expressions and rules. States and compiled rules, among other modules
+//! above, depend on these types.
 
 mod asked;
 mod bind;
@@ -38,19 +38,19 @@ pub use status_codes::{CountedCodes, StatusCodes};
 pub use userlist::{Password, User, Userlist, UserlistSlot};
 pub use workarounds::Workarounds;
 
-/// A proxy of a configuration: its place in `proxies`.
+/// Index of a proxy in the `proxies` of a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProxyIndex(pub u32);
 
 /// A listener of a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerIndex {
-    /// Its frontend.
+    /// Index of the frontend.
     pub frontend: ProxyIndex,
-    /// Its place in the frontend's `binds`; beyond them for a session of no client.
+    /// Index in the frontend's `binds`; out of range for a session without a client.
     pub bind: u32,
 }
 
-/// A server of a proxy: its place in `servers`.
+/// Index of a server in the `servers` of a proxy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServerIndex(pub u32);

@@ -1,16 +1,16 @@
-//! What else than its own checks says how a server is: an agent on it, the
-//! traffic, and what is assumed at first.
+//! Sources of a server's health besides its own checks: an agent, the observed traffic, and the
+//! assumed initial state.
 
 use std::net::IpAddr;
 
-/// `agent-check` and what belongs to it.
+/// `agent-check` and related settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Agent {
-    /// It is asked.
+    /// The agent check is enabled.
     pub check: bool,
     /// `agent-port`
     pub port: Option<u16>,
-    /// `agent-addr`; None is where the server is.
+    /// `agent-addr`; None is the server's address.
     pub address: Option<IpAddr>,
     /// `agent-inter`, milliseconds; None is `inter`.
     pub inter_ms: Option<u32>,
@@ -18,40 +18,40 @@ pub struct Agent {
     pub send: Option<Box<[u8]>>,
 }
 
-/// `observe`: which errors of traffic count.
+/// `observe`: errors of traffic that are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Observe {
-    /// None.
+    /// No errors.
     #[default]
     Nothing,
-    /// Connections that fail.
+    /// Failed connections.
     Layer4,
-    /// And answers that are bad.
+    /// Failed connections and invalid responses.
     Layer7,
 }
 
-/// `on-error`: what follows when there were as many errors as `error-limit` says.
+/// `on-error`: reaction to `error-limit` errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnError {
-    /// Checks come at `fastinter`.
+    /// Checks run at the interval `fastinter`.
     FastInter,
-    /// It counts as a failed check.
+    /// Counts as a failed check.
     #[default]
     FailCheck,
-    /// The next failed check is the last.
+    /// The next failed check takes the server down.
     SuddenDeath,
-    /// It is down.
+    /// The server is marked down.
     MarkDown,
 }
 
-/// What is made of errors of a server's traffic.
+/// Observation of the errors of a server's traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observing {
-    /// Which count.
+    /// Errors that are counted.
     pub observe: Observe,
-    /// How many in a row.
+    /// Number of errors in a row that trigger the reaction.
     pub error_limit: u32,
-    /// What follows.
+    /// Reaction to that number of errors.
     pub on_error: OnError,
 }
 
@@ -65,16 +65,16 @@ impl Default for Observing {
     }
 }
 
-/// `init-state`: what a server that is checked counts as before its first check.
+/// `init-state`: assumed state of a checked server before its first check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum InitState {
-    /// Up, and the first bad check is enough.
+    /// Up; a single failed check takes it down.
     #[default]
     Up,
-    /// Up, and `fall` bad checks are needed.
+    /// Up; `fall` failed checks take it down.
     FullyUp,
-    /// Down, and the first good check is enough.
+    /// Down; a single passed check brings it up.
     Down,
-    /// Down, and `rise` good checks are needed.
+    /// Down; `rise` passed checks bring it up.
     FullyDown,
 }

@@ -1,10 +1,10 @@
-//! What lines of a proxy section set that holds no rule.
+//! Settings of a proxy section that contain no rules.
 
 use super::ProxyIndex;
 use language::Span;
 use std::net::IpAddr;
 
-/// What a proxy section is.
+/// Type of a proxy section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ProxyKind {
     /// `defaults` (exists only while loading).
@@ -19,17 +19,17 @@ pub enum ProxyKind {
 }
 
 impl ProxyKind {
-    /// Whether it takes connections from clients.
+    /// Returns whether the section accepts connections from clients.
     pub fn is_frontend(self) -> bool {
         matches!(self, ProxyKind::Frontend | ProxyKind::Listen)
     }
 
-    /// Whether it has servers.
+    /// Returns whether the section has servers.
     pub fn is_backend(self) -> bool {
         matches!(self, ProxyKind::Backend | ProxyKind::Listen)
     }
 
-    /// The section's name.
+    /// Returns the keyword of the section.
     pub fn name(self) -> &'static str {
         match self {
             ProxyKind::Defaults => "defaults",
@@ -43,17 +43,17 @@ impl ProxyKind {
 /// `mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// Bytes.
+    /// Plain bytes.
     #[default]
     Tcp,
-    /// Requests and answers.
+    /// HTTP requests and responses.
     Http,
-    /// Log messages: only of backends, which lines of `log` name.
+    /// Log messages: only for backends that `log` lines use.
     Log,
 }
 
 impl Mode {
-    /// As files name it.
+    /// Returns the name in configuration files.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Tcp => "tcp",
@@ -63,7 +63,7 @@ impl Mode {
     }
 }
 
-/// `timeout …`, milliseconds each; None is no limit.
+/// `timeout …`, milliseconds each; None means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Timeouts {
     /// `timeout client`.
@@ -88,15 +88,16 @@ pub struct Timeouts {
     pub tarpit_ms: Option<u32>,
     /// `timeout check`.
     pub check_ms: Option<u32>,
-    /// `timeout client-hs`: of a TLS handshake.
+    /// `timeout client-hs`: for the TLS handshake.
     pub handshake_ms: Option<u32>,
 }
 
-/// The `option`s that are only on or off.
+/// The `option`s that are only on or off. `option httplog` and `option tcplog` set the log format
+/// instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ProxyOption {
-    /// `option httplog` and `option tcplog` set the log format instead.
+    /// `option dontlognull`
     DontLogNull,
     /// `option dontlog-normal`
     DontLogNormal,
@@ -120,7 +121,7 @@ pub enum ProxyOption {
     HttpServerClose,
     /// `option httpclose`
     HttpClose,
-    /// `option http-keep-alive`, written down: it undoes the two above.
+    /// `option http-keep-alive`, explicitly set: it disables the two above.
     HttpKeepAlive,
     /// `option http-pretend-keepalive`
     HttpPretendKeepAlive,
@@ -168,18 +169,17 @@ pub enum ProxyOption {
     Persist,
 }
 
-/// A set of [`ProxyOption`]s, with what was said in this section (so that a
-/// section can override its defaults both ways).
+/// A set of enabled [`ProxyOption`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OptionSet(u64);
 
 impl OptionSet {
-    /// Whether it is on.
+    /// Returns whether an option is on.
     pub fn has(self, option: ProxyOption) -> bool {
         self.0 & (1 << option as u8) != 0
     }
 
-    /// Turns it on or off.
+    /// Turns an option on or off.
     pub fn set(&mut self, option: ProxyOption, on: bool) {
         if on {
             self.0 |= 1 << option as u8;
@@ -192,25 +192,25 @@ impl OptionSet {
 /// `http-reuse`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReuseMode {
-    /// No idle connection is used by another session.
+    /// Idle connections are not shared between sessions.
     Never,
     /// Not for the first request of a session.
     #[default]
     Safe,
-    /// For the first too, on a connection that was reused before.
+    /// Also for the first request, on a connection that was reused before.
     Aggressive,
-    /// Always.
+    /// For all requests.
     Always,
 }
 
-/// A name in the file that stands for a backend; its index once resolved.
+/// Name of a backend in the file, with its index once resolved.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// The name.
+    /// Name of the backend as written.
     pub name: Box<str>,
-    /// Where it stands.
+    /// Position of the name in the file.
     pub span: Span,
-    /// Filled in when the whole file is known.
+    /// Index; set when the whole file is loaded.
     pub index: Option<ProxyIndex>,
 }
 
@@ -226,7 +226,7 @@ pub struct ForwardFor {
 }
 
 impl ForwardFor {
-    /// Whether `except` leaves an address out.
+    /// Returns whether an address is in an `except` network.
     pub fn excepts(&self, ip: IpAddr) -> bool {
         self.except
             .iter()
@@ -251,17 +251,17 @@ impl ForwardFor {
 /// A slot for a captured value.
 #[derive(Clone, Debug)]
 pub struct Capture {
-    /// The header that fills it; None is filled by rules only.
+    /// Header that fills the slot; None if only rules do.
     pub header: Option<Box<[u8]>>,
-    /// Bytes that are kept.
+    /// Maximum number of captured bytes.
     pub length_max: usize,
 }
 
-/// The slots of a frontend, in the order of the file.
+/// The capture slots of a frontend, in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Captures {
-    /// For requests.
+    /// Slots for requests.
     pub request: Vec<Capture>,
-    /// For answers.
+    /// Slots for responses.
     pub response: Vec<Capture>,
 }

@@ -1,4 +1,4 @@
-//! The `resolvers` sections, and what a server line says of its name.
+//! The `resolvers` sections, and the settings of a server line for name resolution.
 
 use crate::sample::network::Network;
 use language::Span;
@@ -7,28 +7,28 @@ use std::net::{IpAddr, SocketAddr};
 /// A nameserver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameServer {
-    /// Its name in the file, or its address where `/etc/resolv.conf` has it.
+    /// Name in the file, or the address if the nameserver comes from `/etc/resolv.conf`.
     pub name: Box<str>,
-    /// Where it is.
+    /// Address and port of the nameserver.
     pub address: SocketAddr,
-    /// It is asked over TCP only.
+    /// Queries use TCP only.
     pub stream: bool,
 }
 
-/// How long a previous response takes precedence over a current one, in milliseconds.
+/// Time for which a previous response is kept in spite of a newer one, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hold {
-    /// Than that there is no such name.
+    /// After a response that the name does not exist (NXDOMAIN).
     pub nx_ms: u32,
-    /// How long a record counts that the newest answer has no more.
+    /// Time for which a record stays valid after the newest response no longer contains it.
     pub obsolete_ms: u32,
-    /// Than any other error.
+    /// After any other error response.
     pub other_ms: u32,
-    /// Than a refusal.
+    /// After a refused query (REFUSED).
     pub refused_ms: u32,
-    /// Than silence.
+    /// After a query without a response.
     pub timeout_ms: u32,
-    /// How long rules (`do-resolve`) believe an answer before it is asked again.
+    /// Time for which rules (`do-resolve`) use a response before the name is queried again.
     pub valid_ms: u32,
 }
 
@@ -48,26 +48,26 @@ impl Default for Hold {
 /// A `resolvers` section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolvers {
-    /// Where its name stands.
+    /// Position of the section's name.
     pub span: Span,
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// Who is asked, all at once; the first good answer counts.
+    /// Nameservers, all queried at once; the first valid response counts.
     pub servers: Vec<NameServer>,
-    /// How long answers count.
+    /// Validity of previous responses.
     pub hold: Hold,
-    /// How often a question is asked before it is given up.
+    /// Number of queries before the resolution fails.
     pub retries: u32,
-    /// How long until a name is asked for again, milliseconds.
+    /// Interval between resolutions of a name, milliseconds.
     pub resolve_ms: u32,
-    /// How long an answer may take, milliseconds.
+    /// Timeout of a query, milliseconds.
     pub retry_ms: u32,
-    /// Bytes that an answer over UDP may have.
+    /// Maximum size of a response over UDP, in bytes.
     pub payload_max: u16,
 }
 
 impl Resolvers {
-    /// A section without a line.
+    /// Creates a section with the default values.
     pub fn new(name: &str, span: Span) -> Resolvers {
         Resolvers {
             span,
@@ -92,32 +92,32 @@ pub enum AddressFamily {
 }
 
 impl AddressFamily {
-    /// Whether an address is of it.
+    /// Returns whether an address belongs to the family.
     pub fn has(self, ip: IpAddr) -> bool {
         ip.is_ipv4() == (self == AddressFamily::V4)
     }
 }
 
-/// What tells where a server is when it starts.
+/// Source of a server's address at startup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InitAddress {
     /// A state file.
     Last,
     /// The system's resolver.
     Libc,
-    /// Nothing: it starts without an address.
+    /// The server starts without an address.
     None,
-    /// This address.
+    /// A literal address.
     Ip(IpAddr),
 }
 
-/// Most networks of one `resolve-net`.
+/// Maximum number of networks of a `resolve-net`.
 pub const NETWORKS_MAX: usize = 5;
 
-/// What a server line says of how its name is followed while it serves.
+/// Settings of a server line for the resolution of its name at run time.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Resolving {
-    /// `resolvers`, and where that stands.
+    /// `resolvers`, and its position.
     pub resolvers: Option<(Span, Box<str>)>,
     /// `resolve-prefer`
     pub prefer: AddressFamily,
@@ -127,7 +127,7 @@ pub struct Resolving {
     pub same_address: bool,
     /// `resolve-opts ignore-weight`
     pub ignore_weight: bool,
-    /// `init-addr`; None is what HAProxy does without.
+    /// `init-addr`; None is HAProxy's default.
     pub init: Option<Vec<InitAddress>>,
 }
 
@@ -144,26 +144,26 @@ impl Default for Resolving {
     }
 }
 
-/// The port of a server that is known by its name.
+/// Port of a server with a host name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NamedPort {
-    /// This one.
+    /// A fixed port.
     Fixed(u16),
-    /// That of the client's connection, and so many more.
+    /// The port of the client's connection plus this offset.
     Offset(i32),
 }
 
-/// The name that a server line has in place of an address.
+/// Host name of a server line in place of an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostName {
-    /// As written, without the port; empty where the line has an address.
+    /// Name as written, without the port; empty if the line has an address.
     pub text: Box<str>,
     /// `ipv4@`, `ipv6@`.
     pub family: Option<AddressFamily>,
-    /// The port.
+    /// Port of the server.
     pub port: NamedPort,
-    /// It is a service (`_http._tcp.name`), which tells hosts and ports.
+    /// The name is a service (`_http._tcp.name`), whose SRV records contain hosts and ports.
     pub service: bool,
-    /// The `resolvers` section that it is followed by: its place in the tree.
+    /// Index of the `resolvers` section in the configuration.
     pub resolvers: Option<u32>,
 }

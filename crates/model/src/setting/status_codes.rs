@@ -1,4 +1,4 @@
-//! A set of statuses of HTTP, as `http-err-codes` and `http-fail-codes` say it.
+//! A set of HTTP statuses, as in `http-err-codes` and `http-fail-codes`.
 
 /// The first and last status that a set can hold.
 const FIRST: u16 = 100;
@@ -9,18 +9,18 @@ const WORDS: usize = ((LAST - FIRST) as usize + 1).div_ceil(64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusCodes([u64; WORDS]);
 
-/// The statuses that tables count.
+/// Statuses that stick tables count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CountedCodes {
-    /// As errors of clients.
+    /// Statuses that count as errors of clients.
     pub errors: StatusCodes,
-    /// As failures of servers.
+    /// Statuses that count as failures of servers.
     pub failures: StatusCodes,
 }
 
 impl Default for CountedCodes {
-    /// 400 to 499; and 500 to 599 but 501 and 505, which clients cause by asking for
-    /// what no server does.
+    /// Returns the default: 400 to 499 as errors; 500 to 599 as failures, except for 501 and 505,
+    /// which clients cause by unsupported requests.
     fn default() -> Self {
         let (mut errors, mut failures) = (StatusCodes::NONE, StatusCodes::NONE);
         errors.set(400, 499, true);
@@ -32,7 +32,7 @@ impl Default for CountedCodes {
 }
 
 impl StatusCodes {
-    /// No status.
+    /// The empty set.
     pub const NONE: StatusCodes = StatusCodes([0; WORDS]);
 
     fn place(status: u16) -> Option<(usize, u64)> {
@@ -40,7 +40,7 @@ impl StatusCodes {
         Some((usize::from(at / 64), 1 << (at % 64)))
     }
 
-    /// Adds the statuses of a range, or removes them.
+    /// Adds or removes the statuses of a range.
     pub fn set(&mut self, first: u16, last: u16, member: bool) {
         for (word, bit) in (first..=last).filter_map(Self::place) {
             if member {
@@ -51,7 +51,7 @@ impl StatusCodes {
         }
     }
 
-    /// Whether a status is in the set.
+    /// Returns whether a status is in the set.
     #[inline]
     pub fn contains(&self, status: u16) -> bool {
         Self::place(status).is_some_and(|(word, bit)| self.0[word] & bit != 0)

@@ -1,13 +1,13 @@
-//! `userlist`: users, their passwords and groups.
+//! The `userlist` sections: users, their passwords and groups.
 
 use crate::password::Hash;
 use configuration::outside::Secret;
 use std::sync::{Arc, OnceLock};
 
-/// A password as the file gives it.
+/// A password as written in the file.
 #[derive(Clone, Debug)]
 pub enum Password {
-    /// None, or one of a kind that is not verified: the user never comes in.
+    /// No password, or a hash of an unsupported kind: the user is never accepted.
     None,
     /// `insecure-password`
     Clear(Secret),
@@ -18,29 +18,30 @@ pub enum Password {
 /// A user.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Its name.
+    /// Name of the user.
     pub name: Box<str>,
-    /// Its password.
+    /// Password of the user.
     pub password: Password,
-    /// The groups that it is in.
+    /// Groups of the user.
     pub groups: Vec<Box<str>>,
 }
 
 /// A list of users.
 #[derive(Clone, Debug, Default)]
 pub struct Userlist {
-    /// Its name.
+    /// Name of the list.
     pub name: Box<str>,
-    /// Its users, by name.
+    /// Users, sorted by name.
     pub users: Vec<User>,
-    /// Its groups.
+    /// All groups of the list.
     pub groups: Vec<Box<str>>,
-    /// What the password of a user who does not exist is compared with.
+    /// Hash that is computed for an unknown user, so that the response time does not reveal which
+    /// users exist.
     pub decoy: Option<Arc<Hash>>,
 }
 
 impl Userlist {
-    /// A user of it. Its users are in the order of their names.
+    /// Finds a user. The users are sorted by name.
     pub fn user(&self, name: &[u8]) -> Option<&User> {
         let at = self
             .users
@@ -49,5 +50,5 @@ impl Userlist {
     }
 }
 
-/// The list that an expression names: filled in when the whole file is known.
+/// List that an expression refers to; set when the whole file is loaded.
 pub type UserlistSlot = Arc<OnceLock<Arc<Userlist>>>;

@@ -1,11 +1,11 @@
-//! Entries of tables as fields on the wire, and back.
+//! Conversion of stick table entries to fields of the peers protocol, and back.
 
 use crate::tables::StickTable;
 use crate::tables::{DataType, Held, KeyType, Shape, Table};
 use protocol::peers::{self, Field, TableDescription, Update, Value};
 use std::sync::Arc;
 
-/// What is written to another table, too (`write-to`): what nobody calculates with.
+/// Types that `write-to` also writes to the second table: those without arithmetic.
 const WRITTEN: [DataType; 4] = [
     DataType::ServerId,
     DataType::Gpt0,
@@ -18,7 +18,7 @@ pub fn describe(described: &StickTable, table: &Table) -> TableDescription {
     let make = &table.make;
     let name = match described.proxy {
         Some(_) => described.name.as_bytes().to_vec(),
-        // Those of a section have names of their own.
+        // Tables of a `peers` section are named without the section.
         None => match described.name.find('/') {
             Some(at) => described.name.as_bytes()[at..].to_vec(),
             None => described.name.as_bytes().to_vec(),
@@ -45,7 +45,7 @@ pub fn describe(described: &StickTable, table: &Table) -> TableDescription {
     }
 }
 
-/// A key on the wire: numbers have their highest byte first there.
+/// Converts a key to wire format, in which integers are big-endian.
 pub fn key_out(table: &Table, key: &[u8]) -> Vec<u8> {
     match (table.make.key, <[u8; 4]>::try_from(key)) {
         (KeyType::Integer, Ok(bytes)) => u32::from_ne_bytes(bytes).to_be_bytes().to_vec(),
@@ -60,7 +60,7 @@ fn key_in(table: &Table, key: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The data of an entry.
+/// Returns the data of an entry as fields.
 pub fn fields(held: &Held) -> Vec<Field> {
     let table = held.table();
     let mut fields = Vec::new();
@@ -90,8 +90,9 @@ pub fn fields(held: &Held) -> Vec<Field> {
     fields
 }
 
-/// Takes an entry of a peer over; its values replace ours. But a lesson may bring back
-/// what peers were told from here, which was counted on since.
+/// Applies a peer's update; its values replace the local ones. During a full resynchronization,
+/// entries that were sent to a peer before are skipped: the peer may return an old value that was
+/// counted on locally since.
 pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
     if in_lesson && table.find(&key).is_some_and(|held| held.was_told()) {

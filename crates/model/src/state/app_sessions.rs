@@ -1,18 +1,18 @@
-//! The sessions of an application, by which its clients are known, and the server of each.
-//! A table in memory, of a bounded size: it forgets who was silent for the longest time.
+//! Sessions of an application, by which its clients are identified, with the server of each. The
+//! table in memory is bounded: it drops the sessions that were idle for the longest time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// AppSessions that a backend remembers, at most.
+/// Maximum number of sessions of a backend.
 pub const SESSIONS_MAX: usize = 1 << 18;
 
-/// The sessions of a backend.
+/// Sessions of a backend.
 #[derive(Debug, Default)]
 pub struct AppSessions(Mutex<Generations>);
 
-/// Those that were used lately and those before. What is used comes from the
-/// older ones to the younger; the older ones are forgotten as a whole.
+/// Recently used sessions and older ones. A used session moves from the old generation to the young
+/// one; the old one is dropped as a whole.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<Box<[u8]>, Known>,
@@ -22,7 +22,7 @@ struct Generations {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Known {
-    /// The server, by the number that it has in every tree.
+    /// Uid of the server, which is the same in all configurations.
     uid: u32,
     used_ms: u64,
 }
@@ -32,7 +32,8 @@ impl AppSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the id of the server that session `id` belongs to, unless it was silent for longer than `timeout_ms`.
+    /// Returns the uid of the server of session `id`, unless the session was idle for longer than
+    /// `timeout_ms`.
     pub fn find(&self, id: &[u8], now_ms: u64, timeout_ms: u32) -> Option<u32> {
         let mut generations = self.generations();
         let known = match generations.young.get_mut(id) {
@@ -48,7 +49,7 @@ impl AppSessions {
         (silent_ms <= u64::from(timeout_ms)).then_some(known.uid)
     }
 
-    /// Notes that session `id` belongs to the server with the id `uid`.
+    /// Records that session `id` belongs to the server with the uid `uid`.
     pub fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
         let known = Known {
             uid,
@@ -66,7 +67,7 @@ impl AppSessions {
 }
 
 impl Generations {
-    /// Begins a new generation where the one that is fills up or gets old.
+    /// Starts a new generation when the current one is full or too old.
     fn make_room(&mut self, now_ms: u64, timeout_ms: u32) {
         let old = now_ms.saturating_sub(self.began_ms) > u64::from(timeout_ms);
         if old || self.young.len() >= SESSIONS_MAX / 2 {

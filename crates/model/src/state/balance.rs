@@ -1,31 +1,31 @@
-//! What balancing keeps of a backend, whatever the tree: which servers changed.
+//! Balancing state of a backend that is shared by all configurations: the changed servers.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the algorithms of a backend have in common, whatever the tree.
+/// Balancing state of a backend that is shared by all configurations.
 #[derive(Debug, Default)]
 pub struct State {
-    /// For each living tree's line, the uids of servers about which
-    /// something changed. Each is on it once, unless several trees live.
+    /// For each subscribed line, the uids of changed servers. Each is listed once, unless several
+    /// configurations are in use.
     pub(crate) news: Mutex<Vec<News>>,
-    /// Servers of it that the newest tree has no more, and others may have.
+    /// Number of removed servers that older configurations may still use.
     pub(crate) retired: AtomicU32,
 }
 
 #[derive(Debug)]
 pub(crate) struct News {
-    /// Set when there is some. Nobody else has it: the line is no more.
+    /// Set if there are changes. If there is no other owner, the line was dropped.
     pub(crate) bell: Arc<AtomicBool>,
     pub(crate) uids: Vec<u32>,
-    /// How many there may be until repeats are taken out.
+    /// Number of entries at which duplicates are removed.
     pub(crate) most: usize,
 }
 
-/// So many news of a line are never looked through for repeats.
+/// Minimum number of changes of a line before duplicates are removed.
 pub(crate) const NEWS_MIN: usize = 64;
-/// News that one choice looks at; the rest are for the next ones. A change of
-/// ten thousand servers must not fall on one stream.
+/// Maximum number of changes that one choice processes; the next ones process the rest. A change of
+/// ten thousand servers must not delay a single stream.
 pub(crate) const NEWS_AT_ONCE: usize = 256;
 
 impl State {
@@ -33,13 +33,13 @@ impl State {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a server on the lists of those to look at.
+    /// Adds a server to the changes of all lines.
     pub fn list(&self, uid: u32) {
         let mut news = self.news();
         news.retain(|one| Arc::strong_count(&one.bell) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
-                // Of a line that nobody asks while others clear the marks.
+                // The line is not in use, while others clear the marks of the servers.
                 one.uids.sort_unstable();
                 one.uids.dedup();
                 one.most = NEWS_MIN.max(2 * one.uids.len());
@@ -49,22 +49,22 @@ impl State {
         }
     }
 
-    /// How many servers of the backend were removed and still live.
+    /// Returns the number of removed servers of the backend that still exist.
     pub(crate) fn retired(&self) -> u32 {
         self.retired.load(Ordering::SeqCst)
     }
 
-    /// A server was removed.
+    /// Counts a removed server.
     pub(crate) fn retire_one(&self) {
         self.retired.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One that was removed is gone.
+    /// Counts a removed server that was dropped.
     pub(crate) fn forget_one(&self) {
         self.retired.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// A line is told what happens from now on.
+    /// Subscribes a line to the changes from now on.
     pub(crate) fn subscribe(&self, bell: &Arc<AtomicBool>) {
         let mut news = self.news();
         news.retain(|one| Arc::strong_count(&one.bell) > 1);
@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    /// Some of the news for a line.
+    /// Takes a part of the changes for a line.
     pub(crate) fn news_for(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
         let mut news = self.news();
         let Some(one) = news.iter_mut().find(|one| Arc::ptr_eq(&one.bell, bell)) else {

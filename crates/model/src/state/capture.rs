@@ -1,41 +1,41 @@
-//! The last invalid message of each side of a proxy (`show errors`): its bytes as
-//! received. Captured only when a message is refused.
+//! The last invalid request and response of a proxy (`show errors`), with the bytes as
+//! received. Only refused messages are captured.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Most bytes of a message that are kept.
+/// Maximum number of captured bytes of a message.
 pub const CAPTURED_MAX: usize = 16 * 1024;
 
-/// Messages captured by the process.
+/// Number of messages captured by the process.
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 
-/// A proxy or server by its name and number.
+/// Name and id of a proxy or server.
 pub type Named = (Box<str>, u32);
 
-/// A message that was none.
+/// An invalid message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capture {
-    /// When it came.
+    /// Time of receipt.
     pub at: SystemTime,
-    /// Which of the process it is, from 0 upwards.
+    /// Number of the capture in the process, from 0 upwards.
     pub event: u64,
-    /// The client.
+    /// Address of the client as text.
     pub source: String,
     /// The frontend.
     pub frontend: Named,
-    /// The backend, where there was one already.
+    /// The backend, if it was already chosen.
     pub backend: Option<Named>,
-    /// The server, likewise.
+    /// The server, if it was already chosen.
     pub server: Option<Named>,
-    /// Where in it the mistake stands.
+    /// Offset of the error in the message.
     pub position: usize,
-    /// Its first bytes, at most [`CAPTURED_MAX`].
+    /// First bytes of the message, at most [`CAPTURED_MAX`].
     pub bytes: Box<[u8]>,
 }
 
-/// The last request and the last answer of a proxy that were none.
+/// The last invalid request and the last invalid response of a proxy.
 #[derive(Debug, Default)]
 pub struct Captures(Mutex<[Option<Arc<Capture>>; 2]>);
 
@@ -44,24 +44,24 @@ impl Captures {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last request that was none.
+    /// Returns the last invalid request.
     pub fn request(&self) -> Option<Arc<Capture>> {
         self.lock()[0].clone()
     }
 
-    /// The last answer that was none.
+    /// Returns the last invalid response.
     pub fn response(&self) -> Option<Arc<Capture>> {
         self.lock()[1].clone()
     }
 
-    /// Keeps a message and numbers it.
+    /// Stores a message and numbers it.
     pub fn keep(&self, response: bool, mut capture: Capture) {
         capture.event = EVENTS.fetch_add(1, Relaxed);
         self.lock()[usize::from(response)] = Some(Arc::new(capture));
     }
 }
 
-/// Messages captured by the process so far.
+/// Returns the number of messages captured so far.
 pub fn captured() -> u64 {
     EVENTS.load(Relaxed)
 }

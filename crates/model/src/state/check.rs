@@ -1,39 +1,38 @@
-//! What one health check found, in the words that statistics and logs use.
-//! Values only.
+//! Result of a health check, with the texts of statistics and logs. Values only.
 
 use std::borrow::Cow;
 
-/// How far a check came and how it ended.
+/// Status of a check: the layer that it reached and its result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CheckStatus {
-    /// Nothing was checked yet.
+    /// No check has ended yet.
     #[default]
     Initializing,
-    /// The local system refused (no socket, no address).
+    /// The local system failed (no socket, no address).
     SocketError,
-    /// A connection was accepted.
+    /// The connection was accepted.
     Layer4Ok,
-    /// No answer to the connection in time.
+    /// The connection timed out.
     Layer4Timeout,
     /// The connection was refused or not possible.
     Layer4Error,
-    /// A TLS handshake was made.
+    /// The TLS handshake succeeded.
     Layer6Ok,
-    /// No TLS handshake in time.
+    /// The TLS handshake timed out.
     Layer6Timeout,
     /// The TLS handshake failed.
     Layer6Invalid,
-    /// The connection stood, no answer in time.
+    /// The response timed out.
     Layer7Timeout,
-    /// The answer was not understood or not as expected.
+    /// The response was invalid or not as expected.
     Layer7Invalid,
-    /// The answer was good.
+    /// The response was valid.
     Layer7Ok,
-    /// The answer was 404 where `http-check disable-on-404` stands.
+    /// The response was 404 with `http-check disable-on-404`.
     Layer7OkConditional,
-    /// The answer had a wrong status.
+    /// The response had a wrong status.
     Layer7Status,
-    /// The program of an external check was ended: it took too long.
+    /// The program of an external check was stopped after a timeout.
     ProcessTimeout,
     /// The program of an external check failed.
     ProcessError,
@@ -44,7 +43,7 @@ pub enum CheckStatus {
 }
 
 impl CheckStatus {
-    /// All of them.
+    /// All statuses.
     pub const ALL: &[CheckStatus] = &[
         CheckStatus::Initializing,
         CheckStatus::SocketError,
@@ -65,7 +64,7 @@ impl CheckStatus {
         CheckStatus::Analyzed,
     ];
 
-    /// The short code of the statistics.
+    /// Returns the short code for statistics.
     pub fn code(self) -> &'static str {
         match self {
             CheckStatus::Initializing => "INI",
@@ -88,7 +87,7 @@ impl CheckStatus {
         }
     }
 
-    /// The status of a short code.
+    /// Finds the status of a short code.
     pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -96,8 +95,8 @@ impl CheckStatus {
             .find(|status| status.code() == code)
     }
 
-    /// The status of a number of state files; the inner one is None for those that
-    /// HAProxy has and we do not, the outer one for those that no one has.
+    /// Finds the status of a number in state files. The inner None stands for a status that only
+    /// HAProxy has, the outer one for an unknown number.
     pub fn of_number(number: u32) -> Option<Option<Self>> {
         Some(match number {
             1 => Some(CheckStatus::Initializing),
@@ -122,7 +121,7 @@ impl CheckStatus {
         })
     }
 
-    /// The words of the log.
+    /// Returns the text for logs.
     pub fn text(self) -> &'static str {
         match self {
             CheckStatus::Initializing => "Initializing",
@@ -145,7 +144,7 @@ impl CheckStatus {
         }
     }
 
-    /// Whether logs tell a layer-7 code with it.
+    /// Returns whether logs print the layer-7 code with the status.
     pub fn has_code(self) -> bool {
         matches!(
             self,
@@ -159,36 +158,36 @@ impl CheckStatus {
     }
 }
 
-/// What a check means for the server.
+/// Meaning of a check result for the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It serves.
+    /// The server is up.
     Passed,
-    /// It serves those that it has, and wants no new ones.
+    /// The server finishes its sessions and wants no new ones.
     Conditional,
-    /// It does not serve.
+    /// The server is down.
     Failed,
 }
 
-/// One finished check.
+/// Result of a finished check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckResult {
-    /// How it ended.
+    /// Layer that the check reached, and its result.
     pub status: CheckStatus,
-    /// What that means.
+    /// Meaning of the status for the server.
     pub verdict: Verdict,
-    /// The status of an HTTP answer; 0 where there was none.
+    /// Status of the HTTP response; 0 if there was none.
     pub code: u16,
-    /// How long it took.
+    /// Duration of the check, milliseconds.
     pub duration_ms: u32,
-    /// More, for people: the reason of the system, the server's own words.
+    /// Details for operators: the system's error, or the server's own text.
     pub info: Cow<'static, str>,
-    /// That is for the line of this check only; statistics do not show it.
+    /// The details appear only in the log line of this check, not in statistics.
     pub fleeting: bool,
 }
 
 impl CheckResult {
-    /// A result whose status says whether it passed.
+    /// Creates a result with the verdict that the status implies.
     pub fn new(status: CheckStatus, duration_ms: u32) -> Self {
         let verdict = match status {
             CheckStatus::Layer4Ok
@@ -208,26 +207,26 @@ impl CheckResult {
         }
     }
 
-    /// With the status of an HTTP answer.
+    /// Sets the layer-7 code.
     pub fn code(mut self, code: u16) -> Self {
         self.code = code;
         self
     }
 
-    /// With words for people.
+    /// Sets the details for operators.
     pub fn info(mut self, info: impl Into<Cow<'static, str>>) -> Self {
         self.info = info.into();
         self
     }
 }
 
-/// Where a server stands between up and down.
+/// Position of a server between up and down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CheckPhase {
-    /// Surely up.
+    /// Up, with the maximum streak.
     Up,
     /// Going down or coming up.
     Changing,
-    /// Surely down.
+    /// Down, with the minimum streak.
     Down,
 }

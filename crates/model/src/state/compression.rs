@@ -1,4 +1,4 @@
-//! How much of the process compression may take: memory, bytes a second, level.
+//! Limits of compression for the process: memory, bytes per second, level.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -7,21 +7,22 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Memory of an encoder with the largest window, bytes.
+/// Memory of an encoder with the maximum window, bytes.
 pub const ENCODER_BYTES: usize = 300 * 1024;
-/// Encoders of one connection: of HTTP/2 as many streams as are usually busy at once.
+/// Maximum number of encoders of a client's connection: with HTTP/2, about the number of streams
+/// that are usually busy at once.
 const OF_CLIENT_MAX: u32 = 32;
-/// What part of the machine's memory encoders take where nothing says how much, and
-/// its bounds.
+/// Default memory limit of the encoders as a fraction of the machine's memory (1/n), and its bounds
+/// in bytes.
 const MEMORY_PART: usize = 32;
 const MEMORY_MIN: usize = 32 << 20;
 const MEMORY_MAX: usize = 512 << 20;
 
-/// How many encoders one connection of a client has.
+/// Number of encoders of a client's connection.
 pub type OfClient = Rc<Cell<u32>>;
 
-/// Memory for encoders where nothing says how much: a part of the machine's, or of
-/// what the process may address.
+/// Returns the default memory limit of the encoders in bytes: a part of the machine's memory, or of
+/// the address space limit of the process.
 fn memory_usual() -> usize {
     static USUAL: OnceLock<usize> = OnceLock::new();
     *USUAL.get_or_init(|| {
@@ -33,29 +34,29 @@ fn memory_usual() -> usize {
     })
 }
 
-/// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and
-/// what is taken of them.
+/// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and the current use.
 #[derive(Debug)]
 pub struct Limits {
-    /// Bytes a second that are given to encoders; 0 is no limit.
+    /// Maximum input of the encoders, bytes per second; 0 means no limit.
     pub rate_max: u64,
-    /// Percent of the processors' time that the process may use; 100 is no limit.
+    /// Maximum percentage of the processors' time of the process; 100 means no limit.
     pub cpu_max: u32,
-    /// Bytes that encoders hold; 0 is no limit, None a part of the machine's memory.
+    /// Maximum memory of the encoders, bytes; 0 means no limit, None a part of the machine's
+    /// memory.
     pub memory_max: Option<usize>,
-    /// The level, 1 to 9.
+    /// Compression level, 1 to 9.
     pub level_max: u32,
     /// The binary logarithm of the window, 9 to 15.
     pub window_bits: u8,
     encoders: AtomicUsize,
-    /// The second that `given` counts in.
+    /// Second to which the first of `given` refers.
     second: AtomicU64,
-    /// Bytes that were given to encoders in it, and in the one before.
+    /// Input of the encoders in that second and in the previous one, bytes.
     given: [AtomicU64; 2],
     measured: Mutex<Measured>,
 }
 
-/// What the process used of its processors, measured about once a second.
+/// Processor usage of the process, measured about once a second.
 #[derive(Debug, Default)]
 struct Measured {
     at_ms: u64,
@@ -80,7 +81,7 @@ impl Default for Limits {
 }
 
 impl Clone for Limits {
-    /// The settings; nothing is taken of the copy.
+    /// Copies the settings; the use of the copy starts at zero.
     fn clone(&self) -> Self {
         Limits {
             rate_max: self.rate_max,
@@ -93,7 +94,7 @@ impl Clone for Limits {
     }
 }
 
-/// A place among the encoders that hold memory, and among those of a client.
+/// Permit for an encoder, counted for the process and for the client.
 #[derive(Debug)]
 pub struct EncoderPermit(Arc<Limits>, OfClient);
 
@@ -105,7 +106,7 @@ impl Drop for EncoderPermit {
 }
 
 impl Limits {
-    /// Limits the memory of encoders alone, for tests.
+    /// Creates limits with a memory limit only, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn of_memory(bytes: usize) -> Limits {
         Limits {
@@ -114,15 +115,15 @@ impl Limits {
         }
     }
 
-    /// Bytes that encoders hold, and their limit; 0 is none.
+    /// Returns the memory of the encoders and its limit in bytes; 0 means no limit.
     pub fn memory(&self) -> (u64, u64) {
         let held = self.encoders.load(Relaxed) * ENCODER_BYTES;
         let most = self.memory_max.unwrap_or_else(memory_usual);
         (held as u64, most as u64)
     }
 
-    /// Counts bytes that are given to an encoder; those of a moment in which two
-    /// threads begin a second may count in the other one.
+    /// Counts the input of an encoder. If two threads start a new second at the same time, some
+    /// bytes may count in the wrong one.
     pub fn give(&self, bytes: u64, now_ms: u64) {
         if self.rate_max == 0 {
             return;
@@ -137,7 +138,7 @@ impl Limits {
         self.given[0].fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes a second over the last one, by the parts of two seconds in it.
+    /// Returns the bytes over the last 1000 ms, interpolated from two seconds.
     fn rate(&self, now_ms: u64) -> u64 {
         let part = now_ms % 1000;
         let current = self.given[0].load(Relaxed);
@@ -148,8 +149,8 @@ impl Limits {
         }
     }
 
-    /// The level for a body that begins now; None where too much is compressed.
-    /// `threads`: those that serve.
+    /// Returns the level for a body that begins now; None if a limit is exceeded. `threads`: number
+    /// of serving threads.
     pub fn level(&self, now_ms: u64, threads: usize) -> Option<u32> {
         let fits = self.rate_max == 0 || self.rate(now_ms) < self.rate_max;
         let idle =
@@ -157,8 +158,8 @@ impl Limits {
         (fits && idle).then_some(self.level_max)
     }
 
-    /// The process's use of its threads' processors over the last second. While
-    /// another thread measures, nothing is known against it.
+    /// Returns the process's usage of its threads' processors over the last second in percent.
+    /// While another thread measures, returns 0.
     fn cpu_percent(&self, now_ms: u64, threads: usize) -> u64 {
         let Ok(mut measured) = self.measured.try_lock() else {
             return 0;
@@ -176,7 +177,7 @@ impl Limits {
         measured.percent
     }
 
-    /// A place for one more encoder of this client.
+    /// Returns a permit for another encoder of this client; None if a limit is reached.
     pub fn take(self: &Arc<Self>, client: &OfClient) -> Option<EncoderPermit> {
         let others = self.encoders.fetch_add(1, Relaxed);
         client.set(client.get() + 1);

@@ -1,15 +1,15 @@
-//! Counters of what happens to one thing. See the head of [`super`] for who writes what.
+//! Counters of one object. See [`super`] for the threads that write them.
 
 use super::latency::{self, Latency, Percentiles};
 use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// What is counted; the same list for frontends, backends, servers and listeners.
+/// Counted events; the same list for frontends, backends, servers and listeners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Tally {
-    /// `stot` of a frontend's streams and of backends and servers.
+    /// `stot` of frontends (streams), backends and servers.
     Sessions,
     /// Connections accepted (`conn_tot`).
     Connections,
@@ -19,13 +19,13 @@ pub enum Tally {
     BytesOut,
     /// `req_tot`.
     Requests,
-    /// `dreq`: requests refused by rules.
+    /// `dreq`: requests denied by rules.
     DeniedRequests,
-    /// `dresp`: answers refused by rules.
+    /// `dresp`: responses denied by rules.
     DeniedResponses,
-    /// `dcon`: connections refused by `tcp-request connection`.
+    /// `dcon`: connections rejected by `tcp-request connection`.
     DeniedConnections,
-    /// `dses`: sessions refused by `tcp-request session`.
+    /// `dses`: sessions rejected by `tcp-request session`.
     DeniedSessions,
     /// `ereq`.
     RequestErrors,
@@ -53,11 +53,11 @@ pub enum Tally {
     ClientAborts,
     /// `srv_abrt`.
     ServerAborts,
-    /// `lbtot`: times chosen by balancing.
+    /// `lbtot`: number of times that balancing chose the server.
     Chosen,
     /// `intercepted`.
     Intercepted,
-    /// `connect`: connections to servers that were begun.
+    /// `connect`: connection attempts to servers.
     Connects,
     /// `reuse`: requests sent over an idle connection.
     Reuses,
@@ -71,62 +71,62 @@ pub enum Tally {
     RewriteFailures,
     /// Internal errors (`eint`).
     InternalErrors,
-    /// TLS handshakes that began a session (`ssl_sess`).
+    /// Full TLS handshakes (`ssl_sess`).
     TlsSessions,
-    /// Those that went on with one (`ssl_reused_sess`).
+    /// Resumed TLS handshakes (`ssl_reused_sess`).
     TlsResumed,
-    /// Those that failed (`ssl_failed_handshake`).
+    /// Failed TLS handshakes (`ssl_failed_handshake`).
     TlsFailed,
-    /// Bytes given to compression (`comp_in`).
+    /// Bytes before compression (`comp_in`).
     CompressedIn,
-    /// Bytes that it made (`comp_out`).
+    /// Bytes after compression (`comp_out`).
     CompressedOut,
-    /// Bytes that it had to let through (`comp_byp`).
+    /// Bytes that bypassed compression (`comp_byp`).
     CompressionBypassed,
-    /// Compressed answers (`comp_rsp`).
+    /// Compressed responses (`comp_rsp`).
     CompressedAnswers,
-    /// Requests that looked into a cache (`cache_lookups`).
+    /// Cache lookups (`cache_lookups`).
     CacheLookups,
-    /// Those that it answered (`cache_hits`).
+    /// Cache hits (`cache_hits`).
     CacheHits,
-    /// Connections of clients that speak HTTP/2 (`h2_total_connections`).
+    /// HTTP/2 connections of clients (`h2_total_connections`).
     Http2Connections,
-    /// Requests over them (`h2_backend_total_streams`).
+    /// Requests on HTTP/2 connections (`h2_backend_total_streams`).
     Http2Streams,
 }
 
-/// How many tallies there are.
+/// Number of tallies.
 pub const TALLIES: usize = Tally::Http2Streams as usize + 1;
 
-/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
+/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Average {
-    /// In queues.
+    /// Time in queues.
     Queue,
-    /// Connecting.
+    /// Time to connect.
     Connect,
-    /// Until the answer's head.
+    /// Time until the head of the response.
     Response,
-    /// Whole.
+    /// Total time.
     Total,
 }
 
-/// How many averages there are.
+/// Number of averages.
 pub const AVERAGES: usize = 4;
-/// Streams over which averages slide.
+/// Number of streams in the window of the averages.
 pub const AVERAGE_WINDOW: u64 = 1024;
 
-/// One thread's share of some [`Counters`].
+/// Share of one thread in the [`Counters`] of an object.
 #[repr(align(128))]
 pub struct Shard {
     tallies: [AtomicU64; TALLIES],
     sums: [AtomicU64; AVERAGES],
     highest: [AtomicU64; AVERAGES],
     samples: AtomicU64,
-    /// How long requests took, from the first one on.
+    /// Durations of requests, allocated at the first one.
     latency: OnceLock<Box<Latency>>,
-    /// Several threads write it.
+    /// Several threads write this shard.
     shared: bool,
 }
 
@@ -144,28 +144,28 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Adds to a tally. Only the shard's own thread may, unless it is shared.
+    /// Adds to a tally. Only the shard's own thread may call this, unless the shard is shared.
     pub fn add(&self, tally: Tally, n: u64) {
         self.change(&self.tallies[tally as usize], |value| value.wrapping_add(n));
     }
 
-    /// Changes a cell: without a locked instruction where only this thread writes.
+    /// Changes a cell, without a locked instruction if only this thread writes it.
     #[inline]
     fn change(&self, cell: &AtomicU64, change: impl Fn(u64) -> u64) {
         if self.shared {
-            // The closure never refuses.
+            // The closure never returns None, so the update cannot fail.
             let _ = cell.fetch_update(Relaxed, Relaxed, |value| Some(change(value)));
         } else {
             cell.store(change(cell.load(Relaxed)), Relaxed);
         }
     }
 
-    /// Counts one.
+    /// Adds one to a tally.
     pub fn count(&self, tally: Tally) {
         self.add(tally, 1);
     }
 
-    /// Counts an answer's status.
+    /// Counts the status of a response.
     pub fn status(&self, status: u16) {
         self.count(match status / 100 {
             1 => Tally::Status1xx,
@@ -177,9 +177,9 @@ impl Shard {
         });
     }
 
-    /// Takes a stream's times in, milliseconds, in the order of [`Average`].
+    /// Adds the times of a stream in milliseconds, in the order of [`Average`].
     pub fn times(&self, times_ms: [u64; AVERAGES]) {
-        // Until the window is full nothing slides out of it.
+        // The oldest sample only leaves the window once it is full.
         let is_full = self.samples.load(Relaxed) >= AVERAGE_WINDOW;
         self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {
@@ -194,12 +194,12 @@ impl Shard {
         self.took(times_ms[Average::Total as usize]);
     }
 
-    /// Takes in how long a stream took, for [`Counters::percentiles`].
+    /// Adds the duration of a stream for [`Counters::percentiles`].
     pub fn took(&self, ms: u64) {
         let latency = self.latency.get_or_init(Default::default);
         latency.take(ms, |cell: &AtomicU32, change: &dyn Fn(u32) -> u32| {
             if self.shared {
-                // The closure never refuses.
+                // The closure never returns None, so the update cannot fail.
                 let _ = cell.fetch_update(Relaxed, Relaxed, |value| Some(change(value)));
             } else {
                 cell.store(change(cell.load(Relaxed)), Relaxed);
@@ -208,12 +208,11 @@ impl Shard {
     }
 }
 
-/// A set of tallies of one thing (a frontend, a server, …).
+/// Tallies of one object (a frontend, a server, …).
 #[derive(Default)]
 pub struct Counters {
     shards: OnceLock<Box<[Shard]>>,
-    /// What another process counted before this one (see `proxy::carry`); any
-    /// thread may add to it.
+    /// Counts of a previous process (see `proxy::carry`); any thread may add to it.
     carried: OnceLock<Box<Shard>>,
 }
 
@@ -234,26 +233,26 @@ impl Counters {
         })
     }
 
-    /// This thread's shard.
+    /// Returns this thread's shard.
     pub fn here(&self) -> &Shard {
         let shards = self.shards();
         &shards[shard_here(shards.len())]
     }
 
-    /// Every shard that there is, the carried one included.
+    /// Returns all shards, including the carried one.
     fn all(&self) -> impl Iterator<Item = &Shard> {
         let own = self.shards.get().map_or(&[][..], |shards| shards);
         own.iter().chain(self.carried.get().map(|shard| &**shard))
     }
 
-    /// The sum over all threads.
+    /// Returns the sum over all threads.
     pub fn read(&self, tally: Tally) -> u64 {
         self.all().fold(0, |sum, s| {
             sum.wrapping_add(s.tallies[tally as usize].load(Relaxed))
         })
     }
 
-    /// All sums, in the order of [`Tally`].
+    /// Returns all sums, in the order of [`Tally`].
     pub fn tallies(&self) -> [u64; TALLIES] {
         let mut sums = [0u64; TALLIES];
         for shard in self.all() {
@@ -264,7 +263,7 @@ impl Counters {
         sums
     }
 
-    /// The highest times, in the order of [`Average`].
+    /// Returns the maximum times, in the order of [`Average`].
     pub fn highest_times(&self) -> [u64; AVERAGES] {
         let mut highest = [0; AVERAGES];
         for shard in self.all() {
@@ -275,13 +274,13 @@ impl Counters {
         highest
     }
 
-    /// Adds what another process counted.
+    /// Adds a count of a previous process.
     pub fn carry(&self, tally: Tally, n: u64) {
         let carried = self.carried.get_or_init(Default::default);
         carried.tallies[tally as usize].fetch_add(n, Relaxed);
     }
 
-    /// Takes in the highest times that another process saw.
+    /// Merges the maximum times of a previous process.
     pub fn carry_highest_times(&self, times_ms: [u64; AVERAGES]) {
         if times_ms == [0; AVERAGES] {
             return;
@@ -292,7 +291,7 @@ impl Counters {
         }
     }
 
-    /// The sliding average, milliseconds.
+    /// Returns the sliding average, milliseconds.
     pub fn average_ms(&self, which: Average) -> u64 {
         let (mut sum, mut samples) = (0, 0);
         for shard in self.all() {
@@ -306,12 +305,12 @@ impl Counters {
         }
     }
 
-    /// How long the last streams took, over all threads.
+    /// Returns the percentiles of the last streams' durations, over all threads.
     pub fn percentiles(&self) -> Percentiles {
         latency::percentiles(self.all().filter_map(|shard| Some(&**shard.latency.get()?)))
     }
 
-    /// The highest time seen, milliseconds.
+    /// Returns the maximum time, milliseconds.
     pub fn highest_ms(&self, which: Average) -> u64 {
         self.all()
             .map(|s| s.highest[which as usize].load(Relaxed))
@@ -319,14 +318,14 @@ impl Counters {
             .unwrap_or(0)
     }
 
-    /// Forgets the highest times (`clear counters`).
+    /// Resets the maximum times (`clear counters`).
     pub fn clear_highest(&self) {
         for cell in self.all().flat_map(|s| &s.highest) {
             cell.store(0, Relaxed);
         }
     }
 
-    /// `clear counters all`. Approximate while others count.
+    /// Resets all counters (`clear counters all`). Approximate while others count.
     pub fn clear(&self) {
         for shard in self.all() {
             for cell in shard

@@ -1,20 +1,20 @@
-//! How long the last requests took, as a histogram: percentiles of it, not only their average.
+//! Histogram of the durations of the last requests, from which percentiles are computed.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Times below this have a bucket each, milliseconds.
+/// Durations below this have a bucket each, milliseconds.
 const EXACT: u64 = 8;
-/// Above, each power of two has four buckets: a percentile is at most a quarter too high.
+/// Number of buckets for each power of two above: a percentile is at most a quarter too high.
 const OF_OCTAVE: usize = 4;
-/// The first power of two with four of them, and how many powers there are: up to 17 minutes.
+/// First power of two that is divided into buckets, and the number of powers: up to 17 minutes.
 const FIRST: u32 = 3;
 const OCTAVES: usize = 17;
-/// Buckets of a histogram.
+/// Number of buckets of a histogram.
 const BUCKETS: usize = EXACT as usize + OCTAVES * OF_OCTAVE;
-/// When so many were counted, all counts are halved: what is older counts for less and less.
+/// Number of samples at which all counts are halved, so that older samples lose weight.
 const FULL: u32 = 2_048;
 
-/// The bucket of a time.
+/// Returns the bucket of a duration.
 fn bucket(ms: u64) -> usize {
     if ms < EXACT {
         return ms as usize;
@@ -25,7 +25,7 @@ fn bucket(ms: u64) -> usize {
     at.min(BUCKETS - 1)
 }
 
-/// The longest time of a bucket.
+/// Returns the maximum duration of a bucket.
 fn longest(bucket: usize) -> u64 {
     match bucket.checked_sub(EXACT as usize) {
         None => bucket as u64,
@@ -37,7 +37,7 @@ fn longest(bucket: usize) -> u64 {
     }
 }
 
-/// One thread's share of a histogram: the last 1,024 to 2,048 requests.
+/// Share of a thread in a histogram: the last 1,024 to 2,048 requests.
 #[derive(Debug)]
 pub(super) struct Latency {
     counts: [AtomicU32; BUCKETS],
@@ -54,7 +54,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Takes a time in; `change` changes a cell.
+    /// Adds a duration; `change` updates a cell.
     pub(super) fn take(&self, ms: u64, change: impl Fn(&AtomicU32, &dyn Fn(u32) -> u32)) {
         change(&self.counts[bucket(ms)], &|count| count.saturating_add(1));
         change(&self.all, &|all| all.saturating_add(1));
@@ -62,13 +62,12 @@ impl Latency {
             for cell in &self.counts {
                 change(cell, &|count| count / 2);
             }
-            // Odd counts are rounded down, so the sum is taken anew.
+            // Odd counts are rounded down, so the sum is recomputed.
             let all = self.counts.iter().map(|cell| cell.load(Relaxed)).sum();
             self.all.store(all, Relaxed);
         }
     }
 
-    /// Forgets all of it.
     pub(super) fn clear(&self) {
         for cell in self.counts.iter().chain([&self.all]) {
             cell.store(0, Relaxed);
@@ -79,17 +78,17 @@ impl Latency {
 /// Percentiles of the last requests, milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Percentiles {
-    /// How many requests they are of.
+    /// Number of requests in the sample.
     pub samples: u64,
-    /// Half of them took no longer.
+    /// Median.
     pub p50_ms: u64,
-    /// 95 of 100 took no longer.
+    /// 95th percentile.
     pub p95_ms: u64,
-    /// 99 of 100 took no longer.
+    /// 99th percentile.
     pub p99_ms: u64,
 }
 
-/// The percentiles over all threads.
+/// Computes the percentiles over all threads.
 pub(super) fn percentiles<'l>(of: impl Iterator<Item = &'l Latency>) -> Percentiles {
     let mut sums = [0_u64; BUCKETS];
     for latency in of {
@@ -152,7 +151,7 @@ mod tests {
         let found = counters.percentiles();
         assert_eq!((found.samples, found.p50_ms, found.p95_ms), (100, 2, 5));
         assert!((1_000_000..1_250_000).contains(&found.p99_ms), "{found:?}");
-        // What was long ago is forgotten.
+        // Old durations lose their weight.
         take(60_000, 3);
         let found = counters.percentiles();
         assert!(found.samples <= u64::from(2 * FULL), "{found:?}");

@@ -1,5 +1,5 @@
-//! Small states of statistics: what one listener counts, and when a server or
-//! backend last had a session.
+//! Small states for statistics: counters of a listener, and the time of the last session of a
+//! server or backend.
 
 use super::Counters;
 use reactor::Gauge;
@@ -7,23 +7,22 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What a listener counts where `option socket-stats` asks for it.
+/// Counters of a listener with `option socket-stats`.
 #[derive(Debug, Default)]
 pub struct ListenerState {
-    /// Counters.
+    /// Counters of the listener's sessions.
     pub counters: Counters,
-    /// Connections now.
+    /// Current connections.
     pub sessions: Gauge,
 }
 
-/// The listeners of a proxy by their ids. Only proxies with `option
-/// socket-stats` fill it; who reads it waits for no one but the first
-/// connection of a listener.
+/// Listeners of a proxy by their ids. Only used with `option socket-stats`. A reader only has to
+/// wait for the first connection of a listener.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(RwLock<Vec<(u32, Arc<ListenerState>)>>);
 
 impl Listeners {
-    /// The state of a listener, made where there was none.
+    /// Returns the state of a listener and creates it if needed.
     pub(super) fn get(&self, id: u32) -> Arc<ListenerState> {
         let known = |list: &[(u32, Arc<ListenerState>)]| {
             list.iter()
@@ -42,8 +41,8 @@ impl Listeners {
         })
     }
 
-    /// Other ids, of listeners that were known by their first ones; all others
-    /// are forgotten.
+    /// Changes the ids of listeners: from the first to the second of each pair. All other listeners
+    /// are dropped.
     pub(super) fn renumber(&self, ids: &[(u32, u32)]) {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known: HashMap<u32, Arc<ListenerState>> = list.drain(..).collect();
@@ -51,30 +50,28 @@ impl Listeners {
         list.extend(ids.iter().filter_map(stays));
     }
 
-    /// All of them with their ids.
+    /// Returns all listeners with their ids.
     pub(crate) fn with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.clone()
     }
 
-    /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<ListenerState>> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.iter().map(|(_, state)| Arc::clone(state)).collect()
     }
 }
 
-/// Seconds before the clock's zero that a time may lie, because another process
-/// saw it.
+/// Maximum distance of a time before the clock's origin, in seconds: another process recorded it.
 const BEFORE_S: u64 = crate::clock::BEFORE_MS / 1000;
 
-/// When something last happened, to the second. Threads that say so at the same
-/// time do not fight for the cell: only the first in a second writes.
+/// Time of the last event, in seconds. Only the first thread in a second writes the cell, so that
+/// threads do not contend.
 #[derive(Debug, Default)]
 pub struct LastTime(AtomicU64);
 
 impl LastTime {
-    /// It happens now.
+    /// Records an event at the current time.
     pub fn note(&self, now_ms: u64) {
         let second = now_ms / 1000 + BEFORE_S;
         if self.0.load(Relaxed) != second {
@@ -82,7 +79,7 @@ impl LastTime {
         }
     }
 
-    /// How long ago it was; None for never.
+    /// Returns the seconds since the last event; None if there was none.
     pub fn seconds_ago(&self, now_ms: u64) -> Option<u64> {
         match self.0.load(Relaxed) {
             0 => None,
@@ -90,8 +87,7 @@ impl LastTime {
         }
     }
 
-    /// It happened so long ago, perhaps before the clock's zero; what is known
-    /// to be later stays.
+    /// Records an event of another process, maybe before the clock's origin. A later time is kept.
     pub fn carry(&self, seconds_ago: u64, now_ms: u64) {
         let second = (now_ms / 1000 + BEFORE_S).saturating_sub(seconds_ago);
         self.0.fetch_max(second.max(1), Relaxed);

@@ -1,9 +1,9 @@
-//! What changes while traffic flows: server states, counters, queues. It is outside the
-//! configuration, keyed by name, and the next configuration adopts it.
+//! Run-time state: server states, counters, queues. It is separate from the configuration and keyed
+//! by name, and the next configuration continues with it.
 //!
-//! Counters are kept per thread and written only by their thread (a load, an add, a
-//! store, all relaxed), so counting needs no locked instruction; readers add up the
-//! shards. Threads without a shard of their own share the last one.
+//! Counters are kept per thread and written only by their thread (a load, an add, a store, all
+//! relaxed), so counting needs no locked instruction; readers add up the shards. Threads without a
+//! shard of their own share the last one.
 
 mod app_sessions;
 pub mod balance;

@@ -1,5 +1,5 @@
-//! What of a `peers` section changes while it serves: its peers, the updates that they
-//! do not have yet, and who knows everything. The next configuration goes on with it.
+//! Run-time state of a `peers` section: its peers, the updates that they still need, and the
+//! resynchronization. The next configuration continues with it.
 
 use crate::tables::Table;
 use protocol::peers::{Milliseconds, TableDescription};
@@ -10,94 +10,95 @@ use std::time::{Instant, SystemTime};
 use tls::Connector;
 use tls::acceptor::Acceptor;
 
-/// One table that is shared.
+/// A table that is shared with peers.
 pub struct SharedTable {
-    /// The table.
+    /// Local stick table.
     pub table: Arc<Table>,
-    /// The one that gets peers' updates, too.
+    /// Second table that receives the updates of peers.
     pub write_to: Option<Arc<Table>>,
-    /// Its description for peers.
+    /// Description of the table for peers.
     pub description: TableDescription,
-    /// The keys that changed here, by the number of their last update.
+    /// Keys that changed locally, by the number of their last update.
     pub updates: BTreeMap<u32, Box<[u8]>>,
-    /// The same by keys.
+    /// Numbers of the last updates by key.
     pub numbers: HashMap<Box<[u8]>, u32>,
     /// The number of the last update.
     pub last: u32,
 }
 
-/// One peer.
+/// A remote peer.
 pub struct Peer {
-    /// Its name.
+    /// Name of the peer.
     pub name: Box<str>,
-    /// Where it listens.
+    /// Address on which the peer listens.
     pub address: Option<SocketAddr>,
-    /// How it is reached by TLS.
+    /// TLS settings for connections to the peer; None for plain TCP.
     pub tls: Option<Arc<Connector>>,
-    /// The connection that counts; a newer one takes its place.
+    /// Id of the current connection; a newer connection replaces it.
     pub connection: Option<u64>,
-    /// It is established.
+    /// The connection is established.
     pub established: bool,
-    /// By table, the last update that it has acknowledged.
+    /// Last update that the peer acknowledged, by table.
     pub acknowledged: Vec<u32>,
-    /// By table, the last update that was sent to it.
+    /// Last update that was sent to the peer, by table.
     pub pushed: Vec<u32>,
-    /// By table, the last update of its own that was taken.
+    /// Last update of the peer that was applied, by table.
     pub learned: Vec<u32>,
-    /// It was asked for everything, and did not have it.
+    /// The peer was asked for a full resynchronization and did not have all data.
     pub asked: bool,
-    /// Lessons of it that broke off.
+    /// Interrupted full resynchronizations from the peer.
     pub broken_lessons: u32,
-    /// How its last connection ended, or began.
+    /// Status of the last connection.
     pub status: &'static str,
-    /// When it was last greeted.
+    /// Time of the last handshake.
     pub greeted: Option<Instant>,
-    /// Heartbeats sent and received, silences, connections, wrong messages, collisions.
+    /// Counters: heartbeats sent, heartbeats received, silences, connections, wrong messages,
+    /// collisions.
     pub counts: [u32; 6],
 }
 
-/// Whether this process knows what its peers know.
+/// Progress of the full resynchronization from peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resync {
-    /// Not yet: reachable peers are asked.
+    /// A reachable peer will be asked.
     Needed,
-    /// This peer was asked.
+    /// The peer with this index was asked.
     Asked(usize),
-    /// Yes.
+    /// The resynchronization is complete, or no peer could be asked.
     Done,
 }
 
-/// A section that runs.
+/// State of a running section.
 pub struct Section {
-    /// Its name.
+    /// Name of the section.
     pub name: Box<str>,
-    /// The name of this process.
+    /// Peer name of this process.
     pub local: Box<str>,
-    /// Where it listens.
+    /// Address on which this process listens for peers.
     pub listens: Option<SocketAddr>,
-    /// Who answers peers that connect by TLS.
+    /// TLS acceptor for peers that connect by TLS.
     pub tls: Option<Arc<Acceptor>>,
-    /// Updates that are sent in one go.
+    /// Maximum number of updates that are sent at once.
     pub batch: usize,
-    /// Everyone but this process.
+    /// All peers except for this process.
     pub peers: Vec<Peer>,
-    /// The tables.
+    /// Stick tables of the section.
     pub tables: Vec<SharedTable>,
-    /// Whether everything is known.
+    /// Progress of the full resynchronization.
     pub resync: Resync,
-    /// Until when somebody may be asked.
+    /// Time until which a peer may be asked for a full resynchronization.
     pub resync_until: Milliseconds,
-    /// Until when the lesson that goes on may last.
+    /// Time until which the running resynchronization must end.
     pub lesson_until: Milliseconds,
-    /// When it began.
+    /// Start time, monotonic.
     pub began: Instant,
-    /// The same by the wall clock.
+    /// Start time by the wall clock.
     pub began_at: SystemTime,
-    /// The number of the last connection.
+    /// Number of the last connection.
     pub connections: u64,
 }
 
-/// What of a section changes while it serves; the next configuration goes on with it.
+/// Run-time state of a `peers` section; the next configuration continues with it.
 #[derive(Default)]
 pub struct PeersState(Mutex<Option<Section>>);
 
@@ -108,7 +109,7 @@ impl std::fmt::Debug for PeersState {
 }
 
 impl PeersState {
-    /// The section, where it runs. Held for moments only.
+    /// Locks the section; None if it does not run. Hold the lock only briefly.
     pub fn lock(&self) -> MutexGuard<'_, Option<Section>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,23 +1,23 @@
-//! How many of something there are, counted where each thread is: for what
-//! begins and ends on one thread and is asked for rarely.
+//! Counter of existing objects, sharded by thread: for objects that begin and end on a thread and
+//! are rarely counted.
 
 use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One thread's share, on a cache line of its own.
+/// Share of one thread, on its own cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Share(AtomicU64);
 
-/// A number of things that are there now, without contention between threads.
+/// Number of existing objects, without contention between threads.
 #[derive(Default)]
 pub struct Presence {
     shares: OnceLock<Box<[Share]>>,
 }
 
 impl Clone for Presence {
-    /// Counts for somebody else, from none on.
+    /// Creates a new counter that starts at zero.
     fn clone(&self) -> Self {
         Presence::default()
     }
@@ -36,23 +36,24 @@ impl Presence {
         &shares[shard_here(shares.len())].0
     }
 
-    /// One more.
+    /// Adds one.
     pub fn up(&self) {
         self.here().fetch_add(1, Relaxed);
     }
 
-    /// One less. It may have come on another thread: shares wrap, the sum is right.
+    /// Subtracts one. The object may have begun on another thread: shares wrap around, and the sum
+    /// is still right.
     pub fn down(&self) {
         self.here().fetch_sub(1, Relaxed);
     }
 
-    /// How many there are; a little behind the truth.
+    /// Returns the number of objects, slightly outdated.
     pub fn current(&self) -> u64 {
         let shares = self.shares.get().map_or(&[][..], |shares| shares);
         let sum = shares
             .iter()
             .fold(0u64, |sum, share| sum.wrapping_add(share.0.load(Relaxed)));
-        // Read while one moved from thread to thread, it can seem less than none.
+        // The sum can be negative if an object ends on another thread during the read.
         if sum > u64::MAX / 2 { 0 } else { sum }
     }
 }

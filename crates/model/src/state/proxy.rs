@@ -1,4 +1,4 @@
-//! The state of one proxy: what outlives a change of the configuration.
+//! State of a proxy that outlives a change of the configuration.
 
 use super::listener::Listeners;
 use super::outages::Outages;
@@ -8,128 +8,128 @@ use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The state of one proxy, found again by its name. A frontend and a backend of
-/// one name have the same, of which each has its side: so a `listen` can become
-/// two sections, and two sections one, without anything being forgotten.
+/// State of a proxy, identified by its name. A frontend and a backend of the same name share it,
+/// and each uses its side. A `listen` section can thus be split into two sections, and two be
+/// merged, without any loss of state.
 #[derive(Debug, Default)]
 pub struct ProxyState {
-    /// Its name.
+    /// Name of the proxy.
     pub name: Box<str>,
-    /// Its side as a frontend.
+    /// State towards clients, used by a frontend.
     pub frontend: FrontendState,
-    /// Its side as a backend.
+    /// State towards servers, used by a backend.
     pub backend: BackendState,
-    /// The last messages of it that were none.
+    /// The last invalid request and response.
     pub captures: Captures,
 }
 
-/// The side of a proxy that clients see.
+/// State of a proxy towards clients.
 #[derive(Debug, Default)]
 pub struct FrontendState {
     /// Counters.
     pub counters: Counters,
-    /// Connections of clients now: what `maxconn` bounds.
+    /// Current client connections, which `maxconn` limits.
     pub sessions: Gauge,
-    /// Sessions a second.
+    /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// Connections a second.
+    /// Rate of connections per second.
     pub connection_rate: Rate,
-    /// HTTP requests a second.
+    /// Rate of HTTP requests per second.
     pub request_rate: Rate,
-    /// `maxconn` as an operator set it; 0 takes the file's.
+    /// `maxconn` that an operator set; 0 uses the file's.
     pub maxconn_set: AtomicU32,
-    /// `disable frontend`: its listeners take no one.
+    /// `disable frontend`: its listeners accept no connections.
     pub paused: AtomicBool,
-    /// Listeners of its lines that are not open: an accepted version is served without them.
+    /// Number of configured listeners that are not open: an accepted version runs without them.
     pub unopened: AtomicU32,
-    /// `shutdown frontend`: until a later file has it.
+    /// `shutdown frontend`: stays closed until a later file contains the frontend.
     shut: AtomicBool,
-    /// Lines that it has logged.
+    /// Number of lines logged.
     pub log_lines: AtomicU64,
     listeners: Listeners,
 }
 
-/// The side of a proxy that servers see.
+/// State of a proxy towards servers.
 #[derive(Debug, Default)]
 pub struct BackendState {
     /// Counters.
     pub counters: Counters,
-    /// Streams in it now.
+    /// Current streams.
     pub sessions: Gauge,
-    /// Sessions a second.
+    /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// Streams that wait for any of its servers.
+    /// Streams that wait for any of the servers.
     pub queue: Queue,
-    /// What the balance algorithm remembers.
+    /// State of the balance algorithm.
     pub balance: super::balance::State,
-    /// Streams in it from which on servers get their whole `maxconn`.
+    /// `fullconn`: number of streams at which servers get their full `maxconn`.
     pub fullconn: AtomicU32,
     active_usable: AtomicU32,
     backup_usable: AtomicU32,
     /// `option allbackups` of the newest file.
     pub all_backups: AtomicBool,
     lineup: Mutex<Lineup>,
-    /// When it last had a session.
+    /// Time of the last session.
     pub last_session: LastTime,
-    /// `appsession`: the sessions of its application.
+    /// `appsession`: sessions of the application.
     pub app_sessions: super::AppSessions,
 }
 
-/// Which servers can be used, and since when that is so.
+/// Number of usable servers, and the outages of the backend.
 #[derive(Debug, Default)]
 struct Lineup {
     active: u32,
     backup: u32,
     outages: Outages,
-    /// Times that it went down.
+    /// Number of times that the backend went down.
     downs: u32,
 }
 
-/// A backend's life for another process, whose clock has another zero.
+/// Up and down times of a backend, relative to now: another process has another clock origin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendLife {
-    /// How long ago it went up or down.
+    /// Time since the backend last went up or down.
     pub last_change_ago_ms: u64,
-    /// Down times that are over.
+    /// Sum of the past down times.
     pub downtime_ms: u64,
-    /// How long it has been down, where it is.
+    /// Time since the backend went down; None if it is up.
     pub down_for_ms: Option<u64>,
-    /// Times that it went down.
+    /// Number of times that the backend went down.
     pub downs: u32,
 }
 
-/// What statistics show of a backend's life.
+/// Up and down times of a backend for statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendReport {
-    /// Usable servers that are no backups (`act`).
+    /// Usable servers that are not backups (`act`).
     pub active: u32,
     /// Usable backups (`bck`).
     pub backup: u32,
-    /// When it last went up or down (`lastchg` is counted from it).
+    /// Time at which the backend last went up or down (`lastchg` counts from it).
     pub last_change_ms: u64,
-    /// Time without any usable server, the present one included (`downtime`).
+    /// Time without any usable server, including the current outage (`downtime`).
     pub downtime_ms: u64,
-    /// Times that it went down (`chkdown`).
+    /// Number of times that the backend went down (`chkdown`).
     pub downs: u32,
-    /// Whether a server is usable.
+    /// At least one server is usable.
     pub up: bool,
 }
 
-/// What happened to a backend when a server of it changed.
+/// Effect on a backend of a change of one of its servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LineupChange {
-    /// Usable servers that are no backups, now.
+    /// Usable servers that are not backups, after the change.
     pub active: u32,
-    /// Usable backups, now.
+    /// Usable backups, after the change.
     pub backup: u32,
-    /// This was the last usable one.
+    /// The last usable server was lost.
     pub went_down: bool,
-    /// There was none before.
+    /// The first usable server was gained.
     pub came_up: bool,
 }
 
 impl ProxyState {
-    /// A new proxy's state.
+    /// Creates the state of a new proxy.
     pub fn new(name: &str) -> Self {
         ProxyState {
             name: name.into(),
@@ -137,53 +137,54 @@ impl ProxyState {
         }
     }
 
-    /// `shutdown frontend`: it takes no one until a later file that has it.
-    /// False when that was said before.
+    /// `shutdown frontend`: closes the frontend until a later file contains it. Returns false if it
+    /// was closed before.
     pub fn shut_down(&self) -> bool {
         self.frontend.paused.store(true, Relaxed);
         !self.frontend.shut.swap(true, Relaxed)
     }
 
-    /// A later file has it: it takes connections, as after a restart, if it was
-    /// shut down.
+    /// Reopens a frontend that was shut down, because a later file contains it. It then accepts
+    /// connections as after a restart.
     pub(crate) fn open_again(&self) {
         if self.frontend.shut.swap(false, Relaxed) {
             self.frontend.paused.store(false, Relaxed);
         }
     }
 
-    /// Whether it was shut down.
+    /// Returns whether the frontend was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.frontend.shut.load(Relaxed)
     }
 
-    /// What a listener of it counts (`option socket-stats`), by the listener's id.
+    /// Returns the counters of a listener (`option socket-stats`) by its id.
     pub fn listener(&self, id: u32) -> Arc<ListenerState> {
         self.frontend.listeners.get(id)
     }
 
-    /// Its listeners have other ids in another file: from the first to the second.
+    /// Changes the ids of listeners to those in another file: from the first to the second of each
+    /// pair.
     pub(crate) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
         self.frontend.listeners.renumber(ids);
     }
 
-    /// What all of its listeners count.
+    /// Returns the counters of all listeners.
     pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
         self.frontend.listeners.all()
     }
 
-    /// Usable servers that are no backups.
+    /// Returns the number of usable servers that are not backups.
     pub fn active_usable(&self) -> u32 {
         self.backend.active_usable.load(Relaxed)
     }
 
-    /// Usable backups.
+    /// Returns the number of usable backups.
     pub fn backup_usable(&self) -> u32 {
         self.backend.backup_usable.load(Relaxed)
     }
 
-    /// `nbsrv`: how many servers share the load now. Backups count when no
-    /// other is usable, and without `option allbackups` one of them only.
+    /// `nbsrv`: returns the number of servers that share the load now. Backups count when no other
+    /// server is usable; without `option allbackups` only one of them does.
     pub fn usable_servers(&self) -> u32 {
         match (self.active_usable(), self.backup_usable()) {
             (0, 0) => 0,
@@ -193,7 +194,7 @@ impl ProxyState {
         }
     }
 
-    /// Counts a server that became usable or ceased to be.
+    /// Counts a server that became usable or unusable.
     pub(crate) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
         let mut lineup = self
             .backend
@@ -229,8 +230,8 @@ impl ProxyState {
         change
     }
 
-    /// Moves a server between active and backup without its becoming usable
-    /// or ceasing to be (a change of the file).
+    /// Moves a server between active and backup after a change of the file. Its usability stays the
+    /// same.
     pub(crate) fn swap_side(&self, to_backup: bool) {
         let mut lineup = self
             .backend
@@ -247,7 +248,7 @@ impl ProxyState {
         self.backend.backup_usable.store(lineup.backup, Relaxed);
     }
 
-    /// It begins to serve: until it goes up or down, that is its last change.
+    /// Sets the time of the last change to the start of service.
     pub fn begin(&self, now_ms: u64) {
         let mut lineup = self
             .backend
@@ -257,8 +258,8 @@ impl ProxyState {
         lineup.outages.last_change_ms = now_ms;
     }
 
-    /// Takes over the life of the backend as another process saw it. To be called
-    /// when its servers have theirs: what follows from those stays.
+    /// Applies the up and down times of the backend from another process. Must be called after the
+    /// states of its servers are restored, which take precedence.
     pub fn resume(&self, life: BackendLife, now_ms: u64) {
         let mut lineup = self
             .backend
@@ -278,13 +279,13 @@ impl ProxyState {
             (None, true) if lineup.outages.since_ms.is_some() => lineup.downs += 1,
             (None, _) => {}
         }
-        // Another line-up than it had there is a change of now.
+        // If the backend was up there and is down here, or the reverse, the last change is now.
         if life.down_for_ms.is_some() == lineup.outages.since_ms.is_some() {
             lineup.outages.last_change_ms = ago(life.last_change_ago_ms);
         }
     }
 
-    /// The life of the backend, for another process.
+    /// Returns the up and down times of the backend for another process.
     pub fn life(&self, now_ms: u64) -> BackendLife {
         let lineup = self
             .backend
@@ -300,12 +301,12 @@ impl ProxyState {
         }
     }
 
-    /// What its listeners count, with their ids.
+    /// Returns the counters of all listeners with their ids.
     pub fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         self.frontend.listeners.with_ids()
     }
 
-    /// The present counts as a change that changed nothing.
+    /// Returns the current numbers as a change without effect.
     pub(crate) fn lineup(&self) -> LineupChange {
         LineupChange {
             active: self.active_usable(),
@@ -314,7 +315,7 @@ impl ProxyState {
         }
     }
 
-    /// For statistics.
+    /// Returns the report for statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
         let lineup = self
             .backend

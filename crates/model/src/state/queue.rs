@@ -1,4 +1,5 @@
-//! Queues as values: who waits for a slot of a server. `crate::queue` serves them.
+//! Data structures of the queues: streams that wait for a slot of a server. `crate::queue` serves
+//! them.
 
 use super::ServerState;
 use crate::setting::{ProxyIndex, ServerIndex};
@@ -8,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Who goes before whom, over all queues: by class, then by when they came (or
-/// count as having come), then by their number.
+/// Order in all queues: by class, then by time of arrival (shifted by the priority offset), then by
+/// number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Turn {
     pub(crate) class: i16,
@@ -20,7 +21,7 @@ pub(crate) struct Turn {
 /// A queue of a server or of a backend.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// How many wait (`qcur`, `qmax`).
+    /// Number of waiting streams (`qcur`, `qmax`).
     pub waiting: Gauge,
     pub(crate) list: Mutex<BTreeMap<Turn, Arc<Waiter>>>,
 }
@@ -31,31 +32,30 @@ impl Queue {
     }
 }
 
-/// The right to one session of a server. It goes to the next who waits when it
-/// is dropped.
+/// Right to one session of a server. When dropped, the slot goes to the next waiting stream.
 #[derive(Debug)]
 pub struct Slot {
     pub(crate) server: Arc<ServerState>,
-    /// The server's shutdowns when it was granted.
+    /// The server's shutdown mark when the slot was granted.
     pub(crate) mark: u32,
-    /// The place of its stream among those that operators see.
+    /// Slot of its stream in the list that operators see.
     pub listed: u32,
 }
 
-/// What one who waited got.
+/// A granted slot.
 #[derive(Debug)]
 pub struct Granted {
-    /// The server's place in the stream's tree.
+    /// Index of the server in the stream's configuration.
     pub server: ServerIndex,
-    /// Its slot.
+    /// Slot of that server.
     pub slot: Slot,
 }
 
-/// What is known of a waiting stream by those who may serve it.
+/// A waiting stream, as seen by threads that may serve it.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// The configuration of its stream, in which its indexes count. `crate::queue` puts it in
-    /// and knows its type; a state cannot, because a configuration holds states.
+    /// Configuration of the stream, to which its indices refer. `crate::queue` sets it and knows
+    /// its type; a state cannot, because a configuration contains states.
     pub(crate) config: Arc<dyn Any + Send + Sync>,
     pub(crate) backend: ProxyIndex,
     pub(crate) avoid: Option<ServerIndex>,
@@ -64,10 +64,10 @@ pub(crate) struct Waiter {
 
 #[derive(Debug)]
 pub(crate) enum Hand {
-    /// Nothing yet; whom to wake.
+    /// No slot yet; the waker of the stream.
     Empty(Option<Waker>),
-    /// A slot that was not fetched yet.
+    /// A granted slot that the stream has not taken yet.
     Full(Granted),
-    /// It left, or has its slot.
+    /// The stream left the queue or took its slot.
     Gone,
 }

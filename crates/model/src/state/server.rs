@@ -1,6 +1,6 @@
-//! The state of one server: administrative and checked state, weight, limits,
-//! connections. Changed by the side thread (checks, operators) under a lock
-//! that the data plane never takes; read by the data plane from atomics.
+//! State of one server: administrative state, health, weight, limits, connections. The side thread
+//! (checks, operators) changes it under a lock that the data plane never takes. The data plane
+//! reads it from atomics.
 
 mod agent;
 mod control;
@@ -24,75 +24,75 @@ use crate::setting::ServerAddress;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// One of the ways that there have been to a server.
+/// Generation of the settings by which a server is reached (address, TLS). Connections of another
+/// generation are not reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Way(u64);
 
 impl Way {
-    /// The same, where the file's is that of a certain tree.
+    /// Replaces the half of the generation that counts changes of the file.
     pub fn of_file(self, way: u32) -> Way {
         Way(self.0 & u64::from(u32::MAX) | u64::from(way) << 32)
     }
 }
 
-/// The name that a server has at run time, in place of its file's.
+/// Host name of a server at run time, in place of the file's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostNow {
-    /// The name.
+    /// The host name that is resolved.
     pub text: Box<str>,
     /// The port of its record.
     pub port: u16,
-    /// A record of its service told it; else an operator.
+    /// A record of the service set the name; otherwise an operator did.
     pub by_record: bool,
-    /// The record's address was told besides: nobody has to ask for it.
+    /// The response also contained the record's address, so no further query is needed.
     pub told_beside: bool,
 }
 
-/// What an operator wants of a server.
+/// Administrative state that an operator set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum AdminState {
     /// In service.
     #[default]
     Ready,
-    /// No new sessions but persistent ones.
+    /// No new sessions except for persistent ones.
     Drain,
     /// In maintenance: no traffic, no checks.
     Maintenance,
 }
 
-/// What the checks found.
+/// Health as the checks found it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum HealthState {
-    /// Serves.
+    /// The server is up.
     #[default]
     Up,
-    /// Does not.
+    /// The server is down.
     Down,
-    /// Serves, but asked for no new sessions (404 with `disable-on-404`).
+    /// Serves, but requested no new sessions (404 with `disable-on-404`).
     Stopping,
 }
 
-/// Why the sessions of a server were ended.
+/// Reason for which the sessions of a server were ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Shutdown {
-    /// It went down (`on-marked-down shutdown-sessions`).
+    /// The server went down (`on-marked-down shutdown-sessions`).
     Down,
-    /// Another came up (`on-marked-up shutdown-backup-sessions`).
+    /// Another server came up (`on-marked-up shutdown-backup-sessions`).
     Up,
-    /// An operator said so.
+    /// An operator ended the sessions.
     Killed,
 }
 
-/// Bits of a [`Shutdown`] in a mark of [`ServerState::shutdown_mark`].
+/// Number of bits of a [`Shutdown`] in [`ServerState::shutdown_mark`].
 const SHUTDOWN_BITS: u32 = 2;
 
-/// The parts that a weight of 1 has, so that a warming server can have less
-/// than 1.
+/// Units of a weight of 1, so that a server in slow start can have less than 1.
 pub const WEIGHT_SCALE: u32 = 16;
-/// The highest `weight`.
+/// Maximum of `weight`.
 pub const WEIGHT_MAX: u32 = 256;
 
 pub(crate) const USABLE: u32 = 1;
@@ -100,36 +100,36 @@ pub(crate) const PERSISTENT: u32 = 2;
 pub(crate) const UP: u32 = 4;
 pub(crate) const BACKUP: u32 = 8;
 pub(crate) const ADDRESS_SET: u32 = 16;
-/// What an operator said of TLS; 0 is nothing.
+/// Values of an operator's TLS setting; 0 means not set.
 const TLS_ON: u8 = 1;
 const TLS_OFF: u8 = 2;
 
-/// Uids of removed servers, for reuse. A user of a uid also holds the server, or
-/// tolerates that the uid means another one.
+/// Uids of removed servers, for reuse. A user of a uid must also hold the server, or tolerate that
+/// the uid means another one.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
-/// The next [`ServerState::rank`]; 0 is that of servers which always were usable.
+/// The next [`ServerState::rank`]; 0 is the rank of servers that have always been usable.
 pub(crate) static RANKS: AtomicU64 = AtomicU64::new(1);
 
-/// The state of one server, found again by the names of its backend and its own.
+/// State of one server, identified by the names of its backend and of the server.
 #[derive(Debug)]
 pub struct ServerState {
-    /// Its name.
+    /// Name of the server.
     pub name: Box<str>,
-    /// Unique in the process: the place of its pools in each thread.
+    /// Unique in the process. Index of the server's connection pools in each thread.
     pub uid: u32,
-    /// Its backend.
+    /// State of its backend.
     pub backend: Arc<ProxyState>,
-    /// What it has served.
+    /// Counters of the server's traffic.
     pub traffic: Traffic,
-    /// Its idle connections.
+    /// Idle connections to the server.
     pub idle: Idle,
     /// Streams that wait for this server.
     pub queue: Queue,
     pub(crate) standing: Standing,
     pub(crate) share: Share,
     pub(crate) limits: Limits,
-    /// What the balance of its backend remembers of it.
+    /// Data that the balance algorithm keeps about the server.
     pub in_balance: InBalance,
     pub(crate) reach: Reach,
     pub(crate) ending: Ending,
@@ -156,8 +156,8 @@ impl Drop for ServerState {
 }
 
 impl ServerState {
-    /// A new server's state: up, ready, of weight 1 and without limits, and
-    /// not counted by its backend until [`ServerState::configure`].
+    /// Creates the state of a new server: up, ready, of weight 1 and without limits. The backend
+    /// does not count it until [`ServerState::configure`].
     pub fn new(name: &str, backend: Arc<ProxyState>) -> Self {
         let free = FREE_UIDS
             .lock()
@@ -181,13 +181,13 @@ impl ServerState {
         }
     }
 
-    /// Which threads have idle connections of HTTP/1 to it: a bit each.
+    /// Returns the threads that have idle HTTP/1 connections to the server, one bit each.
     pub fn idle_threads(&self) -> u64 {
         self.idle.threads.load(Ordering::Relaxed)
     }
 
-    /// A thread has idle connections from now on, or none any more. Only that thread says
-    /// so of itself.
+    /// Records whether a thread has idle connections to the server. Only the thread itself may call
+    /// this.
     pub fn has_idle(&self, thread: usize, some: bool) {
         let bit = 1_u64 << thread;
         match (some, self.idle_threads() & bit != 0) {
@@ -201,39 +201,41 @@ impl ServerState {
         self.standing.flags.load(Ordering::Relaxed) & flag != 0
     }
 
-    /// Whether balancing may give it new sessions: up, not draining, not in
-    /// maintenance, of a weight above 0.
+    /// Returns whether balancing may assign new sessions to the server: up, not draining, not in
+    /// maintenance, weight above 0.
     pub fn usable(&self) -> bool {
         self.flag(USABLE)
     }
 
-    /// In which order servers became usable: the lower, the longer it has been so.
+    /// Returns the position in the order in which servers became usable. A lower rank has been
+    /// usable for longer.
     pub fn rank(&self) -> u64 {
         self.standing.rank.load(Ordering::Relaxed)
     }
 
-    /// Whether it may take a session that belongs to it (a cookie, a table):
-    /// also while it drains, stops or has a weight of 0.
+    /// Returns whether the server may take persistent sessions (cookie, stick table). That includes
+    /// a server that drains, stops or has a weight of 0.
     pub fn usable_for_persistence(&self) -> bool {
         self.flag(PERSISTENT)
     }
 
-    /// Whether checks find it up and it is not in maintenance.
+    /// Returns whether checks find the server up and it is not in maintenance.
     pub fn up(&self) -> bool {
         self.flag(UP)
     }
 
-    /// Whether the newest file has it no more: it finishes what it has.
+    /// Returns whether the newest file no longer has the server. A retired server finishes its
+    /// sessions.
     pub fn is_retired(&self) -> bool {
         self.ending.retired.load(Ordering::SeqCst)
     }
 
-    /// Returns whether it counts as up only because its first health check has not ended, or that of
-    /// the server that it tracks.
+    /// Returns whether the server counts as up only because its first health check, or that of the
+    /// server that it tracks, has not ended.
     pub fn is_untested(&self) -> bool {
         let control = self.control();
         if let Some(tracked) = control.tracking.server.clone() {
-            // Not under this one's lock.
+            // Releases this lock before the tracked server's is taken.
             drop(control);
             return tracked.has_first_check_pending();
         }
@@ -249,13 +251,12 @@ impl ServerState {
         (is_checked && checks.last_ms.is_none()) || (has_agent && agent.last.is_none())
     }
 
-    /// Whether it is a `backup`.
+    /// Returns whether it is a `backup`.
     pub fn backup(&self) -> bool {
         self.flag(BACKUP)
     }
 
-    /// Its share of the load now, in parts of [`WEIGHT_SCALE`]; 0 where it may
-    /// take none.
+    /// Returns the current weight in units of [`WEIGHT_SCALE`]; 0 if the server is not usable.
     pub fn weight(&self) -> u32 {
         if self.usable() {
             self.share.weight.load(Ordering::Relaxed)
@@ -264,7 +265,7 @@ impl ServerState {
         }
     }
 
-    /// The same as if it had warmed up: what static tables go by.
+    /// Returns the weight without slow start, for static tables.
     pub fn whole_weight(&self) -> u32 {
         if self.usable() {
             self.share.whole_weight.load(Ordering::Relaxed)
@@ -273,8 +274,8 @@ impl ServerState {
         }
     }
 
-    /// Sessions that it may have now; 0 is no limit. It follows the load of the
-    /// backend between `minconn` and `maxconn`, and grows while it warms up.
+    /// Returns the current limit of sessions; 0 means no limit. The limit follows the load of the
+    /// backend between `minconn` and `maxconn`, and grows during slow start.
     pub fn limit(&self) -> u32 {
         let max = self.limits.maxconn.load(Ordering::Relaxed);
         if max == 0 {
@@ -297,39 +298,39 @@ impl ServerState {
         limit.max(1)
     }
 
-    /// Whether [`ServerState::limit`] can rise without a slot being given back.
+    /// Returns whether [`ServerState::limit`] can rise without a slot becoming free.
     pub(crate) fn limit_moves(&self) -> bool {
         self.limits.minconn.load(Ordering::Relaxed) < self.limits.maxconn.load(Ordering::Relaxed)
             || self.share.throttle.load(Ordering::Relaxed) < 100
     }
 
-    /// Streams that may wait for it; 0 is no limit.
+    /// Returns the maximum number of streams in the queue of the server; 0 means no limit.
     pub fn maxqueue(&self) -> u32 {
         self.limits.maxqueue.load(Ordering::Relaxed)
     }
 
-    /// How long connections to it are kept idle, milliseconds.
+    /// Returns the time for which idle connections are kept, in milliseconds.
     pub fn purge_delay_ms(&self) -> u32 {
         self.idle.purge_delay_ms.load(Ordering::Relaxed)
     }
 
-    /// Percent of its weight that it gets while it warms up (`throttle`).
+    /// Returns the percentage of the weight that applies during slow start (`throttle`).
     pub fn throttle(&self) -> u32 {
         self.share.throttle.load(Ordering::Relaxed)
     }
 
-    /// The name that it has at run time; None takes the file's.
+    /// Returns the host name set at run time; None means the file's.
     pub fn host(&self) -> Option<HostNow> {
         self.control().location.host.as_deref().cloned()
     }
 
-    /// Gives it another name.
+    /// Sets the host name; None restores the file's.
     pub fn set_host(&self, host: Option<HostNow>) {
         self.control().location.host = host.map(Box::new);
     }
 
-    /// The address that an operator set, or that its name stands for by now; None
-    /// takes the file's.
+    /// Returns the address that an operator set or to which the name resolves; None means the
+    /// file's.
     pub fn address_override(&self) -> Option<ServerAddress> {
         if !self.flag(ADDRESS_SET) {
             return None;
@@ -342,8 +343,7 @@ impl ServerState {
         })
     }
 
-    /// Whether an operator said that connections to it speak TLS; None is as the
-    /// file has it.
+    /// Returns an operator's TLS setting for connections to the server; None means the file's.
     pub fn tls_override(&self) -> Option<bool> {
         match self.reach.tls.load(Ordering::Acquire) {
             TLS_ON => Some(true),
@@ -352,7 +352,7 @@ impl ServerState {
         }
     }
 
-    /// Lets connections to it speak TLS from now on, or not.
+    /// Turns TLS for new connections to the server on or off.
     pub fn set_tls(&self, on: bool) {
         let new = if on { TLS_ON } else { TLS_OFF };
         if self.reach.tls.swap(new, Ordering::AcqRel) != new {
@@ -360,52 +360,53 @@ impl ServerState {
         }
     }
 
-    /// The way to it: which of its file's, and how often an operator has set
-    /// another address. A connection that went another way is not used again.
+    /// Returns the current generation: a count of the file's changes, and a count of the
+    /// operator's. A connection of another generation is not reused.
     pub fn way(&self) -> Way {
         Way(self.reach.way.load(Ordering::Acquire))
     }
 
-    /// The way of the newest file is this one.
+    /// Sets the half of the generation that counts changes of the file.
     pub(crate) fn set_way(&self, of_file: u32) {
         self.change_way(|way| way.of_file(of_file).0);
     }
 
-    /// An operator has set another address, or other files for TLS: what is
-    /// connected already goes on, and is not kept for others.
+    /// Starts a new generation after an operator changed the address or the TLS files. Existing
+    /// connections continue but are not reused.
     pub fn next_of_operator(&self) {
         let low = |way: u64| u64::from((way as u32).wrapping_add(1));
         self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));
     }
 
-    /// Both halves change at any time, by different threads.
+    /// Updates the generation atomically: different threads change its two halves.
     fn change_way(&self, change: impl Fn(Way) -> u64) {
         let next = |way| Some(change(Way(way)));
-        // The closure never refuses.
+        // The closure never returns None, so the update cannot fail.
         let _ = self
             .reach
             .way
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
-    /// The newest file has no way to it: connections to it are not kept.
+    /// Starts a new generation because the newest file lacks the server. Its connections are not
+    /// kept.
     pub(crate) fn close_way(&self) {
         self.set_way(self.next_way());
     }
 
-    /// The next file's way, where it is another.
+    /// Returns the file's half of the generation that a changed file gets.
     pub(crate) fn next_way(&self) -> u32 {
         ((self.way().0 >> 32) as u32).wrapping_add(1)
     }
 
-    /// Tells the balance that something of it changed.
+    /// Notifies the balance algorithm of a change of the server.
     pub fn changed(self: &Arc<Self>) {
         if !self.in_balance.listed.swap(true, Ordering::SeqCst) {
             self.backend.backend.balance.list(self.uid);
         }
     }
 
-    /// Tells the balance that it has fewer sessions, if that asked for it.
+    /// Notifies the balance algorithm, if it requested that, that the server has fewer sessions.
     pub(crate) fn relieved(self: &Arc<Self>) {
         if self.in_balance.interest.load(Ordering::SeqCst)
             && self.in_balance.interest.swap(false, Ordering::SeqCst)
@@ -414,10 +415,10 @@ impl ServerState {
         }
     }
 
-    /// Tells the streams that use it to end; those of other threads are woken.
+    /// Ends all streams that use the server. Wakes the threads.
     pub fn shut_sessions_down(&self, why: Shutdown) {
         let count = |mark: u32| Some(((mark >> SHUTDOWN_BITS) + 1) << SHUTDOWN_BITS | why as u32);
-        // The closure never refuses.
+        // The closure never returns None, so the update cannot fail.
         let _ = self
             .ending
             .shutdowns
@@ -427,12 +428,12 @@ impl ServerState {
         }
     }
 
-    /// What a stream remembers when it begins with this server.
+    /// Returns the mark that a stream saves when it starts to use the server.
     pub fn shutdown_mark(&self) -> u32 {
         self.ending.shutdowns.load(Ordering::Relaxed)
     }
 
-    /// Why sessions were shut down since a mark, if they were.
+    /// Returns why sessions were shut down since the mark; None if they were not.
     pub fn shutdown_since(&self, mark: u32) -> Option<Shutdown> {
         let now = self.shutdown_mark();
         (now != mark).then_some(match now & ((1 << SHUTDOWN_BITS) - 1) {

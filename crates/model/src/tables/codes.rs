@@ -1,4 +1,4 @@
-//! Codes of what is wrong with tables and what uses them.
+//! Codes of errors in stick tables and their use.
 
 language::codes! {
     UNKNOWN_TABLE = "E0460", "stick table not found",

@@ -1,21 +1,20 @@
-//! What an entry of a table can hold: the types of data, how they are named, and
-//! where each stands among the words of an entry.
+//! Data types of stick table entries, their names, and the layout of an entry's data words.
 
-/// How a type of data is kept and changed.
+/// Representation of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// A number of 32 bits.
+    /// A 32-bit number.
     Number,
-    /// A count of 64 bits.
+    /// A 64-bit counter.
     Long,
-    /// Events in a sliding period.
+    /// Event rate over a sliding period.
     Rate,
-    /// A short text out of the table's dictionary.
+    /// A short text in the table's dictionary.
     Word,
 }
 
 impl Shape {
-    /// Words that one element takes.
+    /// Returns the number of words of an element.
     pub const fn words(self) -> u32 {
         match self {
             Shape::Number | Shape::Word => 1,
@@ -27,8 +26,8 @@ impl Shape {
 
 macro_rules! data_types {
     ($($variant:ident = $number:literal, $name:literal, $shape:ident, $array:literal, $doc:literal;)*) => {
-        /// A type of data. The numbers are those of HAProxy's peers protocol, and the
-        /// order in which an entry is shown.
+        /// A type of data. The numbers are those of HAProxy's peers protocol and determine the
+        /// order in which an entry is printed.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         #[repr(u8)]
         pub enum DataType {
@@ -36,25 +35,25 @@ macro_rules! data_types {
         }
 
         impl DataType {
-            /// All of them, by number.
+            /// All types, by number.
             pub const ALL: &[DataType] = &[$(DataType::$variant,)*];
 
-            /// The name in `store`.
+            /// Returns the name in `store`.
             pub fn name(self) -> &'static str {
                 match self { $(DataType::$variant => $name,)* }
             }
 
-            /// What it counts, for people.
+            /// Returns a description for operators.
             pub fn doc(self) -> &'static str {
                 match self { $(DataType::$variant => $doc,)* }
             }
 
-            /// How it is kept.
+            /// Returns the representation.
             pub const fn shape(self) -> Shape {
                 match self { $(DataType::$variant => Shape::$shape,)* }
             }
 
-            /// Whether it has elements, the number of which `store` says first.
+            /// Returns whether the type is an array, whose number of elements `store` contains.
             pub const fn is_array(self) -> bool {
                 match self { $(DataType::$variant => $array,)* }
             }
@@ -92,19 +91,20 @@ data_types! {
     GlitchRate = 26, "glitch_rate", Rate, false, "Glitch rate over the period.";
 }
 
-/// How many types there are.
+/// Number of data types.
 pub const TYPES: usize = DataType::ALL.len();
 
-/// Most elements of an array (`gpc(100)`), as in HAProxy.
+/// Maximum number of elements of an array (`gpc(100)`), as in HAProxy.
 pub const ELEMENTS_MAX: u32 = 100;
 
 impl DataType {
-    /// The type of a name.
+    /// Finds the type with a name.
     pub fn of_name(name: &str) -> Option<DataType> {
         DataType::ALL.iter().copied().find(|one| one.name() == name)
     }
 
-    /// The array that has a type of one element among it: `gpc0` is `gpc(0)`.
+    /// Returns the array and element for which a single-element type is an alias: `gpc0` is
+    /// `gpc(0)`.
     fn element_of(self) -> Option<(DataType, u32)> {
         Some(match self {
             DataType::Gpt0 => (DataType::Gpt, 0),
@@ -117,41 +117,42 @@ impl DataType {
     }
 }
 
-/// One type that a table stores.
+/// A data type that a table stores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
-    /// Which.
+    /// The data type.
     pub kind: DataType,
-    /// How many elements; 1 where it is no array.
+    /// Number of elements; 1 unless it is an array.
     pub elements: u32,
-    /// The period of a rate, milliseconds.
+    /// Period of a rate, milliseconds.
     pub period_ms: u32,
-    /// Its first word among those of the data.
+    /// Index of the first word within the data.
     at: u32,
 }
 
-/// Where the data of an entry stands.
+/// Layout of the data of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Layout {
     stored: Vec<Stored>,
-    /// By number, the place in `stored`.
+    /// Indices into `stored`, by the number of the type.
     places: [Option<u8>; TYPES],
     words: u32,
 }
 
-/// One element: its first word, and its period where it is a rate.
+/// Location of an element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell {
-    /// Its first word among those of the data.
+    /// Index of the first word within the data.
     pub at: u32,
-    /// How it is kept.
+    /// Representation of the element.
     pub shape: Shape,
-    /// Milliseconds.
+    /// Period of a rate, milliseconds.
     pub period_ms: u32,
 }
 
 impl Layout {
-    /// Of such data: types, elements, periods. What is there twice counts once.
+    /// Creates the layout of these data: types, numbers of elements, periods. Duplicate types are
+    /// stored once.
     pub fn new(mut wanted: Vec<(DataType, u32, u32)>) -> Layout {
         wanted.sort_by_key(|(kind, ..)| *kind);
         wanted.dedup_by_key(|(kind, ..)| *kind);
@@ -170,22 +171,22 @@ impl Layout {
         layout
     }
 
-    /// What is stored, in the order of the numbers.
+    /// Returns the stored types, by number.
     pub fn stored(&self) -> &[Stored] {
         &self.stored
     }
 
-    /// Words of all data.
+    /// Returns the number of data words of an entry.
     pub fn words(&self) -> u32 {
         self.words
     }
 
-    /// What is stored of a type as such.
+    /// Returns the stored type; aliases of array elements do not count.
     pub fn of(&self, kind: DataType) -> Option<&Stored> {
         self.stored.get(self.places[kind as usize]? as usize)
     }
 
-    /// One element of a type. `gpc0` is also found where `gpc` stores it.
+    /// Returns the location of an element. `gpc0` is also found as an element of `gpc`.
     pub fn cell(&self, kind: DataType, element: u32) -> Option<Cell> {
         let (stored, element) = match self.of(kind) {
             Some(stored) => (stored, element),
@@ -199,7 +200,7 @@ impl Layout {
 }
 
 impl Stored {
-    /// One of its elements.
+    /// Returns the location of an element.
     pub fn cell(&self, element: u32) -> Option<Cell> {
         let shape = self.kind.shape();
         (element < self.elements).then_some(Cell {

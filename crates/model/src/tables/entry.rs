@@ -1,5 +1,5 @@
-//! An entry that somebody holds: as long as it does, the entry stays, and its
-//! data is changed without a lock.
+//! A held entry of a stick table. An entry stays while it is held, and its data is changed without
+//! a lock.
 
 use super::data::{Cell, DataType, Shape};
 use super::rate::Rate;
@@ -35,49 +35,49 @@ impl Held {
         self.table.row(self.place)
     }
 
-    /// Its table.
+    /// Returns the table of the entry.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
 
-    /// A number that tells it from others while it lives.
+    /// Returns a number that is unique in the table while the entry exists.
     pub fn id(&self) -> u64 {
         (u64::from(self.place.shard) << 32) + u64::from(self.place.slot) + 1
     }
 
-    /// Its key.
+    /// Returns the key.
     pub fn key(&self) -> Vec<u8> {
         let mut key = Vec::new();
         self.row().key(&mut key);
         key
     }
 
-    /// Who else holds it.
+    /// Returns the number of other holders.
     pub fn others(&self) -> u32 {
         self.row().holders().saturating_sub(1)
     }
 
-    /// It was used: it lives as long again.
+    /// Restarts the expiry period after a use.
     pub fn touch(&self) {
         self.table.touch(self.row(), moment());
     }
 
-    /// Its data changed here: peers are told.
+    /// Queues an update for peers after a local change.
     pub fn note(&self) {
         self.table.note_news(self.place);
     }
 
-    /// A peer was told of it as it is.
+    /// Records that the current data was sent to a peer.
     pub fn set_told(&self) {
         self.row().set_told();
     }
 
-    /// A peer was told of it: what a peer knows of it may be what it was then.
+    /// Returns whether the entry was ever sent to a peer, whose copy may thus be outdated.
     pub fn was_told(&self) -> bool {
         self.row().was_told()
     }
 
-    /// Milliseconds that it has left; 0 where it never expires.
+    /// Returns the milliseconds until expiry; 0 if the entry never expires.
     pub fn expires_in_ms(&self) -> u32 {
         if self.table.expire_ms() == 0 {
             return 0;
@@ -86,7 +86,7 @@ impl Held {
         if left as i32 > 0 { left } else { 0 }
     }
 
-    /// It expires after so many milliseconds.
+    /// Sets the time until expiry in milliseconds.
     pub fn set_expires_in_ms(&self, ms: u32) {
         self.row().set_expires(moment().wrapping_add(ms));
     }
@@ -104,18 +104,19 @@ impl Held {
             .words(data + cell.at as usize, 3.min(cell.shape.words() as usize))
     }
 
-    /// A value: a count, or the events of the last period.
+    /// Returns a value: a count, or the events of the last period.
     pub fn get(&self, kind: DataType, element: u32) -> Option<u64> {
         let (cell, words) = self.cell(kind, element)?;
         Some(read(cell, words))
     }
 
-    /// The value of a cell.
+    /// Returns the value of a cell.
     pub fn read(&self, cell: Cell) -> u64 {
         read(cell, self.words(cell))
     }
 
-    /// Adds to it; says what it is then. None where it is not stored.
+    /// Adds to a value and returns the new value. Returns None if the value is not stored, and
+    /// always for 64-bit counters.
     pub fn add(&self, kind: DataType, element: u32, count: u64) -> Option<u64> {
         let (cell, words) = self.cell(kind, element)?;
         match cell.shape {
@@ -143,14 +144,14 @@ impl Held {
         }
     }
 
-    /// Takes one off a number, down to 0.
+    /// Decrements a number, at least to 0.
     pub fn take_one(&self, kind: DataType) {
         if let Some((_, [word, ..])) = self.cell(kind, 0) {
             let _ = word.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
         }
     }
 
-    /// Sets it; says whether it is stored.
+    /// Sets a value. Returns whether it is stored.
     pub fn set(&self, kind: DataType, element: u32, value: u64) -> bool {
         match self.cell(kind, element) {
             Some((cell, words)) => {
@@ -161,25 +162,25 @@ impl Held {
         }
     }
 
-    /// Sets it to 0; says what it was.
+    /// Sets a value to 0 and returns the previous one.
     pub fn clear(&self, kind: DataType, element: u32) -> Option<u64> {
         let (_, words) = self.cell(kind, element)?;
         Some(words.first()?.swap(0, Relaxed).into())
     }
 
-    /// The rate of a cell: how long its period has run, and both counts.
+    /// Returns the parts of a rate: the elapsed time of its period, and both counts.
     pub fn rate_parts(&self, cell: Cell) -> (u32, u32, u32) {
         Rate::of(self.words(cell)).map_or((0, 0, 0), |rate| rate.parts(moment()))
     }
 
-    /// The same taken over.
+    /// Restores the parts of a rate.
     pub fn set_rate_parts(&self, cell: Cell, parts: (u32, u32, u32)) {
         if let Some(rate) = Rate::of(self.words(cell)) {
             rate.set_parts(moment(), parts);
         }
     }
 
-    /// The value of a cell taken over.
+    /// Sets the value of a cell.
     pub fn write(&self, cell: Cell, value: u64) {
         write(cell, self.words(cell), value);
     }
@@ -189,7 +190,7 @@ fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
     match (cell.shape, words) {
         (Shape::Number | Shape::Word, [word, ..]) => word.load(Relaxed).into(),
         (Shape::Long, [low, high, ..]) => {
-            // A carry between the two reads would show a wrong sum.
+            // A carry between the two reads would produce a wrong sum.
             loop {
                 let before = high.load(Relaxed);
                 let sum = (u64::from(before) << 32) + u64::from(low.load(Relaxed));

@@ -1,4 +1,4 @@
-//! Keys: what an entry is found by, as bytes of the table's type.
+//! Keys of stick table entries, as bytes according to the table's type.
 
 use crate::sample::{Type, Value};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,15 +18,15 @@ pub enum KeyType {
     Binary,
 }
 
-/// Length of texts and bytes where the line says none.
+/// Default length of a binary key, bytes.
 pub const LENGTH_DEFAULT: u32 = 32;
-/// The same of texts, which have an end in HAProxy's memory.
+/// Default length of a string key, bytes: HAProxy needs one more for the terminator.
 pub const TEXT_DEFAULT: u32 = 31;
-/// Longest key: what a buffer of the smallest size holds.
+/// Maximum length of a key: the size of the smallest buffer.
 pub const LENGTH_MAX: u32 = 16_384;
 
 impl KeyType {
-    /// Names, in the order that diagnostics list them.
+    /// Names of the types, in the order in which diagnostics list them.
     pub const NAMES: [(&'static str, KeyType); 5] = [
         ("ip", KeyType::Ip),
         ("ipv6", KeyType::Ipv6),
@@ -35,7 +35,7 @@ impl KeyType {
         ("binary", KeyType::Binary),
     ];
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(self) -> &'static str {
         Self::NAMES
             .iter()
@@ -43,7 +43,7 @@ impl KeyType {
             .map_or("", |(name, _)| name)
     }
 
-    /// The type of the samples that it is made of.
+    /// Returns the type of the samples from which keys are made.
     pub fn sample(self) -> Type {
         match self {
             KeyType::Ip => Type::Ipv4,
@@ -54,17 +54,17 @@ impl KeyType {
         }
     }
 
-    /// Whether keys have lengths of their own.
+    /// Returns whether keys have different lengths.
     pub fn is_text(self) -> bool {
         self == KeyType::String
     }
 
-    /// Whether operators can write its keys.
+    /// Returns whether operators can enter keys.
     pub fn can_be_written(self) -> bool {
         self != KeyType::Binary
     }
 
-    /// Bytes of a key; of a text, the most.
+    /// Returns the length of a key in bytes; for a string, the maximum.
     pub fn bytes(self, length: u32) -> u32 {
         match self {
             KeyType::Ip | KeyType::Integer => 4,
@@ -73,7 +73,8 @@ impl KeyType {
         }
     }
 
-    /// Shows the key of a sample; None where it cannot be one.
+    /// Converts a sample to a key and passes it to `look`. Returns None if the sample cannot be
+    /// converted.
     pub fn with<T>(
         self,
         length: u32,
@@ -99,7 +100,7 @@ impl KeyType {
         })
     }
 
-    /// A key as it is shown.
+    /// Appends the key as text.
     pub fn write(self, key: &[u8], out: &mut Vec<u8>) {
         use std::io::Write;
         // Writing into memory does not fail.
@@ -133,7 +134,7 @@ impl KeyType {
         };
     }
 
-    /// A key that an operator wrote; None where it is none.
+    /// Parses a key that an operator entered; None if it is invalid.
     pub fn parse(self, text: &str) -> Option<Value<'_>> {
         Some(match self {
             KeyType::Ip => match text.parse().ok()? {

@@ -1,7 +1,7 @@
-//! Stick tables: what is remembered of clients, of users, of anything that can be
-//! a key, over connections and requests. `store` holds entries, `data` says what
-//! stands in one, `set` which tables a configuration has, `tracked` what a
-//! connection or stream holds of them. Nothing here reads a message or knows a keyword.
+//! Stick tables: data about clients, users or other keys across connections and requests. `store`
+//! holds the entries, `data` defines their content, `set` the tables of a configuration, and
+//! `tracked` the entries that a connection or stream holds. Nothing here reads a message or knows a
+//! keyword.
 
 pub mod codes;
 pub mod data;

@@ -1,11 +1,10 @@
-//! Events in a sliding period: those of the period that runs, and of the one
-//! before as much as its end still reaches into the window. Three words, changed
-//! without a lock: a count that meets the turn of a period may be seen one
-//! moment late, and is never lost.
+//! Event rate over a sliding period: the events of the current period, and the part of the previous
+//! period that is still in the window. Three words, changed without a lock. A count at the end of a
+//! period may become visible slightly late, but is never lost.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// The words of one rate.
+/// Words of a rate.
 pub struct Rate<'w> {
     began: &'w AtomicU32,
     current: &'w AtomicU32,
@@ -13,7 +12,7 @@ pub struct Rate<'w> {
 }
 
 impl<'w> Rate<'w> {
-    /// Three words.
+    /// Interprets three words as a rate.
     pub fn of(words: &'w [AtomicU32]) -> Option<Rate<'w>> {
         let [began, current, previous, ..] = words else {
             return None;
@@ -25,18 +24,18 @@ impl<'w> Rate<'w> {
         })
     }
 
-    /// Counts so many at a time in milliseconds, which wraps around.
+    /// Counts events at a time in milliseconds, which wraps around.
     pub fn add(&self, now_ms: u32, period_ms: u32, count: u32) {
         loop {
             let began = self.began.load(Relaxed);
             if began == 0 {
-                // Nothing was ever counted: no clock is behind that.
+                // A start of 0 means that nothing was counted yet, so no clock can be behind it.
                 let first = now_ms.max(1);
                 let _ = self.began.compare_exchange(0, first, Relaxed, Relaxed);
                 continue;
             }
             let age = now_ms.wrapping_sub(began);
-            // Another thread's clock may be a little behind.
+            // The clock of another thread may be slightly behind.
             if age < period_ms || age > u32::MAX / 2 {
                 self.current.fetch_add(count, Relaxed);
                 return;
@@ -56,7 +55,7 @@ impl<'w> Rate<'w> {
         }
     }
 
-    /// Events in the last period.
+    /// Returns the events in the last period.
     pub fn read(&self, now_ms: u32, period_ms: u32) -> u32 {
         let mut age = now_ms.wrapping_sub(self.began.load(Relaxed));
         if age > u32::MAX / 2 {
@@ -70,7 +69,7 @@ impl<'w> Rate<'w> {
                 return 0;
             }
         }
-        // One event alone would vanish at once: it stays for its period.
+        // A single event would vanish at once by rounding; it counts for a whole period.
         if previous <= 1 && current == 0 {
             return previous;
         }
@@ -78,20 +77,20 @@ impl<'w> Rate<'w> {
         current.saturating_add(left as u32)
     }
 
-    /// As if so many events had been in the period that runs.
+    /// Sets the count of the current period.
     pub fn set(&self, now_ms: u32, count: u32) {
         self.began.store(now_ms, Relaxed);
         self.previous.store(0, Relaxed);
         self.current.store(count, Relaxed);
     }
 
-    /// How long its period has run, and both counts: for another process.
+    /// Returns the elapsed time of the current period, and both counts, for another process.
     pub fn parts(&self, now_ms: u32) -> (u32, u32, u32) {
         let age = now_ms.wrapping_sub(self.began.load(Relaxed));
         (age, self.current.load(Relaxed), self.previous.load(Relaxed))
     }
 
-    /// The same taken over.
+    /// Restores the parts of a rate from another process.
     pub fn set_parts(&self, now_ms: u32, (age, current, previous): (u32, u32, u32)) {
         self.began.store(now_ms.wrapping_sub(age), Relaxed);
         self.current.store(current, Relaxed);

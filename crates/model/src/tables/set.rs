@@ -1,5 +1,5 @@
-//! The tables of a configuration by name, and the places by which its rules find
-//! them: a place is filled once, when the configuration is about to serve.
+//! Stick tables of a configuration by name, and the references by which its rules find them. A
+//! reference is filled once, before the configuration serves.
 
 use super::key::KeyType;
 use super::store::{Make, Settings, Table};
@@ -8,41 +8,41 @@ use language::Span;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-/// One `stick-table` line, or a `table` line of peers.
+/// A `stick-table` line, or a `table` line of a `peers` section.
 #[derive(Clone, Debug)]
 pub struct StickTable {
-    /// Its name: of its proxy, or `peers/table`.
+    /// Name of the table: that of its proxy, or `peers/table`.
     pub name: Box<str>,
-    /// Its proxy; none of a table that stands with peers.
+    /// Proxy of the table; None for a table of a `peers` section.
     pub proxy: Option<ProxyIndex>,
-    /// Where it stands.
+    /// Position of the line.
     pub span: Span,
-    /// What it is made of.
+    /// Structure of the table.
     pub make: Make,
-    /// What `store` says: types, elements, periods.
+    /// `store`: types, numbers of elements, periods.
     pub data: Vec<(super::data::DataType, u32, u32)>,
-    /// The rest.
+    /// Settings that may change while the entries stay.
     pub settings: Settings,
-    /// `peers`: the section whose peers it is shared with.
+    /// `peers`: the section with which the table is shared.
     pub peers: Option<Box<str>>,
-    /// `write-to`: the table that gets its changes, too.
+    /// `write-to`: a second table that receives its changes.
     pub write_to: Option<Arc<TablePlace>>,
-    /// `srvkey addr`: servers are told apart by address, not by name.
+    /// `srvkey addr`: servers are identified by address, not by name.
     pub server_by_address: bool,
-    /// Where rules find it.
+    /// Reference for rules.
     pub place: Arc<TablePlace>,
 }
 
-/// Where rules find a table by its name.
+/// Reference of rules to a table by its name.
 #[derive(Debug)]
 pub struct TablePlace {
-    /// The name.
+    /// Name of the table, in the form of [`StickTable::name`].
     pub name: Box<str>,
     live: OnceLock<Arc<Table>>,
 }
 
 impl TablePlace {
-    /// The table, once its configuration serves.
+    /// Returns the table, once its configuration serves.
     pub fn get(&self) -> Option<&Arc<Table>> {
         self.live.get()
     }
@@ -51,13 +51,13 @@ impl TablePlace {
 /// All tables of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
-    /// In the order of the file.
+    /// Tables in the order of the file.
     pub all: Vec<StickTable>,
     places: HashMap<Box<str>, Arc<TablePlace>>,
 }
 
 impl Tables {
-    /// The place of a name, be it one of a table that stands below, or of none.
+    /// Returns the reference for a name, even if the table is defined later or not at all.
     pub fn place(&mut self, name: &str) -> Arc<TablePlace> {
         if let Some(place) = self.places.get(name) {
             return Arc::clone(place);
@@ -70,17 +70,17 @@ impl Tables {
         place
     }
 
-    /// The table of a name.
+    /// Finds the table with a name.
     pub fn by_name(&self, name: &str) -> Option<&StickTable> {
         self.all.iter().find(|table| *table.name == *name)
     }
 
-    /// The table of a name that serves.
+    /// Returns the running table with a name.
     pub fn live(&self, name: &str) -> Option<&Arc<Table>> {
         self.places.get(name)?.get()
     }
 
-    /// All that serve.
+    /// Returns all running tables.
     pub fn serving(&self) -> impl DoubleEndedIterator<Item = &Arc<Table>> {
         self.all.iter().filter_map(|table| table.place.get())
     }
@@ -90,8 +90,8 @@ impl Tables {
         self.serving().for_each(|table| table.sweep());
     }
 
-    /// Gives each its entries: those of the older configuration's table of the
-    /// same name. Where its make changed they are copied, as far as they fit.
+    /// Connects each table with the entries of the table of the same name in the older
+    /// configuration. If the structure changed, copies the entries as far as they fit.
     pub fn adopt(&mut self, old: Option<&Tables>) {
         for table in &self.all {
             let known = old.and_then(|old| old.live(&table.name));
@@ -103,18 +103,18 @@ impl Tables {
             if let Some(known) = known.filter(|known| !Arc::ptr_eq(known, &live)) {
                 copy(known, &live);
             }
-            // Nobody else fills a place of a tree that does not serve yet.
+            // The references of this configuration are not used before it serves.
             let _ = table.place.live.set(live);
         }
     }
 }
 
-/// Whether keys of one table can be keys of another.
+/// Returns whether keys of one table are valid in another.
 fn takes_keys(from: &Make, to: &Make) -> bool {
     from.key == to.key && (from.length == to.length || from.key == KeyType::String)
 }
 
-/// Copies entries into a table of another make: what both store.
+/// Copies entries into a table of another structure: the data that both store.
 fn copy(from: &Arc<Table>, to: &Arc<Table>) {
     if !takes_keys(&from.make, &to.make) {
         return;
@@ -145,7 +145,7 @@ fn copy(from: &Arc<Table>, to: &Arc<Table>) {
                 }
             }
         }
-        // It is held by streams of the older configuration, who let it go there.
+        // Streams of the older configuration hold the old entry and decrement its count there.
         new.set(super::data::DataType::ConnCur, 0, 0);
         if from.expire_ms() != 0 && to.expire_ms() != 0 {
             new.set_expires_in_ms(old.expires_in_ms().min(to.expire_ms()));

@@ -1,7 +1,7 @@
-//! The entries of one table. They live in chunks that never move and are never
-//! freed while the table is there, so that who holds an entry changes its data
-//! by atomics, without a lock and without looking it up again. A shard's lock
-//! covers its index and its order of age, for the few steps of one look-up.
+//! Entries of a stick table. They live in chunks that never move and are not freed before the
+//! table. A holder of an entry thus changes its data by atomics, without a lock and without another
+//! lookup. The lock of a shard protects its index and its list by age, for the few steps of a
+//! lookup.
 //!
 //! An entry is a row of 32-bit words: a head of [`HEAD`], the key, the data.
 
@@ -16,62 +16,62 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-// The words of an entry's head.
-/// The next entry of its bucket, or of the free ones.
+// Indices of the words of an entry's head.
+/// Next entry of the bucket or of the free list.
 const NEXT: usize = 0;
-/// The entry that was touched before it.
+/// Neighbor in the list by age that was touched earlier.
 const OLDER: usize = 1;
-/// The entry that was touched behind it.
+/// Neighbor in the list by age that was touched later.
 const NEWER: usize = 2;
-/// When it expires: the low bits of milliseconds.
+/// Expiry time: the low bits of milliseconds.
 const EXPIRES: usize = 3;
-/// When it was to expire as it came to its place in the order of age.
+/// Expiry time when the entry was last moved in the list by age.
 const QUEUED: usize = 4;
-/// Who holds it.
 const HOLDERS: usize = 5;
-/// Its key's length, and whether peers are to be told of it.
+/// Length of the key, and flags of the updates for peers.
 const STATE: usize = 6;
-/// Words before the key.
+/// Number of words before the key.
 pub(super) const HEAD: usize = 7;
 
-/// Set in [`STATE`] while the entry stands in the list of news.
+/// Set in [`STATE`] while the entry is in the list of updates for peers.
 const IS_NEWS: u32 = 1 << 31;
 /// Set in [`STATE`] while the entry is in the index.
 const IS_USED: u32 = 1 << 30;
-/// Set in [`STATE`] once a peer was told of the entry.
+/// Set in [`STATE`] once the entry was sent to a peer.
 const IS_TOLD: u32 = 1 << 29;
-/// The key's length in [`STATE`].
+/// Mask of the key's length in [`STATE`].
 const LENGTH: u32 = (1 << 20) - 1;
 
-/// No entry.
+/// Marks the absence of an entry.
 const NONE: u32 = u32::MAX;
-/// Entries of tables up to this size are kept in one shard: the oldest of all goes.
+/// Maximum size of a table with a single shard, which evicts the oldest entry of all.
 const ONE_SHARD_MAX: u32 = 4096;
-/// Shards of larger ones; the oldest of its shard goes.
+/// Number of shards of larger tables, which evict the oldest entry of a shard.
 const SHARDS: usize = 64;
-/// Entries of a chunk, in tables of a usual size.
+/// Number of entries of a chunk, in tables of a usual size.
 const CHUNK: u32 = 256;
-/// Chunks that a shard has at most: larger tables have larger ones.
+/// Maximum number of chunks of a shard: larger tables have larger chunks.
 const CHUNKS_MAX: u32 = 4096;
-/// Entries that are looked at for one that can go.
+/// Maximum number of entries that an eviction examines.
 const EVICTION_TRIES: usize = 64;
-/// Entries that one look-up removes, where they have expired.
+/// Maximum number of expired entries that a lookup removes.
 const LAZY_SWEEP: usize = 2;
-/// Entries that a sweep looks at under one lock.
+/// Maximum number of entries that a sweep examines under one lock.
 const SWEEP_MAX: usize = 256;
-/// Buckets that an index begins with.
+/// Initial number of buckets of an index.
 const BUCKETS_MIN: usize = 16;
-/// Keys that are noted of one table.
+/// Maximum number of recorded keys of a table.
 const NOTED_MAX: usize = 64;
-/// Largest `size`.
+/// Maximum of `size`.
 pub const SIZE_MAX: u32 = 1 << 30;
 
-/// What a table is made of. Two of the same share their entries over a change.
+/// Structure of a table. After a configuration change, two tables with equal structures share their
+/// entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Make {
     /// `type`
     pub key: KeyType,
-    /// Its `len`.
+    /// `len` of the key.
     pub length: u32,
     /// `size`
     pub size: u32,
@@ -79,18 +79,18 @@ pub struct Make {
     pub layout: Layout,
 }
 
-/// What may change of a table while its entries stay.
+/// Settings of a table that may change while its entries stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
-    /// `expire`, milliseconds; 0 is never.
+    /// `expire`, milliseconds; 0 means never.
     pub expire_ms: u32,
     /// `nopurge`
     pub no_purge: bool,
-    /// Somebody takes its news.
+    /// Updates are collected for peers.
     pub has_peers: bool,
 }
 
-/// One shard: its index, and the chunks of its entries.
+/// A shard: its index, and the chunks of its entries.
 struct Shard {
     index: Mutex<Index>,
     chunks: Box<[OnceLock<Box<[AtomicU32]>>]>,
@@ -99,33 +99,33 @@ struct Shard {
 #[derive(Debug)]
 struct Index {
     buckets: Vec<u32>,
-    /// The first of those that were used and are not.
+    /// First entry of the free list.
     free: u32,
-    /// From here on none was ever used.
+    /// First slot that was never used.
     fresh: u32,
     used: u32,
     oldest: u32,
     newest: u32,
-    /// Entries that peers are to be told of, each once.
+    /// Entries with updates for peers, each listed once.
     news: VecDeque<u32>,
 }
 
-/// What became of an entry that was to be removed.
+/// Result of the removal of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
-    /// It is no more.
+    /// The entry was removed.
     Removed,
-    /// Somebody holds it.
+    /// The entry is held and stays.
     InUse,
-    /// There was none.
+    /// There was no entry.
     Absent,
 }
 
 /// The entries of one `stick-table`.
 pub struct Table {
-    /// Its name: of its proxy, or `peers/table`.
+    /// Name of the table: that of its proxy, or `peers/table`.
     pub name: Box<str>,
-    /// What it is made of.
+    /// Structure of the table.
     pub make: Make,
     expire_ms: AtomicU32,
     no_purge: AtomicBool,
@@ -136,11 +136,11 @@ pub struct Table {
     chunk: u32,
     used: AtomicU32,
     hasher: RandomState,
-    /// The texts of `server_key`.
+    /// Dictionary with the texts of `server_key`.
     pub words: Words,
-    /// Keys that found no room.
+    /// Number of keys that were refused because the table was full.
     pub refused: AtomicU64,
-    /// The keys that were looked for, where that is noted.
+    /// Keys that were looked up; only recorded if requested.
     noted: OnceLock<Mutex<BTreeSet<Box<[u8]>>>>,
 }
 
@@ -150,13 +150,13 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// The low bits of the time, which entries are dated with. On a thread that serves it
-/// is that of the turn of its loop: a request asks many times.
+/// Returns the current time for entries: the low bits of milliseconds. A serving thread uses the
+/// time of its loop iteration, because a request needs it many times.
 pub fn moment() -> u32 {
     (reactor::now().as_nanos() / 1_000_000) as u32
 }
 
-/// Whether a moment is over; of times up to 24 days.
+/// Returns whether a time has passed. Valid for distances of up to 24 days.
 fn is_over(at: u32, now: u32) -> bool {
     now.wrapping_sub(at) as i32 >= 0
 }
@@ -165,7 +165,6 @@ fn lock<T>(index: &Mutex<T>) -> MutexGuard<'_, T> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Position {
     pub shard: u32,
@@ -187,7 +186,7 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// So many words from one on.
+    /// Returns `count` words from `from` on.
     pub fn words(self, from: usize, count: usize) -> &'t [AtomicU32] {
         self.0.get(from..from + count).unwrap_or(&[])
     }
@@ -196,14 +195,12 @@ impl<'t> Row<'t> {
         (self.get(STATE) & LENGTH) as usize
     }
 
-    /// One more holds it.
     fn hold(self) {
         if let Some(holders) = self.0.get(HOLDERS) {
             holders.fetch_add(1, Acquire);
         }
     }
 
-    /// One less.
     pub fn release(self) {
         if let Some(holders) = self.0.get(HOLDERS) {
             holders.fetch_sub(1, Release);
@@ -224,7 +221,7 @@ impl<'t> Row<'t> {
         self.get(EXPIRES)
     }
 
-    /// A peer was told of it.
+    /// Records that the entry was sent to a peer.
     pub fn set_told(self) {
         if let Some(state) = self.0.get(STATE) {
             state.fetch_or(IS_TOLD, Relaxed);
@@ -256,7 +253,7 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// Appends its key.
+    /// Appends the key to `out`.
     pub fn key(self, out: &mut Vec<u8>) {
         let end = out.len() + self.key_length();
         for word in self.words(HEAD, self.key_length().div_ceil(4)) {
@@ -266,7 +263,7 @@ impl<'t> Row<'t> {
     }
 }
 
-/// Up to four bytes of a key as a word.
+/// Packs up to four bytes of a key into a word.
 fn pack(bytes: &[u8]) -> u32 {
     let mut four = [0; 4];
     for (to, from) in four.iter_mut().zip(bytes) {
@@ -276,13 +273,13 @@ fn pack(bytes: &[u8]) -> u32 {
 }
 
 impl Table {
-    /// One without entries.
+    /// Creates a table without entries.
     pub fn new(name: &str, make: Make, settings: Settings) -> Table {
         let key_words = make.key.bytes(make.length).div_ceil(4);
         let row_words = HEAD as u32 + key_words + make.layout.words();
         let size = make.size.clamp(1, SIZE_MAX);
         let count = if size <= ONE_SHARD_MAX { 1 } else { SHARDS };
-        // Keys do not spread evenly: a shard has a quarter more than its part.
+        // Keys are not distributed evenly: a shard has a quarter more than its share.
         let shard_size = match count {
             1 => size,
             _ => size.div_ceil(SHARDS as u32) / 4 * 5 + 64,
@@ -322,29 +319,29 @@ impl Table {
         table
     }
 
-    /// Takes over what a newer file says of it.
+    /// Applies the settings of a newer file.
     pub fn configure(&self, settings: Settings) {
         self.expire_ms.store(settings.expire_ms, Relaxed);
         self.no_purge.store(settings.no_purge, Relaxed);
         self.has_peers.store(settings.has_peers, Relaxed);
     }
 
-    /// `expire`, milliseconds; 0 is never.
+    /// Returns `expire`, milliseconds; 0 means never.
     pub fn expire_ms(&self) -> u32 {
         self.expire_ms.load(Relaxed)
     }
 
-    /// Entries that there are, expired ones that were not yet found among them.
+    /// Returns the number of entries, including expired ones that were not removed yet.
     pub fn used(&self) -> u32 {
         self.used.load(Relaxed)
     }
 
-    /// Entries that there is room for.
+    /// Returns the number of entries that can be added.
     pub fn available(&self) -> u32 {
         self.make.size.saturating_sub(self.used())
     }
 
-    /// Bytes of memory that entries and their index have taken.
+    /// Returns the memory of the entries and their index, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         let of_shard = |shard: &Shard| {
             let chunks = shard.chunks.iter().filter(|chunk| chunk.get().is_some());
@@ -375,12 +372,12 @@ impl Table {
         }
     }
 
-    /// Notes from now on which keys are looked for: the first [`NOTED_MAX`].
+    /// Starts to record the keys that are looked up: the first [`NOTED_MAX`].
     pub fn note_keys(&self) {
         self.noted.get_or_init(Mutex::default);
     }
 
-    /// The keys that were.
+    /// Returns the recorded keys.
     pub fn noted_keys(&self) -> Vec<Box<[u8]>> {
         let noted = self.noted.get().map(lock);
         noted.iter().flat_map(|keys| keys.iter().cloned()).collect()
@@ -396,7 +393,7 @@ impl Table {
         }
     }
 
-    /// The entry of a key; it is no access.
+    /// Returns the entry of a key without counting as an access.
     pub fn find(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
         self.note(key);
         let (at, hash) = self.hash(key);
@@ -411,13 +408,13 @@ impl Table {
         Some(self.held(at, slot))
     }
 
-    /// The entry of a key, made where there is none; None where there is no room.
-    /// It counts as an access.
+    /// Returns the entry of a key, and creates it if needed; None if the table is full. Counts as
+    /// an access.
     pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
         self.note(key);
         let now = moment();
         if key.len() > self.make.key.bytes(self.make.length) as usize {
-            // It would not fit into its row.
+            // A longer key would overwrite the data behind it.
             return None;
         }
         let (at, hash) = self.hash(key);
@@ -437,7 +434,8 @@ impl Table {
         let full = self.used() >= self.make.size || index.used >= self.shard_size;
         let no_purge = self.no_purge.load(Relaxed);
         if full && (no_purge || !self.evict(shard, &mut index)) {
-            // Another shard may have one to spare; its lock is another one.
+            // Another shard may have an entry to evict. This lock is released first, because the
+            // other shard has its own.
             drop(index);
             if no_purge || !self.evict_elsewhere(at) {
                 self.refused.fetch_add(1, Relaxed);
@@ -451,7 +449,7 @@ impl Table {
         }
         let slot = self.place(shard, &mut index)?;
         let row = self.chunk_row(shard, slot);
-        // Its place may stand in the list of news still, where it stands once.
+        // The slot may still be in the list of updates, where it must be listed only once.
         let news = row.get(STATE) & IS_NEWS;
         row.set(STATE, news | IS_USED | (key.len() as u32 & LENGTH));
         row.set_key(key);
@@ -494,7 +492,7 @@ impl Table {
     fn slot(&self, shard: &Shard, index: &Index, key: &[u8], hash: usize) -> Option<u32> {
         let bucket = hash & index.buckets.len().checked_sub(1)?;
         let mut slot = *index.buckets.get(bucket)?;
-        // A chain cannot be longer than the shard is large.
+        // A chain cannot be longer than the shard; this bounds the loop.
         for _ in 0..self.shard_size {
             if slot == NONE {
                 return None;
@@ -508,7 +506,7 @@ impl Table {
         None
     }
 
-    /// A place for one more entry of a shard.
+    /// Allocates a slot for another entry of a shard.
     fn place(&self, shard: &Shard, index: &mut Index) -> Option<u32> {
         if index.free != NONE {
             let slot = index.free;
@@ -528,7 +526,7 @@ impl Table {
         Some(slot)
     }
 
-    /// Puts an entry into the index, as the newest.
+    /// Adds an entry to the index, as the newest one.
     fn enter(&self, shard: &Shard, index: &mut Index, slot: u32, hash: usize) {
         let row = self.chunk_row(shard, slot);
         let bucket = hash & index.buckets.len().saturating_sub(1);
@@ -539,7 +537,7 @@ impl Table {
         self.append(shard, index, slot);
     }
 
-    /// Makes the index larger where entries would stand in long chains.
+    /// Doubles the index before chains become long.
     fn grow(&self, shard: &Shard, index: &mut Index) {
         if (index.used as usize) < index.buckets.len() {
             return;
@@ -563,7 +561,7 @@ impl Table {
         }
     }
 
-    /// The newest in the order of age.
+    /// Adds an entry at the newest end of the list by age.
     fn append(&self, shard: &Shard, index: &mut Index, slot: u32) {
         let row = self.chunk_row(shard, slot);
         row.set(QUEUED, row.expires());
@@ -577,7 +575,7 @@ impl Table {
         index.newest = slot;
     }
 
-    /// Takes it out of the order of age.
+    /// Removes an entry from the list by age.
     fn take_out(&self, shard: &Shard, index: &mut Index, slot: u32) {
         let row = self.chunk_row(shard, slot);
         let (older, newer) = (row.get(OLDER), row.get(NEWER));
@@ -601,7 +599,7 @@ impl Table {
         self.append(shard, index, slot);
     }
 
-    /// Removes the oldest entry that nobody holds.
+    /// Removes the oldest entry without a holder.
     fn evict(&self, shard: &Shard, index: &mut Index) -> bool {
         for _ in 0..EVICTION_TRIES {
             let slot = index.oldest;
@@ -655,8 +653,8 @@ impl Table {
         self.used.fetch_sub(1, Relaxed);
     }
 
-    /// Removes what has expired, looking at so many entries; says how many it
-    /// looked at before it found one that has not.
+    /// Removes expired entries and examines at most `max`. Returns the number examined before the
+    /// first entry that has not expired.
     fn sweep_some(&self, shard: &Shard, index: &mut Index, now: u32, max: usize) -> usize {
         if self.expire_ms() == 0 {
             return 0;
@@ -674,7 +672,7 @@ impl Table {
                 self.remove_slot(shard, index, slot);
             } else {
                 if self.has_expired(row, now) {
-                    // It is held: it lives on.
+                    // A held entry stays alive.
                     self.touch(row, now);
                 }
                 self.to_newest(shard, index, slot);
@@ -683,7 +681,7 @@ impl Table {
         max
     }
 
-    /// Removes all that has expired. No lock is held for long.
+    /// Removes all expired entries without holding a lock for long.
     pub fn sweep(&self) {
         let now = moment();
         for shard in &self.shards {
@@ -694,7 +692,7 @@ impl Table {
                 if some < SWEEP_MAX {
                     break;
                 }
-                // Who waits for the lock is first.
+                // Lets threads that wait for the lock go first.
                 std::thread::yield_now();
             }
         }
@@ -717,7 +715,7 @@ impl Table {
         Removal::Removed
     }
 
-    /// The keys of all entries, in no order.
+    /// Returns the keys of all entries, in no particular order.
     pub fn keys(&self) -> Vec<Box<[u8]>> {
         let now = moment();
         let mut keys = Vec::with_capacity(self.used() as usize);
@@ -727,12 +725,12 @@ impl Table {
         keys
     }
 
-    /// The shards that it has.
+    /// Returns the number of shards.
     pub fn shard_count(&self) -> usize {
         self.shards.len()
     }
 
-    /// The keys of one shard.
+    /// Appends the keys of one shard.
     pub fn keys_of(&self, at: usize, now: u32, keys: &mut Vec<Box<[u8]>>) {
         let Some(shard) = self.shards.get(at) else {
             return;
@@ -750,7 +748,7 @@ impl Table {
         }
     }
 
-    /// Peers are to be told of an entry.
+    /// Adds an entry to the list of updates for peers.
     pub(super) fn note_news(&self, place: Position) {
         if !self.has_peers.load(Relaxed) {
             return;
@@ -766,7 +764,7 @@ impl Table {
         }
     }
 
-    /// Takes up to so many keys that peers are to be told of.
+    /// Takes up to `max` keys of the list of updates for peers.
     pub fn take_news(&self, max: usize) -> Vec<Box<[u8]>> {
         let mut keys = Vec::new();
         for shard in &self.shards {
@@ -779,7 +777,7 @@ impl Table {
                 let Some(state) = row.0.get(STATE) else {
                     continue;
                 };
-                // Before its data is read: what comes later is news again.
+                // Cleared before the data is read, so that a later change is a new update.
                 if state.fetch_and(!IS_NEWS, AcqRel) & IS_USED == 0 {
                     continue;
                 }

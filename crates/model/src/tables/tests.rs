@@ -1,4 +1,4 @@
-//! Tables as their users see them: found again, bounded, forgotten.
+//! Tests of tables: entries are found again, bounded and removed.
 
 use super::*;
 use std::sync::Arc;

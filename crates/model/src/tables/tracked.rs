@@ -1,5 +1,5 @@
-//! What a connection or a stream tracks: entries under the numbers of its counters, and
-//! what `stick` rules made of it.
+//! Stick table entries that a connection or a stream tracks, by counter number, and results of
+//! `stick` rules.
 
 use super::data::DataType;
 use super::entry::Held;
@@ -9,12 +9,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Most counters (`tune.stick-counters`).
+/// Maximum number of counters (`tune.stick-counters`).
 pub const COUNTERS_MAX: u32 = 12;
-/// Without that line.
+/// Number of counters without `tune.stick-counters`.
 pub const COUNTERS_DEFAULT: u32 = 3;
 
-/// Which rules began to track.
+/// Kind of rules that started the tracking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// `tcp-request connection` and `session`.
@@ -25,20 +25,20 @@ pub enum Level {
     Response,
 }
 
-/// The entries of one connection or stream, by counter.
+/// Tracked entries of a connection or stream, by counter.
 #[derive(Debug, Default)]
 pub struct Trackers {
     pub(crate) held: Vec<(u8, Held)>,
-    /// What `stick` rules made of a stream.
+    /// Results of the `stick` rules of a stream.
     pub(crate) sticking: Option<Box<Sticking>>,
 }
 
-/// Those of a connection. Copies of it (a change of the configuration while
-/// streams are under way) share them.
+/// Tracked entries of a connection. Its copies (after a configuration change with active streams)
+/// share them.
 pub type SessionTrackers = Rc<RefCell<Trackers>>;
 
 impl Trackers {
-    /// What a counter tracks.
+    /// Returns the entry that a counter tracks.
     pub fn get(&self, counter: u32) -> Option<&Held> {
         let mut all = self.held.iter();
         all.find(|(at, _)| u32::from(*at) == counter)
@@ -64,11 +64,11 @@ impl Drop for Trackers {
     }
 }
 
-/// What `stick` rules made of a stream.
+/// Results of the `stick` rules of a stream.
 #[derive(Debug, Default)]
 pub struct Sticking {
-    /// The server that a table has for it.
+    /// Server that a table contains for the stream.
     pub(crate) server: Option<ServerIndex>,
-    /// Under these keys its server is kept.
+    /// Tables and keys under which the server will be stored.
     pub(crate) keys: Vec<(Arc<TablePlace>, Box<[u8]>)>,
 }

@@ -1,19 +1,19 @@
-//! The dictionary of a table: short texts (names of servers) that entries point
-//! at by number. Peers write them, so there is a bound.
+//! Dictionary of a table: short texts (server names) to which entries refer by number. Peers can
+//! add texts, so their number is limited.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Texts of one table.
+/// Maximum number of texts of a table.
 const WORDS_MAX: usize = 4096;
-/// Bytes of one.
+/// Maximum length of a text, bytes.
 pub const WORD_BYTES_MAX: usize = 255;
 
-/// Texts by number; 0 is none.
+/// Texts by number, from 1; 0 means no text.
 #[derive(Debug, Default)]
 pub struct Words(RwLock<Vec<Arc<str>>>);
 
 impl Words {
-    /// The number of a text; 0 where there is no room for one more.
+    /// Returns the number of a text and adds it if needed; 0 if it is too long or there is no room.
     pub fn number(&self, text: &str) -> u32 {
         if text.is_empty() || text.len() > WORD_BYTES_MAX {
             return 0;
@@ -35,7 +35,7 @@ impl Words {
         words.len() as u32
     }
 
-    /// The text of a number.
+    /// Returns the text with a number.
     pub fn text(&self, number: u32) -> Option<Arc<str>> {
         let words = self.0.read().unwrap_or_else(PoisonError::into_inner);
         words.get((number as usize).checked_sub(1)?).cloned()

@@ -1,7 +1,6 @@
-//! One thread of the data plane, as streams and rules know it: its copy of the newest
-//! configuration, its reusable streams, its clocks, and what the process shares
-//! ([`Process`]). Nothing else of it is shared; it lives as long as its thread, and so does
-//! the process.
+//! A thread of the data plane, as streams and rules see it: its reference to the newest
+//! configuration, its reusable streams, its clocks, and the shared state of the process
+//! ([`Process`]). Threads share nothing else. Both live until the process exits.
 
 mod process;
 
@@ -18,32 +17,32 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::SystemTime;
 
-/// Streams kept for reuse on a thread.
+/// Maximum number of streams that a thread keeps for reuse.
 const STREAMS_KEPT: usize = 1024;
-/// Largest memory of messages of a stream that is kept for reuse, bytes.
+/// Maximum memory of the messages of a stream that is kept for reuse, bytes.
 const STREAM_BYTES_KEPT: usize = 8 * 1024;
 /// A thread of the data plane.
 pub struct Thread {
-    /// What the process shares.
+    /// Shared state of the process.
     pub process: &'static Process,
     thread: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
-    /// It takes no connections: there are fewer threads now than there were.
+    /// The thread accepts no connections, because the number of threads was reduced.
     resting: Cell<bool>,
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
     streams: RefCell<Vec<Box<Stream>>>,
-    /// What streams that are kept for reuse hold in place of their session, so
-    /// that they keep neither it nor an old configuration alive.
+    /// Session of streams that are kept for reuse, so that they keep neither their last session nor
+    /// its old configuration alive.
     nobody: Rc<Session>,
     next_id: Cell<u64>,
     wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
-    /// Where its accept loops wait.
+    /// Wait slots of the accept loops.
     rooms: RefCell<Vec<Rc<Room>>>,
 }
 
-/// Where an accept loop waits until there is room for another session.
+/// Wait slot of an accept loop for room for another session.
 #[derive(Default)]
 pub struct Room(Cell<Option<Waker>>);
 
@@ -64,7 +63,7 @@ thread_local! {
     static THREAD: OnceCell<&'static Thread> = const { OnceCell::new() };
 }
 
-/// Makes this thread one of the data plane.
+/// Registers the current thread as a thread of the data plane.
 pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
     let config = process.config();
     let begun: &'static Thread = Box::leak(Box::new(Thread {
@@ -81,13 +80,13 @@ pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
         rooms: RefCell::default(),
     }));
     THREAD.with(|cell| {
-        // A thread begins once; a second call changes nothing.
+        // A thread is registered once; a second call changes nothing.
         let _ = cell.set(begun);
     });
     begun
 }
 
-/// This thread.
+/// Returns the data of the current thread.
 ///
 /// # Panics
 /// On a thread that is not of the data plane; only tasks of the data plane call this.
@@ -99,13 +98,13 @@ pub fn here() -> &'static Thread {
     })
 }
 
-/// This thread; None on one that is not of the data plane.
+/// Returns this thread; None on a thread outside the data plane.
 pub fn running() -> Option<&'static Thread> {
     THREAD.with(|cell| cell.get().copied())
 }
 
-/// A stream that begins now on a session, under its configuration: a place in
-/// one tree says nothing in another.
+/// Creates a stream on a session, under the session's configuration: indices are only valid in one
+/// configuration.
 pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
     let thread = here();
     let times = Times::begin(reactor::now(), thread.wall_clock());
@@ -116,7 +115,7 @@ pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
     Box::new(born::blank(thread.stream_id(), session, http, times))
 }
 
-/// A session of no client, under a configuration that nobody else has.
+/// Creates a session without a client, under an empty configuration of its own.
 fn nobody() -> Rc<Session> {
     Rc::new(Session::new(
         Arc::default(),
@@ -130,17 +129,17 @@ fn nobody() -> Rc<Session> {
 }
 
 impl Thread {
-    /// The number of its thread, from 0 on.
+    /// Returns the index of the thread, from 0.
     pub fn thread(&self) -> usize {
         self.thread
     }
 
-    /// Whether a configuration is the newest there is.
+    /// Returns whether a configuration is the newest.
     pub fn is_newest(&self, config: &Config) -> bool {
         self.process.generation() == config.version
     }
 
-    /// The newest configuration.
+    /// Returns the newest configuration.
     pub fn config(&self) -> Arc<Config> {
         if self.process.generation() != self.generation.get() {
             let newest = self.process.config();
@@ -150,22 +149,23 @@ impl Thread {
         self.config.borrow().clone()
     }
 
-    /// Whether it keeps nothing for later: it takes no connections any more.
+    /// Returns whether the thread keeps no idle connections, because it no longer accepts
+    /// connections.
     pub fn keeps_nothing(&self) -> bool {
         self.resting.get() || self.process.stopping()
     }
 
-    /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
+    /// Returns `tune.pool-low-fd-ratio` of the configuration that this thread last loaded.
     pub fn pool_low_fd_ratio(&self) -> Option<u32> {
         self.config.borrow().global.tune.pool_low_fd_ratio
     }
 
-    /// Whether threads take idle connections from each other.
+    /// Returns whether threads share their idle connections.
     pub fn shares_idle(&self) -> bool {
         !self.config.borrow().global.tune.idle_not_shared
     }
 
-    /// Milliseconds since the process began to serve, at this turn of the loop.
+    /// Returns the milliseconds since the process began to serve, as of this loop iteration.
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos()
             - self
@@ -176,7 +176,7 @@ impl Thread {
         nanos / 1_000_000
     }
 
-    /// The date, asked for once a turn of the loop.
+    /// Returns the wall-clock time, read once per loop iteration.
     pub fn wall_clock(&self) -> SystemTime {
         let now = reactor::now();
         let (turn, date) = self.wall_clock.get();
@@ -188,7 +188,7 @@ impl Thread {
         date
     }
 
-    /// The same as seconds since 1970.
+    /// Returns the wall-clock time in seconds since 1970.
     pub fn wall_s(&self) -> i64 {
         let since = self.wall_clock().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| {
@@ -196,7 +196,7 @@ impl Thread {
         })
     }
 
-    /// A number for a stream that no other has.
+    /// Returns an id for a stream, unique in the process.
     pub fn stream_id(&self) -> u64 {
         let mut id = self.next_id.get();
         if id.is_multiple_of(STREAM_ID_BLOCK) {
@@ -206,13 +206,12 @@ impl Thread {
         id
     }
 
-    /// A stream that was used before, if there is one; its owner resets it.
+    /// Returns a stream for reuse, if there is one; the caller resets it.
     pub fn used_stream(&self) -> Option<Box<Stream>> {
         self.streams.borrow_mut().pop()
     }
 
-    /// Gives a stream back for reuse. One of an older configuration, or one
-    /// that holds much memory, is not kept.
+    /// Keeps a stream for reuse, unless its configuration is older or it holds much memory.
     pub fn keep_stream(&self, mut stream: Box<Stream>) {
         stream.identity.listed.end();
         let mut streams = self.streams.borrow_mut();
@@ -220,18 +219,19 @@ impl Thread {
             && Arc::ptr_eq(&stream.config, &self.config.borrow())
             && stream.request.memory() + stream.response.memory() <= STREAM_BYTES_KEPT
         {
-            // Cleared when it is used again; only what others miss goes now.
+            // The rest is cleared on reuse; only the session is released now, because others depend
+            // on that.
             stream.session = Rc::clone(&self.nobody);
             streams.push(stream);
         }
     }
 
-    /// A session began on this thread.
+    /// Counts a session that began on this thread.
     pub fn session_began(&self) {
         self.sessions.set(self.sessions.get() + 1);
     }
 
-    /// A session ended on this thread: an accept loop that waits for room looks again.
+    /// Counts a session that ended on this thread and wakes the accept loops.
     pub fn session_ended(&self) {
         self.sessions.set(self.sessions.get() - 1);
         for room in self.rooms.borrow().iter() {
@@ -239,19 +239,19 @@ impl Thread {
         }
     }
 
-    /// Sessions of this thread.
+    /// Returns the number of sessions of this thread.
     pub fn sessions(&self) -> usize {
         self.sessions.get()
     }
 
-    /// Another accept loop of this thread: where it waits for room.
+    /// Adds the wait slot of another accept loop of this thread.
     pub fn add_room(&self) -> Rc<Room> {
         let room = Rc::<Room>::default();
         self.rooms.borrow_mut().push(Rc::clone(&room));
         room
     }
 
-    /// An accept loop is no more.
+    /// Removes the wait slot of an accept loop that ended.
     pub fn remove_room(&self, room: &Rc<Room>) {
         let mut rooms = self.rooms.borrow_mut();
         if let Some(at) = rooms.iter().position(|other| Rc::ptr_eq(other, room)) {
@@ -259,24 +259,25 @@ impl Thread {
         }
     }
 
-    /// Whether it takes no connections: there are fewer threads now than there were.
+    /// Returns whether the thread accepts no connections, because the number of threads was
+    /// reduced.
     pub fn is_resting(&self) -> bool {
         self.resting.get()
     }
 
-    /// Takes over what the newest configuration says of it.
+    /// Applies the newest configuration to the thread.
     pub fn go_over(&self) {
-        // Sessions that ask from now on get it.
+        // Loads it for sessions that start from now on.
         self.config();
         self.resting.set(self.thread >= self.process.threads());
     }
 
-    /// The streams that are kept for reuse, which are to be freed.
+    /// Takes the streams that are kept for reuse, to free them.
     pub fn take_streams(&self) -> Vec<Box<Stream>> {
         self.streams.take()
     }
 
-    /// The time at this turn of the loop.
+    /// Returns the time of this loop iteration.
     pub fn now(&self) -> Instant {
         reactor::now()
     }

@@ -1,5 +1,4 @@
-//! What the streams of all threads share: the newest configuration and the counters of the
-//! process.
+//! Shared state of all threads: the newest configuration and the counters of the process.
 
 use crate::config::Config;
 use crate::names::Names;
@@ -9,52 +8,52 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Ids that a thread takes at once.
+/// Number of stream ids that a thread allocates at once.
 pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;
 
-/// What the process shares with its streams. It lives as long as the process does.
+/// State that the process shares with its streams. It lives until the process exits.
 #[derive(Debug)]
 pub struct Process {
     newest: Mutex<Arc<Config>>,
     generation: AtomicU64,
-    /// When it began to serve.
+    /// Start of service, monotonic.
     pub started: Instant,
-    /// The same by the wall clock.
+    /// Start of service by the wall clock.
     pub started_at: SystemTime,
-    /// Threads that serve.
+    /// Number of serving threads.
     pub threads: AtomicUsize,
-    /// Files that the process may have open.
+    /// Maximum number of open files of the process.
     pub files_max: u64,
-    /// Clients' connections now, and the most there were.
+    /// Current client connections, and their maximum so far.
     pub connections: Gauge,
-    /// Most connections of clients at one time.
+    /// Maximum number of client connections.
     pub connections_max: AtomicU32,
     /// Counters of the process.
     pub counters: Counters,
-    /// Connections a second.
+    /// Rate of connections per second.
     pub connection_rate: Rate,
-    /// Sessions a second.
+    /// Rate of sessions per second.
     pub session_rate: Rate,
     stream_ids: AtomicU64,
-    /// The process gives up its listeners, or stops.
+    /// Progress of the shutdown or of the hand-over of listeners.
     pub ending: Ending,
     /// Host names that are resolved while the process serves.
     pub names: Names,
 }
 
-/// How far the process gives up what it serves.
+/// Progress of the shutdown or of the hand-over of listeners.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// The process is stopping.
     pub stopping: AtomicBool,
     /// Another process accepts from the same listeners.
     pub elsewhere: AtomicBool,
-    /// When it began to stop, as [`Process::now_ms`] counts.
+    /// Start of the shutdown, in the time of [`Process::now_ms`].
     pub stopping_at_ms: AtomicU64,
 }
 
 impl Process {
-    /// One that begins to serve now.
+    /// Creates the state of a process that begins to serve now.
     pub fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> Process {
         Process {
             generation: AtomicU64::new(config.version),
@@ -74,7 +73,7 @@ impl Process {
         }
     }
 
-    /// From now on this is the newest configuration. Returns the one before.
+    /// Installs the newest configuration. Returns the previous one.
     pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
         // A reader that finds the newest version there must not take it for an older one.
@@ -82,44 +81,44 @@ impl Process {
         std::mem::replace(&mut *newest, config)
     }
 
-    /// The newest configuration.
+    /// Returns the newest configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&lock(&self.newest))
     }
 
-    /// Threads of the data plane that take connections.
+    /// Returns the number of threads that accept connections.
     pub fn threads(&self) -> usize {
         self.threads.load(Ordering::Relaxed)
     }
 
-    /// Which configuration is the newest; a worker compares it for each request.
+    /// Returns the version of the newest configuration; a thread compares it for each request.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A block of stream ids for one thread.
+    /// Allocates a block of stream ids for a thread.
     pub(crate) fn stream_id_block(&self) -> u64 {
         self.stream_ids
             .fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
     }
 
-    /// Whether it only finishes what it has.
+    /// Returns whether the process is stopping and only finishes its sessions.
     pub fn stopping(&self) -> bool {
         self.ending.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether listeners are left to another process that has them, too.
+    /// Returns whether another process accepts from the same listeners.
     pub fn elsewhere(&self) -> bool {
         self.ending.elsewhere.load(Ordering::Relaxed)
     }
 
-    /// Since when, as [`Process::now_ms`] counts.
+    /// Returns the start of the shutdown, in the time of [`Process::now_ms`]; None if not stopping.
     pub fn stopping_since_ms(&self) -> Option<u64> {
         let stopping = self.ending.stopping.load(Ordering::Acquire);
         stopping.then(|| self.ending.stopping_at_ms.load(Ordering::Relaxed))
     }
 
-    /// Milliseconds since it began to serve: the time of [`Rate`]s.
+    /// Returns the milliseconds since the process began to serve, the time of [`Rate`]s.
     pub fn now_ms(&self) -> u64 {
         Instant::now()
             .saturating_duration_since(self.started)
@@ -127,12 +126,12 @@ impl Process {
     }
 }
 
-/// A lock of something that is whole also after a panic.
+/// Locks a mutex and ignores poisoning. Only for data that is consistent even after a panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Files that the process may have open; no limit where that cannot be known.
+/// Returns the maximum number of open files; no limit if it is unknown.
 fn files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current

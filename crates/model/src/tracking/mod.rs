@@ -1,14 +1,14 @@
-//! Tracking: a connection or a stream holds entries under the numbers of its
-//! counters, and what happens to it is counted in them. What a connection's
-//! rules track lasts as long as the connection, what those of content and
-//! messages track as long as the stream.
+//! Tracking: a connection or stream holds stick table entries by counter number, and its events are
+//! counted in them. Entries of connection rules are tracked until the connection ends, those of
+//! content and message rules until the stream ends.
 
 pub mod stick;
 
 use crate::tables::{DataType, Held, Level};
 use crate::transaction::{Session, Stream};
 
-/// Looks at what a counter tracks: for the stream, else for its connection.
+/// Passes the entry that a counter tracks to `look`: that of the stream, otherwise that of the
+/// connection.
 pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> Option<T> {
     if let Some(held) = stream
         .rules
@@ -22,7 +22,7 @@ pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> 
     shared.get(counter).map(look)
 }
 
-/// Begins to track an entry, unless the counter tracks one already.
+/// Starts to track an entry, unless the counter already tracks one.
 pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
     if with(stream, counter, |_| ()).is_some() {
         return;
@@ -79,7 +79,7 @@ fn count_status(held: &Held, stream: &Stream, status: u16) {
     }
 }
 
-/// Whether anything is tracked for a stream: what else is counted looks here first.
+/// Returns whether anything is tracked for a stream. The counting functions check this first.
 #[inline]
 pub fn any(stream: &Stream) -> bool {
     stream.rules.tracked.is_some() || stream.session.tracked.get().is_some()
@@ -94,7 +94,7 @@ fn each(stream: &Stream, count: impl Fn(&Held)) {
     }
 }
 
-/// A connection is taken by its rules.
+/// Counts a connection that the rules accepted.
 pub fn session_began(session: &Session) {
     if let Some(shared) = session.tracked.get() {
         shared.borrow().each(|held| {
@@ -104,7 +104,7 @@ pub fn session_began(session: &Session) {
     }
 }
 
-/// A client broke the rules of HTTP/2 in a way that ended no more than a stream.
+/// Counts an HTTP/2 protocol error of a client that ended at most a stream.
 pub fn session_glitch(session: &Session) {
     if let Some(shared) = session.tracked.get() {
         shared.borrow().each(|held| {
@@ -114,7 +114,7 @@ pub fn session_glitch(session: &Session) {
     }
 }
 
-/// A request came.
+/// Counts a request.
 #[inline]
 pub fn request(stream: &Stream) {
     if any(stream) {
@@ -122,7 +122,7 @@ pub fn request(stream: &Stream) {
     }
 }
 
-/// The request was wrong, or refused.
+/// Counts an invalid or denied request.
 #[inline]
 pub fn request_error(stream: &Stream) {
     if any(stream) {
@@ -130,7 +130,7 @@ pub fn request_error(stream: &Stream) {
     }
 }
 
-/// The server gave an answer.
+/// Counts a response of the server by its status.
 #[inline]
 pub fn answer(stream: &Stream) {
     if any(stream) {
@@ -140,7 +140,7 @@ pub fn answer(stream: &Stream) {
     }
 }
 
-/// The server gave none, or a wrong one.
+/// Counts a missing or invalid response of the server.
 #[inline]
 pub fn answer_failure(stream: &Stream) {
     if any(stream) {
@@ -148,11 +148,11 @@ pub fn answer_failure(stream: &Stream) {
     }
 }
 
-/// A stream is over: what it moved is counted, and what it tracked let go.
+/// Counts the transferred bytes at the end of a stream and releases its entries.
 #[inline]
 pub fn ended(stream: &mut Stream) {
     if any(stream) {
-        // What was no request moved nothing, as in HAProxy.
+        // As in HAProxy, bytes only count with a valid request.
         let counts = !stream.http || stream.request.start().is_some();
         let moved = (stream.transfer.bytes_in, stream.transfer.bytes_out);
         let (bytes_in, bytes_out) = if counts { moved } else { (0, 0) };

@@ -7,15 +7,15 @@ use crate::tables::{DataType, Held, Table, Trackers};
 use crate::transaction::Stream;
 use std::sync::Arc;
 
-/// Keys that one stream may leave.
+/// Maximum number of keys of a stream under which its server is stored.
 const KEYS_MAX: usize = 8;
 
-/// The server that a stream belongs to by a table.
+/// Returns the server that a stick table contains for a stream.
 pub fn server(stream: &Stream) -> Option<ServerIndex> {
     stream.rules.tracked.as_ref()?.sticking.as_ref()?.server
 }
 
-/// Looks at the rules of a request; `assigned`: it belongs to a server already.
+/// Evaluates the rules of a request; `assigned`: persistence already selected a server.
 #[inline]
 pub fn request(stream: &mut Stream, assigned: bool) {
     if stream
@@ -54,7 +54,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
     }
 }
 
-/// The table of a rule and the key that it has, where its condition holds.
+/// Returns the table and key of a rule, if its condition holds.
 fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<[u8]>)> {
     let holds = rule.condition.as_ref().is_none_or(|when| when.test(stream));
     if !holds {
@@ -66,17 +66,17 @@ fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<
     let key = make
         .key
         .with(make.length, value, |key| Box::<[u8]>::from(key))?;
-    // An empty text is no key to stick by.
+    // An empty text is not a valid key.
     (!key.is_empty()).then_some((table, key))
 }
 
-/// The server of an entry, while it can be used.
+/// Returns the server of an entry, if it is usable.
 fn of_entry(backend: &Proxy, held: &Held, forced: bool) -> Option<ServerIndex> {
     let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
     let by_key = held.table().words.text(word as u32).and_then(|text| {
         let servers = &backend.servers;
         let by_name = servers.iter().position(|server| *server.name == *text);
-        // Texts of addresses are made only where no name is meant.
+        // Addresses are only formatted if no server name matches.
         by_name.or_else(|| servers.iter().position(|server| address(server) == *text))
     });
     let by_id = || {
@@ -90,7 +90,7 @@ fn of_entry(backend: &Proxy, held: &Held, forced: bool) -> Option<ServerIndex> {
     takes.then_some(ServerIndex(at as u32))
 }
 
-/// The server's address as `srvkey addr` keeps it.
+/// Returns the server's address in the format of `srvkey addr`.
 fn address(server: &Server) -> String {
     match &server.address {
         ServerAddress::Inet(address) => address.to_string(),
@@ -98,7 +98,7 @@ fn address(server: &Server) -> String {
     }
 }
 
-/// The server has answered: tables are told.
+/// Stores the server in the stick tables after its response.
 #[inline]
 pub fn answer(stream: &mut Stream) {
     if stream

@@ -7,29 +7,27 @@ use crate::sample::{Scope, Value, VariableName};
 use std::cell::Cell;
 use std::fmt;
 
-/// Most changes that are noted at a time. A file with more of them in one rule does
-/// without the rest.
+/// Maximum number of pending changes. Further changes of a single rule are dropped.
 const CHANGES_MAX: usize = 64;
 
-/// One change.
 #[derive(Debug)]
 enum Change {
-    /// A variable gets a value, or loses it.
+    /// Sets a variable, or unsets it with None.
     Variable(VariableName, Option<Value<'static>>),
-    /// A slot of the captured headers of the request, or of the answer.
+    /// Fills a slot of the captured headers of the request or of the response.
     Capture(Captured, usize, Vec<u8>),
 }
 
-/// Whose captures.
+/// Selects the captures of the request or of the response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Captured {
-    /// The request's.
+    /// Captures of the request.
     Request,
-    /// The answer's.
+    /// Captures of the response.
     Response,
 }
 
-/// The changes that are not made yet. Most streams never have one.
+/// Pending changes. Most streams never have one.
 #[derive(Default)]
 #[expect(
     clippy::box_collection,
@@ -44,12 +42,12 @@ impl fmt::Debug for Assigned {
 }
 
 impl Assigned {
-    /// Notes that a variable gets a value, or loses it.
+    /// Records that a variable is set, or unset with None.
     pub fn set(&self, name: VariableName, value: Option<Value<'static>>) {
         self.note(Change::Variable(name, value));
     }
 
-    /// Notes what a slot of captures gets.
+    /// Records the value of a capture slot.
     pub fn capture(&self, whose: Captured, slot: usize, text: &[u8]) {
         self.note(Change::Capture(whose, slot, text.to_vec()));
     }
@@ -72,7 +70,7 @@ impl Assigned {
         seen
     }
 
-    /// What was noted of a variable: its value, or that it has none any more.
+    /// Returns the pending value of a variable, or Some(None) if it will be unset.
     pub fn get(&self, name: VariableName) -> Option<Option<Value<'static>>> {
         self.with(|changes| {
             changes.iter().find_map(|change| match change {
@@ -84,7 +82,7 @@ impl Assigned {
 }
 
 impl Stream {
-    /// Makes the changes.
+    /// Applies the pending changes.
     pub fn settle(&mut self) {
         let Some(list) = self.rules.assigned.0.get_mut().take() else {
             return;
@@ -112,7 +110,7 @@ impl Stream {
         }
     }
 
-    /// Forgets them with a scope that ends.
+    /// Applies the pending changes, and removes the variables of a scope that ends.
     pub fn end_scope(&mut self, scope: Scope) {
         self.settle();
         if !self.rules.variables.is_empty() {

@@ -1,4 +1,4 @@
-//! How a stream begins: out of nothing, or out of one that was used before.
+//! Creation of a stream, new or from a used one.
 
 use super::state::Identity;
 use super::{Links, Outcome, Route, Session, Stream, Times, Transfer};
@@ -6,9 +6,8 @@ use http::message::Message;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Makes a used stream as good as a new one and keeps its memory. Every field
-/// is named, so that a new one cannot be forgotten: what one client's stream
-/// leaves behind must not reach another's.
+/// Resets a used stream and keeps its memory. Every field is named, so that none can be forgotten:
+/// data of one client's stream must not reach another's.
 pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, begins: Times) {
     let Stream {
         identity: Identity {
@@ -50,14 +49,14 @@ pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, be
     }
 }
 
-/// A stream of nobody, on a thread that serves nobody: a health check evaluates
-/// its expressions in it.
+/// Creates a stream without a client, in which a health check evaluates its expressions. Works on
+/// any thread.
 pub fn of_check(session: Rc<Session>, http: bool) -> Stream {
     let times = Times::begin(reactor::now(), std::time::SystemTime::now());
     blank(0, session, http, times)
 }
 
-/// A stream to which nothing has happened yet.
+/// Creates a new stream.
 pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
     Stream {
         identity: Identity {

@@ -1,11 +1,11 @@
-//! The dates in an inserted cookie: numbers of four seconds since 1970, written
-//! as five digits of base 64.
+//! Dates in an inserted cookie: the time since 1970 in units of four seconds, written as five
+//! base-64 digits.
 
-/// What a date counts, seconds.
+/// Unit of a date, seconds.
 const UNIT_S: u64 = 4;
-/// Its digits, six bits each.
+/// Number of digits, six bits each.
 const DIGITS: usize = 5;
-/// How far a date may lie ahead of our clock, seconds.
+/// Maximum distance of a date in the future, seconds.
 const AHEAD_MAX_S: u64 = 24 * 3600;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -14,13 +14,13 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub struct Date(u32);
 
 impl Date {
-    /// That of a moment, in seconds since 1970.
+    /// Converts a time in seconds since 1970.
     pub fn of(seconds: u64) -> Date {
         let bits = (seconds / UNIT_S) & ((1 << (6 * DIGITS)) - 1);
         Date((bits as u32).max(1))
     }
 
-    /// Reads one at the beginning of a text.
+    /// Parses a date at the beginning of a text.
     pub fn read(text: &[u8]) -> Option<Date> {
         let mut value = 0;
         for digit in text.get(..DIGITS)? {
@@ -29,14 +29,14 @@ impl Date {
         (value > 0).then_some(Date(value))
     }
 
-    /// Writes it.
+    /// Appends the date to `out`.
     pub fn write(self, out: &mut Vec<u8>) {
         for place in (0..DIGITS).rev() {
             out.push(ALPHABET[(self.0 >> (6 * place)) as usize & 63]);
         }
     }
 
-    /// Whether it is longer ago than so many seconds, or too far ahead.
+    /// Returns whether the date is older than `max_s` seconds, or too far in the future.
     pub fn is_past(self, max_s: u32, now_s: u64) -> bool {
         let then = u64::from(self.0) * UNIT_S;
         then + u64::from(max_s) < now_s || then > now_s + AHEAD_MAX_S

@@ -1,61 +1,61 @@
-//! What was decided of one stream, for the history of requests: rules that took effect, the
-//! choices of its backend and server, failed tries. Bounded, and reused with its stream.
+//! Decisions on a stream for the request history: rules that took effect, choices of backend and
+//! server, failed attempts. Bounded, and reused with the stream.
 //!
-//! It costs a stream without rules nothing. [`super::trace`] keeps more (values, conditions that
-//! were not met), and only for a session that somebody asks about.
+//! A stream without rules costs nothing. [`super::trace`] records more (values, conditions that
+//! were not met), but only for a session that an operator traces.
 
 use super::Stream;
 use super::trace::Tie;
 use crate::config::ServerIndex;
 use language::Span;
 
-/// Rules that are kept of one stream.
+/// Maximum number of recorded rules of a stream.
 pub const RULES_MAX: usize = 8;
-/// Failed tries that are kept of one stream.
+/// Maximum number of recorded failed attempts of a stream.
 pub const TRIES_MAX: usize = 4;
 
 /// A rule that took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleMet {
-    /// The number of its file.
+    /// Index of the configuration file.
     pub file: u32,
-    /// Its line; 0: unknown.
+    /// Line number; 0: unknown.
     pub line: u32,
-    /// Its first words: the kind of rule, and the action.
+    /// First words of the rule: the kind of rule, and the action.
     pub words: [&'static str; 2],
-    /// It ended its list.
+    /// The rule ended its list.
     pub ends: bool,
 }
 
-/// How a try at a server failed.
+/// Reason for which an attempt to use a server failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TryFailure {
     /// No connection within `timeout connect`.
     ConnectTimeout,
     /// The connection was refused, or there is no route.
     ConnectFailed,
-    /// This system had no port, memory or descriptor.
+    /// The system had no free port, memory or descriptor.
     Resources,
     /// The server's name has no address.
     Unresolved,
     /// The TLS handshake failed.
     Tls,
-    /// The name for TLS is not valid.
+    /// The server name for TLS is invalid.
     BadName,
     /// The connection was closed before a response.
     Closed,
-    /// The server did not take the request.
+    /// The server refused the request without processing it.
     Refused,
     /// No response within `timeout server`.
     ResponseTimeout,
-    /// What it sent is not HTTP.
+    /// The response is not valid HTTP.
     Malformed,
-    /// The response has a status that `retry-on` names.
+    /// The response has a status that `retry-on` contains.
     Status,
 }
 
 impl TryFailure {
-    /// What happened, in words.
+    /// Returns the description for operators.
     pub fn words(self) -> &'static str {
         match self {
             TryFailure::ConnectTimeout => "no connection within `timeout connect`",
@@ -73,42 +73,42 @@ impl TryFailure {
     }
 }
 
-/// A failed try at a server.
+/// A failed attempt to use a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Try {
-    /// The server.
+    /// The server of the attempt.
     pub server: ServerIndex,
-    /// When it failed, milliseconds after the stream began.
+    /// Time of the failure, milliseconds after the start of the stream.
     pub after_ms: u32,
-    /// How.
+    /// Reason of the failure.
     pub failure: TryFailure,
 }
 
-/// The choice of the server, where more than `balance` made it.
+/// Server that persistence selected, not `balance` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
-    /// The server that the stream belongs to.
+    /// Index of the selected server.
     pub server: ServerIndex,
-    /// By what.
+    /// Kind of persistence.
     pub by: Tie,
-    /// The line of a `use-server` rule.
+    /// Position of a `use-server` rule.
     pub rule: Option<Span>,
 }
 
-/// What was decided of one stream.
+/// Recorded decisions on a stream.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Decided {
     rules: Kept<RuleMet, RULES_MAX>,
     tries: Kept<Try, TRIES_MAX>,
-    /// The server that it belongs to.
+    /// Server that persistence selected.
     pub owner: Option<Owner>,
-    /// The line that chose its backend.
+    /// Position of the line that chose the backend.
     pub backend: Option<Span>,
-    /// By what the proxy replied, if by no rule.
+    /// Source of a response that the proxy generated without a rule.
     pub page: Option<&'static str>,
 }
 
-/// What was decided besides rules and tries, and how many of those there is no room for.
+/// Recorded decisions without rules and attempts, and the numbers of those that were not recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Others {
     owner: Option<Owner>,
@@ -116,7 +116,7 @@ pub(crate) struct Others {
     left_out: [u32; 2],
 }
 
-/// At most `N` values, and how many more there were.
+/// At most `N` values, and the number of further ones.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Kept<T, const N: usize> {
     values: [Option<T>; N],
@@ -135,7 +135,8 @@ impl<T: Copy, const N: usize> Default for Kept<T, N> {
 }
 
 impl<T: Copy, const N: usize> Kept<T, N> {
-    /// Adds a value; a full list loses its last one that `may_go`, or the new one.
+    /// Adds a value. A full list drops the last value for which `may_go` is true, or else the new
+    /// one.
     fn push(&mut self, value: T, may_go: impl Fn(&T) -> bool) {
         if let Some(place) = self.values.get_mut(self.count) {
             *place = Some(value);
@@ -160,22 +161,22 @@ impl<T: Copy, const N: usize> Kept<T, N> {
 }
 
 impl Decided {
-    /// The rules that took effect, in order: the first ones, and those that ended a list.
+    /// Returns the rules that took effect, in order: the first ones, and those that ended a list.
     pub fn rules(&self) -> impl Iterator<Item = &RuleMet> {
         self.rules.iter()
     }
 
-    /// Rules that are not in [`Decided::rules`].
+    /// Returns the number of rules that are not in [`Decided::rules`].
     pub fn rules_left_out(&self) -> u32 {
         self.rules.left_out
     }
 
-    /// The failed tries, in order: the first ones, and the last.
+    /// Returns the failed attempts, in order: the first ones, and the last one.
     pub fn tries(&self) -> impl Iterator<Item = &Try> {
         self.tries.iter()
     }
 
-    /// Tries that are not in [`Decided::tries`].
+    /// Returns the number of attempts that are not in [`Decided::tries`].
     pub fn tries_left_out(&self) -> u32 {
         self.tries.left_out
     }
@@ -188,7 +189,7 @@ impl Decided {
         }
     }
 
-    /// Becomes what was kept of another one: all but the line that chose the backend.
+    /// Restores the recorded data of another one, except for the line that chose the backend.
     pub(crate) fn become_kept(
         &mut self,
         rules: impl Iterator<Item = RuleMet>,
@@ -202,9 +203,9 @@ impl Decided {
         [self.rules.left_out, self.tries.left_out] = others.left_out;
     }
 
-    /// Forgets everything and keeps the memory.
+    /// Clears everything and keeps the memory.
     pub(crate) fn renew(&mut self) {
-        // The values behind a count are never read.
+        // Values beyond the count are never read, so they need no clearing.
         (self.rules.count, self.rules.left_out) = (0, 0);
         (self.tries.count, self.tries.left_out) = (0, 0);
         (self.owner, self.backend, self.page) = (None, None, None);
@@ -212,7 +213,7 @@ impl Decided {
 }
 
 impl Stream {
-    /// What was decided, to be added to; None: the history keeps nothing.
+    /// Returns the record to add to; None if the history is disabled.
     fn deciding(&mut self) -> Option<&mut Decided> {
         match self.config.global.requests_kept() {
             0 => None,
@@ -220,7 +221,7 @@ impl Stream {
         }
     }
 
-    /// A rule took effect.
+    /// Records that a rule took effect.
     pub(crate) fn decide_by_rule(&mut self, rule: RuleMet) {
         if let Some(decided) = self.deciding() {
             let may_go = |kept: &RuleMet| !kept.ends;
@@ -231,14 +232,14 @@ impl Stream {
         }
     }
 
-    /// A line chose the backend.
+    /// Records the line that chose the backend.
     pub fn decide_backend(&mut self, by: Span) {
         if let Some(decided) = self.deciding() {
             decided.backend = Some(by);
         }
     }
 
-    /// The stream belongs to a server. What is known of the rule stays.
+    /// Records the server that persistence selected. A known rule for the same server is kept.
     pub fn decide_owner(&mut self, owner: Owner) {
         if let Some(decided) = self.deciding() {
             let known = { decided.owner }.filter(|known| known.server == owner.server);
@@ -247,14 +248,14 @@ impl Stream {
         }
     }
 
-    /// The proxy replies, by no rule.
+    /// Records that the proxy responds without a rule.
     pub fn decide_page(&mut self, by: &'static str) {
         if let Some(decided) = self.deciding() {
             decided.page = Some(by);
         }
     }
 
-    /// A try at the stream's server failed.
+    /// Records a failed attempt to use the stream's server.
     #[cold]
     pub fn try_failed(&mut self, failure: TryFailure) {
         let Some(server) = self.route.server else {
@@ -299,7 +300,7 @@ mod tests {
         let decided = stream.decided.as_deref().expect("rules");
         assert_eq!(lines(decided), [1, 2, 3, 4, 5, 6, 21, 22]);
         assert_eq!(decided.rules_left_out(), 14);
-        // Another request is told nothing of this one.
+        // A reused record contains nothing of the previous request.
         let mut again = decided.clone();
         again.renew();
         assert_eq!((lines(&again), again.rules_left_out()), (vec![], 0));

@@ -1,6 +1,6 @@
-//! What hardly any session has, or what is kept of it only because a file asks
-//! for it: addresses that rules set, its socket, fields of its PROXY header. One
-//! box, so that a session without them stays small.
+//! Rarely used data of a session, or data that is only recorded if the configuration needs it:
+//! addresses that rules set, the socket, fields of the PROXY header. Kept in one box, so that a
+//! session without them stays small.
 
 use super::{Endpoint, Session, Trace};
 use protocol::proxy_protocol::{Ssl, Tlvs};
@@ -9,23 +9,23 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-/// Source and destination as rules set them.
+/// Source and destination that rules set.
 pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
 
-/// What hardly any session has.
+/// Rarely used data of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
-    /// Source and destination as `tcp-request connection` and `session` rules
-    /// set them, for all of its streams.
+    /// Source and destination that `tcp-request connection` and `session` rules set for all
+    /// streams.
     rewritten: Cell<Rewritten>,
-    /// Source and destination of the connection, where a PROXY header has others and
-    /// the file asks for them.
+    /// Source and destination of the connection itself; recorded if a PROXY header has others and
+    /// the configuration needs them.
     connection: Cell<Option<(Endpoint, Endpoint)>>,
-    /// The client's socket, to be asked how its packets do.
+    /// Socket of the client, for TCP statistics.
     socket: Cell<Option<WeakSocket>>,
-    /// Fields of the client's PROXY header that rules ask for.
+    /// Fields of the client's PROXY header that rules use.
     fields: OnceCell<Tlvs>,
-    /// What was decided of its streams, where somebody asks.
+    /// Trace of the session's streams, if an operator requested it.
     pub(super) trace: OnceCell<Arc<Mutex<Trace>>>,
 }
 
@@ -34,14 +34,14 @@ impl Session {
         self.details.get_or_init(Box::default)
     }
 
-    /// The addresses as rules set them for the whole session.
+    /// Returns the addresses that rules set for the whole session.
     pub fn rewritten(&self) -> Rewritten {
         let details = self.details.get();
         details.map_or((None, None), |details| details.rewritten.get())
     }
 
-    /// The addresses set by the connection's own rules become its addresses: a PROXY
-    /// header that follows takes precedence over them, rules of streams do not.
+    /// Makes the addresses that the connection's rules set its real ones. A later PROXY header
+    /// takes precedence over them; rules of streams do not.
     pub fn settle_addresses(self: &mut Rc<Session>) {
         let (source, destination) = self.rewritten();
         if source.is_none() && destination.is_none() {
@@ -54,12 +54,12 @@ impl Session {
         }
     }
 
-    /// Sets them.
+    /// Sets the addresses for the whole session.
     pub fn rewrite(&self, addresses: Rewritten) {
         self.details().rewritten.set(addresses);
     }
 
-    /// The ends of the connection itself: a PROXY header does not count.
+    /// Returns the addresses of the connection itself, regardless of a PROXY header.
     pub fn connection(&self) -> (Endpoint, Endpoint) {
         let kept = self
             .details
@@ -68,43 +68,42 @@ impl Session {
         kept.unwrap_or((self.source, self.destination))
     }
 
-    /// Keeps the ends of the connection that a PROXY header came on, if the file asks
-    /// for them.
+    /// Records the addresses of a connection with a PROXY header, if the configuration needs them.
     pub fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
         if self.config.global.asked.connection {
             self.details().connection.set(Some(ends));
         }
     }
 
-    /// The client's socket, where the file asks for it.
+    /// Returns the client's socket, if the configuration needs it.
     pub fn socket(&self) -> Option<WeakSocket> {
         self.details.get()?.socket.get()
     }
 
-    /// Keeps who its client's socket is, if the file asks for it.
+    /// Records the client's socket, if the configuration needs it.
     pub fn keep_socket(&self, socket: &Socket) {
         if self.config.global.asked.client_socket {
             self.details().socket.set(Some(socket.downgrade()));
         }
     }
 
-    /// A field of the client's PROXY header, of a type that the file names.
+    /// Returns a field of the client's PROXY header, of a type that the configuration uses.
     pub fn proxy_field(&self, kind: u8) -> Option<&[u8]> {
         self.details.get()?.fields.get()?.get(kind)
     }
 
-    /// The TLS values of the client's PROXY header, if the file requests them.
+    /// Returns the TLS values of the client's PROXY header, if the configuration uses them.
     pub fn proxy_tls(&self) -> Option<Ssl<'_>> {
         self.details.get()?.fields.get()?.ssl()
     }
 
-    /// Keeps those fields of the client's PROXY header that the file asks for: no
-    /// more than the header had room for.
+    /// Records the fields of the client's PROXY header that the configuration needs. They never
+    /// exceed the header's limit.
     pub fn keep_fields(&self, fields: &Tlvs) {
         let asked = &self.config.global.asked.proxy_fields;
         let mut kept = Tlvs::default();
         for field in fields.iter().filter(|field| asked.contains(&field.kind)) {
-            // It was checked when the header was read, and is part of what fitted.
+            // The field was valid in the header, so there is room for it.
             let _ = kept.push(field.kind, field.value);
         }
         if !kept.is_empty() {

@@ -1,6 +1,5 @@
-//! What rules ask of a stream's two connections themselves, besides messages, and
-//! of the rules that it met. It is kept only where a file asks for it
-//! (`config::Asked`), and asked, never used to send or receive.
+//! Data on a stream's two connections and on its last rule, for fetches and formats. It is only
+//! recorded if the configuration needs it (`config::Asked`), and never used to send or receive.
 
 use super::{Endpoint, Stream, Termination};
 use mux::StreamWatch;
@@ -9,52 +8,52 @@ use reactor::WeakSocket;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What is known of a stream's two connections.
+/// Data on a stream's two connections.
 #[derive(Debug, Default)]
 pub struct Links {
     /// The client's address as a rule set it (`set-src`).
     pub source: Option<Endpoint>,
     /// The destination as a rule set it (`set-dst`, `set-dst-port`).
     pub destination: Option<Endpoint>,
-    /// What TLS of the server's connection came to; None without TLS or server.
+    /// Result of the server's TLS handshake; None without TLS or server.
     pub server_tls: Option<Rc<tls::Info>>,
-    /// What its connections are asked for, where a format or rule asks.
+    /// Data for fetches and formats; None if not recorded.
     pub ends: Option<Box<Ends>>,
 }
 
-/// What is kept.
+/// Recorded data for fetches and formats.
 #[derive(Debug, Default)]
 pub struct Ends {
-    /// The client's stream of HTTP/2.
+    /// HTTP/2 stream of the client.
     client: Option<StreamWatch>,
     /// The connection to the server.
     server: Option<ServerEnd>,
-    /// Where the rule stands that ended its list last.
+    /// Position of the last rule that ended its list.
     last_rule: Option<RulePlace>,
 }
 
-/// Where a rule stands: the number of its file in `Config::files`, and its line.
+/// Position of a rule: the index of its file in `Config::files`, and its line.
 pub type RulePlace = (u32, u32);
 
 /// The connection to the server.
 #[derive(Debug)]
 pub struct ServerEnd {
-    /// Our own address on it.
+    /// Local address of the connection.
     pub address: Option<SocketAddr>,
-    /// Its socket.
+    /// Socket of the connection.
     pub socket: Option<WeakSocket>,
-    /// The stream of HTTP/2 on it.
+    /// HTTP/2 stream on the connection.
     pub stream: Option<StreamWatch>,
-    /// Streams that it carried before.
+    /// Number of streams that the connection carried before.
     pub carried: u32,
 }
 
-/// One of a stream's connections.
+/// Selects one of the stream's two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// The client's.
+    /// The connection of the client.
     Client,
-    /// The server's.
+    /// The connection to the server.
     Server,
 }
 
@@ -63,28 +62,29 @@ impl Links {
         self.ends.get_or_insert_default()
     }
 
-    /// The server is reached by this.
+    /// Records the connection to the server.
     #[cold]
     pub fn watch_server(&mut self, server: ServerEnd) {
         self.ends().server = Some(server);
     }
 
-    /// The connection to the server, once it stands.
+    /// Returns the connection to the server, once established.
     pub fn server_end(&self) -> Option<&ServerEnd> {
         self.ends.as_ref()?.server.as_ref()
     }
 
-    /// Where the rule stands that ended its list last.
+    /// Returns the position of the last rule that ended its list.
     pub fn last_rule(&self) -> Option<RulePlace> {
         self.ends.as_ref()?.last_rule
     }
 
-    /// Our own address on the connection to the server.
+    /// Returns the local address of the connection to the server.
     pub fn server_side(&self) -> Option<SocketAddr> {
         self.server_end()?.address
     }
 
-    /// The stream of HTTP/2 at one end. None: it is none, or nothing is known.
+    /// Returns the HTTP/2 stream at one end; None if the connection is not HTTP/2 or was not
+    /// recorded.
     pub fn watched(&self, end: End) -> Option<&StreamWatch> {
         let ends = self.ends.as_ref()?;
         match end {
@@ -95,7 +95,7 @@ impl Links {
 }
 
 impl Stream {
-    /// Its client is reached by this, if the file asks for it.
+    /// Records the client's connection, if the configuration needs it.
     #[inline]
     pub fn watch_client(&mut self, link: &Link) {
         if self.config.global.asked.client_end {
@@ -103,14 +103,14 @@ impl Stream {
         }
     }
 
-    /// A rule ended its list.
+    /// Records the rule that ended its list.
     pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
         if place.is_some() && self.config.global.asked.last_rule {
             self.links.ends().last_rule = place;
         }
     }
 
-    /// Whether one end broke the stream off.
+    /// Returns whether one end aborted the stream.
     pub fn is_aborted_by(&self, end: End) -> bool {
         let by = match end {
             End::Client => Termination::ClientAbort,

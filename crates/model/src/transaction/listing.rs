@@ -1,10 +1,9 @@
-//! Which streams a thread has, for operators: who lists them and who ends one.
+//! Registry of a thread's streams, for operators who list or end them.
 //!
-//! A thread notes each stream that it has in use in a slab of its own. A stream's
-//! place there belongs to its box, which is used again for later streams, so a
-//! request pays a few stores; a connection without a stream is not noted, and
-//! holds nothing for it. Others ask by a job on the thread's loop, which looks at
-//! no more than a bounded number of places.
+//! Each thread records its active streams in a slab. The slot of a stream belongs to its box, which
+//! is reused for later streams, so that a request costs a few stores. A connection without a stream
+//! is not recorded and costs nothing. Other threads query the registry by a job on the thread's
+//! loop, which examines a bounded number of slots.
 
 use super::{Endpoint, Route, Session, Stream};
 use crate::config::{ProxyIndex, ServerIndex};
@@ -17,12 +16,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-/// What is noted of a stream.
 #[derive(Debug)]
 struct Note {
-    /// Where it stands in its thread's slab.
+    /// Slot in the thread's slab.
     place: u32,
-    /// None while the box waits to be used again.
+    /// None while the box waits for reuse.
     session: RefCell<Option<Rc<Session>>>,
     id: Cell<u64>,
     http: Cell<bool>,
@@ -32,7 +30,7 @@ struct Note {
     killed: Cell<bool>,
 }
 
-/// The place of a stream's box among those of its thread.
+/// Registration of a stream's box in the slab of its thread.
 #[derive(Debug)]
 pub struct Listed {
     note: Rc<Note>,
@@ -42,7 +40,7 @@ pub struct Listed {
 struct Slab {
     notes: RefCell<Vec<Option<Rc<Note>>>>,
     free: RefCell<Vec<u32>>,
-    /// Streams that an operator ended and that are not over yet.
+    /// Number of streams that an operator ended and that are still running.
     killed: Cell<u32>,
 }
 
@@ -50,7 +48,7 @@ thread_local! {
     static SLAB: Slab = Slab::default();
 }
 
-/// A slot that no stream is known for.
+/// Slot of an unregistered stream.
 pub const NOWHERE: u32 = u32::MAX;
 
 impl Default for Listed {
@@ -75,7 +73,7 @@ impl Default for Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.end();
-        // At the end of the thread there may be no slab any more.
+        // The slab may be gone when the thread exits.
         let _ = SLAB.try_with(|slab| {
             if let Some(note) = slab.notes.borrow_mut().get_mut(self.place() as usize) {
                 *note = None;
@@ -86,18 +84,18 @@ impl Drop for Listed {
 }
 
 impl Listed {
-    /// Where it stands, for [`is_killed`].
+    /// Returns the slot for [`is_killed`].
     pub fn place(&self) -> u32 {
         self.note.place
     }
 
-    /// The stream has a backend, or a server, or others than before.
+    /// Records the backend and server of the stream.
     pub fn note(&self, route: &Route) {
         self.note.backend.set(route.backend);
         self.note.server.set(route.server);
     }
 
-    /// The stream is over: its box is nobody's.
+    /// Marks the end of the stream; its box can be reused.
     pub fn end(&self) {
         let session = self.note.session.take();
         if self.note.killed.take() {
@@ -107,7 +105,7 @@ impl Listed {
     }
 }
 
-/// The stream can be seen from now on: it is a tunnel, or a request has come.
+/// Makes the stream visible to operators, once it is a tunnel or has a request.
 pub fn begin(stream: &Stream) {
     let note = &stream.identity.listed.note;
     note.id.set(stream.identity.id);
@@ -118,7 +116,7 @@ pub fn begin(stream: &Stream) {
     *note.session.borrow_mut() = Some(Rc::clone(&stream.session));
 }
 
-/// Whether an operator ended the stream at a place of this thread.
+/// Returns whether an operator ended the stream in a slot of this thread.
 pub fn is_killed(place: u32) -> bool {
     SLAB.with(|slab| {
         slab.killed.get() > 0
@@ -130,7 +128,7 @@ pub fn is_killed(place: u32) -> bool {
     })
 }
 
-/// Runs a future; None when an operator ends the stream before it is done.
+/// Runs a future. Returns None if an operator ends the stream before it completes.
 pub async fn unless_killed<F: Future>(place: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match is_killed(place) {
@@ -140,30 +138,30 @@ pub async fn unless_killed<F: Future>(place: u32, future: F) -> Option<F::Output
     .await
 }
 
-/// One stream, as it is told.
+/// Summary of a stream for operators.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSummary {
-    /// Its number.
+    /// Unique id of the stream.
     pub id: u64,
-    /// HTTP, else TCP.
+    /// True for HTTP, false for TCP.
     pub http: bool,
-    /// When it began.
+    /// Start time by the wall clock.
     pub began_at: SystemTime,
-    /// How long ago, milliseconds.
+    /// Time since the start, milliseconds.
     pub age_ms: u64,
-    /// The client.
+    /// Address of the client.
     pub source: Endpoint,
-    /// What it connected to.
+    /// Address that the client connected to.
     pub destination: Endpoint,
-    /// Name and number of the frontend.
+    /// Name and id of the frontend.
     pub frontend: (Box<str>, u32),
-    /// The number of the listener.
+    /// Id of the listener.
     pub listener: u32,
-    /// Name, number and whether it is HTTP, once chosen.
+    /// Name, id and whether its mode is HTTP; None until chosen.
     pub backend: Option<(Box<str>, u32, bool)>,
-    /// Name, number and address, once chosen.
+    /// Name, id and address; None until chosen.
     pub server: Option<(Box<str>, u32, Box<str>)>,
-    /// The version of the configuration that it runs under.
+    /// Version of the stream's configuration.
     pub version: u64,
 }
 
@@ -212,8 +210,8 @@ impl Note {
     }
 }
 
-/// Streams of this thread, from a place on: at most `look_max` places are looked
-/// at. Also says where to go on, if there are more.
+/// Returns streams of this thread, from slot `from` on. Examines at most `look_max` slots. Also
+/// returns the slot to continue with, if there are more.
 pub fn tell(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>) {
     SLAB.with(|slab| {
         let notes = slab.notes.borrow();
@@ -229,7 +227,7 @@ pub fn tell(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>)
     })
 }
 
-/// How many streams of this thread have clients that connected to one of these addresses.
+/// Returns the number of streams of this thread whose clients connected to one of these addresses.
 pub fn count_at(addresses: &[IpAddr]) -> u64 {
     SLAB.with(|slab| {
         let notes = slab.notes.borrow();
@@ -244,8 +242,8 @@ pub fn count_at(addresses: &[IpAddr]) -> u64 {
     })
 }
 
-/// Ends a stream of this thread; false when it has none of that number. The
-/// stream sees it at its next poll.
+/// Ends a stream of this thread. Returns false if there is no stream with this id. The stream
+/// notices it at its next poll.
 pub fn kill(id: u64) -> bool {
     SLAB.with(|slab| {
         let notes = slab.notes.borrow();

@@ -1,37 +1,37 @@
-//! What a stream keeps for its log lines.
+//! Data for the log lines of a stream.
 
 use crate::setting::Step;
 use http::message::Message;
 use std::cell::Cell;
 
-/// A request line before rules changed it: logs show this one.
+/// Request line before rules changed it, as logs print it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReceivedLine {
-    /// The method.
+    /// Method as received.
     pub method: Vec<u8>,
-    /// The target.
+    /// Request target as received.
     pub target: Vec<u8>,
 }
 
-/// What a stream keeps for its log lines.
+/// Data for the log lines of a stream.
 #[derive(Debug, Default)]
 pub struct LogState {
-    /// The moment at which it is being logged; None before the first.
+    /// Step that is being logged; None before the first.
     pub step: Cell<Option<Step>>,
-    /// Log level as a rule set it; None is `info`, Some(None) is silent.
+    /// Log level that a rule set; None is `info`, Some(None) is silent.
     pub level: Option<Option<u8>>,
-    /// Its line was logged when its answer began (`option logasap`).
+    /// The stream was logged at the start of its response (`option logasap`).
     pub done: bool,
-    /// The request line as it was received, once a rule has changed it.
+    /// Received request line, once a rule has changed it.
     pub received: Option<Box<ReceivedLine>>,
-    /// `capture`d request headers, by slot.
+    /// Captured request headers, by slot.
     pub captured_request: Vec<Option<Vec<u8>>>,
-    /// `capture`d answer headers, by slot.
+    /// Captured response headers, by slot.
     pub captured_response: Vec<Option<Vec<u8>>>,
 }
 
 impl LogState {
-    /// Keeps the line of `request`, which a rule is about to change.
+    /// Saves the line of `request` before a rule changes it.
     pub fn keep_received(&mut self, request: &Message) {
         if self.received.is_none() && !request.method().is_empty() {
             let (method, target) = (request.method().to_vec(), request.target().to_vec());
@@ -39,7 +39,7 @@ impl LogState {
         }
     }
 
-    /// Forgets everything and keeps the memory.
+    /// Clears everything and keeps the memory.
     pub(super) fn renew(&mut self) {
         let LogState {
             step,

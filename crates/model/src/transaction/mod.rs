@@ -1,6 +1,6 @@
-//! A stream as a value: one request and its answer, or one tunnel, and its client's session.
-//! Rules, balance, queues, logs and counters know streams only, never connections;
-//! `proxy::stream` moves the bytes.
+//! A stream as a value: a request with its response, or a tunnel, and its client's session. Rules,
+//! balance, queues, logs and counters only use streams, never connections; `proxy::stream` moves
+//! the bytes.
 
 mod asked;
 mod assigned;

@@ -1,11 +1,11 @@
-//! What came of a stream: its status, what ended it and where, as logs and counters see it.
+//! Result of a stream for logs and counters: its status, and the cause and phase of its end.
 
 use std::cell::Cell;
 
-/// What ended a stream: the first letter of the termination state.
+/// Cause of the end of a stream: the first letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Termination {
-    /// `-`: as it should.
+    /// `-`: normal end.
     #[default]
     Normal,
     /// `C`: the client aborted.
@@ -16,24 +16,24 @@ pub enum Termination {
     ServerAbort,
     /// `s`: the server timed out.
     ServerTimeout,
-    /// `P`: the proxy refused (a rule, a bad message).
+    /// `P`: the proxy refused it (a rule, an invalid message).
     Proxy,
     /// `R`: a resource was exhausted.
     Resource,
-    /// `I`: an impossible state closed it.
+    /// `I`: an internal error ended the stream.
     Internal,
     /// `D`: the server went down and its sessions were shut down.
     ServerDown,
     /// `U`: an active server came up and sessions of backups were shut down.
     ServerUp,
-    /// `K`: an operator killed it.
+    /// `K`: an operator ended the stream.
     Killed,
     /// `L`: handled locally (statistics, redirections, returns).
     Local,
 }
 
 impl Termination {
-    /// Its letter.
+    /// Returns the letter.
     pub fn letter(self) -> u8 {
         match self {
             Termination::Normal => b'-',
@@ -52,7 +52,7 @@ impl Termination {
     }
 }
 
-/// Where a stream was when it ended: the second letter.
+/// Phase of a stream when it ended: the second letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Phase {
     /// `R`: waiting for a whole request.
@@ -61,7 +61,7 @@ pub enum Phase {
     Queue,
     /// `C`: connecting to a server.
     Connect,
-    /// `H`: waiting for the answer's head.
+    /// `H`: waiting for the head of the response.
     Headers,
     /// `D`: moving data.
     Data,
@@ -75,7 +75,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Its letter.
+    /// Returns the letter.
     pub fn letter(self) -> u8 {
         match self {
             Phase::Request => b'R',
@@ -90,29 +90,27 @@ impl Phase {
     }
 }
 
-/// What came of a stream.
+/// Result of a stream.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What ended it.
+    /// Cause of the end.
     pub termination: Termination,
-    /// Where it was then.
+    /// Phase at the end.
     pub phase: Phase,
-    /// The answer came out of the proxy itself (statistics, redirection, error).
+    /// The proxy itself generated the response (statistics, redirection, error).
     pub local: bool,
-    /// The answer is the statistics page.
+    /// The response is the statistics page.
     pub statistics: bool,
-    /// Status for logs when no answer's head stands in the stream's `response` (an
-    /// error page); 0 where one does.
+    /// Status for logs if the stream's `response` has no head (an error page); otherwise 0.
     pub local_status: u16,
-    /// The status that the server gave, before any rule; 0 where it gave none.
+    /// Status of the server's response before any rule; 0 without one.
     pub server_status: u16,
-    /// The status of which its answer is the configuration's page (`errorloc`), for
-    /// logs; 0 where it is none.
+    /// Status for logs if the response is a configured error page (`errorloc`); otherwise 0.
     pub error_status: Cell<u16>,
 }
 
 impl Outcome {
-    /// The stream ends by `termination`, in `phase`.
+    /// Sets the cause and phase of the end.
     pub fn end(&mut self, termination: Termination, phase: Phase) {
         (self.termination, self.phase) = (termination, phase);
     }

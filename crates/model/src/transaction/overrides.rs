@@ -10,48 +10,48 @@ use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-/// What rules have set.
+/// Settings that rules overrode.
 #[derive(Clone, Default, Debug)]
 pub struct Overrides {
-    /// Timeouts (`set-timeout`); those that are `None` are the proxies'.
+    /// Timeouts (`set-timeout`); None keeps that of the proxy.
     pub limits: Timeouts,
     /// `set-retries`.
     pub retries: Option<u32>,
-    /// Its place in queues.
+    /// Priority in queues.
     pub priority: Priority,
-    /// Of packets to the client.
+    /// Packet settings of the client's connection.
     pub to_client: Packets,
-    /// Of packets to the server.
+    /// Packet settings of the server's connection.
     pub to_server: Packets,
-    /// `to_client` was set since it was put into effect.
+    /// `to_client` was changed and is not applied yet.
     pub unsaid: bool,
-    /// `tcp-response content close`: nobody uses the server's connection after.
+    /// `tcp-response content close`: the server's connection is not reused.
     pub closes_server: bool,
-    /// Early answers that rules made and that were not sent yet, with the rule that
-    /// each began with.
+    /// Early responses that rules generated and that were not sent yet, each with the index of its
+    /// first rule.
     pub hints: Vec<(usize, Message)>,
-    /// `expect-proxy layer4`: a PROXY header comes first.
+    /// `expect-proxy layer4`: the connection starts with a PROXY header.
     pub expects_proxy: bool,
-    /// `expect-netscaler-cip layer4`: a NetScaler Client IP header comes first.
+    /// `expect-netscaler-cip layer4`: the connection starts with a NetScaler Client IP header.
     pub expects_netscaler: bool,
-    /// The backend that was chosen before HTTP was spoken.
+    /// Backend that was chosen before the switch to HTTP.
     pub backend: Option<crate::config::ProxyIndex>,
-    /// Rules of `tcp-response content` wait for the head of the answer.
+    /// `tcp-response content` rules wait for the head of the response.
     pub inspection: Option<Inspection>,
-    /// Numbers of the content rules that have had an effect which is not repeated when their
-    /// list restarts. At most as many as the list has rules.
+    /// Numbers of the content rules whose effect must not be repeated when their list restarts. At
+    /// most as many as the list has rules.
     pub done_once: Vec<u32>,
 }
 
-/// Rules that wait for the head of an answer.
+/// Wait of rules for the head of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Inspection {
-    /// Until when (`tcp-response inspect-delay`).
+    /// End of the wait (`tcp-response inspect-delay`).
     pub until: Option<Instant>,
 }
 
-/// Who goes first in a queue: the lower class, then who came (or counts as having
-/// come) first.
+/// Priority in a queue: the lower class goes first, then the earlier arrival, shifted by the
+/// offset.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Priority {
     /// `set-priority-class`.
@@ -60,24 +60,24 @@ pub struct Priority {
     pub offset_ms: i32,
 }
 
-/// What packets carry for those on the way.
+/// Packet settings for network equipment on the route.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Packets {
-    /// The kernel's mark of them (`SO_MARK`).
+    /// Mark of the packets in the kernel (`SO_MARK`).
     pub mark: Option<u32>,
-    /// The field for the kind of service.
+    /// Type of service (TOS, traffic class).
     pub tos: Option<u8>,
 }
 
 impl Packets {
-    /// Puts it into effect. What the system refuses (a mark without the right
-    /// to set one) is left as it was, as in HAProxy.
+    /// Applies the settings to a socket. A setting that the system refuses (a mark without the
+    /// privilege) is ignored, as in HAProxy.
     pub fn apply(self, socket: impl AsFd, peer: Option<SocketAddr>) {
         if let Some(mark) = self.mark {
             let _ = set_mark(&socket, mark);
         }
         let Some(tos) = self.tos else { return };
-        // A socket of IPv6 may carry IPv4; then only one of both has an effect.
+        // An IPv6 socket may carry IPv4, where only one of the two options has an effect.
         if peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4()) {
             let _ = sockopt::set_ip_tos(&socket, tos);
         }
@@ -93,18 +93,18 @@ fn set_mark(socket: &impl AsFd, mark: u32) -> nix::Result<()> {
 }
 
 impl RuleState {
-    /// What rules set for the stream, to be changed.
+    /// Returns the overrides for modification.
     pub fn overrides_mut(&mut self) -> &mut Overrides {
         self.overrides.get_or_insert_default()
     }
 
-    /// Whether a content rule has had its effect already.
+    /// Returns whether a content rule already had its effect.
     pub(crate) fn is_done(&self, rule: u32) -> bool {
         let set = self.overrides.as_ref();
         set.is_some_and(|set| set.done_once.contains(&rule))
     }
 
-    /// A list of content rules is over: the next one starts without done rules.
+    /// Clears the record of executed rules at the end of a list of content rules.
     pub(crate) fn forget_done(&mut self) {
         if let Some(set) = &mut self.overrides {
             set.done_once.clear();
@@ -115,13 +115,13 @@ impl RuleState {
         self.overrides.as_ref().and_then(|set| of(&set.limits))
     }
 
-    /// Its place in queues.
+    /// Returns the priority in queues.
     pub fn priority(&self) -> Priority {
         let set = self.overrides.as_ref();
         set.map_or_else(Priority::default, |set| set.priority)
     }
 
-    /// Whether a rule wants the server's connection closed.
+    /// Returns whether a rule requested that the server's connection is closed.
     pub fn closes_server(&self) -> bool {
         let set = self.overrides.as_ref();
         set.is_some_and(|set| set.closes_server)
@@ -129,27 +129,28 @@ impl RuleState {
 }
 
 impl Stream {
-    /// Those of its backend; in a `listen` they are known before it has one.
+    /// Returns the timeouts of the backend. In a `listen` section they apply before the backend is
+    /// chosen.
     fn timeouts_of_servers(&self) -> Option<&Timeouts> {
         let own = Some(self.frontend()).filter(|proxy| proxy.kind.is_backend());
         self.backend().or(own).map(|proxy| &proxy.timeouts)
     }
 
-    /// How long its client may be silent, milliseconds.
+    /// Returns the client's inactivity timeout, milliseconds.
     pub fn client_ms(&self) -> Option<u32> {
         self.rules
             .limit(|limits| limits.client_ms)
             .or(self.frontend().timeouts.client_ms)
     }
 
-    /// How long its server may be silent.
+    /// Returns the server's inactivity timeout, milliseconds.
     pub fn server_ms(&self) -> Option<u32> {
         self.rules
             .limit(|limits| limits.server_ms)
             .or_else(|| self.timeouts_of_servers()?.server_ms)
     }
 
-    /// How long both may be silent in a tunnel.
+    /// Returns the inactivity timeout of a tunnel, milliseconds.
     pub fn tunnel_ms(&self) -> Option<u32> {
         self.rules
             .limit(|limits| limits.tunnel_ms)
@@ -157,14 +158,14 @@ impl Stream {
             .or(self.frontend().timeouts.tunnel_ms)
     }
 
-    /// How long a connection to its server may take.
+    /// Returns the timeout of a connection attempt to the server, milliseconds.
     pub fn connect_ms(&self) -> Option<u32> {
         self.rules
             .limit(|limits| limits.connect_ms)
             .or_else(|| self.timeouts_of_servers()?.connect_ms)
     }
 
-    /// How long it may wait in queues.
+    /// Returns the maximum time in queues, milliseconds.
     pub fn queue_ms(&self) -> Option<u32> {
         self.rules.limit(|limits| limits.queue_ms).or_else(|| {
             let timeouts = self.timeouts_of_servers()?;
@@ -172,7 +173,7 @@ impl Stream {
         })
     }
 
-    /// How long a tarpit holds it.
+    /// Returns the duration of a tarpit, milliseconds.
     pub fn tarpit_ms(&self) -> Option<u32> {
         let timeouts = &self.backend().unwrap_or_else(|| self.frontend()).timeouts;
         self.rules

@@ -1,27 +1,26 @@
-//! What is known of the server that a stream belongs to (`proxy::persistence` finds it).
+//! Persistence state of a stream (`proxy::persistence` determines the server).
 
 use super::cookie_date::Date;
 use super::{Route, Stream};
 use crate::config::{Proxy, ProxyOption, ServerIndex};
 
-/// What happened with the cookie of a request: the third letter of the
-/// termination state.
+/// Result for the cookie of a request: the third letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RequestCookie {
-    /// `N`: there was none.
+    /// `N`: no cookie.
     #[default]
     None,
-    /// `I`: it stands for no server.
+    /// `I`: the cookie matches no server.
     Invalid,
-    /// `D`: its server is down.
+    /// `D`: the server of the cookie is down.
     Down,
-    /// `V`: it is good.
+    /// `V`: the cookie is valid.
     Valid,
-    /// `E`: it was idle for too long.
+    /// `E`: the cookie was idle for too long.
     Expired,
-    /// `O`: it is too old.
+    /// `O`: the cookie is too old.
     Old,
-    /// `U`: something else decided.
+    /// `U`: something else chose the server.
     Unused,
 }
 
@@ -39,21 +38,21 @@ impl RequestCookie {
     }
 }
 
-/// What happened with the cookie of an answer: the fourth letter.
+/// Result for the cookie of a response: the fourth letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ResponseCookie {
-    /// `N`: there is none.
+    /// `N`: no cookie.
     #[default]
     None,
-    /// `I`: one was inserted.
+    /// `I`: the proxy inserted a cookie.
     Inserted,
-    /// `U`: its date was brought up to now.
+    /// `U`: the proxy updated the date of the cookie.
     Updated,
-    /// `P`: the server's goes through.
+    /// `P`: the server's cookie was passed on.
     Passed,
-    /// `R`: the server's was rewritten.
+    /// `R`: the server's cookie was rewritten.
     Rewritten,
-    /// `D`: the server's was taken out.
+    /// `D`: the server's cookie was removed.
     Deleted,
 }
 
@@ -70,29 +69,29 @@ impl ResponseCookie {
     }
 }
 
-/// What is known of a stream's persistence. Streams keep the memory of it.
+/// Persistence state of a stream. Its memory is reused with the stream.
 #[derive(Clone, Debug, Default)]
 pub struct Persistence {
-    /// The server that it belongs to; it is direct as long as there is one.
+    /// Server that persistence selected; the stream is direct while this is set.
     pub server: Option<ServerIndex>,
-    /// `force-persist`: that server is taken also where it is down.
+    /// `force-persist`: the server is used even if it is down.
     pub forced: bool,
-    /// `ignore-persist`: it belongs to nobody.
+    /// `ignore-persist`: the stream is balanced without persistence.
     pub ignored: bool,
-    /// `http-request disable-l7-retry`: its request is sent once.
+    /// `http-request disable-l7-retry`: the request is sent only once.
     pub once: bool,
     /// The cookie of the request.
     pub request: RequestCookie,
     /// The cookie of the response.
     pub response: ResponseCookie,
-    /// When the client's cookie was last looked at.
+    /// Last-seen date in the client's cookie.
     pub last: Option<Date>,
-    /// When it was made.
+    /// Creation date in the client's cookie.
     pub first: Option<Date>,
 }
 
 impl Route {
-    /// What is known of the server that the stream belongs to, to be changed.
+    /// Returns the persistence state for modification.
     pub fn persistence_mut(&mut self) -> &mut Persistence {
         self.persistence.get_or_insert_default()
     }
@@ -101,23 +100,23 @@ impl Route {
         self.persistence.as_deref().is_some_and(test)
     }
 
-    /// Whether the stream belongs to a server.
+    /// Returns whether persistence selected a server.
     pub fn is_direct(&self) -> bool {
         self.known(|known| known.server.is_some())
     }
 
-    /// Whether `ignore-persist` holds for the stream.
+    /// Returns whether `ignore-persist` applies.
     pub fn is_ignored(&self) -> bool {
         self.known(|known| known.ignored)
     }
 
-    /// Whether the request is sent once, whatever `retry-on` says
-    /// (`http-request disable-l7-retry`).
+    /// Returns whether the request is sent only once regardless of `retry-on` (`http-request
+    /// disable-l7-retry`).
     pub fn is_sent_once(&self) -> bool {
         self.known(|known| known.once)
     }
 
-    /// The stream was sent to another server than its own.
+    /// Records that the stream was sent to another server than the persistent one.
     pub fn sent_elsewhere(&mut self) {
         if let Some(known) = self.persistence.as_deref_mut() {
             known.server = None;
@@ -129,14 +128,13 @@ impl Route {
 }
 
 impl Stream {
-    /// Whether it is to be given to the server that it belongs to also where that
-    /// is down.
+    /// Returns whether the persistent server is used even if it is down.
     pub fn is_forced(&self) -> bool {
         let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
         self.route.known(|known| known.forced) || self.backend().is_some_and(persist)
     }
 
-    /// The third and fourth letter of the termination state.
+    /// Returns the third and fourth letter of the termination state.
     pub fn cookie_letters(&self) -> [u8; 2] {
         let backend = self.backend().unwrap_or_else(|| self.frontend());
         let acts = |cookie: &crate::config::Cookie| cookie.mode.is_some() || cookie.indirect;

@@ -1,4 +1,4 @@
-//! Answers of the proxy's own: error pages, redirections, the statistics page.
+//! Responses of the proxy itself: error pages, redirections, the statistics page.
 
 use super::Stream;
 use crate::config::{ErrorFile, ErrorPage, Proxy};
@@ -6,19 +6,20 @@ use http::http1;
 use http::message::{Message, Version, reason_of};
 use std::sync::Arc;
 
-/// An answer of the proxy's own.
+/// A response of the proxy itself.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// Status line and headers, without those of the connection.
+    /// Status line and headers, without those for the connection.
     pub head: Message,
-    /// The body; its length is not in the head.
+    /// Body; its length is not in the head.
     pub body: Arc<[u8]>,
-    /// The connection closes after it.
+    /// The connection is closed after the response.
     pub close: bool,
 }
 
 impl Reply {
-    /// None: the connection is closed without a word. The status is for logs.
+    /// Creates a reply that closes the connection without a response. The status is for logs.
+    /// Returns None if the status is invalid.
     pub fn silent(status: u16) -> Option<Reply> {
         let mut head = Message::default();
         head.begin_response(Version::Http11, status, b"").ok()?;
@@ -29,7 +30,7 @@ impl Reply {
         })
     }
 
-    /// The response of a file.
+    /// Creates the response of an error file.
     pub fn of_file(file: &ErrorFile) -> Reply {
         Reply {
             head: file.head.clone(),
@@ -38,20 +39,21 @@ impl Reply {
         }
     }
 
-    /// Whether it is none. Whatever else closes has a header.
+    /// Returns whether the connection is closed without a response. All other replies that close it
+    /// have a header.
     pub fn is_silent(&self) -> bool {
         self.close && self.body.is_empty() && self.head.fields().is_empty()
     }
 }
 
-/// The page for an error: the backend's, the frontend's, or the built-in one.
+/// Returns the page for an error: that of the backend, of the frontend, or the built-in one.
 pub fn error(stream: &Stream, status: u16) -> Reply {
     let of = |proxy: &Proxy| {
         let pages = proxy.errors.iter().rev().filter(|(s, _)| *s == status);
         pages
             .map(|(_, page)| page)
             .find_map(|page| match page {
-                // What the group lacks is what the lines before say.
+                // A page that the group lacks is taken from earlier lines.
                 ErrorPage::Group(slot) => slot.get()?.page(status),
                 page => Some(page),
             })
@@ -64,7 +66,7 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
     })
 }
 
-/// The answer that a page of the configuration is.
+/// Returns the response of a configured page.
 pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
     let mut head = Message::default();
     stream.outcome.error_status.set(status);
@@ -74,7 +76,7 @@ pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Repl
         ErrorPage::Made(answer) => answer.reply(stream),
         ErrorPage::Default | ErrorPage::Group(_) => None,
         ErrorPage::Redirect(status, location) => {
-            // In HAProxy's order, which is another than that of a rule's redirection.
+            // In HAProxy's order, which differs from that of a redirect rule.
             let reason = if *status == 302 {
                 "Found"
             } else {

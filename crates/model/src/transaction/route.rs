@@ -1,36 +1,35 @@
-//! Where a stream goes: its frontend, its backend, its server, and what it took to get
-//! there.
+//! Frontend, backend and server of a stream, and the attempts to reach the server.
 
 use super::Persistence;
 use crate::config::{ProxyIndex, Rare, ServerIndex};
 
-/// Where a stream goes.
+/// Frontend, backend and server of a stream.
 #[derive(Debug)]
 pub struct Route {
-    /// Its frontend in its configuration.
+    /// Index of the frontend.
     pub frontend: ProxyIndex,
-    /// Its backend, once chosen; in a `listen` the same as the frontend.
+    /// Index of the backend, once chosen; in a `listen` section that of the frontend.
     pub backend: Option<ProxyIndex>,
-    /// Its server, once chosen.
+    /// Index of the server, once chosen.
     pub server: Option<ServerIndex>,
-    /// The server that it would rather have (`option prefer-last-server`).
+    /// Preferred server (`option prefer-last-server`).
     pub preferred: Option<ServerIndex>,
-    /// What its proxies have that most have not.
+    /// Features of its proxies that few use.
     pub rare: Rare,
-    /// Connection attempts that failed and were repeated.
+    /// Number of repeated connection attempts.
     pub retries: u32,
-    /// Another server was taken than the one that was chosen first.
+    /// Another server was used than the one chosen first.
     pub redispatched: bool,
-    /// Streams before it in the server's queue when it came.
+    /// Number of streams ahead in the server's queue on arrival.
     pub server_queue: u32,
-    /// Streams before it in the backend's queue when it came.
+    /// Number of streams ahead in the backend's queue on arrival.
     pub backend_queue: u32,
-    /// Which server it belongs to, in backends where streams do.
+    /// Persistence state, in backends with persistence.
     pub persistence: Option<Box<Persistence>>,
 }
 
 impl Route {
-    /// Of a stream that has a frontend, with its rare features, and nothing else.
+    /// Creates the route of a stream that has a frontend only.
     pub(super) fn new(frontend: ProxyIndex, rare: Rare) -> Route {
         Route {
             frontend,
@@ -46,7 +45,7 @@ impl Route {
         }
     }
 
-    /// Restarts with the memory of what was known of its persistence.
+    /// Resets the route and keeps the memory of the persistence state.
     pub(super) fn renew(&mut self, frontend: ProxyIndex, rare: Rare) {
         let mut persistence = self.persistence.take();
         if let Some(known) = &mut persistence {

@@ -1,4 +1,4 @@
-//! What rules have done to a stream so far, and where they go on.
+//! Effects of rules on a stream so far, and the rule at which evaluation continues.
 
 use super::Overrides;
 use super::assigned::Assigned;
@@ -8,8 +8,7 @@ use crate::sample::Variables;
 use crate::tables::Trackers;
 use std::cell::OnceCell;
 
-/// The lists of rules of a request, and of a response, in the order in which they are
-/// asked.
+/// Rule lists of a request, and of a response, in the order of evaluation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum List {
     /// `tcp-request content`.
@@ -18,33 +17,33 @@ pub enum List {
     Block,
     /// `http-request`.
     Request,
-    /// The rules about lines of a request (`reqrep` and similar ones).
+    /// Line rules of a request (`reqrep` and similar ones).
     Lines,
     /// `redirect`.
     Redirects,
-    /// The backend's rules of a response.
+    /// Response rules of the backend.
     Backend,
-    /// The frontend's.
+    /// Response rules of the frontend.
     Frontend,
 }
 
-/// A rule at which the rules of a message go on.
+/// Rule at which the evaluation for a message continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
-    /// Its list.
+    /// List of the rule.
     pub list: List,
-    /// Its number there.
+    /// Index in the list.
     pub rule: u32,
 }
 
 impl List {
-    /// A rule of this list.
+    /// Returns the position of a rule of this list.
     pub fn at(self, rule: u32) -> Resume {
         Resume { list: self, rule }
     }
 
-    /// The rule of this list with which a message begins that goes on at `resume`. None:
-    /// the list is over.
+    /// Returns the first rule of this list to evaluate for a message that continues at `resume`.
+    /// Returns None if the list is finished.
     pub fn from(self, resume: Option<Resume>) -> Option<u32> {
         match resume {
             Some(resume) if resume.list > self => None,
@@ -54,30 +53,29 @@ impl List {
     }
 }
 
-/// What rules have done to a stream so far.
+/// Effects of rules on a stream so far.
 #[derive(Debug, Default)]
 pub struct RuleState {
-    /// Where the rules of a message go on once what they wait for is there; None: at
-    /// their beginning.
+    /// Position at which the evaluation continues after a wait; None starts at the beginning.
     pub resume: Option<Resume>,
     /// Failed rewrites are ignored (`strict-mode off`).
     pub lenient: bool,
     /// Variables of the scopes `txn`, `req`, `res`.
     pub variables: Variables,
-    /// What converters changed and is not made yet.
+    /// Assignments of converters that were not applied yet.
     pub assigned: Assigned,
-    /// What rules set for it in place of what its proxies say.
+    /// Settings that rules override; None without any.
     pub overrides: Option<Box<Overrides>>,
-    /// Entries of tables that it tracks.
+    /// Stick table entries that the stream tracks.
     pub tracked: Option<Box<Trackers>>,
-    /// State of the rules about lines (`reqrep` and similar ones).
+    /// State of the line rules (`reqrep` and similar ones).
     pub lines: Option<Box<LineState>>,
-    /// What is known of its user's password; empty where no rule asked.
+    /// Verified passwords of the stream's users; empty until a rule requests one.
     pub checked_users: OnceCell<Box<Checked>>,
 }
 
 impl RuleState {
-    /// Forgets everything and keeps the memory.
+    /// Clears everything and keeps the memory.
     pub(super) fn renew(&mut self) {
         let RuleState {
             resume,

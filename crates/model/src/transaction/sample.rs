@@ -1,4 +1,4 @@
-//! Streams out of raw bytes, for the tests of rules.
+//! Streams from raw bytes, for the tests of rules.
 
 use super::Times;
 use super::born::blank;
@@ -15,10 +15,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A draft that is in a `listen` section, without files.
+/// Creates a draft within a `listen` section, without files.
 pub fn draft() -> Draft {
     let mut draft = Draft::new(language::Environment::empty(), LoadOptions::default());
-    // What is built without a file has a place in one all the same.
+    // Positions refer to a file even without one.
     draft.context.sources.add("sample.cfg", Vec::new());
     draft.config.proxies.push(listen());
     draft.section = Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
@@ -44,7 +44,7 @@ fn listen() -> Proxy {
     }
 }
 
-/// A stream without any bytes, from 198.51.100.7:40000 to 192.0.2.1:80.
+/// Creates a stream without any bytes, from 198.51.100.7:40000 to 192.0.2.1:80.
 pub fn stream(http: bool) -> Stream {
     let mut config = Config::default();
     config.proxies.push(listen());
@@ -72,7 +72,7 @@ pub fn stream(http: bool) -> Stream {
     stream
 }
 
-/// A stream with a request; what stands behind its head is its body.
+/// Creates a stream with a request; the bytes behind its head are its body.
 pub fn request(bytes: &[u8]) -> Stream {
     let mut stream = stream(true);
     match parse_request(bytes, &Limits::default(), &mut stream.request) {
@@ -85,7 +85,7 @@ pub fn request(bytes: &[u8]) -> Stream {
     stream
 }
 
-/// The same with an answer.
+/// Creates a stream with a request and a response.
 pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
     let mut stream = request(bytes);
     let facts = RequestFacts::of(&stream.request, None);
@@ -99,7 +99,7 @@ pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
     stream
 }
 
-/// A TCP stream of which these bytes have come so far.
+/// Creates a TCP stream that has received these bytes.
 pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
     let mut stream = stream(false);
     stream.payloads.request = bytes.to_vec();
@@ -107,7 +107,7 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
     stream
 }
 
-/// The words of a line as the reader gives them.
+/// Returns the words of a line as the reader splits them.
 pub fn line(draft: &mut Draft, text: &str) -> Line {
     use language::reader::{Facts, Reader};
     let context = &mut draft.context;
@@ -124,7 +124,7 @@ pub fn line(draft: &mut Draft, text: &str) -> Line {
         .unwrap_or_else(|| panic!("no line: {text}"))
 }
 
-/// Parses an expression, which stands in quotes.
+/// Parses an expression in quotes.
 pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
     let mut draft = draft();
     let span = language::Span {
@@ -142,7 +142,7 @@ pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
     Expression::parse(&mut draft, &word, usage)
 }
 
-/// The text form of an expression's value.
+/// Returns an expression's value as text.
 pub fn evaluate(text: &str, stream: &Stream) -> Option<String> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let expression =
@@ -154,7 +154,7 @@ fn text_of(value: &Value<'_>) -> String {
     value.with_text(|text| String::from_utf8_lossy(text).into_owned())
 }
 
-/// Parses `if …` after lines of ACLs; says what was told too.
+/// Parses `if …` after ACL lines. Also returns the diagnostics.
 pub fn condition(
     acls: &[&str],
     text: &str,
@@ -192,7 +192,7 @@ pub fn condition(
     )
 }
 
-/// Whether a test in braces is true.
+/// Evaluates a test in braces; None if it needs more data.
 pub fn test(text: &str, stream: &Stream) -> Option<bool> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let (condition, _) = condition(&[], &format!("if {{ {text} }}"), usage);

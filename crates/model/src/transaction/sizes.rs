@@ -1,10 +1,10 @@
-//! What a connection and its request take of memory: what is rare is in a box.
+//! Memory of a connection and its request: rarely used data must be boxed.
 
 use super::state::{Session, Stream};
 
-/// Bytes of a stream besides what it allocates.
+/// Maximum size of a stream without its allocations, bytes.
 const STREAM_MAX: usize = 784;
-/// Of a session.
+/// Maximum size of a session without its allocations, bytes.
 const SESSION_MAX: usize = 320;
 
 #[test]

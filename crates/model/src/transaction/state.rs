@@ -1,5 +1,5 @@
-//! What is known of a stream and of the session (the client's connection) that
-//! it came on. Values only: the driver moves the bytes.
+//! State of a stream and of its session, the client's connection. Values only: the driver moves the
+//! bytes.
 
 use super::details::Details;
 use super::listing::Listed;
@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One end of a client's connection.
+/// Address of one end of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Endpoint {
     /// An address and a port.
@@ -25,8 +25,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The address; a Unix socket has none. An IPv4 address that came mapped
-    /// into IPv6 is IPv4.
+    /// Returns the address; None for a Unix socket. An IPv4-mapped IPv6 address becomes IPv4.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Endpoint::Inet(address) => Some(address.ip().to_canonical()),
@@ -34,7 +33,7 @@ impl Endpoint {
         }
     }
 
-    /// The port; a Unix socket has none.
+    /// Returns the port; None for a Unix socket.
     pub fn port(self) -> Option<u16> {
         match self {
             Endpoint::Inet(address) => Some(address.port()),
@@ -43,12 +42,12 @@ impl Endpoint {
     }
 }
 
-/// A configuration as a session holds it, which counts it there for as long.
+/// Reference of a session to its configuration. The configuration counts its sessions by these.
 #[derive(Debug)]
 pub struct Held(Arc<Config>);
 
 impl Held {
-    /// A session comes to a configuration.
+    /// Counts a new session of the configuration.
     pub fn new(config: Arc<Config>) -> Held {
         config.sessions.up();
         Held(config)
@@ -71,35 +70,35 @@ impl std::ops::Deref for Held {
 /// A client's connection, as its streams see it.
 #[derive(Debug)]
 pub struct Session {
-    /// The configuration that it runs under: the one that the connection began
-    /// with, or of HTTP that of its last request. Its streams have the same.
+    /// Configuration of the session: the one at the start of the connection or, with HTTP, at its
+    /// last request. Its streams use the same.
     pub config: Held,
     /// The frontend in `config`.
     pub frontend: ProxyIndex,
-    /// Its listener: the place in the frontend's `binds`.
+    /// Index of the listener in the frontend's `binds`.
     pub bind: u32,
-    /// The client, after a PROXY header.
+    /// Address of the client, after a PROXY header.
     pub source: Endpoint,
     /// The address that the client connected to, after a PROXY header.
     pub destination: Endpoint,
-    /// When it was accepted, for durations.
+    /// Time at which the connection was accepted, for durations.
     pub accepted: Instant,
-    /// When the transport was ready (PROXY header, later TLS).
+    /// Time at which the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
-    /// What hardly any session has.
+    /// Rarely used data, allocated on first use.
     pub details: OnceCell<Box<Details>>,
-    /// What TLS of the connection came to; None without TLS.
+    /// Result of the TLS handshake; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
-    /// Entries of tables that it tracks.
+    /// Stick table entries that the session tracks.
     pub tracked: OnceCell<SessionTrackers>,
-    /// How many of its answers are being compressed.
+    /// Number of responses to this client that are being compressed.
     pub encoders: OnceCell<OfClient>,
 }
 
 impl Session {
-    /// The session of a connection that was accepted now.
+    /// Creates the session of a connection that was accepted now.
     pub fn new(
         config: Arc<Config>,
         ListenerIndex { frontend, bind }: ListenerIndex,
@@ -122,12 +121,12 @@ impl Session {
         }
     }
 
-    /// The frontend.
+    /// Returns the frontend of the session.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.frontend)
     }
 
-    /// Where its listener is in its configuration.
+    /// Returns the index of the listener in the session's configuration.
     pub fn place(&self) -> ListenerIndex {
         ListenerIndex {
             frontend: self.frontend,
@@ -135,9 +134,9 @@ impl Session {
         }
     }
 
-    /// Where its listener is in a newer configuration: the frontend by its
-    /// name, the listener by its address. None: it is no more, or serves
-    /// something else.
+    /// Finds the same listener in a newer configuration: the frontend by its name, the listener by
+    /// its address. Returns None if the listener was removed or its mode, state or use of TLS
+    /// differs.
     pub fn place_in(&self, newer: &Config) -> Option<ListenerIndex> {
         let (frontend, bind) = (self.frontend(), self.bind());
         let index = newer.frontend(&frontend.name)?;
@@ -148,7 +147,7 @@ impl Session {
         let is = |other: &Bind| {
             serves && other.address == bind.address && other.tls.is_some() == bind.tls.is_some()
         };
-        // Nearly always at the same place.
+        // The index rarely changes between two configurations.
         let at = if there.binds.get(self.bind as usize).is_some_and(is) {
             self.bind as usize
         } else {
@@ -160,8 +159,7 @@ impl Session {
         })
     }
 
-    /// It runs under a newer configuration from now on. Everything else of it
-    /// stays as it is.
+    /// Moves the session to a newer configuration. Everything else stays as it is.
     pub fn go_over(self: &mut Rc<Session>, newer: Arc<Config>, place: ListenerIndex) {
         let config = Held::new(newer);
         let ListenerIndex { frontend, bind } = place;
@@ -179,7 +177,7 @@ impl Session {
             accepted: old.accepted,
             ready: old.ready,
             details: old.details.clone(),
-            // Streams that are under way on the same connection keep theirs.
+            // Streams in progress on the same connection keep their variables.
             variables: old.variables.clone(),
             tls: old.tls.clone(),
             tracked: old.tracked.clone(),
@@ -187,91 +185,91 @@ impl Session {
         });
     }
 
-    /// Its TLS handshake is done, with this outcome.
+    /// Stores the result of the TLS handshake and the time at which it ended.
     pub fn set_secure(self: &mut Rc<Session>, info: tls::Info) {
         let ready = reactor::now();
         let tls = Some(Rc::new(info));
-        // Nobody else has the session before its first stream.
+        // The session is not shared before its first stream.
         if let Some(session) = Rc::get_mut(self) {
             (session.tls, session.ready) = (tls, ready);
         }
     }
 
-    /// The listener; None where the session is that of a health check.
+    /// Returns the listener; None for the session of a health check.
     pub fn listener(&self) -> Option<&Bind> {
         self.frontend().binds.get(self.bind as usize)
     }
 
-    /// The listener.
+    /// Returns the listener. Panics for the session of a health check.
     pub fn bind(&self) -> &Bind {
         &self.frontend().binds[self.bind as usize]
     }
 }
 
-/// What a stream is called.
+/// Identifiers of a stream.
 #[derive(Debug)]
 pub struct Identity {
     /// Unique in the process (`%rt`, `uuid`-like fetches).
     pub id: u64,
-    /// Its unique id, once made.
+    /// Value of `unique-id-format`, once generated.
     pub unique_id: Option<Box<[u8]>>,
-    /// Its place among those that operators see.
+    /// Entry of the stream in the list that operators see (`show sess`).
     pub listed: Listed,
 }
 
-/// One request and its answer, or one tunnel.
+/// A request with its response, or a tunnel.
 #[derive(Debug)]
 pub struct Stream {
-    /// What it is called.
+    /// Identifiers of the stream.
     pub identity: Identity,
-    /// Its client's connection.
+    /// Connection of the client.
     pub session: Rc<Session>,
-    /// The configuration that it runs under.
+    /// Configuration under which the stream runs.
     pub config: Arc<Config>,
-    /// Whether it is HTTP; else `request` and `response` are empty for ever.
+    /// True for HTTP; otherwise `request` and `response` stay empty.
     pub http: bool,
     /// The request; empty until its head is complete.
     pub request: Message,
-    /// The answer; its status is 0 until there is one.
+    /// The response; its status is 0 until there is one.
     pub response: Message,
-    /// What content rules may look at.
+    /// Payloads that content rules may inspect.
     pub payloads: Payloads,
-    /// Where it goes.
+    /// Frontend, backend and server of the stream.
     pub route: Route,
-    /// When things happened.
+    /// Times of the stream's events.
     pub times: Times,
-    /// What passes through it.
+    /// Byte counts and filters of the transfer.
     pub transfer: Transfer,
-    /// What came of it.
+    /// Result of the stream.
     pub outcome: Outcome,
-    /// What its log lines need.
+    /// Data for the log lines of the stream.
     pub log: LogState,
-    /// What rules have done to it so far.
+    /// Effects of the rules so far.
     pub rules: RuleState,
-    /// What is known of its two connections.
+    /// Data on the client's and the server's connection.
     pub links: Links,
-    /// What was decided, for the history of requests; kept with the memory of the stream.
+    /// Decisions for the request history; None if the history does not need them.
     pub decided: Option<Box<Decided>>,
 }
 
 impl Stream {
-    /// The frontend.
+    /// Returns the frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.route.frontend)
     }
 
-    /// The backend, once chosen.
+    /// Returns the backend, once chosen.
     pub fn backend(&self) -> Option<&Proxy> {
         self.route.backend.map(|index| self.config.proxy(index))
     }
 
-    /// The server, once chosen.
+    /// Returns the server, once chosen.
     pub fn server(&self) -> Option<&Server> {
         let server = self.route.server?;
         self.backend()?.servers.get(server.0 as usize)
     }
 
-    /// The client's address, as the last rule or PROXY header set it.
+    /// Returns the client's address as the last rule or PROXY header set it.
     pub fn source(&self) -> Endpoint {
         self.links
             .source
@@ -279,7 +277,7 @@ impl Stream {
             .unwrap_or(self.session.source)
     }
 
-    /// The address that the client connected to, likewise.
+    /// Returns the address that the client connected to, as the last rule or PROXY header set it.
     pub fn destination(&self) -> Endpoint {
         self.links
             .destination
@@ -287,7 +285,7 @@ impl Stream {
             .unwrap_or(self.session.destination)
     }
 
-    /// The method as the client sent it; empty before there is one.
+    /// Returns the method as the client sent it; empty before there is one.
     pub fn received_method(&self) -> &[u8] {
         self.log
             .received
@@ -295,7 +293,7 @@ impl Stream {
             .map_or_else(|| self.request.method(), |line| &line.method)
     }
 
-    /// The target as the client sent it.
+    /// Returns the target as the client sent it.
     pub fn received_target(&self) -> &[u8] {
         self.log
             .received
@@ -303,12 +301,12 @@ impl Stream {
             .map_or_else(|| self.request.target(), |line| &line.target)
     }
 
-    /// Keeps the request line for logs; a rule is about to change it.
+    /// Saves the request line for logs before a rule changes it.
     pub fn keep_received(&mut self) {
         self.log.keep_received(&self.request);
     }
 
-    /// The status that logs and counters see; 0 when there was no answer.
+    /// Returns the status for logs and counters; 0 without a response.
     pub fn status(&self) -> u16 {
         if self.outcome.local_status != 0 {
             self.outcome.local_status

@@ -1,91 +1,93 @@
-//! What was decided of the streams of one session, in order: which conditions were met and what
-//! they compared, which rules took effect, where the request went. Kept only for a session that
-//! somebody asks about; all others pay for one look whether there is one.
+//! Decisions on the streams of one session, in order: conditions with the values that they
+//! compared, rules that took effect, and the choice of backend and server. Recorded only for a
+//! session that an operator traces. All other sessions only pay for a check whether a trace exists.
 
 use super::Session;
 use language::Span;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Steps of one session that are kept; more are counted, but for those that decide.
+/// Maximum number of recorded steps of a session. Further steps are only counted, except for those
+/// that decide.
 const STEPS_MAX: usize = 10_000;
-/// Values of one term that are kept, and the bytes of each.
+/// Maximum number of recorded values of a term, and the maximum length of each in bytes.
 const VALUES_MAX: usize = 8;
 const VALUE_BYTES_MAX: usize = 160;
 
-/// What was decided, in order.
+/// Recorded decisions, in order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trace {
-    /// The first steps.
+    /// The recorded steps, in order.
     pub steps: Vec<Step>,
-    /// How many more there were.
+    /// Number of steps that were not recorded.
     pub left_out: usize,
 }
 
-/// One decision.
+/// A recorded decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// A condition was evaluated.
     Condition {
-        /// Where it stands, from its `if`.
+        /// Position of the condition, from its `if`.
         span: Span,
-        /// Whether it was met; None: more bytes may still change that.
+        /// Result; None if more bytes may change it.
         met: Option<bool>,
-        /// The terms that were evaluated, until one decided.
+        /// The evaluated terms, up to the one that decided.
         terms: Vec<Term>,
     },
     /// A rule took effect.
     Rule {
-        /// Where its action stands.
+        /// Position of the action.
         span: Span,
-        /// It was the last one of its list.
+        /// The rule ended the evaluation of its list.
         ends: bool,
     },
     /// A backend was chosen.
     Backend {
-        /// Its name.
+        /// Name of the backend.
         name: Box<str>,
-        /// By which line; None: the proxy is its own backend.
+        /// Position of the line that chose it; None if the proxy is its own backend.
         by: Option<Span>,
-        /// What becomes of that.
+        /// Result of the choice.
         fate: Fate,
     },
-    /// The proxy replies by itself, by no rule.
+    /// The proxy itself generates the response, without a rule.
     Page(&'static str),
-    /// The request belongs to a server.
+    /// Persistence assigns the request to a server.
     Belongs {
-        /// Its name.
+        /// Name of the server.
         name: Box<str>,
-        /// By what.
+        /// Kind of persistence.
         by: Tie,
     },
-    /// The server was chosen: that one if it can take the request, otherwise by `balance`.
+    /// The server was chosen: the persistent one if it can take the request, otherwise by
+    /// `balance`.
     Server {
-        /// Its name.
+        /// Name of the server.
         name: Box<str>,
-        /// `balance` goes by a key of the request, which it has not.
+        /// The `balance` algorithm needs a key that the request lacks.
         lacks_key: bool,
     },
-    /// It waits for a slot: of its server, or of any.
+    /// The stream waits for a slot of its server or of any server.
     Waits {
-        /// It waits for one server.
+        /// The stream waits for one particular server.
         for_one: bool,
     },
-    /// Where a connection to the server would go; None: its address cannot be made.
+    /// Address of the connection to the server; None if it cannot be determined.
     Address(Option<String>),
 }
 
-/// What becomes of the choice of a backend.
+/// Result of the choice of a backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// The stream goes there.
+    /// The stream uses the backend.
     Taken,
-    /// There is no such backend: the next line is evaluated.
+    /// The backend does not exist: the next line is evaluated.
     Unknown,
-    /// It is disabled.
+    /// The backend is disabled.
     Disabled,
 }
 
-/// By what a stream belongs to a server.
+/// Kind of persistence that assigns a stream to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tie {
     /// A `use-server` rule.
@@ -103,7 +105,7 @@ pub enum Tie {
 }
 
 impl Tie {
-    /// What it is, in words.
+    /// Returns the text for operators.
     pub fn words(self) -> &'static str {
         match self {
             Tie::Rule => "a use-server rule",
@@ -119,20 +121,20 @@ impl Tie {
 /// A term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Term {
-    /// The name of its ACL; empty where it stands in braces.
+    /// Name of the ACL; empty for an anonymous one in braces.
     pub name: Box<str>,
-    /// Where that stands.
+    /// Position of the name or the braces.
     pub span: Span,
-    /// With a `!`.
+    /// The term begins with `!`.
     pub negated: bool,
-    /// Whether the ACL was met, before the `!`; None: more bytes may still change that.
+    /// Result of the ACL before the `!`; None if more bytes may change it.
     pub met: Option<bool>,
-    /// The first values that were compared, of all its tests.
+    /// The first values that its tests compared.
     pub values: Vec<String>,
 }
 
 impl Term {
-    /// A term that is being evaluated.
+    /// Creates a term that is being evaluated.
     pub(crate) fn new(name: &str, span: Span, negated: bool) -> Term {
         Term {
             name: name.into(),
@@ -143,7 +145,7 @@ impl Term {
         }
     }
 
-    /// A value is compared.
+    /// Records a value that is compared.
     pub(crate) fn compare(&mut self, text: &[u8]) {
         if self.values.len() < VALUES_MAX {
             let shown = text.get(..VALUE_BYTES_MAX).unwrap_or(text);
@@ -154,26 +156,27 @@ impl Term {
 }
 
 impl Session {
-    /// Keeps what is decided of its streams there from now on. They reach no server.
+    /// Records the decisions on the session's streams in `into` from now on. Its streams do not
+    /// connect to a server.
     pub fn trace(&self, into: Arc<Mutex<Trace>>) {
-        // The first one counts.
+        // Only the first trace is kept.
         let _ = self.details().trace.set(into);
     }
 
-    /// Whether that is kept.
+    /// Returns whether decisions are recorded.
     #[inline]
     pub fn is_traced(&self) -> bool {
         { self.details.get() }.is_some_and(|details| details.trace.get().is_some())
     }
 
-    /// Adds a step, where they are kept.
+    /// Records a step if the session is traced.
     pub fn note(&self, step: impl FnOnce() -> Step) {
         let Some(trace) = { self.details.get() }.and_then(|details| details.trace.get()) else {
             return;
         };
         let step = step();
         let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
-        // What decides is always kept.
+        // Steps that decide are recorded even beyond the limit.
         let decides = !matches!(
             step,
             Step::Condition { .. } | Step::Rule { ends: false, .. }

@@ -1,43 +1,43 @@
-//! What passes through a stream: how many bytes, and what happens to bodies on the way.
+//! Transferred bytes of a stream, and the processing of its bodies.
 
 use crate::cache;
 use crate::setting::Algorithm;
 
-/// What is known of a stream's compression.
+/// Compression of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CompressionChoice {
-    /// What its client takes, by its request.
+    /// Algorithm that the client accepts, according to the request.
     pub wanted: Option<Algorithm>,
-    /// What its answer is compressed with.
+    /// Algorithm with which the response is compressed.
     pub used: Option<Algorithm>,
-    /// It would have been, but for a limit of the process.
+    /// The response is not compressed because of a limit of the process.
     pub bypassed: bool,
 }
 
-/// What passes through a stream.
+/// Transferred data of a stream.
 #[derive(Debug, Default)]
 pub struct Transfer {
     /// Bytes from the client, head included.
     pub bytes_in: u64,
     /// Bytes to the client, head included.
     pub bytes_out: u64,
-    /// Of `bytes_in`, those that were counted while they flowed (`option contstats`).
+    /// Part of `bytes_in` that was counted during the transfer (`option contstats`).
     pub counted_in: u64,
-    /// Of `bytes_out`, likewise.
+    /// Part of `bytes_out` that was counted during the transfer.
     pub counted_out: u64,
-    /// What of it is compressed, and how.
+    /// Compression of the bodies.
     pub compression: CompressionChoice,
-    /// What it has to do with a cache.
+    /// State of the cache lookup or store; None without a cache.
     pub cache: Option<Box<cache::Used>>,
 }
 
 impl Transfer {
-    /// Bytes from the client that are still to be counted.
+    /// Returns the bytes from the client that were not counted yet.
     pub fn uncounted_in(&self) -> u64 {
         self.bytes_in.saturating_sub(self.counted_in)
     }
 
-    /// Bytes to the client that are still to be counted.
+    /// Returns the bytes to the client that were not counted yet.
     pub fn uncounted_out(&self) -> u64 {
         self.bytes_out.saturating_sub(self.counted_out)
     }

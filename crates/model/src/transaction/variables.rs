@@ -6,8 +6,7 @@ use crate::config::VariablesMax;
 use crate::sample::variables::{set_process_variable, unset_process_variable};
 use crate::sample::{Scope, Value, VariableName};
 
-/// The least of the limits that count for a scope: each holds for what lives
-/// shorter too.
+/// Returns the lowest limit for a scope. Each limit also includes the shorter-lived scopes.
 fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
     let limits: &[Option<usize>] = match scope {
         Scope::Process => &[max.global, max.process],
@@ -21,7 +20,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
     limits.iter().copied().flatten().min()
 }
 
-/// Sets a variable; one that does not fit into the limits is not set.
+/// Sets a variable; one that exceeds a limit is not set.
 pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
@@ -35,7 +34,7 @@ pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     };
 }
 
-/// Forgets a variable.
+/// Unsets a variable.
 pub fn unset(stream: &mut Stream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
@@ -44,8 +43,8 @@ pub fn unset(stream: &mut Stream, name: VariableName) {
     }
 }
 
-/// Sets a variable of the session or the process, which any thread of theirs may;
-/// gives the value back where it is one of the stream's.
+/// Sets a variable of the session or the process, which works with a shared stream. Returns the
+/// value if the variable is one of the stream.
 pub fn set_of_session(
     stream: &Stream,
     name: VariableName,
@@ -63,7 +62,7 @@ pub fn set_of_session(
     None
 }
 
-/// Forgets a variable of the session or the process; says whether it is one.
+/// Unsets a variable of the session or the process. Returns whether it is one.
 pub fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
     match name.scope() {
         Scope::Process => unset_process_variable(name),

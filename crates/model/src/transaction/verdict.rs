@@ -1,8 +1,7 @@
-//! What rules decide about a connection or a message, and what they wait for: an action
-//! hands a future to the driver of its stream, the driver waits for it (and for the
-//! client, whose going ends it), carries out what came of it and asks the rules again,
-//! from the rule behind this one on. It never blocks a thread, and holds nothing of the
-//! stream meanwhile.
+//! Decisions of rules about a connection or a message, and asynchronous waits of rules. An action
+//! passes a future to the driver of its stream. The driver waits for it and for the client, whose
+//! disconnect ends the wait. It then applies the result and evaluates the rules again, starting
+//! after this rule. The wait never blocks a thread, and borrows nothing from the stream.
 
 use super::{Reply, Stream};
 use crate::setting::HttpProtocol;
@@ -11,14 +10,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What is done to the stream once the waiting is over, before its rules go on.
+/// Change that is applied to the stream after the wait, before its rules continue.
 pub type Applied = Box<dyn FnOnce(&mut Stream)>;
 
-/// What a rule waits for. It is waited for on the stream's own thread.
+/// Wait of a rule for a future, polled on the stream's own thread.
 pub struct Wait(Pin<Box<dyn Future<Output = Applied>>>);
 
 impl Wait {
-    /// Waits for a future.
+    /// Creates a wait for a future.
     pub fn new(future: impl Future<Output = Applied> + 'static) -> Wait {
         Wait(Box::pin(future))
     }
@@ -38,54 +37,54 @@ impl fmt::Debug for Wait {
     }
 }
 
-/// What rules of connections decide.
+/// Decision of rules about a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
-    /// It goes on.
+    /// The connection continues.
     Open,
-    /// It is closed.
+    /// The connection is closed.
     Reject,
-    /// It is closed without notice to the client, or with a reset that has this TTL.
+    /// The connection is closed without notice to the client, or with a reset that has this TTL.
     SilentDrop(Option<u8>),
-    /// The server's connection is closed; the client gets what came of it.
+    /// The server's connection is closed; the client gets the data received so far.
     CloseServer,
-    /// HTTP is spoken from here on, in this version if one is said.
+    /// The connection switches to HTTP, in this version if one is given.
     SwitchToHttp(Option<HttpProtocol>),
 }
 
-/// What rules of messages decide.
+/// Decision of rules about a message.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on.
+    /// Processing continues.
     Continue,
-    /// This is the answer.
+    /// The proxy sends this response.
     Answer(Box<Reply>),
-    /// This is the answer, after the tarpit's time.
+    /// The proxy sends this response after the tarpit delay.
     Tarpit(Box<Reply>),
-    /// The statistics for Prometheus are the answer.
+    /// The proxy sends the Prometheus metrics.
     Metrics,
     /// The connection is closed.
     Reject,
     /// The connection is closed without notice to the client, or with a reset that has this TTL.
     SilentDrop(Option<u8>),
-    /// A part of the body is needed first; then the rules are asked again.
+    /// Part of the body is needed first; then the rules are evaluated again.
     NeedBody {
-        /// So many bytes, or all where there are less.
+        /// Number of bytes, or all if the body is shorter.
         bytes: usize,
-        /// How long they may take; None is `timeout http-request`.
+        /// Timeout, milliseconds; None is `timeout http-request`.
         time_ms: Option<u32>,
     },
-    /// Something is waited for first; then the rules are asked again.
+    /// A future must complete first; then the rules are evaluated again.
     Wait(Wait),
 }
 
-/// What `tcp-request content` rules came to.
+/// Result of `tcp-request content` rules.
 #[derive(Debug)]
 pub enum Content {
-    /// They are over.
+    /// The rules are finished.
     Decided(Gate),
-    /// More bytes are needed.
+    /// The rules need more bytes.
     NeedMore,
-    /// Something is waited for first; then the rules are asked again.
+    /// A future must complete first; then the rules are evaluated again.
     Wait(Wait),
 }

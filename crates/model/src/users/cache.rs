@@ -10,24 +10,25 @@ use aws_lc_rs::{hmac, rand};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Parts with a lock of their own.
+/// Number of shards, each with its own lock.
 const SHARDS: usize = 16;
-/// Credentials kept in a part: those that were right.
+/// Maximum number of correct credentials in a shard.
 const ACCEPTED_MAX: usize = 512;
-/// And those that were wrong. They have their own room, for anyone can send some.
+/// Maximum number of wrong credentials in a shard. They are limited separately because anyone can
+/// send some.
 const REFUSED_MAX: usize = 128;
 
 static SECRET: LazyLock<hmac::Key> = LazyLock::new(|| {
     let random = rand::SystemRandom::new();
     hmac::Key::generate(hmac::HMAC_SHA256, &random).unwrap_or_else(|_| {
-        // The system has always randomness; what there is without is not shown, either.
+        // The system normally provides randomness; the fallback is not published either.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         hmac::Key::new(hmac::HMAC_SHA256, &since.as_nanos().to_be_bytes())
     })
 });
 
 impl Key {
-    /// Of a user with this hash who sends this password.
+    /// Computes the key of a user's stored hash and the password that was sent.
     pub fn of(hash: &[u8], user: &[u8], password: &[u8]) -> Key {
         let mut context = hmac::Context::with_key(&SECRET);
         for part in [hash, user, password] {
@@ -49,7 +50,7 @@ impl Key {
 
 #[derive(Default)]
 struct Shard {
-    /// With the time of their last use, in uses of this part.
+    /// Time of the last use, counted in uses of this shard.
     accepted: HashMap<Key, u64>,
     refused: VecDeque<Key>,
     uses: u64,
@@ -57,12 +58,12 @@ struct Shard {
 
 static SHARDS_OF: LazyLock<[Mutex<Shard>; SHARDS]> = LazyLock::new(Default::default);
 
-/// What is known of credentials.
+/// Returns the cached result for credentials.
 pub fn known(key: &Key) -> Option<bool> {
     key.shard().known(key)
 }
 
-/// Keeps what came of them.
+/// Stores the result for credentials.
 pub fn keep(key: Key, right: bool) {
     key.shard().keep(key, right);
 }

@@ -1,5 +1,5 @@
-//! What a request says about who sends it: `Authorization`, or of a proxied
-//! request `Proxy-Authorization`, as HAProxy reads it.
+//! Credentials of a request: `Authorization`, or `Proxy-Authorization` of a proxied request, parsed
+//! as in HAProxy.
 
 use crate::config::ProxyOption;
 use crate::transaction::Stream;
@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use http::message::Message;
 use zeroize::Zeroizing;
 
-/// Whether the client speaks to a proxy: then it sends `Proxy-Authorization` and
-/// is asked with 407.
+/// Returns whether the client uses a forward proxy: it then sends `Proxy-Authorization`, and the
+/// challenge is 407.
 pub fn is_proxied(stream: &Stream) -> bool {
     stream.frontend().has(ProxyOption::HttpUseProxyHeader)
         && !stream.request.is_target_composed()
         && !matches!(stream.request.target().first(), None | Some(b'/' | b'*'))
 }
 
-/// The first value of the header, as far as its first comma: scheme, and the rest.
+/// Returns the first value of the header, up to its first comma: scheme, and the rest.
 fn value<'m>(request: &'m Message, header: &[u8]) -> Option<(&'m [u8], &'m [u8])> {
     let line = request.get(header)?;
     let value = line.split(|b| *b == b',').next()?.trim_ascii();
@@ -24,7 +24,7 @@ fn value<'m>(request: &'m Message, header: &[u8]) -> Option<(&'m [u8], &'m [u8])
     Some((&value[..space], value[space..].trim_ascii_start()))
 }
 
-/// The header in which the credentials of a request stand.
+/// Returns the name of the header with the credentials of a request.
 pub fn header(stream: &Stream) -> &'static [u8] {
     match is_proxied(stream) {
         true => b"proxy-authorization",
@@ -32,7 +32,7 @@ pub fn header(stream: &Stream) -> &'static [u8] {
     }
 }
 
-/// A name and a password. They are wiped when they are dropped.
+/// A name and a password. Both are wiped from memory when dropped.
 #[derive(Debug)]
 pub struct Basic {
     decoded: Zeroizing<Vec<u8>>,
@@ -40,19 +40,19 @@ pub struct Basic {
 }
 
 impl Basic {
-    /// Those of a request, where it has any.
+    /// Returns the credentials of a request, if it has any.
     pub fn of(stream: &Stream) -> Option<Basic> {
         Basic::in_header(super::request(stream)?, header(stream))
     }
 
-    /// Those of a header.
+    /// Returns the credentials of a header.
     pub fn in_header(request: &Message, header: &[u8]) -> Option<Basic> {
         let (scheme, encoded) = value(request, header)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
         }
         let mut decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
-        // As a text of C: what follows a zero is not looked at.
+        // Like a C string, the text ends at the first zero byte.
         if let Some(end) = decoded.iter().position(|b| *b == 0) {
             decoded.truncate(end);
         }
@@ -60,18 +60,18 @@ impl Basic {
         Some(Basic { decoded, colon })
     }
 
-    /// The name.
+    /// Returns the user name, up to the first colon.
     pub fn user(&self) -> &[u8] {
         &self.decoded[..self.colon]
     }
 
-    /// The password.
+    /// Returns the password, after the first colon.
     pub fn password(&self) -> &[u8] {
         &self.decoded[self.colon + 1..]
     }
 }
 
-/// The token of a header with the scheme `Bearer`.
+/// Returns the token of a header with the scheme `Bearer`.
 pub fn bearer<'m>(request: &'m Message, header: &[u8]) -> Option<&'m [u8]> {
     let (scheme, token) = value(request, header)?;
     scheme.eq_ignore_ascii_case(b"bearer").then_some(token)

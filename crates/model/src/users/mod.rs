@@ -1,11 +1,10 @@
-//! Users of a request: what it says about who sends it, and whether its password
-//! is the one of a list of the configuration.
+//! Authentication of the users of a request: its credentials, and the verification of the password
+//! against a list of the configuration.
 //!
-//! A password in clear is compared at once. One with a hash is verified beside the
-//! data plane: a fetch that finds one leaves it at its stream and says no; the
-//! rules stop there, wait, and look again ([`unanswered`]). So rules before it,
-//! which refuse an attacker, spare the work, and no thread that serves computes
-//! a hash. What came of it is kept in `cache`.
+//! A clear-text password is compared at once. A hashed password is verified outside the data plane.
+//! A fetch that needs the verification registers it at the stream and returns false. The rules stop
+//! there, wait, and are evaluated again ([`unanswered`]). Thus earlier rules that refuse an
+//! attacker save the work, and no serving thread computes a hash. `cache` keeps the results.
 
 mod cache;
 mod credentials;
@@ -23,13 +22,13 @@ use reactor::{after, with_deadline};
 use std::sync::Arc;
 use verifier::Client;
 use zeroize::Zeroizing;
-/// The realm of statistics where the file names none.
+/// Default realm of the statistics.
 pub const STATISTICS_REALM: &[u8] = b"HAProxy Statistics";
-/// How long a stream waits where no `timeout http-request` says, milliseconds.
+/// Maximum wait of a stream without `timeout http-request`, milliseconds.
 const WAIT_MS: u32 = 30_000;
 
-/// The request whose credentials count: also one that content rules found in a
-/// stream which is not HTTP.
+/// Returns the request with the credentials; also one that content rules found in a stream that is
+/// not HTTP.
 fn request(stream: &Stream) -> Option<&Message> {
     if stream.request.start().is_some() {
         return Some(&stream.request);
@@ -37,7 +36,7 @@ fn request(stream: &Stream) -> Option<&Message> {
     stream.payloads.sniffed.get().map(|found| &**found)
 }
 
-/// The user of a list that a request comes from, if its password is right.
+/// Returns the user of a list who sent the request, if the password is correct.
 pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::config::User> {
     let basic = Basic::of(stream)?;
     let user = list.user(basic.user());
@@ -46,14 +45,14 @@ pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::co
             same(secret.bytes(), basic.password()).then_some(())?;
         }
         Some(Password::Hashed(hash)) => check(stream, hash, &basic, true).then_some(())?,
-        // Nobody sees by the time whether a user exists.
+        // The response time must not reveal whether a user exists.
         None => _ = check(stream, list.decoy.as_ref()?, &basic, false),
         Some(Password::None) => return None,
     }
     user
 }
 
-/// Whether a password has a hash, as far as that is known by now.
+/// Returns whether a password matches a hash, or false if that is not known yet.
 fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool {
     let key = Key::of(hash.bytes(), basic.user(), basic.password());
     let checked = stream.rules.checked_users.get_or_init(Box::default);
@@ -80,12 +79,11 @@ fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool
     false
 }
 
-/// What rules have to do before they go on where one of them looked at credentials
-/// that are not verified yet: wait and look again, or, where too many wait,
-/// refuse.
+/// Returns what the rules must do first if one of them needs credentials that are not verified yet:
+/// wait and evaluate again, or refuse if too many verifications wait.
 #[inline]
 pub fn unanswered(stream: &mut Stream) -> Option<Verdict> {
-    // Hardly any stream has one.
+    // Almost no stream has such credentials.
     stream.rules.checked_users.get()?;
     ask(stream)
 }

@@ -1,9 +1,8 @@
-//! Passwords with slow hashes are verified beside the data plane, by a bounded
-//! number of threads which live as long as there is work and step back behind
-//! those who serve.
+//! Verification of passwords with slow hashes outside the data plane, by a bounded number of
+//! threads with low priority. The threads exit when there is no work.
 //!
-//! Who waits is bounded, in all and for each client, and clients take turns: one
-//! who sends wrong passwords by the thousands waits behind itself.
+//! The number of waiting passwords is limited in total and for each client, and clients take turns.
+//! A client that sends thousands of wrong passwords only delays itself.
 
 use super::cache;
 use crate::password::{Busy, Job};
@@ -13,21 +12,21 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Most threads that verify at one time.
+/// Maximum number of verifying threads.
 const THREADS_MAX: usize = 4;
-/// Passwords that wait, in all.
+/// Maximum number of waiting passwords in total.
 const WAITING_MAX: usize = 1024;
-/// Passwords of one client that wait.
+/// Maximum number of waiting passwords of one client.
 const WAITING_OF_CLIENT_MAX: usize = 64;
-/// Of a thread that works beside those that serve.
+/// Nice value of a verifying thread, so that serving threads go first.
 const NICENESS: i32 = 10;
 
-/// A client as turns are taken: an address, of IPv6 a network of 64 bits.
+/// A client for the order of turns: an IPv4 address, or an IPv6 /64 network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Client(u128);
 
 impl Client {
-    /// The one of an address.
+    /// Returns the client of an address.
     pub fn of(ip: Option<IpAddr>) -> Client {
         Client(match ip {
             Some(IpAddr::V4(ip)) => u128::from(ip.to_bits()),
@@ -38,9 +37,9 @@ impl Client {
 }
 
 impl Job {
-    /// Whether the password is right. It takes its time.
+    /// Returns whether the password is correct. Slow.
     fn run(&self) -> bool {
-        // Somebody else may have sent the same just before.
+        // The same password may have been verified while this job waited.
         if let Some(right) = cache::known(&self.key) {
             return right;
         }
@@ -55,7 +54,7 @@ struct Waiting {
     done: oneshot::Sender<bool>,
 }
 
-/// Who waits, and how many threads work.
+/// Waiting passwords, and the number of verifying threads.
 #[derive(Default)]
 struct Queue {
     turns: VecDeque<Client>,
@@ -91,7 +90,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes room: who does not wait any more counts against nobody.
+    /// Removes the jobs of clients that have disconnected.
     fn forget_who_has_gone(&mut self) {
         self.waiting.retain(|_, own| {
             own.retain(|waiting| !waiting.done.is_closed());
@@ -102,7 +101,7 @@ impl Queue {
         self.count = self.waiting.values().map(VecDeque::len).sum();
     }
 
-    /// The next one, of the client whose turn it is.
+    /// Returns the next job of the client whose turn it is.
     fn pop(&mut self) -> Option<Waiting> {
         let client = self.turns.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
@@ -124,7 +123,7 @@ impl Queue {
 }
 
 /// Verifies a password; `threads` is the number of serving threads. A waiting job whose
-/// client has gone is dropped.
+/// client has disconnected is dropped.
 pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiver<bool>, Busy> {
     let (done, result) = oneshot::channel();
     let mut queue = queue();
@@ -136,7 +135,7 @@ pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiv
         if builder.spawn(work).is_err() {
             queue.threads -= 1;
             if queue.threads == 0 {
-                // Nobody would ever come to them.
+                // Without a thread, the waiting jobs would never be processed.
                 queue.clear();
                 return Err(Busy);
             }
@@ -145,7 +144,7 @@ pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiv
     Ok(result)
 }
 
-/// Counts its thread out, also one that a bug ends.
+/// Decrements the number of threads when its thread ends, even by a panic.
 struct AtWork {
     over: bool,
 }
@@ -166,7 +165,7 @@ fn work() {
             let mut queue = queue();
             let next = queue.pop();
             if next.is_none() {
-                // In one step with the look, so that nobody is left behind.
+                // Under the same lock as the check, so that no new job is left without a thread.
                 queue.threads -= 1;
                 at_work.over = true;
             }
@@ -174,7 +173,7 @@ fn work() {
         };
         let Some(waiting) = next else { return };
         if !waiting.done.is_closed() {
-            // Its client may go meanwhile.
+            // The client may disconnect meanwhile.
             let _ = waiting.done.send(waiting.job.run());
         }
     }

@@ -1,6 +1,5 @@
-//! What an agent said of a server, and servers whose state follows another's.
-//! What an agent says stands beside what checks find: a server is up where
-//! neither says that it is down.
+//! Agent results of a server, and servers whose state follows another one (`track`). Agent and
+//! health checks count independently: a server is up if neither of them reports it down.
 
 use super::control::Change;
 use super::{AdminState, HealthState, ServerState};
@@ -10,66 +9,66 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
-/// What an agent said of health.
+/// Health that an agent reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AgentVerdict {
-    /// Nothing.
+    /// The agent reported no health.
     Nothing,
-    /// It is well.
+    /// The agent reported the server up.
     Up,
-    /// It is not.
+    /// The agent reported the server down.
     Down,
 }
 
-/// How one visit to an agent ended.
+/// Result of one agent check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentResult {
-    /// The status of a check; None where the agent said nothing of health.
+    /// Status in terms of a health check; None if the agent reported no health.
     pub status: Option<CheckStatus>,
-    /// More, for people.
+    /// Details for operators.
     pub info: Cow<'static, str>,
-    /// How long it took.
+    /// Duration of the agent check.
     pub duration_ms: u32,
 }
 
 impl AgentResult {
-    /// The short code of the statistics.
+    /// Returns the short code for statistics.
     pub fn code(&self) -> &'static str {
         self.status.map_or("CHECKED", CheckStatus::code)
     }
 
-    /// The words of the statistics.
+    /// Returns the text for statistics.
     pub fn text(&self) -> &'static str {
         self.status.map_or("No status change", CheckStatus::text)
     }
 }
 
-/// An agent, as statistics see it.
+/// Status of an agent for statistics.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentReport {
-    /// It says that the server is down.
+    /// The agent reports the server down.
     pub down: bool,
-    /// An operator lets it rest.
+    /// An operator has disabled the agent check.
     pub stopped: bool,
-    /// Its last visit.
+    /// The last result; None before the first.
     pub last: Option<AgentResult>,
 }
 
-/// The agent of a server.
+/// State of the agent check of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentControl {
-    /// The file has one.
+    /// The configuration file has an agent check.
     pub configured: bool,
     pub stopped: bool,
     pub down: bool,
     pub last: Option<AgentResult>,
-    /// What an operator sets in place of the file's: host, port, text.
+    /// Host, port and text that an operator set in place of the file's.
     pub address: Option<std::net::IpAddr>,
     pub port: Option<u16>,
     pub send: Option<Arc<[u8]>>,
 }
 
-/// What a server has of the one that it tracks.
+/// State that a server inherits from the one that it tracks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Inherited {
     pub health: HealthState,
@@ -77,29 +76,29 @@ pub(crate) struct Inherited {
     pub drain: bool,
 }
 
-/// What the server that one tracks did to it.
+/// Change of a server's state that was caused by the server that it tracks.
 #[derive(Clone, Copy, Debug)]
 pub struct ByTracked {
-    /// What changed.
+    /// The change of state.
     pub change: Change,
-    /// The tracked one was in maintenance before.
+    /// The tracked server was in maintenance before.
     pub was_maintained: bool,
 }
 
-/// Where the agent of a server is and what it is sent.
+/// Address of the agent of a server and the text that it is sent, where an operator set them.
 #[derive(Clone, Debug, Default)]
 pub struct AgentSet {
-    /// The host that an operator set.
+    /// Host that an operator set.
     pub address: Option<std::net::IpAddr>,
-    /// The port that an operator set.
+    /// Port that an operator set.
     pub port: Option<u16>,
-    /// The text that an operator set.
+    /// Text that an operator set.
     pub send: Option<Arc<[u8]>>,
 }
 
 impl ServerState {
-    /// Takes what an agent said of health. Says what changed, and whether this is
-    /// another result than the last.
+    /// Applies the result of an agent check. Returns the change of state, and whether the result
+    /// differs from the last one.
     pub fn take_agent(
         self: &Arc<Self>,
         said: AgentVerdict,
@@ -122,23 +121,24 @@ impl ServerState {
         (self.settle(now_ms), moved)
     }
 
-    /// `disable agent` and `enable agent`. A server that it says is down stays so.
+    /// Disables or enables the agent check (`disable agent`, `enable agent`). A server that the
+    /// agent reported down stays down.
     pub fn stop_agent(&self, stopped: bool) {
         self.control().agent.stopped = stopped;
     }
 
-    /// Whether an operator stopped its agent.
+    /// Returns whether an operator disabled the agent check.
     pub fn agent_stopped(&self) -> bool {
         self.control().agent.stopped
     }
 
-    /// Whether its agent is asked.
+    /// Returns whether the agent check is configured and enabled.
     pub fn has_agent(&self) -> bool {
         let control = self.control();
         control.agent.configured && !control.agent.stopped
     }
 
-    /// What an operator set of its agent.
+    /// Returns the settings of the agent check that an operator made.
     pub fn agent_set(&self) -> AgentSet {
         let control = self.control();
         let agent = &control.agent;
@@ -149,7 +149,7 @@ impl ServerState {
         }
     }
 
-    /// An operator sets something of its agent; what is None stays.
+    /// Applies an operator's settings of the agent check; None leaves a setting as it is.
     pub fn set_agent(&self, set: AgentSet) {
         let mut control = self.control();
         let agent = &mut control.agent;
@@ -160,20 +160,19 @@ impl ServerState {
         }
     }
 
-    /// Where an operator has its checks go, in place of what the file says: host
-    /// and port.
+    /// Returns the host and port that an operator set for health checks in place of the file's.
     pub fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
         self.control().checks.target
     }
 
-    /// The same to be set; what is None stays.
+    /// Sets the host and port for health checks; None leaves a setting as it is.
     pub fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
         let mut control = self.control();
         let now = control.checks.target;
         control.checks.target = (ip.or(now.0), port.or(now.1));
     }
 
-    /// Its state is another server's from now on, or its own again.
+    /// Makes the server follow the state of another one, or ends that with None.
     pub(crate) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
         {
             let mut control = self.control();
@@ -198,19 +197,19 @@ impl ServerState {
             trackers.push(me);
             drop(trackers);
             self.inherit(other.told(), now_ms);
-            // It begins so, which is no news.
+            // The initial state is not a change that needs a log line.
             self.control().tracking.told = None;
         } else {
             self.settle(now_ms);
         }
     }
 
-    /// The server whose state it has.
+    /// Returns the server that this one tracks.
     pub fn tracked(&self) -> Option<Arc<ServerState>> {
         self.control().tracking.server.clone()
     }
 
-    /// What others have of it.
+    /// Returns the state that trackers inherit from this server.
     fn told(&self) -> Inherited {
         let control = self.control();
         Inherited {
@@ -232,7 +231,7 @@ impl ServerState {
         let change = self.settle(now_ms);
         let mut control = self.control();
         let told = match control.tracking.told.take() {
-            // Nobody has told of the one before: both are one.
+            // The previous change was not reported yet: merges both into one.
             Some(before) => ByTracked {
                 change: Change {
                     was_up: before.change.was_up,
@@ -249,33 +248,34 @@ impl ServerState {
         control.tracking.told = Some(told);
     }
 
-    /// Tells those who track it how it is now. Not under a lock.
+    /// Passes the current state on to the servers that track this one. Must not be called under a
+    /// lock.
     pub(crate) fn tell_trackers(self: &Arc<Self>, now_ms: u64) {
         let trackers: Vec<Arc<ServerState>> = {
             let trackers = self.trackers();
             if trackers.is_empty() {
                 return;
             }
-            // The last one first, as with HAProxy.
+            // In reverse order, as HAProxy does.
             trackers.iter().rev().filter_map(Weak::upgrade).collect()
         };
         let told = self.told();
         for tracker in trackers {
             let follows = tracker.tracked();
-            // It may track another by now.
+            // The tracker may follow another server by now.
             if follows.is_some_and(|other| Arc::ptr_eq(&other, self)) {
                 tracker.inherit(told, now_ms);
             }
         }
     }
 
-    /// What became of it by the one that it tracks, once, for logs.
+    /// Takes the change that the tracked server caused, for logs. Returns each change once.
     pub fn take_told_by_tracked(&self) -> Option<ByTracked> {
         self.control().tracking.told.take()
     }
 
-    /// As many errors of its traffic as `error-limit` says: a failed check, and how
-    /// grave a one.
+    /// Counts a failed check after `error-limit` errors of the server's traffic. `how` determines
+    /// how much health the server loses.
     pub fn fail_by_traffic(
         self: &Arc<Self>,
         how: OnError,
@@ -296,8 +296,7 @@ impl ServerState {
         self.take_check(result, now_ms)
     }
 
-    /// An error of its traffic; says to who observes it when they are as many as a
-    /// limit in a row.
+    /// Counts an error of the server's traffic. Notifies the observer at `limit` errors in a row.
     pub fn count_error(&self, limit: u32, what: &'static str) {
         if self.followers.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
             return;
@@ -309,21 +308,21 @@ impl ServerState {
         }
     }
 
-    /// Its traffic is well.
+    /// Resets the count of errors in a row after a success.
     pub fn forgive_errors(&self) {
         if self.followers.errors_in_row.load(Relaxed) != 0 {
             self.followers.errors_in_row.store(0, Relaxed);
         }
     }
 
-    /// Who is told when there were too many errors.
+    /// Sets the observer that is notified of too many errors.
     pub fn observe_by(&self, observer: Weak<dyn TakesErrors>) {
         *self.observer() = Some(observer);
     }
 }
 
-/// Receiver of errors of a server's traffic. Called on serving threads.
+/// Receiver of the errors of servers' traffic. Called on serving threads.
 pub trait TakesErrors: Send + Sync + std::fmt::Debug {
-    /// A server, by its uid, had too many in a row; the last was this.
+    /// Reports that the server with this uid had too many errors in a row; `what` was the last one.
     fn errors(&self, uid: u32, what: &'static str);
 }

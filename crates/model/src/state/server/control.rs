@@ -1,5 +1,4 @@
-//! What stands behind the lock of a server's state, and what came of a change.
-//! `crate::control` changes it.
+//! State of a server behind its lock, and the result of a change. `crate::control` changes it.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -8,7 +7,7 @@ use crate::state::proxy::LineupChange;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What is behind the atomics.
+/// State that the atomics are derived from.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub lifecycle: Lifecycle,
@@ -21,24 +20,24 @@ pub(crate) struct Control {
     pub location: Location,
     pub agent: super::agent::AgentControl,
     pub tracking: Tracking,
-    /// What the revision has counted: flags, the operator's wish, health, weight.
+    /// Last values that advanced the revision: flags, administrative state, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
 
-/// How far it is between its first file and its last.
+/// Lifecycle of a server from the first file that contains it to the last.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
-    /// A file described it; its backend counts it.
+    /// A file has configured the server; its backend counts it.
     pub configured: bool,
-    /// As counted by the backend.
+    /// Values as counted by the backend.
     pub counted: bool,
-    /// Its first file has been taken in: what happens to it now is a change.
+    /// The first file was applied; later events count as changes.
     pub begun: bool,
-    /// The newest file has it no more.
+    /// The newest file no longer contains the server.
     pub retired: bool,
 }
 
-/// Settings of the last file, to see when the next one has others.
+/// Settings of the last file, to detect changes in the next one.
 #[derive(Debug)]
 pub(crate) struct FileSettings {
     pub disabled: bool,
@@ -46,13 +45,13 @@ pub(crate) struct FileSettings {
     pub maxconn: u32,
 }
 
-/// What its checks found.
+/// Results of the health checks.
 #[derive(Debug)]
 pub(crate) struct Checks {
-    /// The file has checks.
+    /// The file configures checks.
     pub enabled: bool,
     pub health: HealthState,
-    /// 0..rise is down, rise..rise+fall is up.
+    /// Down from 0 to rise - 1, up from rise to rise + fall - 1.
     pub streak: u32,
     pub rise: u32,
     pub fall: u32,
@@ -64,12 +63,12 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// The highest streak.
+    /// Returns the maximum streak.
     pub(crate) fn top(&self) -> u32 {
         self.rise + self.fall - 1
     }
 
-    /// As at the start: up, until the first check says otherwise.
+    /// Resets to the initial state: up until the first check reports otherwise.
     pub(crate) fn restart(&mut self) {
         self.health = HealthState::Up;
         self.streak = self.rise;
@@ -80,31 +79,31 @@ impl Checks {
 #[derive(Debug, Default)]
 pub(crate) struct Warmup {
     pub slowstart_ms: u32,
-    /// Since when it warms up.
+    /// Start of the slow start; None if there is none.
     pub since_ms: Option<u64>,
 }
 
-/// Where it is, if not where the file says.
+/// Address of the server where it differs from the file's.
 #[derive(Debug, Default)]
 pub(crate) struct Location {
     pub address: Option<SocketAddr>,
-    /// With an address: the port is that of each client, and so many more.
+    /// With an address: the port is that of each client's connection plus this offset.
     pub port_offset: Option<i32>,
     pub unresolved: bool,
-    /// The file's address is none.
+    /// The file has no resolved address.
     pub file_unresolved: bool,
-    /// Its name is followed.
+    /// The host name is resolved at run time.
     pub follows: bool,
     /// See [`super::ServerState::host`].
     pub host: Option<Box<super::HostNow>>,
 }
 
-/// The server whose state it has (`track`), and what that is.
+/// The server whose state this one follows (`track`), and the inherited state.
 #[derive(Debug, Default)]
 pub(crate) struct Tracking {
     pub server: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
-    /// What that changed, until logs tell it.
+    /// Change by the tracked server that was not logged yet.
     pub told: Option<super::agent::ByTracked>,
 }
 
@@ -140,35 +139,35 @@ impl Default for Control {
     }
 }
 
-/// What a change did, for logs.
+/// Result of a change, for logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// Up (and not in maintenance) before.
+    /// Up (and not in maintenance) before the change.
     pub was_up: bool,
-    /// Up (and not in maintenance) now.
+    /// Up (and not in maintenance) after the change.
     pub is_up: bool,
-    /// Balanced to before.
+    /// Usable by the balance algorithm before the change.
     pub was_usable: bool,
-    /// Balanced to now.
+    /// Usable by the balance algorithm after the change.
     pub is_usable: bool,
-    /// The backend now.
+    /// State of the backend after the change.
     pub lineup: LineupChange,
-    /// Waiting streams that were sent to other servers, or that it took over.
+    /// Number of waiting streams that were moved to other servers, or to this one.
     pub requeued: u32,
 }
 
 impl Change {
-    /// Whether anything of interest changed.
+    /// Returns whether the server became up, down, usable or unusable.
     pub fn happened(&self) -> bool {
         self.was_up != self.is_up || self.was_usable != self.is_usable
     }
 }
 
-/// What of an earlier file's state a new one takes over.
+/// Origin of a server's state when a file is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Adoption {
-    /// Nothing: a new server.
+    /// New state: the server is new.
     Fresh,
-    /// Everything that the new file does not say otherwise.
+    /// The state of an earlier file, except for what the new file changes.
     Adopted,
 }

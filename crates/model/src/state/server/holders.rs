@@ -1,5 +1,5 @@
-//! What a server's state consists of, by what it is about. All of it is read by
-//! the data plane without a lock, but [`Followers`].
+//! Parts of a server's state, by subject. The data plane reads all of them without a lock, except
+//! for [`Followers`].
 
 use super::{PERSISTENT, ServerState, TakesErrors, UP, USABLE, WEIGHT_SCALE};
 use crate::state::{Counters, LastTime};
@@ -7,16 +7,16 @@ use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Mutex, Weak};
 
-/// What a server has served, and serves.
+/// Traffic of a server.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Counters.
+    /// Counters of the server's sessions.
     pub counters: Counters,
-    /// Streams that hold one of its slots: what its `maxconn` bounds.
+    /// Streams that hold a slot, which `maxconn` limits.
     pub sessions: Gauge,
-    /// Sessions a second.
+    /// Rate of sessions per second.
     pub session_rate: Rate,
-    /// When it last had a session.
+    /// Time of the last session.
     pub last_session: LastTime,
 }
 
@@ -25,16 +25,16 @@ pub struct Traffic {
 pub struct Idle {
     /// Idle connections in all pools.
     pub count: AtomicU32,
-    /// Threads that have some: a bit each.
+    /// Threads that have idle connections, one bit each.
     pub(crate) threads: AtomicU64,
     /// `pool-purge-delay` of the newest file, milliseconds.
     pub(crate) purge_delay_ms: AtomicU32,
 }
 
-/// Whether a server may take sessions.
+/// Availability of a server.
 #[derive(Debug)]
 pub(crate) struct Standing {
-    /// Bits: usable, for persistent sessions, up, a backup, of another address.
+    /// Bits: usable, usable for persistent sessions, up, backup, address set.
     pub(crate) flags: AtomicU32,
     /// See [`ServerState::rank`].
     pub(crate) rank: AtomicU64,
@@ -55,11 +55,11 @@ impl Default for Standing {
 /// A server's share of the load.
 #[derive(Debug)]
 pub(crate) struct Share {
-    /// In parts of [`WEIGHT_SCALE`].
+    /// Current weight in units of [`WEIGHT_SCALE`].
     pub(crate) weight: AtomicU32,
-    /// The same as if it were warm.
+    /// Weight without slow start.
     pub(crate) whole_weight: AtomicU32,
-    /// Percent of its weight and limit that it gets while it warms up.
+    /// Percentage of the weight and limit that applies during slow start.
     pub(crate) throttle: AtomicU32,
 }
 
@@ -73,7 +73,7 @@ impl Default for Share {
     }
 }
 
-/// What a server may be given at once; 0 is no limit.
+/// Limits of a server; 0 means no limit.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) maxconn: AtomicU32,
@@ -81,44 +81,43 @@ pub(crate) struct Limits {
     pub(crate) maxqueue: AtomicU32,
 }
 
-/// What the balance of a backend remembers of one of its servers.
+/// Data that the balance algorithm of a backend keeps about a server.
 #[derive(Debug, Default)]
 pub struct InBalance {
-    /// It stands in the list of what changed.
+    /// The server is in the list of changed servers.
     pub listed: AtomicBool,
-    /// The balance wants to know when a slot is given back.
+    /// The balance algorithm must be notified when a slot is released.
     pub(crate) interest: AtomicBool,
-    /// Its place among the servers of the newest tree.
+    /// Index of the server in the newest configuration.
     pub(crate) index_hint: AtomicU32,
 }
 
-/// How a server is reached.
+/// Connection settings of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     /// See [`super::Way`].
     pub(crate) way: AtomicU64,
-    /// What an operator said of TLS.
+    /// TLS setting of an operator.
     pub(crate) tls: AtomicU8,
 }
 
-/// The end of a server, or of its sessions.
+/// Shutdown of a server or of its sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    /// The newest file has it no more.
+    /// The newest file no longer contains the server.
     pub(crate) retired: AtomicBool,
-    /// Streams which look at this are told to end when it changes: it counts
-    /// the times that the sessions of this server were shut down, above the
-    /// bits of the last [`super::Shutdown`].
+    /// Number of times that the sessions of the server were shut down, above the bits of the last
+    /// [`super::Shutdown`]. Streams end when the value differs from the one that they saved.
     pub(crate) shutdowns: AtomicU32,
 }
 
-/// Who follows what becomes of a server.
+/// Receivers of the changes of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
-    /// Servers whose state is this one's.
+    /// Servers that track this one.
     pub(crate) trackers: Mutex<Vec<Weak<ServerState>>>,
-    /// Errors of its traffic in a row (`observe`).
+    /// Number of traffic errors in a row (`observe`).
     pub(crate) errors_in_row: AtomicU32,
-    /// Who is told when they are too many.
+    /// Observer that is notified of too many errors.
     pub(crate) observer: Mutex<Option<Weak<dyn TakesErrors>>>,
 }

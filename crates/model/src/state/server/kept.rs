@@ -1,6 +1,5 @@
-//! What of a server's state another process takes over: facts with ages in
-//! place of times, because the clocks of two processes have different zeros.
-//! Only told and taken in here; how it travels is `proxy::carry`'s.
+//! State of a server that another process continues with. Times are ages, because the clocks of two
+//! processes have different origins. Only collected and applied here; `proxy::carry` transfers it.
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -11,16 +10,16 @@ pub const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Maximum accepted number of changes and failures, so that counting cannot overflow.
 pub const COUNT_MAX: u32 = u32::MAX / 2;
 
-/// A server's state, as one process tells it another.
+/// State of a server as one process passes it to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// What an operator wants.
+    /// Administrative state that an operator set.
     pub admin: AdminState,
-    /// `disabled` of the file that the state was made by.
+    /// `disabled` of the file under which the state was recorded.
     pub file_disabled: bool,
-    /// What the checks found.
+    /// Health as the checks found it.
     pub health: HealthState,
-    /// Where it stands between down and surely up.
+    /// Position between down and fully up.
     pub streak: u32,
     /// `rise` of that file.
     pub rise: u32,
@@ -28,34 +27,34 @@ pub struct Kept {
     pub fall: u32,
     /// `check` of that file.
     pub checked: bool,
-    /// The weight as set.
+    /// Weight as currently set.
     pub weight: u32,
-    /// The weight of that file.
+    /// Weight of that file.
     pub file_weight: u32,
-    /// The limit as set; 0 is none.
+    /// Limit as currently set; 0 means no limit.
     pub maxconn: u32,
-    /// The limit of that file.
+    /// Limit of that file.
     pub file_maxconn: u32,
-    /// How long it has been warming up, where it does.
+    /// Time since the start of the slow start; None if there is none.
     pub warming_for_ms: Option<u64>,
-    /// How long ago it changed.
+    /// Time since the last change of state.
     pub last_change_ago_ms: u64,
-    /// Down times that are over.
+    /// Sum of the past down times.
     pub downtime_ms: u64,
-    /// How long it has been down, where it is.
+    /// Time since the server went down; None if it is up.
     pub down_for_ms: Option<u64>,
-    /// The last check and how long ago it ended.
+    /// Last check, and the time since it ended.
     pub last_check: Option<(CheckResult, u64)>,
-    /// Failed checks.
+    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
-    /// Whether one switched TLS on or off.
+    /// TLS setting of an operator; None if not set.
     pub tls: Option<bool>,
 }
 
 impl Default for Kept {
-    /// A server of which nothing is known: up, as at a start.
+    /// Returns the initial state of a server: up.
     fn default() -> Self {
         Kept {
             admin: AdminState::Ready,
@@ -82,7 +81,7 @@ impl Default for Kept {
 }
 
 impl ServerState {
-    /// Its state for another process.
+    /// Returns the state for another process.
     pub fn keep(&self, now_ms: u64) -> Kept {
         let control = self.control();
         let ago = |ms: u64| now_ms.saturating_sub(ms);

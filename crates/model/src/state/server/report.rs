@@ -1,4 +1,4 @@
-//! What statistics and logs say of a server.
+//! Reports of servers for statistics and logs.
 
 use super::{AdminState, AgentReport, HealthState, ServerState};
 use crate::state::CheckResult;
@@ -17,52 +17,52 @@ pub enum AdminReport {
     Unresolved,
 }
 
-/// One server at one moment.
+/// State of a server at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerReport {
-    /// What an operator wants.
+    /// Administrative state.
     pub admin: AdminReport,
-    /// What the checks found.
+    /// Health as the checks found it.
     pub health: HealthState,
-    /// Whether checks run.
+    /// Health checks are configured and not disabled by an operator.
     pub checked: bool,
-    /// Where it stands between down (0) and surely up (rise + fall - 1).
+    /// Position between down (0) and fully up (rise + fall - 1).
     pub streak: u32,
     /// `rise`.
     pub rise: u32,
     /// `fall`.
     pub fall: u32,
-    /// `weight` as set.
+    /// `weight` as currently set.
     pub weight: u32,
     /// `weight` of the file.
     pub file_weight: u32,
-    /// Percent of it while it warms up, else 100.
+    /// Percentage of the weight during slow start, otherwise 100.
     pub throttle: u32,
-    /// When it last changed.
+    /// Time of the last change of state.
     pub last_change_ms: u64,
-    /// Time that it was down, the present included.
+    /// Total down time, including the current one.
     pub downtime_ms: u64,
-    /// The last check.
+    /// Result of the last health check.
     pub last_check: CheckResult,
-    /// When that ended; None before the first.
+    /// Time at which the last check ended; None before the first.
     pub last_check_ms: Option<u64>,
-    /// Failed checks.
+    /// Number of failed health checks.
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
-    /// Its name stands for no address.
+    /// The host name has no address.
     pub unresolved: bool,
-    /// Its agent, where it has one.
+    /// Status of the agent check; None without one.
     pub agent: Option<AgentReport>,
-    /// The server whose state it has: `backend/server`.
+    /// Tracked server: `backend/server`.
     pub tracked: Option<Box<str>>,
-    /// Of that one: it is in maintenance.
+    /// The tracked server is in maintenance.
     pub tracked_maintenance: bool,
 }
 
 impl ServerReport {
-    /// The `status` column: `UP`, `UP 1/3`, `DOWN 1/2`, `NOLB`, `DRAIN`,
-    /// `MAINT`, `no check`, …
+    /// Returns the `status` column: `UP`, `UP 1/3`, `DOWN 1/2`, `NOLB`, `DRAIN`, `MAINT`, `no
+    /// check`, …
     pub fn status_text(&self) -> String {
         match self.admin {
             AdminReport::Maintenance => return "MAINT".into(),
@@ -115,9 +115,9 @@ impl ServerReport {
 }
 
 impl ServerState {
-    /// Everything that statistics and logs want to know.
+    /// Returns the report for statistics and logs.
     pub fn report(&self, now_ms: u64) -> ServerReport {
-        // Not under this one's lock.
+        // Read before this server's lock is taken.
         let tracked = self.tracked().map(|other| {
             let report = other.report(now_ms);
             (format!("{}/{}", other.backend.name, other.name), report)
@@ -152,7 +152,7 @@ impl ServerState {
                 true => HealthState::Down,
                 false => control.checks.health,
             },
-            // Checks that an operator disabled tell nothing of the server.
+            // Results are outdated while an operator has disabled the checks.
             checked: control.checks.enabled && !self.checks_stopped(),
             streak: control.checks.streak,
             rise: control.checks.rise,
