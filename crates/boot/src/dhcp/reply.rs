@@ -13,14 +13,14 @@ const HEAD: usize = 240;
 const FILE: std::ops::Range<usize> = 108..236;
 /// Magic cookie before the options (RFC 2131, 3).
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
-/// Tells firmware to load the file that the offer names, without a menu or a search (PXE 2.1, option 43).
+/// PXE option that makes firmware load the offered file at once, without a menu or a search (PXE
+/// 2.1, option 43).
 const LOAD_AT_ONCE: &[u8] = &[6, 1, 8, 255];
 
 /// Length limit of the message option (56), bytes.
 pub const MESSAGE_MAX: usize = 60;
 
-/// Tells iPXE not to wait for another server that says what to boot (its option 176 in 175): that
-/// takes it ten seconds.
+/// iPXE option (176 in 175) that stops iPXE from waiting ten seconds for a proxyDHCP offer.
 const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 
 /// Response to a client.

@@ -171,7 +171,7 @@ pub struct Leases {
     wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
     /// Complete copies at this node, by part: holder and epoch.
     copies: BTreeMap<usize, (String, u64)>,
-    /// Checksums of the files with this node's leases of IPv4 and IPv6.
+    /// Identifiers of the files with this node's leases of IPv4 and IPv6.
     stores: (u32, u32),
     /// Cluster leases that were handed over, and the time until which they are not wanted.
     resting: BTreeMap<String, u64>,

@@ -269,8 +269,8 @@ impl Sharing {
         peers.into_iter().flatten().collect()
     }
 
-    /// Decides whether a client may get the response for its address. `named`: nodes that the record
-    /// of the part names, or may soon name.
+    /// Decides whether a client may get the response for its address. `named`: nodes that the
+    /// record of the part names, or may soon name.
     pub fn tells(&mut self, address: IpAddr, part: usize, named: &BTreeSet<String>) -> Tell {
         let Some(one) = self.parts.get(&part) else {
             return Tell::Never;

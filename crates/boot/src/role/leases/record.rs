@@ -55,7 +55,7 @@ pub(super) struct Record {
     /// The same for IPv6: the halves of both addresses, and the flags.
     #[serde(rename = "y", skip_serializing_if = "is_none")]
     pub(super) past6: (u64, u64, u64, u64, u8),
-    /// Checksums of the files with the leases of IPv4 and IPv6. Zero: none, or the record is of
+    /// Identifiers of the files with the leases of IPv4 and IPv6. Zero: none, or the record is of
     /// an older version.
     #[serde(rename = "s")]
     pub(super) stores: (u32, u32),
@@ -179,7 +179,7 @@ pub(super) fn range_of((first, last, parts): (u32, u32, u32)) -> Option<Range> {
     })
 }
 
-/// Combines both checksums of a node's lease files. Zero: unknown.
+/// Combines both identifiers of a node's lease files to a checksum. Zero: unknown.
 pub(super) fn mix(stores: (u32, u32)) -> u32 {
     stores.0 ^ stores.1.rotate_left(16)
 }
