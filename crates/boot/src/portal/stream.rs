@@ -14,8 +14,8 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Longest time until the session has begun.
 const BEGIN_MAX: Duration = Duration::from_secs(15);
 const BUFFER_BYTES: usize = 64 << 10;
-/// TCP keep-alive detects a client that was switched off: first probe after this time, then 9
-/// times as often.
+/// TCP keep-alive detects a client that was switched off: the first probe follows after this
+/// time, up to 9 further ones at [`KEEP_INTERVAL`].
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
