@@ -17,7 +17,7 @@ pub struct Turns {
     done: BTreeMap<Mac, String>,
     /// Image that a machine boots next, by an operator's order.
     next: BTreeMap<Mac, String>,
-    /// Whether the progress is unknown, or cannot be stored. A line with `once` then boots the
+    /// True if the progress is unknown, or cannot be stored. A line with `once` then boots the
     /// disk, which does the least harm.
     #[serde(skip)]
     pub is_uncertain: bool,
@@ -57,9 +57,7 @@ impl Turns {
 
     /// Orders the next boot of a machine; afterwards its line applies again.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// There is no such image; the text says so.
     pub fn order(&mut self, lan: &Lan, mac: Mac, image: Option<&str>) -> Result<(), String> {

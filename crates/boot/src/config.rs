@@ -79,7 +79,7 @@ pub struct Lan {
     pub ports: Ports,
     /// Directory of leases.
     pub leases: PathBuf,
-    /// Whether UEFI machines get the distribution's signed loaders.
+    /// True if UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
     /// IPv6 of the network; None: no responses over IPv6.
     #[serde(default)]
@@ -307,10 +307,10 @@ pub struct Disk {
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     #[serde(default)]
     pub iscsi: Option<String>,
-    /// Whether the disk is an NBD export, under its name.
+    /// True if the disk is an NBD export, under its name.
     #[serde(default)]
     pub nbd: bool,
-    /// Whether every address may use the disk by iSCSI and NBD, not only machines that boot from
+    /// True if every address may use the disk by iSCSI and NBD, not only machines that boot from
     /// it.
     #[serde(default)]
     pub is_open: bool,
@@ -326,7 +326,7 @@ pub struct Overlay {
     pub directory: PathBuf,
     /// Limit of the bytes that a machine can change.
     pub bytes_max: u64,
-    /// Whether overlays are kept; otherwise they are dropped when their machine boots again.
+    /// True if overlays are kept; otherwise they are dropped when their machine boots again.
     #[serde(default)]
     pub is_kept: bool,
 }
@@ -340,7 +340,7 @@ pub enum Storage {
     File {
         /// Path of the file or device.
         path: PathBuf,
-        /// Whether the disk is read-only for machines.
+        /// True if the disk is read-only for machines.
         is_read_only: bool,
     },
 }
@@ -354,7 +354,7 @@ pub struct Machine {
     pub address: Option<Ipv4Addr>,
     /// Name of the image that the machine boots.
     pub image: String,
-    /// Whether the machine boots the image once, and its disk from then on.
+    /// True if the machine boots the image once, and its disk from then on.
     pub once: bool,
     /// Power control of the machine; None: not configured.
     #[serde(default)]

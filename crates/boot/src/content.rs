@@ -56,9 +56,7 @@ pub enum Fetched {
 pub trait Shelf: Send + Sync {
     /// Returns the content of a name. `query`: the text after the question mark, by HTTP.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// There is no content of this name for this client.
     fn find(&self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent>;

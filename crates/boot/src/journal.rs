@@ -1,7 +1,6 @@
 //! Journal of the leases of a range on disk, so that no address is assigned twice after a
 //! restart. Each change is appended to a file, and synced before the client gets its response.
 //!
-//!
 //! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that an
 //! unknown client may have, `10.20.0.100 before` for one that the previous holder of the part may
 //! have assigned, `10.20.0.100 -` for the end of any of these. After `?` and `before` follows the
@@ -61,9 +60,7 @@ pub struct Journal<A = Ipv4Addr> {
 impl<A: Address> Journal<A> {
     /// Opens the file of a section, and reads the holder of each address.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's, or another process has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
@@ -130,9 +127,7 @@ impl<A: Address> Journal<A> {
 
     /// Writes changes. They are on disk when the function returns.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: the clients must not get these leases.
     pub fn add(&mut self, changes: &[Change<A>]) -> io::Result<()> {
@@ -176,9 +171,7 @@ impl<A: Address> Journal<A> {
 
     /// Writes the longest lease, seconds.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: no longer lease may be given than before.
     pub fn set_longest(&mut self, longest_s: u32) -> io::Result<()> {
@@ -205,9 +198,7 @@ impl<A: Address> Journal<A> {
 
     /// Rewrites the file after an error, with all that is known.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
@@ -272,9 +263,7 @@ pub fn name6(section: &str) -> String {
 /// Returns the clients of a section with a lease on disk, and the longest lease, seconds. Nothing
 /// is changed.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's. Without a file there is no lease.
 pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(A, Mac)>, u32)> {

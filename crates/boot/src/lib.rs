@@ -1,34 +1,22 @@
 //! Network boot for machines without disks of their own: a node gives each machine an address, a
 //! boot loader, and the image that the configuration names for it.
 //!
-//!
 //! - [`config`] is the configuration, [`keyword`] its syntax.
-//!
 //! - [`mac`] is the MAC address, by which a machine is identified.
-//!
 //! - [`loader`] selects the boot loader, [`assignment`] the image that a machine boots now, and
-//! [`script`] generates the scripts of the loaders.
-//!
+//!   [`script`] generates the scripts of the loaders.
 //! - [`dhcp`] assigns addresses, and says what to load; [`dhcp6`] does so over IPv6.
-//!
 //! - [`journal`] stores leases, [`turns`] the progress of single boots, and [`history`] remembers
-//! the requests of each machine.
-//!
+//!   the requests of each machine.
 //! - [`content`] is what clients may fetch; [`source`] is opened content, [`counters`] counts
-//! fetches.
-//!
+//!   fetches.
 //! - [`disk`] is the storage of disks that machines use over the network, [`aoe`] serves disks
-//! over Ethernet.
-//!
+//!   over Ethernet.
 //! - [`tftp`] serves files to firmware, [`http`] to boot loaders and installers.
-//!
 //! - [`site`] is the state of one network, shared by all of its servers. [`net`] has their
-//! sockets.
-//!
+//!   sockets.
 //! - [`link`] copies the leases of this node to other nodes.
-//!
 //! - [`message`] has the operators' orders, and [`role`] combines all of it.
-//!
 //!
 //! This crate never reads a file that no section names, and never decides which node runs a
 //! volume.

@@ -10,7 +10,7 @@ pub struct Loader {
     pub path: &'static str,
     /// Package that contains the file.
     pub package: &'static str,
-    /// Whether the loader is only for machines with Secure Boot.
+    /// True if the loader is only for machines with Secure Boot.
     signed: bool,
 }
 
@@ -60,9 +60,7 @@ pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
 
 /// Returns the loader for a client architecture (option 93; RFC 4578, 2.1 and IANA's list).
 ///
-///
 /// # Errors
-///
 ///
 /// There is none; the text says so.
 pub fn of(architecture: Option<u16>, secure_boot: bool) -> Result<&'static Loader, String> {

@@ -39,9 +39,7 @@ impl FromStr for Mac {
 
     /// Parses pairs of digits, with `:` or `-` between them.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The text is something else.
     fn from_str(text: &str) -> Result<Mac, NotMac> {

@@ -66,7 +66,7 @@ impl Message {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Answer {
-    /// Whether the order was executed.
+    /// True if the order was executed.
     pub good: bool,
     /// Result of the order, or the reason of the failure.
     pub words: String,

@@ -64,9 +64,7 @@ pub enum NotRead {
 impl Source {
     /// Opens a content without waiting for the writer of a FIFO.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// There is no such file, or it is not a regular file.
     pub fn open(content: &Content) -> Result<Source, NotOpened> {
@@ -101,9 +99,7 @@ impl Source {
 
     /// Fills `buffer` with the bytes from `at`.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The file cannot be read, or it ends before.
     pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), NotRead> {
@@ -179,9 +175,7 @@ impl Opened {
     /// Sends at most `length` bytes from `at` to a socket, without a copy. Returns how many the
     /// socket accepted.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
     /// file ends before.

@@ -12,9 +12,7 @@ const BYTES_MAX: u64 = 32 << 20;
 
 /// Reads the file; without one nothing has been booted.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's, or the file has another format: treating it as empty would boot installers
 /// again.
@@ -45,9 +43,7 @@ fn digest(bytes: &[u8]) -> u64 {
 
 /// Replaces the file. It is on disk when the function returns.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's; the previous file then remains.
 pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {

@@ -50,7 +50,7 @@ pub struct Registers {
     pub sector: u64,
     /// Number of sectors in the frame.
     pub count: u8,
-    /// Whether the frame has data for the disk, by its W flag.
+    /// True if the frame has data for the disk, by its W flag.
     pub writes: bool,
     bytes: [u8; REGISTERS_BYTES],
 }

@@ -28,9 +28,7 @@ pub trait Outlet: Send + Sync {
     /// Sends a frame to a MAC address without blocking. A frame for which there is no room is
     /// lost, and its client repeats the request.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()>;
@@ -55,7 +53,7 @@ pub struct Plan {
     pub disk: Arc<dyn Disk>,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
-    /// Whether the disk is a file, which only an unconfined thread can open.
+    /// True if the disk is a file, which only an unconfined thread can open.
     pub is_file: bool,
 }
 
@@ -80,7 +78,7 @@ struct Shared {
     changed: Condvar,
     /// Notified when the disk becomes unreachable, or the target ends.
     lost: Condvar,
-    /// Whether the disk is reachable.
+    /// True if the disk is reachable.
     is_here: AtomicBool,
     counting: Counting,
 }
@@ -100,9 +98,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Bay {
     /// Starts the threads of a target. `confine` restricts a thread to reading files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn start(plan: Plan, port: Port, confine: fn() -> io::Result<()>) -> io::Result<Bay> {

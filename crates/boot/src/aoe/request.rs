@@ -69,9 +69,7 @@ impl Request {
     /// Executes the request, and returns the reply of the target. None: the request gets no
     /// reply.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable: the client has to repeat the request, here or at another node.
     pub fn serve(

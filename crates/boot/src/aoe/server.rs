@@ -72,9 +72,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Server {
     /// Creates a server without disks. `confine` restricts a thread to reading files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no descriptor left.
     pub fn new(confine: fn() -> io::Result<()>) -> io::Result<Server> {
@@ -90,9 +88,7 @@ impl Server {
     /// Sets the disks and the interface to serve. Requests to an unchanged disk continue. The
     /// caller is a thread that may open the files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn change(&mut self, interface: &str, disks: BTreeMap<String, Served>) -> io::Result<()> {

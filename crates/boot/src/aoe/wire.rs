@@ -26,9 +26,7 @@ pub struct Wire {
 impl Wire {
     /// Opens the packet socket of an interface, given by its name and its index.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<Wire> {

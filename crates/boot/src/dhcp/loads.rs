@@ -27,9 +27,7 @@ pub enum Loads {
 
 /// Selects what a client loads.
 ///
-///
 /// # Errors
-///
 ///
 /// The reason for which the client loads nothing.
 pub fn loads(

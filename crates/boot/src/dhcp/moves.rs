@@ -1,11 +1,9 @@
 //! Knowledge of a node about the addresses of a part after a change of the range or of the number
 //! of parts. All types are values without a clock.
 //!
-//!
 //! A lease is a fact about an address, and the range determines the part of the address. The
 //! record of a part names the range by which its holder assigns addresses. Its `past` names the
 //! addresses that were assigned in the name of this part by previous ranges.
-//!
 //!
 //! A node whose range is not that of its record first writes a record with its own range. It
 //! judges the records of the other parts when it sees that record. All records have one order. If
@@ -41,7 +39,7 @@ impl<A> Default for Claim<A> {
 pub struct Past<A = Ipv4Addr> {
     /// Span that covers all of these addresses, and maybe others.
     pub span: Span<A>,
-    /// Whether the writer of the record knows every lease of these addresses that was given in
+    /// True if the writer of the record knows every lease of these addresses that was given in
     /// the name of the part.
     pub is_known: bool,
 }
@@ -117,7 +115,7 @@ pub struct Other<A = Ipv4Addr> {
     pub claim: Claim<A>,
     /// What this node knows of leases that were given by that record.
     pub knows: Knows,
-    /// Whether this node knows what the holder withholds by that record ([`Holder::Before`]).
+    /// True if this node knows what the holder withholds by that record ([`Holder::Before`]).
     pub is_former: bool,
 }
 

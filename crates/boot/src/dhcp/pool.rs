@@ -1,7 +1,6 @@
 //! Address pool of one range: which client may use which address. The pool is a value without a
 //! clock, so that simulations can replay its histories.
 //!
-//!
 //! A range is divided into parts, one for each node. A node assigns addresses only from the parts
 //! that it holds; the cluster grants each part to one holder at a time. After a part moves, its
 //! new holder may not know every lease of it. The holder withholds such an address until the
@@ -9,7 +8,6 @@
 //! address gets it earlier. An address with this state (unclear) is stored on disk like a lease.
 //! All times are those of this machine, and a restart begins each lease again: no address becomes
 //! free too early, whatever the clocks do.
-//!
 //!
 //! A packet may be late or be duplicated. A released address therefore stays reserved for its
 //! client for as long as a packet may live. A RELEASE that arrives right after the client got the
@@ -452,9 +450,7 @@ impl<A: Address> Pool<A> {
 
     /// Offers an address to a client and reserves it for a while.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The reason for which there is no address for the client.
     pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, NoOffer> {

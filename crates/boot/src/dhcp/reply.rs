@@ -139,11 +139,9 @@ impl Options {
 
 /// Writes a response. `server`: this server's address in the network.
 ///
-///
 /// The parameter request list (option 55) is ignored: the options are so few that all fit, and
 /// firmware needs some that it does not request. The message type comes first, as some firmware
 /// requires.
-///
 ///
 /// Returns None if a mandatory option does not fit, which no boot file of a valid section causes.
 pub fn write(

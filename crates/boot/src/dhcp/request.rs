@@ -259,9 +259,7 @@ impl Options {
 impl Request {
     /// Parses a packet.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The packet is none that a server answers.
     pub fn read(packet: &[u8]) -> Result<Request, Unreadable> {

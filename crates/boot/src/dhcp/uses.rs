@@ -23,7 +23,7 @@ pub(super) enum Use {
         until_ms: u64,
         /// Start of the lease. Renewals do not change it.
         since_ms: u64,
-        /// Whether the client had the address before, too: its packets of then may still arrive.
+        /// True if the client had the address before, too: its packets of then may still arrive.
         is_again: bool,
         /// Time of this node's ARP request for the address, until the lease is renewed: a late
         /// reply ends the lease.
@@ -42,7 +42,7 @@ pub(super) enum Use {
         until_ms: u64,
         /// Client that responds at the address, or had it from this node.
         user: Option<Mac>,
-        /// Whether the previous holder of the part knows the lease.
+        /// True if the previous holder of the part knows the lease.
         is_before: bool,
     },
 }

@@ -2,7 +2,6 @@
 //! schedule and their encoding. Without such an advertisement no firmware and no system sends a
 //! Solicit.
 //!
-//!
 //! This node is no router: the router lifetime is zero, so no host sends it packets for other
 //! networks.
 

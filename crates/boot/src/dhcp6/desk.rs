@@ -40,7 +40,7 @@ pub struct Decision {
     pub answer: Option<Answer>,
     /// Reason of the decision, as operators read it.
     pub why: String,
-    /// Whether the response gives a lease, which must be on disk first.
+    /// True if the response gives a lease, which must be on disk first.
     pub is_lease: bool,
 }
 

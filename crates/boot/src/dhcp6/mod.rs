@@ -1,16 +1,11 @@
 //! DHCP for IPv6 (RFC 8415, and RFC 5970 for boot options) without I/O: requests, responses and
 //! decisions.
 //!
-//!
 //! - [`option`] parses and encodes options, [`relay`] the relay messages around those of clients.
-//!
 //! - [`request`] parses a packet of a client, [`reply`] writes the response.
-//!
 //! - [`desk`] decides about requests. Its addresses are a [`Pool`](crate::dhcp::pool::Pool).
-//!
 //! - [`advert`] schedules router advertisements (RFC 4861), without which no client sends a
-//! request.
-//!
+//!   request.
 //!
 //! A machine is identified by its MAC address here, too, whatever identifier (DUID) its firmware
 //! or its system sends: it keeps its address from boot loader to operating system. No module here

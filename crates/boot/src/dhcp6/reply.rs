@@ -16,7 +16,7 @@ pub struct Answer {
     pub grants: Vec<Grant>,
     /// Status of the whole message; None: no status option.
     pub status: Option<Status>,
-    /// Whether the exchange had two messages (Rapid Commit).
+    /// True if the exchange had two messages (Rapid Commit).
     pub is_rapid: bool,
     /// Boot file URL; None: the client loads nothing from here.
     pub file: Option<String>,

@@ -123,7 +123,7 @@ pub struct Request {
     pub server: Option<Vec<u8>>,
     /// Identity associations for which the client requests addresses.
     pub associations: Vec<Association>,
-    /// Whether the client requests an exchange of two messages (Rapid Commit).
+    /// True if the client requests an exchange of two messages (Rapid Commit).
     pub is_rapid: bool,
     /// Codes of the options that the client requests.
     pub wants: Vec<u16>,
@@ -137,9 +137,7 @@ impl Request {
     /// Parses a packet. `from`: the address of its sender. `card`: the MAC address of its sender,
     /// where that is known.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The packet is none that a server answers.
     pub fn read(packet: &[u8], from: Ipv6Addr, card: Option<Mac>) -> Result<Request, Unreadable> {

@@ -11,45 +11,35 @@ pub trait Disk: Send + Sync {
     /// Connects to the disk or opens it, if it is not reachable. The other functions never do
     /// this themselves.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk stays unreachable.
     fn reach(&self) -> Result<(), DiskError>;
 
     /// Returns the size, bytes.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable.
     fn size(&self) -> Result<u64, DiskError>;
 
     /// Fills `bytes` from an offset.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk's.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
 
     /// Writes all of `bytes` at an offset.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk's.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Makes a range read as zeroes, and releases its space where the disk can.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk's.
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
@@ -68,9 +58,7 @@ pub trait Disk: Send + Sync {
 
     /// Makes earlier writes stable.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk's: the data may not have reached stable storage.
     fn flush(&self) -> Result<(), DiskError>;
@@ -78,9 +66,7 @@ pub trait Disk: Send + Sync {
     /// Returns an identifier of the content, which differs for different content as far as the
     /// disk can tell; never zero.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable.
     fn content(&self) -> Result<[u8; 16], DiskError> {

@@ -1,12 +1,9 @@
 //! Storage of the disks that machines use over the network, independent of the protocol.
 //!
-//!
 //! - [`device`] is the interface of a disk, and [`storage`] creates one.
-//!
 //! - [`mod@file`] is a file or a block device, [`volume`] a volume that this node serves.
-//!
 //! - [`overlay`] has the changes of one machine to a shared disk, and [`overlays`] those of all
-//! machines of a disk.
+//!   machines of a disk.
 
 pub mod device;
 pub mod file;

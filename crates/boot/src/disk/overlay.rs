@@ -1,16 +1,13 @@
 //! Overlay with the changes of one machine to a shared disk: a sparse file with the changed
 //! blocks.
 //!
-//!
 //! An overlay normally lasts for one run of the machine and of this node. Data that is only in
 //! the node's memory is lost at a power failure, so a file of an earlier run of the node is not
 //! used. A crash of the process loses nothing: a block is in the file before it is marked as
 //! changed.
 //!
-//!
 //! An overlay with `keep` outlives both runs ([`super::stable`]). It belongs to one content of
 //! the disk.
-//!
 //!
 //! Format of the file: a header page, a bitmap with a bit for each block of 4096 bytes, for a
 //! kept overlay a second bitmap for blocks on stable storage, and the blocks at the offsets that
@@ -50,7 +47,7 @@ const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
 /// Lifetime and size limit of an overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Whether the changes outlive the run of the machine and of the node.
+    /// True if the changes outlive the run of the machine and of the node.
     pub is_kept: bool,
     /// Limit of the bytes that one machine can change.
     pub bytes_max: u64,
@@ -81,7 +78,7 @@ pub struct Overlay {
     is_full: AtomicBool,
     /// Identifier of the disk's content to which the overlay belongs, once that is known.
     content: OnceLock<[u8; 16]>,
-    /// Whether the disk has another content than the overlay's.
+    /// True if the disk has another content than the overlay's.
     is_strange: AtomicBool,
 }
 
@@ -131,9 +128,7 @@ impl Marks {
 impl Overlay {
     /// Creates an empty overlay in a directory. `run` identifies this run of the node.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The file exists, or the system's.
     pub fn create(
@@ -167,9 +162,7 @@ impl Overlay {
     /// Opens an overlay that a previous process has created. One that is not kept must be of this
     /// run of the node.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// There is no such file, it is of another run or in use, or the system's.
     pub fn open(
@@ -348,9 +341,7 @@ pub struct Overlaid {
 impl Overlaid {
     /// Combines an overlay with a reachable disk.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable, or has another content than the overlay's.
     pub fn new(base: Arc<dyn Disk>, overlay: Arc<Overlay>) -> Result<Overlaid, DiskError> {

@@ -1,6 +1,5 @@
 //! Overlays of one disk: one for each machine that boots from it, created when the machine boots.
 //!
-//!
 //! A thread of its own creates the files, so that no other thread needs write access to their
 //! directory. The code that decides that a machine boots only orders an overlay; the code that
 //! serves the machine waits for it.
@@ -62,7 +61,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stop: bool,
-    /// Whether the files of the previous process have been read.
+    /// True if the files of the previous process have been read.
     is_ready: bool,
     machines: BTreeMap<Mac, One>,
     trouble: Option<String>,
@@ -108,9 +107,7 @@ impl fmt::Debug for Overlays {
 impl Overlays {
     /// Starts the thread. `confine` restricts a thread to one directory.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn start(plan: Plan, confine: fn(&Path) -> io::Result<()>) -> io::Result<Overlays> {

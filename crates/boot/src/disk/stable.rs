@@ -1,6 +1,5 @@
 //! Flushes of a kept overlay to stable storage.
 //!
-//!
 //! After a power failure a mark counts only if it is in the second bitmap, and it is written
 //! there after its block is on disk. So a block has either its flushed content, or that of the
 //! base disk, and is never empty. Another process of the same run of the node uses the first
@@ -15,7 +14,7 @@ use std::sync::Mutex;
 /// Serializes the flushes of an overlay.
 #[derive(Debug, Default)]
 pub(super) struct Stable {
-    /// Whether a flush has failed: the kernel reports lost data only once, so all later flushes
+    /// True if a flush has failed: the kernel reports lost data only once, so all later flushes
     /// fail, too.
     has_failed: Mutex<bool>,
 }

@@ -20,7 +20,7 @@ pub enum Storage {
     File {
         /// Path of the file or device.
         path: PathBuf,
-        /// Whether the file is opened for reading only.
+        /// True if the file is opened for reading only.
         is_read_only: bool,
         /// Name of the disk in the configuration, the user of the file.
         user: String,

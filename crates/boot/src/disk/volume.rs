@@ -1,7 +1,6 @@
 //! Disk that is stored in a volume of this node, by NBD over the volume's Unix socket. Requests
 //! of several threads run concurrently.
 //!
-//!
 //! The socket exists only where the volume is served, and disappears when the volume moves.
 //! Requests whose connection ends are not repeated here: the machine repeats them, at the node
 //! that then serves the volume.

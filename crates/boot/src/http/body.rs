@@ -26,7 +26,7 @@ pub(super) struct Fetch {
     name: String,
     asker: Asker,
     bytes: u64,
-    /// Whether this response includes the end of the file: otherwise its success is not reported.
+    /// True if this response includes the end of the file: otherwise its success is not reported.
     has_end: bool,
     broken: Broken,
     is_complete: bool,

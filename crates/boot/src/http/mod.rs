@@ -1,11 +1,8 @@
 //! HTTP server, from which iPXE, UEFI and installers fetch files: GET and HEAD by HTTP/1.1, with
 //! ranges. It serves only the files of its [`Shelf`](crate::content::Shelf).
 //!
-//!
 //! - [`ask`] parses requests, without I/O.
-//!
 //! - [`server`] is the thread with the connections.
-//!
 //!
 //! All resources of a client are limited: connections, headers, and the time without progress. A
 //! slow disk delays only the fetches that read from it.

@@ -1,6 +1,5 @@
 //! Zero-copy transfer of file chunks from the page cache to the socket (sendfile).
 //!
-//!
 //! hyper writes the bytes of a body that it was given. So the body gives it a placeholder of the
 //! length of the chunk, with meaningless bytes, and the connection sends the chunk where hyper
 //! writes the placeholder. hyper writes in the order in which it gets data, and merges pieces
@@ -56,9 +55,7 @@ impl Passing {
 
     /// Sends at most `length` bytes of the first chunk. Returns how many the socket accepted.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
     /// file was truncated.

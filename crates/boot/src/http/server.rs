@@ -76,9 +76,7 @@ pub struct Server {
 impl Server {
     /// Starts a thread that serves connections of `listeners`.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no descriptor or thread left.
     pub fn start(
@@ -111,9 +109,7 @@ impl Server {
 
     /// Replaces the listeners. Connections continue.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// A listener is no socket: nothing changes.
     pub fn change(&self, listeners: Vec<TcpListener>) -> io::Result<()> {

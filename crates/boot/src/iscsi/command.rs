@@ -73,7 +73,7 @@ pub enum Command {
         page: u8,
         /// Subpage code.
         subpage: u8,
-        /// Whether the header is the short one of MODE SENSE(6).
+        /// True if the header is the short one of MODE SENSE(6).
         is_short: bool,
     },
     /// REQUEST SENSE: no error, since the response of each command carries its sense data. The
@@ -104,7 +104,7 @@ pub struct Blocks {
     pub count: u32,
 }
 
-/// Whether a write must be stable before its response (FUA).
+/// True if a write must be stable before its response (FUA).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stable(pub bool);
 
@@ -161,9 +161,7 @@ fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
 
 /// Parses a command descriptor block.
 ///
-///
 /// # Errors
-///
 ///
 /// The command is none of a disk, or has an invalid field.
 pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
@@ -257,9 +255,7 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
 
 /// Parses the ranges of UNMAP.
 ///
-///
 /// # Errors
-///
 ///
 /// The length fields are inconsistent, or the ranges are too many.
 pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, Sense> {

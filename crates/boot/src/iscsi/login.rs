@@ -96,9 +96,7 @@ impl Login {
     /// Handles a PDU and writes the response. Returns the session when the login is complete.
     /// `may_use` decides whether the initiator may use a target, at the first PDU that names one.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The connection must be closed.
     pub fn handle(

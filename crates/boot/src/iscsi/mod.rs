@@ -1,15 +1,11 @@
 //! iSCSI target for disks (RFC 7143): one connection per session, ErrorRecoveryLevel 0, no
 //! authentication and no digests.
 //!
-//!
 //! - [`pdu`] is the header of PDUs, [`text`] the keys of a negotiation.
-//!
 //! - [`login`] is the login phase of a connection, [`session`] the full feature phase: both take
-//! PDUs and write those of the responses, without a socket.
-//!
+//!   PDUs and write those of the responses, without a socket.
 //! - [`command`] parses SCSI commands, [`pages`] describes the disk, and [`transfer`] is a
-//! command whose data the initiator sends.
-//!
+//!   command whose data the initiator sends.
 //!
 //! Access to targets and the closing of connections are decided by the caller.
 

@@ -18,17 +18,15 @@ pub struct About<'n> {
     pub name: &'n str,
     /// Number of logical blocks.
     pub blocks: u64,
-    /// Whether the disk is write-protected.
+    /// True if the disk is write-protected.
     pub is_read_only: bool,
-    /// Whether the disk releases the space of zeroes.
+    /// True if the disk releases the space of zeroes.
     pub releases: bool,
 }
 
 /// Returns the data of INQUIRY.
 ///
-///
 /// # Errors
-///
 ///
 /// There is no such page.
 pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
@@ -164,9 +162,7 @@ pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
 
 /// Returns the data of MODE SENSE.
 ///
-///
 /// # Errors
-///
 ///
 /// There is no such page, or saved values are requested.
 pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<Vec<u8>, Sense> {

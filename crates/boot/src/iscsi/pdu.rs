@@ -118,9 +118,7 @@ impl Header {
     /// Returns how many bytes follow the header: additional header segments, data and its
     /// padding.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The data is longer than `max`.
     pub fn rest_bytes(&self, max: usize) -> Result<usize, Broken> {
@@ -181,9 +179,7 @@ impl Reply {
 
     /// Writes the PDU with its data segment.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The connection's.
     pub fn write(mut self, data: &[u8], out: &mut dyn Write) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! Full feature phase of an iSCSI session: PDUs of the initiator and their responses (RFC 7143,
 //! sections 4 and 11).
 //!
-//!
 //! The session executes commands one after the other, in the order of their CmdSN; the data of a
 //! write may come between other commands. The session buffers nothing of a command but the
 //! parameter lists of a few.
@@ -91,9 +90,7 @@ impl Session {
 
     /// Handles a PDU, and writes the responses.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The connection must be closed.
     pub fn handle(

@@ -18,9 +18,9 @@ pub struct Parameters {
     pub burst: usize,
     /// Longest unsolicited data of a write, bytes (FirstBurstLength).
     pub first_burst: usize,
-    /// Whether unsolicited data is limited to the PDU of the command (InitialR2T).
+    /// True if unsolicited data is limited to the PDU of the command (InitialR2T).
     pub initial_r2t: bool,
-    /// Whether the PDU of a command may have data (ImmediateData).
+    /// True if the PDU of a command may have data (ImmediateData).
     pub immediate: bool,
 }
 
@@ -45,9 +45,7 @@ pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
 
 /// Appends a part of a text.
 ///
-///
 /// # Errors
-///
 ///
 /// The text is too long.
 pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
@@ -60,9 +58,7 @@ pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
 
 /// Parses the keys of a text.
 ///
-///
 /// # Errors
-///
 ///
 /// The text is malformed, or has too many keys.
 pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, Broken> {
@@ -101,9 +97,7 @@ impl Parameters {
     /// Applies a key of the initiator, and returns the value of the response; None: the key gets
     /// none.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The value is invalid for the key.
     pub fn take(&mut self, key: &str, value: &str) -> Result<Option<String>, Broken> {

@@ -63,7 +63,7 @@ pub struct Part<'d> {
     pub number: u32,
     /// Buffer offset of the data, bytes.
     pub offset: u32,
-    /// Whether the PDU is the last one of the sequence.
+    /// True if the PDU is the last one of the sequence.
     pub is_last: bool,
     /// Data segment of the PDU.
     pub data: &'d [u8],
@@ -140,9 +140,7 @@ impl Transfer {
     /// Takes the immediate data of the command. `goes_on`: more unsolicited data follows, until
     /// `end`.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable, or the data exceeds the negotiated limit.
     pub fn begin(
@@ -163,9 +161,7 @@ impl Transfer {
 
     /// Takes data of a sequence.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// As [`Transfer::begin`].
     pub fn data(&mut self, part: &Part<'_>, disk: &dyn Disk) -> Result<(), Broken> {
@@ -251,9 +247,7 @@ impl Transfer {
 
     /// Completes the command after all data has arrived, and returns how many bytes it requested.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The disk is unreachable.
     pub fn finish(mut self, blocks: u64, disk: &dyn Disk) -> Result<Result<u32, Sense>, Broken> {

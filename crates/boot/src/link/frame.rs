@@ -53,7 +53,7 @@ pub(super) enum Hears {
         epoch: u64,
         /// Number of the last message.
         number: u64,
-        /// Whether the other node accepts [`Says::Did`].
+        /// True if the other node accepts [`Says::Did`].
         #[serde(default)]
         reads_activities: bool,
     },

@@ -1,6 +1,5 @@
 //! Storage of the copies of a network: a thread that writes a file for each part.
 //!
-//!
 //! The first line has the holder, its epoch and the checksum of its ranges; further lines are as
 //! in a [`crate::journal`]. A file that ends within a line, or with an unreadable line, is not a
 //! valid copy.
@@ -52,9 +51,7 @@ struct Files {
 impl Keeper {
     /// Starts the thread, confined to one directory, and reads the existing copies.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn start(
@@ -70,9 +67,7 @@ impl Keeper {
     /// on. Existing files there are out of date and are removed; each copy is written with its
     /// next change.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn moved(
@@ -89,9 +84,7 @@ impl Keeper {
 
     /// Queues a message.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The queue is full: the message is returned.
     pub(super) fn take(&self, job: Job) -> Result<(), Job> {

@@ -68,9 +68,7 @@ pub struct Link {
 impl Link {
     /// Starts the link without connections, until the cluster reports the other nodes.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread or descriptor left.
     pub fn start() -> io::Result<Link> {

@@ -21,9 +21,7 @@ pub struct Changes(OwnedFd);
 impl Changes {
     /// Starts to monitor changes.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn watch() -> Result<Changes, Errno> {

@@ -1,6 +1,5 @@
 //! Receives UDP packets in batches, with the time that each has waited.
 //!
-//!
 //! A packet that waited while this machine or this process was suspended is out of date: its
 //! sender may no longer want what it requested.
 
@@ -50,9 +49,7 @@ pub struct Received<'b> {
 
 /// Makes a socket timestamp packets, and enlarges its receive buffer.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's.
 pub fn prepare(socket: &UdpSocket) -> io::Result<()> {

@@ -37,9 +37,7 @@ pub struct Owner {
 impl Frames {
     /// Opens the packet sockets of an interface.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<Frames> {
@@ -58,9 +56,7 @@ impl Frames {
 
     /// Sends a UDP packet from this address and port to a MAC address, without blocking.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn send_udp(
@@ -77,9 +73,7 @@ impl Frames {
     /// Sends an ARP probe for an address, as a machine without one does (RFC 5227, 2.1.1),
     /// without blocking.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn ask(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
@@ -94,9 +88,7 @@ impl Frames {
     /// Sends a Wake-on-LAN packet (AMD's Magic Packet), without blocking: six bytes of ones, and
     /// the MAC address sixteen times.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn wake(&self, mac: Mac) -> io::Result<()> {

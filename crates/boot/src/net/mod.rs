@@ -1,21 +1,13 @@
 //! Sockets at an interface, including those for clients without an address.
 //!
-//!
 //! - [`udp`] has the sockets of DHCP, [`tcp`] listeners for files.
-//!
 //! - [`router`] tells machines that there is no IPv6 router here, and that addresses come from
-//! DHCPv6.
-//!
+//!   DHCPv6.
 //! - [`six`] has the sockets of IPv6, and the MAC addresses of senders.
-//!
 //! - [`addresses`] monitors the addresses of this host.
-//!
 //! - [`batch`] receives packets in batches, with the time that each has waited.
-//!
 //! - [`packet`] has packet sockets.
-//!
 //! - [`own_source`] receives requests from clients that use an address of this host.
-//!
 //! - [`frame`] sends to a MAC address, and sends ARP requests (RFC 826).
 
 pub mod addresses;

@@ -1,6 +1,5 @@
 //! Receives DHCP requests from source addresses that this host has itself.
 //!
-//!
 //! A client continues to use its address until it is refused, even if a node has the address
 //! meanwhile. The kernel drops a packet whose source is a local address (a martian source, RFC
 //! 1812, 5.3.7) before a UDP socket gets it, so its client would never be refused.
@@ -31,9 +30,7 @@ pub struct OwnSources {
 impl OwnSources {
     /// Opens the socket of an interface. No request arrives before [`OwnSources::set`].
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<OwnSources> {
@@ -49,9 +46,7 @@ impl OwnSources {
     /// Sets the addresses of this host: requests from the first [`packet::VALUES_MAX`] are
     /// received.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: the previous addresses stay.
     pub fn set(&mut self, addresses: Vec<Ipv4Addr>) -> io::Result<()> {

@@ -11,9 +11,7 @@ pub const VALUES_MAX: usize = 200;
 
 /// Opens a socket that receives nothing, since it has no protocol until it is bound.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's: the permission is missing.
 pub fn open() -> io::Result<OwnedFd> {
@@ -25,9 +23,7 @@ pub fn open() -> io::Result<OwnedFd> {
 /// Filters the frames of a socket by these fields: each is an offset, the length (1, 2 or 4
 /// bytes), and the accepted values, at most [`VALUES_MAX`].
 ///
-///
 /// # Errors
-///
 ///
 /// The system's.
 pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()> {
@@ -81,9 +77,7 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
 
 /// Binds the socket to frames of this type at an interface.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's: there is no such interface.
 pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
@@ -104,9 +98,7 @@ pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
 
 /// Sends a frame of this type to a MAC address, without blocking.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's.
 pub fn send(

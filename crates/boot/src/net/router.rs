@@ -2,7 +2,6 @@
 //! iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same socket
 //! advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
 //!
-//!
 //! The response is unicast to the machine that sent the solicitation. Its router lifetime is
 //! zero, so no machine takes this node for a router, and another router of the network is not
 //! affected (RFC 4861, 6.3.4).
@@ -60,9 +59,7 @@ impl Question {
 impl Router {
     /// Opens the socket of an interface.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: there is no IPv6 on this machine or interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<Router> {
@@ -114,9 +111,7 @@ impl Router {
 
     /// Sends an advertisement with router lifetime zero, without blocking.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn answer(&self, to: SocketAddrV6) -> io::Result<()> {
@@ -127,9 +122,7 @@ impl Router {
 
     /// Sends an advertisement to one machine, or to all, without blocking.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn advertise(&self, to: Option<SocketAddrV6>, packet: &[u8]) -> io::Result<()> {

@@ -33,9 +33,7 @@ const FRAMES_MAX: usize = 1_024;
 
 /// Opens a UDP port over IPv6 at an interface.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's: the port is taken, or there is no IPv6 on this machine.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
@@ -49,9 +47,7 @@ pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
 
 /// Opens the port of DHCPv6 at an interface.
 ///
-///
 /// # Errors
-///
 ///
 /// As [`open`], or the interface has no IPv6.
 pub fn dhcp(interface: &str, index: u32) -> io::Result<UdpSocket> {
@@ -63,9 +59,7 @@ pub fn dhcp(interface: &str, index: u32) -> io::Result<UdpSocket> {
 
 /// Opens a TCP port over IPv6 at an interface.
 ///
-///
 /// # Errors
-///
 ///
 /// As [`open`].
 pub fn listen(interface: &str, port: u16) -> io::Result<TcpListener> {
@@ -94,9 +88,7 @@ pub struct Cards {
 impl Cards {
     /// Opens the packet socket of an interface.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<Cards> {

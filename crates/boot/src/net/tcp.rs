@@ -11,9 +11,7 @@ const BACKLOG: i32 = 1_024;
 
 /// Opens a port for connections at an interface.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's: the port is taken, or there is no such interface.
 pub fn listen(interface: &str, port: u16) -> io::Result<TcpListener> {

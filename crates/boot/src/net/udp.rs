@@ -16,9 +16,7 @@ pub const PROXY: u16 = 4011;
 
 /// Opens a port at an interface exclusively: two programs would each get a part of the packets.
 ///
-///
 /// # Errors
-///
 ///
 /// The system's: the port is taken, or there is no such interface.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {

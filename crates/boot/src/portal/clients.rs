@@ -54,7 +54,7 @@ pub struct DiskUse {
     pub disk: String,
     /// User of the disk.
     pub user: User,
-    /// Whether the disk has one user at a time: it is written, and is no overlay.
+    /// True if the disk has one user at a time: it is written, and is no overlay.
     pub is_alone: bool,
 }
 
@@ -101,9 +101,7 @@ impl Clients {
     /// Records that a connection uses a disk. An older connection with the same session ends (RFC
     /// 7143, 6.3.5).
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The user that has the disk: nothing has changed.
     pub fn begin_use(

@@ -18,9 +18,7 @@ pub type Used = (Arc<Kept>, Arc<dyn Disk>);
 pub trait Targets {
     /// Returns the disk of a target, if this client may use it.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The reason of the refusal.
     fn find(&self, target: &str) -> Result<Used, Refusal>;
@@ -35,9 +33,7 @@ pub trait Targets {
 
 /// Serves a connection until it ends.
 ///
-///
 /// # Errors
-///
 ///
 /// The reason of the end.
 pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<(), Broken> {

@@ -43,9 +43,7 @@ fn lock(of: &Mutex<State>) -> MutexGuard<'_, State> {
 impl Kept {
     /// Starts the thread of a disk. `confine` restricts a thread to reading files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn start(

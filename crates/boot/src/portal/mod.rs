@@ -1,15 +1,11 @@
 //! Disks of a network over TCP: an iSCSI target, and NBD exports, for the machines that boot from
 //! them.
 //!
-//!
 //! - [`keeper`] keeps a disk reachable, and returns it as a machine sees it; [`clients`] tracks
-//! the connections.
-//!
+//!   the connections.
 //! - [`stream`] is the byte stream of a connection, with its timeouts; [`iscsi`] and [`nbd`]
-//! serve a connection, each on a thread of its own.
-//!
+//!   serve a connection, each on a thread of its own.
 //! - [`server`] combines all of it.
-//!
 //!
 //! Neither protocol has a login here: a disk is for the address of the machine whose image names
 //! it.

@@ -52,9 +52,7 @@ pub enum Closed {
 
 /// Serves a connection until it ends.
 ///
-///
 /// # Errors
-///
 ///
 /// The reason of the end.
 pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {

@@ -47,9 +47,9 @@ pub struct Served {
     pub storage: Storage,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     pub target: Option<String>,
-    /// Whether the disk is an NBD export.
+    /// True if the disk is an NBD export.
     pub is_export: bool,
-    /// Whether every address of the network may use the disk.
+    /// True if every address of the network may use the disk.
     pub is_open: bool,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
@@ -62,7 +62,7 @@ pub struct Change {
     pub interface: String,
     /// TCP ports of iSCSI and of NBD.
     pub ports: [u16; 2],
-    /// Whether the disks are served over IPv6, too.
+    /// True if the disks are served over IPv6, too.
     pub is_six: bool,
     /// Disks, by name.
     pub disks: BTreeMap<String, Served>,
@@ -104,7 +104,7 @@ struct Table {
     ports: [u16; 2],
     is_six: bool,
     disks: BTreeMap<String, (Served, Arc<Kept>)>,
-    /// Whether the listeners match the disks.
+    /// True if the listeners match the disks.
     is_looked_at: bool,
     /// Failures of the listeners, by protocol.
     troubles: [Option<String>; 2],
@@ -131,9 +131,7 @@ impl Served {
 impl Portal {
     /// Creates a portal without disks. `confine` restricts a thread to reading files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no descriptor left.
     pub fn new(confine: fn() -> io::Result<()>, finds: Finds) -> io::Result<Portal> {
@@ -154,9 +152,7 @@ impl Portal {
     /// Applies another configuration. Connections to an unchanged disk continue, if their address
     /// may still use it. The caller is a thread that may open the files.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub fn change(&mut self, change: Change) -> io::Result<()> {

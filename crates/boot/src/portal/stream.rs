@@ -31,9 +31,7 @@ pub struct Stream {
 impl Stream {
     /// Configures a connection.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<Stream> {
@@ -60,9 +58,7 @@ impl Stream {
 
     /// Removes the deadline when the session has begun.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's.
     pub fn has_begun(&mut self) -> io::Result<()> {
@@ -72,9 +68,7 @@ impl Stream {
 
     /// Fills `bytes`. Returns false if the client sends nothing for as long as [`PATIENCE`].
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The connection ended, or the client was silent within a message.
     pub fn head(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
@@ -102,9 +96,7 @@ impl Stream {
 
     /// Fills `bytes`, the rest of a message that has begun.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The connection ended, or the client was silent.
     pub fn rest(&mut self, bytes: &mut [u8]) -> io::Result<()> {
@@ -117,9 +109,7 @@ impl Stream {
 
     /// Reads the available bytes, at least one.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// As [`Stream::rest`].
     pub fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {

@@ -1,33 +1,29 @@
 //! Leases of a network that the cluster grants to nodes: a value without a clock.
 //!
-//!
 //! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its
-//! own part most; another node has the part while its node is down. Before a node assigns the
-//! first address of a part, it writes its name under the cluster lease: the next holder then
-//! knows that there are leases that it has not seen. The record also names the nodes that know
-//! all of the leases ([`crate::dhcp::mirror`]); one of these copies them when it takes the part.
-//!
+//!   own part most; another node has the part while its node is down. Before a node assigns the
+//!   first address of a part, it writes its name under the cluster lease: the next holder then
+//!   knows that there are leases that it has not seen. The record also names the nodes that know
+//!   all of the leases ([`crate::dhcp::mirror`]); one of these copies them when it takes the
+//!   part.
 //! - A node that knows the leases gets a part before one that does not: the latter leaves the
-//! part for a while even where the cluster grants it. Of two that know the leases, the node whose
-//! part it is takes precedence. A holder hands a part over only to a node that its record names.
-//!
-//! - At first, no record names the previous holder of a part. Until that node knows the leases
-//! again, no client gets a lease (`UNHEARD`), for a second at most: if the new holder fails at
-//! once, the previous one knows all leases by itself.
-//!
+//!   part for a while even where the cluster grants it. Of two that know the leases, the node
+//!   whose part it is takes precedence. A holder hands a part over only to a node that its record
+//!   names.
+//! - After a take-over, no other node has the new holder's leases yet. Until the previous holder
+//!   knows them again, no client gets a lease (`UNHEARD`), for a second at most: if the new
+//!   holder fails at once, the previous one knows all leases by itself.
 //! - A record also states the ranges by which its holder assigns addresses, and the addresses of
-//! previous ranges ([`crate::dhcp::moves`]). It is `clear` only when the holder waits for
-//! nothing.
-//!
+//!   previous ranges ([`crate::dhcp::moves`]). It is `clear` only when the holder waits for
+//!   nothing.
 //! - A node that takes a part without its leases withholds the addresses, and its record names
-//! the previous holder. When that holder is back, it gets the part: it knows its own leases, and
-//! has a copy of the later ones. The same applies to a node that takes a part by another range,
-//! and has not learned in time which of its addresses the holder of another part assigned before:
-//! that holder gets the part.
-//!
+//!   the previous holder. When that holder is back, it gets the part: it knows its own leases,
+//!   and has a copy of the later ones. The same applies to a node that takes a part by another
+//!   range, and has not learned in time which of its addresses the holder of another part
+//!   assigned before: that holder gets the part.
 //! - The holder of the first part leads: it alone answers machines with a single boot, so that
-//! nothing is installed twice. Its record lists the machines whose next boot an operator ordered.
-//!
+//!   nothing is installed twice. Its record lists the machines whose next boot an operator
+//!   ordered.
 //! - `boot/NETWORK/@NODE`: address of the node in the network, for the scripts of other nodes.
 
 mod known;
@@ -66,7 +62,7 @@ struct Taken {
     epoch: u64,
     /// Time of the take-over, nanoseconds.
     at_ns: u64,
-    /// Whether this node knew which machines have had their single boot.
+    /// True if this node knew which machines have had their single boot.
     has_turns: bool,
     state: State,
     /// Checksum of the previous holder's name, while no client gets a lease.
@@ -574,9 +570,7 @@ impl Leases {
 
     /// Returns how this node takes a part, or took it in this epoch.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The copy that the node has to adopt before.
     fn take(

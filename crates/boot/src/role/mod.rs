@@ -83,7 +83,7 @@ struct Running {
     keeper: Option<Keeper>,
     /// Directory that the leases have left; their files there are to be removed.
     left: Option<PathBuf>,
-    /// Whether this node may respond with the version that it serves.
+    /// True if this node may respond with the version that it serves.
     admission: Admission,
 }
 
@@ -233,9 +233,7 @@ fn storage((section, name): (&str, &str), disk: &config::Disk, runtime: &Path) -
 /// Creates the overlays of the disks of a network, and keeps the previous ones that have not
 /// changed.
 ///
-///
 /// # Errors
-///
 ///
 /// The system has no thread left; the text says so.
 fn overlays(
@@ -323,9 +321,7 @@ fn now_ns() -> u64 {
 impl Role {
     /// Starts the role with a payload.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The payload is of another program, or the system has no thread left; the text says which.
     pub fn new(place: Place, payload: &[u8]) -> Result<Role, String> {
@@ -345,9 +341,7 @@ impl Role {
 
     /// Applies another payload.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// As at the start.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {

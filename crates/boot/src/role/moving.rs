@@ -20,9 +20,7 @@ impl Running {
     /// Moves the leases, after the DHCP thread has ended. The old files stay until
     /// [`Running::remove_left`].
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The new directory cannot keep the leases; the text says why, and nothing has changed.
     pub(super) fn leave(&mut self, directory: &Path, place: Place) -> Result<(), String> {

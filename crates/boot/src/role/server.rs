@@ -44,9 +44,7 @@ pub(super) fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
 impl Server {
     /// Starts the servers of a network.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread or descriptor left.
     pub fn start(site: Shared, place: Place) -> io::Result<Server> {
@@ -76,9 +74,7 @@ impl Server {
 
     /// Starts the DHCP thread, confined to the directory of the current leases.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system has no thread left.
     pub(super) fn answer(&mut self, site: Shared, place: Place) -> io::Result<()> {

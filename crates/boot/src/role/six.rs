@@ -32,7 +32,7 @@ pub(super) struct Six {
 struct Outgoing {
     mac: Mac,
     to: SocketAddrV6,
-    /// Whether its lease must be on disk first.
+    /// True if its lease must be on disk first.
     is_lease: bool,
     /// Address that the packet assigns.
     address: Option<IpAddr>,
@@ -47,9 +47,7 @@ fn random() -> u64 {
 impl Six {
     /// Opens the sockets.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The system's error as text.
     pub(super) fn open(

@@ -37,7 +37,7 @@ pub(super) struct Sockets {
 pub(super) struct Outgoing {
     pub(super) mac: Mac,
     pub(super) to: To,
-    /// Whether its lease must be on disk first.
+    /// True if its lease must be on disk first.
     pub(super) is_kept: bool,
     /// Address that the packet assigns.
     pub(super) address: Option<IpAddr>,

@@ -1,7 +1,6 @@
 //! Admission of this node: whether it may respond with the version that it serves
 //! ([`Admission`]).
 //!
-//!
 //! A removed member does not respond at all. A member whose version no majority has confirmed
 //! responds only to clients that no other server answers ([`UnansweredClients`]), and never
 //! refuses an address: the lease may be a current node's.
@@ -17,7 +16,7 @@ use part::role::Admission;
 /// Admission of this node, and the clients for which it stands in.
 #[derive(Default)]
 pub(super) struct Reserve {
-    /// Whether this node may respond with the version that it serves.
+    /// True if this node may respond with the version that it serves.
     pub(super) admission: Admission,
     unanswered: UnansweredClients,
 }

@@ -132,7 +132,7 @@ pub(super) struct Leased {
     pub(super) here: u64,
     /// Leases of the other parts, as their nodes reported them.
     by_others: BTreeMap<String, u64>,
-    /// Whether no node has reported the leases of some part.
+    /// True if no node has reported the leases of some part.
     lacks: bool,
 }
 

@@ -110,9 +110,9 @@ pub struct Site {
 struct TurnsStatus {
     /// Turns on disk. None: the file has not been read.
     stored: Option<Turns>,
-    /// Whether another node decided the turns before this one, which still has older ones.
+    /// True if another node decided the turns before this one, which still has older ones.
     is_unknown: bool,
-    /// Whether the last write to disk failed.
+    /// True if the last write to disk failed.
     has_failed: bool,
 }
 
@@ -595,9 +595,7 @@ impl Site {
 
     /// Orders the next boot of a machine; without an image the configured boot restarts.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// There is no such image; the text says so.
     pub fn order(&mut self, mac: Mac, image: Option<&str>) -> Result<(), String> {

@@ -9,9 +9,9 @@ use std::net::Ipv6Addr;
 /// Part that this node holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
-    /// Whether the node knows every lease of the part.
+    /// True if the node knows every lease of the part.
     pub knows: bool,
-    /// Whether the node knows which machines have had their single boot: no other node has
+    /// True if the node knows which machines have had their single boot: no other node has
     /// decided that since.
     pub has_turns: bool,
     /// End of the cluster lease, milliseconds of CLOCK_BOOTTIME.
@@ -24,18 +24,18 @@ pub struct Held {
     pub moved: Option<Moved>,
     /// Addresses that were assigned in the name of this part by previous ranges.
     pub past: Pasts,
-    /// Whether the record states that no client has got a lease yet.
+    /// True if the record states that no client has got a lease yet.
     pub is_unheard: bool,
     /// Longest lease by the record, seconds: no client gets a longer one.
     pub longest_s: u32,
     /// Longest lease of the part that another node may have given, seconds.
     pub before_s: u32,
-    /// Whether the record names a node that knows, or will know, what is withheld.
+    /// True if the record names a node that knows, or will know, what is withheld.
     pub has_former: bool,
-    /// Whether that was so when this node took the part: that node then also knows what was
+    /// True if that was so when this node took the part: that node then also knows what was
     /// withheld before.
     pub had_former: bool,
-    /// Whether that node is up.
+    /// True if that node is up.
     pub is_former_there: bool,
 }
 
@@ -71,9 +71,9 @@ pub struct Adopt {
     pub into: u64,
     /// Longest of these leases, seconds.
     pub longest_s: u32,
-    /// Whether that node withholds, because of the previous holder, exactly what this node knows.
+    /// True if that node withholds, because of the previous holder, exactly what this node knows.
     pub knows_before: bool,
-    /// Whether that node knew the leases that this node did not.
+    /// True if that node knew the leases that this node did not.
     pub is_left: bool,
 }
 

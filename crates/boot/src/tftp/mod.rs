@@ -2,11 +2,8 @@
 //! (RFC 2348), timeout and length (RFC 2349) and windows (RFC 7440). The server is read-only, and
 //! serves only the files of its [`Shelf`](crate::content::Shelf).
 //!
-//!
 //! - [`packet`] parses and encodes packets, [`transfer`] is one transfer without I/O.
-//!
 //! - [`server`] is the thread with the sockets.
-//!
 //!
 //! The source address of a request may be forged. So before the first ACK the server sends a
 //! single packet, and that packet at most three times; the largest is a block of 512 bytes. It

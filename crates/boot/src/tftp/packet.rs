@@ -106,9 +106,7 @@ pub enum Malformed {
 impl Packet {
     /// Parses a datagram.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The datagram is not a TFTP packet. Text after the mode of a request never is an error: an
     /// unreadable option, and all after it, are ignored.

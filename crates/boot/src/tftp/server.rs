@@ -80,9 +80,7 @@ impl Server {
     /// Starts a thread that answers requests at `listeners`, with a limit of concurrent
     /// transfers.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// A listener is not a UDP socket, or the system has no descriptor or thread left.
     pub fn start(
@@ -108,9 +106,7 @@ impl Server {
 
     /// Replaces the listeners. Transfers that have begun continue.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// A listener is not a UDP socket: nothing changes.
     pub fn change(&self, listeners: Vec<Listener>) -> io::Result<()> {
@@ -152,9 +148,9 @@ struct Active {
     name: String,
     request: Request,
     client: SocketAddr,
-    /// Whether the client's port is closed.
+    /// True if the client's port is closed.
     is_closed: bool,
-    /// Whether the socket's buffer is full.
+    /// True if the socket's buffer is full.
     is_full: bool,
 }
 
@@ -578,9 +574,7 @@ impl Active {
 
     /// Sends all packets that are due, until the socket is full.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The file cannot be read.
     fn send(&mut self, buffer: &mut Vec<u8>, counting: &Counting) -> Result<(), String> {

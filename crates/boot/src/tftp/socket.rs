@@ -45,9 +45,7 @@ struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
 
 /// Makes a socket report the destination address of datagrams.
 ///
-///
 /// # Errors
-///
 ///
 /// The descriptor is not a UDP socket.
 pub(super) fn listen(fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -80,9 +78,7 @@ fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()
 
 /// Receives a datagram without blocking.
 ///
-///
 /// # Errors
-///
 ///
 /// The pending error of the socket.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Receive> {
@@ -183,9 +179,7 @@ unsafe fn destination(header: &libc::msghdr) -> Option<(IpAddr, u32)> {
 /// Opens a socket for one client, with a port of its own at the address to which the request was
 /// sent.
 ///
-///
 /// # Errors
-///
 ///
 /// There are no more descriptors, the interface has gone, or there is no route.
 pub(super) fn open(came: &Came, interface: Option<&str>) -> io::Result<OwnedFd> {

@@ -1,7 +1,6 @@
 //! Transfer to one client, without I/O: packets and the time come in, and what is due to be sent
 //! comes out. The transfer never reads a file: it returns which blocks are due.
 //!
-//!
 //! Only a new ACK and the passing of time cause packets, so a duplicated packet does not
 //! duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated ACK means that the first block
 //! of a window was lost (RFC 7440), and an ACK within a window, that a later one was. The
@@ -144,9 +143,9 @@ pub struct Transfer {
     /// Number of the last block, which is shorter than the others, and empty if the length is a
     /// multiple of the block size.
     last: u64,
-    /// Whether an ACK has arrived, which proves that the client requested the file.
+    /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,
-    /// Whether the OACK is still unacknowledged, and whether it is due.
+    /// True if the OACK is still unacknowledged, and whether it is due.
     options_unconfirmed: bool,
     options_due: bool,
     /// Last block that the client has acknowledged.

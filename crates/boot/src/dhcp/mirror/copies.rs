@@ -168,9 +168,7 @@ impl Copies {
 
     /// Applies a message of a holder.
     ///
-    ///
     /// # Errors
-    ///
     ///
     /// The sender is no holder, or the message is invalid.
     pub fn take(&mut self, node: &str, told: &Told) -> Result<Took, Refused> {

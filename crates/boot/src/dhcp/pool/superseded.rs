@@ -15,7 +15,7 @@ pub struct Superseded {
     /// End of the lease, or of the time in which a refused client leaves the address,
     /// milliseconds.
     pub until_ms: u64,
-    /// Whether the client was refused, or released the address.
+    /// True if the client was refused, or released the address.
     pub is_refused: bool,
 }
 

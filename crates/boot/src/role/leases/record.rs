@@ -34,9 +34,9 @@ pub(super) type Range6 = (u64, u64, u32, u32);
 pub(super) struct Record {
     /// Node that assigns addresses of the part.
     pub(super) node: String,
-    /// Whether the node has stored which of the addresses another node may have assigned.
+    /// True if the node has stored which of the addresses another node may have assigned.
     pub(super) clear: bool,
-    /// Whether the node has stored which machines have had their single boot, as far as that can
+    /// True if the node has stored which machines have had their single boot, as far as that can
     /// be known.
     pub(super) turns: bool,
     /// First and last address of the range, and the number of parts.
