@@ -1,4 +1,4 @@
-//! Frames as bytes, disks, and the order of requests.
+//! AoE frames as bytes, disks, and the order of requests.
 
 use super::bay::{Bay, Outlet, Plan};
 use super::frame::{Header, Target, sectors_max};
@@ -21,7 +21,6 @@ const E0_1: Target = Target { shelf: 0, slot: 1 };
 const MTU: usize = 1500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A disk in memory.
 struct Memory {
     bytes: Mutex<Vec<u8>>,
     flushes: Mutex<u32>,
@@ -65,7 +64,7 @@ impl Disk for Memory {
     fn close(&self) {}
 }
 
-/// A disk that always ends with one error.
+/// Disk that always fails with one error.
 struct Broken(fn() -> DiskError);
 
 impl Disk for Broken {
@@ -95,12 +94,12 @@ impl Disk for Broken {
     fn close(&self) {}
 }
 
-/// A request to e0.1 with the tag 1, 2, 3, 4.
+/// Builds a request to e0.1 with the tag 1, 2, 3, 4.
 fn frame(command: u8, body: &[&[u8]]) -> Vec<u8> {
     [&[0x10, 0, 0, 0, 1, command, 1, 2, 3, 4][..], &body.concat()].concat()
 }
 
-/// A command of the disk: flags, count, command and address.
+/// Builds an ATA command: flags, count, command and address.
 fn ata(flags: u8, count: u8, command: u8, lba: [u8; 6], data: &[u8]) -> Vec<u8> {
     let [a, b, c, d, e, f] = lba;
     frame(
@@ -345,7 +344,7 @@ fn requests_for_the_same_bytes_keep_their_order_if_one_writes() {
     assert_eq!(count, 128);
 }
 
-/// Keeps what is sent.
+/// Records the frames that are sent.
 struct Sent(Mutex<Vec<(Mac, Vec<u8>)>>);
 
 impl Outlet for Sent {
@@ -359,7 +358,7 @@ impl Outlet for Sent {
     }
 }
 
-/// A disk in memory whose writes wait for a word.
+/// Disk in memory whose writes wait for a signal.
 struct Slow(Memory, Mutex<Receiver<()>>);
 
 impl Disk for Slow {

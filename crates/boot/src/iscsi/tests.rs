@@ -6,7 +6,6 @@ use super::session::{Session, Unit};
 use crate::disk::{Disk, DiskError};
 use std::sync::Mutex;
 
-/// A disk in memory.
 struct Memory(Mutex<Vec<u8>>);
 
 impl Disk for Memory {
@@ -37,7 +36,7 @@ impl Disk for Memory {
     fn close(&self) {}
 }
 
-/// A header with these bytes at these places.
+/// Builds a header with these bytes at these offsets.
 fn header(parts: &[(usize, &[u8])]) -> Header {
     let mut bytes = [0; HEADER_BYTES];
     for (at, part) in parts {
@@ -52,7 +51,7 @@ fn pdu(parts: &[(usize, &[u8])], data: &[u8]) -> Pdu {
     Pdu { header, data }
 }
 
-/// The PDUs of an output.
+/// Returns the PDUs of an output.
 fn split(mut out: &[u8]) -> Vec<Pdu> {
     let mut all = Vec::new();
     while let Some((head, rest)) = out.split_first_chunk::<HEADER_BYTES>() {
@@ -68,7 +67,7 @@ fn split(mut out: &[u8]) -> Vec<Pdu> {
 
 const NAMES: &str = "InitiatorName=iqn.a\0TargetName=iqn.t\0SessionType=Normal\0";
 
-/// A login in one stage, from the operational one to the session.
+/// Runs a login in one stage, from the operational one to the session.
 fn log_in(keys: &str) -> (Result<Option<Established>, Broken>, Vec<Pdu>) {
     let parts: &[(usize, &[u8])] = &[(0, &[0x43, 0x87]), (8, &[0x40, 0, 0, 0, 0, 9])];
     let mut out = Vec::new();
@@ -203,7 +202,7 @@ fn a_login_in_parts_is_one() {
     assert!(again.is_err());
 }
 
-/// A session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
+/// Creates a session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
 struct Talk {
     session: Session,
     disk: Memory,
@@ -233,7 +232,7 @@ impl Talk {
         sent.map(|()| split(&out))
     }
 
-    /// A command with its flags, how much data it has, and this data with it.
+    /// Builds a command with its flags, its expected data length, and its immediate data.
     fn command(&mut self, flags: u8, expected: u32, cdb: &[u8], data: &[u8]) -> Vec<Pdu> {
         let number = self.number.to_be_bytes();
         self.number += 1;
@@ -247,7 +246,7 @@ impl Talk {
         self.send(parts, data).unwrap()
     }
 
-    /// Data of a command.
+    /// Builds a Data-Out PDU.
     fn data(&mut self, tag: u32, number: u32, offset: u32, last: bool, data: &[u8]) -> Vec<Pdu> {
         let flags = if last { 0x80 } else { 0 };
         let parts: &[(usize, &[u8])] = &[
@@ -261,7 +260,7 @@ impl Talk {
     }
 }
 
-/// The kind, the status, the flags of the residual and its bytes.
+/// Returns the opcode, the status, the residual flags and the residual count.
 fn ended(pdu: &Pdu) -> (u8, u8, u8, u32) {
     let flags = pdu.header.flags() & 0x06;
     (
@@ -272,7 +271,7 @@ fn ended(pdu: &Pdu) -> (u8, u8, u8, u32) {
     )
 }
 
-/// Key, code and qualifier of a command that failed.
+/// Returns sense key, code and qualifier of a failed command.
 fn sense(pdu: &Pdu) -> (u8, u8, u8) {
     assert_eq!((pdu.header.0[3], pdu.data[1]), (2, 18));
     (pdu.data[4], pdu.data[14], pdu.data[15])

@@ -1,4 +1,4 @@
-//! What `boot` sections come to, and what is said of wrong ones.
+//! Tests the result of `boot` sections, and the diagnostics of wrong ones.
 
 use super::*;
 use configuration::{LoadOptions, Recording, Words};

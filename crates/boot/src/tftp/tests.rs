@@ -7,10 +7,10 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// When the client sends its last packet again.
+/// Retransmission timeout of the client.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What a link does, times in a hundred, and how long a packet takes, milliseconds.
+/// Behaviour of a link: percentages, and the delay of a packet, milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     lost: u64,
@@ -27,12 +27,12 @@ enum Wire {
     Ack(u16),
 }
 
-/// A client: what it has, and what it sent last.
+/// Client: the data that it has, and the packet that it sent last.
 struct Client {
     got: Vec<u8>,
     block_bytes: usize,
     window: u64,
-    /// The next block.
+    /// Number of the next block.
     expected: u64,
     /// Blocks since the last ACK.
     since: u64,
@@ -105,7 +105,7 @@ impl World {
     }
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug)]
 struct Run {
     got: Vec<u8>,
@@ -401,7 +401,7 @@ fn a_late_ack_of_what_is_being_sent_again_counts() {
     assert_eq!(sent(&mut transfer, late), [5, 6, 7, 8]);
 }
 
-/// How often a client that is silent from now on gets a packet, and for how long.
+/// Returns how often a client that falls silent gets a packet, and for how long.
 fn silence(mut transfer: Transfer, mut now: Instant) -> (usize, Duration) {
     let begin = now;
     let mut packets = 0;

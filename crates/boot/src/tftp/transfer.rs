@@ -145,7 +145,7 @@ pub struct Transfer {
     last: u64,
     /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,
-    /// True if the OACK is still unacknowledged, and whether it is due.
+    /// OACK state: not acknowledged yet, and due to be sent.
     options_unconfirmed: bool,
     options_due: bool,
     /// Last block that the client has acknowledged.

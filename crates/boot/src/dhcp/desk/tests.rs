@@ -1,4 +1,4 @@
-//! What each kind of client is answered in each state of its address, and why.
+//! Tests the response to each kind of client in each state of its address, with the reason.
 
 use super::super::pool::Holder;
 use super::super::range::Range;
@@ -12,12 +12,12 @@ mod superseded;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
-/// A node that is gone.
+/// Node that has gone.
 const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 4);
 const STRANGE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 9);
 const DAY_MS: u64 = 86_400_000;
 
-/// A machine of the file with an address, one without, and one that the file does not name.
+/// A configured machine with a fixed address, one without, and one that is not configured.
 const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
@@ -61,7 +61,7 @@ const RANGE: Gives = Gives::Range {
     last: Ipv4Addr::new(10, 20, 0, 109),
 };
 
-/// A desk that holds the first half of its range.
+/// Builds a desk that holds the first half of its range.
 fn desk(unknown: Unknown, gives: Gives) -> Desk {
     let here = Here {
         address: SERVER,
@@ -140,7 +140,7 @@ fn shown(decision: &Decision) -> String {
     format!("{answer}{probe}{other}: {}", decision.why)
 }
 
-/// What a client says, in the words of RFC 2131.
+/// Message of a client, in the words of RFC 2131.
 fn sayings() -> Vec<(&'static str, Kind, Claims)> {
     vec![
         ("DISCOVER", Kind::Discover, NOTHING),
@@ -200,7 +200,7 @@ fn sayings() -> Vec<(&'static str, Kind, Claims)> {
     ]
 }
 
-/// What a client with an address says.
+/// Messages of a client with an address.
 fn sayings_with_an_address() -> Vec<(&'static str, Kind, Claims)> {
     vec![
         ("RENEW 103", Kind::Request, claims(Some(103), None, None)),
@@ -424,7 +424,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
         ..NOTHING
     };
     desk.decide(&request(Kind::Request, STRANGER, selects), false, 3);
-    // The answer came late: the client hears of it when it renews.
+    // The ARP reply came late: the client learns of it when it renews.
     assert!(desk.in_use(second, FIXED, 4));
     let renews = Claims {
         uses: Some(second),
@@ -432,7 +432,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     };
     let decision = desk.decide(&request(Kind::Request, STRANGER, renews), false, 5);
     assert_eq!(decision.answer.unwrap().verdict, Verdict::No);
-    // A lease that lasts is not ended by what a card says.
+    // An ARP reply does not end an established lease.
     let third = given(&mut desk, STRANGER, 6);
     let selects = Claims {
         wants: Some(third),
@@ -443,7 +443,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     assert!(!desk.in_use(third, FIXED, 120_000));
 }
 
-/// A desk of which STRANGER takes the offer of 104 at once, by a relay or not.
+/// Builds a desk of which STRANGER accepts the offer of 104 at once, by a relay or not.
 fn taken(relay: Option<Ipv4Addr>) -> Desk {
     let mut desk = desk(Unknown::Menu, RANGE);
     for (kind, server) in [(Kind::Discover, None), (Kind::Request, Some(SERVER))] {
@@ -460,11 +460,11 @@ fn what_a_card_says_unasked_ends_no_lease_and_takes_no_address() {
     let asks = |desk: &mut Desk, kind, claims, now_ms| {
         desk.decide(&request(kind, STRANGER, claims), false, now_ms);
     };
-    // An answer to the question for the offer, just after the client took that.
+    // A reply to the probe of the offer, just after the client accepted that.
     assert!(taken(None).in_use(ip(104), FIXED, 1_999));
-    // Later, nobody has asked any more.
+    // Later, no probe is outstanding.
     assert!(!taken(None).in_use(ip(104), FIXED, 2_000));
-    // Behind a relay nobody has asked.
+    // Behind a relay no probe was sent.
     assert!(!taken(Some(ip(1))).in_use(ip(104), FIXED, 1));
     // A client that goes on with its lease has the address, whatever it asks then.
     for claims in [

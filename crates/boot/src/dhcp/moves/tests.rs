@@ -1,4 +1,4 @@
-//! Which addresses of a part are withheld after the range has changed.
+//! Tests which addresses of a part are withheld after the range has changed.
 
 use super::super::pool::Pool;
 use super::*;
@@ -31,7 +31,7 @@ fn claim(range: Range) -> Claim {
     }
 }
 
-/// The claim of a part that had another range before.
+/// Builds the claim of a part that had another range before.
 fn moved(part: usize, from: Range, to: Range) -> Claim {
     Claim {
         range: Some(to),
@@ -39,7 +39,7 @@ fn moved(part: usize, from: Range, to: Range) -> Claim {
     }
 }
 
-/// A part whose holder withholds what this node knows.
+/// Builds a part whose holder withholds what this node knows.
 fn of_former(other: Other) -> Other {
     Other {
         is_former: true,
@@ -60,7 +60,7 @@ fn copy() -> Knows {
     Knows::Copy("beta".to_owned(), 4)
 }
 
-/// The addresses of a part with a fate, by a copy in which 130 is a client's.
+/// Returns the addresses of a part with a fate, by a copy in which 130 is a client's.
 fn fates(judged: &Judged, addresses: [u8; 4]) -> [Fate; 4] {
     let Judged::Takes(taking) = judged else {
         panic!("{judged:?}")

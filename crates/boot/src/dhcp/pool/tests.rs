@@ -1,4 +1,4 @@
-//! Parts that are taken back from a node that did not know their leases.
+//! Parts that return from a node that did not know their leases.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn mac(last: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, last])
 }
 
-/// A node that holds nothing, and knows these leases.
+/// Builds a node that holds nothing, and knows these leases.
 fn node(known: &[(u8, u8)]) -> Pool {
     let range = Range {
         first: ip(100),
@@ -25,7 +25,7 @@ fn node(known: &[(u8, u8)]) -> Pool {
     Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0)
 }
 
-/// What one node has of all addresses.
+/// Returns the state of all addresses at one node.
 fn copy(pool: &Pool) -> Vec<(Ipv4Addr, Holder)> {
     pool.known().collect()
 }

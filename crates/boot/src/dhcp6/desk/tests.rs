@@ -1,4 +1,4 @@
-//! What each kind of client is answered in each state of its address, and why.
+//! Tests the response to each kind of client in each state of its address, with the reason.
 
 use super::super::samples::UUID;
 use super::*;
@@ -6,7 +6,7 @@ use crate::config::{Image, Machine, Network6, Unknown};
 use crate::dhcp::range::Range;
 use std::collections::HashSet;
 
-/// A machine of the file with an address, one without, and one that the file does not name.
+/// A configured machine with a fixed address, one without, and one that is not configured.
 const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
@@ -20,7 +20,7 @@ fn here() -> Here {
     Here::new(ip(2), Mac([0x52, 0x54, 0, 0, 0, 2]))
 }
 
-/// A desk with the first of so many parts of its range.
+/// Builds a desk with the first of this number of parts of its range.
 fn desk(unknown: Unknown, parts: u32) -> Desk {
     let mut lan = Lan::plain("br0");
     let kernel = Image::Kernel {

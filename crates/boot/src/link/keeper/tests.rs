@@ -1,4 +1,4 @@
-//! What a keeper of copies writes, and what it reads again after a start.
+//! Tests what a keeper of copies writes, and what it reads after a start.
 
 use super::*;
 use crate::dhcp::mirror::Said;
@@ -16,7 +16,7 @@ fn change(last: u8, holder: Holder) -> Change<IpAddr> {
 
 const CLIENT: Holder = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
 
-/// Tells a keeper something, and returns what it says; None: nothing is confirmed.
+/// Sends a message to a keeper, and returns the confirmation; None: there is none.
 fn tell(keeper: &Keeper, epoch: u64, said: &[Said]) -> Option<Result<(), Refused>> {
     let (says, said_so) = channel();
     for said in said {

@@ -1,4 +1,4 @@
-//! Which node wants, takes and gives up which part, and what it writes under its lease.
+//! Tests which node wants, takes and gives up which part, and the records that it writes.
 
 mod former;
 mod late;
@@ -32,7 +32,7 @@ fn leases(me: &str) -> Leases {
     leases
 }
 
-/// A turn of a node that knows nothing of others.
+/// Runs a turn of a node that knows nothing of others.
 fn turn(leases: &mut Leases) -> (Standing, Vec<Written>) {
     turn_at(leases, 0)
 }
@@ -53,7 +53,7 @@ fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
     }
 }
 
-/// What a node wants, and how much.
+/// Returns the leases that a node wants, and their ranks.
 fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
     let wants = leases.wants(is_able, 0);
     let names = ["0", "1", "@alpha", "@beta"].map(|name| format!("boot/lan/{name}"));
@@ -65,7 +65,7 @@ fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
     [0, 1, 2, 3].map(|at: usize| wants[at].rank)
 }
 
-/// A lease of alpha's that has no holder, or this one.
+/// Builds a lease of alpha's that has no holder, or this one.
 fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
     KnownLease {
         holder: holder.to_owned(),
@@ -574,12 +574,13 @@ fn the_other_node_says_its_address_of_ipv6() {
     assert_eq!(at.six, six);
 }
 
-/// What two nodes know of the leases of both parts, which each of them holds one of.
+/// Knowledge of two nodes about the leases of both parts; each of them holds one.
 struct Pair {
     alpha: Leases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Who holds part 1, and in which epochs beta has seen that alpha holds the parts.
+    /// Builds the leases: the holder of part 1, and the epochs in which beta has seen that alpha
+    /// holds the parts.
     other: &'static str,
     seen: Vec<u64>,
 }
@@ -650,7 +651,7 @@ impl Pair {
     }
 }
 
-/// What a part has in it that is taken with leases of that copy.
+/// Returns the knowledge about a part that is taken with leases of that copy.
 const OF_BETA: &str = r#"node: "beta", epoch: 4"#;
 
 /// Alpha has a copy of beta's part, 1.
@@ -736,7 +737,6 @@ fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended(
     assert_eq!(pair.record(0).past, (0, 0, 0));
 }
 
-/// A range of IPv6.
 fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
     let address = |last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0xffff, 0, 0, last);
     Range {

@@ -1,4 +1,5 @@
-//! What a node answers whose version no majority has confirmed, and what a removed member answers.
+//! Tests the responses of a node whose version no majority has confirmed, and of a removed
+//! member.
 
 use super::super::{Shared, SiteShelf};
 use super::*;
@@ -56,7 +57,7 @@ fn site(admission: Admission) -> Site {
     site
 }
 
-/// What the machine gets for a message at a time, and why.
+/// Returns the response to a message of the machine at a time, and the reason.
 fn ask(site: &mut Site, (kind, wants, server): (u8, u8, u8), at_s: u64) -> Decision {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4];
     bytes.resize(28, 0);

@@ -1,4 +1,4 @@
-//! What each of two nodes shows of the machines of both.
+//! Tests what each of two nodes shows of the machines of both.
 
 use super::super::sharing::{SharedCopies, lock};
 use super::super::{Servers, Shared, SiteShelf};
@@ -86,7 +86,7 @@ impl Node {
         node
     }
 
-    /// It holds these parts, each in an epoch.
+    /// Sets the parts that the node holds, each in an epoch.
     fn holds(&mut self, number: usize, parts: &[(usize, u64)]) {
         let held = parts.iter().map(|(part, epoch)| {
             let held = Held {
@@ -104,7 +104,7 @@ impl Node {
         self.site.stand(NODES[number], standing, 0);
     }
 
-    /// Gives a lease.
+    /// Gives a lease to a machine.
     fn gives(&mut self, mac: Mac) -> Ipv4Addr {
         let pool = self.site.desk.as_mut().and_then(Desk::pool).unwrap();
         let address = pool.offer(mac, None, 0).unwrap();

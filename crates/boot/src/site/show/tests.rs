@@ -1,4 +1,4 @@
-//! What is shown of a network whose addresses others use.
+//! Tests the report of a network whose addresses other hosts use.
 
 use super::*;
 use crate::config::{Lan, Machine, Network, Unknown};

@@ -1,8 +1,8 @@
-//! Ways to a first lease: none of them goes without an offer, and none leads to the address of a node.
+//! Ways to a first lease: each needs an offer, and none leads to the address of a node.
 
 use super::*;
 
-/// The ways to an address that skip the offer, by the name of RFC 2131.
+/// Ways to an address that skip the offer, by the name of RFC 2131.
 fn ways(last: u8) -> [(&'static str, Claims); 6] {
     [
         ("INIT-REBOOT", claims(None, Some(last), None)),

@@ -1,10 +1,11 @@
-//! Leases of addresses that a new version of the files gives to somebody else.
+//! Leases of addresses that a new version of the configuration assigns to another host.
 
 use super::*;
 
 const LEASE_MS: u64 = 3_600_000;
 
-/// A desk whose whole range was given before by these leases, where these addresses are for nobody now.
+/// Builds a desk whose whole range had these leases before, where these addresses are now for no
+/// client.
 fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> Desk {
     let range = Range {
         first: ip(100),
@@ -33,7 +34,7 @@ fn verdict(desk: &mut Desk, mac: Mac, what: Claims, now_ms: u64) -> Option<Verdi
     decision.answer.map(|answer| answer.verdict)
 }
 
-/// What a client is offered.
+/// Returns the offer to a client.
 fn offered(desk: &mut Desk, mac: Mac, wants: u8, now_ms: u64) -> Option<Ipv4Addr> {
     let request = request(Kind::Discover, mac, claims(None, Some(wants), None));
     let decision = desk.decide(&request, false, now_ms);

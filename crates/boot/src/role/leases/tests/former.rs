@@ -49,7 +49,7 @@ fn taken_by_beta(before: &Record) -> Record {
     codec::decode(&record).unwrap()
 }
 
-/// How much a node wants the part with this record of beta, and how it takes it.
+/// Returns how much a node wants the part with this record of beta, and how it takes it.
 fn taken_back(record: &Record, stores: (u32, u32)) -> (u32, Option<bool>) {
     let mut alpha = leases("alpha");
     let knowledge = Knowledge {

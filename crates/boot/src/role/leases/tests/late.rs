@@ -25,7 +25,7 @@ fn of_alpha() -> Knowledge {
     }
 }
 
-/// What part 0 withholds that comes from the part of beta: 6 to 8.
+/// Addresses that part 0 withholds from the part of beta: 6 to 8.
 fn new_range() -> Range {
     range(3, 14)
 }

@@ -1,10 +1,11 @@
-//! How long leases may be that other nodes have given.
+//! Tests how long the leases of other nodes may be.
 
 use super::*;
 
 const DAY_S: u32 = 86_400;
 
-/// What alpha is when it takes a part that beta had, whose leases were up to a day long, and what it writes.
+/// Returns the standing of alpha after it takes a part of beta, whose leases were up to a day
+/// long, and the record that it writes.
 fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
     let mut alpha = leases("alpha");
     let mut of_beta: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();

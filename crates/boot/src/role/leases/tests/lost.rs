@@ -1,4 +1,5 @@
-//! What a node does whose leases are lost, known better by another node, or of a range that changes again.
+//! Tests a node whose leases are lost, known better by another node, or of a range that changes
+//! again.
 
 use super::super::known::AWAIT_COPY_NS;
 use super::*;
