@@ -223,9 +223,9 @@ impl Network {
 pub enum Gives {
     /// Another DHCP server: this one only says what to boot.
     Other,
-    /// This server, for configured machines only.
+    /// Only configured machines get addresses, from this server.
     Fixed,
-    /// This server, for all machines.
+    /// All machines get addresses, from this server.
     Range {
         /// First address of the range.
         first: Ipv4Addr,

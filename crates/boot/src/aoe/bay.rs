@@ -1,5 +1,4 @@
-//! One AoE target at work: threads that execute its requests, and one that keeps its disk
-//! reachable.
+//! Running AoE target: threads that execute its requests, and one that keeps its disk reachable.
 
 use super::frame::Target;
 use super::queue::{Job, Queue};

@@ -114,7 +114,7 @@ fn served(frame: &[u8], disk: &dyn Disk) -> Option<Vec<u8>> {
         .unwrap()
 }
 
-/// The registers of a reply: error, count, status.
+/// Returns the registers of a reply: error, count, status.
 fn registers(reply: &[u8]) -> (u8, u8, u8) {
     assert_eq!(reply[..10], [0x18, 0, 0, 0, 1, 0, 1, 2, 3, 4]);
     (reply[11], reply[12], reply[13])

@@ -113,7 +113,7 @@ pub struct Other<A = Ipv4Addr> {
     pub part: usize,
     /// Claim in the record of the part.
     pub claim: Claim<A>,
-    /// What this node knows of leases that were given by that record.
+    /// Knowledge of the node about leases that were given by that record.
     pub knows: Knows,
     /// True if this node knows what the holder withholds by that record ([`Holder::Before`]).
     pub is_former: bool,

@@ -79,7 +79,7 @@ pub enum Fate {
     Before,
     /// The holder that another node has recorded.
     Is(Holder),
-    /// This node and another one each have a record. Each may have assigned the address once.
+    /// Both this node and another one have a record. Each may have assigned the address once.
     Also(Holder),
 }
 

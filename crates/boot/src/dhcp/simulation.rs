@@ -174,7 +174,7 @@ struct Odds {
     awaits: bool,
     /// Disks of nodes may be empty after a crash.
     empties: bool,
-    /// One client lies.
+    /// Makes one client lie.
     lies: bool,
     /// The nodes do not reach each other.
     apart: bool,

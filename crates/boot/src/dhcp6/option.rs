@@ -10,7 +10,7 @@ pub const SERVER_ID: u16 = 2;
 pub const IA_NA: u16 = 3;
 /// Identity association for temporary addresses (IA_TA).
 pub const IA_TA: u16 = 4;
-/// One address of an association (IA Address).
+/// IA Address: an address of an association.
 pub const IA_ADDRESS: u16 = 5;
 /// Option Request: codes of the options that a client requests.
 pub const WANTED: u16 = 6;

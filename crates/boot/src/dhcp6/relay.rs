@@ -15,7 +15,7 @@ const INTERFACE_MAX: usize = 255;
 /// Hardware type of Ethernet.
 const ETHERNET: [u8; 2] = [0, 1];
 
-/// One relay on the path of a message.
+/// Relay on the path of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hop {
     /// Hop count: number of relays that the message has passed before.

@@ -33,7 +33,7 @@ fn digit(byte: u8) -> Option<u8> {
 pub enum Part {
     /// The whole file.
     Whole,
-    /// This range of bytes.
+    /// A range of bytes.
     Some(Range<u64>),
     /// A range that the file does not have.
     Outside,

@@ -1,5 +1,5 @@
-//! One connection from the end of the handshake to its close. Reading and writing are independent
-//! tasks, and neither waits for the other.
+//! Connection of two nodes, from the end of the handshake to its close. Reading and writing are
+//! independent tasks, and neither waits for the other.
 
 use super::Shared;
 use super::frame::{self, Hears, Says};

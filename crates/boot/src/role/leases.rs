@@ -133,7 +133,7 @@ pub struct Written {
 /// Parts that this node holds by a lease of the cluster. A change of the ranges clears them.
 #[derive(Clone, Debug, Default)]
 struct OwnedParts {
-    /// How this node took each part, with the epoch.
+    /// Parts as this node took them, with the epoch.
     taken: BTreeMap<usize, Taken>,
     /// Parts that this node already held in an earlier call of `turn`.
     used: BTreeSet<usize>,

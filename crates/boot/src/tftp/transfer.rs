@@ -100,8 +100,8 @@ impl Terms {
 pub enum Due {
     /// The OACK packet.
     Options,
-    /// These blocks; the first one of a file is 1. [`Transfer::number`] returns their number in a
-    /// packet.
+    /// A range of blocks; the first one of a file is 1. [`Transfer::number`] returns their number
+    /// in a packet.
     Blocks(Range<u64>),
 }
 

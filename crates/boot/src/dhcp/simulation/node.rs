@@ -89,7 +89,7 @@ pub(super) struct Node {
     disk: Disk,
     /// Copies of the other node's parts.
     pub(super) copies: Copies,
-    /// How far the other node has copied this one's parts.
+    /// Progress of the copies at the other node.
     pub(super) sharing: Sharing,
     /// Records of parts as the node knows them, and the names that it has written since, by their
     /// number.

@@ -1,4 +1,4 @@
-//! How a simulated node takes a part, and the records that it writes.
+//! Ways in which a simulated node takes a part, and the records that it writes.
 
 use super::Node;
 use crate::dhcp::mirror::Copy;
