@@ -110,7 +110,7 @@ fn stale_node_answers_a_client_that_nobody_answers() {
         assert_eq!(answers, [None, None, Some(Verdict::Offer)]);
         let decision = ask(&mut site, (REQUEST, 50, 2), 13);
         assert_eq!(verdict(&decision), Some(Verdict::Yes));
-        // The loader asks again.
+        // The loader repeats its request.
         assert_eq!(discover(&mut site, 20), Some(Verdict::Offer));
         assert!(site.notice().is_some());
     }
@@ -125,7 +125,7 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
             let decision = ask(&mut site, (REQUEST, 51, 3), start_s + 1);
             assert_eq!(verdict(&decision), None);
         }
-        // Also where it asks the other server again and again.
+        // Also where it repeats its request to the other server.
         for at_s in 70..90 {
             let decision = ask(&mut site, (REQUEST, 50, 3), at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
@@ -171,7 +171,7 @@ fn stale_node_has_scripts_only_for_clients_that_it_answered() {
     };
     let absent = shelf.find(&script, "", &asker).expect_err("no script");
     assert!(absent.0.contains("no majority"), "{absent}");
-    // By the clock that fetches are judged by.
+    // By the clock that is used for fetches.
     let now_s = part::report::Moment::now().boottime_ms / 1_000;
     for at_s in [now_s, now_s + 4, now_s + 12] {
         discover(&mut shared.lock(), at_s);

@@ -61,13 +61,13 @@ fn client_of_an_address_of_a_node_is_refused() {
             .map(|one| (one.address, one.holder))
             .collect();
         assert_eq!(holders, [(ip(105), Holder::Nobody)], "{what:?}");
-        // It begins again, and nobody is offered the address.
+        // The lease begins again, and no client is offered the address.
         for mac in [STRANGER, RANGED] {
             let other = offered(&mut desk, mac, 105, 0);
             assert!(other.is_some_and(|other| other != ip(105)), "{other:?}");
         }
     }
-    // Somebody who never had the address hears nothing of it.
+    // A client that never had the address gets no response about it.
     let mut desk = desk_after(&[(105, STRANGER)], &[105], 109);
     assert_eq!(
         verdict(&mut desk, RANGED, claims(None, Some(105), None), 0),
@@ -115,7 +115,8 @@ fn machine_waits_for_the_lease_of_its_address() {
         verdict(&mut desk, FIXED, renews(meanwhile), 1),
         Some(Verdict::Yes)
     );
-    // The client of the lease asks to keep it, and has left the address a minute later.
+    // The client of the lease asks to keep it, is refused, and has left the address a minute
+    // later.
     assert_eq!(
         verdict(&mut desk, STRANGER, renews(ip(107)), 2),
         Some(Verdict::No)
@@ -140,10 +141,10 @@ fn lease_of_a_machines_address_ends_by_itself() {
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     assert_ne!(offered(&mut desk, FIXED, 107, LEASE_MS), Some(ip(107)));
     assert_eq!(offered(&mut desk, FIXED, 107, 2 * LEASE_MS), Some(ip(107)));
-    // Its own lease from before the line is none that it waits for.
+    // The machine does not wait for its own lease from before the line.
     let mut desk = desk_after(&[(107, FIXED)], &[], 109);
     assert_eq!(offered(&mut desk, FIXED, 107, 0), Some(ip(107)));
-    // A client that gives it back is waited for no longer than a packet may last.
+    // After a RELEASE, the wait lasts no longer than the lifetime of a packet.
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     let release = request(
         Kind::Release,
