@@ -509,13 +509,13 @@ fn a_client_that_is_not_believed_gets_rid_of_an_address_that_somebody_answers_fo
     assert_eq!(desk.client(ip(104)), Some(STRANGER));
     assert!(desk.in_use(ip(104), FIXED, 10_999));
     assert_eq!(desk.client(ip(104)), None);
-    // After a renewal, the DECLINE was forged in the client's name.
+    // After a renewal, an ARP reply no longer ends the lease.
     let mut desk = taken(None);
     let renews = request(Kind::Request, STRANGER, claims(Some(104), None, None));
     desk.decide(&renews, false, 1);
     desk.pool().unwrap().asks(ip(104), 2);
     assert!(!desk.in_use(ip(104), FIXED, 3));
-    // Without a renewal, the quarantine lasts a minute.
+    // Without a renewal, ARP replies count only for a minute after the start of the lease.
     let mut desk = taken(None);
     desk.pool().unwrap().asks(ip(104), 60_000);
     assert!(!desk.in_use(ip(104), FIXED, 60_001));
