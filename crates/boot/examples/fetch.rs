@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 type Ended = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// The files of a directory.
+/// Files of a directory.
 struct Directory(PathBuf);
 
 impl Shelf for Directory {
@@ -61,7 +61,7 @@ fn socket(server: SocketAddr, client: u16) -> std::io::Result<UdpSocket> {
     }
 }
 
-/// Fetches a file; its length.
+/// Fetches a file, and returns its length.
 fn fetch(
     socket: &UdpSocket,
     server: SocketAddr,

@@ -1,42 +1,44 @@
-//! What a machine boots now: what its line says, and what of it has already happened.
+//! Selects what a machine boots now, from its configuration line and from the progress of single
+//! boots.
 
 use crate::config::{Image, Lan, Unknown};
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Machines whose turns are remembered.
+/// Limit of machines whose single boots are remembered.
 const TURNS_MAX: usize = 65_536;
 
-/// What single boots have come to, and which are ordered.
+/// Progress of single boots, and ordered boots.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Turns {
-    /// The image of a line with `once` that a machine has fetched.
+    /// Image of a line with `once` that a machine has fetched.
     done: BTreeMap<Mac, String>,
-    /// The image that a machine boots next, by an operator's order.
+    /// Image that a machine boots next, by an operator's order.
     next: BTreeMap<Mac, String>,
-    /// What has happened is not known, or cannot be kept: a line with `once` boots the disk, which nobody
-    /// regrets.
+    /// True if the progress is unknown, or cannot be stored. A line with `once` then boots the
+    /// disk, which does the least harm.
     #[serde(skip)]
     pub is_uncertain: bool,
 }
 
-/// What a machine boots.
+/// Boot target of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Assigned<'l> {
-    /// An image, by its name.
+    /// An image, with its name.
     Image(&'l str, &'l Image),
-    /// What somebody selects on its screen.
+    /// A menu, from which a user selects an image on the screen.
     Menu,
-    /// Nothing until the file has a line for it.
+    /// Nothing until the configuration has a line for the machine.
     Enlist,
-    /// Nothing: why.
+    /// Nothing, for this reason.
     Nothing(&'static str),
 }
 
 impl Turns {
-    /// A machine has fetched all of an image. Returns whether that changes what it boots next.
+    /// Records that a machine has fetched all of an image. Returns whether that changes what it
+    /// boots next.
     pub fn fetched(&mut self, lan: &Lan, mac: Mac, image: &str) -> bool {
         if self.next.get(&mac).is_some_and(|next| next == image) {
             self.next.remove(&mac);
@@ -53,14 +55,15 @@ impl Turns {
         self.done.insert(mac, image.to_owned()).as_deref() != Some(image)
     }
 
-    /// A machine boots an image next, and then what its line says.
+    /// Orders the next boot of a machine; afterwards its line applies again.
     ///
     /// # Errors
-    /// There is no such image, in words.
+    ///
+    /// There is no such image; the text says so.
     pub fn order(&mut self, lan: &Lan, mac: Mac, image: Option<&str>) -> Result<(), String> {
         match image {
             None => {
-                // Its line begins again.
+                // The boot of the line restarts.
                 self.next.remove(&mac);
                 self.done.remove(&mac);
             }
@@ -81,12 +84,12 @@ impl Turns {
         Ok(())
     }
 
-    /// The machines of which an operator has ordered what they boot next.
+    /// Returns the machines whose next boot an operator has ordered.
     pub fn orders(&self) -> impl Iterator<Item = Mac> {
         self.next.keys().copied()
     }
 
-    /// The lines with `once` of now have had their turn, as far as is known here.
+    /// Marks all current lines with `once` as done.
     pub fn are_done(&mut self, lan: &Lan) {
         let once = lan.machines.iter().filter(|(_, machine)| machine.once);
         for (mac, machine) in once.take(TURNS_MAX) {
@@ -94,22 +97,22 @@ impl Turns {
         }
     }
 
-    /// Whether an operator has ordered what a machine boots next.
+    /// Returns the image that an operator has ordered for the next boot of a machine.
     pub fn ordered(&self, mac: Mac) -> Option<&str> {
         self.next.get(&mac).map(String::as_str)
     }
 
-    /// Whether the line of a machine with `once` has had its turn.
+    /// Returns whether the single boot of a machine with `once` is done.
     pub fn is_done(&self, mac: Mac, image: &str) -> bool {
         self.done.get(&mac).is_some_and(|done| done == image)
     }
 
-    /// Whether these are what the disk has.
+    /// Returns whether these turns equal those on disk.
     pub fn is_as_kept(&self, kept: &Turns) -> bool {
         (&self.done, &self.next) == (&kept.done, &kept.next)
     }
 
-    /// Forgets machines whose line is gone or has changed.
+    /// Forgets machines whose line has been removed or changed.
     pub fn keep(&mut self, lan: &Lan) {
         self.done.retain(|mac, image| {
             let machine = lan.machines.get(mac);
@@ -119,11 +122,11 @@ impl Turns {
     }
 }
 
-/// What a machine boots.
+/// Returns what a machine boots.
 pub fn assigned<'l>(lan: &'l Lan, turns: &Turns, mac: Mac) -> Assigned<'l> {
     let image = |name: &str| match lan.images.get_key_value(name) {
         Some((name, image)) => Assigned::Image(name, image),
-        // No valid file has this; a role may have it for a moment.
+        // No valid configuration has this; a role may have it for a moment.
         None => Assigned::Nothing("its image is not in the file"),
     };
     if let Some(next) = turns.next.get(&mac) {
@@ -146,7 +149,7 @@ pub fn assigned<'l>(lan: &'l Lan, turns: &Turns, mac: Mac) -> Assigned<'l> {
     }
 }
 
-/// Whether a machine that the file does not name gets any answer.
+/// Returns whether a machine gets any response, even if the configuration does not name it.
 pub fn is_answered(lan: &Lan, turns: &Turns, mac: Mac) -> bool {
     lan.unknown != Unknown::Ignore
         || lan.machines.contains_key(&mac)

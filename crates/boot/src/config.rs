@@ -1,4 +1,4 @@
-//! What the files say of networks from which machines boot, as the role gets it.
+//! Configuration of the networks from which machines boot, as the role gets it.
 
 use crate::aoe::frame::Target;
 use crate::mac::Mac;
@@ -10,15 +10,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-/// How long a client may use an address, seconds.
+/// Default lease time, seconds.
 pub const LEASE_S: u32 = 12 * 3600;
-/// The port of files by HTTP.
+/// Default TCP port of files by HTTP.
 pub const HTTP_PORT: u16 = 7447;
-/// The port of disks by iSCSI (RFC 7143).
+/// Default TCP port of disks by iSCSI (RFC 7143).
 pub const ISCSI_PORT: u16 = 3260;
-/// The port of disks by NBD.
+/// Default TCP port of disks by NBD.
 pub const NBD_PORT: u16 = 10_809;
-/// Where leases are kept.
+/// Default directory of leases.
 pub const LEASES: &str = "/var/lib/evenkeel/boot";
 
 fn iscsi_port() -> u16 {
@@ -33,16 +33,17 @@ fn nbd_port() -> u16 {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Boots {
-    /// The name of this node; empty outside of a cluster.
+    /// Name of this node; empty outside of a cluster.
     pub me: String,
-    /// The nodes that answer, in the order in which they share the range; empty outside of a cluster.
+    /// Nodes that serve the networks, in the order in which they share the ranges; empty outside
+    /// of a cluster.
     pub nodes: Vec<String>,
-    /// The networks, by the name of their section.
+    /// Networks, by the name of their section.
     pub lans: BTreeMap<String, Lan>,
 }
 
 impl Boots {
-    /// Returns what only one instance of the program may use at a time, as lines.
+    /// Returns the resources that only one instance of the program may use at a time, as lines.
     pub fn resources(&self) -> Vec<String> {
         let interfaces = self.lans.values().map(|lan| &lan.interface);
         let interfaces: BTreeSet<&String> = interfaces.collect();
@@ -52,57 +53,57 @@ impl Boots {
     }
 }
 
-/// A network.
+/// Network from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Lan {
-    /// The interface where its clients are, or the relays to them.
+    /// Interface where the clients are, or the relays to them.
     pub interface: String,
-    /// Its network, where the interface does not say it: clients behind a relay.
+    /// Network of the clients, where it differs from the interface's: clients behind a relay.
     pub network: Option<Network>,
-    /// Who gives addresses.
+    /// Source of the addresses.
     pub gives: Gives,
-    /// For how long a machine gets an address, seconds.
+    /// Lease time, seconds.
     pub lease_s: u32,
-    /// What clients are told besides their address.
+    /// Parameters that clients get besides their address.
     pub tells: Tells,
-    /// The images, by name.
+    /// Images, by name.
     pub images: BTreeMap<String, Image>,
-    /// The disks that machines use over the network, by name.
+    /// Disks that machines use over the network, by name.
     pub disks: BTreeMap<String, Disk>,
-    /// The machines that the file names, by their cards.
+    /// Configured machines, by MAC address.
     pub machines: BTreeMap<Mac, Machine>,
-    /// What becomes of other machines.
+    /// Handling of machines that are not configured.
     pub unknown: Unknown,
-    /// The TCP ports of files and disks.
+    /// TCP ports of files and disks.
     #[serde(flatten)]
     pub ports: Ports,
-    /// The directory where leases are kept.
+    /// Directory of leases.
     pub leases: PathBuf,
-    /// UEFI machines get the distribution's signed loaders.
+    /// True if UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
-    /// What is answered over IPv6; None: nothing.
+    /// IPv6 of the network; None: no responses over IPv6.
     #[serde(default)]
     pub six: Option<Six>,
     /// Addresses of nodes by other sections, such as a `virtual-ip`: no machine gets one.
     #[serde(default)]
     pub of_nodes: BTreeSet<IpAddr>,
-    /// Addresses that other sections name as those of some machine, such as a `host` of a farm: a
-    /// machine gets one of them only by its own line, or keeps its lease.
+    /// Addresses that other sections name for machines, such as a `host` of a farm: a machine
+    /// gets one of them only by its own line, or keeps its lease.
     #[serde(default)]
     pub of_others: BTreeSet<IpAddr>,
 }
 
-/// The TCP ports of a network. Its serialised form has no level of its own: payloads of earlier
-/// versions have the ports beside the other fields of [`Lan`].
+/// TCP ports of a network. The serialised form is flattened: payloads of earlier versions have
+/// the ports beside the other fields of [`Lan`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
-    /// Files by HTTP.
+    /// TCP port of files by HTTP.
     #[serde(rename = "http_port")]
     pub http: u16,
-    /// Disks by iSCSI.
+    /// TCP port of disks by iSCSI.
     #[serde(rename = "iscsi_port", default = "iscsi_port")]
     pub iscsi: u16,
-    /// Disks by NBD.
+    /// TCP port of disks by NBD.
     #[serde(rename = "nbd_port", default = "nbd_port")]
     pub nbd: u16,
 }
@@ -117,32 +118,32 @@ impl Default for Ports {
     }
 }
 
-/// The IPv6 of a network.
+/// IPv6 of a network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Six {
-    /// The network.
+    /// Prefix of the network.
     pub network: Network6,
-    /// The first and the last address for machines without an address of their own.
+    /// First and last address for machines without a fixed address.
     pub range: Option<(Ipv6Addr, Ipv6Addr)>,
-    /// For how long a machine gets an address, seconds.
+    /// Lease time, seconds.
     pub lease_s: u32,
-    /// The machines of the file that have an address of their own.
+    /// Machines with a fixed IPv6 address.
     pub machines: BTreeMap<Mac, Ipv6Addr>,
-    /// The nameservers.
+    /// Nameservers that clients get.
     pub dns: Vec<Ipv6Addr>,
 }
 
-/// An IPv6 network.
+/// IPv6 prefix of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network6 {
-    /// Its first address.
+    /// First address of the prefix.
     pub first: Ipv6Addr,
-    /// The length of its prefix, 0 to 128.
+    /// Prefix length, 0 to 128.
     pub prefix: u8,
 }
 
 impl Network6 {
-    /// The network of an address.
+    /// Returns the network of an address.
     pub fn of(address: Ipv6Addr, prefix: u8) -> Network6 {
         let prefix = prefix.min(128);
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
@@ -152,13 +153,13 @@ impl Network6 {
         }
     }
 
-    /// Whether an address is in it.
+    /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv6Addr) -> bool {
         Network6::of(address, self.prefix).first == self.first
     }
 
-    /// Whether a machine may have an address: it is in the network, and not its first one, which all
-    /// routers have (RFC 4291, 2.6.1).
+    /// Returns whether a machine may have an address: it is in the network, and not its first
+    /// one, the anycast address of all routers (RFC 4291, 2.6.1).
     pub fn may_have(self, address: Ipv6Addr) -> bool {
         self.has(address) && address != self.first
     }
@@ -170,17 +171,17 @@ impl fmt::Display for Network6 {
     }
 }
 
-/// An IPv4 network.
+/// IPv4 network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
-    /// Its first address.
+    /// First address of the network.
     pub first: Ipv4Addr,
-    /// The length of its prefix, 0 to 32.
+    /// Prefix length, 0 to 32.
     pub prefix: u8,
 }
 
 impl Network {
-    /// The network of an address.
+    /// Returns the network of an address.
     pub fn of(address: Ipv4Addr, prefix: u8) -> Network {
         let prefix = prefix.min(32);
         let mask = Network::bits(prefix);
@@ -194,98 +195,99 @@ impl Network {
         u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
     }
 
-    /// Its mask.
+    /// Returns the subnet mask.
     pub fn mask(self) -> Ipv4Addr {
         Network::bits(self.prefix).into()
     }
 
-    /// The address of all of it.
+    /// Returns the broadcast address.
     pub fn broadcast(self) -> Ipv4Addr {
         (self.first.to_bits() | !Network::bits(self.prefix)).into()
     }
 
-    /// Whether an address is in it.
+    /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv4Addr) -> bool {
         Network::of(address, self.prefix).first == self.first
     }
 
-    /// Whether a machine may have an address: it is in the network, and neither of its two ends.
+    /// Returns whether a machine may have an address: it is in the network, and neither its first
+    /// nor its last one.
     pub fn may_have(self, address: Ipv4Addr) -> bool {
         let is_end = address == self.first || address == self.broadcast();
         self.has(address) && !(is_end && self.prefix < 31)
     }
 }
 
-/// Who gives addresses.
+/// Source of the addresses of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gives {
     /// Another DHCP server: this one only says what to boot.
     Other,
-    /// This one, to the machines of the file.
+    /// Only configured machines get addresses, from this server.
     Fixed,
-    /// This one, to others, too.
+    /// All machines get addresses, from this server.
     Range {
-        /// The first address.
+        /// First address of the range.
         first: Ipv4Addr,
-        /// The last one.
+        /// Last address of the range, included.
         last: Ipv4Addr,
     },
 }
 
-/// What clients are told besides their address.
+/// Parameters that clients get besides their address.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Tells {
-    /// The router.
+    /// Default router; None: the option is omitted.
     pub gateway: Option<Ipv4Addr>,
-    /// The nameservers.
+    /// Nameservers, in order of preference.
     pub dns: Vec<Ipv4Addr>,
-    /// The domain.
+    /// DNS domain of the clients.
     pub domain: Option<String>,
-    /// The time servers.
+    /// NTP servers, in order of preference.
     pub ntp: Vec<Ipv4Addr>,
-    /// From which address files are fetched, where it is not that of the node that answers.
+    /// Address of the file server, where it is not the node that responds.
     pub server: Option<Ipv4Addr>,
 }
 
-/// What a machine boots.
+/// Image that machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Image {
-    /// A Linux kernel.
+    /// Linux kernel with initial RAM disks.
     Kernel {
-        /// The kernel.
+        /// Path of the kernel.
         kernel: PathBuf,
-        /// Its initial file systems, in their order.
+        /// Paths of the initial RAM disks, in order.
         initrd: Vec<PathBuf>,
-        /// Its command line.
+        /// Kernel command line.
         append: String,
-        /// The disk that it gets as its root by NBD.
+        /// Name of the disk that the kernel gets as its root by NBD.
         #[serde(default)]
         nbd: Option<String>,
     },
-    /// A boot loader or another program of the firmware.
+    /// Boot loader or another program for the firmware.
     Program {
-        /// The file for BIOS.
+        /// Path of the program for BIOS.
         bios: Option<PathBuf>,
-        /// The file for UEFI.
+        /// Path of the program for UEFI.
         uefi: Option<PathBuf>,
     },
-    /// The disk of the machine.
+    /// Local disk of the machine.
     Disk,
-    /// A disk over Ethernet.
+    /// Disk over Ethernet (AoE).
     Aoe {
-        /// The name of the disk.
+        /// Name of the disk.
         disk: String,
     },
-    /// A disk by iSCSI.
+    /// Disk by iSCSI.
     Iscsi {
-        /// The name of the disk.
+        /// Name of the disk.
         disk: String,
     },
 }
 
 impl Image {
-    /// The disk over the network that it is, or has as its root.
+    /// Returns the name of the network disk that the image is, or has as its root.
     pub fn disk(&self) -> Option<&str> {
         match self {
             Image::Aoe { disk } | Image::Iscsi { disk } => Some(disk),
@@ -295,86 +297,89 @@ impl Image {
     }
 }
 
-/// A disk that machines use over the network.
+/// Disk that machines use over the network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// Its number for AoE; None: it is not used that way.
+    /// AoE shelf and slot; None: the disk is not served by AoE.
     pub target: Option<Target>,
-    /// What stores it.
+    /// Storage of the disk.
     pub storage: Storage,
-    /// The name of its target of iSCSI; None: it is not used that way.
+    /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     #[serde(default)]
     pub iscsi: Option<String>,
-    /// It is an export of NBD, by its name.
+    /// True if the disk is an NBD export, under its name.
     #[serde(default)]
     pub nbd: bool,
-    /// By iSCSI and NBD, every address may use it, not only those of machines that boot from it.
+    /// True if every address may use the disk by iSCSI and NBD, not only machines that boot from
+    /// it.
     #[serde(default)]
     pub is_open: bool,
-    /// Each machine has a copy of its own.
+    /// Overlays, if each machine has its own changes; None: machines share the disk.
     #[serde(default)]
     pub overlay: Option<Overlay>,
 }
 
-/// Where the copies of machines are.
+/// Location and limits of the overlays of a disk.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
-    /// The directory.
+    /// Directory of the overlay files.
     pub directory: PathBuf,
-    /// Bytes that a machine can change.
+    /// Limit of the bytes that a machine can change.
     pub bytes_max: u64,
-    /// They are kept; otherwise they are dropped when their machine boots again.
+    /// True if overlays are kept; otherwise they are dropped when their machine boots again.
     #[serde(default)]
     pub is_kept: bool,
 }
 
-/// What stores a disk.
+/// Storage of a disk.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Storage {
-    /// A volume, on the node that serves it.
+    /// A volume with this name, on the node that serves it.
     Volume(String),
     /// A file or a block device of each node.
     File {
-        /// Its path.
+        /// Path of the file or device.
         path: PathBuf,
-        /// Machines only read it.
+        /// True if the disk is read-only for machines.
         is_read_only: bool,
     },
 }
 
-/// A machine of the file.
+/// Configured machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Machine {
-    /// Its name.
+    /// Name of the machine in the configuration.
     pub name: String,
-    /// Its address; None: one of the range.
+    /// Fixed address; None: an address of the range.
     pub address: Option<Ipv4Addr>,
-    /// Its image.
+    /// Name of the image that the machine boots.
     pub image: String,
-    /// It boots the image once, and its disk from then on.
+    /// True if the machine boots the image once, and its disk from then on.
     pub once: bool,
-    /// By what its power is controlled; None: nothing is known of it.
+    /// Power control of the machine; None: not configured.
     #[serde(default)]
     pub power: Option<Control>,
 }
 
-/// What becomes of machines that the file does not name.
+/// Handling of machines that are not configured.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Unknown {
-    /// They get no answer.
+    /// The machines get no response.
     #[default]
     Ignore,
-    /// They get an address, and a menu of the images.
+    /// The machines get an address, and a menu of the images.
     Menu,
-    /// They get an address and this image.
+    /// The machines get an address and this image.
     Image(String),
-    /// They get an address, say what they are, and wait for a line in the file.
+    /// The machines get an address, report facts about themselves, and wait for a line in the
+    /// configuration.
     Enlist,
 }
 
 #[cfg(test)]
 impl Lan {
-    /// A network whose section has an interface and no other line, with an image that is the disk.
+    /// Returns a network whose section has an interface and no other line, with an image that is
+    /// the local disk.
     pub fn plain(interface: &str) -> Lan {
         Lan {
             interface: interface.to_owned(),
@@ -402,7 +407,7 @@ mod tests {
     use part::codec;
     use serde::de::IgnoredAny;
 
-    /// A network as versions wrote it that had one port.
+    /// Network as earlier versions with only one port serialised it.
     #[derive(Serialize)]
     struct EarlierLan {
         interface: String,

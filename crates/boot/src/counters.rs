@@ -1,15 +1,15 @@
-//! How much was fetched: counters that a server's thread writes and any thread reads.
+//! Counters of fetches: a server's thread writes them, and any thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counters of a server since its start.
+/// Counters of a server since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Fetches that have begun and have not ended.
+    /// Fetches in progress.
     pub open: u64,
-    /// Fetches of which the client has everything.
+    /// Fetches that are complete at the client.
     pub done: u64,
-    /// Fetches that ended before.
+    /// Fetches that failed.
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
     pub refused: u64,
@@ -17,7 +17,7 @@ pub struct Counters {
     pub bytes: u64,
 }
 
-/// Counters that are counted.
+/// Atomic counters of a server.
 #[derive(Debug, Default)]
 pub struct Counting {
     open: AtomicU64,
@@ -27,24 +27,24 @@ pub struct Counting {
     bytes: AtomicU64,
 }
 
-/// How a fetch that was counted as open ended.
+/// Result of a fetch that was counted as open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
     /// The client has everything.
     Done,
-    /// Something broke.
+    /// The fetch failed.
     Failed,
-    /// The client only asked about the file.
+    /// The client only requested the file's properties.
     Asked,
 }
 
 impl Counting {
-    /// A fetch begins.
+    /// Counts the start of a fetch.
     pub fn begin(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A fetch that has begun ends.
+    /// Counts the end of a fetch that has begun.
     pub fn end(&self, ended: Ended) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         match ended {
@@ -54,17 +54,17 @@ impl Counting {
         };
     }
 
-    /// A request or a connection is refused.
+    /// Counts a refused request or connection.
     pub fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes of a file are sent.
+    /// Counts bytes of a file that are sent.
     pub fn send(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the counters as they are now.
+    /// Returns the current counters.
     pub fn read(&self) -> Counters {
         Counters {
             open: self.open.load(Ordering::Relaxed),

@@ -1,14 +1,14 @@
-//! What differs between two configurations, for messages.
+//! Describes the differences between two configurations, for messages.
 
 use crate::config::{Boots, Lan};
 use part::codec;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Machines and images of a section that are named one by one.
+/// Limit of machines and images of a section that are listed one by one.
 const NAMED_MAX: usize = 20;
 
-/// The differences between two payloads, one line each.
+/// Returns the differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| -> Boots {
         { bytes }

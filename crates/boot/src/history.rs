@@ -1,64 +1,65 @@
-//! What each machine asked and was answered, for `evenkeel boot why`: bounded, the oldest goes.
+//! History of the requests of each machine and their responses, for `evenkeel boot why`: bounded,
+//! the oldest entry is dropped first.
 
 use crate::mac::Mac;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
-/// Machines that are remembered.
+/// Limit of machines that are remembered.
 const MACHINES_MAX: usize = 4_096;
-/// Packets and fetches of a machine.
+/// Limit of steps (packets and fetches) of a machine.
 const STEPS_MAX: usize = 64;
-/// Packets and fetches of all machines, for somebody who watches.
+/// Limit of steps of all machines, for an operator who watches.
 const RECENT_MAX: usize = 1_024;
 
-/// One thing that a machine asked.
+/// Request of a machine, with its response.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// When.
+    /// Time of the latest repetition.
     pub at: Moment,
-    /// What it asked: `DISCOVER by PXE`.
+    /// Request, as text: `DISCOVER by PXE`.
     pub asked: String,
-    /// What it was answered: `OFFER 10.20.0.107`; empty: nothing.
+    /// Response, as text: `OFFER 10.20.0.107`; empty: none.
     pub answered: String,
-    /// Why.
+    /// Reason of the response.
     pub why: String,
-    /// How often in a row.
+    /// Number of repetitions in a row.
     pub times: u32,
 }
 
-/// The image that a machine booted last.
+/// Image that a machine booted last.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Booted {
-    /// The image: its name, or `its disk`.
+    /// Name of the image, or `its disk`.
     pub image: String,
-    /// When the machine fetched the script for it.
+    /// Time at which the machine fetched the script for the image.
     pub at: Moment,
-    /// The node that served it; empty: outside of a cluster.
+    /// Node that served the machine; empty: outside of a cluster.
     #[serde(default)]
     pub node: String,
 }
 
-/// What is remembered of one machine.
+/// History of one machine.
 #[derive(Clone, Debug, Default)]
 struct Machine {
     steps: VecDeque<Step>,
     booted: Option<(String, Moment)>,
-    /// The number of the last step of all: the lowest is forgotten first.
+    /// Number of the machine's last step among all steps: the lowest is forgotten first.
     last: u64,
 }
 
-/// What all machines asked.
+/// History of all machines.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, Machine>,
-    /// The newest steps of all, each as often as it came; the last one has `number`.
+    /// Newest steps of all machines, with every repetition; the last one has `number`.
     recent: VecDeque<(Mac, Step)>,
     number: u64,
 }
 
 impl History {
-    /// Remembers a step.
+    /// Adds a step of a machine.
     pub fn add(&mut self, mac: Mac, step: Step) {
         self.number += 1;
         if self.recent.len() >= RECENT_MAX {
@@ -70,7 +71,7 @@ impl History {
         }
         let machine = self.machines.entry(mac).or_default();
         machine.last = self.number;
-        // What a machine repeats is one step, with the time of the last.
+        // Repetitions are one step, with the time of the last.
         if let Some(before) = machine.steps.back_mut()
             && (&before.asked, &before.answered, &before.why)
                 == (&step.asked, &step.answered, &step.why)
@@ -85,21 +86,21 @@ impl History {
         machine.steps.push_back(step);
     }
 
-    /// Notes which image a machine boots. Its step is added before.
+    /// Records which image a machine boots. Its step must be added before.
     pub fn boots(&mut self, mac: Mac, image: &str, at: Moment) {
         if let Some(machine) = self.machines.get_mut(&mac) {
             machine.booted = Some((image.to_owned(), at));
         }
     }
 
-    /// The image that a machine booted last, and when.
+    /// Returns the image that a machine booted last, and the time.
     pub fn booted(&self, mac: Mac) -> Option<(&str, Moment)> {
         let booted = self.machines.get(&mac)?.booted.as_ref();
         booted.map(|(image, at)| (image.as_str(), *at))
     }
 
-    /// Machines with a step after a number, at most so many, the oldest first, and the number of the last of
-    /// these.
+    /// Returns at most `most` machines with a step after a number, the oldest first, and the
+    /// number of the last of these.
     pub fn changed(&self, number: u64, most: usize) -> (u64, Vec<Mac>) {
         if number >= self.number {
             return (self.number, Vec::new());
@@ -122,19 +123,19 @@ impl History {
         self.machines.retain(|_, machine| machine.last > limit);
     }
 
-    /// What a machine asked, the newest last.
+    /// Returns the steps of a machine, the newest last.
     pub fn of(&self, mac: Mac) -> Vec<Step> {
         let machine = self.machines.get(&mac);
         machine.map_or_else(Vec::new, |machine| machine.steps.iter().cloned().collect())
     }
 
-    /// The number of the newest step of all.
+    /// Returns the number of the newest step of all.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The steps of all machines behind that of a number, the newest last, and how many of them are
-    /// forgotten. A number of another history, which had come further, is none.
+    /// Returns the steps of all machines after a number, the newest last, and how many of them
+    /// are forgotten. A number beyond the newest is of another history, and counts as none.
     pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, Step)>) {
         let number = if number > self.number { 0 } else { number };
         let new = usize::try_from(self.number - number).unwrap_or(usize::MAX);
@@ -143,19 +144,19 @@ impl History {
         (missed as u64, self.recent.iter().skip(known))
     }
 
-    /// The last step of each machine.
+    /// Returns the last step of each machine.
     pub fn last(&self) -> impl Iterator<Item = (Mac, &Step)> {
         self.machines
             .iter()
             .filter_map(|(mac, machine)| Some((*mac, machine.steps.back()?)))
     }
 
-    /// The last step of one machine.
+    /// Returns the last step of one machine.
     pub fn last_of(&self, mac: Mac) -> Option<&Step> {
         self.machines.get(&mac)?.steps.back()
     }
 
-    /// The last step of one machine that was answered.
+    /// Returns the last step of one machine that got a response.
     pub fn answered_of(&self, mac: Mac) -> Option<&Step> {
         let steps = self.machines.get(&mac)?.steps.iter();
         steps.rev().find(|step| !step.answered.is_empty())
@@ -191,7 +192,7 @@ mod tests {
             ..step("b")
         };
         history.add(mac(1), answered.clone());
-        // As beside another server, which the next packet is for.
+        // For example beside another server, for which the next packet is.
         history.add(mac(1), step("c"));
         assert_eq!(history.answered_of(mac(1)), Some(&answered));
     }

@@ -1,13 +1,15 @@
-//! The leases of a range on the disk, so that a restart gives no address twice: a file to which each
-//! change is appended, and synced before the client is told.
+//! Journal of the leases of a range on disk, so that no address is assigned twice after a
+//! restart. Each change is appended to a file, and synced before the client gets its response.
 //!
-//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that somebody may have,
-//! `10.20.0.100 before` for one that the node may have given that held its part before, `10.20.0.100 -` for the
-//! end of any. Behind the two in the middle is the client, if one is known to use the address. A line that is not
-//! complete is one that nobody was told of. There are no times: a lease begins again at a start, so no clock has to be right. Only the
-//! line `lease 43200` says how long a lease may be, in seconds: the section may say another time by then.
-//! The line `store`, with a number, says which file this is: one that was removed and made again has another
-//! number, and the record of a part says in which file its leases are.
+//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that an
+//! unknown client may have, `10.20.0.100 before` for one that the previous holder of the part may
+//! have assigned, `10.20.0.100 -` for the end of any of these. After `?` and `before` follows the
+//! client, if one is known to use the address. No client got a response for an incomplete line.
+//! The file has no times: a lease begins again at a start, so no clock has to be right. Only the
+//! line `lease 43200` records the longest lease, in seconds, because the section may have another
+//! lease time by then. The line `store` has a number that identifies the file: a file that was
+//! removed and created again has another number, and the record of a part names the file of its
+//! leases.
 
 use crate::dhcp::pool::{Change, Holder};
 use crate::dhcp::range::Address;
@@ -24,42 +26,43 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Bytes that are read at a start: far more than a range of the greatest size has.
+/// Limit of bytes that are read at a start: far more than the largest range needs.
 const BYTES_MAX: u64 = 64 << 20;
-/// What the line begins with that says how long a lease may be.
+/// Prefix of the line with the longest lease.
 const LEASE: &str = "lease ";
-/// What the line begins with that says which file this is.
+/// Prefix of the line with the number of the file.
 const STORE: &str = "store ";
-/// What the line of an address ends with that the node may have given that held its part before.
+/// End of the line of an address that the previous holder of the part may have assigned.
 const BEFORE: &str = "before";
-/// What the name of the copy of a damaged file ends with.
+/// File name extension of the copy of a damaged file.
 const DAMAGED: &str = "damaged";
-/// Lines beyond those that are needed, after which the file is written anew.
+/// Number of superfluous lines after which the file is rewritten.
 const STALE_MAX: usize = 65_536;
 
-/// The file.
+/// Open journal file of a range.
 #[derive(Debug)]
 pub struct Journal<A = Ipv4Addr> {
     path: PathBuf,
     file: File,
     known: BTreeMap<A, Holder>,
-    /// How long a lease may be, seconds. Zero: it is not known.
+    /// Longest lease that may be in force, seconds. Zero: unknown.
     longest_s: u32,
-    /// Which file this is.
+    /// Number that identifies the file.
     store: u32,
-    /// Lines in the file.
+    /// Number of lines in the file.
     lines: usize,
-    /// Lines that could not be read at the start.
+    /// Number of lines that were unreadable at the start.
     damaged: usize,
-    /// No other process has the file as long as this is there.
+    /// Lock against other processes, held as long as the journal is open.
     _lock: Lock,
 }
 
 impl<A: Address> Journal<A> {
-    /// Opens the file of a section, and reads who has an address.
+    /// Opens the file of a section, and reads the holder of each address.
     ///
     /// # Errors
-    /// The system's, or another process that has the file.
+    ///
+    /// The system's, or another process has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
         let path = directory.join(format!("{section}.leases"));
         let lock = Lock::take(&path.with_extension("lock"))?;
@@ -71,7 +74,7 @@ impl<A: Address> Journal<A> {
         if was.damaged > 0 {
             std::fs::copy(&path, path.with_extension(DAMAGED))?;
         }
-        // One with damaged lines does not have all leases any more.
+        // A file with damaged lines may lack leases, so it gets another number.
         let store = { was.store.filter(|_| was.damaged == 0) }.unwrap_or_else(any);
         let file = write_anew(&path, (store, was.longest_s), &was.known)?;
         Ok(Journal {
@@ -86,7 +89,8 @@ impl<A: Address> Journal<A> {
         })
     }
 
-    /// What an operator has to know of lines that could not be read: whose address they had is not known.
+    /// Describes the damaged lines for operators: the owners of their addresses are unknown.
+    /// None: there are none.
     pub fn damage(&self) -> Option<String> {
         (self.damaged > 0).then(|| {
             format!(
@@ -99,12 +103,13 @@ impl<A: Address> Journal<A> {
         })
     }
 
-    /// Why leases are not kept, in words.
+    /// Explains why leases are not stored.
     pub fn trouble(&self, error: &io::Error) -> String {
         let directory = self.path.parent().unwrap_or(&self.path).display();
         let why = language::reason(error);
         match error.kind() {
-            // The threads may write in the directory that was there when they started, and in no other.
+            // The threads may write in the directory that existed when they started, and in no
+            // other.
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
                 "cannot keep leases in {directory}: {why}: if the directory was removed, make it again and restart \
                  Evenkeel"
@@ -113,17 +118,18 @@ impl<A: Address> Journal<A> {
         }
     }
 
-    /// Who has an address.
+    /// Returns the holder of each address.
     pub fn known(&self) -> impl Iterator<Item = (A, Holder)> {
         self.known
             .iter()
             .map(|(address, holder)| (*address, *holder))
     }
 
-    /// Writes changes. They are on the disk when this returns.
+    /// Writes changes. They are on disk when the function returns.
     ///
     /// # Errors
-    /// The system's: the clients may not be told of these leases.
+    ///
+    /// The system's: the clients must not get these leases.
     pub fn add(&mut self, changes: &[Change<A>]) -> io::Result<()> {
         self.remember(changes);
         let mut text = String::new();
@@ -131,7 +137,7 @@ impl<A: Address> Journal<A> {
             line(&mut text, change.address, change.holder);
         }
         self.lines += changes.len();
-        // What is written to a file without a name is lost at the next start.
+        // Data in a file without a name would be lost at the next start.
         let is_gone = self.file.metadata()?.nlink() == 0;
         if is_gone || self.lines > self.known.len() + STALE_MAX {
             self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
@@ -139,31 +145,34 @@ impl<A: Address> Journal<A> {
             return Ok(());
         }
         self.file.write_all(text.as_bytes())?;
-        // An address that has become free again may be forgotten: it is free later then.
+        // The end of a lease need not be synced: if it is lost, the address only becomes free
+        // later.
         match changes.iter().any(|one| one.holder != Holder::Nobody) {
             true => self.file.sync_data(),
             false => Ok(()),
         }
     }
 
-    /// What another file has to have in place of this one.
+    /// Returns the contents for another file in place of this one.
     pub fn text(&self) -> String {
         text_of((self.store, self.longest_s), &self.known)
     }
 
-    /// Which file this is: another one after it was lost. Never zero.
+    /// Returns the number that identifies the file: a file that replaces a lost one has another
+    /// number. Never zero.
     pub fn store(&self) -> u32 {
         self.store
     }
 
-    /// How long a lease may be, seconds. Zero: it is not known.
+    /// Returns the longest lease that may be in force, seconds. Zero: unknown.
     pub fn longest_s(&self) -> u32 {
         self.longest_s
     }
 
-    /// Writes how long a lease may be, seconds.
+    /// Writes the longest lease, seconds.
     ///
     /// # Errors
+    ///
     /// The system's: no longer lease may be given than before.
     pub fn set_longest(&mut self, longest_s: u32) -> io::Result<()> {
         if self.longest_s == longest_s {
@@ -173,7 +182,7 @@ impl<A: Address> Journal<A> {
         self.mend()
     }
 
-    /// Takes changes in without writing them.
+    /// Records changes in memory without writing them.
     pub fn remember(&mut self, changes: &[Change<A>]) {
         for change in changes {
             match change.holder {
@@ -187,9 +196,10 @@ impl<A: Address> Journal<A> {
         }
     }
 
-    /// Begins the file again after an error, with all that is known.
+    /// Rewrites the file after an error, with all that is known.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn mend(&mut self) -> io::Result<()> {
         self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
@@ -198,8 +208,9 @@ impl<A: Address> Journal<A> {
     }
 }
 
-/// The right to a section's leases. It is given up as such when this goes: a process that starts a
-/// program has a copy of each descriptor for a moment, and closing ours alone would leave it taken.
+/// Lock of a section's leases, explicitly unlocked when dropped. A process that starts a program
+/// has a copy of each descriptor for a moment, so closing the descriptor alone would leave the
+/// lock held.
 #[derive(Debug)]
 struct Lock(File);
 
@@ -219,7 +230,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // What cannot be given up ends with its last descriptor.
+        // If the unlock fails, the lock ends with its last descriptor.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
@@ -227,7 +238,7 @@ impl Drop for Lock {
 /// Writes the line of a change.
 pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     use std::fmt::Write;
-    // Memory is written without errors.
+    // Writes to memory cannot fail.
     let _ = match holder {
         Holder::Client(mac) => writeln!(text, "{address} {mac}"),
         Holder::Unclear(None) => writeln!(text, "{address} ?"),
@@ -238,20 +249,22 @@ pub(crate) fn line<A: Display>(text: &mut String, address: A, holder: Holder) {
     };
 }
 
-/// A number that no other file has, most likely.
+/// Returns a random number, which most likely no other file has.
 fn any() -> u32 {
     let any = RandomState::new().build_hasher().finish();
     u32::try_from(any >> 32).unwrap_or(1).max(1)
 }
 
-/// The name of the journal of IPv6 of a section. No section has a name with this sign.
+/// Returns the name of the IPv6 journal of a section. No section name contains this character.
 pub fn name6(section: &str) -> String {
     format!("{section}@6")
 }
 
-/// The clients of a section with a lease on the disk, and how long one may be, seconds. Nothing is changed.
+/// Returns the clients of a section with a lease on disk, and the longest lease, seconds. Nothing
+/// is changed.
 ///
 /// # Errors
+///
 /// The system's. Without a file there is no lease.
 pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(A, Mac)>, u32)> {
     let file = match File::open(directory.join(format!("{section}.leases"))) {
@@ -270,15 +283,14 @@ pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(
     Ok((clients.collect(), was.longest_s))
 }
 
-/// What a file says at a start.
+/// Contents of a file at a start.
 struct Was<A> {
-    /// Who has an address.
     known: BTreeMap<A, Holder>,
-    /// How long a lease may be, seconds. Zero: it is not known.
+    /// Longest lease, seconds. Zero: unknown.
     longest_s: u32,
-    /// Which file this is.
+    /// Number that identifies the file.
     store: Option<u32>,
-    /// How many lines say nothing that can be read.
+    /// Number of unreadable lines.
     damaged: usize,
 }
 
@@ -297,7 +309,7 @@ fn read<A: Address>(file: File) -> io::Result<Was<A>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
     let mut was = Was::new();
-    // What follows the last end of a line was never finished.
+    // An incomplete last line was never confirmed.
     let whole = bytes
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -325,7 +337,7 @@ fn read<A: Address>(file: File) -> io::Result<Was<A>> {
     Ok(was)
 }
 
-/// Reads the line of a change.
+/// Parses the line of a change.
 pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     let (address, who) = line.split_once(' ')?;
     let (who, user) = match who.split_once(' ') {
@@ -342,7 +354,7 @@ pub(crate) fn of_line<A: FromStr>(line: &str) -> Option<(A, Holder)> {
     Some((address.parse().ok()?, holder))
 }
 
-/// All that a file has to have.
+/// Returns the complete contents of a file.
 fn text_of<A: Address>((store, longest_s): (u32, u32), known: &BTreeMap<A, Holder>) -> String {
     let mut text = format!("{STORE}{store}\n");
     if longest_s > 0 {

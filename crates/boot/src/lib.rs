@@ -1,21 +1,25 @@
-//! Network boot: machines without disks of their own, which a node gives an address, a boot loader,
-//! and the image that the file names for them.
+//! Network boot for machines without disks of their own: a node gives each machine an address, a
+//! boot loader, and the image that the configuration names for it.
 //!
-//! - [`config`] is what the files say, [`keyword`] how they say it.
-//! - [`mac`] is the address of a network card, by which a machine is known.
-//! - [`loader`] is what a machine gets first, [`assignment`] what it boots now, and [`script`] how its
-//!   loader does that.
-//! - [`dhcp`] gives addresses, and says what to load; [`dhcp6`] does so over IPv6.
-//! - [`journal`] keeps leases on the disk, [`turns`] what was booted once, and [`history`] what each machine asked.
-//! - [`content`] is what a client may fetch, whatever it fetches it with; [`source`] is a content that
-//!   is open, [`counters`] is how much was fetched.
-//! - [`disk`] is what stores the disks that machines use over the network, [`aoe`] disks over Ethernet.
-//! - [`tftp`] is how firmware fetches files, [`http`] how boot loaders and installers do.
-//! - [`site`] is one network: what all of its servers know. [`net`] is their sockets.
-//! - [`link`] tells other nodes of the leases of this one.
-//! - [`message`] is what operators order, and [`role`] joins all of it.
+//! - [`config`] is the configuration, [`keyword`] its syntax.
+//! - [`mac`] is the MAC address, by which a machine is identified.
+//! - [`loader`] selects the boot loader, [`assignment`] the image that a machine boots now, and
+//!   [`script`] generates the scripts of the loaders.
+//! - [`dhcp`] assigns addresses, and says what to load; [`dhcp6`] does so over IPv6.
+//! - [`journal`] stores leases, [`turns`] the progress of single boots, and [`history`] remembers
+//!   the requests of each machine.
+//! - [`content`] is what clients may fetch; [`source`] is opened content, [`counters`] counts
+//!   fetches.
+//! - [`disk`] is the storage of disks that machines use over the network, [`aoe`] serves disks
+//!   over Ethernet.
+//! - [`tftp`] serves files to firmware, [`http`] to boot loaders and installers.
+//! - [`site`] is the state of one network, shared by all of its servers. [`net`] has their
+//!   sockets.
+//! - [`link`] copies the leases of this node to other nodes.
+//! - [`message`] has the operators' orders, and [`role`] combines all of it.
 //!
-//! This crate never reads a file that no section names, and never decides who runs a volume.
+//! This crate never reads a file that no section names, and never decides which node runs a
+//! volume.
 
 pub mod aoe;
 pub mod assignment;

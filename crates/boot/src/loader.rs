@@ -1,16 +1,16 @@
-//! The boot loaders that a machine gets first: which one fits its firmware, and where the
-//! distribution's packages have it.
+//! Boot loaders that machines load first: the one that fits the firmware, and its file in the
+//! distribution's packages.
 
-/// A boot loader, as a file of a package.
+/// Boot loader, as a file of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Loader {
-    /// The name by which machines fetch it.
+    /// File name under which machines fetch the loader.
     pub name: &'static str,
-    /// Where it is.
+    /// Path of the file on the node.
     pub path: &'static str,
-    /// The package that has it.
+    /// Package that contains the file.
     pub package: &'static str,
-    /// Only for machines with Secure Boot.
+    /// True if the loader is only for machines with Secure Boot.
     signed: bool,
 }
 
@@ -18,12 +18,12 @@ pub struct Loader {
 pub const UNDIONLY: &str = "undionly.kpxe";
 /// iPXE for UEFI on x86-64, with the network driver of the firmware.
 pub const SNPONLY: &str = "snponly.efi";
-/// The signed first stage for UEFI on x86-64, which loads [`GRUB`] from where it came from.
+/// Signed first stage for UEFI on x86-64, which loads [`GRUB`] from the same server.
 pub const SHIM: &str = "shimx64.efi";
-/// The signed GRUB.
+/// Signed GRUB for UEFI on x86-64.
 pub const GRUB: &str = "grubx64.efi";
 
-/// All loaders.
+/// All boot loaders.
 pub static LOADERS: &[Loader] = &[
     Loader {
         name: UNDIONLY,
@@ -51,21 +51,23 @@ pub static LOADERS: &[Loader] = &[
     },
 ];
 
-/// The loaders that a section needs.
+/// Returns the loaders that a section needs.
 pub fn needed(secure_boot: bool) -> impl Iterator<Item = &'static Loader> {
     LOADERS
         .iter()
         .filter(move |loader| secure_boot || !loader.signed)
 }
 
-/// The loader for a kind of firmware (option 93; RFC 4578, 2.1 and IANA's list).
+/// Returns the loader for a client architecture (option 93; RFC 4578, 2.1 and IANA's list).
 ///
 /// # Errors
-/// There is none, in words.
+///
+/// There is none; the text says so.
 pub fn of(architecture: Option<u16>, secure_boot: bool) -> Result<&'static Loader, String> {
     let name = match architecture {
         None | Some(0) => UNDIONLY,
-        // 7 is what EDK II and most vendors say for x86-64, 9 what the list once said; 16 by HTTP.
+        // EDK II and most vendors send 7 for x86-64, an earlier version of the list had 9; 16 is
+        // HTTP.
         Some(7 | 9 | 16) if secure_boot => SHIM,
         Some(7 | 9 | 16) => SNPONLY,
         Some(6 | 15) => {

@@ -1,26 +1,26 @@
-//! The address of a network card.
+//! MAC address of a network card.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The address of an Ethernet card: what a machine is known by before anything runs on it.
+/// Address of an Ethernet card: it identifies a machine before any system runs on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
 
-/// A text that is no address of a card.
+/// Error: the text is no MAC address.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("not a MAC address: six pairs of hexadecimal digits, such as 52:54:00:12:34:56")]
 pub struct NotMac;
 
 impl Mac {
-    /// Whether a card can have it: it is neither zero nor for several receivers.
+    /// Returns whether a card can have the address: it is neither zero nor a group address.
     pub fn is_of_a_card(self) -> bool {
         self.0[0] & 1 == 0 && self.0 != [0; 6]
     }
 
-    /// As a part of a file name: `52-54-00-12-34-56`.
+    /// Formats the address for a file name: `52-54-00-12-34-56`.
     pub fn dashed(self) -> String {
         let [a, b, c, d, e, f] = self.0;
         format!("{a:02x}-{b:02x}-{c:02x}-{d:02x}-{e:02x}-{f:02x}")
@@ -37,9 +37,10 @@ impl fmt::Display for Mac {
 impl FromStr for Mac {
     type Err = NotMac;
 
-    /// Reads pairs of digits, with `:` or `-` between them.
+    /// Parses pairs of digits, with `:` or `-` between them.
     ///
     /// # Errors
+    ///
     /// The text is something else.
     fn from_str(text: &str) -> Result<Mac, NotMac> {
         let mut mac = [0; 6];
@@ -60,9 +61,10 @@ impl FromStr for Mac {
     }
 }
 
-/// A short mark of a card, for what many machines share. Two may have the same.
+/// Computes a short hash of a MAC address, for lists of many machines. Two addresses may have the
+/// same hash.
 pub fn mark(mac: Mac) -> u32 {
-    // FNV-1a: any hash will do that is the same at all nodes.
+    // FNV-1a: any hash serves that is the same on all nodes.
     mac.0.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

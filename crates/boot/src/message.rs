@@ -1,4 +1,4 @@
-//! Messages to the role, beyond those for every role. The supervisor forwards them as bytes.
+//! Messages to the boot role, beyond those for every role. The supervisor forwards them as bytes.
 
 use crate::history::{Booted, Step};
 use crate::keyword::NAME;
@@ -10,70 +10,70 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An order or a question of an operator.
+/// Order or query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// A machine boots an image next. The answer is [`Answer`].
+    /// Orders the image of a machine's next boot. The response is [`Answer`].
     Once {
-        /// The machine: its name or its card.
+        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
-        /// The image; empty: its line begins again.
+        /// Name of the image; empty: the boot of the machine's line restarts.
         #[serde(with = "Name")]
         image: String,
     },
-    /// A machine is switched on by its card. The answer is [`Answer`].
+    /// Switches a machine on by Wake-on-LAN. The response is [`Answer`].
     Wake {
-        /// The machine: its name or its card.
+        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// What a machine has changed of its disk is dropped. The answer is [`Answer`].
+    /// Drops the changes of a machine to its disk. The response is [`Answer`].
     Drop {
-        /// The machine: its name or its card.
+        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// By what the power of a machine is controlled. The answer is [`Powered`].
+    /// Queries the power control of a machine. The response is [`Powered`].
     Power {
-        /// The machine: its name or its card.
+        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// What a machine asked. The answer is [`Asked`].
+    /// Queries the requests of a machine. The response is [`Asked`].
     Why {
-        /// The machine: its name or its card.
+        /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// All machines. The answer is [`Machines`].
+    /// Queries all machines. The response is [`Machines`].
     Machines {},
-    /// What all machines asked meanwhile. The answer is [`Watched`].
+    /// Queries the requests of all machines since the last query. The response is [`Watched`].
     Watch {
-        /// The numbers that the answer before had; none: what comes from now on.
+        /// Numbers in the previous response, by network; empty: only later requests are returned.
         after: BTreeMap<String, u64>,
     },
 }
 
 impl Message {
-    /// Encodes it for forwarding.
+    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }
 }
 
-/// The answer to an order.
+/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Answer {
-    /// It was done.
+    /// True if the order was executed.
     pub good: bool,
-    /// What was done, or why not.
+    /// Result of the order, or the reason of the failure.
     pub words: String,
 }
 
 impl Answer {
-    /// The answer of a result.
+    /// Builds the response from a result.
     pub fn of(done: Result<String, String>) -> Answer {
         let good = done.is_ok();
         let words = done.unwrap_or_else(|words| words);
@@ -81,101 +81,102 @@ impl Answer {
     }
 }
 
-/// By what the power of a machine is controlled.
+/// Response with the power control of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Powered {
-    /// Why nothing is known of the machine; empty: it is known.
+    /// Reason for which the machine is unknown; empty: it is known.
     pub trouble: String,
-    /// Its control; None: its line has none.
+    /// Power control of the machine; None: its line has none.
     pub control: Option<Control>,
 }
 
-/// What a machine asked.
+/// Response with the requests of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Asked {
-    /// Why there is nothing to show; empty: there is.
+    /// Reason for which there is nothing to show; empty: there is something.
     pub trouble: String,
-    /// The machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
+    /// Machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
     pub who: String,
-    /// What it boots next, in words.
+    /// Next boot of the machine, as text.
     pub next: String,
-    /// Its addresses, and the node by which it has them, in words; empty: none.
+    /// Addresses of the machine, and the node that assigned them, as text; empty: none.
     pub address: String,
-    /// The image that it booted last; None: not known.
+    /// Image that the machine booted last; None: unknown.
     pub booted: Option<Booted>,
-    /// What another node answered it since, and which node that is; None: this node answered last.
+    /// Later response of another node to the machine, and that node; None: this node answered
+    /// last.
     pub elsewhere: Option<(Step, String)>,
-    /// This node; empty: outside of a cluster.
+    /// Name of this node; empty: outside of a cluster.
     pub me: String,
-    /// Its steps, the newest last.
+    /// Requests of the machine, the newest last.
     pub steps: Vec<Step>,
 }
 
-/// All machines.
+/// Response with all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Machines {
-    /// The machines.
+    /// Machines, those with the latest requests first.
     pub machines: Vec<Shown>,
-    /// How many more there are than these.
+    /// Number of further machines that did not fit.
     pub more: u64,
-    /// This node; empty: outside of a cluster.
+    /// Name of this node; empty: outside of a cluster.
     pub me: String,
-    /// Why this node does not answer as usual, in words; empty: it does.
+    /// Reason for which this node does not respond as usual; empty: it does.
     pub notice: String,
 }
 
-/// What machines asked.
+/// Response with the latest requests of all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Watched {
-    /// The number of the last step of each network.
+    /// Number of the last step of each network.
     pub after: BTreeMap<String, u64>,
-    /// How many steps are forgotten already.
+    /// Number of steps that are forgotten already.
     pub missed: u64,
-    /// The steps, with their network and machine, those of a network the newest last.
+    /// Steps, with their network and machine, those of a network the newest last.
     pub steps: Vec<(String, String, Step)>,
 }
 
-/// A machine.
+/// Machine as operators see it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// Its section.
+    /// Name of the network's section.
     pub network: String,
-    /// Its name; empty: the file does not name it.
+    /// Name of the machine; empty: it is not configured.
     pub name: String,
-    /// Its card.
+    /// MAC address of the machine.
     pub mac: Mac,
-    /// The address that it has or always gets.
+    /// IPv4 address that the machine has or is configured to get.
     pub address: Option<Ipv4Addr>,
-    /// The same over IPv6.
+    /// IPv6 address that the machine has or is configured to get.
     #[serde(default)]
     pub address6: Option<Ipv6Addr>,
-    /// The node that serves it: by which it has its lease, or which answered last where the file says its
-    /// address; empty: outside of a cluster, or none.
+    /// Node that serves the machine: the one that gave the lease or, for a fixed address, the one
+    /// that answered last; empty: outside of a cluster, or none.
     #[serde(default)]
     pub node: String,
-    /// What it boots next, in words.
+    /// Next boot of the machine, as text.
     pub next: String,
-    /// The image that it booted last, at any node; None: not known.
+    /// Image that the machine booted last, at any node; None: unknown.
     #[serde(default)]
     pub booted: Option<Booted>,
-    /// The last thing that it asked, at any node.
+    /// Last request of the machine to any node.
     pub last: Option<Step>,
-    /// The node that answered that, if it is another one than this; empty: this one, or none.
+    /// Node that answered that request, if it is another one; empty: this node, or none.
     #[serde(default)]
     pub last_node: String,
-    /// What it said of itself, while it waits for a line in the file.
+    /// Facts that the machine reported about itself, while it waits for a line.
     pub facts: Vec<(String, String)>,
-    /// By what its power is controlled, without secrets; empty: its line does not say.
+    /// Power control of the machine, without secrets; empty: not configured.
     #[serde(default)]
     pub power: String,
 }
 
 impl Shown {
-    /// Its addresses, in words; empty: none.
+    /// Returns the addresses, as text; empty: none.
     pub fn addresses(&self) -> String {
         let four = self.address.map(IpAddr::V4);
         let six = self.address6.map(IpAddr::V6);
@@ -183,7 +184,7 @@ impl Shown {
         all.collect::<Vec<_>>().join(", ")
     }
 
-    /// The same with the node that serves it.
+    /// Returns the addresses with the node that serves the machine.
     pub fn address_words(&self) -> String {
         match (self.addresses(), self.node.as_str()) {
             (words, "") => words,

@@ -1,6 +1,6 @@
-//! Scripts of boot loaders: what a machine runs to boot what is assigned to it.
+//! Scripts of boot loaders, which boot the image that is assigned to a machine.
 //!
-//! iPXE splits a line at spaces and knows no quotes; GRUB has those of a shell.
+//! iPXE splits a line at spaces and has no quotes; GRUB has those of a shell.
 
 use crate::assignment::Assigned;
 use crate::config::{Image, Lan};
@@ -8,25 +8,25 @@ use crate::mac::Mac;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// How long a menu waits, milliseconds.
+/// Timeout of a menu, milliseconds.
 const MENU_MS: u32 = 30_000;
 
-/// Where a machine fetches from.
+/// Servers from which a machine fetches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Servers {
-    /// The address of the node that the machine asked, and those of the others.
+    /// Address of the node to which the machine sent its request, then those of the others.
     pub addresses: Vec<IpAddr>,
-    /// The port of HTTP.
+    /// TCP port of HTTP.
     pub port: u16,
-    /// The address for disks by iSCSI and NBD.
+    /// Address for disks by iSCSI and NBD.
     pub disks: Option<IpAddr>,
 }
 
-/// How long a fetch may go without a byte before the machine tries another node, milliseconds. A node
+/// Stall timeout of a fetch after which the machine tries another node, milliseconds. A node
 /// without power ends no connection, and iPXE waits for its bytes forever.
 const STALL_MS: u32 = 5_000;
 
-/// What the names of initiators of iSCSI begin with.
+/// Prefix of iSCSI initiator names.
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
 
 impl Servers {
@@ -34,7 +34,8 @@ impl Servers {
         format!("http://{}", SocketAddr::from((server, self.port)))
     }
 
-    /// The address of the node that the machine asked, for its disks; one of IPv6 in brackets.
+    /// Returns the address of the node to which the machine sent its request, for its disks; an
+    /// IPv6 address in brackets.
     fn address(&self) -> String {
         match self.disks.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) {
             IpAddr::V4(address) => address.to_string(),
@@ -48,12 +49,12 @@ impl Servers {
     }
 }
 
-/// The name of the script of a machine.
+/// Returns the name of the script of a machine.
 pub fn name(mac: Mac) -> String {
     format!("boot/{}.ipxe", mac.dashed())
 }
 
-/// The name of a file of an image, for a machine.
+/// Returns the name of a file of an image, for a machine.
 pub fn file(mac: Mac, image: &str, file: &str) -> String {
     format!("boot/{}/{image}/{file}", mac.dashed())
 }
@@ -66,11 +67,12 @@ impl Script {
     }
 
     fn line(&mut self, line: &str) {
-        // Memory is written without errors.
+        // Writes to memory cannot fail.
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// Goes on at the other nodes at once, and after a pause at any: nobody stands before such a machine.
+    /// Retries at the other nodes at once, and after a pause at any: such machines are
+    /// unattended.
     fn again(mut self, mac: Mac, servers: &Servers) -> Vec<u8> {
         let (own, others) = match servers.addresses.split_first() {
             Some((own, others)) => (Some(own), others),
@@ -98,7 +100,7 @@ impl Script {
     }
 }
 
-/// The script of iPXE for a machine.
+/// Returns the iPXE script of a machine.
 pub fn ipxe(
     lan: &Lan,
     section: &str,
@@ -121,7 +123,7 @@ fn disk(why: &str) -> Vec<u8> {
     script.0.into_bytes()
 }
 
-/// The script of iPXE for an image.
+/// Returns the iPXE script of an image.
 pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Servers) -> Vec<u8> {
     let base = servers.first();
     let url = |part: &str| format!("{base}/{}", file(mac, name, part));
@@ -132,11 +134,12 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
             match uri(lan, image, servers) {
                 Some(uri) => {
                     script.line(&format!("echo Boots image {name} from {uri}"));
-                    // A target knows the machine by its address; this is for those who look at it.
+                    // The target identifies the machine by its address; the initiator name is for
+                    // operators.
                     script.line(&format!("set initiator-iqn {INITIATORS}.{}", mac.dashed()));
                     script.line(&format!("sanboot {uri} || goto failed"));
                 }
-                // No valid file has this; a role may have it for a moment.
+                // No valid configuration has this; a role may have it for a moment.
                 None => script.line("goto failed"),
             }
         }
@@ -174,7 +177,7 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
     script.again(mac, servers)
 }
 
-/// Where iPXE finds the disk of an image. None: there is no such disk.
+/// Returns the SAN URI of an image's disk. None: there is no such disk.
 fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
     let disk = lan.disks.get(image.disk()?)?;
     match image {
@@ -190,8 +193,8 @@ fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
     }
 }
 
-/// The command line of a kernel: what it needs for its root by NBD, unless the file says it, and what
-/// the file says.
+/// Returns the kernel command line: what the root by NBD needs, unless configured, and the
+/// configured words.
 fn kernel_words(lan: &Lan, image: &Image, servers: &Servers) -> Vec<String> {
     let Image::Kernel { append, nbd, .. } = image else {
         return Vec::new();
@@ -265,8 +268,8 @@ fn enlist(section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
     script.again(mac, servers)
 }
 
-/// What a new machine may say of itself. The first ones are settings of iPXE; the last three are for a
-/// script in an image.
+/// Facts that a new machine may report about itself. The first ones are settings of iPXE; the
+/// last three are for a script in an image.
 pub const FACTS: [&str; 12] = [
     "manufacturer",
     "product",
@@ -282,7 +285,7 @@ pub const FACTS: [&str; 12] = [
     "disks",
 ];
 
-/// The script of iPXE for a machine that has said what it is.
+/// Returns the iPXE script of a machine that has reported its facts.
 pub fn enlisted(mac: Mac, servers: &Servers) -> Vec<u8> {
     let mut script = Script::ipxe();
     script.line("echo Waiting. It is looked up again every 10 seconds; press Ctrl-B for a shell.");
@@ -295,7 +298,7 @@ pub fn enlisted(mac: Mac, servers: &Servers) -> Vec<u8> {
     script.again(mac, servers)
 }
 
-/// What leads GRUB to the script of the machine that it runs on.
+/// Returns the GRUB configuration that loads the script of the running machine.
 pub fn grub_start() -> Vec<u8> {
     b"configfile /boot/${net_default_mac}.grub\n".to_vec()
 }
@@ -304,7 +307,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The script of GRUB for a machine.
+/// Returns the GRUB script of a machine.
 pub fn grub(
     lan: &Lan,
     section: &str,
@@ -341,7 +344,7 @@ pub fn grub(
     script.0.into_bytes()
 }
 
-/// Shows for a while why an entry of a menu boots nothing.
+/// Shows for a while why a menu entry boots nothing.
 fn sorry(script: &mut Script, told: &str) {
     script.line(&format!("  echo {}", quoted(told)));
     script.line("  sleep 10");

@@ -1,5 +1,5 @@
-//! An opened [`Content`]: its length and its bytes, for everything that sends it. Opening never
-//! waits: a FIFO, a directory or a device is refused.
+//! Opened [`Content`]: its length and its bytes, for all servers. Opening never blocks: a FIFO, a
+//! directory or a device is refused.
 
 use crate::content::Content;
 use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -12,45 +12,45 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How files are opened.
+/// Flags with which files are opened.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// An opened content. A clone reads from the same file.
+/// Opened content. A clone reads from the same file.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Bytes in memory.
     Bytes(Arc<[u8]>),
-    /// A regular file.
+    /// An open regular file.
     File(Opened),
 }
 
-/// A regular file, as it was when it was opened.
+/// Open regular file, with its properties at that time.
 #[derive(Clone, Debug)]
 pub struct Opened {
     file: Arc<File>,
-    /// Its length, bytes.
+    /// Length, bytes.
     pub bytes: u64,
-    /// When it was last written: seconds and nanoseconds since 1970.
+    /// Modification time: seconds and nanoseconds since 1970.
     pub modified: (i64, u32),
-    /// Its inode.
+    /// Inode number, which changes when the file is replaced.
     pub inode: u64,
 }
 
-/// Why a content cannot be opened.
+/// Reason for which a content cannot be opened.
 #[derive(Debug, Error)]
 pub enum NotOpened {
     /// The system refuses it.
     #[error("cannot open the file: {}", language::reason(.0))]
     Open(#[from] io::Error),
-    /// It is a directory, a FIFO or a device.
+    /// The path is a directory, a FIFO or a device.
     #[error("not a regular file")]
     NotAFile,
 }
 
-/// Why bytes of a source cannot be read.
+/// Reason for which bytes of a source cannot be read.
 #[derive(Debug, Error)]
 pub enum NotRead {
     /// The system refuses it.
@@ -62,9 +62,10 @@ pub enum NotRead {
 }
 
 impl Source {
-    /// Opens a content. It does not wait for the writer of a FIFO.
+    /// Opens a content without waiting for the writer of a FIFO.
     ///
     /// # Errors
+    ///
     /// There is no such file, or it is not a regular file.
     pub fn open(content: &Content) -> Result<Source, NotOpened> {
         match content {
@@ -76,8 +77,8 @@ impl Source {
         }
     }
 
-    /// Opens a content that is found without waiting for a disk. None: that is not known, or it cannot be
-    /// opened (openat2(2), Linux 5.12).
+    /// Opens a content if that needs no disk access. None: disk access may be needed, or the
+    /// content cannot be opened (openat2(2), Linux 5.12).
     pub fn open_at_once(content: &Content) -> Option<Source> {
         let path = match content {
             Content::Made(bytes) => return Some(Source::Bytes(Arc::clone(bytes))),
@@ -99,6 +100,7 @@ impl Source {
     /// Fills `buffer` with the bytes from `at`.
     ///
     /// # Errors
+    ///
     /// The file cannot be read, or it ends before.
     pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), NotRead> {
         match self {
@@ -119,7 +121,8 @@ impl Source {
         }
     }
 
-    /// Fills `buffer` with the bytes from `at` if no disk has to be waited for.
+    /// Fills `buffer` with the bytes from `at` if that needs no disk access. Returns whether it
+    /// did.
     pub fn read_at_once(&self, at: u64, buffer: &mut [u8]) -> bool {
         let file = match self {
             Source::Bytes(_) => return self.read(at, buffer).is_ok(),
@@ -136,8 +139,8 @@ impl Source {
 const CACHESTAT: libc::c_long = 451;
 
 impl Opened {
-    /// Whether no disk has to be waited for to read `length` bytes from `at`. False, too, where the kernel does
-    /// not say so.
+    /// Returns whether `length` bytes from `at` can be read without disk access. False, too,
+    /// where the kernel does not report it.
     pub fn is_in_memory(&self, at: u64, length: u64) -> bool {
         // SAFETY: it only returns a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -169,10 +172,13 @@ impl Opened {
         rustix::io::preadv2(&*self.file, &mut into, last, ReadWriteFlags::NOWAIT) == Ok(1)
     }
 
-    /// Gives a socket at most `length` bytes from `at`, without a copy of them. Returns how many it took.
+    /// Sends at most `length` bytes from `at` to a socket, without a copy. Returns how many the
+    /// socket accepted.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` where the socket takes none now, `UnexpectedEof` where the file ends before.
+    ///
+    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
+    /// file ends before.
     pub fn send(&self, socket: impl AsFd, at: u64, length: usize) -> io::Result<usize> {
         let mut at = at;
         match rustix::fs::sendfile(socket, &*self.file, Some(&mut at), length)? {
@@ -234,7 +240,7 @@ mod tests {
         let scratch = Scratch::new().unwrap();
         let path = scratch.write("a", "0123456789").unwrap();
         let at_once = |path: &Path| Source::open_at_once(&Content::File(path.to_owned()));
-        // A kernel without it says of nothing that it is there.
+        // A kernel without the feature never reports a file as cached.
         if let Some(source) = at_once(&path) {
             let mut four = [0; 4];
             source.read(6, &mut four).unwrap();
@@ -277,7 +283,7 @@ mod tests {
         };
         let is_there = [(5_000, 20_000), (9_000, 1), (24_999, 1)];
         let there = is_there.map(|(at, length)| file.is_in_memory(at, length));
-        // A kernel without cachestat says of nothing that it is there.
+        // A kernel without cachestat never reports data as cached.
         assert!(there == [true; 3] || there == [false; 3], "{there:?}");
         for (at, length) in [
             (0, 1 << 20),

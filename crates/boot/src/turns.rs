@@ -1,4 +1,4 @@
-//! What single boots have come to, on the disk: a file that is replaced as a whole.
+//! Storage of the progress of single boots: a file that is replaced as a whole.
 
 use crate::assignment::Turns;
 use part::codec;
@@ -7,13 +7,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Bytes that are read.
+/// Limit of bytes that are read.
 const BYTES_MAX: u64 = 32 << 20;
 
 /// Reads the file; without one nothing has been booted.
 ///
 /// # Errors
-/// The system's, or the file is none of ours: to take it for an empty one would boot installers again.
+///
+/// The system's, or the file has another format: treating it as empty would boot installers
+/// again.
 pub fn read(path: &Path) -> io::Result<Turns> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -32,17 +34,18 @@ pub fn read(path: &Path) -> io::Result<Turns> {
     })
 }
 
-/// FNV-1a: a file that was cut or damaged has another one.
+/// Computes the checksum (FNV-1a) that detects a truncated or damaged file.
 fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
-/// Replaces the file. It is on the disk when this returns.
+/// Replaces the file. It is on disk when the function returns.
 ///
 /// # Errors
-/// The system's; the file then is the one before.
+///
+/// The system's; the previous file then remains.
 pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {
     let beside = path.with_extension("turns.new");
     let mut options = OpenOptions::new();

@@ -1,62 +1,62 @@
-//! The registers of a disk and what they ask (ATA/ATAPI-6; AoE revision 11, section 3.1).
+//! Registers of a disk and its commands (ATA/ATAPI-6; AoE revision 11, section 3.1).
 
 use super::frame::SECTOR_BYTES;
 
-/// Bytes of the registers in a frame.
+/// Length of the registers in a frame, bytes.
 pub const REGISTERS_BYTES: usize = 12;
-/// The device is ready.
+/// Status bit DRDY: the device is ready.
 const READY: u8 = 0x40;
-/// The command failed.
+/// Status bit ERR: the command failed.
 const FAILED: u8 = 0x01;
-/// Addresses have 48 bits.
+/// AoE flag E: addresses have 48 bits (LBA48).
 const EXTENDED: u8 = 0x40;
-/// The frame has data for the disk.
+/// AoE flag W: the frame has data for the disk.
 const WRITES: u8 = 0x01;
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
-/// Why a command of the disk fails: the error register.
+/// Error of a disk command: the error register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum AtaError {
-    /// The disk does not have the command, or refuses it.
+    /// ABRT: the disk does not support the command, or refuses it.
     Aborted = 0x04,
-    /// The sectors are behind the end.
+    /// IDNF: the sectors are beyond the end of the disk.
     NotFound = 0x10,
-    /// The sectors cannot be read.
+    /// UNC: the sectors cannot be read.
     Uncorrectable = 0x40,
 }
 
-/// What a command is about.
+/// ATA command of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// What the disk is.
+    /// IDENTIFY DEVICE: returns the description of the disk.
     Identify,
-    /// Sectors are read.
+    /// READ SECTORS or READ SECTORS EXT.
     Read,
-    /// Sectors are written.
+    /// WRITE SECTORS or WRITE SECTORS EXT.
     Write,
-    /// What was written reaches stable storage.
+    /// FLUSH CACHE or FLUSH CACHE EXT: makes earlier writes stable.
     Flush,
-    /// Anything else.
+    /// Any unsupported command.
     Unknown,
 }
 
-/// The registers of a request.
+/// ATA registers of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Registers {
-    /// The command.
+    /// Command register.
     pub command: Command,
-    /// The first sector.
+    /// First sector (LBA).
     pub sector: u64,
-    /// How many sectors the frame is about.
+    /// Number of sectors in the frame.
     pub count: u8,
-    /// Whether the frame has data for the disk, as its flags say.
+    /// True if the frame has data for the disk, by its W flag.
     pub writes: bool,
     bytes: [u8; REGISTERS_BYTES],
 }
 
 impl Registers {
-    /// Reads the registers, and returns them with the data behind them.
+    /// Parses the registers, and returns them with the data that follows.
     pub fn parse(body: &[u8]) -> Option<(Registers, &[u8])> {
         let (bytes, data) = body.split_first_chunk::<REGISTERS_BYTES>()?;
         let [flags, _, count, command, a, b, c, d, e, f, ..] = *bytes;
@@ -73,7 +73,7 @@ impl Registers {
             command,
             sector: match is_extended {
                 true => sector,
-                // The upper bits are those of the device register.
+                // The upper bits of the byte belong to the device register.
                 false => sector & LBA28_MASK,
             },
             count,
@@ -83,40 +83,40 @@ impl Registers {
         Some((registers, data))
     }
 
-    /// The first byte and the length of its sectors.
+    /// Returns the offset and the length of the sectors, bytes.
     pub fn extent(&self) -> (u64, usize) {
         let sector = SECTOR_BYTES as u64;
         (self.sector * sector, usize::from(self.count) * SECTOR_BYTES)
     }
 
-    /// The registers after the command.
+    /// Returns the registers after the command.
     pub fn after(&self, error: Option<AtaError>) -> [u8; REGISTERS_BYTES] {
         let mut bytes = self.bytes;
         bytes[1] = error.map_or(0, |error| error as u8);
-        // So many sectors are left.
+        // The number of sectors that are left.
         bytes[2] = if error.is_some() { self.count } else { 0 };
         bytes[3] = READY | if error.is_some() { FAILED } else { 0 };
         bytes
     }
 }
 
-/// What a disk says of itself (IDENTIFY DEVICE), for its size in sectors.
+/// Returns the description of a disk (IDENTIFY DEVICE). `sectors`: its size.
 pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     let mut words = [0_u16; SECTOR_BYTES / 2];
-    // A fixed disk, with the geometry that all large ones have.
+    // A fixed disk, with the geometry that all large disks report.
     (words[0], words[1], words[3], words[6]) = (0x0040, 16_383, 16, 63);
     text(&mut words[10..20], name);
     text(&mut words[23..27], env!("CARGO_PKG_VERSION"));
     text(&mut words[27..47], "Evenkeel AoE");
-    // One sector an interrupt; LBA and DMA.
+    // One sector per interrupt; LBA and DMA.
     (words[47], words[49], words[50]) = (0x8000, 0x0300, 0x4000);
     let short = u32::try_from(sectors)
         .unwrap_or(u32::MAX)
         .min(LBA28_MASK as u32);
     (words[60], words[61]) = halves(short);
-    // ATA-4 to ATA-6.
+    // ATA-4 to ATA-6 are supported.
     words[80] = 0x0070;
-    // A write cache, flushes, and addresses of 48 bits: which there are, and which are in use.
+    // Write cache, flush commands and 48-bit addresses: as supported, then as enabled.
     (words[82], words[83], words[84]) = (0x0020, 0x7400, 0x4000);
     (words[85], words[86], words[87]) = (0x0020, 0x3400, 0x4000);
     let sectors = sectors.min((1 << 48) - 1).to_le_bytes();
@@ -135,7 +135,8 @@ fn halves(value: u32) -> (u16, u16) {
     (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
 }
 
-/// Writes a text as ATA has it: the first letter of each pair in the upper byte, filled with spaces.
+/// Encodes a text as ATA requires: the first letter of each pair in the upper byte, padded with
+/// spaces.
 fn text(words: &mut [u16], text: &str) {
     let mut letters = text.bytes().chain(std::iter::repeat(b' '));
     for word in words {

@@ -1,4 +1,4 @@
-//! One target at work: threads that carry out its requests, and one that keeps its disk within reach.
+//! Running AoE target: threads that execute its requests, and one that keeps its disk reachable.
 
 use super::frame::Target;
 use super::queue::{Job, Queue};
@@ -13,50 +13,52 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Requests of a target that are under way at once.
+/// Number of requests of a target that run at once.
 const WORKERS: usize = 4;
-/// How often a disk is looked for that is out of reach.
+/// Interval at which an unreachable disk is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 const ALL: Mac = Mac([0xff; 6]);
 
-/// Where replies go.
+/// Sender of frames at an interface.
 pub trait Outlet: Send + Sync {
-    /// The longest packet, bytes.
+    /// Returns the MTU, bytes.
     fn mtu(&self) -> usize;
 
-    /// Sends a frame to a card. It never waits: one that finds no room is lost, and its client repeats
-    /// the request.
+    /// Sends a frame to a MAC address without blocking. A frame for which there is no room is
+    /// lost, and its client repeats the request.
     ///
     /// # Errors
+    ///
     /// The system's.
     fn send(&self, to: Mac, frame: &[u8]) -> io::Result<()>;
 }
 
-/// The interface of now, which all targets of a network share.
+/// Current interface, shared by all targets of a network.
 pub type Port = Arc<Mutex<Option<Arc<dyn Outlet>>>>;
 
-/// A target. Dropping it ends its threads.
+/// Running AoE target. Dropping the value ends its threads.
 pub struct Bay {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What a target is.
+/// Configuration of a target.
 pub struct Plan {
-    /// The name of its disk.
+    /// Name of the disk.
     pub name: String,
-    /// Its number.
+    /// Shelf and slot of the target.
     pub target: Target,
-    /// Its disk.
+    /// Disk to serve.
     pub disk: Arc<dyn Disk>,
-    /// What each machine changes of it, where that is for one run of the machine.
+    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
-    /// The disk is a file, which only an unconfined thread can open.
+    /// True if the disk is a file, which only an unconfined thread can open.
     pub is_file: bool,
 }
 
 impl Plan {
-    /// The disk as it is for a machine. None: it has no overlay, or that is not made yet.
+    /// Returns the disk as a machine sees it. None: the machine has no overlay, or the overlay
+    /// does not exist yet.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
         let base = Arc::clone(&self.disk);
         let Some(overlays) = &self.overlays else {
@@ -73,9 +75,9 @@ struct Shared {
     port: Port,
     queue: Mutex<Work>,
     changed: Condvar,
-    /// The disk is out of reach, or the target ends.
+    /// Notified when the disk becomes unreachable, or the target ends.
     lost: Condvar,
-    /// Whether the disk is within reach.
+    /// True if the disk is reachable.
     is_here: AtomicBool,
     counting: Counting,
 }
@@ -84,7 +86,7 @@ struct Shared {
 struct Work {
     queue: Queue,
     stop: bool,
-    /// Why the disk is out of reach.
+    /// Reason for which the disk is unreachable.
     trouble: String,
 }
 
@@ -93,9 +95,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Bay {
-    /// Starts the threads of a target. `confine` leaves a thread with files to read.
+    /// Starts the threads of a target. `confine` restricts a thread to reading files.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn start(plan: Plan, port: Port, confine: fn() -> io::Result<()>) -> io::Result<Bay> {
         let shared = Arc::new(Shared {
@@ -126,12 +129,12 @@ impl Bay {
         Ok(())
     }
 
-    /// The number of the target.
+    /// Returns the shelf and slot of the target.
     pub fn target(&self) -> Target {
         self.shared.plan.target
     }
 
-    /// Takes a request in.
+    /// Queues a request; drops it if there is no room.
     pub fn ask(&self, job: Job) {
         if lock(&self.shared.queue).queue.add(job) {
             self.shared.changed.notify_all();
@@ -140,7 +143,7 @@ impl Bay {
         }
     }
 
-    /// How the target is: None if its disk is within reach, or else why not.
+    /// Returns why the disk is unreachable; None: it is reachable.
     pub fn trouble(&self) -> Option<String> {
         match self.shared.is_here.load(Ordering::Relaxed) {
             true => None,
@@ -148,7 +151,7 @@ impl Bay {
         }
     }
 
-    /// What it has counted.
+    /// Returns the counters of the target.
     pub fn counters(&self) -> Counters {
         self.shared.counting.read()
     }
@@ -161,7 +164,7 @@ impl Drop for Bay {
         self.shared.lost.notify_all();
         self.shared.plan.disk.close();
         for thread in self.threads.drain(..) {
-            // It panicked: its requests have no reply, and it said why.
+            // After a panic the thread replies to no requests, and its message has been printed.
             let _ = thread.join();
         }
     }
@@ -180,11 +183,11 @@ impl Shared {
         confined.is_ok()
     }
 
-    /// Keeps the disk within reach.
+    /// Keeps the disk reachable, until the target ends.
     fn keep(&self, confine: fn() -> io::Result<()>) {
         let mut is_confined = false;
         loop {
-            // A thread that has opened its file needs no other one.
+            // A thread that has opened its file needs to open no other one.
             if !is_confined && (!self.plan.is_file || self.is_here.load(Ordering::Relaxed)) {
                 if !self.confined(confine) {
                     return;
@@ -203,8 +206,9 @@ impl Shared {
         }
     }
 
-    /// Notes whether the disk is within reach. If it comes there, all clients learn it: those that used
-    /// it at another node need not wait until they ask again.
+    /// Records whether the disk is reachable. When it becomes reachable, an announcement goes to
+    /// all clients: those that used the disk at another node need not wait until they repeat a
+    /// request.
     fn note(&self, reached: Result<(), DiskError>) {
         match reached {
             Ok(()) => {
@@ -222,12 +226,12 @@ impl Shared {
     fn announce(&self) {
         if let Some(wire) = lock(&self.port).clone() {
             let frame = announcement(self.plan.target, &self.plan.name, wire.mtu());
-            // Lost like any frame: clients ask again.
+            // The announcement may be lost like any frame: clients repeat their requests.
             let _ = wire.send(ALL, &frame);
         }
     }
 
-    /// Carries out requests.
+    /// Executes requests until the target ends.
     fn work(&self, confine: fn() -> io::Result<()>) {
         if !self.confined(confine) {
             return;
@@ -235,7 +239,7 @@ impl Shared {
         while let Some(job) = self.next() {
             self.serve(&job);
             lock(&self.queue).queue.end(&job);
-            // One that touches the same bytes may begin now.
+            // A request that touches the same bytes may start now.
             self.changed.notify_all();
         }
     }
@@ -258,7 +262,7 @@ impl Shared {
             return;
         };
         let plan = &self.plan;
-        // One that has not booted from here has no disk here.
+        // A machine that has not booted from this node has no disk here.
         let Some(disk) = plan.disk_of(job.from) else {
             self.counting.refuse();
             return;

@@ -1,19 +1,19 @@
-//! The header of a frame, behind that of Ethernet (AoE revision 11, section 2).
+//! Header of an AoE frame, after the Ethernet header (AoE revision 11, section 2).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The type of AoE's frames in Ethernet.
+/// Ethernet type of AoE frames.
 pub const ETHER_TYPE: u16 = 0x88a2;
-/// Bytes of the header.
+/// Length of the AoE header, bytes.
 pub const HEADER_BYTES: usize = 10;
-/// The shortest frame without its Ethernet header: shorter ones are filled up.
+/// Shortest frame without its Ethernet header, bytes: shorter ones are padded.
 pub const FRAME_BYTES_MIN: usize = 46;
-/// Bytes of all headers around the sectors: Ethernet's, AoE's and ATA's.
+/// Length of all headers around the sectors, bytes: Ethernet, AoE and ATA.
 pub const OVERHEAD_BYTES: usize = 36;
-/// Bytes of a sector.
+/// Sector size, bytes.
 pub const SECTOR_BYTES: usize = 512;
-/// The largest number of sectors that a frame carries: its field has one byte.
+/// Most sectors in a frame: the field has one byte.
 pub const SECTORS_MAX: usize = 255;
 
 const VERSION: u8 = 1;
@@ -22,65 +22,66 @@ const ERROR: u8 = 0x04;
 const ALL_SHELVES: u16 = 0xffff;
 const ALL_SLOTS: u8 = 0xff;
 
-/// The number of a target: the shelf and the slot in it.
+/// Address of a target: the shelf and the slot in it.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Target {
-    /// The shelf (major), at most 65,534.
+    /// Shelf (major), at most 65,534.
     pub shelf: u16,
-    /// The slot (minor), at most 254.
+    /// Slot (minor), at most 254.
     pub slot: u8,
 }
 
 impl Target {
-    /// Whether a frame to `asked` is for this target: one of its numbers may stand for all.
+    /// Returns whether a frame to `asked` is for this target: either number may be the broadcast
+    /// value.
     pub fn is_asked(self, asked: Target) -> bool {
         (asked.shelf == ALL_SHELVES || asked.shelf == self.shelf)
             && (asked.slot == ALL_SLOTS || asked.slot == self.slot)
     }
 
-    /// Whether a disk can have this number: neither part of it stands for all.
+    /// Returns whether a disk can have this address: neither number is the broadcast value.
     pub fn is_of_a_disk(self) -> bool {
         self.shelf != ALL_SHELVES && self.slot != ALL_SLOTS
     }
 }
 
 impl fmt::Display for Target {
-    /// As iPXE and aoetools write it: `e0.1`.
+    /// Formats the address as iPXE and aoetools write it: `e0.1`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "e{}.{}", self.shelf, self.slot)
     }
 }
 
-/// Why a request is refused (section 2.4).
+/// Error code of a refused request (section 2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Refusal {
-    /// The command is not one that this server has.
+    /// Unrecognized command code.
     UnknownCommand = 1,
-    /// A field has a value that it cannot have.
+    /// Bad argument parameter: a field has an invalid value.
     BadArgument = 2,
-    /// The config string is set already.
+    /// The config string is already set.
     ConfigString = 4,
-    /// The frame is of another version of AoE.
+    /// Unsupported AoE version.
     Version = 5,
 }
 
-/// The header of a request.
+/// AoE header of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// The version of AoE.
+    /// AoE version of the frame.
     pub version: u8,
-    /// Which target is asked.
+    /// Requested target.
     pub asked: Target,
-    /// The command.
+    /// Command code: 0 ATA, 1 query config information.
     pub command: u8,
-    /// The number by which the client knows the reply.
+    /// Tag by which the client recognizes the reply.
     pub tag: [u8; 4],
 }
 
 impl Header {
-    /// Reads the header of a request, and returns it with what follows. None for replies, and for what
-    /// is too short.
+    /// Parses the header of a request, and returns it with what follows. None for replies, and
+    /// for frames that are too short.
     pub fn parse(frame: &[u8]) -> Option<(Header, &[u8])> {
         let (head, rest) = frame.split_first_chunk::<HEADER_BYTES>()?;
         let [flags, _, high, low, slot, command, a, b, c, d] = *head;
@@ -99,12 +100,12 @@ impl Header {
         Some((header, rest))
     }
 
-    /// Why no target can do anything for this header, whatever follows.
+    /// Returns why every target refuses this header, whatever follows; None: it is valid.
     pub fn refusal(&self) -> Option<Refusal> {
         (self.version != VERSION).then_some(Refusal::Version)
     }
 
-    /// Writes a reply of a target.
+    /// Encodes a reply of a target.
     pub fn reply(&self, target: Target, refusal: Option<Refusal>, body: &[&[u8]]) -> Vec<u8> {
         let error = refusal.map_or(0, |refusal| refusal as u8);
         let flags = VERSION << 4 | RESPONSE | if refusal.is_some() { ERROR } else { 0 };
@@ -123,7 +124,7 @@ impl Header {
     }
 }
 
-/// How many sectors a frame of an interface carries at most.
+/// Returns the most sectors in a frame of an interface with this MTU.
 pub fn sectors_max(mtu: usize) -> usize {
     (mtu.saturating_sub(OVERHEAD_BYTES) / SECTOR_BYTES).min(SECTORS_MAX)
 }

@@ -1,30 +1,30 @@
-//! The requests of one target that wait, and those under way.
+//! Queue of one target's requests: those that wait, and those that run.
 //!
-//! Requests run beside each other, but never two that touch the same bytes if one of them writes: these
-//! keep the order in which they came. A client repeats a request without a reply; if its first copy could
-//! run after a later write to the same sectors, it would bring old data back.
+//! Requests run concurrently, except that two which touch the same bytes keep their order if one
+//! of them writes. A client repeats a request that got no reply. If the first copy could run
+//! after a later write to the same sectors, it would restore old data.
 
 use super::request::{Request, WINDOW};
 use crate::mac::Mac;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Requests that wait at most; the clients of further ones repeat them.
+/// Limit of requests that wait; the clients of further ones repeat them.
 const WAITING_MAX: usize = 2 * WINDOW as usize;
-/// Disks change no less than a block of this many bytes at once.
+/// Smallest block that a disk changes at once, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// A request with its client.
+/// Request and its client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Job {
-    /// The client's card.
+    /// MAC address of the client.
     pub from: Mac,
-    /// The request.
+    /// Request to execute.
     pub request: Request,
 }
 
 impl Job {
-    /// The blocks that it touches, and whether it changes them.
+    /// Returns the blocks that the request touches, and whether it changes them.
     fn blocks(&self) -> Option<(Range<u64>, bool)> {
         let (bytes, writes) = self.request.extent()?;
         let blocks = bytes.start / BLOCK_BYTES..bytes.end.div_ceil(BLOCK_BYTES);
@@ -41,7 +41,7 @@ impl Job {
     }
 }
 
-/// The requests of a target.
+/// Requests of a target, waiting and running.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<Job>,
@@ -49,7 +49,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes a request in. False: it is here already, or there is no room.
+    /// Adds a request. False: the request is queued already, or there is no room.
     pub fn add(&mut self, job: Job) -> bool {
         let mut known = self.waiting.iter().chain(&self.running);
         if self.waiting.len() >= WAITING_MAX || known.any(|other| *other == job) {
@@ -59,7 +59,7 @@ impl Queue {
         true
     }
 
-    /// Begins the first request that nothing before it holds up.
+    /// Starts the first request that does not have to wait for an earlier one.
     pub fn begin(&mut self) -> Option<Job> {
         let is_free = |at: &usize| {
             let before = self.waiting.range(..*at).chain(&self.running);
@@ -72,7 +72,7 @@ impl Queue {
         Some(job)
     }
 
-    /// A request that was begun has ended.
+    /// Removes a request that has ended.
     pub fn end(&mut self, job: &Job) {
         if let Some(at) = self.running.iter().position(|other| other == job) {
             self.running.swap_remove(at);

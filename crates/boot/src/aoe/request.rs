@@ -1,58 +1,58 @@
-//! What a frame asks of a target, and the reply.
+//! Request to an AoE target, and its reply.
 
 use super::ata::{AtaError, Command, Registers, identity};
 use super::frame::{Header, Refusal, SECTOR_BYTES, Target, sectors_max};
 use crate::disk::{Disk, DiskError};
 use std::ops::Range;
 
-/// Requests that a target takes at once, as it says to clients.
+/// Buffer count of a target: requests that it accepts at once.
 pub const WINDOW: u16 = 64;
-/// The version that a target says its program has.
+/// Firmware version that a target reports.
 const FIRMWARE: u16 = 1;
-/// Bytes of the fields before a config string.
+/// Length of the fields before a config string, bytes.
 const QUERY_BYTES: usize = 8;
 
-/// A request to a target.
+/// Parsed request to a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// Its header.
+    /// AoE header of the request.
     pub header: Header,
-    /// What it asks.
+    /// Command of the request.
     pub asked: Asked,
 }
 
-/// What a request asks.
+/// Command of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// The configuration (command 1).
+    /// Query config information (command 1).
     Query {
-        /// What is to be done with the config string: 0 read, 1 test, 2 test its beginning, 3 set, 4 set
-        /// by force.
+        /// Config command: 0 read, 1 test, 2 test prefix, 3 set, 4 force set.
         command: u8,
-        /// The string of the request.
+        /// Config string of the request.
         string: Vec<u8>,
     },
-    /// A command of the disk (command 0), with the data of a write.
+    /// ATA command (command 0), with the data of a write.
     Ata(Registers, Vec<u8>),
-    /// Nothing that can be done.
+    /// Request that every target refuses.
     Refused(Refusal),
 }
 
 impl Request {
-    /// Reads a frame that came in at an interface with this MTU. None if it is no request.
+    /// Parses a frame from an interface with this MTU. None if it is no request.
     pub fn parse(frame: &[u8], mtu: usize) -> Option<Request> {
         let (header, body) = Header::parse(frame)?;
         let asked = match (header.refusal(), header.command) {
             (Some(refusal), _) => Asked::Refused(refusal),
             (None, 0) => ata(body, mtu)?,
             (None, 1) => query(body)?,
-            // Mask lists and reservations of two nodes could not agree.
+            // MAC mask lists and reservations are not supported: two nodes could not agree on
+            // them.
             (None, _) => Asked::Refused(Refusal::UnknownCommand),
         };
         Some(Request { header, asked })
     }
 
-    /// The bytes of the disk that it reads or writes, and whether it writes.
+    /// Returns the bytes of the disk that the request reads or writes, and whether it writes.
     pub fn extent(&self) -> Option<(Range<u64>, bool)> {
         let Asked::Ata(registers, _) = &self.asked else {
             return None;
@@ -66,10 +66,12 @@ impl Request {
         Some((start..start.saturating_add(length as u64), writes))
     }
 
-    /// Carries it out, and returns the reply of the target. None: this request has none.
+    /// Executes the request, and returns the reply of the target. None: the request gets no
+    /// reply.
     ///
     /// # Errors
-    /// The disk is out of reach: the client is to repeat the request, here or at another node.
+    ///
+    /// The disk is unreachable: the client has to repeat the request, here or at another node.
     pub fn serve(
         &self,
         target: Target,
@@ -77,7 +79,7 @@ impl Request {
         mtu: usize,
         disk: &dyn Disk,
     ) -> Result<Option<Vec<u8>>, DiskError> {
-        // A target whose disk is out of reach is not there, whatever is asked.
+        // A target whose disk is unreachable ignores every request.
         let size = disk.size()?;
         match &self.asked {
             Asked::Refused(refusal) => Ok(Some(self.refused(target, *refusal))),
@@ -108,8 +110,8 @@ impl Request {
         self.header.reply(target, Some(refusal), &[])
     }
 
-    /// The reply to a query of the configuration. The config string is the disk's name, which the file
-    /// says and no client changes.
+    /// Returns the reply to a config query. The config string is the disk's name from the
+    /// configuration, which no client can change.
     fn config(
         &self,
         command: u8,
@@ -123,7 +125,7 @@ impl Request {
             0 => {}
             1 if string == name => {}
             2 if name.starts_with(string) => {}
-            // Tests are for the targets that pass.
+            // Only the targets that pass a test reply to it.
             1 | 2 => return None,
             3 => return Some(self.refused(target, Refusal::ConfigString)),
             _ => return Some(self.refused(target, Refusal::BadArgument)),
@@ -132,7 +134,8 @@ impl Request {
     }
 }
 
-/// What a target says of itself to all, when its disk comes within reach.
+/// Returns the frame by which a target announces itself to all clients when its disk becomes
+/// reachable.
 pub fn announcement(target: Target, name: &str, mtu: usize) -> Vec<u8> {
     let header = Header {
         version: 1,
@@ -149,7 +152,7 @@ fn configuration(header: &Header, command: u8, target: Target, name: &[u8], mtu:
     fields[2..4].copy_from_slice(&FIRMWARE.to_be_bytes());
     fields[4] = u8::try_from(sectors_max(mtu)).unwrap_or(u8::MAX);
     fields[5] = 1 << 4 | command & 0x0f;
-    // Names are bounded.
+    // The length of names is bounded.
     let length = u16::try_from(name.len()).unwrap_or(0);
     fields[6..].copy_from_slice(&length.to_be_bytes());
     header.reply(target, None, &[&fields, &name[..usize::from(length)]])
@@ -183,7 +186,7 @@ fn ata(body: &[u8], mtu: usize) -> Option<Asked> {
     Some(Asked::Ata(registers, data.to_vec()))
 }
 
-/// Carries out a command of a disk, and returns what it reads.
+/// Executes a command of a disk, and returns the data that it reads.
 fn carry_out(
     registers: &Registers,
     data: &[u8],

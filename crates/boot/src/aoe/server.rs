@@ -1,4 +1,4 @@
-//! The targets of one network: a thread takes their frames from the interface.
+//! AoE server of one network: a thread receives the frames of the interface for all targets.
 
 use super::bay::{Bay, Outlet, Plan, Port};
 use super::frame::Target;
@@ -18,36 +18,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the interface is looked at.
+/// Poll interval of the interface.
 const LOOK: Duration = Duration::from_secs(2);
-/// Frames that are taken in before the interface and the orders are looked at.
+/// Most frames that are received before the interface and the orders are checked.
 const TURN: usize = 256;
 
-/// A disk that is served.
+/// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
-    /// The number of its target.
+    /// Shelf and slot of the target.
     pub target: Target,
-    /// What stores it.
+    /// Storage of the disk.
     pub storage: Storage,
-    /// What each machine changes of it, where that is for one run of the machine.
+    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
 }
 
-/// How a disk is.
+/// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// Its name.
+    /// Name of the disk.
     pub name: String,
-    /// Its target.
+    /// Shelf and slot of the disk.
     pub target: Target,
-    /// Why this node does not serve it; None: it does.
+    /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
-    /// What was counted.
+    /// Counters of the target.
     pub counters: Counters,
 }
 
-/// The server of a network's disks. Dropping it ends it.
+/// AoE server of a network's disks. Dropping the value stops it.
 pub struct Server {
     confine: fn() -> io::Result<()>,
     table: Arc<Mutex<Table>>,
@@ -61,7 +61,7 @@ struct Table {
     stop: bool,
     interface: String,
     bays: BTreeMap<String, (Served, Bay)>,
-    /// What is wrong with the interface.
+    /// Failure of the interface.
     trouble: Option<String>,
 }
 
@@ -70,9 +70,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Server {
-    /// Makes a server without disks. `confine` leaves a thread with files to read.
+    /// Creates a server without disks. `confine` restricts a thread to reading files.
     ///
     /// # Errors
+    ///
     /// The system has no descriptor left.
     pub fn new(confine: fn() -> io::Result<()>) -> io::Result<Server> {
         Ok(Server {
@@ -84,10 +85,11 @@ impl Server {
         })
     }
 
-    /// Serves these disks at an interface from now on. Requests to one that stays as it is go on. It is
-    /// called by a thread that may open the files.
+    /// Sets the disks and the interface to serve. Requests to an unchanged disk continue. The
+    /// caller is a thread that may open the files.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn change(&mut self, interface: &str, disks: BTreeMap<String, Served>) -> io::Result<()> {
         let mut gone = Vec::new();
@@ -104,7 +106,7 @@ impl Server {
             let is_new = |(name, _): &(String, Served)| !table.bays.contains_key(name);
             disks.into_iter().filter(is_new).collect()
         };
-        // Their threads end before others use the same storage.
+        // The old threads end before others use the same storage.
         drop(gone);
         for (name, served) in new {
             let plan = Plan {
@@ -133,7 +135,7 @@ impl Server {
         Ok(())
     }
 
-    /// How its disks are.
+    /// Returns the status of each disk.
     pub fn look(&self) -> Vec<Status> {
         let table = lock(&self.table);
         let status = |(name, (served, bay)): (&String, &(Served, Bay))| Status {
@@ -156,7 +158,7 @@ impl Drop for Server {
         lock(&self.table).stop = true;
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // It panicked: its frames have no replies any more, and it said why.
+            // After a panic the thread replies to no frames, and its message has been printed.
             let _ = thread.join();
         }
         let bays = std::mem::take(&mut lock(&self.table).bays);
@@ -164,7 +166,7 @@ impl Drop for Server {
     }
 }
 
-/// Takes frames from the interface, until the server ends.
+/// Receives frames from the interface, until the server stops.
 fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
     let mut frame = vec![0; FRAME_BYTES_MAX];
     let mut looks = Instant::now();
@@ -184,7 +186,7 @@ fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        // Interrupted or not: everything is looked at again.
+        // Interrupted or not: everything is checked again.
         let _ = poll(&mut watched, Some(&timeout));
         if rustix::io::read(wake, &mut [0; 8]).is_ok() {
             looks = Instant::now();
@@ -195,7 +197,7 @@ fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
     }
 }
 
-/// Takes in the frames that have come.
+/// Receives the frames that have arrived, and queues their requests.
 fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
     for _ in 0..TURN {
         let Some((length, from)) = wire.receive(frame) else {
@@ -215,7 +217,8 @@ fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
     }
 }
 
-/// Looks at the interface: opens it when it comes, and closes it when it goes or nobody needs it.
+/// Polls the interface: opens one that has appeared, and closes one that has gone or is not
+/// needed.
 fn look(table: &Mutex<Table>, port: &Port, open: Option<Arc<Wire>>) -> Option<Arc<Wire>> {
     let mut table = lock(table);
     let index = index(&table.interface).filter(|_| !table.bays.is_empty());
@@ -235,7 +238,7 @@ fn look(table: &Mutex<Table>, port: &Port, open: Option<Arc<Wire>>) -> Option<Ar
 }
 
 fn index(interface: &str) -> Option<u32> {
-    // Any socket will do for the question.
+    // Any socket serves for the query.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     name_to_index(&socket, interface).ok()
 }

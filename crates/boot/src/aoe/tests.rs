@@ -1,4 +1,4 @@
-//! Frames as bytes, disks, and the order of requests.
+//! AoE frames as bytes, disks, and the order of requests.
 
 use super::bay::{Bay, Outlet, Plan};
 use super::frame::{Header, Target, sectors_max};
@@ -21,7 +21,6 @@ const E0_1: Target = Target { shelf: 0, slot: 1 };
 const MTU: usize = 1500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A disk in memory.
 struct Memory {
     bytes: Mutex<Vec<u8>>,
     flushes: Mutex<u32>,
@@ -65,7 +64,7 @@ impl Disk for Memory {
     fn close(&self) {}
 }
 
-/// A disk that always ends with one error.
+/// Disk that always fails with one error.
 struct Broken(fn() -> DiskError);
 
 impl Disk for Broken {
@@ -95,12 +94,12 @@ impl Disk for Broken {
     fn close(&self) {}
 }
 
-/// A request to e0.1 with the tag 1, 2, 3, 4.
+/// Builds a request to e0.1 with the tag 1, 2, 3, 4.
 fn frame(command: u8, body: &[&[u8]]) -> Vec<u8> {
     [&[0x10, 0, 0, 0, 1, command, 1, 2, 3, 4][..], &body.concat()].concat()
 }
 
-/// A command of the disk: flags, count, command and address.
+/// Builds an ATA command: flags, count, command and address.
 fn ata(flags: u8, count: u8, command: u8, lba: [u8; 6], data: &[u8]) -> Vec<u8> {
     let [a, b, c, d, e, f] = lba;
     frame(
@@ -115,7 +114,7 @@ fn served(frame: &[u8], disk: &dyn Disk) -> Option<Vec<u8>> {
         .unwrap()
 }
 
-/// The registers of a reply: error, count, status.
+/// Returns the registers of a reply: error, count, status.
 fn registers(reply: &[u8]) -> (u8, u8, u8) {
     assert_eq!(reply[..10], [0x18, 0, 0, 0, 1, 0, 1, 2, 3, 4]);
     (reply[11], reply[12], reply[13])
@@ -148,7 +147,7 @@ fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
         shelf: 1,
         slot: 0xff
     }));
-    // Tests of the string: the whole, the beginning.
+    // Tests of the config string: exact, and prefix.
     let test = |command: u8, string: &[u8]| {
         let length = [0, 0, 0, 0, 0, 0x10 | command, 0, string.len() as u8];
         served(&frame(1, &[&length, string]), &disk).map(|reply| (reply[0], reply[1]))
@@ -159,7 +158,7 @@ fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
     assert_eq!(test(2, b"x"), None);
     assert_eq!(test(3, b"mine"), Some((0x1c, 4)));
     assert_eq!(test(4, b"mine"), Some((0x1c, 2)));
-    // A string that is longer than the frame.
+    // A config string that is longer than the frame.
     let cut = frame(1, &[&[0, 0, 0, 0, 0, 0x10, 4, 0]]);
     assert_eq!(served(&cut, &disk).map(|reply| reply[1]), Some(2));
 }
@@ -203,7 +202,7 @@ fn sectors_are_read_and_written_by_both_kinds_of_addresses() {
         assert!(reply[22..534].iter().all(|byte| *byte == 5));
         assert!(reply[534..].iter().all(|byte| *byte == 6));
     }
-    // Without the flag for it, the upper half of the fourth byte is not of the address.
+    // Without the LBA48 flag, the upper half of the fourth byte is not part of the address.
     let reply = served(&ata(0, 1, 0x20, [5, 0, 0, 0xe0, 9, 9], &[]), &disk).unwrap();
     assert_eq!((registers(&reply).0, reply[22]), (0, 5));
     for (at, (flags, command)) in [(1, 0x30), (0x41, 0x34), (1, 0xca), (0x41, 0x35)]
@@ -218,7 +217,7 @@ fn sectors_are_read_and_written_by_both_kinds_of_addresses() {
         assert_eq!(registers(&reply.unwrap()), (0, 0, 0x40));
         assert_eq!(disk.bytes.lock().unwrap()[at * 512..][..512], data);
     }
-    // Behind the end; also where the address is the largest.
+    // Beyond the end of the disk, also with the largest address.
     for lba in [[7, 0, 0, 0, 0, 0], [0xff; 6]] {
         let reply = served(&ata(0x40, 2, 0x24, lba, &[]), &disk).unwrap();
         assert_eq!((registers(&reply), reply.len()), ((0x10, 2, 0x41), 46));
@@ -241,7 +240,7 @@ fn a_disk_says_what_it_is() {
     assert_eq!((word(49) & 0x200, word(60), word(61)), (0x200, 8, 0));
     assert_eq!((word(83), word(86)), (0x7400, 0x3400));
     assert_eq!([100, 101, 102, 103].map(word), [8, 0, 0, 0]);
-    // Serial number and model, the letters of each pair exchanged.
+    // Serial number and model, with the letters of each pair exchanged.
     assert_eq!(&reply[22 + 20..22 + 26], b"orto  ");
     assert_eq!(&reply[22 + 54..22 + 66], b"vEneekleA Eo");
 }
@@ -345,7 +344,7 @@ fn requests_for_the_same_bytes_keep_their_order_if_one_writes() {
     assert_eq!(count, 128);
 }
 
-/// Keeps what is sent.
+/// Records the frames that are sent.
 struct Sent(Mutex<Vec<(Mac, Vec<u8>)>>);
 
 impl Outlet for Sent {
@@ -359,7 +358,7 @@ impl Outlet for Sent {
     }
 }
 
-/// A disk in memory whose writes wait for a word.
+/// Disk in memory whose writes wait for a signal.
 struct Slow(Memory, Mutex<Receiver<()>>);
 
 impl Disk for Slow {
@@ -404,7 +403,7 @@ fn a_slow_write_holds_up_nobody_else() {
         let sent = sent.0.lock().unwrap();
         sent.iter().map(|(to, frame)| (*to, frame[9])).collect()
     };
-    // What comes within reach is announced to all.
+    // A target announces its disk to all when the disk becomes reachable.
     assert!(
         eventually(PATIENCE, || tags() == [(Mac([0xff; 6]), 0)]),
         "{:?}",
@@ -428,7 +427,7 @@ fn a_slow_write_holds_up_nobody_else() {
     drop(go);
 }
 
-/// The server's side of a connection to a volume of 64 KiB with blocks of 4096 bytes.
+/// Serves a connection to a volume of 64 KiB with blocks of 4096 bytes.
 fn accept(listener: &UnixListener) -> (UnixStream, Session) {
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(&GREETING).unwrap();
@@ -481,7 +480,7 @@ fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
         let (mut stream, session) = accept(&listener);
         assert!(eventually(PATIENCE, || disk.size().is_ok()));
         assert_eq!(disk.size().unwrap(), 64 << 10);
-        // A sector of the second block: the block is read, and written with the sector in it.
+        // A sector of the second block: the block is read, changed and written.
         scope.spawn(|| disk.write(4096 + 512, &[9; 512]).unwrap());
         let (read, _, _) = next(&mut stream, &session);
         assert_eq!((read.offset, read.length), (4096, 4096));
@@ -496,7 +495,7 @@ fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
         let mut out = Vec::new();
         reply::done(&session, write.cookie, &mut out);
         stream.write_all(&out).unwrap();
-        // Two at once, whose replies come in the other order.
+        // Two concurrent requests, whose replies arrive in reverse order.
         let first = scope.spawn(|| disk.flush());
         let (flush, command, _) = next(&mut stream, &session);
         assert_eq!(command, Command::Flush);
@@ -532,7 +531,7 @@ fn a_volume_that_goes_has_no_reply_and_is_found_again() {
         scope.spawn(|| disk.reach().unwrap());
         let (mut stream, _) = accept(&listener);
         assert!(eventually(PATIENCE, || disk.size().is_ok()));
-        // A reply that nobody asked for ends the connection.
+        // An unexpected reply ends the connection.
         stream
             .write_all(&[0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9])
             .unwrap();

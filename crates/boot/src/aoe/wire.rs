@@ -1,4 +1,4 @@
-//! The frames of AoE at one interface (packet(7)).
+//! Packet socket for the AoE frames of one interface (packet(7)).
 
 use super::bay::Outlet;
 use super::frame::{ETHER_TYPE, OVERHEAD_BYTES, SECTOR_BYTES, SECTORS_MAX};
@@ -8,14 +8,14 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Bytes of the longest frame.
+/// Length of the longest frame, bytes.
 pub const FRAME_BYTES_MAX: usize = OVERHEAD_BYTES + SECTOR_BYTES * SECTORS_MAX;
-/// Room for bursts of writes, bytes.
+/// Size of the receive buffer, for bursts of writes, bytes.
 const BUFFER_BYTES: usize = 1 << 20;
-/// An Ethernet without anything said of it.
+/// Default MTU of Ethernet, bytes.
 const MTU: usize = 1500;
 
-/// The frames of an interface.
+/// AoE packet socket of an interface.
 #[derive(Debug)]
 pub struct Wire {
     socket: OwnedFd,
@@ -24,10 +24,11 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Opens the frames of an interface, which is known by its name and its number.
+    /// Opens the packet socket of an interface, given by its name and its index.
     ///
     /// # Errors
-    /// The system's: there is no such interface, or the right is missing.
+    ///
+    /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<Wire> {
         let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
@@ -39,18 +40,18 @@ impl Wire {
         })
     }
 
-    /// Whether the interface is still the one that was opened.
+    /// Returns whether the interface is still the one that was opened, with the same MTU.
     pub fn is_of(&self, interface: &str, index: u32) -> bool {
         self.index == index && self.mtu == mtu(interface)
     }
 
-    /// Readable when a frame has come.
+    /// Returns the descriptor, which is readable when a frame has arrived.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Takes the next frame that has come to this machine or to all: its length and its sender. It never
-    /// waits.
+    /// Receives the next frame to this machine or to all without blocking: its length and its
+    /// sender.
     pub fn receive(&self, frame: &mut [u8]) -> Option<(usize, Mac)> {
         loop {
             let mut from = packet::address(0, ETHER_TYPE, Mac([0; 6]));
@@ -69,7 +70,7 @@ impl Wire {
             let read = usize::try_from(read).ok()?.min(frame.len());
             let [a, b, c, d, e, f, ..] = from.sll_addr;
             let mac = Mac([a, b, c, d, e, f]);
-            // Those of other machines a card or a bridge passes on that listens to everything.
+            // A promiscuous card or a bridge delivers frames of other machines, too.
             let is_ours = [
                 libc::PACKET_HOST,
                 libc::PACKET_BROADCAST,

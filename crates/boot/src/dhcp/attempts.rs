@@ -1,22 +1,23 @@
-//! Which clients have asked so long without another server that a node with a version that no
-//! majority has confirmed may answer them.
+//! Tracks clients that no other server answers. A node whose configuration version no majority
+//! has confirmed may answer a client only after enough attempts.
 
 use crate::mac::Mac;
 use std::collections::HashMap;
 
-/// How often a client has to ask.
+/// Least number of attempts of a client.
 pub const ATTEMPTS_MIN: u32 = 3;
-/// For how long it has to ask, milliseconds: firmware asks at 0, 4, 12 and 28 s.
+/// Least time between the first attempt and the last, milliseconds: firmware sends at 0, 4, 12
+/// and 28 s.
 pub const UNANSWERED_MS: u64 = 6_000;
-/// Messages of a client that come sooner one after the other are one attempt, milliseconds: relays
-/// forward the same message several times.
+/// Messages of a client within this time are one attempt, milliseconds: relays forward the same
+/// message several times.
 const SAME_MS: u64 = 500;
-/// How long a client is remembered that asks no longer, milliseconds.
+/// Time after which a silent client is forgotten, milliseconds.
 const KEPT_MS: u64 = 600_000;
-/// Clients that are remembered.
+/// Limit of clients in the table.
 const CLIENTS_MAX: usize = 16_384;
 
-/// The attempts of a client that no other server has answered, as far as this node sees.
+/// Attempts of a client that no other server has answered, as far as this node sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Attempts {
     first_ms: u64,
@@ -30,16 +31,16 @@ impl Attempts {
     }
 }
 
-/// The clients that no other server answers, bounded. The offer of another server goes to its
-/// client alone; what this node sees is whether the client asks again, and which server it takes.
-/// The time that a client states (`secs`) is not used: some clients send any number.
+/// Bounded table of clients that no other server answers. The offer of another server is unicast
+/// to its client; this node sees only whether the client repeats its request, and which server it
+/// accepts. The elapsed time in the packet (`secs`) is ignored: some clients send any number.
 #[derive(Debug, Default)]
 pub struct UnansweredClients {
     clients: HashMap<Mac, Attempts>,
 }
 
 impl UnansweredClients {
-    /// Notes a message of a client. `takes_another`: the message names another server. Returns
+    /// Records a message of a client. `takes_another`: the message names another server. Returns
     /// whether this node may answer.
     pub fn note(&mut self, mac: Mac, takes_another: bool, now_ms: u64) -> bool {
         if takes_another {
@@ -64,7 +65,7 @@ impl UnansweredClients {
         attempts.are_enough()
     }
 
-    /// Returns whether this node may answer the client, by what it asked before.
+    /// Returns whether this node may answer the client, given its earlier messages.
     pub fn may_answer(&self, mac: Mac, now_ms: u64) -> bool {
         let attempts = self.clients.get(&mac);
         attempts.is_some_and(|one| one.are_enough() && now_ms.saturating_sub(one.last_ms) < KEPT_MS)
@@ -77,7 +78,7 @@ impl UnansweredClients {
         let is_recent = |one: &Attempts| now_ms.saturating_sub(one.last_ms) < KEPT_MS;
         self.clients.retain(|_, one| is_recent(one));
         if self.clients.len() >= CLIENTS_MAX {
-            // So many are made up: a real client asks again.
+            // So many clients are forged; a real one repeats its request.
             self.clients.clear();
         }
     }
@@ -89,7 +90,7 @@ mod tests {
 
     const CARD: Mac = Mac([2, 0, 0, 0, 0, 7]);
 
-    /// Whether each message of a client at these times may be answered.
+    /// Records messages of a client at these times; returns for each whether it may be answered.
     fn notes(clients: &mut UnansweredClients, times_s: &[u64]) -> Vec<bool> {
         let times = times_s.iter();
         times
@@ -102,7 +103,7 @@ mod tests {
         let mut clients = UnansweredClients::default();
         assert_eq!(notes(&mut clients, &[0, 4, 12]), [false, false, true]);
         assert!(clients.may_answer(CARD, 13_000));
-        // A loader asks every second or two at first.
+        // A boot loader repeats its request every second or two at first.
         let mut clients = UnansweredClients::default();
         let answered = notes(&mut clients, &[0, 1, 3, 7]);
         assert_eq!(answered, [false, false, false, true]);

@@ -1,4 +1,4 @@
-//! Decides what a client is answered, and says why.
+//! Decides which response a DHCP client gets, and states the reason.
 
 use super::lacks::Lacks;
 use super::limit::Declines;
@@ -16,63 +16,66 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How often a machine asks another node for its own address, until this one answers.
+/// Number of requests that a machine sends to another node for its own address before this node
+/// answers.
 const ASKED_MAX: u8 = 3;
 
-/// This node in a network.
+/// Addresses of this node and of the other nodes in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Here {
-    /// Its address there.
+    /// Address of this node in the network.
     pub address: Ipv4Addr,
-    /// The network.
+    /// Network of that address.
     pub network: Network,
-    /// The other nodes there.
+    /// Other nodes of the cluster in the network.
     pub nodes: Nodes,
 }
 
 /// The addresses of the other nodes of a cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Nodes {
-    /// Nodes that hold their lease.
+    /// Nodes that hold their node lease in the cluster.
     pub there: Vec<Ipv4Addr>,
-    /// Nodes of which the cluster knows that they hold none any more.
+    /// Nodes that, as the cluster knows, no longer hold a node lease.
     pub gone: Vec<Ipv4Addr>,
-    /// The IPv6 addresses of nodes that hold their lease.
+    /// IPv6 addresses of nodes that hold their node lease.
     pub six: Vec<Ipv6Addr>,
-    /// Further addresses of other nodes that would be given to machines, also of nodes that are gone.
+    /// Further addresses of other nodes that machines would get otherwise, also of nodes that
+    /// have gone.
     pub own: Vec<IpAddr>,
 }
 
-/// What became of a request.
+/// Decision about a DHCP request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// What the client is answered, if anything.
+    /// Response to the client; None: no response.
     pub answer: Option<Answer>,
-    /// Why.
+    /// Reason of the decision, as operators read it.
     pub why: String,
-    /// An address that nobody else should have: to be looked for.
+    /// Address to probe by ARP: no other host should have it.
     pub probe: Option<Ipv4Addr>,
-    /// Another server, which the client chose.
+    /// Another DHCP server, which the client chose.
     pub other: Option<Ipv4Addr>,
-    /// A node that is gone: the answer has its address as the server's, since the client took its offer
-    /// and drops answers of any other one.
+    /// Node that has gone and for which this one responds. The response has that node's address
+    /// as its server identifier, since the client accepted its offer and drops responses of any
+    /// other server.
     pub speaks_for: Option<Ipv4Addr>,
 }
 
 impl Decision {
-    /// The address whose user has to answer before its client is answered.
+    /// Returns the address whose user has to respond to ARP before its client gets a response.
     pub fn waits_for(&self, request: &Request) -> Option<Ipv4Addr> {
         let is_claim = self.answer.is_none() && request.kind == Kind::Request;
         self.probe.filter(|_| is_claim)
     }
 
-    /// Whether an address is offered: its client waits for others, too.
+    /// Returns whether the decision is an OFFER; its client also waits for other servers.
     pub fn is_offer(&self) -> bool {
         let verdict = self.answer.as_ref().map(|answer| answer.verdict);
         verdict == Some(Verdict::Offer)
     }
 
-    /// No answer.
+    /// Builds a decision without a response.
     pub(crate) fn silent(why: impl Into<String>) -> Decision {
         Decision {
             answer: None,
@@ -98,39 +101,40 @@ impl Decision {
     }
 }
 
-/// The server of one network.
+/// DHCP server logic of one network.
 pub struct Desk {
     lan: Lan,
     here: Here,
     turns: Turns,
-    /// None: this node decides what is booted once.
+    /// Another node that decides single boots. None: this node decides them.
     leader: Option<Leader>,
-    /// The last request to another node of a machine whose address this one knows, and how often it came.
+    /// Last request (transaction ID) to another node of a machine whose address this node knows,
+    /// and how often it came.
     asked: HashMap<Mac, (u32, u8)>,
     declines: Declines,
     lacks: Lacks,
-    /// A mark of the identifier by which a client got its address last (option 61).
+    /// Hash of the client identifier (option 61) by which a client got its address last.
     ids: HashMap<Mac, u64>,
     marks: RandomState,
-    /// None: no range.
+    /// Address pool; None: the section has no range.
     pool: Option<Pool>,
-    /// Machines by their own addresses.
+    /// Machines with a fixed address, by that address.
     fixed: HashMap<Ipv4Addr, Mac>,
     /// Addresses of nodes, which no machine gets.
     of_nodes: HashSet<Ipv4Addr>,
 }
 
-/// The address of a machine's line.
+/// Fixed address that the configuration gives a machine.
 enum OwnAddress {
     Free(Ipv4Addr),
-    /// A node has it.
+    /// A node has the address.
     OfNode(Ipv4Addr),
-    /// Another client has a lease of it, which began before the line: until that ends, the machine gets an
-    /// address of the range.
+    /// Another client has a lease of the address, which began before the configuration line:
+    /// until the lease ends, the machine gets an address of the range.
     Leased(Ipv4Addr, Mac),
 }
 
-/// An address for a client, or why there is none.
+/// Address for a client, or the reason why there is none.
 enum Found {
     Fixed(Ipv4Addr),
     Ranged(Ipv4Addr),
@@ -138,7 +142,7 @@ enum Found {
 }
 
 impl Desk {
-    /// The server of a network.
+    /// Creates the server logic of a network.
     pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
         let fixed =
             { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
@@ -166,12 +170,12 @@ impl Desk {
         }
     }
 
-    /// Nodes have these addresses: no machine gets one, also where its line says so.
+    /// Sets the addresses of nodes: no machine gets one, even where the configuration says so.
     pub fn set_of_nodes(&mut self, addresses: HashSet<Ipv4Addr>) {
         self.of_nodes = addresses;
     }
 
-    /// Keeps what clients have declined, and by which identifiers they are known, from the desk before.
+    /// Inherits the declined addresses and the client identifiers from the desk before a reload.
     pub fn following(self, before: Option<Desk>) -> Desk {
         match before {
             Some(before) => Desk {
@@ -185,32 +189,32 @@ impl Desk {
         }
     }
 
-    /// The network.
+    /// Returns the configuration of the network.
     pub fn lan(&self) -> &Lan {
         &self.lan
     }
 
-    /// This node there.
+    /// Returns the addresses of this node in the network.
     pub fn here(&self) -> &Here {
         &self.here
     }
 
-    /// The addresses of the range.
+    /// Returns the address pool.
     pub fn pool(&mut self) -> Option<&mut Pool> {
         self.pool.as_mut()
     }
 
-    /// Leases of addresses that are not for clients any more.
+    /// Returns the leases of addresses that are no longer for clients.
     pub fn superseded(&self) -> Vec<(Ipv4Addr, Superseded)> {
         { self.pool.iter() }.flat_map(Pool::superseded).collect()
     }
 
-    /// The address for which a client has a lease of this node.
+    /// Returns the address for which a client has a lease of this node.
     pub fn leased(&self, mac: Mac) -> Option<Ipv4Addr> {
         self.pool.as_ref()?.leased(mac)
     }
 
-    /// How many addresses of the range are kept free for machines of the file.
+    /// Returns how many addresses of the range are reserved for machines of the configuration.
     pub fn kept(&self) -> u64 {
         let Some(pool) = &self.pool else { return 0 };
         let all = self.lan.machines.iter();
@@ -218,13 +222,14 @@ impl Desk {
         ranged.filter(|(mac, _)| pool.of(**mac).is_none()).count() as u64
     }
 
-    /// What single boots have come to, and the node that decides them where it is another one.
+    /// Sets the progress of single boots, and the node that decides them where that is another
+    /// one.
     pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
     }
 
-    /// The address of a machine's line.
+    /// Returns the fixed address of a machine, and whether it is available.
     fn own_address(&self, mac: Mac) -> Option<OwnAddress> {
         let address = self.machine(mac)?.address?;
         let leased = { self.pool.as_ref() }.and_then(|pool| pool.superseded_of(address, mac));
@@ -239,7 +244,7 @@ impl Desk {
         self.lan.machines.get(&mac)
     }
 
-    /// Decides. `is_proxy_port`: the request came to the port of proxyDHCP (4011).
+    /// Decides about a request. `is_proxy_port`: the request came to the proxyDHCP port (4011).
     pub fn decide(&mut self, request: &Request, is_proxy_port: bool, now_ms: u64) -> Decision {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
@@ -263,7 +268,8 @@ impl Desk {
         }
     }
 
-    /// Another server gives the addresses: only what to boot is said.
+    /// Responds as proxyDHCP: another server assigns the addresses, and this one says only what
+    /// to boot.
     fn beside_another(&self, request: &Request, is_proxy_port: bool) -> Decision {
         let verdict = match (request.kind, is_proxy_port) {
             (Kind::Discover, false) => Verdict::Offer,
@@ -294,7 +300,7 @@ impl Desk {
         }
     }
 
-    /// The address that a client would get.
+    /// Finds the address that a client would get.
     fn find(&mut self, request: &Request, now_ms: u64) -> Found {
         match self.own_address(request.mac) {
             Some(OwnAddress::Free(address)) => return Found::Fixed(address),
@@ -342,7 +348,8 @@ impl Desk {
             return self.claim(request, now_ms);
         };
         let nodes = &self.here.nodes;
-        // One that is back, or that has the address of one that is gone, answers itself.
+        // A node that is back, or that has taken the address of one that has gone, responds
+        // itself.
         if nodes.gone.contains(&server) && !nodes.there.contains(&server) {
             let decision = self.claim(request, now_ms);
             return Decision {
@@ -360,11 +367,12 @@ impl Desk {
             Some(OwnAddress::Free(own) | OwnAddress::OfNode(own)) => Some(own),
             Some(OwnAddress::Leased(..)) | None => None,
         };
-        // The node that it asks had the part for a moment, and this one has it and the lease by now.
+        // The requested node had the part for a moment, and this one has the part and the lease
+        // by now.
         let leased = { self.pool.as_ref() }.and_then(|pool| pool.leased(request.mac));
         let own = own.or(leased);
-        // Every node answers alike: a machine that goes on asking one without an answer need not wait until
-        // the cluster knows that this one is gone.
+        // Every node responds alike: a machine that keeps asking one without a response need not
+        // wait until the cluster knows that the node has gone.
         if is_node && own.is_some() && own == wants && self.asks_again(request) {
             let decision = self.claim(request, now_ms);
             return Decision {
@@ -373,7 +381,8 @@ impl Desk {
                 ..decision
             };
         }
-        // Anybody can write anything there: only what may be a server of this network is reported.
+        // A client can write anything into this option: only what may be a server of this network
+        // is reported.
         let may_be = self.here.network.may_have(server) || request.route.relay.is_some();
         let other = (!is_node && may_be && is_unicast(server)).then_some(server);
         if let Some(pool) = &mut self.pool {
@@ -385,8 +394,8 @@ impl Desk {
         }
     }
 
-    /// Whether a machine has sent its request so often that the node which it asks cannot be
-    /// there.
+    /// Returns whether a machine has repeated its request so often that the requested node must
+    /// be down.
     fn asks_again(&mut self, request: &Request) -> bool {
         let (xid, times) = self.asked.entry(request.mac).or_default();
         if *xid != request.xid {
@@ -396,13 +405,14 @@ impl Desk {
         *times >= ASKED_MAX
     }
 
-    /// A client asks for an address, of this node or of one for which it speaks.
+    /// Handles a claim to an address of this node, or of one for which this node responds.
     fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
         let mac = request.mac;
         let claims = &request.claims;
-        // A client that keeps its address says which one it uses (RFC 2131, 4.3.2).
+        // A client that keeps its address sends it in ciaddr (RFC 2131, 4.3.2).
         let (how, address) = match (claims.server, claims.uses, claims.wants) {
-            // What a node that is gone offered was nobody else's by the books of that node alone.
+            // An address that was offered by a node that has gone was unused by the records of
+            // that node alone.
             (Some(server), uses, wants) if server != self.here.address => {
                 (How::Elsewhere, wants.or(uses))
             }
@@ -418,7 +428,8 @@ impl Desk {
         }
         let is_of_network = self.here.network.may_have(address);
         let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
-        // A client in INIT-REBOOT is answered only by a server that knows its lease (RFC 2131, 4.3.2).
+        // A client in INIT-REBOOT gets a response only from a server that knows its lease (RFC
+        // 2131, 4.3.2).
         if how == How::Reboot && is_of_network && !has_record {
             return Decision::silent("it has no lease here that it could remember");
         }
@@ -426,7 +437,7 @@ impl Desk {
             return decision;
         }
         let Some(pool) = &mut self.pool else {
-            // Another server may have given it.
+            // Another server may have assigned the address.
             return match how {
                 How::Selecting => {
                     Decision::refused("it has no address in the file, and there is no range")
@@ -466,7 +477,8 @@ impl Desk {
         }
     }
 
-    /// A machine whose line has an address asks for one. None: it gets one of the range meanwhile.
+    /// Handles the claim of a machine with a fixed address. None: the machine gets an address of
+    /// the range meanwhile.
     fn claim_by_line(&self, request: &Request, address: Ipv4Addr) -> Option<Decision> {
         match self.own_address(request.mac)? {
             OwnAddress::Free(own) => Some(self.claim_own(request, own, address)),
@@ -477,7 +489,7 @@ impl Desk {
         }
     }
 
-    /// Refuses an address that a node or another machine has, and ends a lease of it from before.
+    /// Refuses an address that a node or another machine has, and ends an older lease of it.
     fn refuse_anothers(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> Option<Decision> {
         let why = match self.fixed.get(&address) {
             Some(other) => format!("{address} belongs to {other} in the file"),
@@ -492,7 +504,8 @@ impl Desk {
         Some(Decision::refused(why))
     }
 
-    /// Why a machine with an address of its own in the file gets another one; empty: it does not.
+    /// Explains why a machine with a fixed address gets another one; empty if it gets the fixed
+    /// one.
     fn while_leased(&self, mac: Mac) -> String {
         match self.own_address(mac) {
             Some(OwnAddress::Leased(own, other)) => still_leased(own, other) + "; ",
@@ -500,7 +513,7 @@ impl Desk {
         }
     }
 
-    /// A machine with an address of its own in the file asks for one.
+    /// Handles the claim of a machine to its fixed address.
     fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> Decision {
         match own == address {
             true => {
@@ -513,8 +526,9 @@ impl Desk {
         }
     }
 
-    /// A client asks for an address that nobody has and that it was not offered: what it gets instead of a
-    /// lease. None: the address is offered to it now, and ARP reaches nobody who could have it.
+    /// Handles the claim to an address that nobody has and that was not offered to the client.
+    /// Returns the response in place of a lease. None: the address is offered to the client now,
+    /// and ARP reaches nobody who could have it.
     fn first_lease(
         &mut self,
         request: &Request,
@@ -549,7 +563,7 @@ impl Desk {
         })
     }
 
-    /// A client that has another address asks for one that nobody has.
+    /// Responds to a client that has another address and claims an unused one.
     fn has_another(&self, mac: Mac, address: Ipv4Addr) -> Decision {
         let other = self
             .pool
@@ -598,7 +612,7 @@ impl Desk {
         }
     }
 
-    /// Whether a message is for another server.
+    /// Returns a silent decision if the message is for another server (option 54).
     fn is_for_another(&self, request: &Request) -> Option<Decision> {
         let server = request.claims.server?;
         let is_other = server != self.here.address;
@@ -620,17 +634,18 @@ impl Desk {
         })
     }
 
-    /// Notes by which identifier a client got its address.
+    /// Records the client identifier by which a client got its address.
     fn note_id(&mut self, request: &Request) {
         if self.ids.len() >= RANGE_MAX as usize {
-            // Of those that are forgotten, a DECLINE counts without it.
+            // For clients that are forgotten, a DECLINE counts without the identifier.
             self.ids.clear();
         }
         let mark = self.marks.hash_one(&request.echo.client);
         self.ids.insert(request.mac, mark);
     }
 
-    /// Whether a client names itself as it did when it got its address, as far as that is known.
+    /// Returns whether the client identifier is that of the lease, or that of the lease is
+    /// unknown.
     fn is_by_its_id(&self, request: &Request) -> bool {
         let mark = self.marks.hash_one(&request.echo.client);
         self.ids.get(&request.mac).is_none_or(|one| *one == mark)
@@ -668,14 +683,14 @@ impl Desk {
             false => "too many addresses are declined, by it or in the network, to believe it without a proof"
                 .to_owned(),
         };
-        // Somebody who is there answers.
+        // A host that uses the address responds to the probe.
         Decision {
             probe: self.probe(request, Some(address), now_ms),
             ..Decision::silent(why)
         }
     }
 
-    /// The address to ask for, where ARP reaches the client.
+    /// Returns the address to probe, where ARP reaches the client.
     fn probe(
         &mut self,
         request: &Request,
@@ -689,23 +704,23 @@ impl Desk {
         Some(address)
     }
 
-    /// The client that has a lease of an address.
+    /// Returns the client that has a lease of an address.
     pub fn client(&self, address: Ipv4Addr) -> Option<Mac> {
         self.pool.as_ref()?.client(address)
     }
 
-    /// Whether a client answers for an address that was declined in its name.
+    /// Returns whether a client responds at an address that was declined in its name.
     pub fn is_kept(&self, address: Ipv4Addr, by: Mac) -> bool {
         { self.pool.as_ref() }.is_some_and(|pool| pool.declined_by(address) == Some(by))
     }
 
-    /// Somebody answers for an address. Returns whether that is a conflict.
+    /// Handles an ARP reply for an address. Returns whether it proves a conflict.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
         let pool = self.pool.as_mut();
         pool.is_some_and(|pool| pool.answers(address, by, now_ms))
     }
 
-    /// What a client loads, or why nothing.
+    /// Returns the file that a client loads, or why it loads none.
     fn file(&self, request: &Request) -> Result<File, String> {
         let lan = &self.lan;
         let server = lan.tells.server.unwrap_or(self.here.address);
@@ -720,18 +735,18 @@ impl Desk {
     }
 }
 
-/// Why a machine does not get the address of its line.
+/// Explains why a machine does not get its fixed address: a node has it.
 fn of_a_node(address: Ipv4Addr) -> String {
     format!("{address} is its own address in the file, but a node has it")
 }
 
-/// Why a machine does not get the address of its line yet.
+/// Explains why a machine does not get its fixed address yet: another client has a lease of it.
 fn still_leased(address: Ipv4Addr, other: Mac) -> String {
     format!("{address} is its own address in the file, but {other} still has a lease of it")
 }
 
-/// The decision about a client that goes on with an address which may be another's. `is_known`: a node that is there
-/// knows whose it is.
+/// Decides about a client that continues with an address which may be another client's.
+/// `is_known`: a node that is up knows whose address it is.
 fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> Decision {
     match is_known {
         true => Decision::silent(format!(
@@ -746,7 +761,7 @@ fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> Decision {
     }
 }
 
-/// Whether an address may be that of one machine.
+/// Returns whether an address is a usable unicast address.
 fn is_unicast(address: Ipv4Addr) -> bool {
     let is_none = address.is_unspecified() || address.is_loopback() || address.is_link_local();
     !(is_none || address.is_multicast() || address.octets()[0] >= 240)

@@ -1,33 +1,35 @@
-//! Who has an address, as the disk and the other nodes know it.
+//! Holder of an address, as it is stored on disk and reported to other nodes.
 
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
-/// Who has an address, as far as the next start has to know it.
+/// Holder of an address, as the next start needs it.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
-    /// A client.
+    /// The client with this MAC address has the lease.
     Client(Mac),
-    /// Somebody may have it, and no node knows who; the client that is known to use it.
+    /// An unknown client may have the address, and no node knows which; the field is the client
+    /// that is known to use it.
     Unclear(Option<Mac>),
-    /// Somebody may have it by a node that held it before, which knows; the client that is known to use it.
+    /// A client may have the address from a previous holder, which knows the lease; the field is
+    /// the client that is known to use it.
     Before(Option<Mac>),
-    /// Nobody, any more.
+    /// The address is free again.
     Nobody,
 }
 
-/// What the next start has to know: who has an address, or that nobody has it any more.
+/// Change of the holder of an address, for the disk and the other nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Change<A = Ipv4Addr> {
-    /// The address.
+    /// Address that changed.
     pub address: A,
-    /// Who has it.
+    /// New holder of the address.
     pub holder: Holder,
 }
 
 impl<A> Change<A> {
-    /// The client that has the address.
+    /// Returns the client that has the address.
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) => Some(mac),

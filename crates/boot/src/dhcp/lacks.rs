@@ -1,19 +1,21 @@
-//! Why a range has no address for a machine, in words.
+//! Explains why a range has no address for a machine.
 
 use super::pool::{Count, NoOffer, Pool};
 use super::range::Address;
 
-/// How long words count, milliseconds: anybody may ask, and a range has many addresses to count.
+/// Time for which an explanation is cached, milliseconds: any client may trigger it, and a range
+/// has many addresses to count.
 const WORDS_MS: u64 = 1_000;
 
-/// What the addresses of a range are, in words of a moment ago.
+/// Cached explanation of the states of a range's addresses.
 #[derive(Debug, Default)]
 pub struct Lacks {
     counted: Option<(u64, String)>,
 }
 
 impl Lacks {
-    /// Returns why a machine is offered no address of a range, which the file calls so.
+    /// Returns why a machine is offered no address of a range; the last argument is the range's
+    /// name in the configuration.
     pub fn why<A: Address>(
         &mut self,
         pool: &Pool<A>,
@@ -39,7 +41,7 @@ impl Lacks {
 }
 
 impl Count {
-    /// Returns why addresses are not free, in words.
+    /// Returns which states the addresses that are not free have, as text.
     pub fn taken(&self) -> String {
         let all = [
             (self.leased, "leased"),

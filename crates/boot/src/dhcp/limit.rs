@@ -1,17 +1,17 @@
-//! How often a client is answered: a bucket for each, in a table that cannot grow.
+//! Rate limit of requests per client: a token bucket for each, in a bounded table.
 
 use crate::mac::Mac;
 use std::collections::HashMap;
 
-/// Packets that a client may send at once.
+/// Bucket size: packets that a client may send at once.
 const BURST: u32 = 40;
-/// How long it takes until it may send another one, milliseconds. Somebody who uses the MAC address of a
-/// machine to have it refused sends more than all that machines ever do.
+/// Refill time of one token, milliseconds. An attacker that forges the MAC address of a machine
+/// to have it refused sends more than all that machines ever do.
 const REFILL_MS: u64 = 25;
-/// Clients whose packets are counted.
+/// Limit of clients in the table.
 const CLIENTS_MAX: usize = 16_384;
 
-/// The packets of clients.
+/// Token buckets of the clients.
 #[derive(Debug, Default)]
 pub struct Limit {
     buckets: HashMap<Mac, Bucket>,
@@ -24,16 +24,16 @@ struct Bucket {
 }
 
 impl Limit {
-    /// Whether a packet of a client is looked at.
+    /// Takes a token of a client. Returns whether its packet is processed.
     pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
         if self.buckets.len() >= CLIENTS_MAX && !self.buckets.contains_key(&mac) {
-            // Whose bucket is full again is as one who was never here.
+            // A client with a full bucket needs no entry.
             let full = u64::from(BURST) * REFILL_MS;
             self.buckets
                 .retain(|_, bucket| now_ms.saturating_sub(bucket.since_ms) < full);
             if self.buckets.len() >= CLIENTS_MAX {
-                // More at once than there are: those are addresses that somebody makes up. To forget
-                // all of them costs a client that floods nothing that new addresses would not.
+                // More clients at once than there are: these MAC addresses are forged. To forget
+                // all of them gives a flooding client no more than new addresses would.
                 self.buckets.clear();
             }
         }
@@ -53,23 +53,24 @@ impl Limit {
     }
 }
 
-/// Addresses that one client may decline within [`DECLINES_MS`]. A network may have a machine or two with
-/// addresses of their own; somebody who uses the MAC address of a machine to empty the range declines all.
+/// Addresses that one client may decline within [`DECLINES_MS`]. A network may have a machine or
+/// two with addresses of their own; an attacker that forges MAC addresses to empty the range
+/// declines all.
 const DECLINES_MAX: usize = 2;
-/// As long as a declined address is left alone, milliseconds.
+/// Period of the limit, equal to the quarantine of a declined address, milliseconds.
 const DECLINES_MS: u64 = super::pool::DECLINED_MS;
 
-/// What clients have declined.
+/// DECLINE messages of clients.
 #[derive(Debug, Default)]
 pub struct Declines {
     clients: HashMap<Mac, [Option<u64>; DECLINES_MAX]>,
-    /// Until when each declined address of the network is given to nobody.
+    /// End of the quarantine of each declined address of the network, milliseconds.
     network: Vec<u64>,
 }
 
 impl Declines {
-    /// Whether a client is trusted that somebody else uses its address, which is given to nobody until
-    /// `until_ms`. `most`: how many addresses of the network may be so at one time.
+    /// Returns whether the DECLINE of a client is trusted; the address is then quarantined until
+    /// `until_ms`. `most`: limit of addresses of the network that may be quarantined at one time.
     pub fn admits(&mut self, mac: Mac, (until_ms, most): (u64, usize), now_ms: u64) -> bool {
         self.network.retain(|until_ms| *until_ms > now_ms);
         if self.network.len() >= most || !self.is_trusted(mac, now_ms) {
@@ -134,7 +135,7 @@ mod tests {
         assert!(admits(&mut declines, mac(2), 2));
         assert!(admitted(&mut declines, DECLINES_MS));
         assert!(!admitted(&mut declines, DECLINES_MS));
-        // The table does not grow.
+        // The table does not grow beyond its limit.
         for number in 0..2 * u32::try_from(CLIENTS_MAX).unwrap() {
             admits(&mut declines, mac(number), DECLINES_MS);
         }

@@ -1,4 +1,4 @@
-//! What a client loads, whichever kind of address it asks for, and which node says that.
+//! Selects what a client loads, for IPv4 and IPv6 alike, and which node decides that.
 
 use super::request::Stage;
 use crate::assignment::{Assigned, Turns, assigned, is_answered};
@@ -7,28 +7,29 @@ use crate::loader;
 use crate::mac::{Mac, mark};
 use std::collections::HashSet;
 
-/// Another node that decides what is booted once.
+/// Another node that decides single boots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Leader {
-    /// Its name; empty: no node has a majority.
+    /// Name of the node; empty: no node has a majority.
     pub name: String,
-    /// Machines with an order, by [`mark`].
+    /// Machines with a boot order, by [`mark`].
     pub orders: HashSet<u32>,
 }
 
-/// What a client loads.
+/// File that a client loads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loads {
     /// The script of the machine, by HTTP.
     Script,
-    /// A boot loader, by its name.
+    /// A boot loader, by its file name.
     Loader(&'static str),
 }
 
-/// What a client loads.
+/// Selects what a client loads.
 ///
 /// # Errors
-/// Nothing: why, in words.
+///
+/// The reason for which the client loads nothing.
 pub fn loads(
     lan: &Lan,
     turns: &Turns,
@@ -52,7 +53,8 @@ pub fn loads(
     }
 }
 
-/// Why this node says nothing to a machine, whatever it asks; None: it is answered.
+/// Explains why this node ignores a machine, whatever it requests; None: the machine gets a
+/// response.
 pub fn is_not_answered(
     lan: &Lan,
     (turns, leader): (&Turns, Option<&Leader>),
@@ -66,7 +68,8 @@ pub fn is_not_answered(
     is_of_the_leader(lan, leader, mac, stage)
 }
 
-/// Whether only another node may say what a machine boots, and why: it boots something once.
+/// Explains why only another node may decide what a machine boots (the machine has a single
+/// boot); None: this node may decide.
 fn is_of_the_leader(lan: &Lan, leader: Option<&Leader>, mac: Mac, stage: Stage) -> Option<String> {
     let leader = leader?;
     let is_once = lan.machines.get(&mac).is_some_and(|machine| machine.once);

@@ -1,14 +1,14 @@
-//! DHCP for IPv4 (RFC 2131 and 2132), as far as values go: what is asked, what is answered and why.
+//! DHCP for IPv4 (RFC 2131 and 2132) without I/O: requests, responses and decisions.
 //!
-//! - [`request`] reads a packet of a client, [`reply`] writes one for it.
-//! - [`range`] counts addresses, [`pool`] is who may use which one of a range.
-//! - [`moves`] is what of its addresses a node knows when the range changes.
-//! - [`mirror`] is what other nodes know of the leases of a part.
-//! - [`desk`] decides what a client is answered, [`loads`] what it loads.
-//! - [`attempts`] is which clients no other server answers.
-//! - [`limit`] is how often one is answered, [`lacks`] why one is offered no address.
+//! - [`request`] parses a packet of a client, [`reply`] writes the response.
+//! - [`range`] numbers addresses, [`pool`] tracks which client may use which.
+//! - [`moves`] tracks which leases a node knows when the range changes.
+//! - [`mirror`] copies the leases of a part to other nodes.
+//! - [`desk`] decides about requests, [`loads`] selects what a client loads.
+//! - [`attempts`] tracks clients that no other server answers.
+//! - [`limit`] is the rate limit of clients, [`lacks`] explains why a range has no address.
 //!
-//! Nothing here has a socket or a clock.
+//! No module here has a socket or a clock.
 
 pub mod attempts;
 pub mod desk;

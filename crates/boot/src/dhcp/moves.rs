@@ -1,26 +1,27 @@
-//! What a node knows of the addresses of a part that it takes by another range than the one before, or by
-//! another number of parts: a value without a clock.
+//! Knowledge of a node about the addresses of a part after a change of the range or of the number
+//! of parts. All types are values without a clock.
 //!
-//! A lease is a fact about an address, and the range says of which part the address is. The record of a
-//! part says by which range its holder gives addresses, and in `past` which addresses were given in the
-//! name of this part by ranges of before.
+//! A lease is a fact about an address, and the range determines the part of the address. The
+//! record of a part names the range by which its holder assigns addresses. Its `past` names the
+//! addresses that were assigned in the name of this part by previous ranges.
 //!
-//! A node whose range is not that of its record first writes a record with its own range, and judges the
-//! records of the other parts when it sees it. All records have one order: of two nodes that claim an
-//! address by different ranges, the later one sees the record of the other, and waits until that one
-//! changes. Until then its record is not settled: nobody may take over what this node knows.
+//! A node whose range is not that of its record first writes a record with its own range. It
+//! judges the records of the other parts when it sees that record. All records have one order. If
+//! two nodes claim an address by different ranges, the later one sees the record of the other and
+//! waits until that record changes. Until then the later record is not settled: no node may copy
+//! its leases.
 
 use super::pool::{Fate, Holder};
 use super::range::{Address, Range, Span};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What the record of a part says of addresses.
+/// Addresses that the record of a part claims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim<A = Ipv4Addr> {
-    /// By which range its holder gives them. None: by none.
+    /// Range by which the holder assigns addresses. None: it assigns none.
     pub range: Option<Range<A>>,
-    /// Those that were given by ranges of before.
+    /// Addresses that were assigned by previous ranges.
     pub past: Option<Past<A>>,
 }
 
@@ -33,23 +34,25 @@ impl<A> Default for Claim<A> {
     }
 }
 
-/// Addresses that were given in the name of a part by ranges of before.
+/// Addresses that were assigned in the name of a part by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Past<A = Ipv4Addr> {
-    /// All of them, and maybe others.
+    /// Span that covers all of these addresses, and maybe others.
     pub span: Span<A>,
-    /// The node that wrote the record knows every lease of them that was given in the name of the part.
+    /// True if the writer of the record knows every lease of these addresses that was given in
+    /// the name of the part.
     pub is_known: bool,
 }
 
 impl<A: Address> Claim<A> {
-    /// Which addresses its holder may give.
+    /// Returns the addresses that the holder may assign.
     fn gives(&self, part: usize) -> Option<Span<A>> {
         self.range?.span(part)
     }
 
-    /// The past of a part whose record is this one when its next record has another range. `knows`: the
-    /// node that writes it knows the leases that were given by this claim. `parts`: how many there are now.
+    /// Returns the past of a part when the record after this one has another range. `knows`: the
+    /// writer knows the leases that were given by this claim. `parts`: the current number of
+    /// parts.
     pub fn past_with(
         &self,
         part: usize,
@@ -68,8 +71,8 @@ impl<A: Address> Claim<A> {
         })
     }
 
-    /// What a node knows of a part by its own record with this claim, if it has not settled by then: each lease
-    /// that it gave itself is its own.
+    /// Returns what a node knows by its own record with this claim if the record did not settle:
+    /// each lease that the node gave itself is its own.
     pub fn unsettled(&self, part: usize) -> Claim<A> {
         let given = self.gives(part);
         let past = self.past.map(|past| past.span);
@@ -81,7 +84,7 @@ impl<A: Address> Claim<A> {
         }
     }
 
-    /// Addresses of parts that do not exist any more: whose leases they have, nobody says.
+    /// Returns addresses of parts that no longer exist: no node reports their leases.
     fn lost(&self, parts: u32) -> impl Iterator<Item = Span<A>> + use<A> {
         let range = self.range;
         let lost = range.map_or(0..0, |range| parts..range.parts);
@@ -89,71 +92,71 @@ impl<A: Address> Claim<A> {
     }
 }
 
-/// What a node knows of a part before it takes it.
+/// Knowledge of a node about a part before it takes the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Base<A = Ipv4Addr> {
-    /// Nobody has held it.
+    /// No node has held the part.
     New,
-    /// All leases that were given by this claim, which was its own.
+    /// All leases that were given by this claim, which was the node's own.
     Own(Claim<A>),
-    /// Nothing, but the node that had it before does, except what it did not know itself: that is this node's own, by
-    /// ranges of before or, if this is so, whatever the address.
+    /// Nothing; the previous holder knows the leases, except those that it did not know itself.
+    /// This node knows the latter: those of previous ranges or, if true, of any address.
     Left(bool),
-    /// Nothing.
+    /// No lease of the part.
     Unknown,
 }
 
-/// Another part.
+/// Another part of the same range, with its record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Other<A = Ipv4Addr> {
-    /// Its number.
+    /// Number of the part.
     pub part: usize,
-    /// Its record.
+    /// Claim in the record of the part.
     pub claim: Claim<A>,
-    /// What this node knows of leases that were given by its record.
+    /// Knowledge of the node about leases that were given by that record.
     pub knows: Knows,
-    /// By its record, this node knows what its holder withholds ([`Holder::Before`]).
+    /// True if this node knows what the holder withholds by that record ([`Holder::Before`]).
     pub is_former: bool,
 }
 
-/// What a node knows of the leases of another part.
+/// Knowledge of a node about the leases of another part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Knows {
-    /// They are its own.
+    /// The leases are the node's own.
     Own,
-    /// It has a whole copy of this node, of this epoch, which was made by the same range.
+    /// The node has a complete copy from this node and epoch, made by the same range.
     Copy(String, u64),
-    /// Nothing yet.
+    /// No copy has arrived yet.
     NotYet,
 }
 
-/// What a node does with a part.
+/// Decision of a node about a part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Judged<A = Ipv4Addr> {
-    /// The holder of this other part may give some of the addresses by another range: it waits.
+    /// Wait: the holder of this other part may assign some of the addresses by another range.
     Waits(usize),
-    /// It will soon know what the holder of this other part gave before: it waits for a moment.
+    /// Wait a moment: a copy of the earlier leases of this other part is about to arrive.
     Soon(usize),
-    /// It takes the part.
+    /// Take the part with this knowledge.
     Takes(Taking<A>),
 }
 
-/// From where a node knows the leases of the addresses of a part.
+/// Sources from which a node knows the leases of a part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Taking<A = Ipv4Addr> {
-    /// Every lease of these is its own.
+    /// Addresses whose leases are all the node's own.
     known: Option<Span<A>>,
-    /// Its own leases of before.
+    /// Earlier leases that the node gave itself.
     own: Vec<Span<A>>,
-    /// Somebody may have these.
+    /// Addresses that unknown clients may have.
     unclear: Vec<Span<A>>,
-    /// Somebody may have these, as a node knows that was not heard in time: the holder of this other part, or the one
-    /// that had this part before.
+    /// Addresses that unknown clients may have, but whose leases a late node knows: the holder of
+    /// this other part, or the previous holder of this part.
     late: Vec<(Span<A>, usize)>,
     copies: Vec<(Span<A>, Source)>,
 }
 
-/// The copy of a part of another node.
+/// Copy of the part of another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Source {
     part: usize,
@@ -163,7 +166,7 @@ struct Source {
     is_former: bool,
 }
 
-/// Who has which address, by a copy; None: there is no such copy.
+/// Holder of each address in a copy; None: there is no such copy.
 type Leases<A> = Option<BTreeMap<A, Holder>>;
 
 impl<A> Default for Taking<A> {
@@ -179,29 +182,30 @@ impl<A> Default for Taking<A> {
 }
 
 impl<A: Address + 'static> Taking<A> {
-    /// Whether this node knows all by itself.
+    /// Returns whether the node needs no other node to know all leases.
     pub fn is_own(&self) -> bool {
         self.unclear.is_empty() && self.late.is_empty() && self.copies.is_empty()
     }
 
-    /// The parts whose nodes know what this one does not, and were not heard in time.
+    /// Returns the parts whose nodes know what this one does not, and did not report in time.
     pub fn late(&self) -> impl Iterator<Item = usize> {
         self.late.iter().map(|(_, part)| *part)
     }
 
-    /// Nobody will say what those parts' holders know.
+    /// Stops waiting for the holders of late parts: their addresses become unclear.
     pub fn give_up_late(&mut self) {
         let late = std::mem::take(&mut self.late);
         self.unclear.extend(late.into_iter().map(|(span, _)| span));
     }
 
-    /// How many copies of other nodes it has leases from.
+    /// Returns the number of copies from which the node has leases.
     #[cfg(test)]
     pub(super) fn copies(&self) -> usize {
         self.copies.len()
     }
 
-    /// What is known of addresses. `copy`: the leases of a part, of a node and an epoch.
+    /// Returns a function from an address to what is known of it. `copy`: returns the leases of a
+    /// part, given the node and the epoch.
     pub fn fates(&self, copy: impl Fn(usize, &str, u64) -> Leases<A>) -> Box<dyn Fn(A) -> Fate> {
         let copies = self.copies.iter();
         let copies = copies.map(|(span, from)| {
@@ -213,7 +217,8 @@ impl<A: Address + 'static> Taking<A> {
         Box::new(move |address| taking.fate(address, &copies))
     }
 
-    /// `copies`: of which addresses they count, and whether this node knows what is withheld there.
+    /// Returns what is known of an address. `copies`: the span of each copy, its leases, and
+    /// whether this node knows what is withheld there.
     fn fate(&self, address: A, copies: &[(Span<A>, Leases<A>, bool)]) -> Fate {
         let has = |spans: &[Span<A>]| spans.iter().any(|span| span.has(address));
         if self.known.is_some_and(|span| span.has(address)) {
@@ -223,7 +228,7 @@ impl<A: Address + 'static> Taking<A> {
         let has_copy = copies.iter().any(|(span, ..)| span.has(address));
         match (is_late, has_copy) {
             _ if has(&self.unclear) => return Fate::Unclear,
-            // What two others gave, neither of them knows alone.
+            // Two others have assigned it, and neither of them knows all leases.
             (true, true) => return Fate::Unclear,
             (true, false) if has(&self.own) => return Fate::Also(Holder::Before(None)),
             (true, false) => return Fate::Before,
@@ -239,19 +244,19 @@ impl<A: Address + 'static> Taking<A> {
                     is_own = true;
                     continue;
                 }
-                // Who knows of them by another range, is not known.
+                // Nobody knows which node has the lease by another range.
                 Holder::Before(user) => Holder::Unclear(user),
                 holder => holder,
             };
             given = Some(match given {
                 None | Some(Holder::Nobody) => holder,
                 Some(before) if holder == Holder::Nobody || holder == before => before,
-                // Which of two gave it last is not known.
+                // Nobody knows which of the two assigned the address last.
                 Some(_) => Holder::Unclear(None),
             });
         }
         match given {
-            // Its own, or nobody's.
+            // The address is the node's own, or nobody has it.
             None => Fate::Known,
             Some(holder) if is_own => Fate::Also(holder),
             Some(holder) => Fate::Is(holder),
@@ -259,8 +264,8 @@ impl<A: Address + 'static> Taking<A> {
     }
 }
 
-/// Judges how a node takes a part by a range, when its own record with this range is there. `is_late`: it
-/// has waited for long enough to hear of leases that are not given any more.
+/// Decides how a node takes a part by a range, once its own record with this range is written.
+/// `is_late`: the node has waited long enough for reports of leases of previous ranges.
 pub fn judge<A: Address>(
     (part, range): (usize, Option<Range<A>>),
     base: &Base<A>,
@@ -324,7 +329,7 @@ pub fn judge<A: Address>(
     Judged::Takes(taking)
 }
 
-/// Whether a span has addresses of a part which are not known.
+/// Returns whether a span has addresses of a part that are not in `known`.
 fn counts<A: Address>(span: Span<A>, part: Span<A>, known: Option<Span<A>>) -> bool {
     let both = Span {
         first: span.first.max(part.first),
@@ -334,8 +339,8 @@ fn counts<A: Address>(span: Span<A>, part: Span<A>, known: Option<Span<A>>) -> b
     both.first <= both.last && !known.is_some_and(is_known)
 }
 
-/// A mark of ranges, and of how many parts they have, which all nodes make alike (FNV-1a). Zero is that of
-/// none.
+/// Computes a checksum of a range and its number of parts (FNV-1a), equal on all nodes. Zero: no
+/// range.
 pub fn mark_of<A: Address>(range: Option<Range<A>>) -> u64 {
     let Some(range) = range else { return 0 };
     let octets = [
@@ -350,7 +355,7 @@ pub fn mark_of<A: Address>(range: Option<Range<A>>) -> u64 {
     hash.max(1)
 }
 
-/// A mark of the ranges of a network.
+/// Computes a checksum of both ranges of a network.
 pub fn mark_of_both(range: Option<Range>, range6: Option<Range<Ipv6Addr>>) -> u64 {
     mark_of(range) ^ mark_of(range6).rotate_left(1)
 }

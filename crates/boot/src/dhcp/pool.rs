@@ -1,15 +1,17 @@
-//! Who may use which address of a range: a value without a clock, so that histories of it can be
-//! simulated.
+//! Address pool of one range: which client may use which address. The pool is a value without a
+//! clock, so that simulations can replay its histories.
 //!
-//! A range has parts, one for each node, and a node gives addresses only of the parts that it holds
-//! (the cluster grants them, one holder at a time). Of a part that another node held before, it does
-//! not know every lease: such an address is given to nobody until the longest lease that the other
-//! node may have given has ended, except to the client that renews it. That an address is unclear is
-//! kept on the disk like a lease. Times are those of this machine alone, and a restart begins each
-//! lease again: an address is never free too early, whatever the clocks do.
+//! A range is divided into parts, one for each node. A node assigns addresses only from the parts
+//! that it holds; the cluster grants each part to one holder at a time. After a part moves, its
+//! new holder may not know every lease of it. The holder withholds such an address until the
+//! longest lease that the other node may have given has ended. Only the client that renews the
+//! address gets it earlier. An address with this state (unclear) is stored on disk like a lease.
+//! All times are those of this machine, and a restart begins each lease again: no address becomes
+//! free too early, whatever the clocks do.
 //!
-//! A packet may be late or come twice, so what a client gives back stays its own for as long as a
-//! packet may live, and what it gives back right after it got the same address again is not believed.
+//! A packet may be late or be duplicated. A released address therefore stays reserved for its
+//! client for as long as a packet may live. A RELEASE that arrives right after the client got the
+//! same address again is ignored.
 
 pub use super::holder::{Change, Holder};
 pub use super::range::{Address, Range};
@@ -20,111 +22,113 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 pub use superseded::Superseded;
 
-/// For how long an offer is kept for the client, milliseconds.
+/// Time for which an offered address is reserved for the client, milliseconds.
 const OFFER_MS: u64 = 30_000;
-/// For how long an address is left alone that somebody else uses, milliseconds.
+/// Quarantine of a declined address (RFC 2131, 3.1, 5), milliseconds.
 pub(super) const DECLINED_MS: u64 = 600_000;
-/// Which share of a range may be declined at one time without a proof that somebody uses the addresses, and how
-/// many addresses of a small one.
+/// Share of a range (one in so many) that may be declined at one time without proof of a
+/// conflict, and least number of such addresses for small ranges.
 const DECLINED_SHARE: usize = 8;
 const DECLINED_LEAST: usize = 4;
-/// How long a packet may take, milliseconds. A client may also count its lease from when its
-/// answer came, and asks again at most so long before.
+/// Longest lifetime of a packet in the network, milliseconds. A client may also count its lease
+/// from the arrival of the ACK, and sends the last request at most so long before.
 const PACKET_MS: u64 = 60_000;
-/// The share of a lease by which it lasts longer here: the clocks of the client and of this machine
-/// may each be wrong by 500 ppm.
+/// Fraction of a lease (one in so many) that is added to it: the clocks of the client and of this
+/// machine may each be wrong by 500 ppm.
 const DRIFT: u64 = 900;
 /// The addresses of a range.
 #[derive(Clone, Debug)]
 pub struct Pool<A = Ipv4Addr> {
     range: Range<A>,
     lease_ms: u64,
-    /// How long a lease may be that was given before.
+    /// Longest lease that may have been given before, milliseconds.
     longest_ms: u64,
     /// Parts that this node holds.
     held: Vec<bool>,
-    /// Addresses that are given to nobody: of machines of the file, and of nodes.
+    /// Addresses that no client gets: those of nodes, and those of machines in the configuration.
     reserved: HashSet<A>,
-    /// Addresses that no new client gets: other sections name them. A lease of before stays.
+    /// Addresses that no new client gets, because other sections name them. An existing lease
+    /// stays.
     unoffered: HashSet<A>,
     uses: BTreeMap<A, Use>,
-    /// Leases of addresses that are not for clients any more.
+    /// Leases of addresses that are no longer for clients.
     superseded: BTreeMap<A, Superseded>,
     by_mac: HashMap<Mac, A>,
-    /// When a use ends.
+    /// Expiry times of all uses, earliest first.
     ends: BTreeSet<(u64, A)>,
-    /// Addresses of held parts that nobody uses.
+    /// Unused addresses of held parts.
     free: BTreeSet<A>,
-    /// Parts of which a node that is there knows what this one withholds.
+    /// Parts whose withheld addresses are known to another node that is up.
     known_elsewhere: BTreeSet<usize>,
-    /// Clients for which addresses are kept: machines of the file.
+    /// Clients that have an address reserved: machines of the configuration.
     preferred: HashSet<Mac>,
-    /// How many of them have an address.
+    /// Number of preferred clients that have an address.
     served: usize,
-    /// What the next start has to know.
+    /// Changes that are not stored yet; the next start needs them.
     changes: Vec<Change<A>>,
 }
 
-/// What a node that takes a part knows of one of its addresses.
+/// Knowledge of a node about one address of a part that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// What it knew before.
+    /// The state before the part was taken is still valid.
     Known,
-    /// Somebody may have it.
+    /// A client that no node knows may have the address.
     Unclear,
-    /// Somebody may have it by the node that held the part before, which knows.
+    /// A client may have the address from the previous holder of the part, which knows the lease.
     Before,
-    /// What another node knew of it.
+    /// The holder that another node has recorded.
     Is(Holder),
-    /// What this node and another one knew of it. Each may have given it once.
+    /// Both this node and another one have a record. Each may have assigned the address once.
     Also(Holder),
 }
 
-/// How a client asks for an address (RFC 2131, 4.3.2).
+/// State of the client that sends a REQUEST (RFC 2131, 4.3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum How {
-    /// It takes the offer of this node.
+    /// SELECTING: the client accepts the offer of this node.
     Selecting,
-    /// It has restarted, and remembers the address.
+    /// INIT-REBOOT: the client has restarted, and remembers the address.
     Reboot,
-    /// It uses the address, and wants to keep it.
+    /// RENEWING or REBINDING: the client uses the address, and wants to keep it.
     Renew,
-    /// It takes the offer of a node that is gone.
+    /// SELECTING: the client accepts the offer of a node that has gone.
     Elsewhere,
 }
 
 impl How {
-    /// Whether its client may use the address already.
+    /// Returns whether the client may use the address already.
     fn may_use(self) -> bool {
         matches!(self, How::Renew | How::Elsewhere)
     }
 }
 
-/// Why a client is offered nothing.
+/// Reason for which a client gets no offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoOffer {
-    /// Another node has its address, and answers.
+    /// Another node has the lease of the client, and responds.
     NotMine,
-    /// What is free is kept for machines of the file.
+    /// The free addresses are reserved for machines of the configuration.
     Kept,
-    /// Nothing is free.
+    /// The held parts have no free address.
     Full,
 }
 
-/// Whether a client may have an address.
+/// Result of a client's claim to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Claim {
-    /// Yes.
+    /// The client may have the address.
     Yes,
-    /// Somebody else has it, or it is not for clients.
+    /// Another client has the address, or the address is not for clients.
     No,
-    /// Another node has to say.
+    /// Another node holds the part and has to decide.
     NotMine,
-    /// It may be somebody's: not known here.
+    /// Another client may have the address; this node does not know.
     Unclear,
 }
 
-/// When a lease of this length that begins now has ended, whatever the clock of its client.
+/// Returns the time by which a lease of this length that begins now has ended, whatever the clock
+/// of its client.
 pub(crate) fn end_of(lease_ms: u64, now_ms: u64) -> u64 {
     now_ms
         .saturating_add(lease_ms)
@@ -133,8 +137,8 @@ pub(crate) fn end_of(lease_ms: u64, now_ms: u64) -> u64 {
 }
 
 impl<A: Address> Pool<A> {
-    /// A range of which nothing is held yet. `known`: the leases before the start, which begin again.
-    /// `longest_s`: how long one of them may be.
+    /// Creates the pool of a range of which no part is held yet. `known`: leases from before the
+    /// start, which begin again. `longest_s`: longest length of one of them, seconds.
     pub fn new(
         range: Range<A>,
         (lease_s, longest_s): (u32, u32),
@@ -171,25 +175,28 @@ impl<A: Address> Pool<A> {
         pool
     }
 
-    /// No new client gets one of these addresses. To be called before any part is taken.
+    /// Excludes these addresses from offers to new clients. Must be called before any part is
+    /// taken.
     pub fn set_unoffered(&mut self, addresses: HashSet<A>) {
         self.unoffered = addresses;
     }
 
-    /// An address that nobody uses can be offered.
+    /// Makes an unused address available for offers.
     fn set_free(&mut self, address: A) {
         if !self.unoffered.contains(&address) {
             self.free.insert(address);
         }
     }
 
-    /// A lease of before may have been this long, seconds: what is learnt from now on counts so.
+    /// Sets the longest lease that may have been given before, seconds. Leases that are learned
+    /// from now on are assumed to be that long.
     pub fn set_longest(&mut self, longest_s: u32) {
         self.longest_ms = self.longest_ms.max(u64::from(longest_s) * 1000);
     }
 
-    /// Leases that this node knew before end when it promised, or when one that begins now would: who
-    /// knows of them since may have been promised more.
+    /// Copies the expiry times of leases from the pool before: a lease ends when this node
+    /// promised, or when one that begins now would. A lease whose holder has changed since keeps
+    /// its later end, because its client may have been promised more.
     pub fn keep_ends(&mut self, before: &Pool<A>, now_ms: u64) {
         let least_ms = end_of(self.lease_ms, now_ms);
         self.keep_superseded(before, now_ms);
@@ -211,12 +218,12 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Whether an address may be given to anybody.
+    /// Returns whether an address of the range may be assigned to clients.
     fn is_for_clients(&self, address: A) -> bool {
         self.range.has(address) && !self.reserved.contains(&address)
     }
 
-    /// A lease that was known before.
+    /// Builds the use of an address for a lease that was known before.
     fn lease(&self, mac: Mac, until_ms: u64, since_ms: u64) -> Use {
         Use::Leased {
             mac,
@@ -227,14 +234,15 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Keeps an address free for each of these clients that has none, however many others ask.
+    /// Reserves a free address for each of these clients that has none, however many others ask.
     pub fn prefer(&mut self, macs: impl IntoIterator<Item = Mac>) {
         self.preferred = macs.into_iter().collect();
         let has = |mac: &&Mac| self.by_mac.contains_key(*mac);
         self.served = self.preferred.iter().filter(has).count();
     }
 
-    /// Whether a client may get one of the free addresses.
+    /// Checks whether a client may get one of the free addresses, given those reserved for
+    /// machines of the configuration.
     fn has_room(&self, mac: Mac) -> Result<(), NoOffer> {
         let kept = match self.preferred.contains(&mac) {
             true => 0,
@@ -247,12 +255,12 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Whether the range has a single part: no other node gives addresses of it.
+    /// Returns whether the range has a single part: no other node assigns its addresses.
     pub fn is_whole(&self) -> bool {
         self.held.len() == 1
     }
 
-    /// Whether this node gives an address.
+    /// Returns whether this node holds the part of an address.
     pub fn holds(&self, address: A) -> bool {
         let part = self.range.part(address);
         self.range.has(address) && self.held.get(part).copied().unwrap_or(false)
@@ -263,7 +271,8 @@ impl<A: Address> Pool<A> {
         one.map_or(Holder::Nobody, |one| one.holder())
     }
 
-    /// Notes who has an address now, if that is another than before.
+    /// Records a change of the holder of an address for the disk, if the holder differs from
+    /// `before`.
     fn note(&mut self, address: A, before: Holder) {
         let holder = self.holder(address);
         if holder != before {
@@ -307,7 +316,7 @@ impl<A: Address> Pool<A> {
         self.note(address, before);
     }
 
-    /// Ends what has ended. To be called before anything else at a time.
+    /// Ends the uses that have expired. Must be called before anything else at a given time.
     pub fn expire(&mut self, now_ms: u64) {
         self.expire_superseded(now_ms);
         while let Some((until_ms, address)) = self.ends.first().copied() {
@@ -318,21 +327,23 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// When something ends next.
+    /// Returns the time at which the next use or superseded lease ends.
     pub fn next_end_ms(&self) -> Option<u64> {
         let first = self.ends.first().map(|(until_ms, _)| *until_ms);
         first.into_iter().chain(self.next_superseded_ms()).min()
     }
 
-    /// This node holds a part from now on. `knows`: it knows every lease of it that may still hold,
-    /// because no other node has held it since this one did.
+    /// Takes a part: this node holds it from now on. `knows`: this node knows every lease of the
+    /// part that may still be in force, because no other node has held the part since this one
+    /// did.
     pub fn take(&mut self, part: usize, knows: bool, now_ms: u64) {
-        // Also where a lease is known: the node before may have given the address to another.
+        // Also where a lease is known: the previous holder may have assigned the address to
+        // another client.
         let fate = if knows { Fate::Known } else { Fate::Unclear };
         self.take_as(part, now_ms, |_| fate);
     }
 
-    /// This node holds a part from now on. `fate`: what it knows of an address.
+    /// Takes a part: this node holds it from now on. `fate`: returns what is known of an address.
     pub fn take_as(&mut self, part: usize, now_ms: u64, fate: impl Fn(A) -> Fate) {
         match self.held.get_mut(part) {
             Some(held) if !*held => *held = true,
@@ -346,7 +357,7 @@ impl<A: Address> Pool<A> {
             .collect::<Vec<_>>()
         {
             let fate = fate(address);
-            // Of two, either may be the one that uses it.
+            // With two records, either client may be the one that uses the address.
             let is_of_two =
                 matches!(fate, Fate::Also(holder) if !matches!(holder, Holder::Before(_)));
             let user = { self.user(address) }.filter(|_| !is_of_two);
@@ -365,7 +376,7 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// What this node and another one know of an address together.
+    /// Combines what this node and another one know of an address.
     fn combined(&self, address: A, fate: Fate) -> Fate {
         let Fate::Also(holder) = fate else {
             return fate;
@@ -373,29 +384,29 @@ impl<A: Address> Pool<A> {
         match self.holder(address) {
             own if own == holder || holder == Holder::Nobody => Fate::Known,
             Holder::Nobody => Fate::Is(holder),
-            // Which of two gave it last is not known.
+            // Nobody knows which of the two leases is the later one.
             _ => Fate::Unclear,
         }
     }
 
-    /// The client that this node knows to use an address.
+    /// Returns the client that this node knows to use an address.
     fn user(&self, address: A) -> Option<Mac> {
         let other = self.uses.get(&address)?.user();
         self.client(address).or(other)
     }
 
-    /// An address is this client's, or unclear, by what another node knew: the lease begins again. `user`: the
-    /// client that had it by what this node knew.
+    /// Records an address as leased or unclear, as another node knew it; the lease begins again.
+    /// `user`: the client that had the address as far as this node knew.
     fn learn(&mut self, address: A, (holder, user): (Holder, Option<Mac>), now_ms: u64) {
         let until_ms = end_of(self.longest_ms, now_ms);
         if let Holder::Client(mac) = holder {
-            // What was only offered here, it did not take.
+            // The client took another address, so the offer of this node is void.
             self.withdraw(mac);
         }
         self.know(address, (holder, user), until_ms, now_ms);
     }
 
-    /// An address that nobody has is this client's, or unclear.
+    /// Records an address that nobody has as leased or unclear.
     fn know(
         &mut self,
         address: A,
@@ -407,7 +418,8 @@ impl<A: Address> Pool<A> {
             Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
                 self.lease(mac, until_ms, now_ms)
             }
-            // Which of its two addresses a client uses is not known: only it may go on with this one.
+            // Nobody knows which of its two addresses a client uses: only that client may
+            // continue with this one.
             Holder::Client(mac) => Use::unclear(until_ms, Some(mac), false),
             Holder::Unclear(its) => Use::unclear(until_ms, user.or(its), false),
             Holder::Before(its) => Use::unclear(until_ms, user.or(its), true),
@@ -416,14 +428,14 @@ impl<A: Address> Pool<A> {
         self.set(address, new);
     }
 
-    /// Another node may hold a part from now on.
+    /// Gives up a part: another node may hold it from now on.
     pub fn give_up(&mut self, part: usize) {
         if let Some(held) = self.held.get_mut(part) {
             *held = false;
         }
         let range = self.range;
         self.free.retain(|address| range.part(*address) != part);
-        // What was offered may be given by the next holder.
+        // The next holder may assign offered addresses, so the offers of this node end.
         let offered = self
             .uses
             .iter()
@@ -436,10 +448,11 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// An address for a client that asks for one, kept for it for a while.
+    /// Offers an address to a client and reserves it for a while.
     ///
     /// # Errors
-    /// There is none for it.
+    ///
+    /// The reason for which there is no address for the client.
     pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, NoOffer> {
         let (address, asked_ms) = match self.by_mac.get(&mac).copied() {
             Some(address) if !self.holds(address) => return Err(NoOffer::NotMine),
@@ -463,7 +476,8 @@ impl<A: Address> Pool<A> {
         Ok(address)
     }
 
-    /// This node asks who has an address. Answers count while it is offered, or its first lease is not renewed.
+    /// Records that this node sends an ARP request for an address. Replies count while the
+    /// address is offered, or until its first lease is renewed.
     pub fn asks(&mut self, address: A, now_ms: u64) {
         match self.uses.get_mut(&address) {
             Some(Use::Offered { asked_ms, .. }) => *asked_ms = Some(now_ms),
@@ -476,8 +490,8 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// A free address: the same for a card as long as it stays free, so that a machine mostly gets
-    /// the one that it had.
+    /// Returns a free address derived from the MAC address: the same for a client as long as it
+    /// stays free, so that a machine mostly gets the one that it had.
     fn near(&self, mac: Mac) -> Option<A> {
         let hash = mark(mac);
         let offset = hash % self.range.len().max(1);
@@ -486,7 +500,7 @@ impl<A: Address> Pool<A> {
         behind.or_else(|| self.free.first()).copied()
     }
 
-    /// A client has taken the offer of another server.
+    /// Withdraws the offer to a client that accepted the offer of another server.
     pub fn withdraw(&mut self, mac: Mac) {
         if let Some(address) = self.by_mac.get(&mac).copied()
             && let Some(Use::Offered { .. }) = self.uses.get(&address)
@@ -495,32 +509,34 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Whether an address of this node may be another client's than this one, which says that it uses it.
+    /// Returns whether an address of this node may belong to a client other than this one, which
+    /// says that it uses the address.
     pub fn may_be_anothers(&self, mac: Mac, address: A) -> bool {
         let one = self.uses.get(&address).filter(|_| self.holds(address));
         matches!(one, Some(Use::Unclear { user, .. }) if *user != Some(mac))
     }
 
-    /// Whether this node gives an address, and no client has it or was offered it: a lease of it
-    /// would be a first one.
+    /// Returns whether this node assigns an address that no client has or was offered: a lease of
+    /// it would be a first one.
     pub fn is_unused(&self, address: A) -> bool {
         self.is_for_clients(address) && self.holds(address) && !self.uses.contains_key(&address)
     }
 
-    /// Whether there is a record of a client: it has an address, was offered one, or is known to
-    /// use this one.
+    /// Returns whether there is a record of a client: a lease, an offer, or knowledge that the
+    /// client uses this address.
     pub fn has_record(&self, mac: Mac, address: A) -> bool {
         let user = self.uses.get(&address).and_then(|one| one.user());
         self.by_mac.contains_key(&mac) || user == Some(mac) || self.had_lease(mac, address)
     }
 
-    /// Whether an address is not for this client: a node or another machine has it.
+    /// Returns whether an address is not for this client, because a node or another machine has
+    /// it.
     pub fn is_anothers(&self, mac: Mac, address: A) -> bool {
         let other = self.client(address).is_some_and(|client| client != mac);
         self.reserved.contains(&address) || other
     }
 
-    /// Gives an address to a client, or says why not.
+    /// Assigns an address to a client, or returns why not.
     pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
         if !self.is_for_clients(address) {
             self.end_superseded(mac, address, now_ms);
@@ -531,10 +547,10 @@ impl<A: Address> Pool<A> {
         }
         let before = self.uses.get(&address).copied();
         match (before, how) {
-            // It goes on with it: the DECLINE was not its own, or came late.
+            // The client continues with the address: the DECLINE was not its own, or came late.
             (Some(Use::Declined { by: Some(by), .. }), _) if by == mac && how.may_use() => {}
             (Some(Use::Declined { .. }), _) => return Claim::No,
-            // It may have been another's since this client remembers it.
+            // Another client may have got the address since this client last used it.
             (Some(Use::Unclear { .. }), How::Reboot) => return Claim::Unclear,
             (Some(Use::Unclear { .. }), How::Selecting) => return Claim::No,
             (Some(one), _) if one.mac().is_some_and(|other| other != mac) => return Claim::No,
@@ -546,7 +562,8 @@ impl<A: Address> Pool<A> {
         }
         let new_ms = end_of(self.lease_ms, now_ms);
         let until_ms = match before {
-            // Its client may not hear that a lease is shorter from now on.
+            // The client may not receive the ACK that shortens its lease, so the longer one still
+            // counts.
             Some(
                 Use::Leased { until_ms, .. }
                 | Use::Unclear { until_ms, .. }
@@ -566,7 +583,7 @@ impl<A: Address> Pool<A> {
             until_ms,
             since_ms,
             is_again,
-            // The client of a lease uses the address already: what others answer does not count.
+            // The client of a lease uses the address already: ARP replies of others do not count.
             asked_ms: match before {
                 Some(Use::Offered { asked_ms, .. }) => asked_ms,
                 _ => None,
@@ -576,7 +593,7 @@ impl<A: Address> Pool<A> {
         Claim::Yes
     }
 
-    /// A client that has or was offered another address leaves it, or gets no second one.
+    /// Releases another address that the client has or was offered, or refuses a second one.
     fn leave_other(&mut self, mac: Mac, address: A, how: How) -> Option<Claim> {
         let other = { self.by_mac.get(&mac).copied() }.filter(|other| *other != address)?;
         let is_unclear = matches!(self.uses.get(&address), Some(Use::Unclear { .. }));
@@ -585,19 +602,19 @@ impl<A: Address> Pool<A> {
                 self.end(other);
                 None
             }
-            // It says that it uses this one. An old packet would say the same: the other one stays
-            // taken for as long as it may be in use.
+            // The client says that it uses this address. An old packet would say the same: the
+            // other address stays reserved for as long as it may be in use.
             one if how.may_use() && is_unclear => {
                 self.set(other, Use::unclear(one.until_ms(), None, false));
                 None
             }
             _ if !self.holds(other) => Some(Claim::NotMine),
-            // A client has one address.
+            // A client has at most one address.
             _ => Some(Claim::No),
         }
     }
 
-    /// Whether what a client gives back now may be what it gave back before it got the address again.
+    /// Returns whether a RELEASE may be a late one, from before the client got the address again.
     fn is_old(lease: Use, now_ms: u64) -> bool {
         match lease {
             Use::Leased {
@@ -609,7 +626,7 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// A client gives its address back. Returns whether that is so.
+    /// Releases the lease of a client. Returns whether the address was released.
     pub fn release(&mut self, mac: Mac, address: A, now_ms: u64) -> bool {
         if self.end_superseded(mac, address, now_ms) {
             return true;
@@ -629,8 +646,9 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Somebody uses an address who did not get it here, as its client says or as was found when it
-    /// was offered. Returns whether it is given to nobody from now on: for as long as its client may have it.
+    /// Quarantines an address that another host uses, as its client says (DECLINE) or as ARP
+    /// found when it was offered. Returns whether nobody gets the address from now on; the
+    /// quarantine lasts for as long as its client may have the address.
     pub fn decline(&mut self, address: A, now_ms: u64) -> bool {
         if !self.is_for_clients(address) || !self.holds(address) {
             return false;
@@ -640,7 +658,8 @@ impl<A: Address> Pool<A> {
         true
     }
 
-    /// Until when an address that is declined now is given to nobody, and the client that may have it.
+    /// Returns the end of the quarantine of an address that is declined now, and the client that
+    /// may have it.
     fn declined_until(&self, address: A, now_ms: u64) -> (u64, Option<Mac>) {
         let least_ms = now_ms.saturating_add(DECLINED_MS);
         match self.uses.get(&address) {
@@ -650,12 +669,12 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Until when an address is given to nobody that its client declines now.
+    /// Returns the end of the quarantine of an address if its client declines it now.
     pub fn declines_until(&self, address: A, now_ms: u64) -> u64 {
         self.declined_until(address, now_ms).0
     }
 
-    /// The client that has a lease of an address, if it has not declined that.
+    /// Returns the client that has a lease of an address and has not declined it.
     pub fn client(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
             Some(Use::Leased { mac, .. }) => Some(*mac),
@@ -663,7 +682,7 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// The client that has declined an address, and may still renew its lease.
+    /// Returns the client that has declined an address, and may still renew its lease.
     pub fn declined_by(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
             Some(Use::Declined { by, .. }) => *by,
@@ -671,7 +690,8 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// How many addresses of the parts that this node holds may be declined at one time without a proof.
+    /// Returns how many addresses of the held parts may be declined at one time without proof of
+    /// a conflict.
     pub fn declines_max(&self) -> usize {
         let len = usize::try_from(self.range.len()).unwrap_or(0);
         let held = self.held.iter().filter(|held| **held).count();
@@ -679,15 +699,16 @@ impl<A: Address> Pool<A> {
         (len / DECLINED_SHARE).max(DECLINED_LEAST)
     }
 
-    /// A card answers for an address, asked or not. Returns whether that is a conflict.
+    /// Handles an ARP reply for an address, requested or not. Returns whether the reply proves a
+    /// conflict.
     pub fn answers(&mut self, address: A, by: Mac, now_ms: u64) -> bool {
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(by) => false,
             Some(one @ Use::Offered { .. }) if one.awaits_answer(now_ms) => {
                 self.decline(address, now_ms)
             }
-            // The answer has come after the client took the offer. The client may go on with the
-            // address until its lease ends, or learns of it when it renews.
+            // The reply came after the client took the offer. The client may continue with the
+            // address until its lease ends, or learns of the conflict when it renews.
             Some(one @ Use::Leased { until_ms, .. })
                 if one.awaits_answer(now_ms) && self.holds(address) =>
             {
@@ -698,7 +719,8 @@ impl<A: Address> Pool<A> {
                 until_ms,
                 by: Some(client),
             }) => {
-                // Others may have sent the DECLINE, too: its client can still renew.
+                // Another host may have sent the DECLINE: the client still responds there, so it
+                // can renew.
                 if client == by && !self.by_mac.contains_key(&client) {
                     self.set(address, self.lease(client, until_ms, now_ms));
                 }
@@ -712,46 +734,48 @@ impl<A: Address> Pool<A> {
                 self.set(address, Use::unclear(until_ms, Some(by), is_before));
                 false
             }
-            // Anybody can say so unasked. For a lease, a router may answer, or the client with another card.
+            // An unsolicited ARP reply proves nothing, since any host can send one. For a lease,
+            // a router may respond (proxy ARP), or the client with another card.
             _ => false,
         }
     }
 
-    /// The address that a client has or was offered.
+    /// Returns the address that a client has or was offered.
     pub fn of(&self, mac: Mac) -> Option<A> {
         self.by_mac.get(&mac).copied()
     }
 
-    /// The address of a held part for which a client has a lease.
+    /// Returns the address of a held part for which a client has a lease.
     pub fn leased(&self, mac: Mac) -> Option<A> {
         let address = self.of(mac).filter(|address| self.holds(*address))?;
         let is_leased = matches!(self.uses.get(&address), Some(Use::Leased { .. }));
         is_leased.then_some(address)
     }
 
-    /// How many addresses a new client can get from this node.
+    /// Returns how many addresses a new client can get from this node.
     pub fn free(&self) -> usize {
         self.free.len()
     }
 
-    /// Whether there is something that the next start has to know.
+    /// Returns whether changes wait to be stored for the next start.
     pub fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
 
-    /// Takes out what the next start has to know.
+    /// Removes and returns the changes that the next start needs.
     pub fn changes(&mut self) -> Vec<Change<A>> {
         std::mem::take(&mut self.changes)
     }
 
-    /// All that the next start has to know.
+    /// Returns every holder that the next start needs.
     pub fn known(&self) -> impl Iterator<Item = (A, Holder)> {
         let all = self.uses.iter();
         let all = all.map(|(address, one)| (*address, one.holder()));
         all.filter(|(_, holder)| *holder != Holder::Nobody)
     }
 
-    /// Addresses of held parts that somebody may have got from another node, and nobody is known to use.
+    /// Returns the addresses of held parts that a client may have got from another node, and that
+    /// no client is known to use.
     #[cfg(test)]
     pub(super) fn withheld(&self) -> impl Iterator<Item = A> {
         let all = self.uses.iter();

@@ -1,19 +1,19 @@
-//! Addresses that are counted: ranges, their parts, and spans.
+//! Ranges of addresses, their parts, and spans.
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Addresses of a range.
+/// Most addresses of a range.
 pub const RANGE_MAX: u32 = 1 << 16;
 
-/// An IP address, which a range counts.
+/// An IP address of either family.
 pub trait Address: Copy + Ord + Hash + Debug + Display + FromStr {
-    /// The address as a number.
+    /// Returns the address as a number.
     fn bits(self) -> u128;
 
-    /// The address with a number; the last one, where the number is beyond it.
+    /// Returns the address with a number; the last address, where the number is beyond it.
     fn of_bits(bits: u128) -> Self;
 }
 
@@ -37,42 +37,42 @@ impl Address for Ipv6Addr {
     }
 }
 
-/// A range, and in how many parts it is divided.
+/// Range of addresses, and the number of parts into which it is divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Range<A = Ipv4Addr> {
-    /// The first address.
+    /// First address of the range.
     pub first: A,
-    /// The last one.
+    /// Last address of the range, included.
     pub last: A,
-    /// How many parts there are.
+    /// Number of parts, one for each node.
     pub parts: u32,
 }
 
 impl<A: Address> Range<A> {
-    /// How many addresses it has.
+    /// Returns the number of addresses, at most [`RANGE_MAX`].
     pub fn len(self) -> u32 {
         let beyond = self.last.bits().saturating_sub(self.first.bits());
         let count = u32::try_from(beyond).unwrap_or(u32::MAX);
         count.saturating_add(1).min(RANGE_MAX)
     }
 
-    /// Whether there is none.
+    /// Returns whether the range has no address.
     pub fn is_empty(self) -> bool {
         self.first > self.last
     }
 
-    /// Whether an address is in it.
+    /// Returns whether an address is in the range.
     pub fn has(self, address: A) -> bool {
         let offset = address.bits().checked_sub(self.first.bits());
         offset.is_some_and(|offset| offset < u128::from(self.len()))
     }
 
-    /// Whether an address is of a part.
+    /// Returns whether an address belongs to a part.
     pub fn is_of(self, address: A, part: usize) -> bool {
         self.has(address) && self.part(address) == part
     }
 
-    /// The part of an address: neighbours belong together.
+    /// Returns the part of an address: neighbours belong together.
     pub fn part(self, address: A) -> usize {
         let offset = address.bits().saturating_sub(self.first.bits());
         let part = offset.saturating_mul(self.parts.max(1).into()) / u128::from(self.len().max(1));
@@ -83,7 +83,7 @@ impl<A: Address> Range<A> {
         (0..self.len()).map(move |offset| A::of_bits(self.first.bits() + u128::from(offset)))
     }
 
-    /// The addresses of a part; None: it has none.
+    /// Returns the addresses of a part; None: the part is empty.
     pub fn span(self, part: usize) -> Option<Span<A>> {
         if self.is_empty() {
             return None;
@@ -99,27 +99,27 @@ impl<A: Address> Range<A> {
     }
 }
 
-/// Addresses that follow each other.
+/// Consecutive addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span<A = Ipv4Addr> {
-    /// The first one.
+    /// First address of the span.
     pub first: A,
-    /// The last one.
+    /// Last address of the span, included.
     pub last: A,
 }
 
 impl<A: Address> Span<A> {
-    /// Whether an address is among them.
+    /// Returns whether an address is in the span.
     pub fn has(self, address: A) -> bool {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether an address is among both.
+    /// Returns whether the two spans overlap.
     pub fn meets(self, other: Span<A>) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// These, the other ones, and all between.
+    /// Returns the smallest span that contains both.
     pub fn with(self, other: Span<A>) -> Span<A> {
         Span {
             first: self.first.min(other.first),

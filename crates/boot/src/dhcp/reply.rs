@@ -1,54 +1,54 @@
-//! What a client is answered: a packet, written.
+//! Writes DHCP responses.
 
 use super::request::{Request, Stage};
 use crate::config::{Network, Tells};
 use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 use std::net::Ipv4Addr;
 
-/// The least length of a packet: old firmware drops shorter ones (RFC 951).
+/// Least length of a packet, bytes: old firmware drops shorter ones (RFC 951).
 const PACKET_MIN: usize = 300;
-/// Bytes before the options.
+/// Length of the fixed header with the magic cookie, bytes.
 const HEAD: usize = 240;
-/// The field for a file's name.
+/// Position of the `file` field (boot file name), bytes.
 const FILE: std::ops::Range<usize> = 108..236;
-/// What options begin with.
+/// Magic cookie before the options (RFC 2131, 3).
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
-/// Tells firmware to load the file that the offer names, without a menu or a search (PXE 2.1, option 43).
+/// PXE option that makes firmware load the offered file at once, without a menu or a search (PXE
+/// 2.1, option 43).
 const LOAD_AT_ONCE: &[u8] = &[6, 1, 8, 255];
 
-/// Bytes of the reason of a refusal.
+/// Length limit of the message option (56), bytes.
 pub const MESSAGE_MAX: usize = 60;
 
-/// Tells iPXE not to wait for another server that says what to boot (its option 176 in 175): that
-/// takes it ten seconds.
+/// iPXE option (176 in 175) that stops iPXE from waiting ten seconds for a proxyDHCP offer.
 const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 
-/// What a client is answered.
+/// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// Whether it gets what it asks for.
+    /// Message type of the response.
     pub verdict: Verdict,
-    /// Its address and its network; None if another server gives them.
+    /// Address and network of the client; None if another server assigns them.
     pub address: Option<Given>,
-    /// What it loads.
+    /// Boot file; None: the client boots nothing from here.
     pub file: Option<File>,
-    /// Why it gets nothing, in words: at most [`MESSAGE_MAX`] bytes of it.
+    /// Reason of a refusal: at most [`MESSAGE_MAX`] bytes of it are sent.
     pub message: Option<String>,
 }
 
-/// The kind of an answer.
+/// Message type of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It may ask for it.
+    /// OFFER: the client may request the address.
     Offer,
-    /// It has it.
+    /// ACK: the client has what it requested.
     Yes,
-    /// It has to begin again.
+    /// NAK: the client has to restart its configuration.
     No,
 }
 
 impl Verdict {
-    /// As operators know it.
+    /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Offer => "OFFER",
@@ -58,43 +58,43 @@ impl Verdict {
     }
 }
 
-/// The address of a client.
+/// Address that a client gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Given {
-    /// The address; None if it has one already (INFORM).
+    /// Address; None if the client has one already (INFORM).
     pub address: Option<Ipv4Addr>,
-    /// For how long, seconds; None without an address.
+    /// Lease time, seconds; None without an address.
     pub lease_s: Option<u32>,
     /// The network of the address.
     pub network: Network,
 }
 
-/// A file to load.
+/// Boot file on a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
     /// The server with the file.
     pub server: Ipv4Addr,
-    /// Its name there, or its URL.
+    /// File name on the server, or its URL.
     pub name: String,
 }
 
-/// Where an answer goes.
+/// Destination of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
-    /// To the relay.
+    /// The relay agent with this address.
     Relay(Ipv4Addr),
-    /// To the client at the address that it uses.
+    /// The client at the address that it uses.
     Configured(Ipv4Addr),
-    /// To the client at an address that it does not have yet, by the address of its card.
+    /// The client at an address that it does not have yet, by its MAC address.
     Fresh(Ipv4Addr),
-    /// To all.
+    /// Broadcast.
     All,
-    /// To all, and to the client at the address that it uses: one that renews its lease may hear only what is
-    /// sent to its address, and others nothing of it (systemd-networkd, RFC 2131, 4.1).
+    /// Broadcast, and unicast to the address that the client uses. While they renew, some clients
+    /// receive only unicasts (systemd-networkd), and others receive none (RFC 2131, 4.1).
     AllAnd(Ipv4Addr),
 }
 
-/// Where the answer to a request goes (RFC 2131, 4.1).
+/// Returns the destination of the response to a request (RFC 2131, 4.1).
 pub fn receiver(request: &Request, answer: &Answer) -> To {
     if let Some(relay) = request.route.relay {
         return To::Relay(relay);
@@ -108,15 +108,15 @@ pub fn receiver(request: &Request, answer: &Answer) -> To {
     }
 }
 
-/// The options of a packet: as many as its receiver takes, the first are the most important.
+/// Options of a packet, most important first: as many as the receiver takes.
 struct Options {
     bytes: Vec<u8>,
-    /// The length that the packet may have, with the end of the options.
+    /// Limit of the packet's length including the end option, bytes.
     limit: usize,
 }
 
 impl Options {
-    /// Adds an option. Returns false where it does not fit: the client does without it.
+    /// Adds an option. Returns false where it does not fit; the packet then lacks the option.
     fn put(&mut self, code: OptionCode, data: &[u8]) -> bool {
         let Ok(length) = u8::try_from(data.len()) else {
             return false;
@@ -137,13 +137,13 @@ impl Options {
     }
 }
 
-/// Writes an answer. `server`: this server's address there.
+/// Writes a response. `server`: this server's address in the network.
 ///
-/// Which options the client asks for (option 55) is not looked at: there are so few that all fit, and
-/// firmware needs some for which it does not ask. Its type is the first, as some firmware wants it.
+/// The parameter request list (option 55) is ignored: the options are so few that all fit, and
+/// firmware needs some that it does not request. The message type comes first, as some firmware
+/// requires.
 ///
-/// None if something that the client cannot do without does not fit, which no file of a valid section
-/// makes happen.
+/// Returns None if a mandatory option does not fit, which no boot file of a valid section causes.
 pub fn write(
     request: &Request,
     answer: &Answer,
@@ -180,12 +180,12 @@ pub fn write(
         network(given, tells, &mut options);
     }
     if let Some(message) = &answer.message {
-        // RFC 2132, 9.9. A client does without it.
+        // The message is optional, so it is shortened to fit (RFC 2132, 9.9).
         let ends = (0..=message.len().min(MESSAGE_MAX)).rev();
         let fitting = { ends }.find_map(|end| message.get(..end));
         options.put(OptionCode::Message, fitting.unwrap_or_default().as_bytes());
     }
-    // The last one, and as it came: a relay recognises its own bytes (RFC 3046, 2.1).
+    // The relay option is last and unchanged: a relay recognises its own bytes (RFC 3046, 2.1).
     options.limit = request.room;
     if !relay.is_empty() {
         fits &= options.put(OptionCode::RelayAgentInformation, relay);
@@ -196,10 +196,10 @@ pub fn write(
     fits.then_some(bytes)
 }
 
-/// What comes before the options.
+/// Writes the header before the options.
 fn head(request: &Request, answer: &Answer) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 * PACKET_MIN);
-    // A relay has to send a refusal to all.
+    // A relay has to broadcast a NAK.
     let broadcast = request.route.broadcast || answer.verdict == Verdict::No;
     bytes.extend([u8::from(Opcode::BootReply), u8::from(HType::Eth), 6, 0]);
     bytes.extend(request.xid.to_be_bytes());
@@ -219,7 +219,7 @@ fn head(request: &Request, answer: &Answer) -> Vec<u8> {
     }
     bytes.extend(request.mac.0);
     bytes.resize(HEAD - MAGIC.len(), 0);
-    // BIOS firmware reads the field, and others the option. The field ends with a zero.
+    // BIOS firmware reads the field, and other firmware the option. The field ends with a zero.
     if let Some(name) = file.map(|file| file.name.as_bytes())
         && name.len() < FILE.len()
     {
@@ -229,7 +229,7 @@ fn head(request: &Request, answer: &Answer) -> Vec<u8> {
     bytes
 }
 
-/// What an address cannot be used without.
+/// Adds the options without which an address is unusable. Returns whether they fit.
 fn lease(given: &Given, options: &mut Options) -> bool {
     let mut fits = true;
     if let Some(lease) = given.lease_s {

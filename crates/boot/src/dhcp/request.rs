@@ -1,4 +1,4 @@
-//! What a client asks for: a packet, read.
+//! Parses DHCP messages of clients.
 
 use crate::mac::Mac;
 use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
@@ -7,52 +7,53 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use thiserror::Error;
 
-/// Bytes of an option that are kept.
+/// Most bytes of an option that are kept.
 const OPTION_MAX: usize = 255;
-/// The heads of IP and UDP.
+/// Length of the IP and UDP headers, bytes.
 const HEADS: usize = 28;
-/// Bytes of an answer: what each client takes (RFC 2131, 2), and what an Ethernet frame has.
+/// Length limits of a response, bytes: the least that each client accepts (RFC 2131, 2), and the
+/// most that fits into an Ethernet frame.
 const ROOM: RangeInclusive<usize> = 548..=1_472;
-/// Characters of a host name that are kept.
+/// Longest host name that is kept, characters.
 const HOST_NAME_MAX: usize = 63;
 
-/// Why a packet is not answered.
+/// Reason for which a packet is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Unreadable {
-    /// It is shorter than a DHCP packet.
+    /// Shorter than a DHCP packet.
     #[error("shorter than a DHCP packet")]
     Short,
-    /// It is what a server sends.
+    /// A message of a server (BOOTREPLY).
     #[error("a reply, which a server sends and none gets")]
     Reply,
-    /// The card is not an Ethernet card.
+    /// The hardware type is not Ethernet.
     #[error("not from an Ethernet card")]
     NotEthernet,
-    /// It has no type: BOOTP.
+    /// No message type: BOOTP.
     #[error("BOOTP without DHCP, which has no lease")]
     Bootp,
-    /// A server does not get this type.
+    /// A message type that servers do not receive.
     #[error("a DHCP message that no server is sent")]
     Kind,
 }
 
-/// What kind of message it is.
+/// DHCP message type (RFC 2131, 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
-    /// Who is there?
+    /// DISCOVER: the client looks for servers.
     Discover,
-    /// May I have, or keep, this address?
+    /// REQUEST: the client requests an address, or wants to keep one.
     Request,
-    /// Somebody else uses the address.
+    /// DECLINE: another host uses the address.
     Decline,
-    /// I do not need the address any more.
+    /// RELEASE: the client no longer needs the address.
     Release,
-    /// I have an address; what else do I need?
+    /// INFORM: the client has an address and requests the other parameters.
     Inform,
 }
 
 impl Kind {
-    /// As operators know it.
+    /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Discover => "DISCOVER",
@@ -64,21 +65,21 @@ impl Kind {
     }
 }
 
-/// What asks on the machine.
+/// Program on the machine that sends the request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stage {
-    /// Its firmware, which loads a file by TFTP.
+    /// PXE firmware, which loads a file by TFTP.
     Firmware,
-    /// Its firmware, which loads a file by HTTP (UEFI 2.5 and later).
+    /// UEFI firmware that loads a file by HTTP (UEFI 2.5 and later).
     HttpFirmware,
     /// iPXE, which runs a script.
     Ipxe,
-    /// An operating system.
+    /// Operating system.
     System,
 }
 
 impl Stage {
-    /// As operators know it.
+    /// Returns the program's name as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             Stage::Firmware => "PXE",
@@ -89,67 +90,68 @@ impl Stage {
     }
 }
 
-/// A request.
+/// DHCP message of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// What kind of message.
+    /// Message type (option 53).
     pub kind: Kind,
-    /// The number by which the client knows its answer.
+    /// Transaction ID.
     pub xid: u32,
-    /// Its card.
+    /// MAC address of the client.
     pub mac: Mac,
-    /// What asks there.
+    /// Program that sends the request.
     pub stage: Stage,
-    /// The kind of its firmware (RFC 4578 and IANA's list).
+    /// Client architecture (option 93, RFC 4578 and IANA's list).
     pub architecture: Option<u16>,
-    /// Where the request comes from, and where its answer has to go.
+    /// Origin of the request, and destination of its response.
     pub route: Route,
-    /// The addresses that it speaks of.
+    /// Addresses in the request.
     pub claims: Claims,
-    /// What the answer has to repeat.
+    /// Options that the response has to repeat.
     pub echo: Echo,
-    /// What it calls itself.
+    /// Host name of the client (option 12); empty: none.
     pub host_name: String,
-    /// Bytes of an answer that it takes.
+    /// Longest response that the client accepts, bytes.
     pub room: usize,
 }
 
-/// The way of a request.
+/// Path of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// The client cannot receive packets for an address that it does not have yet.
+    /// Broadcast flag: the client cannot receive packets for an address that it does not have
+    /// yet.
     pub broadcast: bool,
-    /// The relay through which it came.
+    /// Relay agent that forwarded the request (giaddr).
     pub relay: Option<Ipv4Addr>,
-    /// The network that a relay or the client selects (RFC 3527 and 3011).
+    /// Network that a relay or the client selects (RFC 3527 and 3011).
     pub link: Option<Ipv4Addr>,
-    /// How many relays it has passed.
+    /// Number of relays that the request has passed (hops).
     pub hops: u8,
 }
 
 /// The addresses in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
-    /// The one that the client uses.
+    /// Address that the client uses (ciaddr).
     pub uses: Option<Ipv4Addr>,
-    /// The one that it wants.
+    /// Address that the client requests (option 50).
     pub wants: Option<Ipv4Addr>,
-    /// The server whose offer it takes.
+    /// Server whose offer the client accepts (option 54).
     pub server: Option<Ipv4Addr>,
 }
 
-/// What is repeated in the answer, as bytes.
+/// Raw options that the response repeats.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Echo {
-    /// The client's identifier (option 61, RFC 6842).
+    /// Client identifier (option 61, RFC 6842).
     pub client: Vec<u8>,
-    /// The machine's identifier (option 97, RFC 4578).
+    /// Machine identifier, a UUID (option 97, RFC 4578).
     pub machine: Vec<u8>,
-    /// What relays added (option 82, RFC 3046).
+    /// Relay agent information (option 82, RFC 3046).
     pub relay: Vec<u8>,
 }
 
-/// The options of a packet, raw.
+/// Raw options of a packet.
 #[derive(Default)]
 struct Options {
     kind: Option<MessageType>,
@@ -179,7 +181,8 @@ fn bounded(data: &[u8]) -> Vec<u8> {
     data.iter().take(OPTION_MAX).copied().collect()
 }
 
-/// The bytes of an answer that a client takes (option 57), which counts the heads of IP and UDP.
+/// Returns the response length that a client accepts (option 57, which includes the IP and UDP
+/// headers).
 fn room(data: &[u8]) -> usize {
     let most = <[u8; 2]>::try_from(data).map_or(0, u16::from_be_bytes);
     usize::from(most)
@@ -187,7 +190,7 @@ fn room(data: &[u8]) -> usize {
         .clamp(*ROOM.start(), *ROOM.end())
 }
 
-/// A host name as it can be shown: what has no place in one is left out.
+/// Returns a printable host name: characters that are invalid in one are dropped.
 fn host_name(data: &[u8]) -> String {
     let text = data.iter().map(|byte| char::from(*byte));
     let fits = |letter: &char| letter.is_ascii_alphanumeric() || "-._".contains(*letter);
@@ -205,7 +208,8 @@ impl Options {
                 OptionCode::ClassIdentifier => self.class = bounded(data),
                 OptionCode::UserClass => self.user_class = bounded(data),
                 OptionCode::ClientSystemArchitecture => {
-                    // There may be several; the first is the one that asks.
+                    // The option may list several architectures; the first is that of the running
+                    // firmware.
                     self.architecture =
                         { data.first_chunk() }.map(|first| u16::from_be_bytes(*first));
                 }
@@ -238,7 +242,7 @@ impl Options {
         }
     }
 
-    /// The network that a relay selects: suboption 5 of option 82.
+    /// Returns the network that a relay selects: suboption 5 of option 82.
     fn link(&self) -> Option<Ipv4Addr> {
         let mut left = &*self.echo.relay;
         while let [code, length, rest @ ..] = left {
@@ -253,16 +257,17 @@ impl Options {
 }
 
 impl Request {
-    /// Reads a packet.
+    /// Parses a packet.
     ///
     /// # Errors
-    /// It is none that a server answers.
+    ///
+    /// The packet is none that a server answers.
     pub fn read(packet: &[u8]) -> Result<Request, Unreadable> {
         let message = Message::new(packet).map_err(|_| Unreadable::Short)?;
         if message.opcode() != Opcode::BootRequest {
             return Err(Unreadable::Reply);
         }
-        // Before the card's address is read: its length is the sender's.
+        // Checked before the MAC address is read: its length is under the sender's control.
         if message.htype() != HType::Eth || message.hlen() != 6 {
             return Err(Unreadable::NotEthernet);
         }
@@ -276,7 +281,7 @@ impl Request {
         }
         let mut options = Options::default();
         options.take(message.opts());
-        // Options may go on in the fields for names (RFC 2131, 4.1).
+        // Options may continue in the `file` and `sname` fields (RFC 2131, 4.1).
         let (file, name) = (packet.get(108..236), packet.get(44..108));
         let fields = [
             file.filter(|_| options.overload & 1 != 0),

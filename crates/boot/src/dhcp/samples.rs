@@ -1,27 +1,27 @@
 //! Packets as clients send them, for tests: the fields and the options of each are those of the
-//! firmware or the program that is named.
+//! firmware or the program in its name.
 
 use crate::mac::Mac;
 
 pub(super) const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 
-/// An option: its code and its bytes.
+/// Option: its code and its data.
 pub(super) type Raw<'r> = (u8, &'r [u8]);
 
-/// The identifier of a machine (RFC 4578, 2.3).
+/// Machine identifier (RFC 4578, 2.3).
 const UUID: &[u8] = &[
     0, 0x4c, 0x4c, 0x45, 0x44, 0, 0x35, 0x51, 0x10, 0x80, 0x33, 0xb7, 0xc0, 0x4f, 0x4e, 0x4a, 0x32,
 ];
-/// What BIOS ROMs ask for.
+/// Parameter request list of BIOS ROMs.
 const ROM_ASKS: &[u8] = &[
     1, 2, 3, 4, 5, 6, 11, 12, 13, 15, 16, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59,
     60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135,
 ];
 
-/// What Windows asks for, since Vista; 10 and 11 ask for the search list (119), too.
+/// Parameter request list of Windows, since Vista; 10 and 11 request the search list (119), too.
 const WINDOWS_ASKS: &[u8] = &[1, 3, 6, 15, 31, 33, 43, 44, 46, 47, 119, 121, 249, 252];
 
-/// A packet of a client.
+/// Builds a packet of a client.
 pub(super) fn packet(flags: u16, ciaddr: [u8; 4], giaddr: [u8; 4], options: &[Raw<'_>]) -> Vec<u8> {
     let mut bytes = vec![1, 1, 6, u8::from(giaddr != [0; 4])];
     bytes.extend([0x12, 0x34, 0x56, 0x78, 0, 4]);
@@ -48,13 +48,13 @@ fn to_all(options: &[Raw<'_>]) -> Vec<u8> {
     packet(0x8000, [0; 4], [0; 4], options)
 }
 
-/// The clients, by name.
+/// Returns all clients, by name.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let all = [firmware(), loaders(), systems(), windows()];
     all.into_iter().flatten().collect()
 }
 
-/// Firmware.
+/// Returns the clients in firmware.
 fn firmware() -> Vec<(&'static str, Vec<u8>)> {
     let pxe = |architecture: &'static [u8], class: &'static [u8]| {
         to_all(&[
@@ -95,7 +95,7 @@ fn firmware() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What firmware loads.
+/// Returns the clients in programs that firmware loads.
 fn loaders() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
@@ -138,7 +138,7 @@ fn loaders() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Operating systems, and relays.
+/// Returns the clients of operating systems, and relayed ones.
 fn systems() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
@@ -207,7 +207,7 @@ fn systems() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Windows, by the options that it is known to send.
+/// Returns the clients of Windows, by the options that it is known to send.
 fn windows() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (

@@ -1,14 +1,15 @@
-//! Histories of the leases of two nodes, which share a range: parts of it pass between them, nodes
-//! crash, restart from their disks and pause between any two steps, clocks are wrong by up to
-//! 500 ppm, packets are lost, late and come twice, and clients renew late, restart, release and
-//! decline. A seed replays one.
+//! Random histories of the leases of two nodes that share a range. Parts of the range pass
+//! between the nodes. Nodes crash, restart from their disks and pause between any two steps;
+//! clocks are wrong by up to 500 ppm; packets are lost, late and duplicated; clients renew late,
+//! restart, release and decline. A seed replays a history.
 //!
-//! Each node tells the other one of the leases of its parts, over a connection that breaks at any point;
-//! a copy may be lost, and records of the cluster are late. The range changes, and each node hears of that
-//! at another time. The disk of a node may be empty after a crash, and a client may lie.
+//! Each node sends the leases of its parts to the other one, over a connection that breaks at any
+//! point; a copy may be lost, and records of the cluster are late. The range changes, and the
+//! nodes learn of that at different times. The disk of a node may be empty after a crash, and a
+//! client may lie.
 //!
-//! Never do two clients believe at one time that they have the same address: each by its own clock,
-//! from when it sent the request.
+//! Invariant: two clients never believe at one time that they have the same address, each by its
+//! own clock, from when it sent the request.
 //!
 //! `BOOT_SEED=n cargo test -p evenkeel-boot dhcp::simulation` repeats the history `n`.
 
@@ -33,15 +34,15 @@ use std::net::Ipv4Addr;
 
 const SEEDS: u64 = 1_500;
 const STEPS: u64 = 1_500;
-/// The longest life of a packet, milliseconds.
+/// Longest lifetime of a packet, milliseconds.
 const PACKET_MS: u64 = 50_000;
-/// For how long the cluster grants a part, milliseconds.
+/// Time for which the cluster grants a part, milliseconds.
 const GRANT_MS: u64 = 10_000;
 const PARTS: usize = 2;
-/// How long a lease may be, seconds.
+/// Possible lease times, seconds.
 const LEASES_S: [u32; 4] = [120, 600, 3_600, 2_073_600];
 
-/// A clock that began at another time and runs at another rate.
+/// Clock with its own start and rate.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     offset_ms: u64,
@@ -67,7 +68,7 @@ impl Clock {
     }
 }
 
-/// An answer to a client.
+/// Response to a client.
 #[derive(Clone, Copy, Debug)]
 struct Reply {
     xid: u32,
@@ -80,63 +81,63 @@ struct Reply {
 
 #[derive(Clone, Debug)]
 enum Packet {
-    /// To a node.
+    /// Request to the node with this number.
     Request(usize, Request),
     Reply(Reply),
 }
 
-/// Which node holds a part, and until when.
+/// Node that holds a part, and the end of the grant.
 #[derive(Clone, Copy, Debug, Default)]
 struct Grant {
     node: Option<usize>,
     until_ms: u64,
 }
 
-/// What is written under the lease of a part.
+/// Record under the cluster lease of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Record {
-    /// Who gives addresses of it; empty: nobody did.
+    /// Node that assigns addresses of the part; empty: no node did yet.
     node: String,
     epoch: u64,
     number: u64,
-    /// Who knows all leases.
+    /// Nodes that know all leases.
     named: BTreeSet<String>,
-    /// By which range it gives addresses, and gave them before.
+    /// Range by which the node assigns addresses, and those of previous ranges.
     claim: Claim,
-    /// It has on its disk what others may have given.
+    /// The node has stored which addresses others may have assigned.
     clear: bool,
-    /// No client has heard of a lease in this epoch.
+    /// No client has got a lease in this epoch.
     unheard: bool,
-    /// Which of its disks that is, and which one the node that had the part before has.
+    /// Number of the node's disk, and of the disk of the previous holder.
     disk: u64,
     before: u64,
-    /// While it is not clear: all leases that were given by the records of before are its own.
+    /// While the record is not clear: all leases by the previous records are the node's own.
     own: bool,
-    /// How long a lease may be, seconds.
+    /// Longest lease, seconds.
     longest_s: u32,
-    /// The node that knows what is withheld because of it, and which of its disks that is.
+    /// Node that knows what is withheld because of the record's node, and the number of its disk.
     former: Option<(String, u64)>,
-    /// That node had all of the part; and what it did not know, this one did.
+    /// That node had all of the part; and the record's node knew what that node did not.
     knows: (bool, bool),
 }
 
-/// A record on its way.
+/// Record that has not reached the cluster yet.
 #[derive(Clone, Debug)]
 struct Write {
     part: usize,
     record: Record,
 }
 
-/// A connection on which a node tells the other one of its parts.
+/// Connection on which a node sends its parts to the other one.
 #[derive(Debug, Default)]
 struct Wire {
-    /// Its number at the node; None: there is none.
+    /// Number of the connection at the node; None: there is none.
     link: Option<u64>,
     told: VecDeque<Told>,
     known: VecDeque<Told>,
 }
 
-/// What has happened at all, so that a history in which nothing does is no good one.
+/// Event counters: a history without events proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     leases: u64,
@@ -148,43 +149,45 @@ struct Tally {
     adopted: u64,
     /// Parts that were taken by another range, with leases of the other node.
     moved: u64,
-    /// Parts that were taken back from a node of which no client had heard.
+    /// Parts that returned from a node of which no client had got a lease.
     again: u64,
-    /// Parts that were taken back from a node that withheld addresses of them.
+    /// Parts that returned from a node that withheld addresses of them.
     back: u64,
-    /// Withheld addresses at which another machine answered, and which it did not get.
+    /// Withheld addresses at which another machine responded without getting the address.
     squatted: u64,
 }
 
-/// How often what happens.
+/// Probabilities of the events.
 struct Odds {
-    /// How many of a hundred packets are late.
+    /// Percentage of packets that are late.
     late: u64,
-    /// How many of a hundred grants are of the other node's part.
+    /// Percentage of grants for the other node's part.
     restless: u64,
-    /// How many of a hundred steps bring something from one node to the other one.
+    /// Percentage of steps that carry a message between the nodes.
     lively: u64,
-    /// About how many steps a connection of nodes lasts.
+    /// Average steps that a connection of nodes lasts.
     lasting: u64,
-    /// In how many steps the range changes about once; zero: never.
+    /// Average steps between changes of the range; zero: never.
     steady: u64,
-    /// A node leaves a part for a while to one that knows its leases. No address is given twice without that.
+    /// A node leaves a part for a while to one that knows its leases. No address may be assigned
+    /// twice even without that.
     awaits: bool,
     /// Disks of nodes may be empty after a crash.
     empties: bool,
-    /// A client lies.
+    /// Makes one client lie.
     lies: bool,
     /// The nodes do not reach each other.
     apart: bool,
     /// Every other client sleeps.
     sleeps: bool,
-    /// A node dies as soon as a client has heard of a lease while the record of its part says that none has.
+    /// A node crashes as soon as a client has got a lease while the record of its part says that
+    /// none has.
     strikes: bool,
 }
 
 struct World {
     random: Random,
-    /// For what may be lost.
+    /// Random numbers for losses.
     losses: Random,
     odds: Odds,
     now_ms: u64,
@@ -193,12 +196,12 @@ struct World {
     nodes: Vec<Node>,
     grants: [Grant; PARTS],
     records: [Record; PARTS],
-    /// Since when a node does not know the leases of a part that were given in an epoch.
+    /// Time since which a node does not know the leases of a part that were given in an epoch.
     unknown: BTreeMap<(usize, usize), (u64, u64)>,
-    /// With the times at which they come.
+    /// Writes to the cluster, with their arrival times.
     writes: Vec<(u64, Write)>,
     wires: [Wire; 2],
-    /// By the time of their arrival.
+    /// Packets by their arrival times.
     packets: BTreeMap<(u64, u64), Packet>,
     sent: u64,
     tally: Tally,
@@ -208,10 +211,10 @@ fn mac(number: u64) -> Mac {
     Mac([2, 0, 0, 0, 0, number as u8])
 }
 
-/// A client that asks for addresses which it does not have.
+/// Client that requests addresses which it does not have.
 const LIAR: Mac = Mac([2, 0, 0, 0, 0, 99]);
 
-/// Whether a client sleeps at times.
+/// Returns true if a client sleeps at times.
 fn sleeps(mac: Mac) -> bool {
     mac.0[5].is_multiple_of(2)
 }
@@ -247,7 +250,7 @@ fn here(node: usize) -> Here {
     }
 }
 
-/// Another range.
+/// Returns another range.
 fn gives(random: &mut Random) -> Gives {
     let first = random.between(100, 104) as u8;
     Gives::Range {
@@ -278,7 +281,7 @@ fn lan(random: &mut Random) -> Lan {
     }
 }
 
-/// A request of a client, as it is read.
+/// Builds a request of a client, as it is parsed.
 fn request(kind: Kind, xid: u32, mac: Mac, claims: Claims) -> Request {
     Request {
         kind,
@@ -349,7 +352,7 @@ impl World {
         u64::from(self.lan.lease_s) * 1000
     }
 
-    /// Sends a packet: it may be lost, late, or come twice.
+    /// Sends a packet, which may be lost, late, or duplicated.
     fn send(&mut self, packet: &Packet) {
         let copies = match self.random.below(20) {
             0 => 0,
@@ -375,7 +378,7 @@ impl World {
         }
     }
 
-    /// Brings the packets that have come.
+    /// Delivers the packets that have arrived.
     fn deliver(&mut self) -> Result<(), String> {
         while let Some(entry) = self.packets.first_entry()
             && entry.key().0 <= self.now_ms
@@ -423,7 +426,7 @@ impl World {
         }
     }
 
-    /// A client has heard of a lease.
+    /// Crashes a node after a client has got a lease, if the odds say so.
     fn strike(&mut self, address: Ipv4Addr) {
         if !self.odds.strikes {
             return;
@@ -437,7 +440,7 @@ impl World {
         }
     }
 
-    /// The client that lies got an answer.
+    /// Checks the response to the lying client.
     fn lied(&self, reply: Reply) -> Result<(), String> {
         let address = { reply.address }.filter(|_| reply.verdict == super::reply::Verdict::Yes);
         let mut all = self.clients.iter();
@@ -448,7 +451,8 @@ impl World {
         }
     }
 
-    /// Somebody asks for the address of a client, as if he used it, or declines it in the client's name.
+    /// Requests the address of a client as if it were the sender's own, or declines it in the
+    /// client's name.
     fn lie(&mut self) {
         let client = self.losses.index(self.clients.len());
         let Some(address) = self.clients[client].believes(self.now_ms) else {
@@ -472,14 +476,14 @@ impl World {
         }
     }
 
-    /// Who uses which address.
+    /// Returns the addresses that clients use.
     fn users(&self) -> Vec<(Ipv4Addr, Mac)> {
         let all = self.clients.iter();
         all.filter_map(|one| Some((one.believes(self.now_ms)?, one.mac)))
             .collect()
     }
 
-    /// A client does something.
+    /// Lets a client act.
     fn act(&mut self) {
         let index = self.random.index(self.clients.len());
         if self.odds.sleeps && sleeps(self.clients[index].mac) {
@@ -493,7 +497,7 @@ impl World {
         }
     }
 
-    /// The cluster grants a part to a node, or renews its grant.
+    /// Grants a part to a node, or renews its grant.
     fn grant(&mut self, node: usize, part: usize) {
         let now_ms = self.now_ms;
         let grant = &mut self.grants[part];
@@ -502,7 +506,7 @@ impl World {
             return;
         }
         if (is_free || !self.nodes[node].holds(part)) && self.awaits(node, part) {
-            // One that was its own is free now.
+            // The part was the node's own, and is free now.
             self.grants[part].until_ms = 0;
             return;
         }
@@ -520,7 +524,8 @@ impl World {
         self.nodes[node].hold(part, &before, &self.records[part], now_ms);
     }
 
-    /// Nodes hear of the records of their parts, and write others, which come late or not at all.
+    /// Lets nodes receive the records of their parts, and write others, which arrive late or
+    /// never.
     fn turn(&mut self) {
         for part in 0..PARTS {
             let node = self.random.index(2);
@@ -546,7 +551,7 @@ impl World {
         }
     }
 
-    /// Connections begin, carry something, and break.
+    /// Opens connections, carries messages, and breaks connections.
     fn carry(&mut self) {
         for from in 0..2 {
             let to = 1 - from;
@@ -591,7 +596,7 @@ impl World {
         }
     }
 
-    /// What is on a connection of a node to the other one is lost.
+    /// Loses all messages on a connection from a node to the other one.
     fn cut(&mut self, from: usize) {
         let wire = std::mem::take(&mut self.wires[from]);
         if let Some(link) = wire.link {
@@ -611,7 +616,7 @@ impl World {
         }
     }
 
-    /// Nodes that live renew their grants, mostly.
+    /// Renews most grants of the nodes that are up.
     fn renew(&mut self) {
         for part in 0..PARTS {
             if let Some(node) = self.grants[part].node
@@ -631,7 +636,7 @@ impl World {
         }
         if self.odds.steady > 0 && self.random.once_in(self.odds.steady) {
             self.lan.gives = gives(&mut self.random);
-            // A longer one may be known to one node and not to the other one, which takes its leases over.
+            // One node may know a longer lease, and the other one may then take its leases over.
             self.lan.lease_s = self.random.pick(&LEASES_S);
         }
         if self.random.once_in(20) {
@@ -679,7 +684,7 @@ impl World {
         Ok(())
     }
 
-    /// Time goes on: mostly little, at times to about the end of a lease.
+    /// Advances the time: mostly little, at times to about the end of a lease.
     fn advance(&mut self) {
         let lease_ms = self.lease_ms();
         self.now_ms += match self.random.below(120) {
@@ -691,11 +696,11 @@ impl World {
         };
     }
 
-    /// How long it takes until a node's lease ends, by its clock.
+    /// Returns the time until a node's next lease ends, by its clock.
     fn next_end(&mut self) -> u64 {
         let node = self.random.index(2);
         let left = self.nodes[node].left_ms(self.now_ms).unwrap_or(0);
-        // The clocks of clients are wrong by up to a thousandth against its own.
+        // The clocks of clients differ from the node's by up to a thousandth.
         left + self.random.below(20)
     }
 
@@ -742,7 +747,7 @@ fn no_two_clients_ever_believe_that_they_have_the_same_address() {
         all.again += tally.again;
         all.back += tally.back;
     }
-    // Where nobody gets an address, nobody gets another's.
+    // If no client got an address, the invariant would hold trivially.
     assert!(all.leases > 2_000 && all.renewals > 500, "{all:?}");
     assert!(all.adopted > 100 && all.moved > 10, "{all:?}");
     assert!(all.again > 0 && all.back > 10, "{all:?}");

@@ -1,52 +1,53 @@
-//! The use of an address of a range.
+//! Use of an address of a range.
 
 use super::holder::Holder;
 use crate::mac::Mac;
 
-/// How long a card may take to answer who has an address, milliseconds. What it says later, or unasked, does not count.
+/// Time within which a host may respond to an ARP request, milliseconds. Later and unsolicited
+/// replies do not count.
 const ANSWER_MS: u64 = 2_000;
 
-/// The use of an address.
+/// State of an address in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Use {
-    /// It was offered to a client.
+    /// The address is offered to a client.
     Offered {
         mac: Mac,
         until_ms: u64,
-        /// When this node asked who has the address.
+        /// Time at which this node sent an ARP request for the address.
         asked_ms: Option<u64>,
     },
-    /// A client has it.
+    /// A client has a lease of the address.
     Leased {
         mac: Mac,
         until_ms: u64,
-        /// When it began. Renewals do not change that.
+        /// Start of the lease. Renewals do not change it.
         since_ms: u64,
-        /// The client had it before, too: what it sent then may still come.
+        /// True if the client had the address before, too: its packets of then may still arrive.
         is_again: bool,
-        /// When this node asked who has the address, until the lease is renewed: a late answer ends the lease.
+        /// Time of this node's ARP request for the address, until the lease is renewed: a late
+        /// reply ends the lease.
         asked_ms: Option<u64>,
     },
-    /// A client has given it back.
+    /// The client has released the address.
     Released { mac: Mac, until_ms: u64 },
-    /// Somebody else uses it.
+    /// Another host uses the address.
     Declined {
         until_ms: u64,
-        /// The client that had it and says so: anybody may have written that in its name.
+        /// Client that had the address and declined it: any host may have forged the DECLINE.
         by: Option<Mac>,
     },
-    /// Somebody may have got it from another node.
+    /// A client may have got the address from another node.
     Unclear {
         until_ms: u64,
-        /// The client that answers there, or had it from this node.
+        /// Client that responds at the address, or had it from this node.
         user: Option<Mac>,
-        /// The node that held the part before knows more.
+        /// True if the previous holder of the part knows the lease.
         is_before: bool,
     },
 }
 
 impl Use {
-    /// See there.
     pub(super) fn unclear(until_ms: u64, user: Option<Mac>, is_before: bool) -> Use {
         Use::Unclear {
             until_ms,
@@ -55,7 +56,6 @@ impl Use {
         }
     }
 
-    /// When it ends.
     pub(super) fn until_ms(self) -> u64 {
         match self {
             Use::Offered { until_ms, .. }
@@ -66,7 +66,7 @@ impl Use {
         }
     }
 
-    /// The client that has it or was offered it.
+    /// Returns the client that has the address or was offered it.
     pub(super) fn mac(self) -> Option<Mac> {
         match self {
             Use::Offered { mac, .. } | Use::Leased { mac, .. } | Use::Released { mac, .. } => {
@@ -76,7 +76,7 @@ impl Use {
         }
     }
 
-    /// The client that is known to use an unclear address.
+    /// Returns the client that is known to use an unclear address.
     pub(super) fn user(self) -> Option<Mac> {
         match self {
             Use::Unclear { user, .. } | Use::Declined { by: user, .. } => user,
@@ -84,12 +84,12 @@ impl Use {
         }
     }
 
-    /// What the next start has to know of it.
+    /// Returns the holder to store for the next start.
     pub(super) fn holder(self) -> Holder {
         match self {
-            // Until the time of a packet is over, nobody else gets it.
+            // Until the lifetime of a packet is over, nobody else gets the address.
             Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
-            // A client may not have heard that its address is another's.
+            // A client may not have learned yet that its address is another's.
             Use::Unclear {
                 is_before: true,
                 user,
@@ -101,7 +101,7 @@ impl Use {
         }
     }
 
-    /// Whether a card may still answer a question for this use of the address.
+    /// Returns whether an ARP reply for this use of the address still counts.
     pub(super) fn awaits_answer(self, now_ms: u64) -> bool {
         let asked_ms = match self {
             Use::Offered { asked_ms, .. } | Use::Leased { asked_ms, .. } => asked_ms,

@@ -1,55 +1,58 @@
-//! When this node advertises that addresses of the network come by DHCPv6 (RFC 4861, 6.2), and the bytes
-//! of it: without such an advertisement no firmware and no system asks.
+//! Router advertisements that addresses of the network come from DHCPv6 (RFC 4861, 6.2): their
+//! schedule and their encoding. Without such an advertisement no firmware and no system sends a
+//! Solicit.
 //!
-//! This node is no router: the lifetime is zero, so nobody sends it packets for other networks.
+//! This node is no router: the router lifetime is zero, so no host sends it packets for other
+//! networks.
 
 use crate::config::Network6;
 use crate::mac::Mac;
 use std::net::SocketAddrV6;
 
-/// The first advertisements, which come faster (MAX_INITIAL_RTR_ADVERTISEMENTS).
+/// Number of initial advertisements, which come faster (MAX_INITIAL_RTR_ADVERTISEMENTS).
 const FIRST_COUNT: u8 = 3;
-/// The longest time between two of them, milliseconds (MAX_INITIAL_RTR_ADVERT_INTERVAL).
+/// Longest interval of the initial advertisements, milliseconds
+/// (MAX_INITIAL_RTR_ADVERT_INTERVAL).
 const FIRST_MS: u64 = 16_000;
-/// The shortest and the longest time between two that nobody asked for, milliseconds
-/// (MinRtrAdvInterval and MaxRtrAdvInterval).
+/// Shortest and longest interval of unsolicited advertisements, milliseconds (MinRtrAdvInterval
+/// and MaxRtrAdvInterval).
 const MIN_MS: u64 = 200_000;
 const MAX_MS: u64 = 600_000;
-/// The shortest time between two for all, milliseconds (MIN_DELAY_BETWEEN_RAS).
+/// Shortest interval of multicast advertisements, milliseconds (MIN_DELAY_BETWEEN_RAS).
 const BETWEEN_MS: u64 = 3_000;
-/// The longest time until somebody who asks is answered, milliseconds (MAX_RA_DELAY_TIME).
+/// Longest delay of a solicited advertisement, milliseconds (MAX_RA_DELAY_TIME).
 const DELAY_MS: u64 = 500;
-/// Answers to single machines that wait: one that finds no place is answered with all.
+/// Limit of unicast advertisements that wait: further machines get the next multicast one.
 const WAITING_MAX: usize = 64;
 
-/// For how long an address of the network is on this link, and preferred, seconds (AdvValidLifetime and
+/// Lifetimes of the prefix, valid and preferred, seconds (AdvValidLifetime and
 /// AdvPreferredLifetime).
 const VALID_S: u32 = 2_592_000;
 const PREFERRED_S: u32 = 604_800;
 
-/// Who gets an advertisement.
+/// Destination of an advertisement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
-    /// All machines of the link.
+    /// All nodes of the link.
     All,
-    /// One that asked.
+    /// The machine that sent a solicitation.
     One(SocketAddrV6),
 }
 
-/// When to advertise.
+/// Schedule of router advertisements.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
-    /// How many of the first ones are left.
+    /// Number of initial advertisements that are left.
     first_left: u8,
-    /// When the next one for all is due, and when the last one was sent.
+    /// Time of the next multicast advertisement, and of the last one.
     next_ms: u64,
     last_ms: Option<u64>,
-    /// Who asked, and when the answer is due.
+    /// Machines that sent a solicitation, and the time of each response.
     waiting: Vec<(u64, SocketAddrV6)>,
 }
 
 impl Schedule {
-    /// A node that begins to advertise.
+    /// Creates the schedule of a node that starts to advertise.
     pub fn new(now_ms: u64) -> Schedule {
         Schedule {
             first_left: FIRST_COUNT,
@@ -59,7 +62,8 @@ impl Schedule {
         }
     }
 
-    /// A machine asks. `from`: its address; None: it has none yet. `random`: any number.
+    /// Records a router solicitation. `from`: the sender; None: it has no address yet. `random`:
+    /// any number.
     pub fn asked(&mut self, from: Option<SocketAddrV6>, now_ms: u64, random: u64) {
         let due_ms = now_ms.saturating_add(random % (DELAY_MS + 1));
         if let Some(from) = from {
@@ -74,13 +78,14 @@ impl Schedule {
         self.next_ms = self.next_ms.min(due_ms.max(earliest_ms));
     }
 
-    /// When the next advertisement is due.
+    /// Returns the time of the next advertisement.
     pub fn due_ms(&self) -> u64 {
         let waiting = self.waiting.iter().map(|(due_ms, _)| *due_ms);
         waiting.min().unwrap_or(u64::MAX).min(self.next_ms)
     }
 
-    /// Takes out who is to get an advertisement now. `random`: any number.
+    /// Removes and returns the destinations of the advertisements that are due. `random`: any
+    /// number.
     pub fn take(&mut self, now_ms: u64, random: u64) -> Vec<To> {
         let (due, waiting) = { self.waiting.drain(..) }.partition(|(due_ms, _)| *due_ms <= now_ms);
         self.waiting = waiting;
@@ -101,18 +106,19 @@ impl Schedule {
     }
 }
 
-/// The packet of ICMPv6 (RFC 4861, 4.2), without its sum: addresses by DHCPv6 and all else, too (M and
-/// O), from no router; the network is on this link, and nobody makes an address of it.
+/// Encodes the ICMPv6 packet (RFC 4861, 4.2) without its checksum. Addresses and other settings
+/// come from DHCPv6 (M and O), the sender is no router, and the prefix is on-link and not for
+/// autoconfiguration.
 pub fn packet(network: Network6, card: Mac) -> Vec<u8> {
     let mut bytes = vec![134, 0, 0, 0, 0, 0xc0, 0, 0];
-    // The times are not said.
+    // Reachable time and retransmission timer are unspecified.
     bytes.extend([0; 8]);
-    // The sender's card, where the interface has one.
+    // Source link-layer address, where the interface has one.
     if card.is_of_a_card() {
         bytes.extend([1, 1]);
         bytes.extend(card.0);
     }
-    // The network: on this link (L), and not to make addresses of (A).
+    // Prefix information: on-link (L), without autoconfiguration (A).
     bytes.extend([3, 4, network.prefix, 0x80]);
     bytes.extend(VALID_S.to_be_bytes());
     bytes.extend(PREFERRED_S.to_be_bytes());

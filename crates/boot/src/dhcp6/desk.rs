@@ -1,4 +1,4 @@
-//! Decides what a client is answered, and says why.
+//! Decides which response a DHCPv6 client gets, and states the reason.
 
 use super::reply::{Answer, Grant, Status, Verdict};
 use super::request::{Association, Kind, Request};
@@ -14,18 +14,18 @@ use crate::script;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
 
-/// This node in a network.
+/// Addresses of this node in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Here {
-    /// Its address there.
+    /// Address of this node in the network.
     pub address: Ipv6Addr,
-    /// Its identifier as a server.
+    /// Server identifier (DUID) of this node.
     pub duid: Vec<u8>,
 }
 
 impl Here {
-    /// A node by its address and its card, of which its identifier is made (DUID-LL): another node has
-    /// another one, and a restart the same.
+    /// Creates a node from its address and its MAC address, which determines the DUID (DUID-LL):
+    /// every node has another one, and a restart keeps it.
     pub fn new(address: Ipv6Addr, card: Mac) -> Here {
         let mut duid = vec![0, 3, 0, 1];
         duid.extend(card.0);
@@ -33,19 +33,19 @@ impl Here {
     }
 }
 
-/// What became of a request.
+/// Decision about a DHCPv6 request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// What the client is answered, if anything.
+    /// Response to the client; None: no response.
     pub answer: Option<Answer>,
-    /// Why.
+    /// Reason of the decision, as operators read it.
     pub why: String,
-    /// It gives a lease: that is to be on the disk first.
+    /// True if the response gives a lease, which must be on disk first.
     pub is_lease: bool,
 }
 
 impl Decision {
-    /// No answer.
+    /// Builds a decision without a response.
     pub(crate) fn silent(why: impl Into<String>) -> Decision {
         Decision {
             answer: None,
@@ -55,34 +55,34 @@ impl Decision {
     }
 }
 
-/// The server of one network.
+/// DHCPv6 server logic of one network.
 pub struct Desk {
     lan: Lan,
     six: Six,
     here: Here,
     turns: Turns,
-    /// None: this node decides what is booted once.
+    /// None: this node decides single boots.
     leader: Option<Leader>,
     declines: Declines,
     lacks: Lacks,
-    /// None: no range.
+    /// Address pool; None: the section has no range.
     pool: Option<Pool<Ipv6Addr>>,
-    /// Machines by their own addresses.
+    /// Machines with a fixed address, by that address.
     fixed: HashMap<Ipv6Addr, Mac>,
     /// Addresses of nodes, which no machine gets.
     of_nodes: HashSet<Ipv6Addr>,
 }
 
-/// Whether a client may have an address, and why.
+/// Decision whether a client may have an address, with the reason.
 enum May {
     Yes(Ipv6Addr, String),
     No(Status, String),
-    /// Another node, or another server, has to say.
+    /// Another node, or another server, has to respond.
     Silent(String),
 }
 
 impl Desk {
-    /// The server of a network.
+    /// Creates the server logic of a network.
     pub fn new(lan: Lan, six: Six, here: Here, pool: Option<Pool<Ipv6Addr>>) -> Desk {
         let pool = pool.map(|mut pool| {
             pool.accept_superseded(|address, mac| six.machines.get(&mac) == Some(&address));
@@ -105,13 +105,14 @@ impl Desk {
         }
     }
 
-    /// Nodes have these addresses: no machine gets one, also where its line says so.
+    /// Sets the addresses of nodes: no machine gets one, even where the configuration says so.
     pub fn set_of_nodes(&mut self, addresses: HashSet<Ipv6Addr>) {
         self.of_nodes = addresses;
     }
 
-    /// The address of a machine's line; an error where a node has it. None also while another client has a
-    /// lease of it, which began before the line: until that ends, the machine gets an address of the range.
+    /// Returns the fixed address of a machine; an error where a node has it. None also while
+    /// another client has a lease of it that began before the configuration line: until the lease
+    /// ends, the machine gets an address of the range.
     fn own(&self, mac: Mac) -> Option<Result<Ipv6Addr, String>> {
         let own = *self.six.machines.get(&mac)?;
         if self.of_nodes.contains(&own) {
@@ -123,7 +124,7 @@ impl Desk {
         leased.is_none().then_some(Ok(own))
     }
 
-    /// Keeps what clients have declined from the desk before.
+    /// Inherits the declined addresses from the desk before a reload.
     pub fn following(self, before: Option<Desk>) -> Desk {
         match before {
             Some(before) => Desk {
@@ -134,37 +135,37 @@ impl Desk {
         }
     }
 
-    /// This node there.
+    /// Returns the addresses of this node in the network.
     pub fn here(&self) -> &Here {
         &self.here
     }
 
-    /// What the file says of its IPv6.
+    /// Returns the IPv6 configuration of the network.
     pub fn six(&self) -> &Six {
         &self.six
     }
 
-    /// The network.
+    /// Returns the prefix of the network.
     pub fn network(&self) -> Network6 {
         self.six.network
     }
 
-    /// The addresses of the range.
+    /// Returns the address pool.
     pub fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
         self.pool.as_mut()
     }
 
-    /// Leases of addresses that are not for clients any more.
+    /// Returns the leases of addresses that are no longer for clients.
     pub fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
         { self.pool.iter() }.flat_map(Pool::superseded).collect()
     }
 
-    /// The address for which a client has a lease of this node.
+    /// Returns the address for which a client has a lease of this node.
     pub fn leased(&self, mac: Mac) -> Option<Ipv6Addr> {
         self.pool.as_ref()?.leased(mac)
     }
 
-    /// How many addresses of the range are kept free for machines of the file.
+    /// Returns how many addresses of the range are reserved for machines of the configuration.
     pub fn kept(&self) -> u64 {
         let Some(pool) = &self.pool else { return 0 };
         let all = self.lan.machines.keys();
@@ -172,13 +173,14 @@ impl Desk {
         ranged.filter(|mac| pool.of(**mac).is_none()).count() as u64
     }
 
-    /// What single boots have come to, and the node that decides them where it is another one.
+    /// Sets the progress of single boots, and the node that decides them where that is another
+    /// one.
     pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
     }
 
-    /// Decides.
+    /// Decides about a request.
     pub fn decide(&mut self, request: &Request, now_ms: u64) -> Decision {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
@@ -203,7 +205,7 @@ impl Desk {
         }
     }
 
-    /// The client has chosen another server.
+    /// Handles a message of a client that has chosen another server.
     fn for_another(&mut self, request: &Request) -> Decision {
         if let Some(pool) = self.pool.as_mut().filter(|_| request.kind == Kind::Request) {
             pool.withdraw(request.mac);
@@ -211,7 +213,8 @@ impl Desk {
         Decision::silent("it is for another server")
     }
 
-    /// Whether this node alone gives what a client gets: nothing is lost where it does so at once.
+    /// Returns whether only this node can assign an address to the client, so that it may assign
+    /// one at once.
     fn is_only_here(&self, mac: Mac) -> bool {
         matches!(self.own(mac), Some(Ok(_))) || self.pool.as_ref().is_some_and(Pool::is_whole)
     }
@@ -242,7 +245,7 @@ impl Desk {
         decision
     }
 
-    /// The address that a client would get.
+    /// Finds the address that a client would get.
     fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> May {
         match self.own(mac) {
             Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
@@ -260,10 +263,10 @@ impl Desk {
         }
     }
 
-    /// Whether a client may have an address that it names.
+    /// Decides whether a client may have an address that it names.
     fn may(&mut self, mac: Mac, address: Ipv6Addr, how: How, now_ms: u64) -> May {
         match self.own(mac) {
-            // It gets its own, and no other one.
+            // A machine with a fixed address gets no other one.
             Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
             Some(Err(why)) => return May::No(Status::NoAddress, why),
             None => {}
@@ -292,12 +295,12 @@ impl Desk {
             );
         };
         match how {
-            // Without a SOLICIT, it is offered the address now.
+            // The client sent no Solicit, so the address is offered now.
             How::Selecting if !pool.has_record(mac, address) => {
-                // Why there is none, the claim says.
+                // The claim below reports why there is no address.
                 let _ = pool.offer(mac, Some(address), now_ms);
             }
-            // A first lease is never the word of a client (RFC 8415, 18.3.4).
+            // A claim alone never creates a first lease (RFC 8415, 18.3.4).
             How::Renew if pool.is_unused(address) => {
                 let why = format!("it has no lease of {address} from here");
                 return May::No(Status::NoBinding, why);
@@ -318,7 +321,7 @@ impl Desk {
         }
     }
 
-    /// A client asks for an address, or to keep it.
+    /// Handles a Request, Renew or Rebind.
     fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
         let Some((first, others)) = request.associations.split_first() else {
             return Decision::silent("it asks for no address (IA_NA)");
@@ -337,14 +340,15 @@ impl Desk {
             May::Yes(wanted, _) => self.may(request.mac, wanted, how, now_ms),
             other => other,
         };
-        // What a client may not keep ends at once; the client asks for another one then.
+        // The lifetime of an address that a client may not keep becomes zero; the client then
+        // requests another one.
         let missing = match how {
             How::Selecting => Status::NoAddress,
             _ => Status::NoBinding,
         };
         let (first, why) = match may {
             May::Yes(address, why) => (Ok(address), why),
-            // Another server may know it (RFC 8415, 18.3.5).
+            // Another server may know the binding (RFC 8415, 18.3.5).
             May::No(Status::NoBinding, why) if request.kind == Kind::Rebind => {
                 return Decision::silent(why);
             }
@@ -365,14 +369,15 @@ impl Desk {
         self.answer(request, Verdict::Reply, grants, why)
     }
 
-    /// A client has come back to a network, and asks whether it is the same.
+    /// Handles a Confirm: the client has returned to a network, and asks whether its addresses
+    /// are still on-link.
     fn confirm(&self, request: &Request) -> Decision {
         let mut all = { request.associations.iter() }.flat_map(|one| &one.addresses);
         let Some(first) = all.clone().next() else {
             return Decision::silent("it names no address");
         };
         let network = self.six.network;
-        // Its client would go on with an address that a node or another machine has.
+        // Otherwise the client would continue with an address that a node or another machine has.
         let is_anothers = |one: &Ipv6Addr| {
             let by_file = self.fixed.get(one).is_some_and(|mac| *mac != request.mac);
             let by_lease =
@@ -391,7 +396,7 @@ impl Desk {
         self.done(request, status, Vec::new(), why)
     }
 
-    /// A client needs its address no more, or has found that somebody else uses it.
+    /// Handles a Release, or a Decline of an address that another host uses.
     fn give_back(&mut self, request: &Request, now_ms: u64) -> Decision {
         let mac = request.mac;
         let mut grants = Vec::new();
@@ -492,7 +497,7 @@ impl Desk {
         }
     }
 
-    /// The URL of what a client loads, or why there is nothing.
+    /// Returns the URL that a client loads, or why there is none.
     fn file(&self, request: &Request) -> Result<String, String> {
         let server = self.here.address;
         let base = format!("http://[{server}]:{}", self.lan.ports.http);
@@ -506,8 +511,8 @@ impl Desk {
     }
 }
 
-/// What the associations of a client get: the first one its address, or the reason for none, and the
-/// others a reason. A machine has one address.
+/// Returns the options for the associations of a client. The first one gets the address, or the
+/// reason for none, and the others get a reason: a machine has one address.
 fn granted(
     first: &Association,
     address: Result<Ipv6Addr, Status>,

@@ -1,45 +1,45 @@
-//! Options of DHCPv6 (RFC 8415, 21.1): a code and a length of two bytes each, and the data.
+//! DHCPv6 options (RFC 8415, 21.1): code and length of two bytes each, and the data.
 
 use std::net::Ipv6Addr;
 
-/// The client's identifier.
+/// Client Identifier (RFC 8415, 21.2).
 pub const CLIENT_ID: u16 = 1;
-/// The server's identifier.
+/// Server Identifier (RFC 8415, 21.3).
 pub const SERVER_ID: u16 = 2;
-/// Addresses for one interface of a client.
+/// Identity association for non-temporary addresses (IA_NA).
 pub const IA_NA: u16 = 3;
-/// Temporary addresses.
+/// Identity association for temporary addresses (IA_TA).
 pub const IA_TA: u16 = 4;
-/// One address.
+/// IA Address: an address of an association.
 pub const IA_ADDRESS: u16 = 5;
-/// The options that a client asks for.
+/// Option Request: codes of the options that a client requests.
 pub const WANTED: u16 = 6;
-/// The message inside that of a relay.
+/// Relay Message: the message inside that of a relay.
 pub const RELAYED: u16 = 9;
-/// Whether something was done.
+/// Status Code: success or failure of a request.
 pub const STATUS: u16 = 13;
-/// Two messages are enough.
+/// Rapid Commit: an exchange of two messages.
 pub const RAPID_COMMIT: u16 = 14;
-/// What a client calls its kind.
+/// User Class, which the client chooses for itself.
 pub const USER_CLASS: u16 = 15;
-/// What the vendor calls the kind of a client.
+/// Vendor Class, which the client's vendor chooses.
 pub const VENDOR_CLASS: u16 = 16;
-/// The interface of a relay.
+/// Interface-Id of a relay.
 pub const INTERFACE_ID: u16 = 18;
-/// Nameservers (RFC 3646).
+/// DNS recursive nameservers (RFC 3646).
 pub const DNS: u16 = 23;
-/// Domains to search (RFC 3646).
+/// Domain search list (RFC 3646).
 pub const DOMAINS: u16 = 24;
-/// Addresses of one network, for a router.
+/// Identity association for prefix delegation (IA_PD), for routers.
 pub const IA_PD: u16 = 25;
-/// What to boot (RFC 5970).
+/// Boot file URL (RFC 5970).
 pub const BOOT_FILE: u16 = 59;
-/// The kinds of the client's firmware (RFC 5970).
+/// Client system architecture types (RFC 5970).
 pub const ARCHITECTURES: u16 = 61;
-/// The client's card, as its relay knows it (RFC 6939).
+/// Client link-layer address, as its relay knows it (RFC 6939).
 pub const LINK_ADDRESS: u16 = 79;
 
-/// The options of a message, until the first that is cut off.
+/// Iterator over the options of a message, until the first that is cut off.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'p>(pub &'p [u8]);
 
@@ -57,13 +57,13 @@ impl<'p> Iterator for Options<'p> {
 }
 
 impl<'p> Options<'p> {
-    /// The data of the first option with a code.
+    /// Returns the data of the first option with a code.
     pub fn find(mut self, code: u16) -> Option<&'p [u8]> {
         Iterator::find(&mut self, |(known, _)| *known == code).map(|(_, data)| data)
     }
 }
 
-/// Writes an option. One that is longer than an option can be is left out.
+/// Appends an option. Data that is too long for an option is left out.
 pub fn put(bytes: &mut Vec<u8>, code: u16, data: &[u8]) {
     if let Ok(length) = u16::try_from(data.len()) {
         bytes.extend(code.to_be_bytes());
@@ -72,7 +72,7 @@ pub fn put(bytes: &mut Vec<u8>, code: u16, data: &[u8]) {
     }
 }
 
-/// Reads an address that is all of some data, or its begin.
+/// Parses the address at the start of some data.
 pub fn address(data: &[u8]) -> Option<Ipv6Addr> {
     let octets: [u8; 16] = *data.first_chunk()?;
     Some(octets.into())

@@ -1,37 +1,37 @@
-//! What relays put around messages of clients (RFC 8415, 19), and what goes around the replies.
+//! Relay messages around the messages of clients (RFC 8415, 19), and around the replies.
 
 use super::option::{self, Options};
 use crate::mac::Mac;
 use std::net::Ipv6Addr;
 
-/// The message of a relay to a server.
+/// Message type RELAY-FORW, from a relay to a server.
 const FORWARD: u8 = 12;
-/// The message of a server to a relay.
+/// Message type RELAY-REPL, from a server to a relay.
 const REPLY: u8 = 13;
-/// Relays between a client and this server (HOP_COUNT_LIMIT).
+/// Limit of relays between a client and this server (HOP_COUNT_LIMIT).
 pub const HOPS_MAX: usize = 8;
-/// Bytes of a relay's name for its interface.
+/// Longest Interface-Id of a relay, bytes.
 const INTERFACE_MAX: usize = 255;
-/// Ethernet, as hardware type.
+/// Hardware type of Ethernet.
 const ETHERNET: [u8; 2] = [0, 1];
 
-/// One relay on the way of a message.
+/// Relay on the path of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hop {
-    /// How many relays the message has passed before.
+    /// Hop count: number of relays that the message has passed before.
     pub count: u8,
-    /// An address of the network of the client, or zero.
+    /// Link address: an address in the client's network, or zero.
     pub link: Ipv6Addr,
-    /// Where the message came from: the client, or the relay before.
+    /// Peer address: the client, or the relay before.
     pub peer: Ipv6Addr,
-    /// The interface of the relay at which it came.
+    /// Interface-Id of the relay, which the reply repeats.
     pub interface: Option<Vec<u8>>,
-    /// The card of the client.
+    /// MAC address of the client, as the relay states it.
     pub card: Option<Mac>,
 }
 
-/// Reads the relays of a packet, that nearest to this server first. Returns them, and the message of the
-/// client. None: a relay's message is broken, or there are too many.
+/// Parses the relay messages of a packet, the relay nearest to this server first. Returns them,
+/// and the message of the client. None: a relay message is malformed, or there are too many.
 pub fn read(packet: &[u8]) -> Option<(Vec<Hop>, &[u8])> {
     let (mut hops, mut message) = (Vec::new(), packet);
     while let [FORWARD, count, rest @ ..] = message {
@@ -55,14 +55,15 @@ pub fn read(packet: &[u8]) -> Option<(Vec<Hop>, &[u8])> {
     Some((hops, message))
 }
 
-/// A card, behind its hardware type.
+/// Returns the MAC address that follows an Ethernet hardware type.
 pub fn card(data: &[u8]) -> Option<Mac> {
     let mac = data.strip_prefix(&ETHERNET)?;
     let mac = Mac(mac.try_into().ok()?);
     mac.is_of_a_card().then_some(mac)
 }
 
-/// The card of which a machine made its address on the link (RFC 4291, appendix A).
+/// Returns the MAC address from which a machine derived its link-local address (RFC 4291,
+/// appendix A).
 pub fn card_of(address: Ipv6Addr) -> Option<Mac> {
     let [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f] = address.octets() else {
         return None;
@@ -71,7 +72,7 @@ pub fn card_of(address: Ipv6Addr) -> Option<Mac> {
     mac.is_of_a_card().then_some(mac)
 }
 
-/// Puts the messages for the relays around a reply.
+/// Wraps a reply in the messages for the relays.
 pub fn wrap(hops: &[Hop], reply: Vec<u8>) -> Vec<u8> {
     hops.iter().rev().fold(reply, |inner, hop| {
         let mut bytes = vec![REPLY, hop.count];

@@ -1,4 +1,4 @@
-//! What a client is answered: a packet, written.
+//! Writes DHCPv6 responses.
 
 use super::option::{self, put};
 use super::relay;
@@ -7,32 +7,32 @@ use crate::config::Six;
 use crate::dhcp::request::Stage;
 use std::net::Ipv6Addr;
 
-/// What a client is answered.
+/// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// Whether it gets what it asks for, or may ask for it.
+    /// Message type of the response.
     pub verdict: Verdict,
-    /// Its addresses, for each of its associations.
+    /// Result for each identity association of the client.
     pub grants: Vec<Grant>,
-    /// What became of the message.
+    /// Status of the whole message; None: no status option.
     pub status: Option<Status>,
-    /// It took two messages.
+    /// True if the exchange had two messages (Rapid Commit).
     pub is_rapid: bool,
-    /// The URL of what it loads.
+    /// Boot file URL; None: the client loads nothing from here.
     pub file: Option<String>,
 }
 
-/// The kind of an answer.
+/// Message type of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It may ask for it.
+    /// ADVERTISE: the client may request the address.
     Advertise,
-    /// It has it, or something was done.
+    /// REPLY: the client has the address, or its message was handled.
     Reply,
 }
 
 impl Verdict {
-    /// As operators know it.
+    /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Advertise => "ADVERTISE",
@@ -48,34 +48,34 @@ impl Verdict {
     }
 }
 
-/// What an association gets.
+/// Result for an identity association.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// The number of the association.
+    /// Identifier of the association (IAID).
     pub id: [u8; 4],
-    /// The address that it has.
+    /// Address that the client gets; None: none.
     pub address: Option<Ipv6Addr>,
-    /// Addresses that it may not use any more.
+    /// Addresses that the client may no longer use; their lifetimes are zero.
     pub ended: Vec<Ipv6Addr>,
-    /// Why it has none.
+    /// Reason for which there is no address.
     pub status: Option<Status>,
 }
 
-/// Whether something was done (RFC 8415, 21.13).
+/// Status code (RFC 8415, 21.13).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// It was.
+    /// Success.
     Success,
-    /// There is no address for it.
+    /// NoAddrsAvail: there is no address for the client.
     NoAddress,
-    /// This server knows no such address of it.
+    /// NoBinding: this server has no such lease of the client.
     NoBinding,
-    /// The address is of another network.
+    /// NotOnLink: the address is of another network.
     NotOnLink,
 }
 
 impl Status {
-    /// As operators know it.
+    /// Returns the status code's name in the RFC.
     pub fn word(self) -> &'static str {
         match self {
             Status::Success => "Success",
@@ -104,14 +104,14 @@ impl Grant {
     fn write(&self, lease_s: u32, bytes: &mut Vec<u8>) {
         let lease_s = self.address.map_or(0, |_| lease_s);
         let mut data = self.id.to_vec();
-        // RFC 8415, 21.4.
+        // T1 and T2 (RFC 8415, 21.4).
         data.extend((lease_s / 2).to_be_bytes());
         data.extend((lease_s / 5 * 4).to_be_bytes());
         let ended = self.ended.iter().map(|address| (*address, 0));
         let all = self.address.map(|address| (address, lease_s));
         for (address, lease_s) in all.into_iter().chain(ended) {
             let mut inside = address.octets().to_vec();
-            // The time for new connections, and that for all.
+            // Preferred lifetime and valid lifetime.
             inside.extend(lease_s.to_be_bytes());
             inside.extend(lease_s.to_be_bytes());
             put(&mut data, option::IA_ADDRESS, &inside);
@@ -123,7 +123,7 @@ impl Grant {
     }
 }
 
-/// Writes an answer. `server`: this server's identifier.
+/// Encodes a response. `server`: DUID of this server.
 pub fn write(
     request: &Request,
     answer: &Answer,
@@ -159,22 +159,22 @@ pub fn write(
     relay::wrap(&request.hops, bytes)
 }
 
-/// What a client loads. Firmware needs it also where it does not ask for it.
+/// Appends the boot file URL. Firmware needs it even where it does not request the option.
 fn load(request: &Request, file: &str, bytes: &mut Vec<u8>) {
     put(bytes, option::BOOT_FILE, file.as_bytes());
     if request.stage == Stage::HttpFirmware {
-        // UEFI takes no other offer for one of HTTP.
+        // UEFI HTTP boot ignores offers without this class.
         let class = b"HTTPClient";
         let data = [&request.enterprise[..], &[0, class.len() as u8], class].concat();
         put(bytes, option::VENDOR_CLASS, &data);
     }
 }
 
-/// A domain as messages of DNS have it (RFC 1035, 3.1).
+/// Encodes a domain as a DNS message does (RFC 1035, 3.1).
 fn labels(domain: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for label in domain.split('.') {
-        // No label of a section is longer than 63.
+        // No label of a section is longer than 63 bytes.
         bytes.push(u8::try_from(label.len()).unwrap_or(0));
         bytes.extend(label.as_bytes());
     }

@@ -1,4 +1,4 @@
-//! What a client asks for: a packet, read.
+//! Parses DHCPv6 messages of clients.
 
 use super::option::{self, Options};
 use super::relay::{self, Hop};
@@ -7,51 +7,51 @@ use crate::mac::Mac;
 use std::net::Ipv6Addr;
 use thiserror::Error;
 
-/// Bytes of an identifier (RFC 8415, 11.1: a type, and at most 128).
+/// Longest DUID, bytes (RFC 8415, 11.1: a type, and at most 128).
 const DUID_MAX: usize = 130;
-/// Associations of a message, and addresses of one, that are looked at.
+/// Limit of associations of a message, and of addresses of one, that are considered.
 const ASSOCIATIONS_MAX: usize = 8;
-/// Options that a client may ask for.
+/// Limit of options that a client may request.
 const WANTED_MAX: usize = 64;
-/// The types of identifiers that have a card (RFC 8415, 11.2 and 11.4).
+/// DUID types that contain a MAC address (RFC 8415, 11.2 and 11.4).
 const WITH_TIME: [u8; 2] = [0, 1];
 const WITH_CARD: [u8; 2] = [0, 3];
 
-/// Why a packet is not answered.
+/// Reason for which a packet is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Unreadable {
-    /// It is shorter than a DHCPv6 message, or what a relay made of it is broken.
+    /// Shorter than a DHCPv6 message, or inside a malformed relay message.
     #[error("broken, or from too many relays")]
     Broken,
-    /// A server does not get this type.
+    /// A message type that servers do not receive.
     #[error("a DHCPv6 message that no server is sent")]
     Kind,
-    /// It has to have an identifier that it has not, or the other way round (RFC 8415, 16).
+    /// A required identifier is missing, or a forbidden one is present (RFC 8415, 16).
     #[error("without an identifier that it needs, or with one that it may not have")]
     Identifiers,
-    /// Which card sent it cannot be found out.
+    /// The MAC address of the client is unknown.
     #[error("from a machine whose card is not known")]
     Card,
 }
 
-/// What kind of message it is (RFC 8415, 7.3).
+/// DHCPv6 message type (RFC 8415, 7.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
-    /// Who is there?
+    /// SOLICIT: the client looks for servers.
     Solicit,
-    /// May I have this address?
+    /// REQUEST: the client requests an address.
     Request,
-    /// Does my address still fit?
+    /// CONFIRM: the client asks whether its address is still on-link.
     Confirm,
-    /// May I keep this address, of this server?
+    /// RENEW: the client wants to keep its address, from the server that assigned it.
     Renew,
-    /// May I keep this address, of any server?
+    /// REBIND: the client wants to keep its address, from any server.
     Rebind,
-    /// I do not need the address any more.
+    /// RELEASE: the client no longer needs the address.
     Release,
-    /// Somebody else uses the address.
+    /// DECLINE: another host uses the address.
     Decline,
-    /// I need no address; what else is there?
+    /// INFORMATION-REQUEST: the client needs no address, only the other parameters.
     Information,
 }
 
@@ -70,7 +70,7 @@ impl Kind {
         })
     }
 
-    /// As operators know it.
+    /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Solicit => "SOLICIT",
@@ -84,7 +84,8 @@ impl Kind {
         }
     }
 
-    /// Whether a message has what it needs, and not what it may not have (RFC 8415, 16).
+    /// Returns whether a message has the identifiers that it needs, and none that it must not
+    /// have (RFC 8415, 16).
     fn fits(self, has_client: bool, has_server: bool, has_associations: bool) -> bool {
         match self {
             Kind::Solicit | Kind::Confirm | Kind::Rebind => has_client && !has_server,
@@ -94,50 +95,51 @@ impl Kind {
     }
 }
 
-/// The addresses of one interface of a client, by its number for them.
+/// Identity association: addresses of one interface of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Association {
-    /// The number.
+    /// Identifier of the association (IAID).
     pub id: [u8; 4],
-    /// The addresses that the client has or wants.
+    /// Addresses that the client has or requests.
     pub addresses: Vec<Ipv6Addr>,
 }
 
-/// A request.
+/// DHCPv6 message of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// What kind of message.
+    /// Message type.
     pub kind: Kind,
-    /// The number by which the client knows its answer.
+    /// Transaction ID, by which the client recognizes the response.
     pub xid: [u8; 3],
-    /// Its card.
+    /// MAC address of the client.
     pub mac: Mac,
-    /// What asks there.
+    /// Program that sends the request.
     pub stage: Stage,
-    /// The kind of its firmware (RFC 5970 and IANA's list).
+    /// Client architecture (RFC 5970 and IANA's list).
     pub architecture: Option<u16>,
-    /// The client's identifier; empty: it has none.
+    /// Client DUID; empty: the message has none.
     pub client: Vec<u8>,
-    /// The identifier of the server that it means.
+    /// DUID of the server that the message names.
     pub server: Option<Vec<u8>>,
-    /// What it asks addresses for.
+    /// Identity associations for which the client requests addresses.
     pub associations: Vec<Association>,
-    /// Two messages are enough.
+    /// True if the client requests an exchange of two messages (Rapid Commit).
     pub is_rapid: bool,
-    /// The options that it asks for.
+    /// Codes of the options that the client requests.
     pub wants: Vec<u16>,
-    /// Who named its class, as IANA numbers them.
+    /// Enterprise number in the vendor class, as IANA assigns them.
     pub enterprise: [u8; 4],
-    /// The relays that it passed, the nearest to this server first.
+    /// Relays that the message passed, the nearest to this server first.
     pub hops: Vec<Hop>,
 }
 
 impl Request {
-    /// Reads a packet. `from`: the address of its sender. `card`: the card of its sender, where that is
-    /// known.
+    /// Parses a packet. `from`: the address of its sender. `card`: the MAC address of its sender,
+    /// where that is known.
     ///
     /// # Errors
-    /// It is none that a server answers.
+    ///
+    /// The packet is none that a server answers.
     pub fn read(packet: &[u8], from: Ipv6Addr, card: Option<Mac>) -> Result<Request, Unreadable> {
         let (hops, message) = relay::read(packet).ok_or(Unreadable::Broken)?;
         let (head, options) = { message.split_first_chunk::<4>() }.ok_or(Unreadable::Broken)?;
@@ -184,7 +186,7 @@ impl Request {
         })
     }
 
-    /// Whether a client asks for an option.
+    /// Returns whether a client requests an option.
     pub fn asks_for(&self, code: u16) -> bool {
         self.wants.contains(&code)
     }
@@ -194,7 +196,7 @@ fn first_word(data: &[u8]) -> Option<u16> {
     data.first_chunk().map(|word| u16::from_be_bytes(*word))
 }
 
-/// The card in a client's identifier.
+/// Returns the MAC address in a client's DUID.
 fn card_of(duid: &[u8]) -> Option<Mac> {
     let (kind, rest) = duid.split_first_chunk()?;
     match *kind {
@@ -211,7 +213,7 @@ fn associations(options: Options<'_>) -> Vec<Association> {
     let all = options.filter(|(code, _)| *code == option::IA_NA);
     let read = |(_, data): (u16, &[u8])| {
         let id = *data.first_chunk()?;
-        // Behind two times, which are the server's to say.
+        // T1 and T2 come first; the server sets them, so those of the client are skipped.
         let inside = Options(data.get(12..)?);
         let addresses = inside.filter(|(code, _)| *code == option::IA_ADDRESS);
         let addresses = addresses.filter_map(|(_, data)| option::address(data));
@@ -223,14 +225,14 @@ fn associations(options: Options<'_>) -> Vec<Association> {
     all.filter_map(read).take(ASSOCIATIONS_MAX).collect()
 }
 
-/// What asks.
+/// Returns the program that sends the request.
 fn stage(options: Options<'_>) -> Stage {
     let has = |class: &[u8], word: &[u8]| class.windows(word.len()).any(|part| part == word);
     let user = { options.find(option::USER_CLASS) }.unwrap_or_default();
     if has(user, b"iPXE") {
         return Stage::Ipxe;
     }
-    // Behind the number of who named it, and its length.
+    // The enterprise number and the length come first.
     let vendor = { options.find(option::VENDOR_CLASS) }.and_then(|class| class.get(6..));
     match vendor.unwrap_or_default() {
         class if class.starts_with(b"HTTPClient") => Stage::HttpFirmware,

@@ -1,28 +1,28 @@
-//! Packets as clients send them, for tests: the options of each are those of the firmware or the program
-//! that is named.
+//! Packets as clients send them, for tests: the options of each are those of the firmware or the
+//! program in its name.
 
 use super::option::{self, put};
 use crate::mac::Mac;
 use std::net::Ipv6Addr;
 
 pub(super) const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
-/// The address on the link that is made of the card.
+/// Link-local address that is derived from the client's MAC address.
 pub(super) const LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 7);
-/// The identifier of this server.
+/// DUID of this server.
 pub(super) const SERVER: [u8; 10] = [0, 3, 0, 1, 0x52, 0x54, 0, 0, 0, 2];
 
-/// An option: its code and its bytes.
+/// Option: its code and its data.
 pub(super) type Raw<'r> = (u16, &'r [u8]);
 
-/// The identifier of a machine (DUID-UUID, RFC 6355).
+/// DUID of a machine (DUID-UUID, RFC 6355).
 pub(super) const UUID: &[u8] = &[
     0, 4, 0x4c, 0x4c, 0x45, 0x44, 0, 0x35, 0x51, 0x10, 0x80, 0x33, 0xb7, 0xc0, 0x4f, 0x4e, 0x4a,
     0x32,
 ];
-/// An identifier with a card and a time (DUID-LLT).
+/// DUID with a MAC address and a time (DUID-LLT).
 const WITH_TIME: &[u8] = &[0, 1, 0, 1, 0x2e, 0x11, 0x22, 0x33, 0x52, 0x54, 0, 0, 0, 7];
 
-/// A packet of a client.
+/// Builds a packet of a client.
 pub(super) fn packet(kind: u8, options: &[Raw<'_>]) -> Vec<u8> {
     let mut bytes = vec![kind, 0x12, 0x34, 0x56];
     for (code, data) in options {
@@ -31,7 +31,7 @@ pub(super) fn packet(kind: u8, options: &[Raw<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// An association with addresses.
+/// Builds the data of an association with addresses.
 pub(super) fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     let mut data = vec![0, 0, 0, id];
     data.extend([0; 8]);
@@ -43,13 +43,13 @@ pub(super) fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     data
 }
 
-/// The clients, by name.
+/// Returns all clients, by name.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let association = association(7, &[]);
     [firmware(&association), others(&association)].concat()
 }
 
-/// Clients of firmware.
+/// Returns the clients in firmware.
 fn firmware(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let edk2 = |class: &'static [u8], architecture: &'static [u8]| {
         packet(
@@ -66,7 +66,7 @@ fn firmware(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         )
     };
     vec![
-        // Before it looks for something to boot.
+        // Sent before the firmware looks for something to boot.
         (
             "EDK II, for itself",
             packet(
@@ -107,7 +107,7 @@ fn firmware(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Clients of systems, and packets that nobody should send.
+/// Returns the clients of operating systems, and packets that no client should send.
 fn others(association: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (

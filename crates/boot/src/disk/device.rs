@@ -1,93 +1,102 @@
-//! What a disk can do.
+//! Interface of a disk.
 
 use std::io;
 use thiserror::Error;
 
-/// Zeroes that are written at once where a disk cannot make them itself, bytes.
+/// Zeroes that are written at once where a disk has no command for them, bytes.
 const ZEROES: &[u8] = &[0; 64 << 10];
 
-/// A disk, which several threads use.
+/// Disk that several threads use.
 pub trait Disk: Send + Sync {
-    /// Brings it within reach, if it is not. The other functions never do this themselves.
+    /// Connects to the disk or opens it, if it is not reachable. The other functions never do
+    /// this themselves.
     ///
     /// # Errors
-    /// It stays out of reach.
+    ///
+    /// The disk stays unreachable.
     fn reach(&self) -> Result<(), DiskError>;
 
-    /// Its size, bytes.
+    /// Returns the size, bytes.
     ///
     /// # Errors
-    /// It is out of reach.
+    ///
+    /// The disk is unreachable.
     fn size(&self) -> Result<u64, DiskError>;
 
-    /// Reads all of `bytes` from an offset on.
+    /// Fills `bytes` from an offset.
     ///
     /// # Errors
+    ///
     /// The disk's.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError>;
 
-    /// Writes all of `bytes` from an offset on.
+    /// Writes all of `bytes` at an offset.
     ///
     /// # Errors
+    ///
     /// The disk's.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
-    /// Makes a range read as zeroes, without space for them where it can.
+    /// Makes a range read as zeroes, and releases its space where the disk can.
     ///
     /// # Errors
+    ///
     /// The disk's.
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
         write_zeroes(self, offset, length)
     }
 
-    /// Whether it releases the space of zeroes.
+    /// Returns whether the disk releases the space of zeroes.
     fn releases(&self) -> bool {
         true
     }
 
-    /// Whether writes are refused, as far as is known.
+    /// Returns whether the disk is known to refuse writes.
     fn is_read_only(&self) -> bool {
         false
     }
 
-    /// What was written reaches stable storage.
+    /// Makes earlier writes stable.
     ///
     /// # Errors
-    /// The disk's: it may not have reached it.
+    ///
+    /// The disk's: the data may not have reached stable storage.
     fn flush(&self) -> Result<(), DiskError>;
 
-    /// Returns what tells its content from another one, as far as it can: not zero.
+    /// Returns an identifier of the content, which differs for different content as far as the
+    /// disk can tell; never zero.
     ///
     /// # Errors
-    /// It is out of reach.
+    ///
+    /// The disk is unreachable.
     fn content(&self) -> Result<[u8; 16], DiskError> {
         let size = self.size()?;
         Ok((u128::from(size) << 64 | 1).to_le_bytes())
     }
 
-    /// Requests of other threads end soon, and no further one begins.
+    /// Closes the disk: running requests of other threads end soon, and no further one begins.
     fn close(&self);
 }
 
-/// Why a disk did not do something.
+/// Failure of a disk request.
 #[derive(Debug, Error)]
 pub enum DiskError {
-    /// It cannot be reached now.
+    /// The disk is unreachable.
     #[error("out of reach: {}", language::reason(.0))]
     Away(io::Error),
-    /// It failed.
+    /// The request failed.
     #[error("the disk failed: {}", language::reason(.0))]
     Failed(io::Error),
-    /// It is only for reading.
+    /// The disk is read-only.
     #[error("the disk is read-only")]
     ReadOnly,
-    /// It ends before.
+    /// The range exceeds the end of the disk.
     #[error("behind the end of the disk")]
     End,
-    /// The space that it may take is used up.
+    /// The space that the disk may use is exhausted.
     #[error("no space left for changes of the disk")]
     Full,
-    /// It does not have this command.
+    /// The disk does not support the command.
     #[error("not a command of this disk")]
     Unsupported,
 }

@@ -11,19 +11,20 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// A disk whose bytes are those of a file or a block device. A file that is written has one user,
-/// whichever paths lead to it: other disks, the volume role and other processes that lock files are
-/// refused, and this disk is out of reach while one of them has the file.
+/// Disk that is stored in a file or a block device. A file that is written has one user,
+/// whichever paths lead to it. Other disks, the volume role and other processes that lock files
+/// are refused, and this disk is unreachable while one of them has the file.
 #[derive(Debug)]
 pub struct FileDisk {
     path: PathBuf,
     is_read_only: bool,
-    /// The disk of the configuration, such as `lan.system`: all that serve it share the file.
+    /// Name of the disk in the configuration, such as `lan.system`: all that serve the disk share
+    /// the file.
     user: String,
     opened: OnceLock<(Arc<File>, u64)>,
 }
 
-/// What a file is, by the numbers of the kernel, under any path.
+/// Identity of a file in the kernel's numbers, independent of its path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Identity {
     is_device: bool,
@@ -53,12 +54,12 @@ impl Identity {
     }
 }
 
-/// The files that disks of this process write, each with its user. The lock of a file belongs to its
-/// descriptor, so those of one user share it.
+/// Files that disks of this process write, each with its user. The lock of a file belongs to its
+/// descriptor, so the disks of one user share it.
 static WRITTEN: Mutex<BTreeMap<Identity, (String, Weak<File>)>> = Mutex::new(BTreeMap::new());
 
 impl FileDisk {
-    /// Names the file, which is opened by [`Disk::reach`] for this user.
+    /// Creates a disk for the file. [`Disk::reach`] opens the file for this user.
     pub fn new(path: PathBuf, is_read_only: bool, user: String) -> FileDisk {
         FileDisk {
             path,
@@ -85,7 +86,7 @@ impl FileDisk {
                 false => Err(self.busy(&format!("disk {user} has it open"))),
             };
         }
-        // A device that is mounted, or that the volume role has, is refused by the kernel.
+        // The kernel refuses a device that is mounted, or that the volume role has.
         let alone = match identity.is_device {
             true => OFlags::EXCL,
             false => OFlags::empty(),
@@ -98,7 +99,7 @@ impl FileDisk {
     }
 
     fn open_as(&self, identity: Identity, access: OFlags) -> io::Result<File> {
-        // A FIFO is not waited for.
+        // The flag avoids a wait for the writer of a FIFO.
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = rustix::fs::open(&self.path, flags, Mode::empty());
         let file = File::from(opened.map_err(|errno| match errno {
@@ -138,7 +139,7 @@ impl Disk for FileDisk {
     fn reach(&self) -> Result<(), DiskError> {
         if self.opened.get().is_none() {
             let opened = self.open().map_err(DiskError::Away)?;
-            // Only one thread brings a disk within reach.
+            // Only one thread calls this function.
             let _ = self.opened.set(opened);
         }
         Ok(())
@@ -166,7 +167,7 @@ impl Disk for FileDisk {
         if self.is_read_only {
             return Err(DiskError::ReadOnly);
         }
-        // A block device without this writes the zeroes itself, or refuses.
+        // A block device without this feature writes the zeroes itself, or refuses.
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&**file, how, offset, length) {
             Ok(()) => Ok(()),
@@ -177,7 +178,7 @@ impl Disk for FileDisk {
     fn content(&self) -> Result<[u8; 16], DiskError> {
         let (file, size) = self.opened()?;
         let about = file.metadata().map_err(DiskError::Failed)?;
-        // A block device has no time of its content.
+        // A block device has no modification time of its content.
         let time = match about.is_file() {
             true => about.mtime().wrapping_mul(1_000_000_000) + about.mtime_nsec(),
             false => 0,
@@ -232,7 +233,7 @@ mod tests {
             let refused = reach(other, true, "lan.other").unwrap_err();
             assert!(refused.contains("it has one writer"), "{refused}");
         }
-        // The same disk by AoE and by iSCSI: the file stays locked until both have closed it.
+        // AoE and iSCSI serve the same disk: the file stays locked until both have closed it.
         let second = reach(&soft, false, "lan.system").unwrap();
         second.write(0, &[7]).unwrap();
         drop(first);
@@ -249,7 +250,7 @@ mod tests {
     fn file_that_another_process_has_locked_is_refused() {
         let scratch = Scratch::new().unwrap();
         let path = scratch.write("mail.volume", [0; 4096]).unwrap();
-        // As the volume role does.
+        // The volume role takes the same lock.
         let held = File::open(&path).unwrap();
         flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
         for is_read_only in [false, true] {

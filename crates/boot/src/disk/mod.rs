@@ -1,8 +1,8 @@
-//! What stores the sectors that machines use over the network, whatever they use it by.
+//! Storage of the disks that machines use over the network, independent of the protocol.
 //!
-//! - [`device`] is what a disk can do, and [`storage`] what makes one.
+//! - [`device`] is the interface of a disk, and [`storage`] creates one.
 //! - [`mod@file`] is a file or a block device, [`volume`] a volume that this node serves.
-//! - [`overlay`] is what one machine has changed of a disk that several use, and [`overlays`] those of all
+//! - [`overlay`] has the changes of one machine to a shared disk, and [`overlays`] those of all
 //!   machines of a disk.
 
 pub mod device;

@@ -1,13 +1,17 @@
-//! What one machine has changed of a disk that others use, too: a sparse file with the changed blocks.
+//! Overlay with the changes of one machine to a shared disk: a sparse file with the changed
+//! blocks.
 //!
-//! It is for one run of the machine, and of this node: whatever the node's memory has when its power
-//! fails is lost, so a file of an earlier run of the node is not used. A process that dies loses nothing:
-//! a block is in the file before it is marked there.
+//! An overlay normally lasts for one run of the machine and of this node. Data that is only in
+//! the node's memory is lost at a power failure, so a file of an earlier run of the node is not
+//! used. A crash of the process loses nothing: a block is in the file before it is marked as
+//! changed.
 //!
-//! One that is kept outlives both ([`super::stable`]). It belongs to one content of the disk.
+//! An overlay with `keep` outlives both runs ([`super::stable`]). It belongs to one content of
+//! the disk.
 //!
-//! The file: a page with what it is, a bit for each block of 4096 bytes, in one that is kept the same again
-//! for blocks on stable storage, and the blocks at their places.
+//! Format of the file: a header page, a bitmap with a bit for each block of 4096 bytes, for a
+//! kept overlay a second bitmap for blocks on stable storage, and the blocks at the offsets that
+//! they have on the disk.
 
 use super::device::{Disk, DiskError};
 use super::stable::Stable;
@@ -23,29 +27,29 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes of a block.
+/// Size of a block, bytes.
 const BLOCK_BYTES: u64 = 4096;
-/// Bytes of the largest disk that can have overlays.
+/// Size of the largest disk that can have overlays, bytes.
 const DISK_BYTES_MAX: u64 = 1 << 40;
-/// Where the marks are.
+/// Offset of the bitmap of changed blocks, bytes.
 const MARKS_AT: u64 = 4096;
-/// Bytes of the marks of the largest disk.
+/// Size of the bitmap for the largest disk, bytes.
 const MARKS_BYTES: u64 = DISK_BYTES_MAX / BLOCK_BYTES / 8;
-/// Where the marks of blocks on stable storage are.
+/// Offset of the bitmap of blocks on stable storage, bytes.
 const STABLE_AT: u64 = MARKS_AT + MARKS_BYTES;
-/// Where it says of what content of the disk it is.
+/// Offset of the identifier of the disk's content, bytes.
 const CONTENT_AT: u64 = 32;
 /// Bytes that are read or written at once.
 const TURN_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 16] = b"evenkeel-over-1\n";
 const KEPT_MAGIC: &[u8; 16] = b"evenkeel-kept-1\n";
 
-/// How long changes last, and how many there may be.
+/// Lifetime and size limit of an overlay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// They outlive the run of the machine and of the node.
+    /// True if the changes outlive the run of the machine and of the node.
     pub is_kept: bool,
-    /// Bytes that one machine can change.
+    /// Limit of the bytes that one machine can change.
     pub bytes_max: u64,
 }
 
@@ -54,7 +58,7 @@ impl Limits {
         if self.is_kept { KEPT_MAGIC } else { MAGIC }
     }
 
-    /// Where the blocks are.
+    /// Returns the offset of the blocks, bytes.
     fn blocks_at(self) -> u64 {
         match self.is_kept {
             true => STABLE_AT + MARKS_BYTES,
@@ -63,18 +67,18 @@ impl Limits {
     }
 }
 
-/// The changes of one machine.
+/// Overlay of one machine.
 #[derive(Debug)]
 pub struct Overlay {
     file: File,
     limits: Limits,
     marks: Mutex<Marks>,
-    /// Of one that is kept.
+    /// Flush state; None for an overlay that is not kept.
     stable: Option<Stable>,
     is_full: AtomicBool,
-    /// The content of the disk of which it is, once that is known.
+    /// Identifier of the disk's content to which the overlay belongs, once that is known.
     content: OnceLock<[u8; 16]>,
-    /// The disk has another content than the one of which it is.
+    /// True if the disk has another content than the overlay's.
     is_strange: AtomicBool,
 }
 
@@ -82,7 +86,7 @@ pub struct Overlay {
 struct Marks {
     words: Vec<u64>,
     count: u64,
-    /// Words that have changed since they were on stable storage.
+    /// Range of bitmap words that have changed since the last flush.
     changed: Range<usize>,
 }
 
@@ -93,7 +97,7 @@ impl Marks {
         word.is_some_and(|word| word >> (block % 64) & 1 != 0)
     }
 
-    /// Reads a table.
+    /// Parses a bitmap.
     fn read(bytes: &[u8]) -> Marks {
         let mut marks = Marks::default();
         for word in bytes.chunks_exact(8) {
@@ -110,7 +114,7 @@ impl Marks {
         marks
     }
 
-    /// The bytes of a part of the table.
+    /// Encodes a part of the bitmap.
     fn bytes(&self, words: Range<usize>) -> Vec<u8> {
         let words = self.words.get(words).unwrap_or_default();
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -122,10 +126,11 @@ impl Marks {
 }
 
 impl Overlay {
-    /// Makes an empty one in a directory. `run` is that of this node.
+    /// Creates an empty overlay in a directory. `run` identifies this run of the node.
     ///
     /// # Errors
-    /// There is one, or the system's.
+    ///
+    /// The file exists, or the system's.
     pub fn create(
         directory: impl AsFd,
         name: &str,
@@ -136,7 +141,7 @@ impl Overlay {
         let file = File::from(openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?);
         let begun = begin(&file, directory.as_fd(), run, limits);
         if begun.is_err() {
-            // Half of one would be a damaged one.
+            // A partly written header would look like damage.
             let _ = unlinkat(&directory, name, AtFlags::empty());
         }
         begun.map(|()| Overlay::of(file, limits, Marks::default()))
@@ -154,11 +159,12 @@ impl Overlay {
         }
     }
 
-    /// Opens the one that a former process has made. One that is not kept has to be of this run of the
-    /// node.
+    /// Opens an overlay that a previous process has created. One that is not kept must be of this
+    /// run of the node.
     ///
     /// # Errors
-    /// There is none, it is of another run or in use, or the system's.
+    ///
+    /// There is no such file, it is of another run or in use, or the system's.
     pub fn open(
         directory: impl AsFd,
         name: &str,
@@ -167,7 +173,7 @@ impl Overlay {
     ) -> io::Result<Overlay> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = File::from(openat(directory, name, flags, Mode::empty())?);
-        // Connections of before, which are about to end, may still have it.
+        // Earlier connections that are about to end may still hold the file.
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut head = [0; 32];
         file.read_exact_at(&mut head, 0)?;
@@ -182,7 +188,7 @@ impl Overlay {
         file.read_exact_at(&mut bytes, at)?;
         let mut marks = Marks::read(&bytes);
         if !is_of_run {
-            // What was not flushed is that of the disk again.
+            // Blocks that were not flushed get the content of the base disk again.
             fallocate(
                 &file,
                 FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
@@ -192,13 +198,14 @@ impl Overlay {
             file.write_all_at(&marks.bytes(0..marks.words.len()), MARKS_AT)?;
             file.write_all_at(&run, 16)?;
         } else if limits.is_kept {
-            // How much of it is on stable storage is not known.
+            // Every marked word may still be unflushed.
             marks.changed = 0..marks.words.len();
         }
         Ok(Overlay::of(file, limits, marks))
     }
 
-    /// Whether it is of this content of the disk: it is from the first one on.
+    /// Returns whether the overlay belongs to this content of the disk. The first content that it
+    /// sees becomes its own.
     fn is_of(&self, content: [u8; 16]) -> io::Result<bool> {
         if !self.limits.is_kept {
             return Ok(true);
@@ -219,7 +226,7 @@ impl Overlay {
         Ok(own == content)
     }
 
-    /// Why it is of no use as it is, in words.
+    /// Explains why the overlay is unusable; None: it is usable.
     pub fn trouble(&self) -> Option<&'static str> {
         if self.is_strange.load(Relaxed) {
             return Some("is of another content of the disk");
@@ -227,7 +234,7 @@ impl Overlay {
         self.is_full.load(Relaxed).then_some("is full")
     }
 
-    /// Bytes that were changed.
+    /// Returns the number of changed bytes, in whole blocks.
     pub fn bytes(&self) -> u64 {
         self.lock().count * BLOCK_BYTES
     }
@@ -258,7 +265,7 @@ impl Overlay {
         DiskError::Full
     }
 
-    /// What was written reaches stable storage, where it is kept.
+    /// Makes the changes stable if the overlay is kept.
     fn flush(&self) -> Result<(), DiskError> {
         let Some(stable) = &self.stable else {
             return Ok(());
@@ -273,7 +280,7 @@ impl Overlay {
         stable.flush(&self.file, take).map_err(DiskError::Failed)
     }
 
-    /// Marks blocks that are in the file.
+    /// Marks blocks as changed after they have been written to the file.
     fn mark(&self, marks: &mut Marks, blocks: Range<u64>) -> Result<(), DiskError> {
         let words = blocks.start / 64..blocks.end.div_ceil(64);
         let end = usize::try_from(words.end).unwrap_or(usize::MAX);
@@ -306,36 +313,37 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        // A process that is being started has a copy of the descriptor until it is another program.
+        // A child process that is being started has a copy of the descriptor until it executes
+        // its program.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// Writes what a new file is.
+/// Writes the header of a new file.
 fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) -> io::Result<()> {
     flock(file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all_at(&[&limits.magic()[..], &run, &[0; 16]].concat(), 0)?;
     if limits.is_kept {
-        // What is flushed later is in a file that has its name.
+        // A later flush covers only the data, so the file's name must be stable now.
         file.sync_all()?;
         fsync(directory)?;
     }
     Ok(())
 }
 
-/// A disk with the changes of one machine over it.
+/// Disk with the overlay of one machine over it.
 pub struct Overlaid {
-    /// The disk, which is only read.
+    /// Base disk, which is only read.
     base: Arc<dyn Disk>,
-    /// The changes.
     overlay: Arc<Overlay>,
 }
 
 impl Overlaid {
-    /// Lays changes over a disk that is within reach.
+    /// Combines an overlay with a reachable disk.
     ///
     /// # Errors
-    /// The disk is out of reach, or has another content than the one of which they are.
+    ///
+    /// The disk is unreachable, or has another content than the overlay's.
     pub fn new(base: Arc<dyn Disk>, overlay: Arc<Overlay>) -> Result<Overlaid, DiskError> {
         match overlay.is_of(base.content()?) {
             Ok(true) => Ok(Overlaid { base, overlay }),
@@ -350,7 +358,7 @@ impl Overlaid {
         let (mut at, end) = (offset, offset + bytes.len() as u64);
         while at < end {
             let is_changed = marks.has(at / BLOCK_BYTES);
-            // As far as the blocks are alike.
+            // Extends the part while the blocks come from the same source.
             let mut until = (at / BLOCK_BYTES + 1) * BLOCK_BYTES;
             while until < end && marks.has(until / BLOCK_BYTES) == is_changed {
                 until += BLOCK_BYTES;
@@ -376,7 +384,7 @@ impl Overlaid {
         if marks.count + marks.new_ones(blocks.clone()) > overlay.limits.bytes_max / BLOCK_BYTES {
             return Err(overlay.full());
         }
-        // The rest of the first block and of the last one is that of the disk.
+        // The rest of the first block and of the last one is copied from the disk.
         for block in [blocks.start, blocks.end - 1] {
             let start = block * BLOCK_BYTES;
             let is_whole = start >= offset && start + BLOCK_BYTES <= end;
@@ -430,7 +438,7 @@ impl Disk for Overlaid {
         Ok(())
     }
 
-    /// Space for zeroes is needed as for other bytes.
+    /// Zeroes take the same space as other bytes.
     fn releases(&self) -> bool {
         false
     }
@@ -439,8 +447,8 @@ impl Disk for Overlaid {
         self.base.content()
     }
 
-    /// Where it is not kept, nothing outlives this run of the node, so nothing is brought to stable
-    /// storage.
+    /// Flushes a kept overlay. Nothing of the others outlives this run of the node, so they need
+    /// no stable storage.
     fn flush(&self) -> Result<(), DiskError> {
         self.overlay.flush()
     }

@@ -1,7 +1,8 @@
-//! The overlays of one disk: one for each machine that boots from it, made when the machine boots.
+//! Overlays of one disk: one for each machine that boots from it, created when the machine boots.
 //!
-//! A thread makes the files, so that nobody else may write in their directory. Who decides that a machine
-//! boots only orders one; who serves the machine waits for it.
+//! A thread of its own creates the files, so that no other thread needs write access to their
+//! directory. The code that decides that a machine boots only orders an overlay; the code that
+//! serves the machine waits for it.
 
 use super::overlay::{Limits, Overlay};
 use crate::mac::Mac;
@@ -19,28 +20,29 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Overlays of a disk.
+/// Limit of overlays of a disk.
 pub const OVERLAYS_MAX: usize = 256;
-/// Behind the names of their files, and of those that are kept: no other line of the file removes them.
+/// Extensions of the file names, of normal and of kept overlays: a configuration without `keep`
+/// does not remove kept ones.
 const SUFFIX: &str = ".overlay";
 const KEPT_SUFFIX: &str = ".kept";
-/// How often a file is tried again that connections of before still have, and for how long.
+/// Retry interval for a file that earlier connections still hold, and the limit of the retries.
 const AGAIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RUN: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where overlays are, and how much each of them may take.
+/// Location and limits of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The directory.
+    /// Directory of the overlay files.
     pub directory: PathBuf,
-    /// What their names begin with: the network and the disk.
+    /// Prefix of the file names: the network and the disk.
     pub prefix: String,
-    /// How long changes last, and how many there may be.
+    /// Lifetime and size limit of each overlay.
     pub limits: Limits,
 }
 
-/// The overlays of a disk. The last one that is dropped ends their thread.
+/// Overlays of a disk. Dropping the last clone ends their thread.
 #[derive(Clone)]
 pub struct Overlays(Arc<Owner>);
 
@@ -59,32 +61,32 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stop: bool,
-    /// Its files of before have been looked at.
+    /// True if the files of the previous process have been read.
     is_ready: bool,
     machines: BTreeMap<Mac, One>,
     trouble: Option<String>,
 }
 
 enum One {
-    /// It is to be made.
+    /// The overlay must be created, in place of an existing file.
     Ordered,
-    /// It is to be made unless its file is there.
+    /// The overlay must be created unless its file exists.
     Wanted,
     Made(Arc<Overlay>),
-    /// Its file is kept, and cannot be used: why.
+    /// The file is kept and unusable, for this reason.
     Unusable(String),
 }
 
-/// How the overlays are.
+/// Status of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Look {
-    /// How many there are.
+    /// Number of overlays that are open.
     pub count: usize,
-    /// Bytes that were changed in all of them.
+    /// Changed bytes in all overlays.
     pub bytes: u64,
-    /// Why the last one could not be made.
+    /// Reason for which the last overlay could not be created.
     pub trouble: Option<String>,
-    /// Those that are of no use as they are, with why.
+    /// Overlays that are unusable, each with the reason.
     pub unusable: Vec<String>,
 }
 
@@ -103,9 +105,10 @@ impl fmt::Debug for Overlays {
 }
 
 impl Overlays {
-    /// Starts their thread. `confine` leaves a thread with one directory.
+    /// Starts the thread. `confine` restricts a thread to one directory.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn start(plan: Plan, confine: fn(&Path) -> io::Result<()>) -> io::Result<Overlays> {
         let run = run_of_node(&fs::read_to_string(RUN)?).ok_or(io::ErrorKind::InvalidData)?;
@@ -124,12 +127,13 @@ impl Overlays {
         })))
     }
 
-    /// What they are.
+    /// Returns the location and limits.
     pub fn plan(&self) -> &Plan {
         &self.0.shared.plan
     }
 
-    /// A machine boots: what it has changed before is not used any more, unless it is kept.
+    /// Orders an overlay because a machine boots: its earlier changes are dropped unless they are
+    /// kept.
     pub fn boot(&self, mac: Mac) {
         let shared = &self.0.shared;
         let mut state = lock(&shared.state);
@@ -141,19 +145,19 @@ impl Overlays {
         shared.put(&mut state, mac, new);
     }
 
-    /// What a machine has changed before is not used any more, also where it is kept.
+    /// Drops the earlier changes of a machine, even where they are kept.
     pub fn renew(&self, mac: Mac) {
         let shared = &self.0.shared;
         shared.put(&mut lock(&shared.state), mac, One::Ordered);
     }
 
-    /// Whether a machine has one.
+    /// Returns whether a machine has an overlay, or one is ordered.
     pub fn has(&self, mac: Mac) -> bool {
         lock(&self.0.shared.state).machines.contains_key(&mac)
     }
 
-    /// The overlay of a machine, which is waited for if it is being made. None: it has none, and has to
-    /// boot again.
+    /// Returns the overlay of a machine, and waits up to `patience` while it is being created.
+    /// None: the machine has none, and has to boot again.
     pub fn of(&self, mac: Mac, patience: Duration) -> Option<Arc<Overlay>> {
         let shared = &self.0.shared;
         let until = Instant::now() + patience;
@@ -174,7 +178,7 @@ impl Overlays {
         }
     }
 
-    /// How they are.
+    /// Returns the status of the overlays.
     pub fn look(&self) -> Look {
         let state = lock(&self.0.shared.state);
         let made = state.machines.values().filter_map(|one| match one {
@@ -201,13 +205,13 @@ impl Drop for Owner {
         lock(&self.shared.state).stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It panicked, and said why.
+            // After a panic the thread's message has been printed.
             let _ = thread.join();
         }
     }
 }
 
-/// The number of this run of the node.
+/// Parses the identifier of this run of the node (boot ID).
 fn run_of_node(text: &str) -> Option<[u8; 16]> {
     let number = u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()?;
     Some(number.to_be_bytes())
@@ -252,7 +256,7 @@ impl Shared {
         }
     }
 
-    /// Makes an overlay: in the place of one that is there, or only where none is.
+    /// Creates an overlay: in place of an existing one, or only where none exists.
     fn make(&self, directory: &OwnedFd, mac: Mac, replaces: bool) -> io::Result<One> {
         let name = self.name(mac);
         let made = |overlay| One::Made(Arc::new(overlay));
@@ -271,7 +275,7 @@ impl Shared {
         Overlay::create(directory, &name, self.run, self.plan.limits).map(made)
     }
 
-    /// Opens the directory, and leaves this thread with it alone.
+    /// Opens the directory, and confines this thread to it.
     fn directory(&self, confine: fn(&Path) -> io::Result<()>) -> io::Result<OwnedFd> {
         let path = &self.plan.directory;
         fs::create_dir_all(path)?;
@@ -301,7 +305,7 @@ impl Shared {
         }
     }
 
-    /// Opens a file, once connections of before do not have it any more.
+    /// Opens a file, once earlier connections no longer hold it.
     fn open(&self, directory: &OwnedFd, name: &str) -> io::Result<Overlay> {
         let until = Instant::now() + AGAIN_MAX;
         loop {
@@ -321,8 +325,8 @@ impl Shared {
         }
     }
 
-    /// Takes over the files of a former process, and removes those of another run of the node that are
-    /// not kept.
+    /// Takes over the files of the previous process, and removes those of another run of the node
+    /// that are not kept.
     fn look_back(&self, directory: &OwnedFd) {
         let Ok(entries) = fs::read_dir(&self.plan.directory) else {
             return;
@@ -343,7 +347,7 @@ impl Shared {
             }
             let has_room = state.machines.len() < OVERLAYS_MAX;
             match opened {
-                // One that was ordered meanwhile is made anew.
+                // An overlay that was ordered meanwhile is created again.
                 _ if matches!(state.machines.get(&mac), Some(One::Ordered)) => {}
                 Ok(overlay) if has_room || state.machines.contains_key(&mac) => {
                     state.machines.insert(mac, One::Made(Arc::new(overlay)));
@@ -353,14 +357,15 @@ impl Shared {
                     state.machines.insert(mac, unusable(&name, &error));
                 }
                 _ => {
-                    // It is of no use; if it stays, it is made anew with its machine's next boot.
+                    // The file is useless; if the removal fails, the machine's next boot replaces
+                    // the file.
                     let _ = unlinkat(directory, &name, AtFlags::empty());
                 }
             }
         }
     }
 
-    /// Waits for an order: a machine, and whether what it has is replaced.
+    /// Waits for an order: a machine, and whether its existing overlay is replaced.
     fn next(&self) -> Option<(Mac, bool)> {
         let mut state = lock(&self.state);
         loop {
@@ -380,7 +385,7 @@ impl Shared {
     }
 }
 
-/// A file that is kept, and cannot be used.
+/// Returns the state of a kept file that is unusable.
 fn unusable(name: &str, error: &io::Error) -> One {
     let why = match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => "it is damaged".to_owned(),
@@ -423,7 +428,7 @@ mod tests {
         Overlaid::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
     }
 
-    /// Writes of any place and length, by a fixed sequence of numbers.
+    /// Writes at random offsets and lengths, from a fixed sequence of numbers.
     fn writes(disk: &dyn Disk, model: &mut [u8], seed: &mut u64, count: u32) {
         let mut random = |below: u64| {
             *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -444,7 +449,7 @@ mod tests {
     #[test]
     fn each_machine_reads_what_it_wrote_and_the_disk_stays_as_it_is() {
         let scratch = Scratch::new().unwrap();
-        // It ends within a block.
+        // The disk ends within a block.
         let content: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 251) as u8).collect();
         scratch.write("disk", &content).unwrap();
         let (mut one, mut two, mut seed) = (content.clone(), content.clone(), 7);
@@ -453,13 +458,13 @@ mod tests {
         overlays.renew(TWO);
         writes(&disk(&scratch, &overlays, ONE), &mut one, &mut seed, 60);
         writes(&disk(&scratch, &overlays, TWO), &mut two, &mut seed, 60);
-        // Another process of the role goes on with the same files.
+        // Another process of the role continues with the same files.
         drop(overlays);
         let overlays = start(&scratch, 1 << 30);
         let look = overlays.look();
         writes(&disk(&scratch, &overlays, ONE), &mut one, &mut seed, 20);
         assert!(overlays.look().count == 2 && overlays.look().bytes > look.bytes.min(1));
-        // The machine boots: it has the disk as it is.
+        // The machine boots: it sees the base disk without changes.
         overlays.renew(ONE);
         let mut one = content.clone();
         writes(&disk(&scratch, &overlays, ONE), &mut one, &mut seed, 1);
@@ -477,7 +482,7 @@ mod tests {
         disk.write(4095, &[2; 2]).unwrap();
         assert!(matches!(disk.write(8192, &[3]), Err(DiskError::Full)));
         assert!(matches!(disk.write(65_535, &[3; 2]), Err(DiskError::End)));
-        // What it has, it may change again.
+        // A block that has changed already may change again.
         disk.write(0, &[4; 8192]).unwrap();
         let mut read = [0; 3];
         disk.read(8190, &mut read).unwrap();
@@ -518,7 +523,7 @@ mod tests {
 
     const KEPT: &str = "overlays/lan.system.02-00-00-00-00-01.kept";
 
-    /// The node restarts: the number of its run is another one.
+    /// Restarts the node: the identifier of its run changes.
     fn restart(scratch: &Scratch) {
         let path = scratch.path().join(KEPT);
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -540,7 +545,7 @@ mod tests {
             writes(&disk(&scratch, &overlays, ONE), &mut model, &mut seed, 1);
             one.flush().unwrap();
         }
-        // What is written behind the last flush is lost with the node, and nothing else is.
+        // Only what was written after the last flush is lost with the node.
         let overlays = start_with(&scratch, 1 << 20, true);
         let one = disk(&scratch, &overlays, ONE);
         let untouched = (0..256).find(|block| {
@@ -557,7 +562,7 @@ mod tests {
         let mut all = vec![0; model.len()];
         one.read(0, &mut all).unwrap();
         assert!(all == model);
-        // It can be written again, and an operator can drop all of it.
+        // The overlay is writable again, and an operator can drop all of it.
         writes(&one, &mut model, &mut seed, 5);
         drop(one);
         overlays.renew(ONE);
@@ -599,7 +604,7 @@ mod tests {
         assert!(overlays.of(ONE, PATIENCE).is_none());
         assert!(overlays.look().unusable[0].contains("cannot be used"));
         assert_eq!(fs::read(scratch.path().join(KEPT)).unwrap(), b"damaged");
-        // Those that are dropped at each boot have files of their own.
+        // Overlays that are dropped at each boot have files of their own.
         drop(overlays);
         drop(start(&scratch, 1 << 20));
         assert!(scratch.path().join(KEPT).exists());

@@ -1,8 +1,9 @@
-//! When the changes of a machine that are kept are on stable storage.
+//! Flushes of a kept overlay to stable storage.
 //!
-//! A mark counts after a power failure only if it is in the second table, and it comes there when its block
-//! is on the disk: so a block is either as it was flushed, or as the disk has it, and never empty. Another
-//! process of the same run of the node uses the first table, which loses nothing.
+//! After a power failure a mark counts only if it is in the second bitmap, and it is written
+//! there after its block is on disk. So a block has either its flushed content, or that of the
+//! base disk, and is never empty. Another process of the same run of the node uses the first
+//! bitmap, which loses nothing.
 
 use part::lock;
 use std::fs::File;
@@ -10,15 +11,16 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
-/// Flushes, one after the other.
+/// Serializes the flushes of an overlay.
 #[derive(Debug, Default)]
 pub(super) struct Stable {
-    /// One has failed: the kernel reports lost data once, so all fail from then on.
+    /// True if a flush has failed: the kernel reports lost data only once, so all later flushes
+    /// fail, too.
     has_failed: Mutex<bool>,
 }
 
 impl Stable {
-    /// Brings the file to stable storage, and then the marks that `take` returns, with their place: those of
+    /// Syncs the file, and then writes the marks that `take` returns, with their offset: those of
     /// blocks that are in the file.
     pub(super) fn flush(
         &self,

@@ -1,4 +1,4 @@
-//! What stores a disk, as the role is given it.
+//! Storage of a disk, as the role gets it from the configuration.
 
 use super::device::Disk;
 use super::file::FileDisk;
@@ -6,29 +6,29 @@ use super::volume::NbdDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What stores a disk, on this node.
+/// Storage of a disk on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Storage {
     /// A volume of this node.
     Volume {
-        /// Its socket.
+        /// Unix socket of the volume's NBD server.
         socket: PathBuf,
-        /// The name of its export.
+        /// Name of the NBD export.
         export: String,
     },
     /// A file or a block device.
     File {
-        /// Its path.
+        /// Path of the file or device.
         path: PathBuf,
-        /// It is only read.
+        /// True if the file is opened for reading only.
         is_read_only: bool,
-        /// The disk of the configuration.
+        /// Name of the disk in the configuration, the user of the file.
         user: String,
     },
 }
 
 impl Storage {
-    /// Makes the disk, which is out of reach at first.
+    /// Creates the disk, which is unreachable at first.
     pub fn disk(&self) -> Arc<dyn Disk> {
         match self {
             Storage::Volume { socket, export } => {
@@ -42,7 +42,8 @@ impl Storage {
         }
     }
 
-    /// Whether only an unconfined thread can bring it within reach: it opens a file to write.
+    /// Returns whether only an unconfined thread can open the storage, because it is a file that
+    /// may be written.
     pub fn is_file(&self) -> bool {
         matches!(self, Storage::File { .. })
     }

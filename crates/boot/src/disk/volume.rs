@@ -1,8 +1,9 @@
-//! A disk that a volume of this node is, by NBD at its Unix socket. Requests of several threads are
-//! under way at once.
+//! Disk that is stored in a volume of this node, by NBD over the volume's Unix socket. Requests
+//! of several threads run concurrently.
 //!
-//! The socket is there only where the volume is served, and goes when it moves. Requests whose
-//! connection ends are not repeated here: the machine does that, at the node that serves then.
+//! The socket exists only where the volume is served, and disappears when the volume moves.
+//! Requests whose connection ends are not repeated here: the machine repeats them, at the node
+//! that then serves the volume.
 
 use super::device::{Disk, DiskError, write_zeroes};
 use protocol::nbd::client::{Body, Dial, HEAD_BYTES_MIN, Head, Offer, Wish, request};
@@ -14,31 +15,32 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long the server may be silent in the handshake: less than the role has for a stop, which waits for
-/// it. Another attempt follows.
+/// Longest silence of the server in the handshake. It must be shorter than the stop timeout of
+/// the role, which waits for it. Another attempt follows.
 const HANDSHAKE_MAX: Duration = Duration::from_millis(1500);
-/// Bytes of the handshake that are kept until they make a whole reply.
+/// Bytes of the handshake that are buffered until they are a complete reply.
 const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
-/// The largest block of a server: the queue of a target of AoE keeps changes of such blocks apart.
+/// Largest block size of a server, bytes: the AoE queue separates changes at this granularity.
 const BLOCK_BYTES_MAX: u64 = 4096;
-/// Bytes that are made zeroes by one request: a multiple of each block.
+/// Longest range of one request for zeroes, bytes: a multiple of each block size.
 const ZERO_BYTES_MAX: u64 = 16 << 20;
-/// NBD's error of a server that ends.
+/// NBD error ESHUTDOWN: the server is shutting down.
 const SHUTDOWN: u32 = 108;
-/// NBD's error of a change that is refused.
+/// NBD error EPERM: the server refuses the change.
 const PERMISSION: u32 = 1;
 
-/// A volume as a disk.
+/// Volume as a disk.
 #[derive(Debug)]
 pub struct NbdDisk {
     socket: PathBuf,
     export: String,
     link: Mutex<Link>,
-    /// Held while a block is changed in part, so that two such changes do not undo each other.
+    /// Held during a read-modify-write of a block, so that two such changes do not undo each
+    /// other.
     partly: Mutex<()>,
 }
 
-/// The connection, and whether a new one may begin.
+/// Connection, and whether a new one may be made.
 #[derive(Debug, Default)]
 struct Link {
     connection: Option<Arc<Connection>>,
@@ -54,7 +56,7 @@ struct Connection {
     came: Condvar,
 }
 
-/// Requests that were sent, by their numbers.
+/// Outstanding requests, by their cookies.
 #[derive(Debug, Default)]
 struct Replies {
     next: u64,
@@ -64,9 +66,9 @@ struct Replies {
 
 #[derive(Debug)]
 enum Reply {
-    /// It is to come, with so many bytes.
+    /// The reply is outstanding; the field is the length of its data, bytes.
     Awaited(usize),
-    /// The bytes, or the error's number.
+    /// The reply has arrived: its data, or the error number.
     Here(Result<Vec<u8>, u32>),
 }
 
@@ -83,7 +85,7 @@ fn gone() -> DiskError {
 }
 
 impl NbdDisk {
-    /// Names the socket and the export there, to which [`Disk::reach`] connects.
+    /// Creates a disk for an export at a socket. [`Disk::reach`] connects to it.
     pub fn new(socket: PathBuf, export: String) -> NbdDisk {
         NbdDisk {
             socket,
@@ -118,15 +120,15 @@ impl NbdDisk {
         });
         let reads = Arc::clone(&connection);
         let thread = std::thread::Builder::new().name("aoe-nbd".to_owned());
-        // It ends with the connection, of which each end is noticed by both sides.
+        // The thread ends with the connection: a shutdown of either side ends its read.
         thread.spawn(move || reads.run())?;
         Ok(connection)
     }
 }
 
-/// Chooses the export.
+/// Runs the handshake and selects the export.
 fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<Offer> {
-    // Every request here has one simple reply.
+    // Simple replies suffice, because every request here has exactly one reply.
     let mut dial = Dial::new(export, true).map_err(malformed)?;
     let (mut input, mut out) = (Vec::new(), Vec::new());
     loop {
@@ -154,17 +156,17 @@ impl Connection {
         lock(&self.asked).is_gone
     }
 
-    /// Ends it: nothing is sent any more, and no reply comes.
+    /// Ends the connection: nothing more is sent, and no reply arrives.
     fn end(&self) {
         lock(&self.asked).is_gone = true;
         self.came.notify_all();
-        // It may have ended by itself.
+        // The connection may have ended by itself.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Reads replies until the connection ends.
     fn run(&self) {
-        // The words for the end are those of the next connection that fails.
+        // The reason is lost here; the next failed connection reports its own.
         while self.read_reply().is_ok() {}
         self.end();
     }
@@ -239,7 +241,7 @@ impl Connection {
         }
     }
 
-    /// Reads the whole blocks around a range: where they begin, and their bytes.
+    /// Reads the whole blocks around a range: returns their offset, and their bytes.
     fn blocks(&self, offset: u64, length: usize) -> Result<(u64, Vec<u8>), DiskError> {
         let block = u64::from(self.offer.block_min.max(1));
         let start = offset / block * block;
@@ -249,7 +251,7 @@ impl Connection {
     }
 }
 
-/// The part of `whole`, which begins at `start`, that is `length` bytes from `offset` on.
+/// Returns the part of `whole`, which begins at `start`, that is `length` bytes from `offset`.
 fn part(whole: &mut [u8], start: u64, offset: u64, length: usize) -> Result<&mut [u8], DiskError> {
     let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
     let range = from..from.saturating_add(length);
@@ -276,7 +278,7 @@ impl Disk for NbdDisk {
 
     fn size(&self) -> Result<u64, DiskError> {
         let connection = self.connection()?;
-        // A block that is not whole cannot be changed.
+        // A partial block at the end cannot be changed, so it does not count.
         let block = u64::from(connection.offer.block_min.max(1));
         Ok(connection.offer.size / block * block)
     }
@@ -298,8 +300,8 @@ impl Disk for NbdDisk {
         if offset.is_multiple_of(block) && (bytes.len() as u64).is_multiple_of(block) {
             return { connection.ask(Wish::Write, offset, length(bytes), bytes) }.map(drop);
         }
-        // A machine does not change the rest of such a block meanwhile: the queue of AoE and the order of
-        // a connection see to it.
+        // No machine changes the rest of such a block meanwhile: the AoE queue and the order of a
+        // connection prevent that.
         let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
@@ -336,7 +338,7 @@ impl Disk for NbdDisk {
         let connection = self.connection()?;
         match connection.offer.can_flush() {
             true => connection.ask(Wish::Flush, 0, 0, &[]).map(drop),
-            // What such a server acknowledged is stable.
+            // Without flush support, the server's acknowledged writes are stable.
             false => Ok(()),
         }
     }

@@ -1,11 +1,12 @@
-//! What a request asks for: the name in a path, and a part of a file (RFC 9110, section 14).
+//! Parses a request: the name in the path, and the part of a file (RFC 9110, section 14).
 
 use std::ops::Range;
 
-/// The longest name, bytes.
+/// Longest file name, bytes.
 pub const NAME_MAX: usize = 255;
 
-/// Returns the name in the path of a URL. None: it is not encoded correctly, too long, or not text.
+/// Returns the file name in the path of a URL. None: the path is encoded incorrectly, too long,
+/// or not text.
 pub fn name(path: &str) -> Option<String> {
     let mut name = Vec::with_capacity(path.len().min(NAME_MAX));
     let mut rest = path.strip_prefix('/')?.bytes();
@@ -27,19 +28,19 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// Which part of a file a request wants.
+/// Part of a file that a request selects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// All of it.
+    /// The whole file.
     Whole,
-    /// These bytes.
+    /// A range of bytes.
     Some(Range<u64>),
-    /// Bytes that it does not have.
+    /// A range that the file does not have.
     Outside,
 }
 
-/// Returns the part of a file of `size` bytes that a `Range` header wants. A header with several
-/// ranges, another unit or a mistake is ignored, as RFC 9110 (14.2) allows.
+/// Returns the part of a file of `size` bytes that a `Range` header selects. A header with
+/// several ranges, another unit or an error is ignored, as RFC 9110 (14.2) allows.
 pub fn part(range: Option<&[u8]>, size: u64) -> Part {
     range
         .and_then(|range| wanted(range, size))
@@ -75,7 +76,7 @@ fn satisfied(bytes: Range<u64>) -> Part {
     }
 }
 
-/// A number that is too large is as good as the largest one.
+/// Parses a number; one that is too large becomes the largest one.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

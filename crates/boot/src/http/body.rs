@@ -1,6 +1,6 @@
-//! The body of a response: a text, or a part of a source in chunks. A chunk of a file that is in memory goes
-//! from the system's memory to the socket ([`super::passing`]), another one is read by a thread that may wait
-//! for the disk.
+//! Body of a response: a text, or a part of a source in chunks. A chunk of a file that is in the
+//! page cache goes from there to the socket ([`super::passing`]); any other chunk is read by a
+//! thread that may wait for the disk.
 
 use super::passing::{self, Broken, Passing};
 use crate::content::{Asker, Fetched, Shelf};
@@ -16,24 +16,24 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes that are read at a time: a connection holds one chunk, and what the system buffers.
+/// Chunk size, bytes: a connection holds one chunk, and what the system buffers.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// A fetch that has begun. Dropped before it is complete, it is broken.
+/// Running fetch. Dropped before it is complete, it is reported as broken.
 pub(super) struct Fetch {
     shelf: Arc<dyn Shelf>,
     counting: Arc<Counting>,
     name: String,
     asker: Asker,
     bytes: u64,
-    /// The client has the end of the file with it: otherwise nobody hears of its success.
+    /// True if this response includes the end of the file: otherwise its success is not reported.
     has_end: bool,
     broken: Broken,
     is_complete: bool,
 }
 
 impl Fetch {
-    /// Begins the fetch of `part` of a file of `size` bytes.
+    /// Starts the fetch of `part` of a file of `size` bytes.
     pub(super) fn begin(
         shelf: Arc<dyn Shelf>,
         counting: Arc<Counting>,
@@ -72,12 +72,12 @@ impl Drop for Fetch {
     }
 }
 
-/// The fetches of a connection of which everything was given to it, but not yet to the system.
+/// Fetches whose data was all given to the connection, but not yet to the system.
 #[derive(Clone, Default)]
 pub(super) struct Fetches(Arc<Mutex<Vec<Fetch>>>);
 
 impl Fetches {
-    /// The system has everything.
+    /// Completes the fetches: the system has all of their data.
     pub(super) fn complete(&self) {
         let mut all = std::mem::take(&mut *lock(&self.0));
         for fetch in &mut all {
@@ -86,15 +86,15 @@ impl Fetches {
     }
 }
 
-/// The body of a response.
+/// Body of a response.
 pub(super) enum Payload {
-    /// A text, or nothing.
+    /// A text; None: an empty body.
     Text(Option<Bytes>),
     /// A part of a source.
     Part(Box<Sending>),
 }
 
-/// A part that is being sent.
+/// Part of a source that is being sent.
 pub(super) struct Sending {
     source: Source,
     rest: Range<u64>,
@@ -105,17 +105,17 @@ pub(super) struct Sending {
 }
 
 impl Payload {
-    /// Nothing.
+    /// Returns an empty body.
     pub(super) fn empty() -> Payload {
         Payload::Text(None)
     }
 
-    /// A text.
+    /// Returns a body with a text.
     pub(super) fn text(text: String) -> Payload {
         Payload::Text(Some(text.into()))
     }
 
-    /// These bytes of a source.
+    /// Returns a body with this range of bytes of a source.
     pub(super) fn part(
         source: Source,
         bytes: Range<u64>,

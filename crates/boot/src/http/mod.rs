@@ -1,11 +1,11 @@
-//! The HTTP server, from which iPXE, UEFI and installers fetch files: GET and HEAD by HTTP/1.1, with
-//! ranges. It knows no files but those of its [`Shelf`](crate::content::Shelf).
+//! HTTP server, from which iPXE, UEFI and installers fetch files: GET and HEAD by HTTP/1.1, with
+//! ranges. It serves only the files of its [`Shelf`](crate::content::Shelf).
 //!
-//! - [`ask`] is what a request asks for, as values.
+//! - [`ask`] parses requests, without I/O.
 //! - [`server`] is the thread with the connections.
 //!
-//! Everything a client may hold is limited: connections, headers, and the time without progress. A
-//! disk that is slow keeps only those waiting that read from it.
+//! All resources of a client are limited: connections, headers, and the time without progress. A
+//! slow disk delays only the fetches that read from it.
 
 pub mod ask;
 mod body;

@@ -1,9 +1,9 @@
-//! Chunks of files that go from the system's memory to the socket (sendfile), without a copy in this process.
+//! Zero-copy transfer of file chunks from the page cache to the socket (sendfile).
 //!
-//! hyper writes the bytes of a body that it was given. So the body gives it a place holder of the length of the
-//! chunk, whose bytes mean nothing, and the connection sends the chunk where hyper writes the place holder. hyper
-//! writes in the order in which it was given something, and only gathers what it was given where the connection
-//! takes several pieces at a time.
+//! hyper writes the bytes of a body that it was given. So the body gives it a placeholder of the
+//! length of the chunk, with meaningless bytes, and the connection sends the chunk where hyper
+//! writes the placeholder. hyper writes in the order in which it gets data, and merges pieces
+//! only where the connection does not support vectored writes.
 
 use crate::source::{NotRead, Opened};
 use hyper::body::Bytes;
@@ -13,16 +13,18 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// The longest chunk: about what the system buffers for a fast client, so that most chunks take one call or two.
+/// Longest chunk, bytes: about what the system buffers for a fast client, so that most chunks
+/// take one or two calls.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
-/// All place holders are of these bytes. They stay unread, so the system gives them no memory.
+/// Memory of all placeholders. The bytes are never read, so the system allocates no memory for
+/// them.
 static HOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; CHUNK_BYTES].into());
 
-/// Why a fetch is broken, in words.
+/// Reason for which a fetch is broken.
 pub(super) type Broken = Arc<Mutex<Option<String>>>;
 
-/// The chunks of a connection that hyper has place holders of.
+/// Chunks of a connection for which hyper has placeholders.
 #[derive(Clone, Default)]
 pub(super) struct Passing(Arc<Mutex<VecDeque<Chunk>>>);
 
@@ -33,13 +35,13 @@ struct Chunk {
     broken: Broken,
 }
 
-/// Whether bytes are of a place holder.
+/// Returns whether bytes belong to a placeholder.
 pub(super) fn is_holder(bytes: &[u8]) -> bool {
     HOLDER.as_ptr_range().contains(&bytes.as_ptr())
 }
 
 impl Passing {
-    /// Has a chunk of a file, at most [`CHUNK_BYTES`] long, sent where the place holder is written.
+    /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns its placeholder.
     pub(super) fn push(&self, file: Opened, at: u64, length: usize, broken: Broken) -> Bytes {
         let holder = HOLDER.slice(..length.min(CHUNK_BYTES));
         lock(&self.0).push_back(Chunk {
@@ -51,10 +53,12 @@ impl Passing {
         holder
     }
 
-    /// Sends of the first chunk at most `length` bytes. Returns how many the socket took.
+    /// Sends at most `length` bytes of the first chunk. Returns how many the socket accepted.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` where the socket takes none now, `UnexpectedEof` where the file was truncated.
+    ///
+    /// The system's; `WouldBlock` where the socket accepts none now, `UnexpectedEof` where the
+    /// file was truncated.
     pub(super) fn send(&self, socket: impl AsFd, length: usize) -> io::Result<usize> {
         let mut all = lock(&self.0);
         let Some(chunk) = all.front_mut() else {

@@ -1,5 +1,4 @@
-//! A connection that does not wait for its client for ever, and that says when everything has been
-//! given to the system.
+//! Connection with a write timeout, which reports when all data has been given to the system.
 
 use super::body::Fetches;
 use super::passing::{Passing, is_holder};
@@ -12,18 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A connection.
+/// Connection of a client.
 pub(super) struct Patient {
     stream: TcpStream,
     patience: Duration,
-    /// Since the client takes nothing.
+    /// Timer that runs while the client accepts no data.
     waits: Option<Pin<Box<Sleep>>>,
     fetches: Fetches,
     passing: Passing,
 }
 
 impl Patient {
-    /// A connection to a client that may take nothing for as long as `patience`.
+    /// Wraps a connection. `patience`: longest time in which the client may accept no data.
     pub(super) fn new(
         stream: TcpStream,
         patience: Duration,
@@ -38,7 +37,7 @@ impl Patient {
         }
     }
 
-    /// Sends the chunk of a file of which this is the place holder.
+    /// Sends the chunk of a file in place of its placeholder.
     fn pass(&mut self, context: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(context))?;
@@ -54,7 +53,7 @@ impl Patient {
         }
     }
 
-    /// What a write came to: without progress the time runs.
+    /// Applies the timeout to the result of a write: without progress the timer runs.
     fn judge(
         &mut self,
         context: &mut Context<'_>,
@@ -108,7 +107,7 @@ impl AsyncWrite for Patient {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Otherwise pieces would be copied together, and place holders be none any more.
+        // Otherwise hyper would merge pieces by copying, which would destroy the placeholders.
         true
     }
 

@@ -1,11 +1,11 @@
-//! How many connections there may be, and of one address.
+//! Limits of connections, in total and per client address.
 
 use part::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// The connections that there are.
+/// Counters of the open connections.
 #[derive(Debug)]
 pub(super) struct Places {
     all_max: usize,
@@ -19,7 +19,7 @@ struct Taken {
     of: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place, until it is dropped.
+/// Slot of a connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -35,7 +35,7 @@ impl Places {
         })
     }
 
-    /// Takes a place for a connection of an address. None: there is no more.
+    /// Takes a slot for a connection of an address. None: a limit is reached.
     pub(super) fn take(self: &Arc<Places>, of: IpAddr) -> Option<Place> {
         let mut taken = lock(&self.taken);
         let own = taken.of.get(&of).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The thread that serves all connections.
+//! HTTP server: the thread that serves all connections.
 
 use super::ask::{self, Part};
 use super::body::{Fetch, Fetches, Payload};
@@ -31,23 +31,23 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-/// Bytes of all headers of a request.
+/// Longest head of a request with all headers, bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// Threads that wait for disks.
+/// Limit of threads that wait for disks.
 const DISK_THREADS: usize = 16;
-/// How long a listener rests when there are no descriptors left.
+/// Pause of a listener when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
 
-/// What clients may hold.
+/// Limits for clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections at one time.
     pub connections: usize,
-    /// Connections at one time of one address.
+    /// Connections at one time per client address.
     pub of_one: usize,
-    /// How long the head of a request may take, and a connection be without one.
+    /// Timeout for the head of a request, and for an idle connection.
     pub head: Duration,
-    /// How long a client may take nothing of a response.
+    /// Longest time in which a client may accept no data of a response.
     pub patience: Duration,
 }
 
@@ -62,10 +62,10 @@ impl Default for Limits {
     }
 }
 
-/// The listeners, until the server stops.
+/// Listeners; None after a stop.
 type Doors = Option<Arc<Vec<TcpListener>>>;
 
-/// The HTTP server. Dropping it stops it.
+/// HTTP server. Dropping the value stops it.
 #[derive(Debug)]
 pub struct Server {
     doors: watch::Sender<Doors>,
@@ -77,6 +77,7 @@ impl Server {
     /// Starts a thread that serves connections of `listeners`.
     ///
     /// # Errors
+    ///
     /// The system has no descriptor or thread left.
     pub fn start(
         listeners: Vec<TcpListener>,
@@ -109,6 +110,7 @@ impl Server {
     /// Replaces the listeners. Connections continue.
     ///
     /// # Errors
+    ///
     /// A listener is no socket: nothing changes.
     pub fn change(&self, listeners: Vec<TcpListener>) -> io::Result<()> {
         unblock(&listeners)?;
@@ -131,7 +133,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.doors.send_replace(None);
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say; a panic of it has been reported.
+            // The thread returns nothing, and a panic of it has been reported.
             let _ = thread.join();
         }
     }
@@ -141,7 +143,7 @@ fn unblock(listeners: &[TcpListener]) -> io::Result<()> {
     { listeners.iter() }.try_for_each(|listener| listener.set_nonblocking(true))
 }
 
-/// What every connection has at hand.
+/// Shared state of all connections.
 struct Serving {
     shelf: Arc<dyn Shelf>,
     counting: Arc<Counting>,
@@ -161,7 +163,7 @@ fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serv
                 .filter_map(|door| tokio::net::TcpListener::from_std(door).ok())
                 .map(|door| tokio::spawn(accept(door, Arc::clone(serving))).abort_handle())
                 .collect();
-            // One for which there was no descriptor is tried again.
+            // A listener for which there was no descriptor is tried again.
             let changed = match accepting.len() < doors.len() {
                 true => { timeout(REST, changes.changed()).await }.unwrap_or(Ok(())),
                 false => changes.changed().await,
@@ -174,7 +176,7 @@ fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serv
             }
         }
     });
-    // A disk that never answers does not keep the server from stopping.
+    // A disk that never answers must not delay the stop.
     runtime.shutdown_background();
 }
 
@@ -205,7 +207,7 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
 }
 
 async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
-    // Without it the connection is only slower.
+    // A failure only makes the connection slower.
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
     let under_way = (Fetches::default(), Passing::default());
@@ -214,7 +216,7 @@ async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
         let (serving, under_way) = (Arc::clone(&serving), under_way.clone());
         async move { Ok::<_, Infallible>(serving.respond(&request, asker, under_way).await) }
     });
-    // What goes wrong is the client's, or has been reported by the fetch.
+    // Errors are the client's, or have been reported by the fetch.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -224,11 +226,11 @@ async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
         .await;
 }
 
-/// Why a request is refused.
+/// Error response to a request.
 struct Refused {
     status: StatusCode,
     words: String,
-    /// A header that goes with it.
+    /// Additional header of the response.
     beside: Option<(HeaderName, String)>,
 }
 
@@ -248,7 +250,7 @@ impl Refused {
         }
     }
 
-    /// The response: a line of text.
+    /// Returns the response: a line of text.
     fn response(self) -> Response<Payload> {
         let mut response = Response::new(Payload::text(format!("{}\n", self.words)));
         *response.status_mut() = self.status;
@@ -282,7 +284,7 @@ impl Serving {
         response
     }
 
-    /// What a request asks for, with its name.
+    /// Finds the content that a request selects, and its name.
     fn asked(
         &self,
         request: &Request<Incoming>,
@@ -301,7 +303,7 @@ impl Serving {
         Ok((name, content))
     }
 
-    /// The response, or the one that refuses.
+    /// Returns the response, or the error response.
     async fn answer(
         &self,
         request: &Request<Incoming>,
@@ -362,7 +364,7 @@ impl Serving {
     }
 }
 
-/// Opens a content; a file that is not found at once on a thread that may wait for its disk.
+/// Opens a content; uses a thread that may wait for the disk unless the file is cached.
 async fn open(content: Content) -> Result<Source, NotOpened> {
     if let Some(source) = Source::open_at_once(&content) {
         return Ok(source);
@@ -377,7 +379,8 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Returns the type of a content. Firmware that boots by HTTP looks at it (UEFI 2.10, 24.7).
+/// Returns the media type of a content, which firmware that boots by HTTP checks (UEFI 2.10,
+/// 24.7).
 fn kind(content: &Content) -> &'static str {
     let path = match content {
         Content::Made(_) => return "text/plain; charset=utf-8",
@@ -392,7 +395,7 @@ fn kind(content: &Content) -> &'static str {
     }
 }
 
-/// Says of a source which version of which file it is.
+/// Adds the headers that identify the version of a source.
 fn describe(source: &Source, headers: &mut HeaderMap) {
     set(headers, ACCEPT_RANGES, "bytes");
     let file = match source {
@@ -410,14 +413,15 @@ fn describe(source: &Source, headers: &mut HeaderMap) {
     }
 }
 
-/// Another one after each change of the file.
+/// Returns the entity tag, which changes with each change of the file.
 fn tag(file: &Opened) -> String {
     let (seconds, nanoseconds) = file.modified;
     let (inode, bytes) = (file.inode, file.bytes);
     format!("\"{inode:x}-{bytes:x}-{seconds:x}.{nanoseconds:x}\"")
 }
 
-/// Which part a request wants. `If-Range` with another tag or time says: of another file, so all.
+/// Returns the part that a request selects. An `If-Range` header with another tag or time refers
+/// to another version of the file, so the whole file is sent.
 fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> Part {
     let condition = request.get(IF_RANGE);
     let holds = condition.is_none_or(|condition| {

@@ -1,51 +1,51 @@
-//! SCSI commands of a disk (SPC-4, SBC-3), as values.
+//! SCSI commands of a disk (SPC-4, SBC-3), without I/O.
 
-/// Bytes of a command.
+/// Length of a command descriptor block, bytes.
 pub const COMMAND_BYTES: usize = 16;
-/// Bytes of a block.
+/// Logical block size, bytes.
 pub const BLOCK_BYTES: u64 = 512;
-/// Blocks that one command reads or writes at most.
+/// Most blocks that one command reads or writes.
 pub const TRANSFER_BLOCKS_MAX: u32 = 8192;
-/// Blocks that one command makes alike at most.
+/// Most blocks of one WRITE SAME.
 pub const SAME_BLOCKS_MAX: u32 = TRANSFER_BLOCKS_MAX;
-/// Blocks that one command releases at most.
+/// Most blocks that one UNMAP releases.
 pub const UNMAP_BLOCKS_MAX: u32 = 1 << 20;
-/// Ranges that one command releases at most.
+/// Most ranges of one UNMAP.
 pub const UNMAP_RANGES_MAX: u32 = 256;
 
-/// Why a command fails: sense key, additional code and its qualifier.
+/// Sense data of a failed command: sense key, additional sense code and qualifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sense(pub u8, pub u8, pub u8);
 
 impl Sense {
-    /// The disk cannot be read.
+    /// MEDIUM ERROR: the disk cannot be read.
     pub const READ: Sense = Sense(0x3, 0x11, 0x00);
-    /// The disk cannot be written.
+    /// MEDIUM ERROR: the disk cannot be written.
     pub const WRITE: Sense = Sense(0x3, 0x0c, 0x00);
-    /// There is no such command.
+    /// ILLEGAL REQUEST: the command is not supported.
     pub const COMMAND: Sense = Sense(0x5, 0x20, 0x00);
-    /// The blocks are behind the end.
+    /// ILLEGAL REQUEST: the blocks are beyond the end of the disk.
     pub const RANGE: Sense = Sense(0x5, 0x21, 0x00);
-    /// A field of the command is impossible.
+    /// ILLEGAL REQUEST: a field of the command is invalid.
     pub const FIELD: Sense = Sense(0x5, 0x24, 0x00);
-    /// There is no such logical unit.
+    /// ILLEGAL REQUEST: there is no such logical unit.
     pub const UNIT: Sense = Sense(0x5, 0x25, 0x00);
-    /// The parameters are too short.
+    /// ILLEGAL REQUEST: the parameter list is too short.
     pub const PARAMETERS_SHORT: Sense = Sense(0x5, 0x1a, 0x00);
-    /// A field of the parameters is impossible.
+    /// ILLEGAL REQUEST: a field of the parameter list is invalid.
     pub const PARAMETERS: Sense = Sense(0x5, 0x26, 0x00);
-    /// Nothing is saved.
+    /// ILLEGAL REQUEST: saved mode parameters are not supported.
     pub const SAVED: Sense = Sense(0x5, 0x39, 0x00);
-    /// The disk is read-only.
+    /// DATA PROTECT: the disk is read-only.
     pub const READ_ONLY: Sense = Sense(0x7, 0x27, 0x00);
-    /// The disk has no space for it.
+    /// DATA PROTECT: the disk has no space for the data.
     pub const FULL: Sense = Sense(0x7, 0x27, 0x07);
-    /// The data is not that of the disk.
+    /// MISCOMPARE: the data differs from that on the disk.
     pub const DIFFERS: Sense = Sense(0xe, 0x1d, 0x00);
-    /// Data came in another order than it has to.
+    /// ABORTED COMMAND: data arrived out of order.
     pub const DATA: Sense = Sense(0xb, 0x4b, 0x00);
 
-    /// The bytes of it, in the fixed format, with their length before them, as iSCSI sends them.
+    /// Encodes the sense data in the fixed format, preceded by its length, as iSCSI sends it.
     pub fn bytes(self) -> [u8; 20] {
         let mut bytes = [0; 20];
         (bytes[1], bytes[2], bytes[4], bytes[9]) = (18, 0x70, self.0, 10);
@@ -54,82 +54,83 @@ impl Sense {
     }
 }
 
-/// What a command asks.
+/// SCSI command of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Nothing.
+    /// TEST UNIT READY, or a command without effect.
     Ready,
-    /// What the disk is: the standard data, or a page.
+    /// INQUIRY: standard data, or the vital product data page with this code.
     Inquiry(Option<u8>),
-    /// How many blocks it has, in 4 bytes.
+    /// READ CAPACITY(10): number of blocks, in 4 bytes.
     Capacity10,
-    /// How many blocks it has, in 8 bytes.
+    /// READ CAPACITY(16): number of blocks, in 8 bytes.
     Capacity16,
-    /// The logical units.
+    /// REPORT LUNS, with the SELECT REPORT field.
     Units(u8),
-    /// Settings: the page with its control, the subpage, and whether the header is the short one.
+    /// MODE SENSE: mode parameters of a page.
     Mode {
-        /// The page, and which of its values.
+        /// Page code, and page control in the upper bits.
         page: u8,
-        /// The subpage.
+        /// Subpage code.
         subpage: u8,
-        /// MODE SENSE(6).
+        /// True if the header is the short one of MODE SENSE(6).
         is_short: bool,
     },
-    /// Why the last command failed, which its reply has said; in the format with descriptors.
+    /// REQUEST SENSE: no error, since the response of each command carries its sense data. The
+    /// field selects the format with descriptors.
     Sense(bool),
-    /// Blocks are read.
+    /// READ of these blocks.
     Read(Blocks),
-    /// Blocks are written.
+    /// WRITE of these blocks.
     Write(Blocks, Stable),
-    /// Blocks are read, and nothing is returned.
+    /// VERIFY without data: the blocks are read, and nothing is returned.
     Verify(Blocks),
-    /// Blocks are compared with those that are sent.
+    /// VERIFY with data: the blocks are compared with those that are sent.
     Compare(Blocks),
-    /// What was written reaches stable storage.
+    /// SYNCHRONIZE CACHE: makes earlier writes stable.
     Flush(Blocks),
-    /// Ranges are not needed any more.
+    /// UNMAP: releases ranges that are no longer needed.
     Unmap,
-    /// Each of the blocks becomes the one that is sent; `unmap`: without space, if it is zeroes.
+    /// WRITE SAME: each of the blocks gets the same data; zeroes take no space if `unmap` is set.
     Same(Blocks),
 }
 
-/// Blocks of the disk.
+/// Range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Blocks {
-    /// The first one.
+    /// First block.
     pub first: u64,
-    /// How many.
+    /// Number of blocks.
     pub count: u32,
 }
 
-/// Whether a write is on stable storage before its reply.
+/// True if a write must be stable before its response (FUA).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stable(pub bool);
 
 impl Blocks {
-    /// The first byte.
+    /// Returns the offset of the first byte.
     pub fn offset(self) -> u64 {
         self.first.saturating_mul(BLOCK_BYTES)
     }
 
-    /// How many bytes.
+    /// Returns the length, bytes.
     pub fn bytes(self) -> u64 {
         u64::from(self.count) * BLOCK_BYTES
     }
 
-    /// Whether a disk of so many blocks has all of them.
+    /// Returns whether a disk with this number of blocks has all of the range.
     pub fn are_within(self, blocks: u64) -> bool {
         { self.first.checked_add(u64::from(self.count)) }.is_some_and(|end| end <= blocks)
     }
 }
 
-/// A command, and how many bytes its initiator takes of the reply where it says so itself.
+/// Command, and the length in its CDB of the data that is transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// The command.
+    /// Parsed command.
     pub command: Command,
-    /// Bytes of parameters that come or go.
+    /// Length of the parameters or of the returned data, bytes.
     pub length: u32,
 }
 
@@ -143,7 +144,8 @@ fn word(bytes: &[u8]) -> u32 {
     u32::try_from(number(bytes)).unwrap_or(u32::MAX)
 }
 
-/// The blocks of a command with 6, 10, 12 or 16 bytes, which its first byte says.
+/// Returns the blocks of a command with 6, 10, 12 or 16 bytes; its first byte determines the
+/// length.
 fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
     let (first, count) = match cdb[0] >> 5 {
         0 => {
@@ -157,15 +159,17 @@ fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
     Blocks { first, count }
 }
 
-/// Reads a command.
+/// Parses a command descriptor block.
 ///
 /// # Errors
-/// It is none of a disk, or has an impossible field.
+///
+/// The command is none of a disk, or has an invalid field.
 pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
     let plain = |command| Ok(Asked { command, length: 0 });
     let with = |command, length| Ok(Asked { command, length });
     match cdb[0] {
-        // START STOP UNIT, and whether a medium may be taken out: there is none.
+        // START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL have no effect on a disk without a
+        // medium.
         0x00 | 0x1b | 0x1e => plain(Command::Ready),
         0x03 => with(Command::Sense(cdb[1] & 1 != 0), u32::from(cdb[4])),
         0x12 => {
@@ -208,11 +212,11 @@ pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
     }
 }
 
-/// Reads a command that reads or writes blocks.
+/// Parses a command that reads or writes blocks.
 fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
     let (blocks, flags) = (blocks(cdb), cdb[1]);
     let is_six = cdb[0] >> 5 == 0;
-    // Protection information is not kept.
+    // Protection information is not supported.
     if !is_six && flags & 0xe0 != 0 {
         return Err(Sense::FIELD);
     }
@@ -225,11 +229,12 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
     let command = match cdb[0] {
         0x08 | 0x28 | 0xa8 | 0x88 => Command::Read(blocks),
         0x0a | 0x2a | 0xaa | 0x8a => Command::Write(blocks, Stable(is_stable)),
-        // WRITE AND VERIFY is a write that is stable: what is read then is what was written.
+        // WRITE AND VERIFY is treated as a stable write, since the data is what was sent.
         0x2e | 0xae | 0x8e if flags & 0x04 == 0 => Command::Write(blocks, Stable(true)),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => Command::Verify(blocks),
         0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => Command::Compare(blocks),
-        // ANCHOR and the obsolete forms are not supported, and no count means all of the disk.
+        // ANCHOR and the obsolete flags are not supported, and a count of zero would mean all of
+        // the disk.
         0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => Command::Same(blocks),
         _ => return Err(Sense::FIELD),
     };
@@ -240,7 +245,7 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
         Command::Read(_) | Command::Write(..) | Command::Compare(_) => {
             blocks.count * BLOCK_BYTES as u32
         }
-        // NDOB: zeroes, without a block that says so.
+        // NDOB: the command has no data, and writes zeroes.
         Command::Same(_) if cdb[0] == 0x93 && flags & 1 != 0 => 0,
         Command::Same(_) => BLOCK_BYTES as u32,
         _ => 0,
@@ -248,10 +253,11 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
     Ok(Asked { command, length })
 }
 
-/// Reads the ranges of UNMAP.
+/// Parses the ranges of UNMAP.
 ///
 /// # Errors
-/// They are not as long as they say, or too many.
+///
+/// The length fields are inconsistent, or the ranges are too many.
 pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, Sense> {
     if parameters.is_empty() {
         return Ok(Vec::new());

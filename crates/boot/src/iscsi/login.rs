@@ -1,65 +1,64 @@
-//! A connection until its session has begun (RFC 7143, sections 6.3 and 11.12).
+//! Login phase of an iSCSI connection (RFC 7143, sections 6.3 and 11.12).
 
 use super::pdu::{Broken, Header, Pdu, Reply, opcode};
 use super::text::{self, Parameters};
 use std::io::Write;
 
-/// PDUs of a login.
+/// Most Login PDUs of a connection.
 const EXCHANGES_MAX: u32 = 16;
-/// Bytes of a name (RFC 7143, 4.2.7).
+/// Longest iSCSI name, bytes (RFC 7143, 4.2.7).
 const NAME_BYTES_MAX: usize = 223;
-/// The group of all portals.
+/// Portal group tag of all portals.
 pub const GROUP: u16 = 1;
-/// Commands of a session that may be under way.
+/// Command window of a session: commands that may be outstanding.
 pub const WINDOW: u32 = 32;
 const TRANSIT: u8 = 0x80;
 const CONTINUES: u8 = 0x40;
 
-/// Why a login is refused: status class and detail.
+/// Status of a refused login: status class and detail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum Refusal {
-    /// The initiator sent something that it may not.
+    /// Initiator error: the initiator sent something invalid.
     Initiator = 0x0200,
-    /// Only logins without authentication are supported.
+    /// Authentication failure: only logins without authentication are supported.
     Authentication = 0x0201,
-    /// This initiator may not use the target.
+    /// Authorization failure: this initiator may not use the target.
     Authorization = 0x0202,
-    /// There is no such target.
+    /// Target not found.
     NotFound = 0x0203,
-    /// What it had is gone: it has to boot again.
+    /// Target removed: the initiator's earlier disk is gone, and the machine has to boot again.
     Removed = 0x0204,
-    /// Another version of the protocol.
+    /// Unsupported version of the protocol.
     Version = 0x0205,
-    /// A session has one connection.
+    /// Too many connections: a session has only one.
     TooMany = 0x0206,
-    /// A name is missing.
+    /// Missing parameter: the initiator or target name is absent.
     Missing = 0x0207,
-    /// No session of this number.
+    /// Session does not exist.
     NoSession = 0x020a,
-    /// The disk is out of reach: the initiator may come again.
+    /// Service unavailable: the disk is unreachable, and the initiator may retry.
     Unavailable = 0x0301,
 }
 
-/// A session that has begun.
+/// Session after a successful login.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Established {
-    /// The target; None: a session that only asks which there are.
+    /// Name of the target; None: a discovery session.
     pub target: Option<String>,
-    /// Who the initiator says it is, with its number for the session. Another session with the same
-    /// takes this one's place.
+    /// Name and ISID of the initiator. Another session with the same pair replaces this one.
     pub initiator: (String, [u8; 6]),
-    /// What was agreed on.
+    /// Negotiated parameters.
     pub parameters: Parameters,
-    /// The number of the next reply.
+    /// StatSN of the next response.
     pub stat_sn: u32,
-    /// The number of the next command.
+    /// CmdSN of the next command.
     pub command_sn: u32,
-    /// The number of the connection.
+    /// Connection ID (CID).
     pub connection: u16,
 }
 
-/// A login.
+/// State of the login phase.
 #[derive(Debug)]
 pub struct Login {
     session: u16,
@@ -80,7 +79,7 @@ struct Names {
 }
 
 impl Login {
-    /// Begins. The session gets this number, which is not zero.
+    /// Creates the state. `session`: identifier of the new session (TSIH), not zero.
     pub fn new(session: u16) -> Login {
         Login {
             session: session.max(1),
@@ -94,11 +93,12 @@ impl Login {
         }
     }
 
-    /// Takes a PDU and writes the reply. Returns the session when it has begun. `may_use` decides whether
-    /// the initiator may use a target, at the first PDU that names it.
+    /// Handles a PDU and writes the response. Returns the session when the login is complete.
+    /// `may_use` decides whether the initiator may use a target, at the first PDU that names one.
     ///
     /// # Errors
-    /// The connection is to be closed.
+    ///
+    /// The connection must be closed.
     pub fn handle(
         &mut self,
         pdu: &Pdu,
@@ -129,7 +129,7 @@ impl Login {
         }
     }
 
-    /// Takes a PDU, and returns the flags and the keys of the reply.
+    /// Handles a PDU, and returns the flags and the keys of the response.
     fn answer(
         &mut self,
         pdu: &Pdu,
@@ -163,14 +163,14 @@ impl Login {
         Ok((flags, out))
     }
 
-    /// The stage of a PDU, and the one to which it goes on.
+    /// Returns the current stage of a PDU, and the next stage.
     fn stages(&self, header: &Header) -> Result<(u8, Option<u8>), Answer> {
         let wrong = || Answer::Refused(Refusal::Initiator);
-        // The lowest version that it speaks.
+        // Lowest version that the initiator supports.
         if header.0[3] > 0 {
             return Err(Answer::Refused(Refusal::Version));
         }
-        // Number 0: a new session.
+        // TSIH 0: a new session.
         if self.exchanges == 1 && header.0[14..16] != [0, 0] {
             return Err(Answer::Refused(Refusal::NoSession));
         }
@@ -213,7 +213,7 @@ impl Login {
         Ok(())
     }
 
-    /// Looks at the names, which the first PDU has to have.
+    /// Checks the names, which the first PDU must have.
     fn admit(
         &mut self,
         may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,

@@ -1,13 +1,13 @@
-//! Disks by iSCSI (RFC 7143), as a target: one connection a session, ErrorRecoveryLevel 0, no
+//! iSCSI target for disks (RFC 7143): one connection per session, ErrorRecoveryLevel 0, no
 //! authentication and no digests.
 //!
-//! - [`pdu`] is the header of what is sent, [`text`] the keys of a negotiation.
-//! - [`login`] is a connection until its session has begun, [`session`] what follows: both take PDUs and
-//!   write those of the replies, without a socket.
-//! - [`command`] is what a SCSI command asks, [`pages`] what the disk says of itself, and [`transfer`] a
+//! - [`pdu`] is the header of PDUs, [`text`] the keys of a negotiation.
+//! - [`login`] is the login phase of a connection, [`session`] the full feature phase: both take
+//!   PDUs and write those of the responses, without a socket.
+//! - [`command`] parses SCSI commands, [`pages`] describes the disk, and [`transfer`] is a
 //!   command whose data the initiator sends.
 //!
-//! Who may use a target, and when a connection is closed, is decided elsewhere.
+//! Access to targets and the closing of connections are decided by the caller.
 
 pub mod command;
 pub mod login;

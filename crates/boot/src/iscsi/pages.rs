@@ -1,32 +1,33 @@
-//! What a disk says of itself: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
+//! Description of a disk: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
 
 use super::command::{
     BLOCK_BYTES, SAME_BLOCKS_MAX, Sense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX, UNMAP_RANGES_MAX,
 };
 
-/// Who made it.
+/// Vendor identification in INQUIRY.
 const VENDOR: &[u8; 8] = b"EVENKEEL";
 const PRODUCT: &[u8; 16] = b"network disk    ";
-/// A block of 4096 bytes has 2 to the power of this blocks.
+/// Logical blocks per physical block of 4096 bytes, as an exponent of 2.
 const PHYSICAL_EXPONENT: u8 = 3;
 const PHYSICAL_BLOCKS: u32 = 1 << PHYSICAL_EXPONENT;
 
-/// A disk, as far as it is described.
+/// Properties of a disk that the responses describe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct About<'n> {
-    /// The name of its target.
+    /// Name of the target.
     pub name: &'n str,
-    /// How many blocks it has.
+    /// Number of logical blocks.
     pub blocks: u64,
-    /// Machines only read it.
+    /// True if the disk is write-protected.
     pub is_read_only: bool,
-    /// It releases the space of zeroes.
+    /// True if the disk releases the space of zeroes.
     pub releases: bool,
 }
 
-/// The data of INQUIRY.
+/// Returns the data of INQUIRY.
 ///
 /// # Errors
+///
 /// There is no such page.
 pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
     let Some(page) = page else {
@@ -38,13 +39,13 @@ pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
         0x83 => designators(about.name),
         0xb0 => limits(about),
         0xb1 => {
-            // It has no rotation rate.
+            // Rotation rate 1: not a rotating medium.
             let mut body = vec![0; 60];
             body[1] = 1;
             body
         }
         0xb2 => {
-            // Space is released by UNMAP and by WRITE SAME, and what was released reads as zeroes.
+            // UNMAP and WRITE SAME release space, and released blocks read as zeroes.
             let provisions = if about.releases { 0xe4 } else { 0 };
             vec![0, provisions, if about.releases { 2 } else { 0 }, 0]
         }
@@ -54,16 +55,16 @@ pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
     Ok([&[0, page, length[0], length[1]], &body[..]].concat())
 }
 
-/// What there is where no logical unit is.
+/// Returns the INQUIRY data of a LUN without a logical unit.
 pub fn no_unit() -> Vec<u8> {
     standard(0x7f)
 }
 
 fn standard(peripheral: u8) -> Vec<u8> {
     let mut data = vec![0; 96];
-    // SPC-4; the format of this data and addresses of units by level.
+    // SPC-4; response data format 2, and hierarchical LUN addressing.
     (data[0], data[2], data[3], data[4]) = (peripheral, 6, 0x12, 91);
-    // Several commands at once.
+    // CMDQUE: commands may be queued.
     data[7] = 2;
     data[8..16].copy_from_slice(VENDOR);
     data[16..32].copy_from_slice(PRODUCT);
@@ -75,20 +76,21 @@ fn standard(peripheral: u8) -> Vec<u8> {
     data
 }
 
-/// A number of a name, the same on every node (FNV-1a).
+/// Computes a hash of a name, equal on all nodes (FNV-1a).
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })
 }
 
-/// By what it is known: a number (NAA, of local meaning), and its name in words. Both are the same at
-/// every node that serves it.
+/// Returns the device identification: a number (NAA, locally assigned) and the SCSI name string.
+/// Both are the same at every node that serves the disk.
 fn designators(name: &str) -> Vec<u8> {
     let number = (hash(name) & 0x0fff_ffff_ffff_ffff | 0x3000_0000_0000_0000).to_be_bytes();
     let mut all = vec![0x01, 0x03, 0, 8];
     all.extend(number);
-    // Names are bounded; the field is filled with zeroes to a multiple of four bytes.
+    // The length of names is bounded; the field is padded with zeroes to a multiple of four
+    // bytes.
     let words: Vec<u8> = name.bytes().take(220).collect();
     let length = (words.len() + 1).next_multiple_of(4);
     all.extend([0x03, 0x08, 0, u8::try_from(length).unwrap_or(0)]);
@@ -106,23 +108,24 @@ fn limits(about: &About<'_>) -> Vec<u8> {
         put(16, UNMAP_BLOCKS_MAX);
         put(20, UNMAP_RANGES_MAX);
         put(24, PHYSICAL_BLOCKS);
-        // Ranges begin at a multiple of it.
+        // Unmap granularity alignment: ranges start at a multiple of the granularity.
         put(28, 0x8000_0000);
         put(36, SAME_BLOCKS_MAX);
     }
-    // WRITE SAME of no blocks is refused.
+    // WSNZ: WRITE SAME of no blocks is refused.
     body[0] = 1;
     body[2..4].copy_from_slice(&(PHYSICAL_BLOCKS as u16).to_be_bytes());
     body
 }
 
-/// The data of READ CAPACITY(10): a disk that is too large for it has the largest number.
+/// Returns the data of READ CAPACITY(10): the largest number, if the disk is too large for the
+/// field.
 pub fn capacity10(about: &About<'_>) -> Vec<u8> {
     let last = u32::try_from(about.blocks.saturating_sub(1)).unwrap_or(u32::MAX);
     [last.to_be_bytes(), (BLOCK_BYTES as u32).to_be_bytes()].concat()
 }
 
-/// The data of READ CAPACITY(16).
+/// Returns the data of READ CAPACITY(16).
 pub fn capacity16(about: &About<'_>) -> Vec<u8> {
     let mut data = vec![0; 32];
     let last = about.blocks.saturating_sub(1);
@@ -130,13 +133,14 @@ pub fn capacity16(about: &About<'_>) -> Vec<u8> {
     data[8..12].copy_from_slice(&(BLOCK_BYTES as u32).to_be_bytes());
     data[13] = PHYSICAL_EXPONENT;
     if about.releases {
-        // Space can be released, and reads as zeroes then.
+        // LBPME and LBPRZ: blocks can be released, and then read as zeroes.
         data[14] = 0xc0;
     }
     data
 }
 
-/// The data of REPORT LUNS: unit 0, or no unit where only those with a well-known number are asked for.
+/// Returns the data of REPORT LUNS: unit 0, or no unit where only well-known logical units are
+/// requested.
 pub fn units(which: u8) -> Vec<u8> {
     match which {
         1 => vec![0; 8],
@@ -148,7 +152,7 @@ pub fn units(which: u8) -> Vec<u8> {
     }
 }
 
-/// The data of REQUEST SENSE: nothing is wrong.
+/// Returns the data of REQUEST SENSE: no error.
 pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
     match with_descriptors {
         true => vec![0x72, 0, 0, 0, 0, 0, 0, 0],
@@ -156,10 +160,11 @@ pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
     }
 }
 
-/// The data of MODE SENSE.
+/// Returns the data of MODE SENSE.
 ///
 /// # Errors
-/// There is no such page, or nothing is saved.
+///
+/// There is no such page, or saved values are requested.
 pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<Vec<u8>, Sense> {
     let (control, page) = (page >> 6, page & 0x3f);
     if control == 3 {
@@ -176,7 +181,7 @@ pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<
         let start = body.len();
         body.resize(start + 2 + length, 0);
         (body[start], body[start + 1]) = (number, u8::try_from(length).unwrap_or(0));
-        // A write cache; nothing of it can be changed.
+        // WCE: write cache enabled; no bit of it is changeable.
         if control != 1 {
             body[start + 2] = cached;
         }
@@ -184,7 +189,7 @@ pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<
     if body.is_empty() {
         return Err(Sense::FIELD);
     }
-    // Writes may have to be stable before their reply (DPOFUA).
+    // DPOFUA: writes may be forced to be stable before their response.
     let device = 0x10 | if about.is_read_only { 0x80 } else { 0 };
     let length = body.len();
     let head = match is_short {

@@ -1,19 +1,19 @@
-//! PDUs of iSCSI: a header of 48 bytes, and a segment of data (RFC 7143, section 11).
+//! iSCSI PDUs: a basic header segment of 48 bytes, and a data segment (RFC 7143, section 11).
 
 use std::io::{self, Write};
 
-/// Bytes of a header.
+/// Length of the basic header segment, bytes.
 pub const HEADER_BYTES: usize = 48;
-/// The longest segment of data that an initiator may send, bytes: MaxRecvDataSegmentLength.
+/// Longest data segment that an initiator may send, bytes: MaxRecvDataSegmentLength.
 pub const DATA_BYTES_MAX: usize = 256 << 10;
-/// The longest segment of data before a session has begun, bytes (RFC 7143, 13.12).
+/// Longest data segment during the login, bytes (RFC 7143, 13.12).
 pub const LOGIN_BYTES_MAX: usize = 8 << 10;
-/// The tag that stands for none.
+/// Reserved tag: no task.
 pub const NO_TAG: u32 = 0xffff_ffff;
-/// The last PDU of a sequence.
+/// Final bit: the last PDU of a sequence.
 pub const FINAL: u8 = 0x80;
 
-/// The first byte of a PDU, without the flag for immediate delivery.
+/// Opcodes: the first byte of a PDU without the flag for immediate delivery.
 pub mod opcode {
     #![allow(missing_docs, reason = "the names of RFC 7143, section 11.2.1.2")]
     pub const NOP_OUT: u8 = 0x00;
@@ -34,58 +34,58 @@ pub mod opcode {
     pub const REJECT: u8 = 0x3f;
 }
 
-/// A header.
+/// Basic header segment (BHS).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header(pub [u8; HEADER_BYTES]);
 
-/// A PDU of the initiator.
+/// PDU of the initiator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pdu {
-    /// Its header.
+    /// Basic header segment of the PDU.
     pub header: Header,
-    /// Its data, without padding.
+    /// Data segment, without padding.
     pub data: Vec<u8>,
 }
 
-/// Why a connection is closed.
+/// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// What came is not iSCSI, or what a session may not have.
+    /// Protocol error: the data is not iSCSI, or is invalid in this session.
     #[error("the initiator breaks the protocol: {0}")]
     Protocol(&'static str),
-    /// The disk is out of reach: the initiator is to come again.
+    /// The disk is unreachable: the initiator has to reconnect.
     #[error("the disk is out of reach")]
     Away,
-    /// The session ended as it should.
+    /// The session ended by a logout.
     #[error("the session has ended")]
     Ended,
-    /// The connection failed.
+    /// I/O error of the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
 }
 
 impl Header {
-    /// What kind of PDU it is.
+    /// Returns the opcode.
     pub fn opcode(&self) -> u8 {
         self.0[0] & 0x3f
     }
 
-    /// Whether it is delivered at once, without a number of its own.
+    /// Returns whether the PDU is for immediate delivery and does not use up a CmdSN.
     pub fn is_immediate(&self) -> bool {
         self.0[0] & 0x40 != 0
     }
 
-    /// The flags, whose meaning the kind decides.
+    /// Returns the flags, whose meaning depends on the opcode.
     pub fn flags(&self) -> u8 {
         self.0[1]
     }
 
-    /// Whether it is the last one of a sequence.
+    /// Returns whether the PDU is the last one of a sequence.
     pub fn is_final(&self) -> bool {
         self.0[1] & FINAL != 0
     }
 
-    /// Four bytes as a number.
+    /// Returns the number in the four bytes at an offset.
     pub fn word(&self, at: usize) -> u32 {
         let bytes = self.0.get(at..at + 4);
         bytes.map_or(0, |bytes| {
@@ -95,30 +95,32 @@ impl Header {
         })
     }
 
-    /// The tag of the initiator's task.
+    /// Returns the initiator task tag.
     pub fn tag(&self) -> u32 {
         self.word(16)
     }
 
-    /// The number of the logical unit, as it came.
+    /// Returns the LUN field, unparsed.
     pub fn lun(&self) -> u64 {
         u64::from(self.word(8)) << 32 | u64::from(self.word(12))
     }
 
-    /// Bytes of the further headers behind it.
+    /// Returns the length of the additional header segments, bytes.
     pub fn further_bytes(&self) -> usize {
         usize::from(self.0[4]) * 4
     }
 
-    /// Bytes of its data.
+    /// Returns the length of the data segment, bytes.
     pub fn data_bytes(&self) -> usize {
         (self.word(4) & 0x00ff_ffff) as usize
     }
 
-    /// Bytes that follow the header: further headers, data and its padding.
+    /// Returns how many bytes follow the header: additional header segments, data and its
+    /// padding.
     ///
     /// # Errors
-    /// They are more than `max`, without the further headers.
+    ///
+    /// The data is longer than `max`.
     pub fn rest_bytes(&self, max: usize) -> Result<usize, Broken> {
         match self.data_bytes() {
             data if data > max => Err(Broken::Protocol("a data segment that is too long")),
@@ -126,7 +128,8 @@ impl Header {
         }
     }
 
-    /// The PDU with what follows the header. None: these are not as many bytes as it says.
+    /// Builds the PDU from the header and the bytes after it. None: their number does not match
+    /// the header.
     pub fn with(self, mut rest: Vec<u8>) -> Option<Pdu> {
         let start = self.further_bytes();
         if rest.len() < start + self.data_bytes() {
@@ -141,42 +144,43 @@ impl Header {
     }
 }
 
-/// A reply that is being made.
+/// Header of a response that is being built.
 #[derive(Clone, Debug)]
 pub struct Reply([u8; HEADER_BYTES]);
 
 impl Reply {
-    /// Begins one of this kind.
+    /// Creates a header with this opcode.
     pub fn new(opcode: u8, flags: u8) -> Reply {
         let mut bytes = [0; HEADER_BYTES];
         (bytes[0], bytes[1]) = (opcode, flags);
         Reply(bytes)
     }
 
-    /// With a byte.
+    /// Sets the byte at an offset.
     #[must_use]
     pub fn byte(mut self, at: usize, value: u8) -> Reply {
         self.0[at] = value;
         self
     }
 
-    /// With bytes that were in the request, too.
+    /// Copies bytes of the request's header.
     #[must_use]
     pub fn same(mut self, of: &Header, range: std::ops::Range<usize>) -> Reply {
         self.0[range.clone()].copy_from_slice(&of.0[range]);
         self
     }
 
-    /// With a number of four bytes.
+    /// Sets the four bytes at an offset to a number.
     #[must_use]
     pub fn word(mut self, at: usize, value: u32) -> Reply {
         self.0[at..at + 4].copy_from_slice(&value.to_be_bytes());
         self
     }
 
-    /// Writes it with its data.
+    /// Writes the PDU with its data segment.
     ///
     /// # Errors
+    ///
     /// The connection's.
     pub fn write(mut self, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let length = u32::try_from(data.len()).unwrap_or(0).to_be_bytes();

@@ -1,7 +1,9 @@
-//! A session: PDUs of the initiator and what is sent for them (RFC 7143, sections 4 and 11).
+//! Full feature phase of an iSCSI session: PDUs of the initiator and their responses (RFC 7143,
+//! sections 4 and 11).
 //!
-//! Commands are carried out one after the other, in the order of their numbers; of a command that writes,
-//! the data may come between others. Nothing of a command is kept but the parameters of a few.
+//! The session executes commands one after the other, in the order of their CmdSN; the data of a
+//! write may come between other commands. The session buffers nothing of a command but the
+//! parameter lists of a few.
 
 use super::command::{self, Asked, Blocks, COMMAND_BYTES, Command, Sense};
 use super::login::{Established, WINDOW};
@@ -20,53 +22,52 @@ const STATUS: u8 = 0x01;
 const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
 const TASK_SET_FULL: u8 = 0x28;
-/// Commands that wait for data.
+/// Limit of commands that wait for data.
 const TRANSFERS_MAX: usize = WINDOW as usize;
-/// Bytes that are read at once to be thrown away.
+/// Most bytes that VERIFY reads at once.
 const VERIFY_BYTES: u64 = 256 << 10;
 
-/// What a session is about.
+/// Target of a session.
 pub struct Unit<'u> {
-    /// The name of the target; empty: a session that only asks which there are.
+    /// Name of the target; empty: a discovery session.
     pub name: &'u str,
-    /// The disk; None in such a session.
+    /// Disk of the target; None in a discovery session.
     pub disk: Option<&'u dyn Disk>,
-    /// The targets that this initiator may use, and where each is, for SendTargets.
+    /// Returns the targets that this initiator may use, and their addresses, for SendTargets.
     pub targets: &'u dyn Fn() -> Vec<(String, String)>,
 }
 
-/// A session.
+/// Full feature phase of a session.
 #[derive(Debug)]
 pub struct Session {
     parameters: Parameters,
     numbers: Numbers,
     transfers: Vec<Transfer>,
-    /// What is left of a text, for which the initiator has to ask.
+    /// Rest of a text response, which the initiator requests with further PDUs.
     text: Vec<u8>,
     connection: u16,
     read: u64,
 }
 
-/// The numbers of PDUs.
+/// Sequence numbers of the session.
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     status: u32,
     command: u32,
-    /// The target's tag for the next R2T.
+    /// Target transfer tag of the next R2T.
     tag: u32,
 }
 
-/// How a command without data of the initiator ended.
+/// Result of a command without data of the initiator.
 enum Done {
-    /// With data.
     Data(Vec<u8>),
-    /// These blocks are sent.
+    /// The blocks that are sent as data.
     Read(Blocks),
     Failed(Sense),
 }
 
 impl Session {
-    /// Begins.
+    /// Creates the session after its login.
     pub fn new(of: &Established) -> Session {
         Session {
             parameters: of.parameters,
@@ -82,15 +83,16 @@ impl Session {
         }
     }
 
-    /// How many bytes of the disk it has sent.
+    /// Returns how many bytes of the disk the session has sent.
     pub fn sent_bytes(&self) -> u64 {
         self.read
     }
 
-    /// Takes a PDU, and writes what is sent for it.
+    /// Handles a PDU, and writes the responses.
     ///
     /// # Errors
-    /// The connection is to be closed.
+    ///
+    /// The connection must be closed.
     pub fn handle(
         &mut self,
         pdu: &Pdu,
@@ -100,7 +102,7 @@ impl Session {
         let header = &pdu.header;
         let opcode = header.opcode();
         if opcode != opcode::DATA_OUT && !self.is_due(header) {
-            // Outside of the window: it is not answered (RFC 7143, 4.2.2.1).
+            // A PDU outside of the command window is ignored (RFC 7143, 4.2.2.1).
             return Ok(());
         }
         match (opcode, unit.disk) {
@@ -115,7 +117,8 @@ impl Session {
         }
     }
 
-    /// Counts a command in. Of one connection, commands come in their order.
+    /// Checks the CmdSN of a PDU and advances the expected one. On one connection, commands
+    /// arrive in order.
     fn is_due(&mut self, header: &Header) -> bool {
         let is_next = header.word(24) == self.numbers.command;
         if header.is_immediate() {
@@ -127,7 +130,7 @@ impl Session {
         is_next
     }
 
-    /// A reply with the numbers of now.
+    /// Sets the current sequence numbers of a response.
     fn numbered(&self, reply: Reply) -> Reply {
         let command = self.numbers.command;
         reply
@@ -136,7 +139,7 @@ impl Session {
             .word(32, command.wrapping_add(WINDOW - 1))
     }
 
-    /// A reply that has a number of its own.
+    /// Sets the sequence numbers of a response that has its own StatSN.
     fn counted(&mut self, reply: Reply) -> Reply {
         let reply = self.numbered(reply);
         self.numbers.status = self.numbers.status.wrapping_add(1);
@@ -145,7 +148,8 @@ impl Session {
 
     fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), Broken> {
         if pdu.header.tag() == NO_TAG {
-            // The reply to a ping, which is never sent: iPXE ends its session for one.
+            // The PDU responds to a ping of the target. The target sends none, because iPXE ends
+            // its session for one.
             return Ok(());
         }
         let reply = Reply::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
@@ -165,7 +169,7 @@ impl Session {
         let response = match header.flags() & 0x7f {
             0 => 0,
             1 if own => 0,
-            // No such connection; or recovery, which level 0 does not have.
+            // CID not found; or connection recovery, which ErrorRecoveryLevel 0 does not support.
             1 => 1,
             _ => 2,
         };
@@ -183,7 +187,7 @@ impl Session {
         if header.flags() & 0x40 != 0 {
             return self.reject(header, 0x04, out);
         }
-        // With the target's tag, the initiator asks for what is left.
+        // A target transfer tag requests the rest of the text.
         if header.word(20) == NO_TAG {
             let mut all = Vec::new();
             for (key, value) in text::parse(&pdu.data)? {
@@ -208,7 +212,7 @@ impl Session {
         Ok(reply.write(&part, out)?)
     }
 
-    /// Task management: only commands that wait for data are under way.
+    /// Handles a task management request: only commands that wait for data are outstanding.
     fn task(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), Broken> {
         let before = self.transfers.len();
         let is_unit = header.lun() == 0;
@@ -218,7 +222,7 @@ impl Session {
                 self.transfers.retain(|one| one.tag != aborted);
                 u8::from(self.transfers.len() == before)
             }
-            // Of the unit: the sets of tasks, and resets.
+            // Functions of a logical unit: task sets, and resets.
             2 | 4 | 5 if !is_unit => 2,
             2 | 4 | 5 | 6 | 7 => {
                 self.transfers.clear();
@@ -256,7 +260,7 @@ impl Session {
         if let Ok(Asked { command, length }) = parsed
             && let Some(transfer) = Transfer::new(command, length, header.tag(), 0)
         {
-            // Without data of the initiator: none is needed, or it says that it has none.
+            // The command needs no data, or the initiator announced none.
             let ended = transfer.finish(about.blocks, disk)?;
             return self.end(header.tag(), header.word(20), ended, out);
         }
@@ -271,7 +275,7 @@ impl Session {
         }
     }
 
-    /// Begins a command whose data the initiator sends.
+    /// Starts a command whose data the initiator sends.
     fn begin(
         &mut self,
         pdu: &Pdu,
@@ -304,12 +308,12 @@ impl Session {
         self.go_on(transfer, blocks, disk, out)
     }
 
-    /// Takes data of a command under way.
+    /// Handles a Data-Out PDU of a running command.
     fn data(&mut self, pdu: &Pdu, disk: &dyn Disk, out: &mut dyn Write) -> Result<(), Broken> {
         let header = &pdu.header;
         let mut all = self.transfers.iter();
         let Some(at) = all.position(|one| one.tag == header.tag()) else {
-            // Of a command that was aborted.
+            // The PDU belongs to an aborted command.
             return Ok(());
         };
         let mut transfer = self.transfers.swap_remove(at);
@@ -325,7 +329,7 @@ impl Session {
         self.go_on(transfer, size / command::BLOCK_BYTES, disk, out)
     }
 
-    /// Waits for the data that is coming, asks for more, or ends the command.
+    /// Waits for the data that is announced, requests more with an R2T, or ends the command.
     fn go_on(
         &mut self,
         mut transfer: Transfer,
@@ -343,7 +347,7 @@ impl Session {
             let took = transfer.finish(blocks, disk)?;
             return self.end(tag, expected, took, out);
         };
-        // Never the tag that stands for none.
+        // The mask excludes the reserved tag.
         self.numbers.tag = self.numbers.tag.wrapping_add(1) & 0x7fff_ffff;
         let reply = Reply::new(opcode::R2T, FINAL).word(16, transfer.tag);
         let reply = self.numbered(reply.word(20, wanted.tag));
@@ -352,7 +356,7 @@ impl Session {
         Ok(reply.word(44, wanted.length).write(&[], out)?)
     }
 
-    /// Ends a command that took data of the initiator.
+    /// Ends a command with data of the initiator.
     fn end(
         &mut self,
         tag: u32,
@@ -380,7 +384,7 @@ impl Session {
         self.end(header.tag(), header.word(20), Err(sense), out)
     }
 
-    /// Sends data that fits into one PDU, and the status with it.
+    /// Sends data that fits into one PDU, with the status in the same PDU.
     fn send(&mut self, header: &Header, data: &[u8], out: &mut dyn Write) -> Result<(), Broken> {
         let expected = if header.flags() & READS != 0 {
             header.word(20)
@@ -403,7 +407,7 @@ impl Session {
         Ok(reply.write(&data[..sent], out)?)
     }
 
-    /// Sends blocks of the disk.
+    /// Sends blocks of the disk in Data-In PDUs.
     fn read(
         &mut self,
         header: &Header,
@@ -458,7 +462,8 @@ impl Session {
     }
 }
 
-/// Flags and the count of bytes by which what there is differs from what the initiator expects.
+/// Returns the residual flags and count: the difference between the available data and the length
+/// that the initiator expects.
 fn residual(expected: u32, length: u32) -> (u8, u32) {
     match expected {
         expected if expected < length => (OVERFLOW, length - expected),
@@ -470,7 +475,7 @@ fn residual(expected: u32, length: u32) -> (u8, u32) {
 fn send_targets(value: &str, unit: &Unit<'_>, out: &mut Vec<u8>) {
     let is_asked = |name: &str| match value {
         "All" => true,
-        // Of a session with a target: that one.
+        // In a session with a target, the empty value means that target.
         "" => name == unit.name,
         value => name == value,
     };
@@ -484,7 +489,7 @@ fn send_targets(value: &str, unit: &Unit<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Refuses what the disk cannot do, whatever its data.
+/// Refuses a command that the disk cannot execute, whatever its data.
 fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sense> {
     let command = asked.command;
     let is_of_all = matches!(
@@ -515,7 +520,7 @@ fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sens
     }
 }
 
-/// Carries out a command for which the initiator has no data.
+/// Executes a command without data of the initiator.
 fn carry_out(
     header: &Header,
     asked: Asked,

@@ -6,7 +6,6 @@ use super::session::{Session, Unit};
 use crate::disk::{Disk, DiskError};
 use std::sync::Mutex;
 
-/// A disk in memory.
 struct Memory(Mutex<Vec<u8>>);
 
 impl Disk for Memory {
@@ -37,7 +36,7 @@ impl Disk for Memory {
     fn close(&self) {}
 }
 
-/// A header with these bytes at these places.
+/// Builds a header with these bytes at these offsets.
 fn header(parts: &[(usize, &[u8])]) -> Header {
     let mut bytes = [0; HEADER_BYTES];
     for (at, part) in parts {
@@ -52,7 +51,7 @@ fn pdu(parts: &[(usize, &[u8])], data: &[u8]) -> Pdu {
     Pdu { header, data }
 }
 
-/// The PDUs of an output.
+/// Returns the PDUs of an output.
 fn split(mut out: &[u8]) -> Vec<Pdu> {
     let mut all = Vec::new();
     while let Some((head, rest)) = out.split_first_chunk::<HEADER_BYTES>() {
@@ -68,7 +67,7 @@ fn split(mut out: &[u8]) -> Vec<Pdu> {
 
 const NAMES: &str = "InitiatorName=iqn.a\0TargetName=iqn.t\0SessionType=Normal\0";
 
-/// A login in one stage, from the operational one to the session.
+/// Runs a login in one stage, from the operational one to the session.
 fn log_in(keys: &str) -> (Result<Option<Established>, Broken>, Vec<Pdu>) {
     let parts: &[(usize, &[u8])] = &[(0, &[0x43, 0x87]), (8, &[0x40, 0, 0, 0, 0, 9])];
     let mut out = Vec::new();
@@ -102,7 +101,7 @@ fn a_login_agrees_on_what_both_sides_can_do() {
     assert_eq!((parameters.receives, parameters.burst), (4096, 256 << 10));
     assert!(!parameters.initial_r2t && parameters.first_burst == 64 << 10);
     assert_eq!(replies[0].header.0[..4], [0x23, 0x87, 0, 0]);
-    // The number of the session, and success.
+    // The TSIH of the session, and success.
     assert_eq!((replies[0].header.0[15], replies[0].header.0[36]), (5, 0));
     insta::assert_snapshot!(words(&replies[0].data), @r"
     HeaderDigest=None
@@ -145,7 +144,7 @@ fn a_login_that_cannot_be_is_refused_with_its_reason() {
         let status_of = |pdu: &Pdu| u16::from_be_bytes([pdu.header.0[36], pdu.header.0[37]]);
         assert_eq!(status_of(&replies[0]), status, "{keys}");
     }
-    // A session of another number; a stage that is not there; another version.
+    // An unknown TSIH; an invalid stage; another version.
     let header =
         |flags: u8, min: u8, number: u8| [(0, vec![0x43, flags, 0, min]), (14, vec![0, number])];
     for (parts, status) in [
@@ -176,7 +175,7 @@ fn a_login_in_parts_is_one() {
     let mut login = Login::new(1);
     let (first, second) = NAMES.split_at(20);
     let mut out = Vec::new();
-    // The keys go on in the next PDU; then both stages.
+    // The keys continue in the next PDU; then both stages.
     let continued = pdu(&[(0, &[0x43, 0x40])], first.as_bytes());
     assert!(
         login
@@ -198,12 +197,12 @@ fn a_login_in_parts_is_one() {
         words(&split(&out)[0].data),
         "AuthMethod=None\nTargetPortalGroupTag=1\n"
     );
-    // Back again is no stage.
+    // A transition to an earlier stage is invalid.
     let again = login.handle(&security, &mut |_| Ok(()), &mut Vec::new());
     assert!(again.is_err());
 }
 
-/// A session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
+/// Creates a session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
 struct Talk {
     session: Session,
     disk: Memory,
@@ -233,7 +232,7 @@ impl Talk {
         sent.map(|()| split(&out))
     }
 
-    /// A command with its flags, how much data it has, and this data with it.
+    /// Builds a command with its flags, its expected data length, and its immediate data.
     fn command(&mut self, flags: u8, expected: u32, cdb: &[u8], data: &[u8]) -> Vec<Pdu> {
         let number = self.number.to_be_bytes();
         self.number += 1;
@@ -247,7 +246,7 @@ impl Talk {
         self.send(parts, data).unwrap()
     }
 
-    /// Data of a command.
+    /// Builds a Data-Out PDU.
     fn data(&mut self, tag: u32, number: u32, offset: u32, last: bool, data: &[u8]) -> Vec<Pdu> {
         let flags = if last { 0x80 } else { 0 };
         let parts: &[(usize, &[u8])] = &[
@@ -261,7 +260,7 @@ impl Talk {
     }
 }
 
-/// The kind, the status, the flags of the residual and its bytes.
+/// Returns the opcode, the status, the residual flags and the residual count.
 fn ended(pdu: &Pdu) -> (u8, u8, u8, u32) {
     let flags = pdu.header.flags() & 0x06;
     (
@@ -272,7 +271,7 @@ fn ended(pdu: &Pdu) -> (u8, u8, u8, u32) {
     )
 }
 
-/// Key, code and qualifier of a command that failed.
+/// Returns sense key, code and qualifier of a failed command.
 fn sense(pdu: &Pdu) -> (u8, u8, u8) {
     assert_eq!((pdu.header.0[3], pdu.data[1]), (2, 18));
     (pdu.data[4], pdu.data[14], pdu.data[15])
@@ -281,7 +280,7 @@ fn sense(pdu: &Pdu) -> (u8, u8, u8) {
 #[test]
 fn blocks_are_read_in_segments_and_sequences_with_the_status_in_the_last() {
     let mut talk = Talk::new("MaxRecvDataSegmentLength=1024\0");
-    // READ(10) of 5 blocks from 3 on.
+    // READ(10) of 5 blocks from block 3.
     let read = talk.command(0xc0, 5 * 512, &[0x28, 0, 0, 0, 0, 3, 0, 0, 5], &[]);
     let shown: Vec<(u8, usize, u32, u32)> = { read.iter() }
         .map(|pdu| {
@@ -299,7 +298,7 @@ fn blocks_are_read_in_segments_and_sequences_with_the_status_in_the_last() {
     );
     assert_eq!(read[0].data[511..513], [3, 4]);
     assert_eq!(read[2].data, [7; 512]);
-    // The initiator expects less, and more, than there is.
+    // The initiator expects less, and more, than the available data.
     let less = talk.command(0xc0, 512, &[0x28, 0, 0, 0, 0, 3, 0, 0, 2], &[]);
     assert_eq!(
         (ended(&less[0]), less[0].data.len()),
@@ -310,7 +309,7 @@ fn blocks_are_read_in_segments_and_sequences_with_the_status_in_the_last() {
         (ended(&more[0]), more[0].data.len()),
         ((0x25, 0, 2, 512), 1024)
     );
-    // Behind the end; too many at once.
+    // Beyond the end; too many blocks at once.
     let behind = talk.command(0xc0, 1024, &[0x28, 0, 0, 0, 0, 63, 0, 0, 2], &[]);
     assert_eq!(sense(&behind[0]), (5, 0x21, 0));
     let many = talk.command(0xc0, 1024, &[0xa8, 0, 0, 0, 0, 0, 0xff, 0, 0, 0], &[]);
@@ -320,7 +319,7 @@ fn blocks_are_read_in_segments_and_sequences_with_the_status_in_the_last() {
 #[test]
 fn data_comes_with_the_command_unasked_and_after_each_r2t() {
     let mut talk = Talk::new("InitialR2T=No\0");
-    // WRITE(10) of 8 blocks: 512 bytes with it, 512 unasked, the rest in two bursts.
+    // WRITE(10) of 8 blocks: 512 bytes immediate, 512 unsolicited, the rest in two bursts.
     let begun = talk.command(0x20, 4096, &[0x2a, 0, 0, 0, 0, 8, 0, 0, 8], &[0xa0; 512]);
     assert!(begun.is_empty());
     let first = talk.data(0xffff_ffff, 0, 512, true, &[0xa1; 512]);
@@ -337,7 +336,7 @@ fn data_comes_with_the_command_unasked_and_after_each_r2t() {
     assert!(talk.data(tag, 0, 1024, false, &[0xa2; 1024]).is_empty());
     let second = talk.data(tag, 1, 2048, true, &[0xa3; 1024]);
     assert_eq!(wanted(&second[0]), (0x31, 1, 3072, 1024));
-    // Another command meanwhile.
+    // Another command in between.
     let ready = talk.command(0x80, 0, &[0], &[]);
     assert_eq!(ended(&ready[0]), (0x21, 0, 0, 0));
     let done = talk.data(second[0].header.word(20), 0, 3072, true, &[0xa4; 1024]);
@@ -355,7 +354,7 @@ fn data_that_is_out_of_order_fails_its_command_and_what_nobody_asked_for_the_con
     assert!(talk.command(0x20, 1024, &cdb, &[1; 512]).is_empty());
     let wrong = talk.data(0xffff_ffff, 3, 512, true, &[2; 512]);
     assert_eq!(sense(&wrong[0]), (0xb, 0x4b, 0));
-    // An aborted command has no reply, and what still comes for it is not used.
+    // An aborted command gets no response, and late data of it is discarded.
     assert!(talk.command(0x20, 1024, &cdb, &[]).is_empty());
     let task = |function: u8, tag: u8| [(0, vec![0x42, 0x80 | function]), (20, vec![0, 0, 0, tag])];
     let abort = |talk: &mut Talk, function, tag| {
@@ -368,7 +367,7 @@ fn data_that_is_out_of_order_fails_its_command_and_what_nobody_asked_for_the_con
     assert_eq!((abort(&mut talk, 5, 0), abort(&mut talk, 8, 0)), (0, 4));
     assert!(talk.data(0xffff_ffff, 0, 0, true, &[3; 1024]).is_empty());
     assert_eq!(talk.disk.0.lock().unwrap()[9 * 512], 9);
-    // Two commands with one tag; more at once than was agreed on.
+    // Two commands with one tag; more data at once than was negotiated.
     assert!(talk.command(0x20, 1024, &cdb, &[]).is_empty());
     let number = talk.number.to_be_bytes();
     let parts: &[(usize, &[u8])] = &[
@@ -380,14 +379,14 @@ fn data_that_is_out_of_order_fails_its_command_and_what_nobody_asked_for_the_con
     assert!(matches!(talk.send(parts, &[]), Err(Broken::Protocol(_))));
     let mut talk = Talk::new("");
     let parts: &[(usize, &[u8])] = &[(0, &[1, 0x20]), (20, &[0, 0, 8, 0]), (32, &cdb)];
-    // Without InitialR2T=No, nothing comes unasked.
+    // Without InitialR2T=No, no unsolicited data is allowed.
     assert!(matches!(talk.send(parts, &[]), Err(Broken::Protocol(_))));
 }
 
 #[test]
 fn what_is_sent_and_is_not_needed_is_not_written() {
     let mut talk = Talk::new("");
-    // One block is written, and two are there; then the other way round.
+    // The command has one block, and two are announced; then the other way round.
     let cdb = [0x2a, 0, 0, 0, 0, 8, 0, 0, 1];
     let done = talk.command(0xa0, 1024, &cdb, &[1; 1024]);
     assert_eq!(ended(&done[0]), (0x21, 0, 2, 512));
@@ -409,7 +408,7 @@ fn ranges_are_released_and_one_block_is_written_to_many() {
     list[15] = 63;
     let behind = talk.command(0xa0, 24, &[0x42, 0, 0, 0, 0, 0, 0, 0, 24], &list);
     assert_eq!(sense(&behind[0]), (5, 0x21, 0));
-    // WRITE SAME(10) to blocks 10 to 12; without the block that it repeats, nothing.
+    // WRITE SAME(10) to blocks 10 to 12; without its data, nothing is written.
     let cdb = [0x41, 0, 0, 0, 0, 10, 0, 0, 3];
     let done = talk.command(0xa0, 512, &cdb, &[0xee; 512]);
     assert_eq!(ended(&done[0]), (0x21, 0, 0, 0));
@@ -444,7 +443,7 @@ fn a_session_echoes_lists_targets_rejects_and_ends() {
         (echo[0].header.opcode(), &echo[0].data[..]),
         (0x20, &b"ping"[..])
     );
-    // The reply to a ping of the target.
+    // The response to a ping of the target.
     let none = talk
         .send(&[(0, &[0x40, 0x80]), (16, &[0xff; 4])], &[])
         .unwrap();
@@ -460,10 +459,10 @@ fn a_session_echoes_lists_targets_rejects_and_ends() {
             .data
             .is_empty()
     );
-    // SNACK, which level 0 does not have.
+    // SNACK, which ErrorRecoveryLevel 0 does not support.
     let reject = talk.send(&[(0, &[0x50, 0x80])], &[]).unwrap();
     assert_eq!((reject[0].header.opcode(), reject[0].data[0]), (0x3f, 0x50));
-    // Numbers outside of the window are not answered.
+    // Commands outside of the command window are ignored.
     let outside: &[(usize, &[u8])] = &[(0, &[1, 0x80]), (24, &[0, 0, 0, 9])];
     assert!(talk.send(outside, &[]).unwrap().is_empty());
     let recovery = talk.send(&[(0, &[0x46, 0x82])], &[]).unwrap();
@@ -496,7 +495,7 @@ fn a_pdu_longer_than_agreed_on_is_not_read() {
         long.rest_bytes(256 << 10),
         Err(Broken::Protocol(_))
     ));
-    // Further headers are left out, padding too.
+    // Additional header segments and padding are skipped.
     let padded = header(&[(4, &[1, 0, 0, 3])]);
     assert_eq!(padded.rest_bytes(256 << 10).unwrap(), 8);
     assert_eq!(

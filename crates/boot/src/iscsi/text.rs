@@ -1,26 +1,26 @@
-//! Keys of a negotiation (RFC 7143, section 6): `key=value`, each with a zero behind it.
+//! Text keys of a negotiation (RFC 7143, section 6): `key=value`, each terminated by a zero byte.
 
 use super::pdu::{Broken, DATA_BYTES_MAX};
 
-/// Bytes of the keys of one exchange, in all PDUs.
+/// Longest text of one exchange, over all PDUs, bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Keys of one exchange.
+/// Most keys of one exchange.
 const KEYS_MAX: usize = 64;
-/// Bytes of a key.
+/// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 63;
 
-/// What both sides have agreed on.
+/// Negotiated parameters of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parameters {
-    /// The longest segment of data that the initiator takes, bytes.
+    /// Longest data segment that the initiator accepts, bytes (MaxRecvDataSegmentLength).
     pub receives: usize,
-    /// The longest sequence of data, bytes.
+    /// Longest sequence of data, bytes (MaxBurstLength).
     pub burst: usize,
-    /// Data of a write that is sent before it is asked for, bytes.
+    /// Longest unsolicited data of a write, bytes (FirstBurstLength).
     pub first_burst: usize,
-    /// No data is sent before it is asked for, except with the command.
+    /// True if unsolicited data is limited to the PDU of the command (InitialR2T).
     pub initial_r2t: bool,
-    /// Data may be in the PDU of the command.
+    /// True if the PDU of a command may have data (ImmediateData).
     pub immediate: bool,
 }
 
@@ -36,17 +36,18 @@ impl Default for Parameters {
     }
 }
 
-/// Adds a key to a text.
+/// Appends a key to a text.
 pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
     for part in [key, "=", value, "\0"] {
         text.extend_from_slice(part.as_bytes());
     }
 }
 
-/// Collects the parts of a text.
+/// Appends a part of a text.
 ///
 /// # Errors
-/// It is too long.
+///
+/// The text is too long.
 pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
     if all.len() + part.len() > TEXT_BYTES_MAX {
         return Err(Broken::Protocol("a negotiation that is too long"));
@@ -55,10 +56,11 @@ pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Reads the keys of a text.
+/// Parses the keys of a text.
 ///
 /// # Errors
-/// It is none, or has too many.
+///
+/// The text is malformed, or has too many keys.
 pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, Broken> {
     let wrong = || Broken::Protocol("a malformed key");
     let pairs = text
@@ -76,7 +78,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, Broken> {
     Ok(keys)
 }
 
-/// Whether a list of values has one.
+/// Returns whether a list of values includes one.
 fn offers(value: &str, one: &str) -> bool {
     value.split(',').any(|offered| offered == one)
 }
@@ -92,10 +94,12 @@ fn number(value: &str) -> Option<u64> {
 }
 
 impl Parameters {
-    /// Takes a key of the initiator, and returns what is replied to it: None where nothing is.
+    /// Applies a key of the initiator, and returns the value of the response; None: the key gets
+    /// none.
     ///
     /// # Errors
-    /// The value is none of the key.
+    ///
+    /// The value is invalid for the key.
     pub fn take(&mut self, key: &str, value: &str) -> Result<Option<String>, Broken> {
         let wrong = Broken::Protocol("an impossible value of a key");
         let yes = |is: bool| Some(if is { "Yes" } else { "No" }.to_owned());
@@ -146,7 +150,7 @@ impl Parameters {
             "DefaultTime2Retain" | "ErrorRecoveryLevel" => Some("0".to_owned()),
             "TaskReporting" => Some("RFC3720".to_owned()),
             "iSCSIProtocolLevel" => Some("1".to_owned()),
-            // Who it is, and what for: the caller looks at these.
+            // The caller evaluates the keys that identify the initiator and the target.
             "InitiatorName" | "InitiatorAlias" | "SessionType" | "TargetName" | "AuthMethod" => {
                 None
             }

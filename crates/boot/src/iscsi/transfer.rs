@@ -1,28 +1,28 @@
-//! A command whose data the initiator sends: with the command, before it is asked for, or after an R2T.
+//! A command whose data the initiator sends: immediate, unsolicited, or after an R2T.
 
 use super::command::{BLOCK_BYTES, Blocks, Command, Sense, Stable, UNMAP_RANGES_MAX, ranges};
 use super::pdu::{Broken, NO_TAG};
 use crate::disk::{Disk, DiskError};
 
-/// Bytes of parameters that a command has at most.
+/// Longest parameter list of a command, bytes.
 const PARAMETER_BYTES_MAX: u32 = 8 + 16 * UNMAP_RANGES_MAX;
 /// Blocks of WRITE SAME that are written at once.
 const SAME_AT_ONCE: u32 = 128;
 
-/// A command under way. What is written goes to the disk as it comes.
+/// Running command with data of the initiator. Data goes to the disk as it arrives.
 #[derive(Debug)]
 pub struct Transfer {
-    /// The tag of the initiator's task.
+    /// Initiator task tag.
     pub tag: u32,
-    /// How many bytes the initiator says that it has.
+    /// Expected data transfer length that the initiator announced, bytes.
     pub expected: u32,
-    /// Bytes that the command asks for.
+    /// Length that the command requests, bytes.
     asks: u32,
-    /// Bytes of them that there are.
+    /// Length of the data that the command can use, bytes.
     length: u32,
     kind: Kind,
     came: u32,
-    /// The sequence of data that is coming.
+    /// Current sequence of Data-Out PDUs.
     sequence: Sequence,
     failed: Option<Sense>,
 }
@@ -36,54 +36,54 @@ enum Kind {
     Compare(u64),
     Same(Blocks, Vec<u8>),
     Unmap(Vec<u8>),
-    /// The data is not needed: the command has failed.
+    /// The data is discarded: the command has failed.
     Nothing,
 }
 
-/// Data-Out PDUs that belong together.
+/// Sequence of Data-Out PDUs.
 #[derive(Clone, Copy, Debug)]
 struct Sequence {
-    /// The target's tag, which they repeat; none for data that was not asked for.
+    /// Target transfer tag that the PDUs repeat; the reserved tag for unsolicited data.
     tag: u32,
-    /// The number of the next one.
+    /// DataSN of the next PDU.
     number: u32,
-    /// Where it ends, bytes.
+    /// End offset of the sequence, bytes.
     end: u32,
-    /// The number of the R2T that is next.
+    /// R2TSN of the next R2T.
     r2t: u32,
     is_open: bool,
 }
 
-/// Data of the initiator.
+/// Data-Out PDU of the initiator.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'d> {
-    /// The target's tag.
+    /// Target transfer tag.
     pub tag: u32,
-    /// Its number in the sequence.
+    /// DataSN: number of the PDU in the sequence.
     pub number: u32,
-    /// Where it belongs, bytes.
+    /// Buffer offset of the data, bytes.
     pub offset: u32,
-    /// The last one of the sequence.
+    /// True if the PDU is the last one of the sequence.
     pub is_last: bool,
-    /// The bytes.
+    /// Data segment of the PDU.
     pub data: &'d [u8],
 }
 
-/// Data that is asked for.
+/// Data to request with an R2T.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// The target's tag.
+    /// Target transfer tag.
     pub tag: u32,
-    /// The number of this R2T.
+    /// R2TSN of this R2T.
     pub number: u32,
-    /// Where the data begins, bytes.
+    /// Buffer offset of the data, bytes.
     pub offset: u32,
-    /// How much.
+    /// Desired data transfer length, bytes.
     pub length: u32,
 }
 
 impl Transfer {
-    /// Begins a command that takes `length` bytes. None: it is none that does.
+    /// Starts a command that takes `length` bytes. None: the command takes no data.
     pub fn new(command: Command, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
         let kind = match command {
             Command::Write(blocks, stable) => Kind::Write {
@@ -95,7 +95,7 @@ impl Transfer {
             Command::Unmap => Kind::Unmap(Vec::new()),
             _ => return None,
         };
-        // A part of the parameters would mean something else.
+        // A truncated parameter list would mean something else.
         let failed = match kind {
             Kind::Same(..) if length != expected => Some(Sense::FIELD),
             Kind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
@@ -106,14 +106,14 @@ impl Transfer {
         Some(Transfer::of(kind, length, tag, expected, failed))
     }
 
-    /// A command that failed before its data came, which is taken and not used.
+    /// Starts a command that failed before its data arrived; the data is received and discarded.
     pub fn failed(sense: Sense, tag: u32, expected: u32) -> Transfer {
         Transfer::of(Kind::Nothing, 0, tag, expected, Some(sense))
     }
 
     fn of(kind: Kind, length: u32, tag: u32, expected: u32, failed: Option<Sense>) -> Transfer {
         let asks = length;
-        // Whole blocks of what there is.
+        // Only whole blocks are used.
         let length = length.min(expected);
         let length = match kind {
             Kind::Write { .. } | Kind::Compare(_) => length - length % BLOCK_BYTES as u32,
@@ -137,10 +137,12 @@ impl Transfer {
         }
     }
 
-    /// Data that came with the command; `goes_on`: more of it follows before it is asked for, until `end`.
+    /// Takes the immediate data of the command. `goes_on`: more unsolicited data follows, until
+    /// `end`.
     ///
     /// # Errors
-    /// The disk is out of reach, or this is more than was agreed on.
+    ///
+    /// The disk is unreachable, or the data exceeds the negotiated limit.
     pub fn begin(
         &mut self,
         data: &[u8],
@@ -160,6 +162,7 @@ impl Transfer {
     /// Takes data of a sequence.
     ///
     /// # Errors
+    ///
     /// As [`Transfer::begin`].
     pub fn data(&mut self, part: &Part<'_>, disk: &dyn Disk) -> Result<(), Broken> {
         let sequence = &mut self.sequence;
@@ -178,7 +181,7 @@ impl Transfer {
 
     fn take(&mut self, data: &[u8], disk: &dyn Disk) -> Result<(), Broken> {
         let (came, left) = (self.came, self.length.saturating_sub(self.came));
-        // What the command does not need is not used.
+        // Data beyond what the command needs is discarded.
         let used = &data[..data.len().min(left as usize)];
         let more = u32::try_from(data.len()).unwrap_or(u32::MAX);
         self.came = self.came.saturating_add(more);
@@ -215,12 +218,12 @@ impl Transfer {
         }
     }
 
-    /// Whether data of a sequence is still to come.
+    /// Returns whether more data of the current sequence is expected.
     pub fn is_coming(&self) -> bool {
         self.sequence.is_open
     }
 
-    /// What is to be asked for next, at most `burst` bytes. None: all has come.
+    /// Returns the data to request next, at most `burst` bytes. None: all data has arrived.
     pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<Wanted> {
         if self.failed.is_some() || self.came >= self.length {
             return None;
@@ -242,10 +245,11 @@ impl Transfer {
         })
     }
 
-    /// Carries out what remains when all data has come, and returns how many bytes the command asked for.
+    /// Completes the command after all data has arrived, and returns how many bytes it requested.
     ///
     /// # Errors
-    /// The disk is out of reach.
+    ///
+    /// The disk is unreachable.
     pub fn finish(mut self, blocks: u64, disk: &dyn Disk) -> Result<Result<u32, Sense>, Broken> {
         if let Some(sense) = self.failed {
             return Ok(Err(sense));
@@ -267,7 +271,7 @@ impl Transfer {
     }
 }
 
-/// How a write that failed is reported. None: the disk is out of reach.
+/// Returns the sense data of a failed write. None: the disk is unreachable.
 pub fn sense_of_write(error: DiskError) -> Option<Sense> {
     match error {
         DiskError::Away(_) => None,

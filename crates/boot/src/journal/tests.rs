@@ -54,7 +54,7 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
         (address(4), Holder::Client(mac(4))),
     ];
     assert_eq!(known(scratch.path()), expected);
-    // Each start writes it anew, without what has ended.
+    // Each start rewrites the file, without leases that have ended.
     let text = fs::read_to_string(scratch.path().join("lan.leases")).unwrap();
     assert_eq!(text.lines().count(), 4);
 }
@@ -86,7 +86,7 @@ fn a_file_that_was_lost_or_damaged_is_another_one() {
 fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
     let scratch = Scratch::new().unwrap();
     let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    // As a process has it that is just about to become another program.
+    // A forked process has such a copy until it executes its program.
     let _copy = journal._lock.0.try_clone().unwrap();
     assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
     drop(journal);
@@ -107,7 +107,7 @@ fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        // The first one is no lease.
+        // The first line is no lease.
         assert_eq!(
             known(scratch.path()).len(),
             lines.saturating_sub(1),
@@ -175,7 +175,7 @@ fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
     let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let all: Vec<Change> = (0..65_536).map(lease).collect();
     journal.add(&all).unwrap();
-    // Without leases among them, these are not synced.
+    // Changes without leases are not synced.
     let ends: Vec<Change> = (0..100)
         .map(|number| with(Holder::Nobody, number))
         .collect();
@@ -218,7 +218,7 @@ fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
     fs::write(&path, text).unwrap();
     let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let words = journal.damage().expect("it is told");
-    // The last line was never finished: nobody was told of that lease.
+    // The last line is incomplete: no client got that lease.
     assert!(words.starts_with("2 lines of "), "{words}");
     drop(journal);
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text);
@@ -246,7 +246,7 @@ fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored()
         words.ends_with("make it again and restart Evenkeel"),
         "{words}"
     );
-    // Where the thread may write there again, it does.
+    // Writes work again as soon as the directory is writable.
     std::fs::create_dir(&directory).unwrap();
     journal.mend().unwrap();
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);

@@ -1,4 +1,4 @@
-//! What is wrong with `boot` sections, beyond single lines.
+//! Checks of `boot` sections, beyond single lines.
 
 use super::section::{Draft, Lan, Machine, Unknown};
 use super::{codes, disks, network, six};
@@ -32,7 +32,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
 }
 
 fn missing(lan: &Lan) -> Option<Diagnostic> {
-    // A line that was refused says what is wrong with it.
+    // A refused line has its own error.
     if lan.has("interface") {
         return None;
     }
@@ -41,7 +41,7 @@ fn missing(lan: &Lan) -> Option<Diagnostic> {
     Some(told.help("add `interface NAME`, such as `interface br0`"))
 }
 
-/// The error for each value that an earlier line has already.
+/// Returns the error for each value that an earlier line has already.
 fn twice<K: Hash + Eq>(
     all: impl Iterator<Item = (K, Span, String)>,
     code: &'static language::Code,
@@ -116,7 +116,7 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
             _ => None,
         });
     let defined = |name: &str| lan.images.iter().any(|(other, ..)| other.value == name);
-    // One whose line was refused is not there, and was told.
+    // A name whose line was refused is missing, and has its own error.
     let is_told = lan
         .given
         .iter()
@@ -136,7 +136,7 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Addresses that no machine of the network can have.
+/// Checks for addresses that no machine of the network can have.
 fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(lan).into_iter().collect();
     let Some(network) = network else { return wrong };
@@ -163,7 +163,7 @@ fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
     wrong
 }
 
-/// Addresses of machines that the router, the server of files or this node has.
+/// Checks for addresses of machines that the router, the file server or this node has.
 fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let interfaces = interfaces_here(context).unwrap_or_default();
     let own = interfaces.iter().flat_map(|one| &one.addresses);
@@ -185,7 +185,8 @@ fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// The addresses that other sections name, those of virtual addresses of keepalived's files too.
+/// Returns the addresses that other sections name, those of virtual addresses in keepalived's
+/// files too.
 pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
     let services = exchange.all(Service::KIND);
     let services = services.filter_map(|one| one.value::<Service>());
@@ -197,7 +198,7 @@ pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> +
     exchange.addresses().iter().cloned().chain(virtual_ips)
 }
 
-/// Machines with an address that nodes have by other sections.
+/// Checks for machines with an address that nodes have by other sections.
 pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     let named = named(exchange).filter(|one| one.is_of_a_node);
     let owners: HashMap<IpAddr, String> = named.map(|one| (one.address, one.owner)).collect();
@@ -219,7 +220,7 @@ pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Takes addresses of nodes from machines, where an accepted version gives them.
+/// Removes the addresses of nodes from machines, where an accepted version assigns them.
 pub(super) fn without_those_of_nodes(exchange: &Exchange, lans: &mut [Lan]) {
     let named = named(exchange).filter(|one| one.is_of_a_node);
     let of_nodes: HashSet<IpAddr> = named.map(|one| one.address).collect();
@@ -242,7 +243,7 @@ fn crowded(lan: &Lan) -> Option<Diagnostic> {
     })
 }
 
-/// Lines that are of no use where another server gives the addresses.
+/// Checks for lines without effect where another server assigns the addresses.
 fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
@@ -264,7 +265,7 @@ fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
     wrong.collect()
 }
 
-/// Two sections that would need the same ports.
+/// Checks for two sections that would need the same ports.
 fn same_network(draft: &Draft) -> Vec<Diagnostic> {
     let keyed = draft.lans.iter().filter_map(|lan| {
         let interface = lan.network.interface.as_ref()?;
@@ -277,13 +278,13 @@ fn same_network(draft: &Draft) -> Vec<Diagnostic> {
     twice(keyed, &codes::INTERFACE_TWICE)
 }
 
-/// The interfaces of this machine, if the file is for it and will run now.
+/// Returns the interfaces of this machine, if the file is for it and will run now.
 pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
     let is_here = context.options.here && !context.outside.is_recorded();
     is_here.then(|| context.outside.interfaces())
 }
 
-/// The network of an interface's first IPv4 address.
+/// Returns the network of an interface's first IPv4 address.
 pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
     addresses
         .iter()
@@ -293,7 +294,7 @@ pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
         })
 }
 
-/// A program or file that switches a machine and is not there.
+/// Checks for a missing program or file of a power control.
 fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
     let power = machine.power.as_ref()?;
     let outside = &context.outside;
@@ -317,7 +318,7 @@ fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
     Some(told.label("`evenkeel boot power` fails on this node"))
 }
 
-/// A server of files in the network that is neither this node nor a virtual address.
+/// Checks for a file server in the network that is neither this node nor a virtual address.
 pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Option<Diagnostic> {
     let server = lan.told.server.as_ref()?;
     let interfaces = interfaces_here(context)?;
@@ -338,7 +339,7 @@ pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Optio
     Some(told.label("machines fetch their files from here first"))
 }
 
-/// A directory of leases that is none, or cannot be created.
+/// Checks for a lease directory that is no directory, or cannot be created.
 fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
     let (_, span) = lan.given.iter().find(|(word, _)| *word == "leases")?;
     let path = lan.leases.as_path();
@@ -354,7 +355,7 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
             let told = format!("there is no directory '{}'", parent.display());
             return Some(warned(told));
         }
-        // This user may not look there.
+        // The current user has no access there.
         [Runs::Missing, Runs::Missing] => return None,
         [Runs::Missing, _] => parent,
         _ => path,
@@ -362,7 +363,7 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
     Some(warned(format!("'{}' is not a directory", wrong.display())))
 }
 
-/// What a section needs here and this machine lacks.
+/// Checks for what a section needs and this machine lacks.
 fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
     let Some(interfaces) = interfaces_here(context) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The lines of a `boot` section for disks that machines use over the network.
+//! Lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
 use super::section::{Disk, Draft, Lan, Unknown, Way, many, name};
@@ -12,17 +12,18 @@ use language::{Diagnostic, Span, Written, suggest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Disks of a section: each has threads of its own.
+/// Limit of disks of a section: each has threads of its own.
 const DISKS_MAX: usize = 64;
-/// Bytes that a machine can change of an overlay, where the file does not say it.
+/// Default limit of the bytes that a machine can change of an overlay.
 const OVERLAY_BYTES: u64 = 8 << 30;
-/// Bytes that a machine can change of an overlay at most: those of the largest disk.
+/// Highest limit of the bytes that a machine can change of an overlay: the size of the largest
+/// disk.
 const OVERLAY_BYTES_MAX: u64 = 1 << 40;
-/// Before the names of targets of iSCSI: what names them, and since when it may.
+/// Prefix of iSCSI target names: the type, the date and the naming authority.
 const TARGETS: &str = "iqn.2026-01.org.evenkeel";
-/// The kind of volumes that guests write, as the part of guests exports it.
+/// Kind of volumes that guests write, as the part of guests exports it.
 const WRITTEN: &str = "written volume";
-/// The kind of things that the part of volumes exports.
+/// Kind under which the part of volumes exports volumes.
 const VOLUME: &str = "volume";
 
 fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
@@ -49,7 +50,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             Written::new(storage, path.span)
         }
     };
-    // A volume says itself whether it can be written.
+    // The volume itself determines whether it can be written.
     let options: &[&str] = match storage.value {
         Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep"],
         Storage::File { .. } => &[
@@ -93,7 +94,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The copies of a disk, of which each belongs to one machine.
+/// Parses the options of overlays, of which each belongs to one machine.
 fn overlay(
     name: &Written<String>,
     directory: Option<PathBuf>,
@@ -117,7 +118,7 @@ fn overlay(
     }
 }
 
-/// Refuses a disk that clients could not tell from another one.
+/// Refuses a disk that clients could not distinguish from another one.
 fn alone(lan: &Lan, disk: &Disk) -> Built {
     let mut all = lan.disks.all.iter();
     let number = |disk: &Disk| disk.target.as_ref().map(|target| target.value);
@@ -168,7 +169,8 @@ fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
     }
 }
 
-/// Names the volumes of a section, which have to be there once all parts have finished.
+/// Registers references to the volumes of a section, which must exist once all parts have
+/// finished.
 pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     for disk in &lan.disks.all {
         if let Storage::Volume(volume) = &disk.storage.value {
@@ -177,12 +179,13 @@ pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     }
 }
 
-/// The name of a target of iSCSI: the same on every node (RFC 7143, 4.2.7.4).
+/// Returns the name of an iSCSI target, the same on every node (RFC 7143, 4.2.7.4).
 fn target_name(section: &str, disk: &str) -> String {
     format!("{TARGETS}:{section}.{disk}").to_ascii_lowercase()
 }
 
-/// Volumes that a guest writes: machines and the guest would destroy what the other one has.
+/// Checks for volumes that a guest writes: machines and the guest would destroy each other's
+/// data.
 pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let told = lan.disks.all.iter().filter_map(|disk| {
         let Storage::Volume(volume) = &disk.storage.value else {
@@ -199,7 +202,7 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Whether machines write the storage of a disk itself.
+/// Returns whether machines write the storage of a disk itself.
 fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
     let is_read_only = match &disk.storage.value {
         Storage::File { is_read_only, .. } => *is_read_only,
@@ -211,8 +214,8 @@ fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
     disk.overlay.is_none() && !is_read_only
 }
 
-/// Disks whose volume or file an earlier disk has, where at least one of the two is written: two names
-/// for one user each. Each with the earlier one.
+/// Returns the disks whose volume or file an earlier disk has, where at least one of the two is
+/// written: such storage may have only one user. Each comes with the earlier disk.
 fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l Disk, &'l Disk)> {
     let is_same = |one: &Storage, other: &Storage| match (one, other) {
         (Storage::Volume(one), Storage::Volume(other)) => one == other,
@@ -230,7 +233,7 @@ fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l Disk, &'l D
     second.collect()
 }
 
-/// Two disks with one volume or file, at least one of which is written.
+/// Checks for two disks with one volume or file, at least one of which is written.
 pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
     let told = |(disk, other): (&Disk, &Disk)| {
         let told = format!(
@@ -257,7 +260,8 @@ pub(super) fn only_first(exchange: &Exchange, lans: &mut [Lan]) {
     }
 }
 
-/// Disks that several machines boot and write: each would destroy what the other one has.
+/// Checks for disks that several machines boot and write: each would destroy the data of the
+/// others.
 pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let boots = |image: &str, disk: &Disk| {
         let mut images = lan.images.iter();
@@ -297,7 +301,7 @@ pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// The disks of a section as the role gets them.
+/// Builds the disks of a section as the role gets them.
 pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
     let built = |disk: &Disk| {
         let built = config::Disk {
@@ -315,11 +319,11 @@ pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
     lan.disks.all.iter().map(built).collect()
 }
 
-/// Images of disks that are not there, or that cannot be booted.
+/// Checks for images of disks that are missing, or that cannot be booted.
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     let lines = lan.given.iter().filter(|(keyword, _)| *keyword == "disk");
-    // One whose line was refused is not there, and was told.
+    // A name whose line was refused is missing, and has its own error.
     if lines.count() == lan.disks.all.len() {
         wrong.extend(
             lan.disks
@@ -354,7 +358,8 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     wrong
 }
 
-/// A disk that an image names, and that is not there, or not by what the image needs.
+/// Checks for a disk that an image names and that is missing, or not served by the protocol that
+/// the image needs.
 fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnostic> {
     let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
     let mut all = lan.disks.all.iter();
@@ -376,7 +381,8 @@ fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnost
     })
 }
 
-/// Overlays that are kept, in a cluster: a machine that boots from another node would have other changes.
+/// Checks for kept overlays in a cluster: a machine that boots from another node would see other
+/// changes.
 pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     let is_kept = |disk: &&Disk| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
     let told = lan.disks.all.iter().filter(is_kept).map(|disk| {
@@ -387,7 +393,7 @@ pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Disks for addresses that this node does not know.
+/// Checks for disks that are limited to addresses which this node does not know.
 fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
@@ -402,7 +408,7 @@ fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// Files of disks that are not on this machine.
+/// Checks for files of disks that are missing on this machine.
 pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Diagnostic> {
     let missing = lan
         .disks
@@ -460,7 +466,7 @@ mod tests {
         NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
     }
 
-    /// The section `volume`, as far as disks need it.
+    /// Section `volume`, as far as disks need it.
     static VOLUMES: Part = Part {
         name: "volumes",
         sections: Sections {
@@ -503,7 +509,7 @@ mod tests {
         }
     }
 
-    /// What a section with these lines comes to, and what is said of it.
+    /// Loads a section with these lines; returns the result and the diagnostics.
     fn load(lines: &str) -> (Boots, String) {
         let text = format!(
             "volume system\nvolume mail\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"

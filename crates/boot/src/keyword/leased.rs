@@ -1,5 +1,5 @@
-//! Leases of addresses that the section has no longer for their clients, which still use them: a node or
-//! another machine has the address now, or no range has it.
+//! Checks for leases of addresses that the section no longer gives to their clients, which still
+//! use them: a node or another machine has the address now, or no range has it.
 
 use super::check::named;
 use super::{codes, section};
@@ -11,10 +11,11 @@ use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Leases that are reported one by one.
+/// Limit of leases that are reported one by one.
 const NAMED_MAX: usize = 8;
 
-/// Warnings about leases on the disk of this machine, if the files are for it and will run now.
+/// Returns warnings about leases on the disk of this machine, if the files are for it and will
+/// run now.
 pub(super) fn superseded(
     context: &Context,
     exchange: &Exchange,
@@ -43,8 +44,8 @@ pub(super) fn superseded(
     all.collect()
 }
 
-/// The clients with a lease on the disk, and for how long they may use it, seconds. A file that cannot be
-/// read has none: its directory is checked elsewhere.
+/// Returns the clients with a lease on disk, and the longest lease, seconds. An unreadable file
+/// counts as empty: its directory is checked elsewhere.
 fn clients<A: Address + Into<IpAddr>>(lan: &section::Lan, name: &str) -> (Vec<(IpAddr, Mac)>, u32) {
     let (all, longest_s) = journal::clients::<A>(&lan.leases, name).unwrap_or_default();
     let all = all.into_iter().map(|(address, mac)| (address.into(), mac));

@@ -1,4 +1,4 @@
-//! The lines of a `boot` section for images, and for the machines that boot them.
+//! Lines of a `boot` section for images, and for the machines that boot them.
 
 use super::section::{Disks, Draft, Machine, Unknown, Way, ipv4, ipv6, many, name};
 use super::{LineBuilder, codes};
@@ -11,20 +11,20 @@ use part::power::control::Control;
 use part::power::line;
 use std::path::PathBuf;
 
-/// Machines of a section.
+/// Limit of machines of a section.
 const MACHINES_MAX: usize = 20_000;
-/// Images of a section.
+/// Limit of images of a section.
 const IMAGES_MAX: usize = 256;
-/// Initial RAM disks of an image.
+/// Limit of initial RAM disks of an image.
 const INITRDS_MAX: usize = 8;
-/// Bytes of a kernel's command line: more is cut by old kernels without a word.
+/// Longest kernel command line, bytes: old kernels silently truncate longer ones.
 const APPEND_MAX: usize = 2_000;
 
 pub(super) fn too_many(span: Span, told: String) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, span, told)
 }
 
-/// Refuses a name that something of the section has already.
+/// Refuses a name that the section has already.
 pub(super) fn unique(kind: &str, name: &Written<String>, first: Option<Span>) -> Built {
     let Some(first) = first else { return Ok(()) };
     let told = format!("duplicate {kind} '{}' in this section", name.value);
@@ -61,7 +61,7 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The name of a disk, which the image needs.
+/// Parses the name of a disk that the image needs.
 fn root(disks: &mut Disks, way: Way, args: &mut Args<'_>) -> Result<String, Diagnostic> {
     let word = args.required("the name of a disk")?;
     let disk = Written::new(word.text().into_owned(), word.span);
@@ -183,7 +183,7 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Reads by what the power of a machine is controlled, to the end of the line.
+/// Parses the power control of a machine, to the end of the line.
 fn power(args: &mut Args<'_>) -> Result<Control, Diagnostic> {
     match args.choice(&["ipmi", "exec", "agent"].map(|word| (word, word)))? {
         "ipmi" => line::ipmi(args, &codes::TWICE),

@@ -24,10 +24,10 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The part's name.
+/// Name of the part.
 pub const NAME: &str = "boot";
 
-/// How long the role may take at a stop, milliseconds.
+/// Stop timeout of the role, milliseconds.
 const STOP_MS: u64 = 2_000;
 
 /// Network boot, as a part of a configuration.
@@ -38,7 +38,7 @@ pub static PART: Part = Part {
             "boot",
             "A network from which machines without disks boot: DHCP, TFTP and HTTP.",
         )],
-        // A guest has a line `boot`.
+        // Guests have a line `boot`, too.
         shared: &[("boot", "guest")],
         by_node: &["boot"],
         ..Sections::NONE
@@ -84,7 +84,7 @@ static LINES: &[Family<LineBuilder>] = &[
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("boot", LINES, section::begin)];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "boot",
@@ -149,14 +149,14 @@ impl Tabled for Draft {
     }
 }
 
-/// The name of this node and those of all nodes of a cluster; none outside of one.
+/// Returns the name of this node and those of all nodes of a cluster; none outside of one.
 fn places(context: &Context) -> (String, Vec<String>) {
     let options = &context.options;
     let (Some(node), false) = (&options.node, options.version.is_empty()) else {
         return (String::new(), Vec::new());
     };
     let known = context.nodes.known();
-    // As it is written in the file, which all nodes read.
+    // Spelled as in the configuration, which all nodes read.
     let canonical = known.iter().find(|known| is_name_of(node, known));
     let me = canonical.unwrap_or(node).clone();
     let mut nodes = known.to_vec();
@@ -166,7 +166,7 @@ fn places(context: &Context) -> (String, Vec<String>) {
     (me, nodes)
 }
 
-/// What a section comes to; None without an interface, which was told.
+/// Builds the network of a section; None without an interface, which has its own error.
 fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, Lan)> {
     let interface = lan.network.interface.as_ref()?.value.clone();
     let gives = match (lan.proxy, &lan.range) {
@@ -220,7 +220,7 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, Lan)> {
     Some((lan.name.value.clone(), built))
 }
 
-/// Addresses of the ranges of a section, or of its machines, that other sections name.
+/// Returns the addresses of a section's ranges or machines that other sections name.
 fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSet<IpAddr> {
     let fixed = lan.machines.iter().flat_map(|one| {
         let four = one.address.iter().map(|one| IpAddr::V4(one.value));
@@ -245,8 +245,8 @@ fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSe
         .collect()
 }
 
-/// The network of a section, as far as this machine knows it: that of its line, or that of the
-/// interface.
+/// Returns the network of a section, as far as this machine knows it: that of its line, or that
+/// of the interface.
 fn network(context: &Context, lan: &section::Lan) -> Option<Network> {
     if let Some(network) = &lan.network.network {
         return Some(network.value);

@@ -13,18 +13,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Sections that are read.
+/// Limit of sections.
 const SECTIONS_MAX: usize = 64;
-/// Bytes of a name.
+/// Longest name, bytes.
 pub(super) const NAME_MAX: usize = 64;
-/// Bytes of an interface's name (IFNAMSIZ less its end).
+/// Longest interface name, bytes (IFNAMSIZ without the terminating zero).
 const INTERFACE_MAX: usize = 15;
-/// Nameservers, and time servers.
+/// Limit of nameservers, and of time servers.
 const SERVERS_MAX: usize = 8;
-/// How long a client may use an address, milliseconds: 2 minutes to 24 days.
+/// Lease time, milliseconds: 2 minutes to 24 days.
 const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
 
-/// A section.
+/// Parsed section `boot`.
 #[derive(Debug)]
 pub(super) struct Lan {
     pub(super) name: Written<String>,
@@ -40,11 +40,11 @@ pub(super) struct Lan {
     pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
     pub(super) six: Six,
-    /// Keywords that were given, also in lines that were refused, and where.
+    /// Keywords that were given, also in refused lines, with their position.
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
-/// IPv6.
+/// Lines for IPv6.
 #[derive(Debug, Default)]
 pub(super) struct Six {
     pub(super) network: Option<Written<Network6>>,
@@ -52,7 +52,7 @@ pub(super) struct Six {
     pub(super) dns: Vec<Ipv6Addr>,
 }
 
-/// The IPv6 addresses for clients.
+/// IPv6 addresses for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range6 {
     pub(super) first: Ipv6Addr,
@@ -60,14 +60,14 @@ pub(super) struct Range6 {
     pub(super) lease_s: u32,
 }
 
-/// Where clients are.
+/// Interface and network of the clients.
 #[derive(Debug, Default)]
 pub(super) struct Where {
     pub(super) interface: Option<Written<String>>,
     pub(super) network: Option<Written<Network>>,
 }
 
-/// The addresses for clients.
+/// IPv4 addresses for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) first: Ipv4Addr,
@@ -75,7 +75,7 @@ pub(super) struct Range {
     pub(super) lease_s: u32,
 }
 
-/// What clients are told.
+/// Parameters that clients get besides their address.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) gateway: Option<Written<Ipv4Addr>>,
@@ -85,14 +85,14 @@ pub(super) struct Told {
     pub(super) server: Option<Written<Ipv4Addr>>,
 }
 
-/// The disks, and which of them images name.
+/// Disks, and the references of images to them.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
     pub(super) all: Vec<Disk>,
     pub(super) named: Vec<(Way, Written<String>)>,
 }
 
-/// By what a disk is used over the network.
+/// Protocol by which a disk is used over the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {
     Aoe,
@@ -100,7 +100,7 @@ pub(super) enum Way {
     Nbd,
 }
 
-/// A disk.
+/// Line of a disk.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) name: Written<String>,
@@ -112,7 +112,7 @@ pub(super) struct Disk {
     pub(super) overlay: Option<Overlay>,
 }
 
-/// A machine.
+/// Line of a machine.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) name: Written<String>,
@@ -124,7 +124,7 @@ pub(super) struct Machine {
     pub(super) power: Option<Written<Control>>,
 }
 
-/// What becomes of others.
+/// Handling of machines that are not configured.
 #[derive(Clone, Debug)]
 pub(super) enum Unknown {
     Menu,
@@ -134,19 +134,18 @@ pub(super) enum Unknown {
 }
 
 impl Lan {
-    /// Whether a keyword was given, also if its line was refused.
+    /// Returns whether a keyword was given, also if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }
 }
 
-/// The sections so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) lans: Vec<Lan>,
 }
 
-/// Takes a name of something in a file.
+/// Parses a name.
 pub(super) fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
@@ -190,7 +189,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-/// The section that is being read, for a keyword that it may have several times.
+/// Returns the current section, for a keyword that may be repeated.
 pub(super) fn many<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -203,7 +202,7 @@ pub(super) fn many<'d>(
     Ok(lan)
 }
 
-/// The section that is being read, for a keyword that it may have once.
+/// Returns the current section, for a keyword that may be given once.
 pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -221,7 +220,7 @@ pub(super) fn once<'d>(
     }
 }
 
-/// Takes an IPv4 address that one machine can have.
+/// Parses an IPv4 address that one machine can have.
 pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
@@ -236,7 +235,7 @@ pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic>
     }
 }
 
-/// Takes an IPv6 address that one machine can have.
+/// Parses an IPv6 address that one machine can have.
 pub(super) fn ipv6(args: &mut Args<'_>) -> Result<Written<Ipv6Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
@@ -265,7 +264,7 @@ fn servers(args: &mut Args<'_>) -> Result<Vec<Ipv4Addr>, Diagnostic> {
     several(args, |args| Ok(ipv4(args)?.value))
 }
 
-/// Takes addresses of both kinds.
+/// Parses addresses of both families.
 fn addresses(args: &mut Args<'_>) -> Result<Vec<IpAddr>, Diagnostic> {
     several(args, |args| {
         let is_six = { args.peek() }.is_some_and(|word| word.str().contains(':'));
@@ -350,7 +349,7 @@ fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Takes how long a client may use an address, seconds.
+/// Parses a lease time; returns seconds.
 pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let mut lease_s = LEASE_S;
     args.options(&["lease"], &[], &codes::TWICE, |_, args| {

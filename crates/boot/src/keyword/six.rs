@@ -1,4 +1,4 @@
-//! The lines of a `boot` section for IPv6, and what is wrong with them.
+//! Lines of a `boot` section for IPv6, and their checks.
 
 use super::section::{Draft, Lan, Range6, Six, ipv6, lease, once};
 use super::{LineBuilder, codes};
@@ -62,7 +62,7 @@ fn range6(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// What a section says of IPv6; None: nothing is answered over it.
+/// Builds the IPv6 configuration of a section; None: the section has no IPv6.
 pub(super) fn build(lan: &Lan) -> Option<config::Six> {
     let network = lan.six.network.as_ref()?.value;
     let range = lan.six.range.as_ref().map(|range| range.value);
@@ -79,7 +79,7 @@ pub(super) fn build(lan: &Lan) -> Option<config::Six> {
     })
 }
 
-/// The addresses of a section, and where they are written.
+/// Returns the addresses of a section, and their positions.
 fn addresses(lan: &Lan) -> Vec<(Ipv6Addr, Span)> {
     let of_machines = lan.machines.iter().filter_map(|one| one.address6.as_ref());
     let mut all: Vec<_> = of_machines.map(|one| (one.value, one.span)).collect();
@@ -90,11 +90,11 @@ fn addresses(lan: &Lan) -> Vec<(Ipv6Addr, Span)> {
     all
 }
 
-/// What is wrong with the lines of a section.
+/// Checks the lines of a section.
 pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(&lan.six, lan).into_iter().collect();
     let Some(network) = &lan.six.network else {
-        // A line that was refused says what is wrong with it.
+        // A refused line has its own error.
         let first = addresses(lan).into_iter().next();
         let first = first.filter(|_| !lan.has("network6"));
         wrong.extend(first.map(|(_, span)| {
@@ -130,7 +130,7 @@ fn crowded(six: &Six, lan: &Lan) -> Option<Diagnostic> {
     })
 }
 
-/// What a section needs of this machine's interfaces and does not find.
+/// Checks for what a section needs of this machine's interfaces and does not find.
 pub(super) fn not_here(lan: &Lan, interfaces: &[Interface]) -> Vec<Diagnostic> {
     let all = { interfaces.iter() }.flat_map(|one| &one.addresses);
     let own: Vec<IpAddr> = all.map(|(address, _)| *address).collect();

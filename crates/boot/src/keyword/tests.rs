@@ -1,4 +1,4 @@
-//! What `boot` sections come to, and what is said of wrong ones.
+//! Tests the result of `boot` sections, and the diagnostics of wrong ones.
 
 use super::*;
 use configuration::{LoadOptions, Recording, Words};
@@ -10,7 +10,7 @@ fn told(lines: &[&str]) -> String {
     told_with(lines, LoadOptions::default())
 }
 
-/// The same with the files of this machine.
+/// Loads the same configuration with the files of this machine.
 fn told_here(lines: &[&str]) -> String {
     let options = LoadOptions {
         here: true,
@@ -227,7 +227,7 @@ fn a_server_of_files_that_nobody_has_is_told_at_its_line() {
         told.contains("site.cfg:4:") && told.contains("W0947") && told.contains(words),
         "{told}"
     );
-    // What another network has is not known, nor what another machine has.
+    // Addresses of another network or of another machine are unknown here.
     for told in [
         told_here(&["server 10.21.0.9"]),
         self::told(&["server 10.20.0.9"]),
@@ -265,14 +265,14 @@ fn a_directory_of_leases_that_cannot_be_there_is_named_at_its_line() {
             told.contains("site.cfg:4:") && told.contains(&words),
             "{told}"
         );
-        // Nothing is known of the disk of another machine.
+        // The disk of another machine is unknown here.
         assert!(!at(&path, false).contains("W0948"));
     }
     for path in [directory.to_string(), format!("{directory}/new")] {
         let told = at(&path, true);
         assert!(!told.contains("W0948"), "{told}");
     }
-    // The default one is created with all above it.
+    // The default directory is created with all of its parents.
     assert!(!told_here(&["unknown menu"]).contains("W0948"));
 }
 

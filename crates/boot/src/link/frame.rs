@@ -1,4 +1,4 @@
-//! What two nodes say to each other.
+//! Messages between the boot roles of two nodes.
 
 use crate::dhcp::mirror::Told;
 use crate::site::Activity;
@@ -7,58 +7,57 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-/// Nodes with another version do not know each other's leases.
+/// Protocol version. Nodes with different versions do not exchange leases.
 pub(super) const PROTOCOL: Protocol = Protocol {
     of: "leases",
     port: super::PORT,
     signs: *b"EKBT",
     version: 3,
 };
-/// Bytes of a frame: of as many changes as a message has, and more.
+/// Longest frame, bytes: larger than a message with the most changes.
 const FRAME_BYTES_MAX: usize = 512 << 10;
-/// How deep values may stand in each other.
+/// Deepest nesting of values.
 const DEPTH_MAX: usize = 16;
 
-/// What the holder of parts says.
+/// Message of the holder of parts.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Says {
-    /// Of a part of a network.
+    /// Leases of a part of a network.
     Told {
-        /// The name of the network's section.
+        /// Name of the network's section.
         network: String,
-        /// What.
+        /// The part and its changes.
         told: Told,
     },
-    /// What it did for machines. Only a node gets this that said [`Hears::Known`] with `reads_activities`: others
-    /// would end the connection.
+    /// Activities of the holder for machines. Sent only to a node that has sent [`Hears::Known`]
+    /// with `reads_activities`: others would end the connection.
     Did {
-        /// The name of the network's section.
+        /// Name of the network's section.
         network: String,
-        /// What.
         activities: Vec<Activity>,
     },
-    /// It is there.
+    /// Keep-alive message of the holder.
     Ping,
 }
 
-/// What it hears.
+/// Message to the holder of parts.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Hears {
-    /// All up to this is on the disk of the other node.
+    /// Everything up to this number is on the disk of the other node.
     Known {
-        /// The name of the network's section.
+        /// Name of the network's section.
         network: String,
-        /// The part.
+        /// Number of the part.
         part: usize,
-        /// The epoch of its holder.
+        /// Epoch of its holder.
         epoch: u64,
-        /// The number of the last message.
+        /// Number of the last message.
         number: u64,
-        /// The other node takes [`Says::Did`].
+        /// True if the other node accepts [`Says::Did`].
         #[serde(default)]
         reads_activities: bool,
     },
-    /// The other node is there.
+    /// Keep-alive message of the other node.
     Ping,
 }
 

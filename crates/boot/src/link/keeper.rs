@@ -1,7 +1,8 @@
-//! The copies of a network on the disk: a thread that writes them, a file for each part.
+//! Storage of the copies of a network: a thread that writes a file for each part.
 //!
-//! The first line is the holder, its epoch and the mark of its ranges, those behind it are as in a [`crate::journal`]. A file that
-//! ends within a line, or has one that cannot be read, is no copy.
+//! The first line has the holder, its epoch and the checksum of its ranges; further lines are as
+//! in a [`crate::journal`]. A file that ends within a line, or with an unreadable line, is not a
+//! valid copy.
 
 use crate::dhcp::mirror::{Copy, PARTS_MAX, Refused, Said, Told, Took};
 use crate::dhcp::pool::Change;
@@ -17,23 +18,23 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 
-/// Messages that wait to be written.
+/// Limit of messages that wait to be written.
 const WAITING_MAX: usize = 1_024;
-/// Messages that are written together.
+/// Limit of messages that are written together.
 const TOGETHER_MAX: usize = 256;
-/// Bytes of a file that are read.
+/// Limit of bytes that are read from a file.
 const BYTES_MAX: u64 = 64 << 20;
-/// Lines after which a file is written anew.
+/// Number of lines after which a file is rewritten.
 const LINES_MAX: usize = 262_144;
 
-/// A message to be taken in, and what is called when it is on the disk, or refused.
+/// Message to store, and the function that is called when it is on disk, or refused.
 pub(super) struct Job {
     pub(super) node: String,
     pub(super) told: Told,
     pub(super) done: Box<dyn FnOnce(Result<(), Refused>) + Send>,
 }
 
-/// What has the thread. Dropping it ends the thread.
+/// Handle of the thread. Dropping it ends the thread.
 #[derive(Clone)]
 pub struct Keeper {
     jobs: SyncSender<Job>,
@@ -48,9 +49,10 @@ struct Files {
 }
 
 impl Keeper {
-    /// Starts the thread, which is left with one directory, and reads what is there.
+    /// Starts the thread, confined to one directory, and reads the existing copies.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn start(
         directory: PathBuf,
@@ -61,10 +63,12 @@ impl Keeper {
         Files::new(directory, section, copies).start(only_writes, Files::restore)
     }
 
-    /// Starts another thread for the same copies, which keeps them in another directory from now on. What
-    /// is there is of before and is removed; each copy is written with its next change.
+    /// Starts another thread for the same copies, which stores them in another directory from now
+    /// on. Existing files there are out of date and are removed; each copy is written with its
+    /// next change.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn moved(
         &self,
@@ -78,10 +82,11 @@ impl Keeper {
         })
     }
 
-    /// Takes a message.
+    /// Queues a message.
     ///
     /// # Errors
-    /// There are too many now: the message is given back.
+    ///
+    /// The queue is full: the message is returned.
     pub(super) fn take(&self, job: Job) -> Result<(), Job> {
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
@@ -92,7 +97,7 @@ impl Keeper {
     }
 }
 
-/// Removes the copies of a section from a directory. What cannot be removed stays.
+/// Removes the copies of a section from a directory. A file that cannot be removed stays.
 pub fn remove_copies(directory: &Path, section: &str) {
     for part in 0..PARTS_MAX {
         let _ = std::fs::remove_file(path(directory, section, part));
@@ -100,7 +105,7 @@ pub fn remove_copies(directory: &Path, section: &str) {
 }
 
 fn path(directory: &Path, section: &str, part: usize) -> PathBuf {
-    // No section has a name with this sign.
+    // No section name contains this character.
     directory.join(format!("{section}@part{part}.copy"))
 }
 
@@ -125,14 +130,14 @@ impl Files {
         let thread = thread::Builder::new().name("boot/copies".to_owned());
         thread.spawn(move || {
             let made = std::fs::create_dir_all(&self.directory);
-            // Without the directory, each write says why, and nothing is confirmed.
+            // Without the directory, each write reports an error, and nothing is confirmed.
             let _ = made.and_then(|()| only_writes(&self.directory));
             begin(&self);
-            // Who has not waited has gone.
+            // The receiver may have gone.
             let _ = says.send(());
             self.run(&taken);
         })?;
-        // Which copies there are is known before any part is taken.
+        // The copies must be known before any part is taken.
         let _ = has_begun.recv();
         Ok(Keeper { jobs, copies })
     }
@@ -145,7 +150,7 @@ impl Files {
         }
     }
 
-    /// Reads the copies that are there.
+    /// Reads the existing copies.
     fn restore(&self) {
         for part in 0..PARTS_MAX {
             if let Some(copy) = read(&self.path(part)) {
@@ -209,7 +214,7 @@ impl Files {
             }
         }
         for part in &failed {
-            // What is not on the disk is not known: its holder has to begin again.
+            // A copy that is not on disk must not be used: its holder has to send it again.
             self.open.remove(part);
             lock_copies(&self.copies).forget(*part);
         }
@@ -228,7 +233,7 @@ impl Files {
         let Some((file, count)) = self.open.get_mut(&part) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        // What is written to a file without a name is lost at the next start.
+        // Data in a file without a name would be lost at the next start.
         if file.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -247,7 +252,7 @@ fn changes(told: &Told) -> &[Change<IpAddr>] {
 
 fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
     let mut text = String::new();
-    // Memory is written without errors.
+    // Writes to memory cannot fail.
     let _ = writeln!(text, "{} {} {}", copy.node, copy.epoch, copy.ranges);
     for (address, holder) in copy.known() {
         line(&mut text, address, holder);
@@ -265,12 +270,12 @@ fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
     Ok((file, copy.known().len()))
 }
 
-/// Reads a copy; None: there is none, or it is damaged.
+/// Reads a copy; None: the file does not exist, or is damaged.
 fn read(path: &Path) -> Option<Copy> {
     let mut text = String::new();
     let file = File::open(path).ok()?;
     file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
-    // The end of a line that was not finished was not confirmed.
+    // An incomplete last line was not confirmed.
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let mut lines = text[..whole].lines();
     let (node, rest) = lines.next()?.split_once(' ')?;

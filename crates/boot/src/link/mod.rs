@@ -1,6 +1,6 @@
-//! The link to the boot roles of the other nodes: TLS 1.3 with the certificates of the cluster on both
-//! sides. The holder of parts dials the others, tells them of its leases, and hears what is on their
-//! disks. The link decides nothing.
+//! Link to the boot roles of the other nodes: TLS 1.3 with the certificates of the cluster on
+//! both sides. The holder of parts connects to the others, sends them its leases, and receives
+//! confirmations of what is on their disks. The link itself decides nothing.
 
 mod frame;
 mod keeper;
@@ -19,28 +19,28 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::Trusted;
 
-/// The port of boot roles.
+/// TCP port of boot roles.
 pub const PORT: u16 = 7449;
-/// Connections at one time.
+/// Connection limits.
 const ROOMS: Rooms = Rooms {
     nodes: 32,
     strangers: 8,
 };
 
-/// A network as the link has it.
+/// Network as the link uses it.
 #[derive(Clone)]
 pub struct Network {
-    /// What is reported.
+    /// State of the network, whose leases are sent.
     pub site: Site,
-    /// What writes the copies.
+    /// Thread that stores the copies.
     pub keeper: Keeper,
 }
 
-/// What the link and its connections know together.
+/// Shared state of the link and its connections.
 struct Shared {
     networks: Mutex<BTreeMap<String, Network>>,
     bell: watch::Sender<u64>,
-    /// Why there is no connection to a node, in words.
+    /// Reason for which there is no connection to a node.
     troubles: Mutex<BTreeMap<String, String>>,
 }
 
@@ -59,16 +59,17 @@ impl Shared {
     }
 }
 
-/// The link. Dropping it ends its connections.
+/// Link to the other nodes. Dropping the value ends its connections.
 pub struct Link {
     shared: Arc<Shared>,
     trusted: watch::Sender<Option<Arc<Trusted>>>,
 }
 
 impl Link {
-    /// Starts it without connections: the cluster has to say who the others are.
+    /// Starts the link without connections, until the cluster reports the other nodes.
     ///
     /// # Errors
+    ///
     /// The system has no thread or descriptor left.
     pub fn start() -> io::Result<Link> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -90,37 +91,37 @@ impl Link {
         Ok(Link { shared, trusted })
     }
 
-    /// Rings when something is to be told.
+    /// Returns a function that wakes the link when messages are ready.
     pub fn bell(&self) -> Bell {
         let shared = Arc::clone(&self.shared);
         Arc::new(move || shared.ring())
     }
 
-    /// The cluster says this of its nodes.
+    /// Sets the nodes of the cluster that are trusted.
     pub fn trust(&self, trusted: Trusted) {
         let before = self.trusted.borrow().clone();
         let trusted = trusted.after(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
-    /// These are the networks now.
+    /// Replaces the networks.
     pub fn set_networks(&self, networks: BTreeMap<String, Network>) {
         *lock(&self.shared.networks) = networks;
         self.shared.ring();
     }
 
-    /// Why there are no connections, by node.
+    /// Returns the reason for each missing connection, by node.
     pub fn troubles(&self) -> BTreeMap<String, String> {
         lock(&self.shared.troubles).clone()
     }
 }
 
-/// Holds the connections to the nodes that the cluster names.
+/// Keeps connections to the nodes that the cluster reports.
 async fn run(mut known: Known, shared: Arc<Shared>) {
     let mut places = Places::default();
     let mut tasks = JoinSet::new();
     while let Some(now) = places.next(&mut known).await {
-        // Those of before end.
+        // Connections to the previous set of nodes end.
         tasks.shutdown().await;
         lock(&shared.troubles).clear();
         let others = now.addresses.keys().filter(|name| **name != now.me);
@@ -133,7 +134,7 @@ async fn run(mut known: Known, shared: Arc<Shared>) {
     }
 }
 
-/// Dials a node again and again.
+/// Connects to a node, and reconnects after failures.
 async fn dials(known: &Known, node: &str, shared: &Arc<Shared>) {
     let mut pause = Pause::default();
     loop {
@@ -154,20 +155,20 @@ async fn dials(known: &Known, node: &str, shared: &Arc<Shared>) {
     }
 }
 
-/// Listens where the cluster reaches this node.
+/// Accepts connections at the cluster address of this node.
 async fn listens(known: &Known, shared: &Arc<Shared>) {
     let serve = |guest: Guest| {
         let shared = Arc::clone(shared);
         async move {
             let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, |_| true);
-            // Strangers, and connections that end.
+            // Errors are those of unknown peers, and of connections that end.
             if let Ok((stream, node)) = answered.await {
                 let _ = session::hears(&shared, &node, stream).await;
             }
             drop(guest.place);
         }
     };
-    // A node that cannot connect says so.
+    // A node that cannot connect reports that itself.
     listen(PORT, known, ROOMS, |_| {}, serve).await;
 }
 

@@ -1,5 +1,5 @@
-//! One connection, from after the greetings to its end. One side of it reads, the other one writes; neither
-//! waits for the other.
+//! Connection of two nodes, from the end of the handshake to its close. Reading and writing are
+//! independent tasks, and neither waits for the other.
 
 use super::Shared;
 use super::frame::{self, Hears, Says};
@@ -16,25 +16,25 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-/// How long a node says nothing until it counts as gone, and how often one says that it is there.
+/// Time after which a silent node counts as down, and the interval of keep-alive messages.
 const SILENT: Duration = Duration::from_millis(2_000);
 const PING: Duration = Duration::from_millis(300);
-/// Messages of one network, after which it is another one's turn.
+/// Messages of one network that are sent before those of another network.
 const TURN_MAX: usize = 32;
-/// Confirmations that wait. A connection with more ends.
+/// Limit of confirmations that wait. A connection with more is closed.
 const WAITING_MAX: usize = 2_048;
 
-/// How often a node is told what was done for machines, milliseconds.
+/// Interval of activity reports to a node, milliseconds.
 const REPORT_MS: u64 = 200;
 
-/// Networks of which a node is told, with the numbers of the connection there.
+/// Networks that are sent to a node, with the numbers of the connection.
 type Linked = Mutex<BTreeMap<String, (crate::site::Shared, u64)>>;
 
 fn now_ms() -> u64 {
     Moment::now().boottime_ms
 }
 
-/// Tells a node of the leases of this one until the connection ends.
+/// Sends the leases of this node to another one until the connection ends.
 pub(super) async fn tells<S>(shared: &Shared, node: &str, stream: S) -> Broken
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -112,7 +112,7 @@ async fn says(
                 let wrote = timeout(SILENT, write(to, &said)).await;
                 wrote.map_err(|_| Broken::Silent)??;
                 if count >= TURN_MAX {
-                    // The rest is for the next time, which comes at once.
+                    // The loop sends the rest, because the notifier is triggered again.
                     shared.ring();
                     break;
                 }
@@ -135,12 +135,13 @@ async fn says(
     }
 }
 
-/// What a node was told of machines: operators see it there, and nothing waits for it.
+/// Progress of the activity reports to a node: operators see them there, and nothing waits for
+/// them.
 #[derive(Default)]
 struct Reported {
-    /// The number of the last step of each network, and that of the connection there.
+    /// Number of the last reported step of each network, and the number of the connection.
     until: BTreeMap<String, (u64, u64)>,
-    /// When it was told last: lease changes ring far more often than operators look.
+    /// Time of the last report: lease changes wake the link far more often than operators look.
     at_ms: u64,
 }
 
@@ -169,10 +170,10 @@ impl Reported {
     }
 }
 
-/// What comes of a message: a confirmation, or why the connection ends.
+/// Result of a message: a confirmation, or the reason for which the connection ends.
 type Outcome = Result<Hears, Refused>;
 
-/// Takes in what a node reports of its leases until the connection ends.
+/// Stores the leases that another node sends until the connection ends.
 pub(super) async fn hears<S>(shared: &Shared, node: &str, stream: S) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -209,7 +210,7 @@ async fn takes(
             Says::Ping => continue,
         };
         let keeper = networks.get(&network).map(|one| one.keeper.clone());
-        // A network that this node does not have yet: it is told again when it has.
+        // A network that this node does not have yet: the holder sends it again later.
         let Some(keeper) = keeper else {
             continue;
         };
@@ -225,11 +226,11 @@ async fn takes(
             node: node.to_owned(),
             told,
             done: Box::new(move |done| {
-                // One that cannot be told ends its connection.
+                // If the confirmation cannot be queued, the connection ends.
                 let _ = outcomes.try_send(done.map(|()| known));
             }),
         };
-        // The disk is slower than the network: the holder waits, or goes on without this node.
+        // The disk is slower than the network: the holder waits, or continues without this node.
         while let Err(again) = keeper.take(job) {
             job = again;
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -253,7 +254,7 @@ async fn answers(
         while let Some(outcome) = next {
             match outcome {
                 Ok(known) => write(to, &known).await?,
-                // The part has another holder: nobody waits for an answer.
+                // The part has another holder: no confirmation is expected.
                 Err(Refused::Old) => {}
                 Err(refused) => return Err(Broken::Refused(refused.to_string())),
             }

@@ -1,4 +1,4 @@
-//! Two links over loopback.
+//! Tests two links over loopback.
 
 use super::*;
 use lab::eventually;
@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
-/// How long anything may take on a machine that is busy.
+/// Longest wait on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What a node knows of both. `accepts`: of which node it accepts certificates.
+/// State of a node in the cluster. `accepts`: the node whose certificates it accepts.
 fn trusted(
     authority: &Authority,
     nodes: &[Issued; 2],

@@ -1,4 +1,4 @@
-//! The addresses of this host, and a descriptor that becomes readable when they change
+//! Addresses of this host, and a descriptor that becomes readable when they change
 //! (rtnetlink(7)).
 
 use configuration::outside::Outside;
@@ -9,30 +9,32 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv,
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Groups of messages: changes of IPv4 and of IPv6 addresses.
+/// Multicast groups: changes of IPv4 and of IPv6 addresses.
 const GROUPS: u32 = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).cast_unsigned();
-/// Messages that are dropped at one time.
+/// Limit of messages that are discarded at one time.
 const MESSAGES_MAX: usize = 1_024;
 
-/// Notices changes of the addresses of this host.
+/// Monitor of address changes of this host.
 #[derive(Debug)]
 pub struct Changes(OwnedFd);
 
 impl Changes {
-    /// Notices changes from now on.
+    /// Starts to monitor changes.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn watch() -> Result<Changes, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::RAW;
-        // Without another one, the protocol is NETLINK_ROUTE.
+        // The default protocol is NETLINK_ROUTE.
         let socket = socket_with(AddressFamily::NETLINK, kind, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
         Ok(Changes(socket))
     }
 
-    /// Whether there was a change since the last call. What it was, [`of_host`] says.
+    /// Returns whether there was a change since the last call. [`of_host`] returns the current
+    /// addresses.
     pub fn any(&self) -> bool {
         let mut message = [0; 4_096];
         for count in 0..MESSAGES_MAX {
@@ -53,8 +55,8 @@ impl AsFd for Changes {
     }
 }
 
-/// The addresses of all interfaces of this host, without those of the loopback network. None if the
-/// system does not list them.
+/// Returns the addresses of all interfaces of this host, without those of the loopback network.
+/// None if the system does not list them.
 pub fn of_host() -> Option<BTreeSet<IpAddr>> {
     let interfaces = Outside::default().interfaces();
     let all = interfaces.iter().flat_map(|one| &one.addresses);

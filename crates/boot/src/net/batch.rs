@@ -1,7 +1,7 @@
-//! Packets of UDP that are received together, and for how long each has waited.
+//! Receives UDP packets in batches, with the time that each has waited.
 //!
-//! A packet that waited while this machine or this process was stopped is of another time: what its
-//! sender wanted then, it may not want any more.
+//! A packet that waited while this machine or this process was suspended is out of date: its
+//! sender may no longer want what it requested.
 
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use std::io;
@@ -10,46 +10,47 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Packets of one batch.
+/// Limit of packets in one batch.
 pub const PACKETS: usize = 64;
 /// Bytes of a packet that are received.
 pub const BYTES: usize = 2_048;
-/// Words for the time of a packet: more than a header and a `timespec` need.
+/// Size of the control buffer, in words: more than a header and a `timespec` need.
 const CONTROL: usize = 8;
-/// For how many bytes packets may wait: a thousand machines that are switched on at once.
+/// Size of the receive buffer, bytes: for a thousand machines that are switched on at once.
 const WAITING_BYTES: usize = 4 << 20;
 
-/// A batch, with room for its packets.
+/// Batch of packets, with buffers.
 pub struct Batch {
     slots: Vec<Slot>,
     filled: usize,
 }
 
-/// One packet.
+/// Buffers of one packet.
 #[derive(Clone)]
 struct Slot {
     bytes: [u8; BYTES],
     control: [u64; CONTROL],
-    /// It has room for an address of IPv4, too.
+    /// Large enough for an IPv4 address, too.
     from: libc::sockaddr_in6,
     length: usize,
     control_length: usize,
 }
 
-/// A packet that was received.
+/// Packet that was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'b> {
-    /// What it has.
+    /// Payload of the packet.
     pub bytes: &'b [u8],
-    /// The sender.
+    /// Address and port of the sender.
     pub from: SocketAddr,
-    /// For how long it has waited in the socket; zero where the system does not say it.
+    /// Time that the packet has waited in the socket; zero where the system does not report it.
     pub waited: Duration,
 }
 
-/// Lets a socket note when each packet comes, and many packets wait.
+/// Makes a socket timestamp packets, and enlarges its receive buffer.
 ///
 /// # Errors
+///
 /// The system's.
 pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
@@ -66,7 +67,7 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     if set != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Where that is not permitted, fewer wait.
+    // Without permission the buffer stays smaller.
     let _ = set_socket_recv_buffer_size_force(socket, WAITING_BYTES);
     Ok(())
 }
@@ -89,7 +90,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Receives what waits, at most a batch. Returns how many there are. It never waits.
+    /// Receives the waiting packets without blocking, at most a batch. Returns their number.
     pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         let mut parts: Vec<libc::iovec> = Vec::with_capacity(PACKETS);
         let mut heads: Vec<libc::mmsghdr> = Vec::with_capacity(PACKETS);
@@ -128,7 +129,7 @@ impl Batch {
         self.filled
     }
 
-    /// The packets that were received.
+    /// Returns the packets that were received.
     pub fn packets(&self) -> impl Iterator<Item = Received<'_>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
@@ -143,7 +144,7 @@ impl Batch {
     }
 }
 
-/// The sender of a packet.
+/// Returns the sender of a packet.
 fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
     if i32::from(from.sin6_family) == libc::AF_INET6 {
         let address = Ipv6Addr::from(from.sin6_addr.s6_addr);
@@ -157,7 +158,7 @@ fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
     (address, u16::from_be(from.sin_port)).into()
 }
 
-/// When a packet came, since 1970.
+/// Returns the receive time of a packet, since 1970.
 fn came(slot: &Slot) -> Option<Duration> {
     let word = size_of::<u64>();
     let head = size_of::<libc::cmsghdr>();

@@ -1,5 +1,5 @@
-//! Packets to and from cards (packet(7)): IPv4 with UDP to a card whose machine has no address yet,
-//! and questions who has one (RFC 826, 5227).
+//! Packet socket of an interface (packet(7)): sends IPv4 with UDP to the MAC address of a machine
+//! without an address, and sends and receives ARP (RFC 826, 5227).
 
 use super::packet;
 use crate::mac::Mac;
@@ -8,53 +8,56 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The types of frames.
+/// Ethernet types of frames.
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const WAKE: u16 = 0x0842;
-/// Packets that are no answers and are read for one.
+/// Limit of other packets that are read in search of an ARP reply.
 const OTHERS_MAX: usize = 4_096;
-/// A packet of ARP for Ethernet and IPv4.
+/// Length of an ARP packet for Ethernet and IPv4, bytes.
 const ARP_BYTES: usize = 28;
 
-/// The packets of one interface.
+/// Packet sockets of one interface.
 #[derive(Debug)]
 pub struct Frames {
-    /// Gets answers to questions of ARP, and nothing else.
+    /// Socket that receives only ARP replies.
     socket: OwnedFd,
     interface: u32,
 }
 
-/// Somebody has an address.
+/// Sender of an ARP reply, who has an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
-    /// The address.
+    /// IPv4 address in the reply.
     pub address: Ipv4Addr,
-    /// Who has it.
+    /// MAC address that has it.
     pub mac: Mac,
 }
 
 impl Frames {
-    /// Opens the packets of an interface.
+    /// Opens the packet sockets of an interface.
     ///
     /// # Errors
-    /// The system's: there is no such interface, or the right is missing.
+    ///
+    /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<Frames> {
         let socket = packet::open()?;
-        // Before it gets anything: only answers, since a network is full of questions.
+        // The filter is set before the socket is bound: only replies, since a network is full of
+        // ARP requests.
         packet::filter(&socket, &[(6, 2, &[2])])?;
         packet::bind(&socket, interface, ARP)?;
         Ok(Frames { socket, interface })
     }
 
-    /// Readable when somebody has answered.
+    /// Returns the descriptor, which is readable when an ARP reply has arrived.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Sends UDP from this address and port to a card. It never waits.
+    /// Sends a UDP packet from this address and port to a MAC address, without blocking.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn send_udp(
         &self,
@@ -67,23 +70,26 @@ impl Frames {
         self.send(IPV4, mac, &packet)
     }
 
-    /// Asks all who has an address, as a machine without one asks (RFC 5227, 2.1.1). It never waits.
+    /// Sends an ARP probe for an address, as a machine without one does (RFC 5227, 2.1.1),
+    /// without blocking.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn ask(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
         let mut packet = [0; ARP_BYTES];
-        // Ethernet, IPv4, their lengths, and a question.
+        // Hardware and protocol type, their lengths, and the opcode of a request.
         packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
         packet[8..14].copy_from_slice(&own.0);
         packet[24..28].copy_from_slice(&address.octets());
         self.send(ARP, Mac([0xff; 6]), &packet)
     }
 
-    /// Switches a machine on by its card (AMD's Magic Packet): six bytes of ones, and the address
-    /// sixteen times. It never waits.
+    /// Sends a Wake-on-LAN packet (AMD's Magic Packet), without blocking: six bytes of ones, and
+    /// the MAC address sixteen times.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn wake(&self, mac: Mac) -> io::Result<()> {
         let mut packet = vec![0xff; 6];
@@ -91,7 +97,8 @@ impl Frames {
         self.send(WAKE, Mac([0xff; 6]), &packet)
     }
 
-    /// The next answer that has come. None: there is none, or there are too many other packets before it.
+    /// Returns the next ARP reply. None: there is none, or there are too many other packets
+    /// before it.
     pub fn answer(&self) -> Option<Owner> {
         for _ in 0..OTHERS_MAX {
             let mut packet = [0; ARP_BYTES];
@@ -108,7 +115,7 @@ impl Frames {
     }
 }
 
-/// Reads an answer of ARP.
+/// Parses an ARP reply.
 fn owner(packet: &[u8]) -> Option<Owner> {
     let head: &[u8; 8] = packet.first_chunk()?;
     if *head != [0, 1, 8, 0, 6, 4, 0, 2] {
@@ -122,7 +129,7 @@ fn owner(packet: &[u8]) -> Option<Owner> {
     })
 }
 
-/// A packet of IPv4 with UDP (RFC 791, 768).
+/// Builds an IPv4 packet with UDP (RFC 791, 768).
 fn udp(
     (from, from_port): (Ipv4Addr, u16),
     (to, to_port): (Ipv4Addr, u16),
@@ -130,7 +137,7 @@ fn udp(
 ) -> Vec<u8> {
     let udp_bytes = u16::try_from(payload.len() + 8).unwrap_or(u16::MAX);
     let mut packet = Vec::with_capacity(payload.len() + 28);
-    // Version and length of the head, service, length; no fragments; 64 hops, UDP.
+    // Version and header length, type of service, total length; no fragments; TTL 64, UDP.
     packet.extend([0x45, 0]);
     packet.extend(udp_bytes.saturating_add(20).to_be_bytes());
     packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
@@ -150,7 +157,7 @@ fn udp(
     pseudo.extend([0, 17]);
     pseudo.extend(udp_bytes.to_be_bytes());
     let sum = match checksum(pseudo.chunks(2).chain(datagram.chunks(2))) {
-        // Zero says that there is none.
+        // A checksum of zero would mean that there is none.
         0 => u16::MAX,
         sum => sum,
     };
@@ -185,7 +192,7 @@ mod tests {
             0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x65, 0xfb, 10, 20, 0, 2, 10, 20, 0, 107, 0, 67, 0,
             68, 0, 11, 0x66, 0x3f, b'a', b'b', b'c',
         ];
-        // What is sent sums to all ones with its checksum.
+        // A packet with its checksum sums to all ones.
         assert_eq!(checksum(packet[..20].chunks(2)), 0);
         assert_eq!(packet.len(), expected.len());
         assert_eq!(

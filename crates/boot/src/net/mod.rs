@@ -1,13 +1,14 @@
-//! Sockets at an interface: what goes to a client that has no address yet, too.
+//! Sockets at an interface, including those for clients without an address.
 //!
-//! - [`udp`] is the sockets of DHCP, [`tcp`] a port for files.
-//! - [`router`] says to machines that there is no router of IPv6 here, and that DHCPv6 is.
-//! - [`six`] is sockets of IPv6, and the cards behind its addresses.
-//! - [`addresses`] is the addresses of this host.
-//! - [`batch`] receives packets together, and knows how long each has waited.
-//! - [`packet`] is sockets for frames.
-//! - [`own_source`] hears clients that use an address of this host.
-//! - [`frame`] sends to the address of a card, and asks who has an IP address (RFC 826).
+//! - [`udp`] has the sockets of DHCP, [`tcp`] listeners for files.
+//! - [`router`] tells machines that there is no IPv6 router here, and that addresses come from
+//!   DHCPv6.
+//! - [`six`] has the sockets of IPv6, and the MAC addresses of senders.
+//! - [`addresses`] monitors the addresses of this host.
+//! - [`batch`] receives packets in batches, with the time that each has waited.
+//! - [`packet`] has packet sockets.
+//! - [`own_source`] receives requests from clients that use an address of this host.
+//! - [`frame`] sends to a MAC address, and sends ARP requests (RFC 826).
 
 pub mod addresses;
 pub mod batch;

@@ -1,8 +1,8 @@
-//! Requests of DHCP from addresses that this host has itself.
+//! Receives DHCP requests from source addresses that this host has itself.
 //!
-//! A client goes on with its address until it hears that it may not, also where a node has the address
-//! meanwhile. The kernel drops a packet from an address of its own (a martian source, RFC 1812, 5.3.7)
-//! before a socket of UDP gets it, so its client would never be refused.
+//! A client continues to use its address until it is refused, even if a node has the address
+//! meanwhile. The kernel drops a packet whose source is a local address (a martian source, RFC
+//! 1812, 5.3.7) before a UDP socket gets it, so its client would never be refused.
 
 use super::packet;
 use super::udp::SERVER;
@@ -11,16 +11,16 @@ use std::mem::zeroed;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The type of frames of IPv4.
+/// Ethernet type of IPv4.
 const IPV4: u16 = 0x0800;
-/// The heads of IPv4 without options and of UDP.
+/// Length of the headers of IPv4 without options and of UDP, bytes.
 const HEAD_BYTES: usize = 28;
-/// Maximum bytes of a packet.
+/// Longest packet, bytes.
 const PACKET_BYTES: usize = 2_048;
-/// Packets that are read for one that is for this host.
+/// Limit of packets that are read in search of one for this host.
 const OTHERS_MAX: usize = 64;
 
-/// The requests at one interface.
+/// Requests from local addresses at one interface.
 #[derive(Debug)]
 pub struct OwnSources {
     socket: OwnedFd,
@@ -28,10 +28,11 @@ pub struct OwnSources {
 }
 
 impl OwnSources {
-    /// Opens the requests of an interface. Nothing comes before [`OwnSources::set`].
+    /// Opens the socket of an interface. No request arrives before [`OwnSources::set`].
     ///
     /// # Errors
-    /// The system's: there is no such interface, or the right is missing.
+    ///
+    /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<OwnSources> {
         let socket = packet::open()?;
         attach(&socket, &[])?;
@@ -42,10 +43,12 @@ impl OwnSources {
         })
     }
 
-    /// This host has these addresses from now on: requests from the first [`packet::VALUES_MAX`] come.
+    /// Sets the addresses of this host: requests from the first [`packet::VALUES_MAX`] are
+    /// received.
     ///
     /// # Errors
-    /// The system's: those of before stay.
+    ///
+    /// The system's: the previous addresses stay.
     pub fn set(&mut self, addresses: Vec<Ipv4Addr>) -> io::Result<()> {
         if self.addresses != addresses {
             attach(&self.socket, &addresses)?;
@@ -54,12 +57,12 @@ impl OwnSources {
         Ok(())
     }
 
-    /// Readable when a request has come.
+    /// Returns the descriptor, which is readable when a request has arrived.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// The next request that has come. It never waits.
+    /// Returns the next request, without blocking.
     pub fn receive(&self) -> Option<Vec<u8>> {
         for _ in 0..OTHERS_MAX {
             let mut bytes = vec![0; PACKET_BYTES];
@@ -76,8 +79,8 @@ impl OwnSources {
     }
 }
 
-/// Lets a socket get requests from these addresses: without options of IPv4, which clients do not send, and
-/// whole.
+/// Sets the filter for requests from these addresses: unfragmented, and without IPv4 options,
+/// which clients do not send.
 fn attach(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<()> {
     let sources: Vec<u32> = addresses.iter().map(|one| one.to_bits()).collect();
     let wanted: [(u32, u8, &[u32]); 5] = [
@@ -90,7 +93,7 @@ fn attach(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<()> {
     packet::filter(socket, &wanted)
 }
 
-/// The receiver of a packet that the filter lets through, and what is in it.
+/// Returns the destination and the payload of a packet that passed the filter.
 fn payload(packet: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let head: &[u8; HEAD_BYTES] = packet.first_chunk()?;
     let to = Ipv4Addr::new(head[16], head[17], head[18], head[19]);
@@ -99,7 +102,7 @@ fn payload(packet: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((to, packet.get(HEAD_BYTES..end)?))
 }
 
-/// Receives a packet, and how it came (`PACKET_HOST` and so on).
+/// Receives a packet, and its type (`PACKET_HOST` and so on).
 fn receive(socket: &OwnedFd, bytes: &mut [u8]) -> Option<(usize, u8)> {
     // SAFETY: all zeros are a valid address.
     let mut from: libc::sockaddr_ll = unsafe { zeroed() };
@@ -163,7 +166,8 @@ mod tests {
             (OwnSources::open(index).unwrap(), udp)
         });
         own.set(vec![server, client]).unwrap();
-        // The kernel does not answer ARP of an own address either: the client knows the card.
+        // The kernel does not answer ARP of an own address either: the client knows the MAC
+        // address.
         let card = one.enter(|| super::super::udp::mac_of("eth0").unwrap());
         let mut command = std::process::Command::new("ip");
         let words = format!("neigh replace {server} lladdr {card} nud permanent dev eth0");
@@ -183,7 +187,7 @@ mod tests {
         });
         assert!(came, "nothing came");
         assert_eq!(found.as_deref(), Some(&b"renew"[..]));
-        // What UDP gets, does not come twice.
+        // Packets that the UDP socket gets must not arrive twice.
         let other = Ipv4Addr::new(10, 20, 0, 8);
         let mut bytes = [0; 16];
         let came = lab::eventually(Duration::from_secs(30), || {

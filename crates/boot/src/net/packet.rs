@@ -1,27 +1,30 @@
-//! Sockets for the frames of one type at one interface (packet(7)), of which the kernel makes the head.
+//! Packet sockets for frames of one Ethernet type at one interface (packet(7)); the kernel adds
+//! the Ethernet header.
 
 use crate::mac::Mac;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Maximum number of values of one number of a filter.
+/// Most values of one field of a filter.
 pub const VALUES_MAX: usize = 200;
 
-/// Opens a socket that gets nothing: of no protocol until it is bound.
+/// Opens a socket that receives nothing, since it has no protocol until it is bound.
 ///
 /// # Errors
-/// The system's: the right is missing.
+///
+/// The system's: the permission is missing.
 pub fn open() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let kind = SocketType::DGRAM;
     Ok(socket_with(AddressFamily::PACKET, kind, flags, None)?)
 }
 
-/// Lets it get only frames with these numbers: each is an offset, the bytes there (1, 2 or 4), and the
-/// values that they may have, at most [`VALUES_MAX`].
+/// Filters the frames of a socket by these fields: each is an offset, the length (1, 2 or 4
+/// bytes), and the accepted values, at most [`VALUES_MAX`].
 ///
 /// # Errors
+///
 /// The system's.
 pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
@@ -40,7 +43,7 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
         program.push(step(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, *at));
         let values = &values[..values.len().min(VALUES_MAX)];
         for (index, value) in values.iter().enumerate() {
-            // Over the values that are left, and the refusal.
+            // Jumps over the remaining values and the refusal.
             let over = u8::try_from(values.len() - index).unwrap_or(u8::MAX);
             program.push(step(
                 libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
@@ -72,9 +75,10 @@ pub fn filter(socket: &impl AsFd, wanted: &[(u32, u8, &[u32])]) -> io::Result<()
     }
 }
 
-/// Lets it get the frames of this type at an interface.
+/// Binds the socket to frames of this type at an interface.
 ///
 /// # Errors
+///
 /// The system's: there is no such interface.
 pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
     let to = address(interface, kind, Mac([0; 6]));
@@ -92,9 +96,10 @@ pub fn bind(socket: &impl AsFd, interface: u32, kind: u16) -> io::Result<()> {
     }
 }
 
-/// Sends a frame of this type to a card. It never waits.
+/// Sends a frame of this type to a MAC address, without blocking.
 ///
 /// # Errors
+///
 /// The system's.
 pub fn send(
     socket: &impl AsFd,
@@ -121,7 +126,7 @@ pub fn send(
     }
 }
 
-/// A card at an interface.
+/// Builds the socket address of a MAC address at an interface.
 pub fn address(interface: u32, kind: u16, mac: Mac) -> libc::sockaddr_ll {
     let [a, b, c, d, e, f] = mac.0;
     libc::sockaddr_ll {

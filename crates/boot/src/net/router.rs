@@ -1,9 +1,10 @@
-//! Answers machines that look for a router of IPv6 (RFC 4861): there is none here. iPXE waits for one
-//! before it boots, 16 seconds where nobody answers. Where a section has IPv6, the same socket
-//! advertises that its addresses come by DHCPv6 ([`crate::dhcp6::advert`]).
+//! Answers router solicitations of IPv6 (RFC 4861): this node is no router. Without a response
+//! iPXE waits 16 seconds for one before it boots. Where a section has IPv6, the same socket
+//! advertises that addresses come from DHCPv6 ([`crate::dhcp6::advert`]).
 //!
-//! The answer goes to the one machine that asked. Its lifetime is zero, so no machine takes this node
-//! for a router, and another router of the network is not affected (RFC 4861, 6.3.4).
+//! The response is unicast to the machine that sent the solicitation. Its router lifetime is
+//! zero, so no machine takes this node for a router, and another router of the network is not
+//! affected (RFC 4861, 6.3.4).
 
 use super::udp::at_interface;
 use crate::mac::Mac;
@@ -19,47 +20,48 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// All machines of a link.
+/// All-nodes multicast address of a link.
 const MACHINES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// The least bytes of a solicitation.
+/// Least length of a solicitation, bytes.
 const HEAD_BYTES: usize = 8;
-/// All routers of a link.
+/// All-routers multicast address of a link.
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const SOLICITATION: u8 = 133;
 const ADVERTISEMENT: u8 = 134;
-/// The option with the sender's card.
+/// Option with the source link-layer address.
 const SOURCE_CARD: u8 = 1;
-/// The option of raw sockets for the types that they get (RFC 3542, 3.2).
+/// Option of raw sockets that filters ICMPv6 types (RFC 3542, 3.2).
 const ICMP6_FILTER: libc::c_int = 1;
 
-/// The questions for routers at one interface.
+/// Socket for router solicitations at one interface.
 #[derive(Debug)]
 pub struct Router {
     socket: OwnedFd,
     interface: u32,
 }
 
-/// A machine looks for a router.
+/// Router solicitation of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Question {
-    /// Its address on the link.
+    /// Link-local address of the machine, or the unspecified one.
     pub from: SocketAddrV6,
-    /// Its card; None: it has no address yet, and does not say it.
+    /// MAC address of the machine; None: the packet has none.
     pub mac: Option<Mac>,
 }
 
 impl Question {
-    /// Where a machine gets an answer of its own.
+    /// Returns the address for a unicast response; None: the machine has no address yet.
     pub fn address(&self) -> Option<SocketAddrV6> {
         Some(self.from).filter(|from| from.ip().is_unicast_link_local())
     }
 }
 
 impl Router {
-    /// Opens the questions at an interface.
+    /// Opens the socket of an interface.
     ///
     /// # Errors
-    /// The system's: there is no IPv6 on this machine or interface, or the right is missing.
+    ///
+    /// The system's: there is no IPv6 on this machine or interface, or the permission is missing.
     pub fn open(interface: &str, index: u32) -> io::Result<Router> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(
@@ -80,12 +82,12 @@ impl Router {
         })
     }
 
-    /// Readable when somebody asks.
+    /// Returns the descriptor, which is readable when a solicitation has arrived.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// The next question that has come.
+    /// Returns the next solicitation.
     pub fn question(&self) -> Option<Question> {
         loop {
             let mut packet = [0; 256];
@@ -107,19 +109,21 @@ impl Router {
         }
     }
 
-    /// Says that there is no router here. It never waits.
+    /// Sends an advertisement with router lifetime zero, without blocking.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn answer(&self, to: SocketAddrV6) -> io::Result<()> {
-        // The sum is the kernel's. No hops, no flags, lifetime zero, no times.
+        // The kernel adds the checksum. Hop limit, flags, lifetime and timers are zero.
         let packet = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         self.send(to, &packet)
     }
 
-    /// Sends an advertisement to one machine, or to all. It never waits.
+    /// Sends an advertisement to one machine, or to all, without blocking.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn advertise(&self, to: Option<SocketAddrV6>, packet: &[u8]) -> io::Result<()> {
         let all = SocketAddrV6::new(MACHINES, 0, 0, self.interface);
@@ -133,7 +137,7 @@ impl Router {
     }
 }
 
-/// The card of who asks (RFC 4861, 4.1 and 4.6.1).
+/// Returns the MAC address of the sender (RFC 4861, 4.1 and 4.6.1).
 fn asker(packet: &[u8]) -> Option<Mac> {
     if packet.first() != Some(&SOLICITATION) || packet.get(1) != Some(&0) {
         return None;
@@ -145,7 +149,7 @@ fn asker(packet: &[u8]) -> Option<Mac> {
             let mac: [u8; 6] = option.get(2..8)?.try_into().ok()?;
             return Some(Mac(mac)).filter(|mac| mac.is_of_a_card());
         }
-        // Zero would never end.
+        // An option of length zero would cause an endless loop.
         if option.is_empty() {
             return None;
         }
@@ -155,7 +159,7 @@ fn asker(packet: &[u8]) -> Option<Mac> {
 }
 
 fn only_solicitations(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // A bit for each type that is not passed.
+    // A set bit blocks a type.
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(SOLICITATION >> 5)] &= !(1 << (SOLICITATION & 31));
     // SAFETY: the filter is readable for its size, and only read during the call.

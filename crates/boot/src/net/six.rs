@@ -1,5 +1,5 @@
-//! UDP over IPv6 at one interface, and the cards of those who send there: the addresses of their packets
-//! do not always say them.
+//! UDP over IPv6 at one interface, and the MAC addresses of the senders, which their IPv6
+//! addresses do not always contain.
 
 use super::packet;
 use super::udp::at_interface;
@@ -14,26 +14,27 @@ use std::mem::zeroed;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// The port of servers and relays.
+/// UDP port of servers and relays.
 pub const SERVER: u16 = 547;
-/// The port of clients.
+/// UDP port of clients.
 pub const CLIENT: u16 = 546;
-/// All servers and relays of a link (RFC 8415, 7.1).
+/// Multicast address of all servers and relays of a link (RFC 8415, 7.1).
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
-/// Connections that wait to be accepted.
+/// Limit of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// The type of frames of IPv6.
+/// Ethernet type of IPv6.
 const IPV6: u16 = 0x86dd;
-/// The head of IPv6, and the ports of UDP.
+/// Length of the IPv6 header and the UDP ports, bytes.
 const HEAD_BYTES: usize = 44;
-/// Senders that are remembered.
+/// Limit of senders that are remembered.
 const SENDERS_MAX: usize = 4_096;
-/// Frames that are looked at together: more wait.
+/// Limit of frames that are read in a row.
 const FRAMES_MAX: usize = 1_024;
 
-/// Opens a port of UDP over IPv6 for all that comes in at an interface.
+/// Opens a UDP port over IPv6 at an interface.
 ///
 /// # Errors
+///
 /// The system's: the port is taken, or there is no IPv6 on this machine.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -47,6 +48,7 @@ pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
 /// Opens the port of DHCPv6 at an interface.
 ///
 /// # Errors
+///
 /// As [`open`], or the interface has no IPv6.
 pub fn dhcp(interface: &str, index: u32) -> io::Result<UdpSocket> {
     let socket = open(interface, SERVER)?;
@@ -55,9 +57,10 @@ pub fn dhcp(interface: &str, index: u32) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Opens a port for connections over IPv6 that come in at an interface.
+/// Opens a TCP port over IPv6 at an interface.
 ///
 /// # Errors
+///
 /// As [`open`].
 pub fn listen(interface: &str, port: u16) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -74,19 +77,20 @@ fn any(port: u16) -> SocketAddrV6 {
     SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)
 }
 
-/// The cards of those who send to the port of DHCPv6.
+/// MAC addresses of senders to the port of DHCPv6.
 #[derive(Debug)]
 pub struct Cards {
-    /// Gets the packets for that port, and nothing else.
+    /// Socket that receives only packets to that port.
     socket: OwnedFd,
     known: HashMap<Ipv6Addr, Mac>,
 }
 
 impl Cards {
-    /// Opens the frames of an interface.
+    /// Opens the packet socket of an interface.
     ///
     /// # Errors
-    /// The system's: there is no such interface, or the right is missing.
+    ///
+    /// The system's: there is no such interface, or the permission is missing.
     pub fn open(interface: u32) -> io::Result<Cards> {
         let socket = packet::open()?;
         // IPv6 with UDP, to the port of DHCPv6.
@@ -98,7 +102,7 @@ impl Cards {
         })
     }
 
-    /// Notes who has sent something.
+    /// Records the senders of the frames that have arrived.
     pub fn look(&mut self) {
         for _ in 0..FRAMES_MAX {
             let mut head = [0; HEAD_BYTES];
@@ -117,13 +121,13 @@ impl Cards {
         }
     }
 
-    /// The card of a sender.
+    /// Returns the MAC address of a sender.
     pub fn of(&self, address: Ipv6Addr) -> Option<Mac> {
         self.known.get(&address).copied()
     }
 }
 
-/// Receives the begin of a frame, and the card that sent it. It does not wait.
+/// Receives the start of a frame, and the MAC address of its sender, without blocking.
 fn receive(socket: &OwnedFd, head: &mut [u8]) -> Option<(usize, Mac)> {
     // SAFETY: all zeros are a valid address.
     let mut from: libc::sockaddr_ll = unsafe { zeroed() };

@@ -1,4 +1,4 @@
-//! TCP at one interface.
+//! TCP listeners at one interface.
 
 use super::udp::at_interface;
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -6,12 +6,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen as listen
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
-/// Connections that wait to be accepted.
+/// Limit of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Opens a port for connections that come in at an interface.
+/// Opens a port for connections at an interface.
 ///
 /// # Errors
+///
 /// The system's: the port is taken, or there is no such interface.
 pub fn listen(interface: &str, port: u16) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -1,4 +1,4 @@
-//! UDP at one interface.
+//! UDP sockets of DHCP at one interface.
 
 use crate::mac::Mac;
 use rustix::net::sockopt::set_socket_broadcast;
@@ -7,17 +7,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// The port of servers.
+/// UDP port of DHCP servers.
 pub const SERVER: u16 = 67;
-/// The port of clients.
+/// UDP port of DHCP clients.
 pub const CLIENT: u16 = 68;
-/// The port of proxyDHCP.
+/// UDP port of proxyDHCP.
 pub const PROXY: u16 = 4011;
 
-/// Opens a port for all that comes in at an interface, and for no other program there: two would each
-/// get a part of the packets.
+/// Opens a port at an interface exclusively: two programs would each get a part of the packets.
 ///
 /// # Errors
+///
 /// The system's: the port is taken, or there is no such interface.
 pub fn open(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -46,15 +46,15 @@ pub(super) fn at_interface(socket: &OwnedFd, interface: &str) -> io::Result<()> 
     }
 }
 
-/// The address of an interface's card. It is asked of the kernel by a socket: `/sys` may be that of another
-/// network namespace.
+/// Returns the MAC address of an interface. A socket queries the kernel, because `/sys` may be
+/// that of another network namespace.
 pub fn mac_of(interface: &str) -> Option<Mac> {
-    // Any socket will do for the question.
+    // Any socket serves for the query.
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None).ok()?;
     // SAFETY: this is plain data for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte remains the NUL that ends it.
+    // The last byte remains the terminating NUL.
     let room = request.ifr_name.len() - 1;
     for (slot, byte) in { request.ifr_name.iter_mut().take(room) }.zip(interface.as_bytes()) {
         *slot = byte.cast_signed();

@@ -1,4 +1,5 @@
-//! The connections that there are: how many there may be, which of them use what, and how they are ended.
+//! Client connections of a portal: their limits, the disks that they use, and how they are
+//! closed.
 
 use crate::mac::Mac;
 use std::collections::BTreeMap;
@@ -7,15 +8,15 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections of a network: each has a thread.
+/// Limit of connections of a network: each has a thread.
 const CONNECTIONS_MAX: usize = 512;
-/// Connections of one address.
+/// Limit of connections per client address.
 const OF_ONE_MAX: usize = 8;
 
-/// Who an initiator says it is, with its number for the session.
+/// Name of an iSCSI initiator, and its ISID.
 pub type Initiator = (String, [u8; 6]);
 
-/// The connections.
+/// Open connections of a portal.
 #[derive(Debug, Default)]
 pub struct Clients {
     all: Mutex<All>,
@@ -28,12 +29,12 @@ struct All {
     connections: BTreeMap<u64, Connection>,
 }
 
-/// Who uses a disk: a machine of the file, by whichever of its addresses, or an address.
+/// User of a disk: a configured machine, by whichever of its addresses, or an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum User {
-    /// A machine.
+    /// A machine with this MAC address.
     Machine(Mac),
-    /// An address that no machine of the file has.
+    /// An address that no configured machine has.
     Address(IpAddr),
 }
 
@@ -46,14 +47,14 @@ impl fmt::Display for User {
     }
 }
 
-/// How a connection uses a disk.
+/// Use of a disk by a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskUse {
-    /// The disk.
+    /// Name of the disk.
     pub disk: String,
-    /// By whom.
+    /// User of the disk.
     pub user: User,
-    /// The disk has one user at a time: it is written, and is no overlay.
+    /// True if the disk has one user at a time: it is written, and is no overlay.
     pub is_alone: bool,
 }
 
@@ -61,9 +62,8 @@ pub struct DiskUse {
 struct Connection {
     stream: TcpStream,
     from: IpAddr,
-    /// The disk that it uses, and by whom.
+    /// Disk that the connection uses, and its user.
     disk: Option<(String, User)>,
-    /// Its session of iSCSI.
     initiator: Option<Initiator>,
 }
 
@@ -72,7 +72,8 @@ impl Clients {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in, and returns its number. None: there are too many, or it failed already.
+    /// Adds a connection, and returns its number. None: a limit is reached, or the connection has
+    /// failed already.
     pub fn add(&self, stream: &TcpStream, from: IpAddr) -> Option<u64> {
         let stream = stream.try_clone().ok()?;
         let mut all = self.lock();
@@ -92,14 +93,16 @@ impl Clients {
         Some(number)
     }
 
-    /// Another user of a disk that one user has at a time; None: it is free.
+    /// Returns the other user of an exclusive disk; None: the disk is free.
     pub fn other_user(&self, wanted: &DiskUse) -> Option<User> {
         self.lock().other_user(wanted)
     }
 
-    /// A connection uses a disk from now on. One with the same session ends (RFC 7143, 6.3.5).
+    /// Records that a connection uses a disk. An older connection with the same session ends (RFC
+    /// 7143, 6.3.5).
     ///
     /// # Errors
+    ///
     /// The user that has the disk: nothing has changed.
     pub fn begin_use(
         &self,
@@ -125,22 +128,22 @@ impl Clients {
         Ok(())
     }
 
-    /// A connection has ended.
+    /// Removes a connection that has ended.
     pub fn remove(&self, number: u64) {
         self.lock().connections.remove(&number);
         self.ended.notify_all();
     }
 
-    /// How many connections use a disk.
+    /// Returns how many connections use a disk.
     pub fn count(&self, disk: &str) -> usize {
         let all = self.lock();
         let uses = |one: &&Connection| one.disk_name() == Some(disk);
         all.connections.values().filter(uses).count()
     }
 
-    /// Ends the connections that use a disk which their address may not use.
+    /// Closes the connections whose address may no longer use their disk.
     pub fn retain(&self, may_use: impl Fn(IpAddr, &str) -> bool) {
-        // Without the lock: the answer may need others.
+        // The lock is released first, because the callback may take other locks.
         let all: Vec<(u64, IpAddr, String)> = {
             let all = self.lock();
             let using = all.connections.iter();
@@ -157,7 +160,7 @@ impl Clients {
         }
     }
 
-    /// Ends all connections, and waits for them for a while.
+    /// Closes all connections, and waits for their end for at most this time.
     pub fn end_all(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut all = self.lock();
@@ -190,7 +193,7 @@ impl Connection {
 }
 
 fn end(one: &Connection) {
-    // It may have ended by itself.
+    // The connection may have ended by itself.
     let _ = one.stream.shutdown(Shutdown::Both);
 }
 
@@ -220,10 +223,10 @@ mod tests {
             Err(one)
         );
         assert_eq!(clients.count("system"), 1);
-        // The boot loader and the system of one machine connect, also from different addresses.
+        // The boot loader and the system of one machine may connect from different addresses.
         let again = add(3);
         assert_eq!(clients.begin_use(again, wanted(one, true), None), Ok(()));
-        // An overlay, a disk that is only read, or one that is open.
+        // An overlay, a read-only disk, or an open one.
         let shared = add(2);
         assert_eq!(
             clients.begin_use(shared, wanted(other, false), None),

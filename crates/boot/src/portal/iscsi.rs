@@ -1,4 +1,4 @@
-//! A connection of iSCSI: reads PDUs, and gives them to the login and to the session.
+//! iSCSI connection: reads PDUs, and passes them to the login and to the session.
 
 use super::keeper::Kept;
 use super::stream::Stream;
@@ -10,32 +10,36 @@ use crate::iscsi::{Login, Refusal, Session};
 use std::io::Write;
 use std::sync::Arc;
 
-/// A disk that a connection uses: what keeps it within reach, and what it is for this client.
+/// Disk that a connection uses: the object that keeps it reachable, and the disk as this client
+/// sees it.
 pub type Used = (Arc<Kept>, Arc<dyn Disk>);
 
-/// What a connection may use.
+/// Targets that a connection may use.
 pub trait Targets {
-    /// The disk of a target, if this client may use it.
+    /// Returns the disk of a target, if this client may use it.
     ///
     /// # Errors
-    /// Why not.
+    ///
+    /// The reason of the refusal.
     fn find(&self, target: &str) -> Result<Used, Refusal>;
 
-    /// The targets that this client may use, each with the address where it is.
+    /// Returns the targets that this client may use, each with its address.
     fn all(&self) -> Vec<(String, String)>;
 
-    /// The session begins. Returns false where another machine has taken the disk meanwhile.
+    /// Records that the session begins. Returns false where another machine has taken the disk
+    /// meanwhile.
     fn begins(&self, session: &Established) -> bool;
 }
 
 /// Serves a connection until it ends.
 ///
 /// # Errors
-/// Why it ended.
+///
+/// The reason of the end.
 pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<(), Broken> {
     let mut used = None;
     let established = log_in(stream, number, targets, &mut used);
-    // Also the words of a refusal.
+    // The response of a refused login must be sent, too.
     stream.flush()?;
     let established = established?;
     if !targets.begins(&established) {
@@ -53,7 +57,7 @@ pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<
     if let (Err(Broken::Away), Some((kept, _))) = (&ended, &used) {
         kept.is_lost();
     }
-    // The last reply, of a logout.
+    // Sends the last response, of a logout.
     stream.flush()?;
     ended
 }
@@ -81,14 +85,14 @@ fn log_in(
 
 fn run(stream: &mut Stream, session: &mut Session, unit: &Unit<'_>) -> Result<(), Broken> {
     loop {
-        // An initiator may be silent; one that is gone is noticed by its connection.
+        // An initiator may be silent; TCP keep-alive detects one that has gone.
         if let Some(pdu) = read(stream, DATA_BYTES_MAX)? {
             session.handle(&pdu, unit, stream)?;
         }
     }
 }
 
-/// Reads a PDU. None: nothing came for a while.
+/// Reads a PDU. None: the initiator is idle.
 fn read(stream: &mut Stream, max: usize) -> Result<Option<Pdu>, Broken> {
     let mut header = [0; HEADER_BYTES];
     if !stream.head(&mut header)? {

@@ -1,4 +1,4 @@
-//! A disk that is kept within reach, for the connections that use it.
+//! Keeps a disk reachable for the connections that use it.
 
 use crate::disk::{Disk, Overlaid, Overlays, Storage};
 use crate::mac::Mac;
@@ -8,13 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a disk is looked for that is out of reach.
+/// Interval at which an unreachable disk is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How long an overlay is waited for, which is made when the machine has its script.
+/// Longest wait for an overlay, which is created when the machine has its script.
 const OVERLAY_MAX: Duration = Duration::from_secs(5);
 
-/// A disk. Dropping it ends its thread, and requests to the disk.
+/// Disk that is kept reachable. Dropping the value ends its thread, and requests to the disk.
 pub struct Kept {
     inner: Arc<Inner>,
     thread: Option<JoinHandle<()>>,
@@ -32,7 +32,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     stop: bool,
-    /// Why it is out of reach; None: it is not.
+    /// Reason for which the disk is unreachable; None: it is reachable.
     trouble: Option<String>,
 }
 
@@ -41,9 +41,10 @@ fn lock(of: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Kept {
-    /// Starts the thread of a disk. `confine` leaves a thread with files to read.
+    /// Starts the thread of a disk. `confine` restricts a thread to reading files.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn start(
         name: &str,
@@ -71,8 +72,8 @@ impl Kept {
         })
     }
 
-    /// The disk, as it is for a machine: with the changes of that one, where it has overlays. None: the
-    /// machine has none, and has to boot again.
+    /// Returns the disk as a machine sees it: with the machine's changes, where the disk has
+    /// overlays. None: the machine has no overlay, and has to boot again.
     pub fn disk_of(&self, mac: Option<Mac>) -> Option<Arc<dyn Disk>> {
         let base = Arc::clone(&self.inner.disk);
         let Some(overlays) = &self.inner.overlays else {
@@ -83,17 +84,17 @@ impl Kept {
         Some(Arc::new(overlaid))
     }
 
-    /// Whether machines write the disk itself, and not their overlays.
+    /// Returns whether machines write the disk itself, and not their overlays.
     pub fn is_written(&self) -> bool {
         self.inner.overlays.is_none() && !self.inner.disk.is_read_only()
     }
 
-    /// Why the disk is out of reach; None: it is not.
+    /// Returns the reason for which the disk is unreachable; None: it is reachable.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.inner.state).trouble.clone()
     }
 
-    /// A request found it out of reach: it is looked for at once.
+    /// Reports that a request found the disk unreachable: it is tried again at once.
     pub fn is_lost(&self) {
         let mut state = lock(&self.inner.state);
         state
@@ -102,7 +103,7 @@ impl Kept {
         self.inner.changed.notify_all();
     }
 
-    /// Waits until it is within reach. Returns false if that does not come by then.
+    /// Waits until the disk is reachable. Returns false at the deadline.
     pub fn waits(&self, until: Instant) -> bool {
         let mut state = lock(&self.inner.state);
         while state.trouble.is_some() && !state.stop {
@@ -116,7 +117,7 @@ impl Kept {
         !state.stop
     }
 
-    /// Requests end soon, and no further one begins.
+    /// Closes the disk: running requests end soon, and no further one begins.
     pub fn close(&self) {
         lock(&self.inner.state).stop = true;
         self.inner.changed.notify_all();
@@ -128,7 +129,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         self.close();
         if let Some(thread) = self.thread.take() {
-            // It panicked, and said why.
+            // After a panic the thread's message has been printed.
             let _ = thread.join();
         }
     }
@@ -139,7 +140,7 @@ impl Inner {
         let mut is_confined = false;
         loop {
             let is_here = lock(&self.state).trouble.is_none();
-            // A thread that has opened its file needs no other one.
+            // A thread that has opened its file needs to open no other one.
             if !is_confined && (!self.is_file || is_here) {
                 if let Err(error) = confine() {
                     let (name, why) = (&self.name, language::reason(&error));

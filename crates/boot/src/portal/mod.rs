@@ -1,11 +1,14 @@
-//! Disks of a network by TCP: a target of iSCSI, and exports of NBD, for the machines that boot from them.
+//! Disks of a network over TCP: an iSCSI target, and NBD exports, for the machines that boot from
+//! them.
 //!
-//! - [`keeper`] keeps a disk within reach, and gives it to a machine; [`clients`] knows the connections that there are.
-//! - [`stream`] is the bytes of a connection, with their deadlines; [`iscsi`] and [`nbd`] are what is said
-//!   on it, each on a thread of its own.
-//! - [`server`] joins all of it.
+//! - [`keeper`] keeps a disk reachable, and returns it as a machine sees it; [`clients`] tracks
+//!   the connections.
+//! - [`stream`] is the byte stream of a connection, with its timeouts; [`iscsi`] and [`nbd`]
+//!   serve a connection, each on a thread of its own.
+//! - [`server`] combines all of it.
 //!
-//! Neither protocol has a login here: a disk is for the address of the machine whose image names it.
+//! Neither protocol has a login here: a disk is for the address of the machine whose image names
+//! it.
 
 pub mod clients;
 pub mod iscsi;

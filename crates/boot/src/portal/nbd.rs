@@ -1,4 +1,4 @@
-//! A connection of NBD: the handshake, and requests one after the other.
+//! NBD connection: the handshake, and requests one after the other.
 
 use super::iscsi::Used;
 use super::keeper::Kept;
@@ -15,37 +15,37 @@ use std::time::{Duration, Instant};
 
 /// Bytes that are read from a disk or written to it at once.
 const PIECE_BYTES: usize = 256 << 10;
-/// What disks do best, bytes.
+/// Preferred block size, bytes.
 const BLOCK_PREFERRED: u32 = 4096;
-/// How long a client waits for a disk that is out of reach, before the handshake: `nbd-client -persist`
+/// Longest wait of a client for an unreachable disk before the handshake: `nbd-client -persist`
 /// ends when a handshake fails.
 const WAITS_MAX: Duration = Duration::from_secs(60);
 
-/// What a connection may use.
+/// Exports that a connection may use.
 pub trait Exports {
-    /// The disks that this client may use, by their names.
+    /// Returns the disks that this client may use, by their names.
     fn all(&self) -> Vec<(String, Arc<Kept>)>;
 
-    /// One of them, as it is for this client. None: it is not for it any more.
+    /// Returns a disk as this client sees it. None: the client may no longer use it.
     fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>>;
 
-    /// The client uses one from now on. Returns false where another machine has it.
+    /// Records that the client uses a disk. Returns false where another machine has it.
     fn begins(&self, name: &str, kept: &Kept) -> bool;
 }
 
-/// Why a connection is closed.
+/// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
-    /// The client does not speak NBD, or asks for what is not there.
+    /// Protocol error, or a request for a missing export.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The client wants no more.
+    /// The client has disconnected.
     #[error("the client has ended the connection")]
     Ended,
-    /// The disk is out of reach.
+    /// The disk is unreachable.
     #[error("the disk is out of reach")]
     Away,
-    /// The connection failed.
+    /// I/O error of the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
 }
@@ -53,11 +53,12 @@ pub enum Closed {
 /// Serves a connection until it ends.
 ///
 /// # Errors
-/// Why it ended.
+///
+/// The reason of the end.
 pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
     let all = exports.all();
     let until = Instant::now() + WAITS_MAX;
-    // One that does not come is missing from the handshake.
+    // A disk that stays unreachable is missing from the handshake.
     for (_, kept) in &all {
         kept.waits(until);
     }
@@ -128,7 +129,7 @@ fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(
     loop {
         let mut head = [0; REQUEST_BYTES];
         if !stream.head(&mut head)? {
-            // A client may be silent; one that is gone is noticed by its connection.
+            // A client may be silent; TCP keep-alive detects one that has gone.
             continue;
         }
         let request = Request::decode(&head)?;
@@ -144,7 +145,7 @@ fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(
                 written.and_then(|()| stable(fua, disk))
             }
             Ok(Command::Flush) => disk.flush(),
-            // What is not needed any more may stay: only zeroes have a meaning.
+            // TRIM may keep the data: only WRITE_ZEROES guarantees zeroes.
             Ok(Command::Trim { fua }) => stable(fua, disk),
             Ok(Command::Zeroes { fua, fast, .. }) => match fast {
                 true => Err(DiskError::Unsupported),
@@ -153,7 +154,7 @@ fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(
             },
             Ok(Command::Cache) => Ok(()),
             Ok(Command::Status { .. }) => {
-                // Where nothing is stored is not known: all of it may have data.
+                // The disk does not report holes, so the whole range counts as allocated data.
                 let all = Extent {
                     length: request.length,
                     hole: false,
@@ -185,7 +186,7 @@ fn stable(is_wanted: bool, disk: &dyn Disk) -> Result<(), DiskError> {
     }
 }
 
-/// The number of an error. None: the disk is out of reach, which another connection may change.
+/// Returns the NBD error number. None: the disk is unreachable, and the client has to reconnect.
 fn errno(error: &DiskError) -> Option<Errno> {
     match error {
         DiskError::Away(_) => None,
@@ -205,7 +206,8 @@ fn skip(stream: &mut Stream, mut left: usize, buffer: &mut [u8]) -> io::Result<(
     Ok(())
 }
 
-/// Writes the payload of a request as it comes. What follows an error is read and not used.
+/// Writes the payload of a request as it arrives. The payload after an error is read and
+/// discarded.
 fn write(
     stream: &mut Stream,
     request: &Request,
@@ -226,8 +228,8 @@ fn write(
     Ok(Ok(()))
 }
 
-/// Sends what a request reads. A simple reply cannot say in the middle that the rest failed: then the
-/// connection ends.
+/// Sends the data of a read request. A simple reply cannot report a failure after its data has
+/// begun: the connection then ends.
 fn read(
     stream: &mut Stream,
     session: &Session,

@@ -1,4 +1,4 @@
-//! The portal of one network: a thread that accepts connections at the interface, and the disks.
+//! Portal of one network: a thread that accepts connections at the interface, and the disks.
 
 use super::clients::{Clients, DiskUse, Initiator, User};
 use super::iscsi::{self, Targets, Used};
@@ -24,64 +24,64 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the interface is looked at.
+/// Poll interval of the interface.
 const LOOK: Duration = Duration::from_secs(2);
-/// Connections that are accepted before the interface and the orders are looked at.
+/// Most connections that are accepted before the interface and the orders are checked.
 const TURN: usize = 64;
-/// How long connections are waited for at the end: less than the role has for a stop.
+/// Longest wait for connections at the end: shorter than the stop timeout of the role.
 const END_MAX: Duration = Duration::from_millis(1500);
-/// How long a listener rests when there are no descriptors left.
+/// Pause of a listener when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
-/// What is wrong with a disk just after a change.
+/// Status of a disk just after a change.
 const NOT_OPEN: &str = "its port is not open yet";
-/// Bytes of the stack of a connection's thread.
+/// Stack size of a connection's thread, bytes.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Finds the machine that has an address, if a disk is for it.
+/// Function that finds the machine at an address, if the machine may use a disk.
 pub type Finds = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 
-/// A disk that is served.
+/// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
-    /// What stores it.
+    /// Storage of the disk.
     pub storage: Storage,
-    /// The name of its target, where it is one of iSCSI.
+    /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     pub target: Option<String>,
-    /// It is an export of NBD.
+    /// True if the disk is an NBD export.
     pub is_export: bool,
-    /// Every address of the network may use it.
+    /// True if every address of the network may use the disk.
     pub is_open: bool,
-    /// What each machine changes of it, where that is for one run of the machine.
+    /// Overlays with the changes of each machine, where they last for one run of the machine.
     pub overlays: Option<Overlays>,
 }
 
-/// What is served from now on.
+/// Configuration of a portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
-    /// The ports of iSCSI and of NBD.
+    /// TCP ports of iSCSI and of NBD.
     pub ports: [u16; 2],
-    /// They are served over IPv6, too.
+    /// True if the disks are served over IPv6, too.
     pub is_six: bool,
-    /// The disks, by name.
+    /// Disks, by name.
     pub disks: BTreeMap<String, Served>,
 }
 
-/// How a disk is.
+/// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// Its name.
+    /// Name of the disk.
     pub name: String,
-    /// What it is served by.
+    /// Protocols and storage of the disk.
     pub served: Served,
-    /// Why this node does not serve it; None: it does.
+    /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
-    /// The connections that use it.
+    /// Number of connections that use the disk.
     pub clients: usize,
 }
 
-/// The portal. Dropping it ends it.
+/// Portal of a network. Dropping the value stops it.
 pub struct Portal {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -92,7 +92,7 @@ struct Shared {
     finds: Finds,
     table: Mutex<Table>,
     clients: Clients,
-    /// Of iSCSI and of NBD.
+    /// Counters of iSCSI and of NBD.
     counting: [Arc<Counting>; 2],
     wake: OwnedFd,
 }
@@ -104,13 +104,13 @@ struct Table {
     ports: [u16; 2],
     is_six: bool,
     disks: BTreeMap<String, (Served, Arc<Kept>)>,
-    /// The listeners are those that the disks need.
+    /// True if the listeners match the disks.
     is_looked_at: bool,
-    /// What is wrong with the listeners.
+    /// Failures of the listeners, by protocol.
     troubles: [Option<String>; 2],
 }
 
-/// Which protocol a port is for.
+/// Protocol of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Protocol {
     Iscsi,
@@ -129,9 +129,10 @@ impl Served {
 }
 
 impl Portal {
-    /// Makes a portal without disks. `confine` leaves a thread with files to read.
+    /// Creates a portal without disks. `confine` restricts a thread to reading files.
     ///
     /// # Errors
+    ///
     /// The system has no descriptor left.
     pub fn new(confine: fn() -> io::Result<()>, finds: Finds) -> io::Result<Portal> {
         let shared = Shared {
@@ -148,10 +149,11 @@ impl Portal {
         })
     }
 
-    /// Serves these disks from now on. Connections to one that stays as it is go on, if their address may
-    /// still use it. It is called by a thread that may open the files.
+    /// Applies another configuration. Connections to an unchanged disk continue, if their address
+    /// may still use it. The caller is a thread that may open the files.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub fn change(&mut self, change: Change) -> io::Result<()> {
         let shared = &self.shared;
@@ -205,7 +207,7 @@ impl Portal {
         Ok(())
     }
 
-    /// How its disks are.
+    /// Returns the status of each disk.
     pub fn look(&self) -> Vec<Status> {
         let table = lock(&self.shared.table);
         let status = |(name, (served, kept)): (&String, &(Served, Arc<Kept>))| {
@@ -224,7 +226,7 @@ impl Portal {
         table.disks.iter().map(status).collect()
     }
 
-    /// What was counted of iSCSI and of NBD.
+    /// Returns the counters of iSCSI and of NBD.
     pub fn counters(&self) -> [Counters; 2] {
         { &self.shared.counting }.each_ref().map(|one| one.read())
     }
@@ -235,7 +237,7 @@ impl Drop for Portal {
         lock(&self.shared.table).stop = true;
         self.shared.wake();
         if let Some(thread) = self.thread.take() {
-            // It panicked, and said why.
+            // After a panic the thread's message has been printed.
             let _ = thread.join();
         }
         let disks = std::mem::take(&mut lock(&self.shared.table).disks);
@@ -261,7 +263,7 @@ impl Shared {
         self.is_open(disk) || (self.finds)(from, disk).is_some()
     }
 
-    /// The disks of a protocol that an address may use.
+    /// Returns the disks of a protocol that an address may use.
     fn disks_for(&self, from: IpAddr, protocol: Protocol) -> Vec<(String, Served, Arc<Kept>)> {
         let table = lock(&self.table);
         let mut all: Vec<_> = { table.disks.iter() }
@@ -273,7 +275,7 @@ impl Shared {
         all
     }
 
-    /// The disk that is this target.
+    /// Returns the disk of an iSCSI target.
     fn of_target(&self, target: &str) -> Option<(String, Arc<Kept>)> {
         let table = lock(&self.table);
         let mut all = table.disks.iter();
@@ -282,7 +284,7 @@ impl Shared {
         Some((name.clone(), Arc::clone(kept)))
     }
 
-    /// Serves a connection, on a thread of its own.
+    /// Serves a connection on a thread of its own.
     fn serve(&self, visit: &Visit<'_>, stream: TcpStream) {
         let counting = &self.counting[visit.protocol as usize];
         let ended = match Stream::new(stream, Arc::clone(counting)) {
@@ -305,18 +307,18 @@ impl Shared {
     }
 }
 
-/// A connection, and what it may use.
+/// Connection of a client, with access to the disks that it may use.
 struct Visit<'s> {
     shared: &'s Shared,
     protocol: Protocol,
     number: u64,
     from: IpAddr,
-    /// The address at which it came.
+    /// Local address of the connection.
     at: SocketAddr,
 }
 
 impl Visit<'_> {
-    /// How this client uses a disk.
+    /// Describes how this client uses a disk.
     fn use_of(&self, name: &str, kept: &Kept) -> DiskUse {
         let machine = (self.shared.finds)(self.from, name);
         DiskUse {
@@ -326,7 +328,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Whether no other machine has a disk. One that has is reported.
+    /// Returns whether no other machine has a disk, and reports one that has.
     fn is_free(&self, name: &str, kept: &Kept) -> bool {
         let wanted = self.use_of(name, kept);
         match self.shared.clients.other_user(&wanted) {
@@ -347,7 +349,7 @@ impl Visit<'_> {
         ));
     }
 
-    /// Uses a disk from now on. Returns false where another machine has it.
+    /// Records the use of a disk. Returns false where another machine has it.
     fn begin_use(&self, name: &str, kept: &Kept, initiator: Option<Initiator>) -> bool {
         let wanted = self.use_of(name, kept);
         let clients = &self.shared.clients;
@@ -360,7 +362,7 @@ impl Visit<'_> {
         }
     }
 
-    /// A disk as it is for this client.
+    /// Returns a disk as this client sees it.
     fn disk_of(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
         kept.disk_of((self.shared.finds)(self.from, name))
     }
@@ -422,23 +424,23 @@ impl Exports for Visit<'_> {
 }
 
 impl Drop for Visit<'_> {
-    /// Also where its thread panicked.
+    /// Also runs after a panic of its thread.
     fn drop(&mut self) {
         self.shared.clients.remove(self.number);
     }
 }
 
-/// A port that is open.
+/// Listener of an open port.
 struct Door {
     listener: TcpListener,
     interface: (String, u32),
     port: u16,
 }
 
-/// What is open for a protocol: over IPv4, and over IPv6.
+/// Listeners of a protocol: over IPv4, and over IPv6.
 type Doors = [Option<Door>; 2];
 
-/// Accepts connections, until the portal ends.
+/// Accepts connections, until the portal stops.
 fn run(shared: &Arc<Shared>) {
     let mut doors: [Doors; 2] = Default::default();
     let mut looks = Instant::now();
@@ -455,7 +457,7 @@ fn run(shared: &Arc<Shared>) {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
-        // Interrupted or not: everything is looked at again.
+        // Interrupted or not: everything is checked again.
         let _ = poll(&mut watched, Some(&timeout));
         if rustix::io::read(&shared.wake, &mut [0; 8]).is_ok() {
             looks = Instant::now();
@@ -468,7 +470,7 @@ fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Looks at the interface: opens the ports that disks need, and closes the others.
+/// Polls the interface: opens the ports that disks need, and closes the others.
 fn look(shared: &Shared, doors: &mut [Doors; 2]) {
     let mut table = lock(&shared.table);
     table.is_looked_at = true;
@@ -492,10 +494,10 @@ fn look(shared: &Shared, doors: &mut [Doors; 2]) {
     }
 }
 
-/// Opens a port for connections that come in at an interface.
+/// Function that opens a port for connections at an interface.
 type Opens = fn(&str, u16) -> io::Result<TcpListener>;
 
-/// Opens a port where it is needed and is not open, or closes it.
+/// Opens a port that is needed and closed, or closes one that is not needed.
 fn open(
     door: &mut Option<Door>,
     is_needed: bool,
@@ -559,7 +561,7 @@ fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
 }
 
 fn index(interface: &str) -> Option<u32> {
-    // Any socket will do for the question.
+    // Any socket serves for the query.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     name_to_index(&socket, interface).ok()
 }

@@ -1,4 +1,4 @@
-//! The bytes of a connection, with their deadlines.
+//! Byte stream of a connection, with its timeouts.
 
 use crate::counters::Counting;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};
@@ -7,30 +7,32 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a client may be silent in the middle of something, and take nothing.
+/// Longest silence of a client within a message, and longest time in which it may accept no data.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a client may be silent at a time before its session has begun.
+/// Longest silence of a client before its session has begun.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
-/// How long it may take until its session has begun.
+/// Longest time until the session has begun.
 const BEGIN_MAX: Duration = Duration::from_secs(15);
 const BUFFER_BYTES: usize = 64 << 10;
-/// A client that is switched off is noticed by its connection: after this, and 9 times as often again.
+/// TCP keep-alive detects a client that was switched off: the first probe follows after this
+/// time, up to 9 further ones at [`KEEP_INTERVAL`].
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection of a client.
+/// Connection of a client.
 pub struct Stream {
     reader: BufReader<TcpStream>,
     writer: BufWriter<TcpStream>,
     counting: Arc<Counting>,
-    /// When its session has to have begun.
+    /// Deadline for the start of the session; None after it.
     begins: Option<Instant>,
 }
 
 impl Stream {
-    /// Takes a connection.
+    /// Configures a connection.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<Stream> {
         stream.set_nonblocking(false)?;
@@ -49,26 +51,28 @@ impl Stream {
         })
     }
 
-    /// The client had to wait: its time begins now.
+    /// Restarts the deadline after the client had to wait for this node.
     pub fn waited(&mut self) {
         self.begins = Some(Instant::now() + BEGIN_MAX);
     }
 
-    /// Its session has begun.
+    /// Removes the deadline when the session has begun.
     ///
     /// # Errors
+    ///
     /// The system's.
     pub fn has_begun(&mut self) -> io::Result<()> {
         self.begins = None;
         self.reader.get_ref().set_read_timeout(Some(PATIENCE))
     }
 
-    /// Fills `bytes`. Returns false if the client sends nothing at all for as long as [`PATIENCE`].
+    /// Fills `bytes`. Returns false if the client sends nothing for as long as [`PATIENCE`].
     ///
     /// # Errors
-    /// The connection ended, or the client was silent in the middle.
+    ///
+    /// The connection ended, or the client was silent within a message.
     pub fn head(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
-        // What was written is sent when nothing more is there to be done.
+        // Responses are sent when no further request is buffered.
         if self.reader.buffer().len() < bytes.len() {
             self.writer.flush()?;
         }
@@ -90,9 +94,10 @@ impl Stream {
         Ok(true)
     }
 
-    /// Fills `bytes`, which follow what the client has begun to send.
+    /// Fills `bytes`, the rest of a message that has begun.
     ///
     /// # Errors
+    ///
     /// The connection ended, or the client was silent.
     pub fn rest(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
@@ -102,9 +107,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what there is, at least a byte.
+    /// Reads the available bytes, at least one.
     ///
     /// # Errors
+    ///
     /// As [`Stream::rest`].
     pub fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {

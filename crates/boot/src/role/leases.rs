@@ -1,24 +1,30 @@
-//! The leases of the cluster for one network: a value without a clock.
+//! Leases of a network that the cluster grants to nodes: a value without a clock.
 //!
-//! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its own
-//!   part most; the other one has it while the node is gone. Before a node gives the first address of a
-//!   part, it has written its name under the lease: the next holder knows that there are leases that it
-//!   has not seen. The record also names the nodes that know all of them ([`crate::dhcp::mirror`]); one of
-//!   these takes them over with the part. A node that knows the leases has a part before one that does not, which
-//!   leaves the part for a while even where the cluster grants it; of two that know them, the node whose part it
-//!   is. A holder gives a part up only to one that its record names.
-//! - A node that takes a part over is named by nobody yet. Until the node that had it before knows the leases
-//!   again, no client hears of one (`UNHEARD`), for a second at most: if the new node dies at once, the one
-//!   before knows all leases by itself.
-//! - A record says also by which ranges its holder gives addresses, and what it gave by ranges of before
-//!   ([`crate::dhcp::moves`]). It is `clear` only when nothing of the part is waited for.
-//! - A node that takes a part without knowing its leases withholds the addresses, and its record says which node
-//!   had the part before. When that one is back, it gets the part: it knows what it gave itself, and has a copy of
-//!   what was given since. So does a node that takes a part by another range, and has not heard in time what the
-//!   holder of another part gave of its addresses before: that holder gets the part.
-//! - The holder of the first one leads: it alone answers machines that boot something once, so that
-//!   nothing is installed twice. Its record has the machines of which an operator ordered the next boot.
-//! - `boot/NETWORK/@NODE`: the node's address in the network, for the scripts of the other one.
+//! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its
+//!   own part most; another node has the part while its node is down. Before a node assigns the
+//!   first address of a part, it writes its name under the cluster lease: the next holder then
+//!   knows that there are leases that it has not seen. The record also names the nodes that know
+//!   all of the leases ([`crate::dhcp::mirror`]); one of these copies them when it takes the
+//!   part.
+//! - A node that knows the leases gets a part before one that does not: the latter leaves the
+//!   part for a while even where the cluster grants it. Of two that know the leases, the node
+//!   whose part it is takes precedence. A holder hands a part over only to a node that its record
+//!   names.
+//! - After a take-over, no other node has the new holder's leases yet. Until the previous holder
+//!   knows them again, no client gets a lease (`UNHEARD`), for a second at most: if the new
+//!   holder fails at once, the previous one knows all leases by itself.
+//! - A record also states the ranges by which its holder assigns addresses, and the addresses of
+//!   previous ranges ([`crate::dhcp::moves`]). It is `clear` only when the holder waits for
+//!   nothing.
+//! - A node that takes a part without its leases withholds the addresses, and its record names
+//!   the previous holder. When that holder is back, it gets the part: it knows its own leases,
+//!   and has a copy of the later ones. The same applies to a node that takes a part by another
+//!   range, and has not learned in time which of its addresses the holder of another part
+//!   assigned before: that holder gets the part.
+//! - The holder of the first part leads: it alone answers machines with a single boot, so that
+//!   nothing is installed twice. Its record lists the machines whose next boot an operator
+//!   ordered.
+//! - `boot/NETWORK/@NODE`: address of the node in the network, for the scripts of other nodes.
 
 mod known;
 mod moved;
@@ -34,53 +40,54 @@ use record::{At, LEFT, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// After a lease was handed over it is not wanted for this long, nanoseconds. By then the other node
-/// has it.
+/// Time for which a lease is not wanted after it was handed over, nanoseconds. By then the other
+/// node has it.
 const REST_NS: u64 = 2_000_000_000;
-/// Orders for the next boot that are known at one time: what a record has room for.
+/// Limit of boot orders at one time: a record has room for no more.
 pub const ORDERS_MAX: usize = 21;
-/// Nodes that a record names: what it has room for.
+/// Limit of nodes that a record names: it has room for no more.
 const NAMED_MAX: usize = 4;
-/// How long the leases of a copy may take to be on the disk, nanoseconds. Then it counts as lost.
+/// Time within which the leases of a copy have to be on disk, nanoseconds. Afterwards the copy
+/// counts as lost.
 const ADOPT_NS: u64 = 5_000_000_000;
-/// By how much a lease may last longer than is written: see [`crate::dhcp::pool`].
+/// Margin by which a lease may outlast its written end, nanoseconds: see [`crate::dhcp::pool`].
 const LONGER_NS: u64 = 600_000_000_000;
-/// How long the clients of a part wait, after its node took it over, until the node before knows the leases
-/// of the part again, nanoseconds.
+/// Longest time, after a take-over, for which the clients of a part wait until the previous
+/// holder knows its leases again, nanoseconds.
 const UNHEARD_NS: u64 = 1_000_000_000;
 
-/// How this node took a part.
+/// A part as this node took it.
 #[derive(Clone, Debug)]
 struct Taken {
-    /// In which epoch.
     epoch: u64,
-    /// When, nanoseconds.
+    /// Time of the take-over, nanoseconds.
     at_ns: u64,
-    /// It knew which machines have had their turn.
+    /// True if this node knew which machines have had their single boot.
     has_turns: bool,
     state: State,
-    /// The mark of the node that had the part before, while no client hears of a lease.
+    /// Checksum of the previous holder's name, while no client gets a lease.
     unheard: Option<u32>,
-    /// A mark of the files with the leases of that node.
+    /// Checksum of the lease files of that node.
     before: u32,
-    /// How long a lease may be that another node has given, seconds.
+    /// Longest lease that another node may have given, seconds.
     longest_s: u32,
     /// See [`Record::former`].
     former: (u32, u32),
-    /// What a record says beside that: [`record::ALL`], [`record::LEFT`].
+    /// Further flags of a record about that node: [`record::ALL`], [`record::LEFT`].
     knows: u8,
 }
 
 impl Taken {
-    /// What it can report before it gives addresses: the epoch, and those that were given by ranges of before.
-    /// `record`: its own, of this epoch.
+    /// Returns what the node can report before it assigns addresses: the epoch, and the addresses
+    /// of previous ranges. `record`: the node's own, of this epoch.
     fn claim(&self, record: &Record) -> Option<(u64, Pasts)> {
         let is_own = matches!(self.state, State::Claims(Basis::Own(..), _));
         is_own.then(|| (self.epoch, record.pasts()))
     }
 
-    /// The node that knows what is withheld because of this one, and a mark of its files. `is_stored`: so does the
-    /// disk of this node, as far as it withholds something because it took the part.
+    /// Returns the node that knows what is withheld because of this one, and a checksum of its
+    /// files. `is_stored`: whether what this node withholds since it took the part is also on its
+    /// own disk.
     fn former(&self, is_stored: bool) -> (u32, u32) {
         match &self.state {
             State::Settled(_, Some(moved)) if is_stored && moved.former != (0, 0) => moved.former,
@@ -88,7 +95,8 @@ impl Taken {
         }
     }
 
-    /// Which leases of before are its own, as a record says that is not clear. `mine`: its record.
+    /// Returns the flag [`OWN`] if the leases of previous records are the node's own although its
+    /// record is not clear. `mine`: its record.
     fn own_flags(&self, mine: Option<&Record>) -> u8 {
         match &self.state {
             State::Claims(Basis::Unknown | Basis::Left(_), _) => 0,
@@ -98,37 +106,39 @@ impl Taken {
     }
 }
 
-/// What a node knows of the leases of a part.
+/// Knowledge of a node about the leases of a part.
 #[derive(Clone, Debug)]
 enum State {
-    /// It has a record with its ranges, or writes one, and waits for others; since when for leases that are not
-    /// given any more.
+    /// The node has written or writes a record with its ranges, and waits for others. The time is
+    /// the start of the wait for leases that are no longer given.
     Claims(Basis, Option<u64>),
-    /// It gives addresses. Whether it knows all leases, or which.
+    /// The node assigns addresses. The fields say whether it knows all leases, or where it knows
+    /// them from.
     Settled(bool, Option<Moved>),
 }
 
-/// A record to be written.
+/// Record to be written to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// The lease.
+    /// Name of the cluster lease.
     pub name: String,
-    /// The epoch in which it is held.
+    /// Epoch in which the lease is held.
     pub epoch: u64,
-    /// Higher than that of the record before.
+    /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// The record.
+    /// Encoded record.
     pub value: Vec<u8>,
 }
 
-/// Parts that this node owns by a lease of the cluster. A change of the ranges clears them.
+/// Parts that this node holds by a lease of the cluster. A change of the ranges clears them.
 #[derive(Clone, Debug, Default)]
 struct OwnedParts {
-    /// Of each part, the epoch in which this node took it, and whether it knew all leases.
+    /// Parts as this node took them, with the epoch.
     taken: BTreeMap<usize, Taken>,
-    /// Parts that this node has held in a turn before.
+    /// Parts that this node already held in an earlier call of `turn`.
     used: BTreeSet<usize>,
-    /// Parts whose leases are copied from another node: in which epoch, and since when.
+    /// Parts whose leases are being copied from another node: the epoch, and the start,
+    /// nanoseconds.
     adopts: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -140,7 +150,7 @@ impl OwnedParts {
     }
 }
 
-/// The leases of one network.
+/// Cluster leases of one network, as this node sees them.
 #[derive(Clone, Debug)]
 pub struct Leases {
     network: String,
@@ -148,27 +158,28 @@ pub struct Leases {
     nodes: Vec<String>,
     range: (u32, u32, u32),
     range6: Range6,
-    /// The longest lease, nanoseconds.
+    /// Longest lease of a client, nanoseconds.
     lease_ns: u64,
     known: BTreeMap<String, KnownLease>,
     owned: OwnedParts,
-    /// What was written to the cluster and may yet become a record: of each part the epoch, and the
-    /// nodes, by the number of the record.
+    /// Records that were written and may yet take effect: of each part the epoch, and the named
+    /// nodes by the number of the record.
     wrote: BTreeMap<usize, (u64, BTreeMap<u64, BTreeSet<u32>>)>,
-    /// What this node has copies of.
+    /// Complete copies at this node, by part: holder and epoch.
     copies: BTreeMap<usize, (String, u64)>,
-    /// The files with its own leases.
+    /// Identifiers of the files with this node's leases of IPv4 and IPv6.
     stores: (u32, u32),
-    /// Leases that were handed over, and until when they are not wanted.
+    /// Cluster leases that were handed over, and the time until which they are not wanted.
     resting: BTreeMap<String, u64>,
-    /// Parts whose leases this node does not know: the holder and the epoch, and since when that is so.
+    /// Parts whose leases this node does not know: the holder, the epoch, and the time since
+    /// which that is so.
     unknown: BTreeMap<usize, (String, u64, u64)>,
-    /// Further addresses of this node that its machines would get otherwise.
+    /// Further addresses of this node that lie in the ranges.
     own: Vec<IpAddr>,
 }
 
 impl Leases {
-    /// The leases of a network at a node of a cluster.
+    /// Creates the state of a network at a node of a cluster.
     pub fn new(network: &str, me: &str, nodes: &[String]) -> Leases {
         let mut nodes = nodes.to_vec();
         nodes.sort();
@@ -190,24 +201,26 @@ impl Leases {
         }
     }
 
-    /// Whether a node shares the range.
+    /// Returns whether a node shares the range.
     pub fn has(&self, node: &str) -> bool {
         self.nodes.iter().any(|one| one == node)
     }
 
-    /// The nodes that share the range.
+    /// Sets the nodes that share the range.
     pub fn set_nodes(&mut self, nodes: &[String]) {
         let mut nodes = nodes.to_vec();
         nodes.sort();
         self.nodes = nodes;
     }
 
-    /// Further addresses of this node that its machines would get otherwise, for the other nodes.
+    /// Sets further addresses of this node that lie in the ranges, so that other nodes exclude
+    /// them.
     pub fn set_own(&mut self, own: Vec<IpAddr>) {
         self.own = own;
     }
 
-    /// The ranges, as far as there are some, and the lease, seconds. With other ranges the parts begin again.
+    /// Sets the ranges, where there are some, and the lease time, seconds. A change of the ranges
+    /// restarts the parts.
     pub fn set_range(
         &mut self,
         range: Option<Range>,
@@ -226,7 +239,7 @@ impl Leases {
         }
     }
 
-    /// How many parts there are.
+    /// Returns the number of parts, one for each node.
     pub fn parts(&self) -> u32 {
         u32::try_from(self.nodes.len()).unwrap_or(1).max(1)
     }
@@ -239,7 +252,8 @@ impl Leases {
         format!("boot/{}/@{node}", self.network)
     }
 
-    /// What is wanted. `is_able`: this node has an address in the network.
+    /// Returns the cluster leases that this node wants or watches. `is_able`: the node has an
+    /// address in the network.
     pub fn wants(&self, is_able: bool, now_ns: u64) -> Vec<WantedLease> {
         let own = self.nodes.iter().position(|node| *node == self.me);
         let want = |name: String, rank: u32| {
@@ -269,17 +283,18 @@ impl Leases {
         parts.chain(nodes).collect()
     }
 
-    /// The nodes with these marks.
+    /// Returns the names of the nodes with these checksums.
     fn names(&self, marks: BTreeSet<u32>) -> BTreeSet<String> {
         let name = |mark: u32| {
             let node = self.nodes.iter().find(|node| mark_of(node) == mark);
-            // One that is no node any more knows nothing, until another record is there.
+            // A node that was removed has no leases; the placeholder stays until another record
+            // is written.
             node.cloned().unwrap_or_else(|| format!("?{mark}"))
         };
         marks.into_iter().map(name).collect()
     }
 
-    /// What the cluster says of its leases.
+    /// Applies the leases of the cluster as the supervisor reports them.
     pub fn hear(&mut self, known: &[KnownLease]) {
         let prefix = format!("boot/{}/", self.network);
         let own = known.iter().filter(|lease| lease.name.starts_with(&prefix));
@@ -288,8 +303,8 @@ impl Leases {
             .collect();
     }
 
-    /// Another node could use a lease better. It is not given up while that node may not know all that was
-    /// given: then it is asked for again.
+    /// Hands a lease over to a node that the cluster prefers. The request is ignored while that
+    /// node may lack leases of clients; the cluster repeats it.
     pub fn hand_over(&mut self, name: &str, now_ns: u64) {
         let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
         let part = { parts }.find(|part| self.part(*part) == name);
@@ -299,7 +314,8 @@ impl Leases {
         }
     }
 
-    /// Whether the record of a part names another node, and each that was written since.
+    /// Returns whether the record of a part names another node, and so does each record that was
+    /// written since.
     fn is_known_elsewhere(&self, part: usize) -> bool {
         let Some(lease) = self.known.get(&self.part(part)) else {
             return false;
@@ -308,14 +324,14 @@ impl Leases {
         let wrote = { self.wrote.get(&part) }.filter(|(epoch, _)| *epoch == lease.epoch);
         let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
         let mut later = wrote.filter(|(number, _)| **number > lease.number);
-        // Without a record it has given nothing.
+        // Without a record the holder has assigned nothing.
         let is_named = |record: Record| {
             record.epoch != lease.epoch || record.clear && !record.named.is_empty()
         };
         record.is_none_or(is_named) && later.all(|(_, named)| !named.is_empty())
     }
 
-    /// When something is to be looked at again, nanoseconds.
+    /// Returns the next time at which `turn` must run, nanoseconds.
     pub fn due_ns(&self, now_ns: u64) -> Option<u64> {
         let ends = self.known.values().map(|lease| lease.until_ns);
         let unknown = self.unknown.values();
@@ -324,9 +340,9 @@ impl Leases {
         all.filter(|at| *at > now_ns).min()
     }
 
-    /// What this node is now, and what is to be written. `address`, `six`: its own in the network. `orders`:
-    /// machines with an order, which count if it leads. `is_stored`: all that it
-    /// knows of leases is on its disk.
+    /// Evaluates the state: returns what this node is now, and the records to be written.
+    /// `address`, `six`: its addresses in the network. `orders`: machines with a boot order,
+    /// which count if the node leads. `is_stored`: all that it knows of leases is on its disk.
     pub fn turn(
         &mut self,
         (address, six): (Option<Ipv4Addr>, Option<Ipv6Addr>),
@@ -420,7 +436,7 @@ impl Leases {
         let of = (part, record.as_ref(), &taken);
         let wanted = self.wanted(of, knowledge, (orders, is_stored), now_ns);
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
-        // Not before the record is there: who follows has to know.
+        // The record comes first, so that the next holder knows of the leases.
         if let (Some(record), State::Settled(knows, moved)) =
             (record.filter(|_| said), &taken.state)
         {
@@ -432,8 +448,9 @@ impl Leases {
         }
     }
 
-    /// The record of a part that this node took so. `record`: that of now. `is_stored`: what another node may
-    /// have given is on the disk, since this is not the turn in which this one took it.
+    /// Builds the record of a part that this node took so. `record`: the current one.
+    /// `is_stored`: what another node may have assigned is on disk, since this is not the call in
+    /// which this node took the part.
     fn wanted(
         &self,
         (part, record, taken): (usize, Option<&Record>, &Taken),
@@ -456,7 +473,7 @@ impl Leases {
         let clear = settled.is_some_and(|knows| knows || is_clear || is_stored);
         let former = match self.have_ended(taken, now_ns) {
             true => (0, 0),
-            // Until then a restart judges again.
+            // Until then a restart has to judge again.
             false => self.former(taken, clear),
         };
         let (first, last, flags) = self.past(part, record, (taken, clear), now_ns);
@@ -488,8 +505,8 @@ impl Leases {
         }
     }
 
-    /// Whether no client hears yet of a lease of a part: the node that had it before does not know all, but
-    /// may be about to. `mine`: the record of now, if it is of this node.
+    /// Returns whether clients of a part still have to wait for leases: the previous holder does
+    /// not know all of them, but may soon. `mine`: the current record, if it is of this node.
     fn stays_unheard(
         &self,
         part: usize,
@@ -497,7 +514,7 @@ impl Leases {
         mine: Option<&Record>,
         (knowledge, now_ns): (&Knowledge, u64),
     ) -> bool {
-        // Once a record says that clients may have heard of a lease, they may have.
+        // After a record without the flag, clients may have got a lease.
         let is_heard =
             |record: &Record| record.epoch == taken.epoch && record.past.2 & UNHEARD == 0;
         if mine.is_some_and(is_heard) {
@@ -514,7 +531,7 @@ impl Leases {
         is_there && !knows_all && now_ns.saturating_sub(taken.at_ns) < UNHEARD_NS
     }
 
-    /// How this node holds a part whose record is this one.
+    /// Describes how this node holds a part with this record.
     fn held(
         &self,
         (lease, record): (&KnownLease, &Record),
@@ -539,7 +556,7 @@ impl Leases {
         }
     }
 
-    /// Whether all leases have ended that were given before this node took a part.
+    /// Returns whether all leases have ended that were given before this node took a part.
     fn have_ended(&self, taken: &Taken, now_ns: u64) -> bool {
         let settled_for = match taken.state {
             State::Settled(..) => now_ns.saturating_sub(taken.at_ns),
@@ -551,10 +568,11 @@ impl Leases {
         settled_for > longer_ns
     }
 
-    /// How this node takes a part, or took it in this epoch.
+    /// Returns how this node takes a part, or took it in this epoch.
     ///
     /// # Errors
-    /// What it has to take over before.
+    ///
+    /// The copy that the node has to adopt before.
     fn take(
         &mut self,
         part: usize,
@@ -568,13 +586,13 @@ impl Leases {
         {
             return Ok(taken.clone());
         }
-        // Nobody gave an address or decided a turn before this node, or nobody at all.
+        // No node assigned an address or decided a boot before this one.
         let is_new = lease.record.is_empty();
         let own = record.filter(|record| self.is_own(record));
         let has_turns = is_new || own.is_some_and(|record| record.turns);
         let own = own.filter(|record| record.clear || record.past.2 & OWN > 0);
         let unheard = { record.filter(|record| record.clear) }.and_then(|record| match record {
-            // Nobody has heard of a lease since.
+            // No client got a lease since.
             record if record.node == self.me => {
                 let is_unheard = record.past.2 & UNHEARD > 0;
                 { record.named.first().copied() }.filter(|_| is_unheard)
@@ -586,7 +604,7 @@ impl Leases {
             false => mix(record.stores),
         });
         let had_it = record.is_some_and(|record| self.had_it(record));
-        // Of what is its own, it knows itself how long that is.
+        // The node itself knows how long its own leases are.
         let others = record.filter(|record| !(record.clear && self.is_own(record)));
         let adopts = self.adopts(part, lease, record, knowledge, now_ns);
         let is_copied = matches!(adopts, Adopts::Done);
@@ -617,8 +635,8 @@ impl Leases {
         })
     }
 
-    /// Writes the record of a part where it is another one. Returns the nodes of all records that may yet
-    /// come.
+    /// Writes the record of a part if it has changed. Returns the nodes of all records that may
+    /// yet take effect.
     fn write(
         &mut self,
         part: usize,
@@ -644,12 +662,13 @@ impl Leases {
         wrote.1.values().flatten().copied().collect()
     }
 
-    /// A part is not this node's.
+    /// Drops the state of a part that this node does not hold.
     fn leave(&mut self, part: usize) {
         self.owned.remove(part);
     }
 
-    /// Whether the leases of a part are taken over from a copy, before its record names this node.
+    /// Returns whether the leases of a part are adopted from a copy, before its record names this
+    /// node.
     fn adopts(
         &mut self,
         part: usize,
@@ -687,17 +706,17 @@ impl Leases {
     }
 }
 
-/// What becomes of a copy.
+/// Progress of the adoption of a copy.
 enum Adopts {
-    /// There is none for this part.
+    /// There is no copy of this part.
     No,
-    /// Its leases are to be on the disk first.
+    /// The leases must reach the disk first.
     Now(Adopt),
-    /// They are there.
+    /// The leases are on disk.
     Done,
 }
 
-/// The next record of a lease that is held.
+/// Builds the next record of a lease that is held.
 fn next(lease: &KnownLease, value: Vec<u8>) -> Written {
     Written {
         name: lease.name.clone(),

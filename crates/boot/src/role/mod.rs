@@ -1,4 +1,4 @@
-//! The role: a [`Server`] for each network, what operators order, and the report.
+//! The boot role: a [`Server`] for each network, the operators' orders, and the report.
 
 mod leases;
 mod moving;
@@ -36,33 +36,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Trusted;
 
-/// Bytes of machines in one answer: it has to fit into a packet.
+/// Limit of the encoded machines in one response, bytes: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
-/// Further addresses of a node in its record: what that has room for.
+/// Limit of further addresses of a node in its record: the record has room for no more.
 const OWN_MAX: usize = 4;
-/// How often the address in a network is looked at, nanoseconds.
+/// Poll interval of the address in a network, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
-/// How often a node of a cluster looks at what the others know, nanoseconds.
+/// Poll interval of the other nodes' knowledge, in a cluster, nanoseconds.
 const LOOK_AT_NODES_NS: u64 = 100_000_000;
-/// How its threads are confined.
+/// Functions that confine the role's threads, and its runtime directory.
 #[derive(Clone, Copy)]
 pub struct Place {
-    /// Leaves this thread, and those that it starts, with files to read and none to write.
+    /// Restricts this thread, and those that it starts, to reading files.
     pub only_reads: fn() -> io::Result<()>,
-    /// Leaves this thread with one directory, in which it writes.
+    /// Restricts this thread to one directory, in which it may write.
     pub only_writes: fn(&Path) -> io::Result<()>,
-    /// The runtime directory, where the sockets of volumes are.
+    /// Returns the runtime directory, where the sockets of volumes are.
     pub runtime: fn() -> PathBuf,
 }
 
-/// The role.
+/// Boot role of this machine, with a server for each network.
 pub struct Role {
     place: Place,
     networks: BTreeMap<String, Running>,
     me: String,
-    /// When it looks at its leases again.
+    /// Time of the next evaluation of the leases.
     looks: Instant,
-    /// What was told last, and is to be told.
+    /// Leases that were reported as wanted last, and the reports that wait.
     wanted: Vec<WantedLease>,
     says: Says,
     /// None outside of a cluster.
@@ -70,7 +70,7 @@ pub struct Role {
     membership: Membership,
 }
 
-/// One network.
+/// Server of one network, with its state.
 struct Running {
     site: Shared,
     server: Server,
@@ -79,23 +79,23 @@ struct Running {
     overlays: AllOverlays,
     /// None outside of a cluster.
     leases: Option<Leases>,
-    /// What writes what this node knows of the parts of others. None outside of a cluster.
+    /// Thread that stores the copies of other nodes' parts. None outside of a cluster.
     keeper: Option<Keeper>,
-    /// The directory that the leases have left, and where their files are to be removed.
+    /// Directory that the leases have left; their files there are to be removed.
     left: Option<PathBuf>,
-    /// Whether this node may answer by the version that it serves.
+    /// True if this node may respond with the version that it serves.
     admission: Admission,
 }
 
-/// The overlays of the disks of a network, by the disks' names.
+/// Overlays of the disks of a network, by the disks' names.
 type AllOverlays = BTreeMap<String, Overlays>;
 
-/// What the role tells the cluster.
+/// Messages of the role to the cluster.
 #[derive(Debug, Default)]
 pub struct Says {
     /// All leases that are wanted or watched, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
-    /// Records to be written.
+    /// Records to be written to the cluster.
     pub records: Vec<Written>,
 }
 
@@ -131,7 +131,7 @@ impl Running {
             answers.map_err(|error| language::reason(&error))?;
         }
         self.server.wake();
-        // Who may use them, the network knows by now.
+        // By now the network knows which clients may use the disks.
         self.serve_disks(&runtime)
             .map_err(|error| language::reason(&error))
     }
@@ -152,7 +152,7 @@ impl Running {
         self.portal.change(roots)
     }
 
-    /// Whether this node may answer from now on.
+    /// Applies whether this node may respond from now on.
     fn admit(&mut self, admission: Admission, place: Place) {
         if self.admission == admission {
             return;
@@ -175,7 +175,7 @@ impl Running {
         }
     }
 
-    /// Looks at its leases, and returns those that it wants.
+    /// Evaluates the leases of the network, and returns those that it wants.
     fn turn(&mut self, me: &str, records: &mut Vec<Written>) -> Vec<WantedLease> {
         let Some(leases) = &mut self.leases else {
             return Vec::new();
@@ -194,13 +194,13 @@ impl Running {
         let here = (address, six);
         let (standing, written) = leases.turn(here, &knowledge, (&orders, is_stored), now);
         for one in written {
-            // The same is said again until the cluster has it.
+            // The same record is reported again until the cluster has it.
             if !records.contains(&one) {
                 records.push(one);
             }
         }
         site.stand(me, standing, now / 1_000_000);
-        // A node that cannot keep leases gives none: another one may.
+        // A node that cannot store leases assigns none: another one may.
         let is_able = (address.is_some() || six.is_some()) && site.can_keep();
         let is_able = is_able && self.admission != Admission::Removed;
         let mut wanted = leases.wants(is_able, now);
@@ -212,27 +212,30 @@ impl Running {
     }
 }
 
-/// What stores a disk of a network, where the sockets of volumes are in `runtime`.
+/// Returns the storage of a disk of a network. `runtime`: directory with the sockets of volumes.
 fn storage((section, name): (&str, &str), disk: &config::Disk, runtime: &Path) -> Storage {
     match &disk.storage {
         config::Storage::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
-            // The machines of all networks are one user of the volume, beside a guest or a command.
+            // The machines of all networks are one user of the volume, beside a guest or a
+            // command.
             export: format!("{volume}/boot/machines"),
         },
         config::Storage::File { path, is_read_only } => Storage::File {
             path: path.clone(),
-            // Machines change their overlays.
+            // The disk itself is not written: machines change their overlays.
             is_read_only: *is_read_only || disk.overlay.is_some(),
             user: format!("{section}.{name}"),
         },
     }
 }
 
-/// The overlays of the disks of a network: those of before, as far as they stay as they are.
+/// Creates the overlays of the disks of a network, and keeps the previous ones that have not
+/// changed.
 ///
 /// # Errors
-/// The system has no thread left, in words.
+///
+/// The system has no thread left; the text says so.
 fn overlays(
     section: &str,
     lan: &Lan,
@@ -263,7 +266,7 @@ fn overlays(
     Ok(all)
 }
 
-/// The disks of a network over Ethernet.
+/// Returns the disks of the network that are served over Ethernet (AoE).
 fn served(
     section: &str,
     lan: &Lan,
@@ -281,7 +284,7 @@ fn served(
     lan.disks.iter().filter_map(one).collect()
 }
 
-/// The disks of a network by TCP.
+/// Returns the disks of the network that are served over TCP (iSCSI, NBD).
 fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
     let by_tcp = |(_, disk): &(&String, &config::Disk)| disk.iscsi.is_some() || disk.nbd;
     let one = |(name, disk): (&String, &config::Disk)| {
@@ -302,7 +305,7 @@ fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> po
     }
 }
 
-/// What a machine without a cluster is.
+/// Returns the state of a machine without a cluster.
 fn alone(held: Held) -> Standing {
     Standing {
         held: [(0, held)].into(),
@@ -310,16 +313,17 @@ fn alone(held: Held) -> Standing {
     }
 }
 
-/// CLOCK_BOOTTIME, nanoseconds.
+/// Returns CLOCK_BOOTTIME, nanoseconds.
 fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
 impl Role {
-    /// Starts with a payload.
+    /// Starts the role with a payload.
     ///
     /// # Errors
-    /// The payload is of another program, or the system has no thread left, in words.
+    ///
+    /// The payload is of another program, or the system has no thread left; the text says which.
     pub fn new(place: Place, payload: &[u8]) -> Result<Role, String> {
         let mut role = Role {
             place,
@@ -335,9 +339,10 @@ impl Role {
         Ok(role)
     }
 
-    /// Goes over to another payload.
+    /// Applies another payload.
     ///
     /// # Errors
+    ///
     /// As at the start.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         self.apply(payload)
@@ -346,7 +351,7 @@ impl Role {
     fn apply(&mut self, payload: &[u8]) -> Result<(), String> {
         let boots: Boots = codec::decode(payload).map_err(|error| error.to_string())?;
         if boots.me != self.me {
-            // The machine has come to a cluster or left it: what it holds begins again.
+            // The machine has joined a cluster or left it: all that it holds restarts.
             self.networks.clear();
         }
         self.me = boots.me;
@@ -383,14 +388,15 @@ impl Role {
         Ok(())
     }
 
-    /// The cluster says this of its nodes.
+    /// Sets the nodes of the cluster that are trusted.
     pub fn trust(&mut self, trusted: Trusted) {
         if let Some(link) = &self.link {
             link.trust(trusted);
         }
     }
 
-    /// What is known of the leases of a network, and what writes that of other nodes.
+    /// Shares a network with the other nodes: creates its copies, and the thread that stores
+    /// them.
     fn share(&self, site: &mut Site) -> Result<Option<Keeper>, String> {
         let Some(link) = &self.link else {
             return Ok(None);
@@ -415,7 +421,7 @@ impl Role {
         let mut site = Site::new(name, lan, parts);
         site.admit(admission);
         if is_alone {
-            // Nobody else gives addresses of the range.
+            // No other node assigns addresses of the range.
             let held = Held {
                 knows: true,
                 has_turns: true,
@@ -449,7 +455,7 @@ impl Role {
         Ok(running)
     }
 
-    /// What the cluster says of its leases.
+    /// Applies the leases that the cluster reports.
     pub fn hear(&mut self, news: &LeaseNews) {
         for running in self.networks.values_mut() {
             if let Some(leases) = &mut running.leases {
@@ -462,24 +468,24 @@ impl Role {
         self.turn();
     }
 
-    /// What the control role reports about this machine as a member.
+    /// Applies the control role's report about this machine as a member.
     pub fn member(&mut self, news: &MemberNews) {
         self.membership.hear(news, now_ns());
         self.turn();
     }
 
-    /// When it is to look at its leases again.
+    /// Returns the time of the next evaluation of the leases.
     pub fn due(&self) -> Option<Instant> {
         let mut leases = self
             .networks
             .values()
             .filter_map(|running| running.leases.as_ref());
         leases.next()?;
-        // The address in the network may change without a word.
+        // The address in the network may change without notification.
         Some(self.looks)
     }
 
-    /// Looks at its leases.
+    /// Evaluates the leases of all networks.
     pub fn turn(&mut self) {
         let now = now_ns();
         let leases = self
@@ -506,23 +512,23 @@ impl Role {
         }
     }
 
-    /// Takes out what the cluster is to be told.
+    /// Removes and returns the messages to the cluster.
     pub fn says(&mut self) -> Says {
         std::mem::take(&mut self.says)
     }
 
-    /// Another supervisor does not know what was told.
+    /// Repeats all messages to the cluster, because a new supervisor has not received them.
     pub fn tell_again(&mut self) {
         self.wanted.clear();
         self.turn();
     }
 
-    /// Ends its servers.
+    /// Stops the servers of all networks.
     pub fn stop(&mut self) {
         self.networks.clear();
     }
 
-    /// The report.
+    /// Returns the report for operators.
     pub fn report(&self) -> Report {
         let unlinked = self.link.as_ref().map(Link::troubles).unwrap_or_default();
         let subjects = self.networks.values().map(|one| {
@@ -547,7 +553,7 @@ impl Role {
         }
     }
 
-    /// Does what an operator orders, and returns the answer, encoded.
+    /// Executes an operator's order, and returns the encoded response.
     pub fn order(&mut self, message: &Message) -> Vec<u8> {
         match message {
             Message::Once { machine, image } => {
@@ -601,7 +607,8 @@ impl Role {
     fn wake(&self, machine: &str) -> Result<String, String> {
         let (running, mac) = match (self.find(machine), machine.parse::<Mac>()) {
             (Ok(found), _) => found,
-            // One that never asked can be switched on, too, where there is one network.
+            // A machine that never sent a request can be switched on, too, where there is one
+            // network.
             (Err(_), Ok(mac)) if self.networks.len() == 1 => match self.networks.values().next() {
                 Some(running) => (running, mac),
                 None => return Err("there is no network".to_owned()),
@@ -625,7 +632,7 @@ impl Role {
         ))
     }
 
-    /// Drops what a machine has changed of disks with overlays.
+    /// Drops the changes of a machine to disks with overlays.
     fn drop_changes(&self, machine: &str) -> Result<String, String> {
         let (running, mac) = self.find(machine)?;
         let all = running.overlays.iter();
@@ -643,7 +650,7 @@ impl Role {
         }
     }
 
-    /// By what the power of a machine is controlled, for the command that does it.
+    /// Returns how the power of a machine is controlled, for the command that does it.
     fn power(&self, machine: &str) -> Powered {
         match self.find(machine) {
             Ok((running, mac)) => {
@@ -692,14 +699,14 @@ impl Role {
         }
     }
 
-    /// What machines asked since an answer before.
+    /// Returns the steps of machines since an earlier response.
     fn watch(&self, after: &BTreeMap<String, u64>) -> Watched {
         let (mut watched, mut bytes) = (Watched::default(), 0);
         for (name, running) in &self.networks {
             let site = running.site.lock();
             let history = site.history();
             watched.after.insert(name.clone(), history.number());
-            // The first answer says only where to begin.
+            // The first response only states where to begin.
             let Some(number) = after.get(name).copied().filter(|_| !after.is_empty()) else {
                 continue;
             };
@@ -711,7 +718,7 @@ impl Role {
                     || mac.to_string(),
                     |machine| format!("{} ({mac})", machine.name),
                 );
-                // As many as one answer has room for.
+                // Sends as many steps as one response has room for.
                 bytes += codec::encode(step).len();
                 match bytes < SHOWN_BYTES {
                     true => watched.steps.push((name.clone(), who, step.clone())),
@@ -722,7 +729,8 @@ impl Role {
         watched
     }
 
-    /// All machines, those that asked last first: as many as one answer has room for.
+    /// Returns all machines, the most recent requests first: as many as one response has room
+    /// for.
     fn machines(&self) -> Machines {
         let mut all = Vec::new();
         for (name, running) in &self.networks {

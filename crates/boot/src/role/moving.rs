@@ -1,5 +1,5 @@
-//! Moves the leases of a network to another directory: all that the files have is on the disk there before the
-//! files of before are removed.
+//! Moves the leases of a network to another directory: all contents are on disk there before the
+//! old files are removed.
 
 use super::{Place, Running};
 use crate::dhcp::range::Address;
@@ -13,15 +13,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::thread;
 
-/// The endings of the files of a journal, and that of what was booted once.
+/// File name extensions of a journal, and of the record of single boots.
 const ENDINGS: [&str; 3] = ["leases", "lock", "turns"];
 
 impl Running {
-    /// Moves the leases. The thread of DHCP has ended then. The files of before stay until
+    /// Moves the leases, after the DHCP thread has ended. The old files stay until
     /// [`Running::remove_left`].
     ///
     /// # Errors
-    /// They cannot be kept there, in words: all is as before.
+    ///
+    /// The new directory cannot keep the leases; the text says why, and nothing has changed.
     pub(super) fn leave(&mut self, directory: &Path, place: Place) -> Result<(), String> {
         let (section, before) = {
             let site = self.site.lock();
@@ -48,7 +49,7 @@ impl Running {
             Err(error) => {
                 let why = language::reason(&error);
                 let told = format!("cannot keep leases in {}: {why}", directory.display());
-                // Its thread opens the files of before again.
+                // The DHCP thread opens the old files again.
                 let again = self.server.answer(self.site.clone(), place);
                 again.map_err(|error| language::reason(&error))?;
                 Err(told)
@@ -56,7 +57,7 @@ impl Running {
         }
     }
 
-    /// Removes the files of before, which nothing writes any more: what they have would be wrong soon.
+    /// Removes the old files, which nothing updates any more: their contents would soon be wrong.
     pub(super) fn remove_left(&mut self, place: Place) {
         let Some(before) = self.left.take() else {
             return;
@@ -72,7 +73,7 @@ impl Running {
             return;
         }
         let directory = before.clone();
-        // What cannot be removed stays.
+        // A file that cannot be removed stays.
         let _ = confined(&before, place, move || {
             for (name, ending) in [section.clone(), name6(&section)]
                 .iter()
@@ -86,7 +87,7 @@ impl Running {
     }
 }
 
-/// Does something on a thread that is left with one directory.
+/// Runs a function on a thread that is confined to one directory.
 fn confined<T: Send + 'static>(
     directory: &Path,
     place: Place,
@@ -117,12 +118,12 @@ fn enter(directory: &Path, section: &str, leaving: &Leaving) -> io::Result<Enter
     })
 }
 
-/// Makes a journal of a text. One that is there is of before.
+/// Creates a journal from a text. An existing one is out of date.
 fn journal<A: Address>(directory: &Path, name: &str, text: &str) -> io::Result<Journal<A>> {
-    // Another process may have it.
+    // Another process may hold the journal's lock.
     drop(Journal::<A>::open(directory, name)?);
     std::fs::write(directory.join(format!("{name}.leases")), text)?;
-    // This syncs what was written.
+    // Opening syncs what was written.
     Journal::open(directory, name)
 }
 

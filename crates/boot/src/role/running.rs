@@ -1,5 +1,5 @@
-//! The thread of one network: its sockets of DHCP, as long as the interface is there, and the ports
-//! of the servers for files.
+//! Thread of one network: its DHCP sockets, as long as the interface exists, and the ports of the
+//! file servers.
 
 use super::Place;
 use super::server::{Files, Orders, lock};
@@ -34,20 +34,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How often the interface is looked at.
+/// Poll interval of the interface.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long until nodes for which an answer waits are looked at again, milliseconds.
+/// Poll interval of nodes for which a response waits, milliseconds.
 const WAITS_MS: u64 = 50;
-/// How long an answer waits for other nodes, milliseconds. By then its client has asked again.
+/// Longest wait of a response for other nodes, milliseconds. By then its client has repeated the
+/// request.
 pub(super) const WAITING_MS: u64 = 4_000;
-/// Answers that wait at one time.
+/// Limit of responses that wait at one time.
 pub(super) const WAITING_MAX: usize = 8_192;
-/// Users of addresses that are heard before other packets are looked at.
+/// Limit of ARP replies that are processed before other packets.
 const OWNERS_MAX: usize = 512;
-/// The longest time that a packet may have waited: see [`crate::dhcp::pool`].
+/// Longest time that a packet may have waited: see [`crate::dhcp::pool`].
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The thread.
+/// DHCP thread of one network.
 pub(super) struct Running {
     site: Shared,
     place: Place,
@@ -57,15 +58,15 @@ pub(super) struct Running {
     sockets: Option<Sockets>,
     /// None without IPv6 in the section or at the interface.
     six: Option<Six>,
-    /// Offers of addresses which others may use.
+    /// Offers that wait for ARP replies of other users of the address.
     offers: Waiting<Option<Outgoing>>,
     looks: Instant,
-    /// None where the system has none: the addresses are then read at each look.
+    /// None where the system reports no changes: the addresses are then read at each poll.
     changes: Option<Changes>,
-    /// Why what was booted once is not kept, in words.
+    /// Reason for which single boots are not stored.
     turns_trouble: Option<String>,
     batch: Batch,
-    /// Answers that wait until other nodes know their leases, and since when.
+    /// Responses that wait until other nodes have their leases, and the start of the wait.
     waiting: Vec<(u64, Outgoing)>,
 }
 
@@ -122,8 +123,8 @@ impl Running {
         }
     }
 
-    /// Leaves this thread with the directory of its leases. Where a reload names another one, another thread
-    /// follows.
+    /// Confines this thread to the directory of its leases. A reload that names another directory
+    /// starts another thread.
     fn confine(&mut self) {
         let directory = self.site.lock().lan().leases.clone();
         let made = DirBuilder::new()
@@ -141,10 +142,11 @@ impl Running {
         }
     }
 
-    /// Reads what single boots had come to. Without it nothing is booted once: the report says so.
+    /// Reads the progress of single boots. Without it nothing is booted once, and the report says
+    /// so.
     fn read_turns(&mut self) {
         let path = self.turns_file();
-        // It is written at once: what cannot be kept is not begun.
+        // Written at once: single boots that cannot be stored must not begin.
         let read = turns::read(&path).and_then(|turns| turns::write(&path, &turns).map(|()| turns));
         match read {
             Ok(turns) => {
@@ -160,7 +162,7 @@ impl Running {
         site.lan().leases.join(format!("{}.turns", site.name()))
     }
 
-    /// Writes what single boots have come to, where that has changed.
+    /// Writes the progress of single boots, if it has changed.
     fn store_turns(&mut self) {
         let Some(turns) = self.site.lock().unstored_turns() else {
             return;
@@ -178,7 +180,7 @@ impl Running {
         }
     }
 
-    /// Waits until something is to be done.
+    /// Waits for the next event or deadline.
     fn wait(&mut self) {
         let mut left = self.looks.saturating_duration_since(Instant::now());
         let end_ms = self.site.lock().next_end_ms();
@@ -220,7 +222,7 @@ impl Running {
         }
         let six = self.six.as_ref().map(|six| &six.dhcp);
         watched.extend(six.map(|socket| PollFd::new(socket, PollFlags::IN)));
-        // Interrupted or not: everything is looked at again.
+        // Interrupted or not: the caller re-evaluates everything.
         let _ = poll(&mut watched, Some(&timeout));
         if self.changes.as_ref().is_some_and(Changes::any) {
             self.looks = Instant::now();
@@ -228,20 +230,21 @@ impl Running {
         if let Some(wake) = &self.wake {
             let mut count = [0; 8];
             let is_woken = rustix::io::read(&**wake, &mut count).is_ok();
-            // For an answer that may go, the interface need not be looked at.
+            // A wake-up that only releases a response needs no poll of the interface.
             if is_woken && u64::from_ne_bytes(count) > self.site.lock().rings() {
                 self.looks = Instant::now();
             }
         }
     }
 
-    /// Whether advertisements are sent, or wait.
+    /// Returns whether router advertisements are sent, or wait.
     fn advertises(&self) -> bool {
         let has_router = { self.sockets.as_ref() }.is_some_and(|all| all.router.is_some());
         has_router && self.site.lock().advertises().is_some()
     }
 
-    /// Looks at the interface: opens what is there, and closes what is gone.
+    /// Polls the interface: opens the sockets of one that exists, and closes those of one that
+    /// has gone.
     fn look(&mut self) {
         self.looks = Instant::now() + LOOK;
         let mut troubles = Vec::new();
@@ -261,7 +264,7 @@ impl Running {
                 && sockets.http_port == http_port
         };
         if !self.sockets.as_ref().is_some_and(is_open) {
-            // Before they are opened again: the ports may be the same.
+            // The old sockets are closed first, because the ports may be the same.
             (self.sockets, self.six) = (None, None);
             self.offers.clear();
             self.close_files();
@@ -277,7 +280,7 @@ impl Running {
                 troubles.push(format!("interface {interface} is not on this machine"));
             }
             if !troubles.is_empty() {
-                // Each look tries all of it again.
+                // The next poll tries all of it again.
                 self.sockets = None;
             }
         }
@@ -311,7 +314,7 @@ impl Running {
         lock(&self.orders).troubles = troubles;
     }
 
-    /// This host has these addresses: no machine gets one, and requests from them are heard.
+    /// Sets the addresses of this host: no machine gets one, and requests from them are received.
     fn set_host(&mut self, host: BTreeSet<IpAddr>) -> Result<(), String> {
         self.site.lock().set_host(host.clone(), now_ms());
         let Some(sockets) = &mut self.sockets else {
@@ -327,7 +330,7 @@ impl Running {
         })
     }
 
-    /// Closes all sockets for as long as this node may answer nothing.
+    /// Closes all sockets while this node may not respond at all.
     fn close(&mut self, why: String) {
         (self.sockets, self.six) = (None, None);
         self.offers.clear();
@@ -341,12 +344,12 @@ impl Running {
     }
 
     fn close_files(&self) {
-        // Without listeners nothing can be wrong with them.
+        // Removing listeners cannot fail.
         let _ = self.files.tftp.change(Vec::new());
         let _ = self.files.http.change(Vec::new());
     }
 
-    /// Lets the servers for files serve at the sockets that are open.
+    /// Starts the file servers on the open sockets.
     fn open_files(&self) -> Result<(), String> {
         let Some(sockets) = &self.sockets else {
             return Ok(());
@@ -370,8 +373,8 @@ impl Running {
             })
     }
 
-    /// Looks at the interface for IPv6: opens what is there, and closes what is gone. What is wrong with
-    /// it does not affect IPv4.
+    /// Polls the interface for IPv6: opens and closes its sockets. A failure does not affect
+    /// IPv4.
     fn look6(&mut self) -> Result<(), String> {
         let config = self.site.lock().lan().six.as_ref().map(|six| six.network);
         let (Some(sockets), Some(network)) = (&mut self.sockets, config) else {
@@ -425,13 +428,13 @@ impl Running {
         let wakes = std::mem::take(&mut lock(&self.orders).wakes);
         if let Some(sockets) = &self.sockets {
             for mac in wakes {
-                // A card that is off says nothing either way; the next order sends it again.
+                // A machine that is off never responds; the next order sends the packet again.
                 let _ = sockets.frames.wake(mac);
             }
         }
     }
 
-    /// Answers machines that look for a router.
+    /// Responds to router solicitations.
     fn answer_routers(&mut self) {
         let Some(sockets) = &self.sockets else {
             return;
@@ -447,13 +450,14 @@ impl Running {
         while let Some(question) = router.question() {
             let boots = question.mac.is_some_and(|mac| site.boots_now(mac, now));
             if let Some(to) = question.address().filter(|_| boots) {
-                // What cannot be sent is lost like any packet; the machine asks again.
+                // A packet that cannot be sent is lost like any other; the machine repeats its
+                // request.
                 let _ = router.answer(to);
             }
         }
     }
 
-    /// Answers what has come.
+    /// Processes all packets that have arrived.
     fn answer(&mut self) {
         let mut site = self.site.lock();
         site.expire(now_ms());
@@ -472,13 +476,14 @@ impl Running {
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
-            // Who has an address that was offered said so before its client took it.
+            // The user of an offered address responded before the client took the offer.
             hear_owners(&mut site, sockets, offers, &mut outgoing);
-            // Not before they have come: a lease begins when it is given, or later.
+            // Read after the packets have arrived: a lease begins when it is given, or later.
             let now = now_ms();
             for packet in self.batch.packets() {
                 if packet.waited > WAIT_MAX {
-                    // This program was stopped meanwhile; its sender has asked again, or given up.
+                    // This program was stopped meanwhile; the sender has repeated its request, or
+                    // given up.
                     continue;
                 }
                 let SocketAddr::V4(from) = packet.from else {
@@ -497,11 +502,11 @@ impl Running {
             let came = (&*packet, 0, udp::CLIENT, false);
             outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
         }
-        // What was decided may have taken its time.
+        // The decisions may have taken some time.
         let now = Instant::now();
         hear_owners(&mut site, sockets, offers, &mut outgoing);
         for (asked, out) in offers.take(now) {
-            // A request waited: nobody has answered for its address.
+            // A request waited, and no host has responded at its address.
             let out = out.or_else(|| {
                 let came = (&*asked.packet, asked.again.max(1), udp::CLIENT, false);
                 decide(&mut site, sockets, offers, came, now_ms())
@@ -521,8 +526,8 @@ impl Running {
         }
     }
 
-    /// Stores leases. Returns the answers, also of before, of which clients may hear now: their leases are
-    /// on the disk, and on those of other nodes.
+    /// Stores leases. Returns the responses, including earlier ones, that may be sent now: their
+    /// leases are on disk, and at the other nodes.
     fn told(&mut self, kept: Vec<Outgoing>) -> Vec<Outgoing> {
         let mut site = self.site.lock();
         site.store();
@@ -544,7 +549,7 @@ impl Running {
     }
 }
 
-/// Drops offers of addresses that somebody uses. Their clients are offered others.
+/// Drops offers of addresses that another host uses, and offers other addresses to their clients.
 fn hear_owners(
     site: &mut Site,
     sockets: &Sockets,
@@ -553,7 +558,8 @@ fn hear_owners(
 ) {
     for owner in (0..OWNERS_MAX).map_while(|_| sockets.frames.answer()) {
         let is_conflict = site.in_use(owner.address, owner.mac, now_ms());
-        // An address with a lease is offered to its client whatever others say, or its own card.
+        // An address with a lease is offered to its client whatever other hosts or its own card
+        // respond.
         let ends = |out: &Option<Outgoing>| is_conflict || out.is_none();
         if let Some(asked) = offers.drop_offer(owner.address, ends) {
             let came = (&*asked.packet, asked.again, udp::CLIENT, false);
@@ -562,8 +568,9 @@ fn hear_owners(
     }
 }
 
-/// Decides what a packet is answered: now, once it is clear that nobody uses the address, or once its client
-/// has answered there. `again`: how often somebody has answered for an address since it came.
+/// Decides the response to a packet: now, or when no other host has responded at the address, or
+/// when its client has responded there. `again`: number of ARP replies for the address since the
+/// packet arrived.
 fn decide(
     site: &mut Site,
     sockets: &Sockets,
@@ -578,7 +585,7 @@ fn decide(
     let here = site.here()?;
     sockets.probe(&decision);
     let out = outgoing_of(&request, &decision, here, &site.lan().tells, port);
-    // Another one may answer: its client is not asked for twice.
+    // Another host may respond: the client is not probed twice.
     let claimed = decision.waits_for(&request).filter(|_| again == 0);
     match claimed.or(decision.probe.filter(|_| decision.is_offer())) {
         Some(address) => {
@@ -589,8 +596,8 @@ fn decide(
     }
 }
 
-/// Whether a client asks for an address before it can know the offer, which waits until nobody has
-/// answered there. Its client asks again.
+/// Returns whether a client requests an address whose offer still waits for ARP replies, so that
+/// it cannot know the offer. The client repeats its request.
 fn is_too_early(site: &Site, offers: &Waiting<Option<Outgoing>>, packet: &[u8]) -> bool {
     if offers.due().is_none() {
         return false;
@@ -599,7 +606,7 @@ fn is_too_early(site: &Site, offers: &Waiting<Option<Outgoing>>, packet: &[u8]) 
         return false;
     };
     let address = request.claims.wants.or(request.claims.uses);
-    // Who has a lease of it keeps it, also while others ask in its name.
+    // A client with a lease of the address keeps it, also while others send requests in its name.
     let is_early = |address| offers.is_waiting(address) && !site.has_lease(request.mac, address);
     request.kind == Kind::Request && address.is_some_and(is_early)
 }
@@ -639,12 +646,13 @@ fn cannot_keep(path: &Path, error: &io::Error) -> String {
 }
 
 fn index(interface: &str) -> Option<u32> {
-    // Any socket will do for the question.
+    // Any socket serves for the query.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     name_to_index(&socket, interface).ok()
 }
 
-/// This node at an interface: its first address, or the first that is in the network of the section.
+/// Returns this node's address at an interface: the one in the network of the section, or else
+/// the first.
 fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
     let interfaces = Outside::default().interfaces();
     let interface = interfaces

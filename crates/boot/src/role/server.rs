@@ -1,4 +1,4 @@
-//! The servers of one network: a thread for DHCP, and those for files beside it.
+//! Servers of one network: a thread for DHCP, and the file servers beside it.
 
 use super::Place;
 use super::running::Running;
@@ -12,24 +12,24 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// What the thread is told, and says.
+/// Commands to the thread, and its status.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) stop: bool,
     /// Machines to switch on.
     pub(super) wakes: Vec<Mac>,
-    /// What is wrong with its sockets.
+    /// Failures of its sockets.
     pub(super) troubles: Vec<String>,
 }
 
-/// The servers for files.
+/// TFTP and HTTP servers.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) tftp: tftp::Server,
     pub(super) http: http::Server,
 }
 
-/// The server of one network. Dropping it ends it.
+/// Servers of one network. Dropping the value stops them.
 pub struct Server {
     orders: Arc<Mutex<Orders>>,
     wake: Arc<OwnedFd>,
@@ -42,13 +42,14 @@ pub(super) fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
 }
 
 impl Server {
-    /// Starts the server of a network.
+    /// Starts the servers of a network.
     ///
     /// # Errors
+    ///
     /// The system has no thread or descriptor left.
     pub fn start(site: Shared, place: Place) -> io::Result<Server> {
         let shelf = Arc::new(SiteShelf(site.clone()));
-        // What it is confined to, the threads that it starts are confined to.
+        // Threads inherit the confinement of the thread that starts them.
         let confined = std::thread::spawn(move || -> io::Result<Files> {
             (place.only_reads)()?;
             Ok(Files {
@@ -71,9 +72,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts the thread of DHCP, which is left with the directory that has the leases now.
+    /// Starts the DHCP thread, confined to the directory of the current leases.
     ///
     /// # Errors
+    ///
     /// The system has no thread left.
     pub(super) fn answer(&mut self, site: Shared, place: Place) -> io::Result<()> {
         lock(&self.orders).stop = false;
@@ -84,29 +86,29 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the thread of DHCP. Files that are being fetched go on.
+    /// Stops the DHCP thread. File transfers continue.
     pub(super) fn pause(&mut self) {
         lock(&self.orders).stop = true;
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // It panicked: its packets are not answered any more, and it said why.
+            // After a panic the thread handles no packets, and its message has been printed.
             let _ = thread.join();
         }
     }
 
-    /// Something has changed that the thread is to look at.
+    /// Wakes the thread after a change.
     pub fn wake(&self) {
         // The counter is full only if it is readable.
         let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Switches a machine on.
+    /// Switches a machine on (Wake-on-LAN).
     pub fn wake_machine(&self, mac: Mac) {
         lock(&self.orders).wakes.push(mac);
         self.wake();
     }
 
-    /// How its servers are.
+    /// Returns the status of the servers.
     pub fn look(&self) -> Servers {
         Servers {
             troubles: lock(&self.orders).troubles.clone(),

@@ -1,4 +1,4 @@
-//! The sockets of one network over IPv6, beside those of IPv4, which do not depend on them.
+//! IPv6 sockets of one network, beside those of IPv4, which do not depend on them.
 
 use super::running::{WAITING_MAX, WAITING_MS};
 use crate::config::Network6;
@@ -17,29 +17,29 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::time::Duration;
 
-/// The sockets of IPv6 at an interface.
+/// IPv6 sockets at an interface.
 pub(super) struct Six {
     pub(super) dhcp: UdpSocket,
     pub(super) tftp: UdpSocket,
     pub(super) http: TcpListener,
     cards: Cards,
     schedule: Schedule,
-    /// Answers that wait until other nodes know their leases, and since when.
+    /// Responses that wait until other nodes have their leases, and the start of the wait.
     waiting: Vec<(u64, Outgoing)>,
 }
 
-/// Something to send.
+/// Packet to send.
 struct Outgoing {
     mac: Mac,
     to: SocketAddrV6,
-    /// It is to be on the disk first.
+    /// True if its lease must be on disk first.
     is_lease: bool,
-    /// The address that it gives.
+    /// Address that the packet assigns.
     address: Option<IpAddr>,
     bytes: Vec<u8>,
 }
 
-/// A number that nobody knows before.
+/// Returns an unpredictable number.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -48,7 +48,8 @@ impl Six {
     /// Opens the sockets.
     ///
     /// # Errors
-    /// The system's, in words.
+    ///
+    /// The system's error as text.
     pub(super) fn open(
         interface: &str,
         index: u32,
@@ -73,12 +74,12 @@ impl Six {
         })
     }
 
-    /// When an advertisement is due.
+    /// Returns the time of the next router advertisement.
     pub(super) fn due_ms(&self) -> u64 {
         self.schedule.due_ms()
     }
 
-    /// Notes who asks for a router, and advertises what is due.
+    /// Reads router solicitations, and sends the advertisements that are due.
     pub(super) fn advertise(
         &mut self,
         router: &Router,
@@ -94,12 +95,13 @@ impl Six {
                 To::All => None,
                 To::One(to) => Some(to),
             };
-            // What cannot be sent is lost like any packet; the machine asks again.
+            // A packet that cannot be sent is lost like any other; the machine repeats its
+            // request.
             let _ = router.advertise(to, &packet);
         }
     }
 
-    /// Answers packets of DHCPv6 that have come.
+    /// Responds to DHCPv6 packets that have arrived.
     pub(super) fn answer(
         &mut self,
         site: &Shared,
@@ -109,12 +111,13 @@ impl Six {
     ) {
         batch.receive(&self.dhcp);
         self.cards.look();
-        // Not before they have come: a lease begins when it is given, or later.
+        // Read after the packets have arrived: a lease begins when it is given, or later.
         let now = now_ms();
         let mut outgoing = Vec::new();
         let mut of_all = site.lock();
         for packet in batch.packets() {
-            // This program was stopped meanwhile; its sender has asked again, or given up.
+            // This program was stopped meanwhile; the sender has repeated its request, or given
+            // up.
             if packet.waited <= wait_max
                 && let SocketAddr::V6(from) = packet.from
             {
@@ -127,7 +130,7 @@ impl Six {
         others.iter().for_each(|one| self.send(one));
         self.waiting
             .extend(leases.into_iter().map(|one| (now, one)));
-        // The others are told only when their leases are on the disk, and on those of other nodes.
+        // Leases are confirmed to clients only when they are on disk, and at the other nodes.
         let mut site = site.lock();
         site.store6();
         let mut later = Vec::new();
@@ -144,7 +147,7 @@ impl Six {
         self.waiting = later;
     }
 
-    /// Whether answers wait until other nodes know their leases.
+    /// Returns whether responses wait for other nodes.
     pub(super) fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -175,13 +178,13 @@ impl Six {
     }
 
     fn send(&self, one: &Outgoing) {
-        // What cannot be sent is lost like any packet; the client asks again.
+        // A packet that cannot be sent is lost like any other; the client repeats its request.
         let _ = self.dhcp.send_to(&one.bytes, one.to);
     }
 }
 
-/// This node at an interface: its first address in the network of the section, or the first at all, where
-/// its clients are behind relays.
+/// Returns this node's address at an interface: the first in the network of the section, or else
+/// the first at all, where its clients are behind relays.
 pub(super) fn here(interface: &str, card: Mac, network: Network6) -> Option<Here> {
     let interfaces = Outside::default().interfaces();
     let interface = { interfaces.into_iter() }.find(|one| one.name == interface)?;

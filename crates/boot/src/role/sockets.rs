@@ -1,4 +1,4 @@
-//! The sockets of one network over IPv4, and what is sent by them.
+//! IPv4 sockets of one network, and the packets that are sent by them.
 
 use crate::dhcp::desk::{Decision, Here};
 use crate::dhcp::reply::To;
@@ -10,15 +10,15 @@ use crate::net::{batch, tcp, udp};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 
-/// The port of TFTP.
+/// UDP port of TFTP.
 pub(super) const TFTP: u16 = 69;
 
-/// The sockets at an interface.
+/// IPv4 sockets at an interface.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) name: String,
     pub(super) index: u32,
-    /// The port of HTTP that is open.
+    /// Port of the HTTP listener that is open.
     pub(super) http_port: u16,
     pub(super) mac: Mac,
     pub(super) dhcp: UdpSocket,
@@ -28,21 +28,21 @@ pub(super) struct Sockets {
     pub(super) frames: Frames,
     /// Requests of clients that use an address of this host.
     pub(super) own_sources: OwnSources,
-    /// None without IPv6 at the interface: nobody asks there then.
+    /// None without IPv6 at the interface: no machine solicits routers there.
     pub(super) router: Option<Router>,
 }
 
-/// Something to send.
+/// Packet to send.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) mac: Mac,
     pub(super) to: To,
-    /// It is to be on the disk first.
+    /// True if its lease must be on disk first.
     pub(super) is_kept: bool,
-    /// The address that it gives.
+    /// Address that the packet assigns.
     pub(super) address: Option<IpAddr>,
     pub(super) bytes: Vec<u8>,
-    /// The port of the client.
+    /// UDP port of the client.
     pub(super) port: u16,
 }
 
@@ -87,17 +87,19 @@ impl Sockets {
         })
     }
 
-    /// Asks who has an address that was offered: the answer comes before the client takes it.
+    /// Sends an ARP request for an offered address: the reply arrives before the client takes the
+    /// offer.
     pub(super) fn probe(&self, decision: &Decision) {
         if let Some(address) = decision.probe {
-            // A question that cannot be sent finds nobody.
+            // An ARP request that cannot be sent finds no user.
             let _ = self.frames.ask(self.mac, address);
         }
     }
 
     pub(super) fn send_all(&self, here: &Here, all: &[Outgoing]) {
         for one in all {
-            // What cannot be sent is lost like any packet; the client asks again.
+            // A packet that cannot be sent is lost like any other; the client repeats its
+            // request.
             let _ = self.send(here, one);
         }
     }
@@ -126,7 +128,8 @@ impl Sockets {
             To::AllAnd(address) => {
                 self.send_to_all(server, one)?;
                 if here.network.has(address) {
-                    // A node may have the address meanwhile, and answer ARP: to the card.
+                    // A node may have the address meanwhile, and respond to ARP: the packet goes
+                    // to the client's card.
                     let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
                     return self.frames.send_udp(from, to, one.mac, &one.bytes);
                 }

@@ -1,22 +1,23 @@
-//! Offers that wait for a moment, until nobody has answered for their address: a machine that is offered
-//! one which somebody uses has to begin again, and firmware takes its time for that. So do requests for an
-//! address that may be another client's, until their client has answered there.
+//! Offers that wait a moment for ARP replies. A machine that is offered an address in use has to
+//! restart its configuration, and firmware takes long for that. Requests for an address that may
+//! be another client's wait, too, until their client has responded to ARP.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// How long the user of an address may take to answer. Firmware waits for offers for a second at least.
+/// Time that the user of an address has to respond. Firmware waits for offers for a second at
+/// least.
 pub(super) const WAIT: Duration = Duration::from_millis(100);
-/// Offers that wait at one time. One more is made at once: its client learns of another user later.
+/// Limit of offers that wait at one time. Further offers are sent at once: their clients learn of
+/// another user later.
 const OFFERS_MAX: usize = 512;
-/// How often a client is offered another address in place of one that somebody uses.
+/// Limit of addresses that a client is offered in place of ones in use.
 const AGAIN_MAX: u8 = 16;
 
-/// Offers that wait.
 #[derive(Debug)]
 pub(super) struct Waiting<T>(Vec<Offer<T>>);
 
-/// An offer that waits.
+/// Offer that waits for ARP replies.
 #[derive(Debug)]
 struct Offer<T> {
     address: Ipv4Addr,
@@ -25,12 +26,12 @@ struct Offer<T> {
     out: T,
 }
 
-/// What was asked.
+/// Request whose response waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Asked {
-    /// The packet.
+    /// Raw DHCP packet.
     pub(super) packet: Vec<u8>,
-    /// How many offers were dropped, since somebody uses their address.
+    /// Number of offers that were dropped because another host uses the address.
     pub(super) again: u8,
 }
 
@@ -41,7 +42,7 @@ impl<T> Default for Waiting<T> {
 }
 
 impl<T> Waiting<T> {
-    /// Lets an offer wait, or returns it where there is no room.
+    /// Adds an offer, or returns it if the limit is reached.
     pub(super) fn add(
         &mut self,
         address: Ipv4Addr,
@@ -49,7 +50,7 @@ impl<T> Waiting<T> {
         out: T,
         now: Instant,
     ) -> Option<T> {
-        // A client that asks again meanwhile gets one answer.
+        // A client that repeats its request meanwhile gets one response.
         self.0.retain(|offer| offer.address != address);
         if self.0.len() >= OFFERS_MAX {
             return Some(out);
@@ -63,17 +64,17 @@ impl<T> Waiting<T> {
         None
     }
 
-    /// Whether an offer of an address waits: nobody gets it before.
+    /// Returns whether an offer of an address waits: no client gets the address before.
     pub(super) fn is_waiting(&self, address: Ipv4Addr) -> bool {
         self.0.iter().any(|offer| offer.address == address)
     }
 
-    /// When the next offer may be made.
+    /// Returns the time at which the next offer may be sent.
     pub(super) fn due(&self) -> Option<Instant> {
         self.0.iter().map(|offer| offer.until).min()
     }
 
-    /// Offers whose address nobody uses.
+    /// Removes and returns the offers whose addresses no host uses.
     pub(super) fn take(&mut self, now: Instant) -> Vec<(Asked, T)> {
         let is_due = |offer: &mut Offer<T>| offer.until <= now;
         { self.0.extract_if(.., is_due) }
@@ -81,7 +82,8 @@ impl<T> Waiting<T> {
             .collect()
     }
 
-    /// Somebody answers for an address: what `ends` then is to be decided again. For an offer, with another one.
+    /// Handles an ARP reply for an address: removes the entry for which `ends` holds, and returns
+    /// its request for a new decision, for an offer with another address.
     pub(super) fn drop_offer(
         &mut self,
         address: Ipv4Addr,
@@ -94,7 +96,7 @@ impl<T> Waiting<T> {
         (asked.again < AGAIN_MAX).then_some(asked)
     }
 
-    /// Drops all.
+    /// Drops all entries.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

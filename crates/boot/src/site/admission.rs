@@ -1,8 +1,9 @@
-//! Whether this node may answer by the version that it serves ([`Admission`]).
+//! Admission of this node: whether it may respond with the version that it serves
+//! ([`Admission`]).
 //!
-//! A removed member answers nothing. A member whose version no majority has confirmed answers only
-//! clients that no other server answers ([`UnansweredClients`]), and refuses nobody an address: the
-//! lease may be a current node's.
+//! A removed member does not respond at all. A member whose version no majority has confirmed
+//! responds only to clients that no other server answers ([`UnansweredClients`]), and never
+//! refuses an address: the lease may be a current node's.
 
 use super::Site;
 use crate::config::Gives;
@@ -12,16 +13,17 @@ use crate::dhcp::reply::Verdict;
 use crate::mac::Mac;
 use part::role::Admission;
 
-/// What the version that this node serves allows, and the clients for which it stands in.
+/// Admission of this node, and the clients for which it stands in.
 #[derive(Default)]
 pub(super) struct Reserve {
-    /// Whether this node may answer by the version that it serves.
+    /// True if this node may respond with the version that it serves.
     pub(super) admission: Admission,
     unanswered: UnansweredClients,
 }
 
 impl Site {
-    /// A node that may not act by its version refuses no address: a current node may have given it.
+    /// Suppresses a refusal while this node may not act on its version: a current node may have
+    /// assigned the address.
     pub(super) fn without_refusal(&self, decision: Decision) -> Decision {
         let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
         if !self.is_reserve() || verdict != Some(Verdict::No) {
@@ -31,27 +33,28 @@ impl Site {
         Decision::silent(format!("{why}; it gets no NAK: {reason}"))
     }
 
-    /// Whether this node may answer from now on.
+    /// Sets whether this node may respond from now on.
     pub fn admit(&mut self, admission: Admission) {
         self.reserve.admission = admission;
         if admission.is_admitted() {
-            // What clients ask while they are answered shows nothing of other servers.
+            // Requests of clients that get responses prove nothing about other servers.
             self.reserve.unanswered = UnansweredClients::default();
         }
     }
 
-    /// Why this node answers nobody at all, in words; None: it may answer.
+    /// Explains why this node does not respond at all; None: it may respond.
     pub fn why_closed(&self) -> Option<String> {
         let is_removed = self.reserve.admission == Admission::Removed;
         is_removed.then(|| format!("{}: it answers nothing", self.reserve.admission.why()))
     }
 
-    /// Whether only clients are answered that no other server answers.
+    /// Returns whether only clients get responses that no other server answers.
     pub(super) fn is_reserve(&self) -> bool {
         !self.reserve.admission.is_admitted()
     }
 
-    /// What operators should know while only clients are answered that no other server answers.
+    /// Explains to operators that only clients get responses that no other server answers; None:
+    /// all clients do.
     pub(super) fn why_reserve(&self) -> Option<String> {
         let words = || {
             format!(
@@ -65,12 +68,12 @@ impl Site {
         is_shown.then(words)
     }
 
-    /// Why this node does not answer as usual, in words; None: it does.
+    /// Explains why this node does not respond as usual; None: it does.
     pub fn notice(&self) -> Option<String> {
         self.why_closed().or_else(|| self.why_reserve())
     }
 
-    /// Notes a message of a client. Returns why it is not answered; None: it may be.
+    /// Records a message of a client. Returns why it gets no response; None: it may get one.
     pub(super) fn why_silent(
         &mut self,
         mac: Mac,
@@ -83,7 +86,7 @@ impl Site {
         if !self.is_reserve() {
             return None;
         }
-        // Where another server gives the addresses, all clients take its offers.
+        // Where another server assigns the addresses, all clients take its offers.
         let takes_another = names_another && self.lan.gives != Gives::Other;
         let may_answer = self.reserve.unanswered.note(mac, takes_another, now_ms);
         let taken = "it takes the offer of another server";
@@ -96,7 +99,7 @@ impl Site {
         })
     }
 
-    /// Why a machine may fetch nothing of its own here; None: it may.
+    /// Explains why a machine may not fetch its own files from this node; None: it may.
     pub(super) fn why_no_fetch(&self, mac: Mac, now_ms: u64) -> Option<String> {
         if let Some(why) = self.why_closed() {
             return Some(why);

@@ -1,5 +1,6 @@
-//! Machines that other nodes serve, for operators: who has which address by which node, what the other
-//! nodes answered, and what machines booted there. Nothing here decides which address is given.
+//! Machines that other nodes serve, for operators: each machine's address and its node, the
+//! responses of other nodes, and what machines booted there. No address assignment depends on
+//! this module.
 
 use super::{Held, Site};
 use crate::dhcp::desk::Desk;
@@ -13,50 +14,52 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Machines of other nodes that are remembered.
+/// Limit of machines of other nodes that are remembered.
 const MACHINES_MAX: usize = 4_096;
-/// Machines in one message.
+/// Limit of machines in one message.
 pub const ACTIVITIES_MAX: usize = 128;
-/// Characters of a step that other nodes get.
+/// Characters of a step that are sent to other nodes.
 pub const WORDS_MAX: usize = 200;
-/// Both nodes hear a broadcast. The report of the one that answers it comes at most so much later, milliseconds.
+/// Longest delay of another node's report, milliseconds. Both nodes receive a broadcast; the
+/// report of the one that answers it comes at most so much later.
 const REPORT_MS: u64 = 1_000;
 
-/// What a node last did for a machine. Ages are in milliseconds, since clocks of nodes differ.
+/// Latest activity of a node for a machine. Ages are in milliseconds, since clocks of nodes
+/// differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Activity {
-    /// The machine.
+    /// MAC address of the machine.
     pub mac: Mac,
-    /// The last step that the node answered.
+    /// Last step that the node answered.
     #[serde(default)]
     pub last: Option<Answered>,
-    /// The image that the machine booted there, and how long ago.
+    /// Image that the machine booted there, and the age, milliseconds.
     #[serde(default)]
     pub booted: Option<(String, u64)>,
 }
 
-/// A step that a node answered.
+/// Request that a node answered.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Answered {
-    /// How long ago, milliseconds.
+    /// Age of the step, milliseconds.
     pub age_ms: u64,
-    /// What the machine asked.
+    /// Request of the machine, as text.
     pub asked: String,
-    /// What it was answered.
+    /// Response of the node, as text.
     pub answered: String,
 }
 
-/// What another node did for a machine.
+/// Activity of another node for a machine.
 #[derive(Clone, Debug, Default)]
 struct There {
     node: String,
     last: Option<Step>,
     booted: Option<(String, Moment)>,
-    /// When the node reported it: the lowest is forgotten first.
+    /// Time of the node's report: the lowest is forgotten first.
     heard_ms: u64,
 }
 
-/// What other nodes did.
+/// Activities of other nodes, by machine and node.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     machines: HashMap<Mac, BTreeMap<String, There>>,
@@ -86,7 +89,7 @@ impl Elsewhere {
         }
     }
 
-    /// Forgets the quarter that was reported longest ago.
+    /// Forgets the quarter of the machines with the oldest reports.
     fn forget(&mut self) {
         let heard = |all: &BTreeMap<String, There>| all.values().map(|one| one.heard_ms).max();
         let mut all: Vec<Option<u64>> = self.machines.values().map(heard).collect();
@@ -102,7 +105,7 @@ impl Elsewhere {
             .flat_map(BTreeMap::values)
     }
 
-    /// The last step that another node answered, and which node that is.
+    /// Returns the last step that another node answered, and that node.
     fn last(&self, mac: Mac) -> Option<(&Step, &str)> {
         let all = self.of(mac);
         let all = all.filter_map(|one| Some((one.last.as_ref()?, one.node.as_str())));
@@ -110,7 +113,7 @@ impl Elsewhere {
     }
 }
 
-/// The moment that was so long ago.
+/// Returns the moment at that age.
 fn before(now: Moment, age_ms: u64) -> Moment {
     Moment {
         boottime_ms: now.boottime_ms.saturating_sub(age_ms),
@@ -122,24 +125,24 @@ fn cut(words: &str) -> String {
     words.chars().take(WORDS_MAX).collect()
 }
 
-/// Leases of a range by the node by which clients have them.
+/// Number of leases of a range by node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Leased {
-    /// Of the parts that this node holds.
+    /// Leases of the parts that this node holds.
     pub(super) here: u64,
-    /// Of the others, as their nodes reported them.
+    /// Leases of the other parts, as their nodes reported them.
     by_others: BTreeMap<String, u64>,
-    /// Of some parts no node has reported any.
+    /// True if no node has reported the leases of some part.
     lacks: bool,
 }
 
 impl Leased {
-    /// How many other nodes have.
+    /// Returns the number of leases at all other nodes.
     pub(super) fn elsewhere(&self) -> u64 {
         self.by_others.values().sum()
     }
 
-    /// The leases by node. `me`: this one; empty: there is no other one.
+    /// Formats the numbers of leases by node. `me`: this node; empty: there is no other one.
     pub(super) fn words(&self, me: &str) -> String {
         if me.is_empty() {
             return self.here.to_string();
@@ -153,14 +156,15 @@ impl Leased {
     }
 }
 
-/// The clients with a lease of a part that this node holds.
+/// Returns the clients with a lease of a part that this node holds.
 fn clients<A: Address>(pool: &Pool<A>) -> impl Iterator<Item = Mac> {
     let known = pool.known().map(|(address, _)| address);
     let held = known.filter(|address| pool.holds(*address));
     held.filter_map(|address| pool.client(address))
 }
 
-/// The clients with a lease of a range by another node, and which node that is. `held`: the parts of this one.
+/// Returns the clients with a lease of a range from another node, and that node. `held`: the
+/// parts of this node.
 fn clients_elsewhere<'c, A: Address>(
     copies: &'c Copies,
     held: &'c BTreeMap<usize, Held>,
@@ -194,8 +198,8 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// The address of a client by this node or another one. An empty node: none holds its part, as far as is known
-/// here.
+/// Chooses the address of a client from this node or another one. An empty node: no node is known
+/// to hold the part.
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,
@@ -217,8 +221,8 @@ fn choose<A: Address>(
 }
 
 impl Site {
-    /// What this node did since a number of its history for machines, for another node, and the number of the
-    /// last of it.
+    /// Returns the activities of this node since a number of its history, to be sent to another
+    /// node, and the number of the last one.
     pub fn activities(&self, after: u64, now_ms: u64) -> (u64, Vec<Activity>) {
         let (number, changed) = self.history.changed(after, ACTIVITIES_MAX);
         let age = |at: Moment| now_ms.saturating_sub(at.boottime_ms);
@@ -239,15 +243,16 @@ impl Site {
         (number, all.collect())
     }
 
-    /// Another node did this for machines.
+    /// Stores the activities that another node reports.
     pub fn hear(&mut self, node: &str, activities: Vec<Activity>, now: Moment) {
         for activity in activities.into_iter().take(ACTIVITIES_MAX) {
             self.seen.elsewhere.hear(node, activity, now);
         }
     }
 
-    /// The IPv4 address that a machine has, always gets or was offered, and the node by which it has it. An empty
-    /// node: its line says the address, or no node holds its part.
+    /// Returns the IPv4 address that a machine has, is configured to get, or was offered, and the
+    /// node that assigned it. An empty node: the address is configured, or no node holds its
+    /// part.
     pub(super) fn four_of(&mut self, mac: Mac) -> Option<(Ipv4Addr, String)> {
         let line = self.lan.machines.get(&mac);
         if let Some(address) = line.and_then(|machine| machine.address) {
@@ -260,7 +265,7 @@ impl Site {
         choose(pool, mac, (me, is_newer), elsewhere)
     }
 
-    /// The same over IPv6.
+    /// Returns the same for IPv6.
     pub(super) fn six_of(&mut self, mac: Mac) -> Option<(Ipv6Addr, String)> {
         let lines = self.lan.six.as_ref().map(|six| &six.machines);
         if let Some(address) = lines.and_then(|lines| lines.get(&mac)) {
@@ -276,7 +281,7 @@ impl Site {
         )
     }
 
-    /// The address of a range that a machine has by another node, and which node that is.
+    /// Returns the address of a range that a machine has from another node, and that node.
     fn copied<A: Address>(
         &self,
         range: Option<Range<A>>,
@@ -292,7 +297,7 @@ impl Site {
         Some((is_its(address)?, node.to_owned()))
     }
 
-    /// Whether another node gave a machine this address, by what it reported.
+    /// Returns whether another node reported that it gave a machine this address.
     pub(super) fn is_copied(&self, mac: Mac, address: IpAddr) -> bool {
         let has: Option<IpAddr> = match address {
             IpAddr::V4(_) => self
@@ -305,7 +310,7 @@ impl Site {
         has == Some(address)
     }
 
-    /// Whether another node was the last to answer a machine.
+    /// Returns whether another node answered a machine later than this one.
     fn is_newer_elsewhere(&self, mac: Mac) -> bool {
         let there = self.seen.elsewhere.last(mac);
         let here = self.history.answered_of(mac);
@@ -313,8 +318,8 @@ impl Site {
         there.is_some_and(|(step, _)| Some(step.at.boottime_ms) > here_ms)
     }
 
-    /// The last thing that a machine asked, at this node or another one, and the node that answered it; empty:
-    /// this one did, or none.
+    /// Returns the last request of a machine at any node, and the node that answered it; empty:
+    /// this one, or none.
     pub(super) fn last_step(&self, mac: Mac) -> Option<(&Step, &str)> {
         let here = self.history.last_of(mac);
         let Some((there, node)) = self.seen.elsewhere.last(mac) else {
@@ -323,14 +328,14 @@ impl Site {
         let answered = self.history.answered_of(mac);
         let later = answered.filter(|step| step.at.boottime_ms >= there.at.boottime_ms);
         let best = later.map_or((there, node), |step| (step, ""));
-        // What this node leaves unanswered, another one may have answered.
+        // Another node may have answered what this one ignored.
         let is_new = |step: &&Step| {
             step.answered.is_empty() && step.at.boottime_ms > best.0.at.boottime_ms + REPORT_MS
         };
         Some(here.filter(is_new).map_or(best, |step| (step, "")))
     }
 
-    /// The image that a machine booted last, at this node or another one.
+    /// Returns the image that a machine booted last at any node.
     pub(super) fn last_booted(&self, mac: Mac) -> Option<Booted> {
         let booted = |image: &str, at, node: &str| Booted {
             image: image.to_owned(),
@@ -346,8 +351,8 @@ impl Site {
         there.chain(here).max_by_key(|one| one.at.boottime_ms)
     }
 
-    /// The node that serves a machine: the one by which it has an address, or, for one with an address of the
-    /// file, the last one that answered. Empty: outside of a cluster, or none.
+    /// Returns the node that serves a machine: the one that assigned its address or, for a fixed
+    /// address, the last one that answered. Empty: outside of a cluster, or none.
     pub(super) fn node_of(&mut self, mac: Mac) -> String {
         let by_lease = { self.four_of(mac).map(|(_, node)| node) }
             .filter(|node| !node.is_empty())
@@ -362,7 +367,7 @@ impl Site {
         }
     }
 
-    /// Machines that have a lease by any node, or that another node answered.
+    /// Returns the machines that have a lease from any node, or that another node answered.
     pub(super) fn macs_elsewhere(&mut self) -> BTreeSet<Mac> {
         let mut all: BTreeSet<Mac> = self.seen.elsewhere.machines.keys().copied().collect();
         let (range, range6) = (self.range(), self.range6());
@@ -379,14 +384,14 @@ impl Site {
         all
     }
 
-    /// Whether a machine has a lease by any node, or another node answered it.
+    /// Returns whether a machine has a lease from any node, or another node answered it.
     pub(super) fn is_known_elsewhere(&mut self, mac: Mac) -> bool {
         self.seen.elsewhere.machines.contains_key(&mac)
             || self.four_of(mac).is_some()
             || self.six_of(mac).is_some()
     }
 
-    /// The leases of the range.
+    /// Returns the number of leases of the IPv4 range by node.
     pub(super) fn leased(&mut self) -> Leased {
         let elsewhere = self.leased_elsewhere(self.range(), four);
         let pool = self.desk.as_mut().and_then(Desk::pool);
@@ -396,7 +401,7 @@ impl Site {
         }
     }
 
-    /// The leases of the range of IPv6.
+    /// Returns the number of leases of the IPv6 range by node.
     pub(super) fn leased6(&mut self) -> Leased {
         let elsewhere = self.leased_elsewhere(self.range6(), six);
         Leased {

@@ -1,5 +1,5 @@
-//! Addresses of nodes, which no machine gets: those of this host, those that other nodes report, and those of
-//! the files.
+//! Addresses of nodes, which no machine gets: those of this host, those that other nodes report,
+//! and those in the configuration.
 
 use super::Site;
 use crate::config::Machine;
@@ -13,11 +13,11 @@ use part::voice::write_error;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Leases of addresses that others have now, which are shown one by one.
+/// Limit of superseded leases that are listed one by one.
 const SUPERSEDED_SHOWN: usize = 4;
 
 impl Site {
-    /// This host has these addresses from now on: no machine gets one.
+    /// Sets the addresses of this host: no machine gets one.
     pub fn set_host(&mut self, addresses: BTreeSet<IpAddr>, now_ms: u64) {
         if self.host == addresses {
             return;
@@ -29,8 +29,8 @@ impl Site {
         self.change6(now_ms);
     }
 
-    /// Addresses of this host that machines of this network would get otherwise, for other nodes: at
-    /// most so many.
+    /// Returns the addresses of this host that lie in the ranges, at most `max`, so that other
+    /// nodes exclude them.
     pub fn own_of_host(&self, max: usize) -> Vec<IpAddr> {
         let is_given = |address: &&IpAddr| match address {
             IpAddr::V4(address) => self.range().is_some_and(|range| range.has(*address)),
@@ -41,8 +41,8 @@ impl Site {
         own.copied().take(max).collect()
     }
 
-    /// Reports leases of addresses that are not for clients since this configuration: their clients use them
-    /// until they are refused. `known`: those that were reported before.
+    /// Reports leases of addresses that are no longer for clients by this configuration: their
+    /// clients use them until they are refused. `known`: addresses that were reported before.
     pub(super) fn report_superseded<A: Address + Into<IpAddr>>(
         &mut self,
         known: &BTreeSet<A>,
@@ -72,7 +72,7 @@ impl Site {
         }
     }
 
-    /// Who has an address that is not for clients, in words; None: nobody.
+    /// Explains who has an address that is not for clients; None: nobody.
     fn new_owner(&self, address: IpAddr) -> Option<String> {
         let mut machines = self.lan.machines.iter();
         let has_it = |mac: &Mac, machine: &Machine| match address {
@@ -89,7 +89,8 @@ impl Site {
         Some(format!("it is the address of machine {} now", machine.name))
     }
 
-    /// Leases of addresses that somebody else has now, in words: two may use such an address.
+    /// Lists the leases of addresses that now belong to another host or machine: two may use such
+    /// an address.
     pub(super) fn superseded_words(&self) -> Vec<String> {
         let four = { self.desk.iter() }.flat_map(Desk::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));
@@ -108,7 +109,8 @@ impl Site {
         words.take(SUPERSEDED_SHOWN).collect()
     }
 
-    /// The addresses that nodes have, by the files, by this host and by what other nodes say.
+    /// Returns the addresses of nodes: from the configuration, from this host, and as other nodes
+    /// report them.
     pub(super) fn of_nodes(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let others = self.parts.standing.nodes.own.iter();
         { self.lan.of_nodes.iter() }

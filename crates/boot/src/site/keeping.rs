@@ -1,4 +1,5 @@
-//! The leases of one range: what of them is on the disk, and which parts of the range this node knows.
+//! Storage of the leases of one range: what is on disk, and which parts of the range this node
+//! knows.
 
 use super::Held;
 use crate::dhcp::pool::{Change, Fate, Holder, Pool, end_of};
@@ -7,21 +8,23 @@ use crate::journal::Journal;
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The leases of one range.
+/// Stored leases of one range.
 #[derive(Debug)]
 pub(super) struct Keeping<A> {
-    /// The leases on the disk.
+    /// Journal with the leases on disk.
     journal: Option<Journal<A>>,
-    /// Why they are not there, in words.
+    /// Reason for which leases cannot be stored.
     pub(super) trouble: Option<String>,
-    /// Parts of which this node has given addresses since it holds them, with a journal: it knows
-    /// which leases are unclear.
+    /// Parts from which this node has assigned addresses since it holds them, with a journal: it
+    /// knows which leases are unclear.
     taken: BTreeSet<usize>,
-    /// Why the leases are not in the directory of the file, but in that of before.
+    /// Reason for which the leases are still in the previous directory, not in the configured
+    /// one.
     pub(super) stays: Option<String>,
-    /// Machines with a lease that is not on the disk: they are not told.
+    /// Machines whose lease is not on disk: they get no response.
     unstored: HashSet<Mac>,
-    /// How long the leases are that this node gives, seconds, and how long those of before may be, until when.
+    /// Lease time of this node, seconds; then the longest of the earlier leases, seconds, and the
+    /// time until which one may be in force, milliseconds.
     lease_s: u32,
     longer: (u32, u64),
 }
@@ -40,23 +43,23 @@ impl<A> Default for Keeping<A> {
     }
 }
 
-/// What a node knows of the addresses of a part that it takes.
+/// Function that returns, for a part that a node takes, what is known of each address.
 pub(super) type Fates<'a, A> = dyn Fn(&Held) -> Box<dyn Fn(A) -> Fate> + 'a;
 
-/// What a range is, and what of it nobody gets.
+/// Configuration of a pool.
 pub(super) struct Plan<A> {
-    /// The range, in parts.
+    /// Range of addresses, with its parts.
     pub(super) range: Range<A>,
-    /// How long a lease is, seconds.
+    /// Lease time, seconds.
     pub(super) lease_s: u32,
-    /// Addresses that are given to nobody.
+    /// Addresses that no client gets.
     pub(super) reserved: HashSet<A>,
     /// Addresses that no new client gets.
     pub(super) unoffered: HashSet<A>,
 }
 
 impl<A: Address> Keeping<A> {
-    /// Keeps the leases in this journal, or says why not.
+    /// Stores the leases in this journal, or records why that is impossible.
     pub(super) fn keep_in(&mut self, journal: Result<Journal<A>, String>) {
         match journal {
             Ok(journal) => {
@@ -68,24 +71,25 @@ impl<A: Address> Keeping<A> {
         }
     }
 
-    /// Leaves the file, and returns what another one has to have in its place. None: there is no file.
+    /// Closes the journal, and returns the contents for another one in its place. None: there is
+    /// no journal.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.journal.take().map(|journal| journal.text())
     }
 
-    /// Keeps the leases in this journal, which has all those that the one before had.
+    /// Continues with this journal, which has all leases of the previous one.
     pub(super) fn enter(&mut self, journal: Journal<A>) {
         self.keep_in(Ok(journal));
         self.unstored.clear();
     }
 
-    /// Whether leases are kept.
+    /// Returns whether leases are stored.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// How long a lease of before may be, seconds, when those from now on are this long. It is on the disk
-    /// before a longer one is given.
+    /// Sets the lease time of new leases, and returns the longest lease that may be in force,
+    /// seconds. That length reaches the disk before a longer lease is given.
     fn longest_s(&mut self, lease_s: u32, now_ms: u64) -> u32 {
         let before_s = std::mem::replace(&mut self.lease_s, lease_s);
         if self.longer.1 <= now_ms {
@@ -99,12 +103,13 @@ impl<A: Address> Keeping<A> {
         self.longest()
     }
 
-    /// How long a lease may be that is in force, seconds.
+    /// Returns the longest lease that may be in force, seconds.
     pub(super) fn longest(&self) -> u32 {
         self.lease_s.max(self.longer.0)
     }
 
-    /// Other nodes may have given leases of a part that are this long, seconds, before this node takes it.
+    /// Takes into account, before this node takes a part, that other nodes may have given leases
+    /// of this length, seconds.
     pub(super) fn learn_longest(&mut self, pool: &mut Pool<A>, before_s: u32, now_ms: u64) {
         if before_s <= self.lease_s {
             return;
@@ -124,12 +129,12 @@ impl<A: Address> Keeping<A> {
         }
     }
 
-    /// Which file they are in; zero: none yet.
+    /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.journal.as_ref().map_or(0, Journal::store)
     }
 
-    /// Makes the addresses of a range, with the leases of before.
+    /// Creates the pool of a range, with the earlier leases.
     pub(super) fn pool(
         &mut self,
         plan: Plan<A>,
@@ -140,8 +145,8 @@ impl<A: Address> Keeping<A> {
         let is_kept = self.is_kept();
         let journal = self.journal.iter();
         let mut known: BTreeMap<A, Holder> = journal.flat_map(Journal::known).collect();
-        // What the pool before knew and the disk does not: without a journal nobody was told of a
-        // lease, but what is unclear stays unclear.
+        // What the previous pool knew and the disk does not: without a journal no client got a
+        // lease, but unclear addresses stay unclear.
         let others = before.into_iter().flat_map(Pool::known);
         let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear(_) | Holder::Before(_));
         known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));
@@ -161,7 +166,8 @@ impl<A: Address> Keeping<A> {
         pool
     }
 
-    /// From now on this node gives the addresses of a part, and keeps which are unclear.
+    /// Takes a part: this node assigns its addresses from now on, and stores which of them are
+    /// unclear.
     fn take(
         &mut self,
         pool: &mut Pool<A>,
@@ -171,7 +177,8 @@ impl<A: Address> Keeping<A> {
     ) {
         self.learn_longest(pool, held.before_s, now_ms);
         if !held.had_former {
-            // The node that knows what is withheld from now on does not know what was withheld before.
+            // The node that knows what is withheld from now on does not know what was withheld
+            // before.
             pool.has_no_former(part);
         }
         pool.take_as(part, now_ms, fates(held));
@@ -183,17 +190,17 @@ impl<A: Address> Keeping<A> {
         }
     }
 
-    /// The parts are others.
+    /// Drops the state of all parts after the division into parts has changed.
     pub(super) fn begin_anew(&mut self) {
         self.taken.clear();
     }
 
-    /// Only these parts may still be held.
+    /// Drops the state of all parts but these.
     pub(super) fn retain(&mut self, held: &BTreeMap<usize, Held>) {
         self.taken.retain(|part| held.contains_key(part));
     }
 
-    /// Another node may hold a part from now on.
+    /// Gives up a part: another node may hold it from now on.
     pub(super) fn give_up(&mut self, pool: Option<&mut Pool<A>>, part: usize) {
         if let Some(pool) = pool {
             pool.give_up(part);
@@ -201,7 +208,8 @@ impl<A: Address> Keeping<A> {
         self.taken.remove(&part);
     }
 
-    /// This node holds other parts than before. Without a pool, the next one takes them.
+    /// Applies a change of the parts that this node holds. Without a pool, the next pool takes
+    /// them.
     pub(super) fn stand(
         &mut self,
         mut pool: Option<&mut Pool<A>>,
@@ -221,8 +229,8 @@ impl<A: Address> Keeping<A> {
         }
     }
 
-    /// Writes to the disk what the next start has to know. Where that fails, machines whose lease is
-    /// not there may not be told of it ([`Keeping::may_tell`]).
+    /// Writes the changes to disk for the next start. If that fails, machines whose lease is not
+    /// on disk may not get a response ([`Keeping::may_tell`]).
     pub(super) fn store(&mut self, changes: &[Change<A>]) {
         if changes.is_empty() && self.trouble.is_none() {
             return;
@@ -234,7 +242,7 @@ impl<A: Address> Keeping<A> {
         };
         let stored = match self.trouble {
             None => journal.add(changes),
-            // What was not written before is written now, too.
+            // Changes that an earlier write did not store are written now, too.
             Some(_) => {
                 journal.remember(changes);
                 journal.mend()
@@ -252,7 +260,7 @@ impl<A: Address> Keeping<A> {
         }
     }
 
-    /// Whether a machine may be told of its lease.
+    /// Returns whether the lease of a machine may be confirmed to it.
     pub(super) fn may_tell(&self, mac: Mac) -> bool {
         !self.unstored.contains(&mac)
     }
@@ -266,14 +274,14 @@ mod tests {
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const HOUR_MS: u64 = 3_600_000;
-    /// By how much a lease lasts longer here.
+    /// Margin by which this node prolongs a lease, milliseconds.
     const PACKET_MS: u64 = 60_000;
 
     fn ip(last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, last)
     }
 
-    /// The only address of a range, which this node holds.
+    /// Creates a pool with a single address, which this node holds.
     fn pool(
         keeping: &mut Keeping<Ipv4Addr>,
         before: Option<&Pool>,
@@ -315,14 +323,14 @@ mod tests {
         keeping.store(&first.changes());
         let mut shorter = pool(&mut keeping, Some(&first), (600, HOUR_MS));
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
-        // It does not last longer for the reload.
+        // A reload does not prolong the lease.
         assert!(!is_taken(&mut shorter, 12 * HOUR_MS + 2 * PACKET_MS));
         drop(keeping);
         let mut keeping = start();
         let mut shorter = pool(&mut keeping, None, (600, 2 * HOUR_MS));
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
         assert!(!is_taken(&mut shorter, 16 * HOUR_MS));
-        // Those longer ones have ended: a lease that is known after that is a short one.
+        // The longer leases have ended: a lease that is learned afterwards is a short one.
         let mut later = pool(&mut keeping, None, (600, 20 * HOUR_MS));
         assert!(is_taken(&mut later, 20 * HOUR_MS));
         assert!(!is_taken(&mut later, 21 * HOUR_MS));
@@ -351,7 +359,7 @@ mod tests {
         assert!(!has(&mut own, 12 * HOUR_MS + 2 * PACKET_MS));
         drop(keeping);
         assert_eq!(start().longest(), 12 * 3_600);
-        // Those of this node are as long as it says.
+        // The leases of this node have the configured length.
         let mut keeping = start();
         let mut own = pool(&mut keeping, None, (24 * 3_600, 0));
         keeping.learn_longest(&mut own, 12 * 3_600, 0);
@@ -365,7 +373,7 @@ mod tests {
         before.give_up(0);
         before.take(0, false, 0);
         let mut shorter = pool(&mut keeping, Some(&before), (600, HOUR_MS));
-        // It may not hear that the lease is shorter now.
+        // The client may not receive the response that shortens its lease.
         let claim = shorter.claim(CLIENT, ip(7), crate::dhcp::pool::How::Renew, HOUR_MS);
         assert_eq!(claim, crate::dhcp::pool::Claim::Yes);
         shorter.expire(12 * HOUR_MS);

@@ -1,37 +1,38 @@
-//! A network leaves the files of its leases for others.
+//! Moves a network's lease files: a network leaves its files for others.
 
 use super::Site;
 use crate::assignment::Turns;
 use crate::journal::Journal;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What the files in another directory have to have.
+/// Contents of the files that another directory must have.
 #[derive(Debug, Default)]
 pub struct Leaving {
-    /// The leases; None: they are in no file.
+    /// Leases of IPv4; None: they are in no file.
     pub leases: Option<String>,
-    /// The leases of IPv6.
+    /// Leases of IPv6; None: they are in no file.
     pub leases6: Option<String>,
-    /// What was booted once; None: it is not known.
+    /// Progress of single boots; None: it is unknown.
     pub turns: Option<Turns>,
 }
 
-/// The files there.
+/// Open files in the new directory.
 #[derive(Debug, Default)]
 pub struct Entering {
-    /// The leases.
+    /// Journal of the IPv4 leases.
     pub leases: Option<Journal<Ipv4Addr>>,
-    /// The leases of IPv6.
+    /// Journal of the IPv6 leases.
     pub leases6: Option<Journal<Ipv6Addr>>,
 }
 
 impl Site {
-    /// Leaves its files. What it knows stays, and no client may be told of a lease until it has entered others.
+    /// Closes the files. The state in memory stays, and no client gets a lease until other files
+    /// are entered.
     pub fn leave_files(&mut self) -> Leaving {
         self.store();
         self.store6();
         let has_turns = self.has_turns();
-        // Without them each machine would boot its installer again.
+        // Without the turns each machine would boot its installer again.
         self.turns_status.is_unknown |= !has_turns;
         Leaving {
             leases: self.parts.keeping.leave(),
@@ -40,12 +41,13 @@ impl Site {
         }
     }
 
-    /// Its leases are not in the directory of the file, if there is a reason for that.
+    /// Sets the reason for which the leases stay in the previous directory; None: they are in the
+    /// configured one.
     pub fn leases_stay(&mut self, why: Option<String>) {
         self.parts.keeping.stays = why;
     }
 
-    /// Keeps its leases in these files from now on.
+    /// Stores the leases in these files from now on.
     pub fn enter_files(&mut self, entering: Entering) {
         if let Some(journal) = entering.leases {
             self.parts.keeping.enter(journal);

@@ -1,5 +1,5 @@
-//! One network: what its servers (DHCP, TFTP and HTTP, each on a thread) know together, behind one
-//! lock.
+//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind
+//! one lock.
 
 mod admission;
 mod elsewhere;
@@ -45,51 +45,50 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How long another DHCP server is remembered of which nothing more is seen, milliseconds.
+/// Time after which a silent DHCP server is forgotten, milliseconds.
 const SERVER_MS: u64 = 600_000;
-/// Other DHCP servers that are remembered.
+/// Limit of other DHCP servers that are remembered.
 const OTHERS_MAX: usize = 16;
-/// New machines that are remembered.
+/// Limit of new machines that are remembered.
 const NEW_MAX: usize = 1_024;
-/// Addresses of which the machine is remembered, for the steps of a fetch.
+/// Limit of addresses whose machine is remembered, for the steps of a fetch.
 const ADDRESSES_MAX: usize = 65_536;
 
-/// How long a machine is taken to boot after it was answered, milliseconds.
+/// Time for which a machine counts as booting after a response, milliseconds.
 const BOOTS_MS: u64 = 60_000;
 
-/// What a machine says of itself, by the name of the fact.
+/// Facts that a machine reports about itself, by name.
 pub type Facts = BTreeMap<String, String>;
 
-/// One network, for several threads.
+/// State of one network, for several threads.
 #[derive(Clone)]
 pub struct Shared(Arc<Mutex<Site>>);
 
 impl Shared {
-    /// Shares a network.
+    /// Wraps the state of a network for sharing.
     pub fn new(site: Site) -> Shared {
         Shared(Arc::new(Mutex::new(site)))
     }
 
-    /// Whether both are the same network.
+    /// Returns whether both refer to the same network.
     pub fn is(&self, other: &Shared) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The network, for this thread alone. A thread that panicked with it left nothing half changed
-    /// that matters more than answers.
+    /// Locks the network for this thread. The state stays usable after a panic of another thread:
+    /// nothing that is half changed matters more than responses.
     pub fn lock(&self) -> MutexGuard<'_, Site> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One network.
+/// State of one network.
 pub struct Site {
-    /// The name of its section.
     name: String,
     lan: Lan,
     turns: Turns,
     turns_status: TurnsStatus,
-    /// What wakes the thread that writes.
+    /// Wakes the thread that writes.
     writer: Option<Arc<OwnedFd>>,
     /// None while the interface has no address.
     desk: Option<Desk>,
@@ -99,57 +98,57 @@ pub struct Site {
     history: History,
     seen: Seen,
     counts: Counts,
-    /// What machines change of disks, by the disks' names.
+    /// Changes of machines to disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
-    /// The addresses of this host, of all interfaces.
+    /// Addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
     six: Six,
 }
 
-/// Whether the turns of a network are known and stored. An image is booted once only while both hold.
+/// Status of the single boots. An image is booted once only while they are both known and stored.
 #[derive(Debug, Default)]
 struct TurnsStatus {
-    /// The turns on the disk. None: the file has not been read.
+    /// Turns on disk. None: the file has not been read.
     stored: Option<Turns>,
-    /// Another node decided the turns before this one, which still has older ones.
+    /// True if another node decided the turns before this one, which still has older ones.
     is_unknown: bool,
-    /// The last write to the disk failed.
+    /// True if the last write to disk failed.
     has_failed: bool,
 }
 
-/// The parts of the range.
+/// Parts of the range, and what this node holds of them.
 #[derive(Debug, Default)]
 pub struct Parts {
-    /// How many there are: one for each node.
+    /// Number of parts: one for each node.
     pub count: u32,
-    /// What this node is there.
+    /// Status of this node in the network.
     pub standing: Standing,
-    /// The name of this node; empty outside of a cluster.
+    /// Name of this node; empty outside of a cluster.
     pub me: String,
-    /// The leases of the range.
+    /// Stored leases of the IPv4 range.
     keeping: Keeping<Ipv4Addr>,
-    /// Where they are known.
+    /// Copies of leases at this node and at the others.
     shares: Shares,
 }
 
-/// What was seen of others.
+/// Observations about other servers and machines.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Other DHCP servers, and when.
+    /// Other DHCP servers, and the time of the last sign of each.
     servers: BTreeMap<Ipv4Addr, Moment>,
-    /// Machines that say what they are.
+    /// Machines without a line that reported facts about themselves.
     new: BTreeMap<Mac, (Moment, Facts)>,
-    /// Who has an address.
+    /// Machine by its address.
     macs: HashMap<IpAddr, Mac>,
-    /// Files of an image that a machine has fetched as a whole.
+    /// Complete files of an image that a machine has fetched: the image, and a bit for each file.
     fetched: HashMap<Mac, (String, u32)>,
-    /// What other nodes reported of machines.
+    /// Reports of other nodes about machines.
     elsewhere: Elsewhere,
 }
 
 impl Seen {
-    /// Drops servers of which nothing was seen for long: what names them is a client's packet, which
-    /// anybody can send.
+    /// Drops DHCP servers that were silent for long. A server is known by clients' packets only,
+    /// which anybody can forge.
     fn forget_servers(&mut self) {
         let now = Moment::now().boottime_ms;
         self.servers
@@ -157,23 +156,23 @@ impl Seen {
     }
 }
 
-/// How often something happened.
+/// Event counters of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Packets of DHCP.
+    /// DHCP packets received.
     pub requests: u64,
-    /// Answers.
+    /// Responses sent.
     pub answers: u64,
-    /// Packets of a machine that sends too many.
+    /// Packets over the rate limit of a machine.
     pub limited: u64,
-    /// Packets that are none of DHCP.
+    /// Packets that are not valid DHCP.
     pub unreadable: u64,
-    /// Addresses that somebody had who did not get them here.
+    /// Address conflicts: another host used an address that was not assigned to it.
     pub conflicts: u64,
 }
 
 impl Site {
-    /// A network whose interface has not been looked at.
+    /// Creates the state of a network whose interface has not been polled yet.
     pub fn new(name: &str, lan: Lan, parts: u32) -> Site {
         Site {
             name: name.to_owned(),
@@ -197,34 +196,34 @@ impl Site {
         }
     }
 
-    /// The name of its section.
+    /// Returns the name of the section.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the file says of it.
+    /// Returns the configuration of the network.
     pub fn lan(&self) -> &Lan {
         &self.lan
     }
 
-    /// What single boots have come to.
+    /// Returns the progress of single boots.
     pub fn turns(&self) -> &Turns {
         &self.turns
     }
 
-    /// This node in the network, once its interface has an address.
+    /// Returns this node's addresses in the network, once its interface has one.
     pub fn here(&self) -> Option<&Here> {
         self.desk.as_ref().map(Desk::here)
     }
 
-    /// Goes over to another configuration of the same network.
+    /// Applies another configuration of the same network.
     pub fn change(&mut self, lan: Lan, parts: u32, now_ms: u64) {
         self.turns.keep(&lan);
         let before = (self.range(), self.range6());
         self.parts.count = parts.max(1);
         self.lan = lan;
         if before != (self.range(), self.range6()) && !self.parts.me.is_empty() {
-            // Which parts it holds of these, the cluster has to say.
+            // The cluster has to report which of the new parts this node holds.
             self.share_anew();
         }
         if let Some(here) = self.here().cloned() {
@@ -233,10 +232,10 @@ impl Site {
         self.change6(now_ms);
     }
 
-    /// The interface has this address from now on, or none.
+    /// Sets the address of the interface, or that it has none.
     pub fn is_here(&mut self, here: Option<Here>, now_ms: u64) {
         match here {
-            // The cluster says where the other nodes are.
+            // The cluster reports the addresses of the other nodes.
             Some(here) if self.here() != Some(&here) => self.rebuild(here, now_ms),
             Some(_) => {}
             None => self.desk = None,
@@ -266,7 +265,7 @@ impl Site {
         self.pass_turns();
     }
 
-    /// Addresses of the range that no client gets.
+    /// Returns the addresses of the range that no client gets.
     fn reserved(&self, here: &Here) -> HashSet<Ipv4Addr> {
         let machines = self.lan.machines.values();
         let fixed = machines.filter_map(|machine| machine.address);
@@ -278,7 +277,7 @@ impl Site {
         fixed.chain(nodes).chain(told).chain(ends).collect()
     }
 
-    /// The range, in parts.
+    /// Returns the range, with its parts.
     pub fn range(&self) -> Option<Range> {
         match self.lan.gives {
             crate::config::Gives::Range { first, last } => Some(Range {
@@ -290,7 +289,7 @@ impl Site {
         }
     }
 
-    /// Keeps the leases in this journal, or says why not.
+    /// Stores the leases in this journal, or records why that is impossible.
     pub fn keep_in(&mut self, journal: Result<Journal, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.parts.keeping.keep_in(journal);
@@ -299,12 +298,12 @@ impl Site {
         }
     }
 
-    /// Whether its leases are kept.
+    /// Returns whether leases are stored.
     pub fn is_kept(&self) -> bool {
         self.parts.keeping.is_kept()
     }
 
-    /// This node is this in the network from now on.
+    /// Applies the status of this node in the network.
     pub fn stand(&mut self, me: &str, standing: Standing, now_ms: u64) {
         me.clone_into(&mut self.parts.me);
         let before = std::mem::replace(&mut self.parts.standing, standing);
@@ -325,7 +324,7 @@ impl Site {
             let here = self.here().cloned().map(|here| Here { nodes, ..here });
             let parts = &mut self.parts;
             parts.keeping.retain(&parts.standing.held);
-            // It takes the parts, too.
+            // The pool takes the parts, too.
             return self.is_here(here, now_ms);
         }
         let fates = self.parts.shares.fates(self.ranges());
@@ -335,8 +334,8 @@ impl Site {
         parts.keeping.stand(pool, &before.held, held, now_ms);
     }
 
-    /// Another node led before: which machines have had their turn is not known here. Their disk is what
-    /// nobody regrets.
+    /// Marks all single boots as done if another node led before: which machines have had their
+    /// turn is unknown, and a boot from disk does the least harm.
     fn settle_turns(&mut self) {
         if self.turns_status.is_unknown && self.turns_status.stored.is_some() {
             self.turns.are_done(&self.lan);
@@ -344,13 +343,14 @@ impl Site {
         }
     }
 
-    /// Whether this node decides what is booted once.
+    /// Returns whether this node decides single boots.
     pub fn leads(&self) -> bool {
         let leads = self.parts.me.is_empty() || self.parts.standing.held.contains_key(&0);
         leads && self.turns_status.stored.is_some()
     }
 
-    /// The node that decides what is booted once, if it is another one; empty: none does now.
+    /// Returns the other node that decides single boots, or a text that none has a majority;
+    /// None: this node decides.
     pub fn elsewhere(&self) -> Option<String> {
         let leader = self.parts.standing.leader.clone();
         (!self.leads()).then_some(if leader.is_empty() {
@@ -360,7 +360,7 @@ impl Site {
         })
     }
 
-    /// Parts whose lease has ended are not held any more.
+    /// Drops the parts whose cluster lease has ended.
     fn end_parts(&mut self, now_ms: u64) {
         let held = &self.parts.standing.held;
         let ended: Vec<usize> = { held.iter() }
@@ -377,12 +377,12 @@ impl Site {
         }
     }
 
-    /// The addresses of the other nodes.
+    /// Returns the addresses of the other nodes.
     pub fn nodes(&self) -> Nodes {
         self.parts.standing.nodes.clone()
     }
 
-    /// From where machines fetch: this node first.
+    /// Returns the servers from which machines fetch: this node first.
     fn servers(&mut self, asker: IpAddr) -> script::Servers {
         let mac = self.seen.macs.get(&asker).copied();
         let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
@@ -393,8 +393,8 @@ impl Site {
         let all = { self.lan.tells.server.into_iter() }.chain(nodes);
         let all: Vec<Ipv4Addr> = all.collect();
         let own = { self.here6() }.filter(|_| asker.is_ipv6());
-        // Of IPv4, where the machine has an address of both kinds: what systems find their root by may know
-        // no other one.
+        // IPv4 where the machine has both: what systems find their root disk by may not support
+        // IPv6.
         let disks = match own.filter(|_| !has_four) {
             Some(here) => Some(IpAddr::V6(here.address)),
             None => all.first().copied().map(IpAddr::V4),
@@ -412,7 +412,7 @@ impl Site {
         }
     }
 
-    /// Decides what a packet is answered. None: it is none, or one too many.
+    /// Decides the response to a packet. None: the packet is invalid, or over the rate limit.
     pub fn decide(
         &mut self,
         packet: &[u8],
@@ -433,7 +433,7 @@ impl Site {
             return None;
         }
         let here = self.here()?.address;
-        // They are for this node or for none, and have no answer.
+        // RELEASE and DECLINE are for this node or for none, and get no response.
         let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
         let names_another = request.claims.server.is_some_and(|server| server != here);
         let silent = match gives_back {
@@ -474,12 +474,12 @@ impl Site {
         Some((request, decision))
     }
 
-    /// Whether a request is of this network: directly, or by a relay in it.
+    /// Returns whether a request comes from this network: directly, or by a relay in it.
     fn is_for_here(&self, route: &Route) -> bool {
         let link = route.link.or(route.relay);
         match (link, self.here()) {
             (Some(link), Some(here)) => here.network.has(link),
-            // A section for clients behind a relay answers no others.
+            // A section for clients behind a relay serves no others.
             (None, Some(here)) => here.network.has(here.address),
             (_, None) => false,
         }
@@ -492,8 +492,8 @@ impl Site {
         self.seen.macs.insert(address, mac);
     }
 
-    /// Writes to the disk what the next start has to know. Where that fails, machines whose lease is
-    /// not there may not be told of it ([`Site::may_tell`]).
+    /// Writes the leases to disk for the next start. If that fails, machines whose lease is not
+    /// on disk may not get a response ([`Site::may_tell`]).
     pub fn store(&mut self) {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();
@@ -501,41 +501,41 @@ impl Site {
         self.tell_changes(self.range(), &changes);
     }
 
-    /// Whether all that the next start has to know is on the disk.
+    /// Returns whether everything that the next start needs is on disk.
     pub fn is_stored(&mut self) -> bool {
         let has_turns =
             self.has_turns() && !self.turns_status.is_unknown && self.unstored_turns().is_none();
         has_turns && self.has_all_leases()
     }
 
-    /// Whether all that the next start has to know of leases is on the disk.
+    /// Returns whether all leases that the next start needs are on disk.
     fn has_all_leases(&mut self) -> bool {
         let pool = self.desk.as_mut().and_then(Desk::pool);
-        // Without the addresses nothing of a part that was taken is there yet.
+        // Without the pool nothing of a part that was taken is on disk yet.
         let has_pool =
             pool.is_some() || !matches!(self.lan.gives, crate::config::Gives::Range { .. });
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
         has_pool && self.can_keep() && !has_changes && self.is_stored6()
     }
 
-    /// Whether leases can be kept: without that this node gives none.
+    /// Returns whether leases can be stored: otherwise this node assigns none.
     pub fn can_keep(&self) -> bool {
         let has_leases = self.is_kept() || self.range().is_none();
         has_leases && self.parts.keeping.trouble.is_none() && self.can_keep6()
     }
 
-    /// Whether a machine may be told of its lease.
+    /// Returns whether the lease of a machine may be confirmed to it.
     pub fn may_tell(&self, mac: Mac) -> bool {
         self.parts.keeping.may_tell(mac)
     }
 
-    /// Whether a client has a lease of an address by this node.
+    /// Returns whether a client has a lease of an address from this node.
     pub fn has_lease(&self, mac: Mac, address: Ipv4Addr) -> bool {
         let desk = self.desk.as_ref();
         desk.is_some_and(|desk| desk.leased(mac) == Some(address))
     }
 
-    /// Somebody answers for an address. Returns whether that is a conflict.
+    /// Handles an ARP reply for an address. Returns whether it proves a conflict.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
         let Some(desk) = self.desk.as_mut() else {
             return false;
@@ -568,13 +568,13 @@ impl Site {
         is_conflict
     }
 
-    /// Whether a machine has just asked what to boot.
+    /// Returns whether a machine has just asked what to boot.
     pub fn boots_now(&self, mac: Mac, now_ms: u64) -> bool {
         let last = self.history.answered_of(mac);
         last.is_some_and(|step| now_ms.saturating_sub(step.at.boottime_ms) < BOOTS_MS)
     }
 
-    /// When something ends next.
+    /// Returns the time at which the next lease or other use of an address ends.
     pub fn next_end_ms(&mut self) -> Option<u64> {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let ends = [
@@ -584,7 +584,7 @@ impl Site {
         ends.into_iter().flatten().min()
     }
 
-    /// Ends what has ended.
+    /// Ends the parts and leases that have expired.
     pub fn expire(&mut self, now_ms: u64) {
         self.end_parts(now_ms);
         if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
@@ -593,17 +593,19 @@ impl Site {
         self.expire6(now_ms);
     }
 
-    /// An operator's order for the next boot of a machine; without an image its line begins again.
+    /// Orders the next boot of a machine; without an image the configured boot restarts.
     ///
     /// # Errors
-    /// There is no such image, in words.
+    ///
+    /// There is no such image; the text says so.
     pub fn order(&mut self, mac: Mac, image: Option<&str>) -> Result<(), String> {
         self.turns.order(&self.lan, mac, image)?;
         self.pass_turns();
         Ok(())
     }
 
-    /// What single boots had come to before the start. Until it is read, nothing is booted once.
+    /// Sets the progress of single boots from before the start. Until then, nothing is booted
+    /// once.
     pub fn read_turns(&mut self, turns: Turns) {
         self.turns_status.stored = Some(turns.clone());
         self.turns = turns;
@@ -612,12 +614,12 @@ impl Site {
         self.pass_turns();
     }
 
-    /// Whether the turns have been read.
+    /// Returns whether the turns have been read.
     pub fn has_turns(&self) -> bool {
         self.turns_status.stored.is_some()
     }
 
-    /// The turns, if they are not on the disk.
+    /// Returns the turns if they are not on disk.
     pub fn unstored_turns(&self) -> Option<Turns> {
         let stored = self.turns_status.stored.as_ref();
         stored
@@ -625,25 +627,25 @@ impl Site {
             .then(|| self.turns.clone())
     }
 
-    /// These turns are on the disk.
+    /// Records that these turns are on disk.
     pub fn stored_turns(&mut self, turns: Turns) {
         self.turns_status.stored = Some(turns);
         self.turns_status.has_failed = false;
         self.pass_turns();
     }
 
-    /// The turns cannot be kept: nothing is booted once until they can.
+    /// Records that the turns cannot be stored: nothing is booted once until they can.
     pub fn cannot_keep_turns(&mut self) {
         self.turns_status.has_failed = true;
         self.pass_turns();
     }
 
-    /// What wakes the thread that writes.
+    /// Sets the descriptor that wakes the thread that writes.
     pub fn set_writer(&mut self, wake: Arc<OwnedFd>) {
         self.writer = Some(wake);
     }
 
-    /// Something is to be written at once.
+    /// Wakes the thread that writes, for a write at once.
     fn wake_writer(&self) {
         if let Some(wake) = &self.writer {
             // The counter is full only if it is readable.
@@ -651,7 +653,7 @@ impl Site {
         }
     }
 
-    /// A machine was not told of its lease.
+    /// Records that a machine got no response because its lease could not be stored.
     pub fn withheld(&mut self, mac: Mac) {
         let why = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
         self.history.add(
@@ -683,7 +685,7 @@ impl Site {
         }
     }
 
-    /// A machine says what it is.
+    /// Records the facts that a new machine reports about itself.
     fn enlist(&mut self, mac: Mac, facts: Facts) {
         if self.seen.new.len() >= NEW_MAX && !self.seen.new.contains_key(&mac) {
             let oldest = self
@@ -698,7 +700,7 @@ impl Site {
         self.seen.new.insert(mac, (Moment::now(), facts));
     }
 
-    /// Machines that said what they are and have no line.
+    /// Returns the machines that reported facts and have no line.
     pub fn enlisted(&self) -> impl Iterator<Item = (Mac, Moment, &Facts)> {
         let new = self
             .seen
@@ -708,29 +710,29 @@ impl Site {
         new.map(|(mac, (at, facts))| (*mac, *at, facts))
     }
 
-    /// What all machines asked.
+    /// Returns the history of all machines' requests.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// What a machine asked, the newest last.
+    /// Returns the requests of a machine, the newest last.
     pub fn asked(&self, mac: Mac) -> Vec<Step> {
         self.history.of(mac)
     }
 
-    /// These are the overlays of its disks from now on.
+    /// Sets the overlays of the network's disks.
     pub fn set_overlays(&mut self, overlays: BTreeMap<String, Overlays>) {
         self.overlays = overlays;
     }
 
-    /// The machine that has an address, if a disk is for it: one that boots or booted an image with this
-    /// disk.
+    /// Returns the machine at an address if it may use a disk: it boots or booted an image with
+    /// this disk.
     pub fn user_of(&mut self, address: IpAddr, disk: &str) -> Option<Mac> {
         let known = self.seen.macs.get(&address).copied();
         if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
             return Some(mac);
         }
-        // Since the start it may not have asked for anything.
+        // Since the start the machine may not have sent a request.
         let lines = self.lan.machines.keys().copied();
         let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
         let mut all = all.into_iter();
@@ -743,7 +745,7 @@ impl Site {
     fn boots_from(&self, mac: Mac, disk: &str) -> bool {
         let has = |image: Option<&Image>| image.and_then(Image::disk) == Some(disk);
         let line = self.lan.machines.get(&mac);
-        // Also while an operator has ordered something else for the next boot.
+        // Also while an operator has ordered another image for the next boot.
         let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
         is_own
             || match assigned(&self.lan, &self.turns, mac) {
@@ -753,7 +755,7 @@ impl Site {
             }
     }
 
-    /// The address that a machine has by any node, or would get.
+    /// Returns the address that a machine has from any node, or would get.
     pub fn address_of(&mut self, mac: Mac) -> Option<Ipv4Addr> {
         self.four_of(mac).map(|(address, _)| address)
     }

@@ -1,4 +1,4 @@
-//! What the other nodes know of the leases of this network, and this node of theirs.
+//! Sharing of leases: copies of this network's leases at other nodes, and of theirs at this node.
 
 use super::{Adopt, Held, Knowledge, Moved, Pasts, Site, Standing};
 use crate::dhcp::desk::Desk;
@@ -12,32 +12,32 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The copies of this node, for the thread that writes them, too.
+/// Copies at this node, shared with the thread that writes them.
 pub type SharedCopies = Arc<Mutex<Copies>>;
 
-/// The copies, for this thread alone.
+/// Locks the copies for this thread.
 pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, Copies> {
     copies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is known of leases where.
+/// Copies of leases at this node and at the others.
 #[derive(Default)]
 pub(super) struct Shares {
-    /// What the others know.
+    /// Sender side: how far the other nodes have copied the parts of this one.
     sharing: Sharing,
-    /// What this node knows of parts of others.
+    /// Copies of the parts of other nodes.
     copies: SharedCopies,
-    /// Parts whose leases were taken over, and which may not be on the disk yet: its epoch.
+    /// Parts whose leases were adopted and may not be on disk yet, with the epoch.
     adopting: BTreeMap<usize, u64>,
-    /// Those that are.
+    /// Parts whose adopted leases are on disk, with the epoch.
     adopted: BTreeMap<usize, u64>,
-    /// Rings when others are to be told something.
+    /// Called when messages for other nodes are ready.
     bell: Option<Bell>,
-    /// How often the thread that writes was woken only to send answers.
+    /// Number of wake-ups of the thread that writes that only released responses.
     rings: Arc<AtomicU64>,
 }
 
-/// Rings when other nodes are to be told something.
+/// Function that is called when messages for other nodes are ready.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
 impl std::fmt::Debug for Shares {
@@ -46,8 +46,8 @@ impl std::fmt::Debug for Shares {
     }
 }
 
-/// The leases of a part as they are reported to others, with those that were given in its name by ranges
-/// of before.
+/// Returns the leases of a part as they are reported to other nodes, with those that were given
+/// in its name by previous ranges.
 fn of_part<A: Address + Into<IpAddr>>(
     pool: &Pool<A>,
     range: Range<A>,
@@ -64,12 +64,13 @@ fn of_part<A: Address + Into<IpAddr>>(
 }
 
 impl Shares {
-    /// What this node knows of parts of others, for this thread alone.
+    /// Locks the copies of parts of other nodes for this thread.
     pub(super) fn copies(&self) -> MutexGuard<'_, Copies> {
         lock(&self.copies)
     }
 
-    /// What this node knows of the addresses of a part that it takes. `ranges`: their mark.
+    /// Returns what this node knows of the addresses of a part that it takes. `ranges`: checksum
+    /// of the ranges.
     pub(super) fn fates(
         &self,
         ranges: u64,
@@ -81,7 +82,7 @@ impl Shares {
         self.fates_of(ranges, |moved| &moved.four, four)
     }
 
-    /// The same, of IPv6.
+    /// Returns the same for IPv6.
     pub(super) fn fates6(
         &self,
         ranges: u64,
@@ -121,23 +122,24 @@ impl Shares {
 }
 
 impl Site {
-    /// The mark of the ranges.
+    /// Returns the checksum of the ranges.
     pub(super) fn ranges(&self) -> u64 {
         mark_of_both(self.range(), self.range6())
     }
 
-    /// These are the copies of this node, and this rings when others are to be told something.
+    /// Sets the copies of this node, and the function to call when messages for other nodes are
+    /// ready.
     pub fn share(&mut self, copies: SharedCopies, bell: Bell) {
         self.parts.shares.copies = copies;
         self.parts.shares.bell = Some(bell);
     }
 
-    /// Whether other nodes are to know its leases.
+    /// Returns whether the leases must be copied to other nodes.
     fn is_shared(&self) -> bool {
         !self.parts.me.is_empty() && self.parts.shares.bell.is_some()
     }
 
-    /// What this node and the others know of leases.
+    /// Returns what this node and the others know of leases.
     pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
         self.tell_all(now_ms);
         let ranges = self.ranges();
@@ -164,7 +166,7 @@ impl Site {
         }
     }
 
-    /// How long a lease may be that is in force or is given from now on, seconds.
+    /// Returns the longest lease that is in force or will be given, seconds.
     fn longest_s(&self) -> u32 {
         let lengths = [
             self.lan.lease_s,
@@ -175,7 +177,7 @@ impl Site {
         lengths.into_iter().max().unwrap_or(0)
     }
 
-    /// Takes over what this node knows of parts, before it holds them.
+    /// Adopts the leases of parts from copies before this node holds the parts.
     pub(super) fn adopt_all(&mut self, now_ms: u64) {
         for (part, adopt) in self.parts.standing.adopts.clone() {
             let shares = &self.parts.shares;
@@ -191,7 +193,7 @@ impl Site {
         let (range, range6) = (self.range(), self.range6());
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let pool6 = self.six.pool();
-        // Without the addresses there is nothing that could be kept.
+        // Without a pool there is nothing to store.
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
             return;
         }
@@ -223,7 +225,7 @@ impl Site {
         self.wake_writer();
     }
 
-    /// Writes what was taken over to the disk.
+    /// Writes adopted leases to disk.
     pub fn store_adopted(&mut self) {
         if self.parts.shares.adopting.is_empty() {
             return;
@@ -236,7 +238,8 @@ impl Site {
         }
     }
 
-    /// This node holds other parts than `before`: they are reported to others from now on.
+    /// Reports the parts that this node holds in place of `before` to the other nodes from now
+    /// on.
     pub(super) fn hold_shared(&mut self, before: &BTreeMap<usize, Held>) {
         let Standing { held, claims, .. } = &self.parts.standing;
         let shares = &mut self.parts.shares;
@@ -244,7 +247,8 @@ impl Site {
         for part in 0..parts.max(held.len()) {
             let held = held.get(&part).map(|held| held.epoch);
             if held.is_some() && !before.contains_key(&part) {
-                // What it takes now is told, too, before another node counts as one that knows all.
+                // Leases that the node learns as it takes the part are sent, too, before another
+                // node counts as complete.
                 shares.sharing.drop_part(part);
             }
             match held.or(claims.get(&part).map(|(epoch, _)| *epoch)) {
@@ -257,12 +261,12 @@ impl Site {
         }
     }
 
-    /// This node does not hold a part any more.
+    /// Stops sending a part that this node no longer holds.
     pub(super) fn give_up_shared(&mut self, part: usize) {
         self.parts.shares.sharing.drop_part(part);
     }
 
-    /// The ranges, or their parts, are others.
+    /// Restarts the sharing after a change of the ranges or their parts.
     pub(super) fn share_anew(&mut self) {
         self.parts.standing.held.clear();
         self.parts.standing.claims.clear();
@@ -274,7 +278,7 @@ impl Site {
         shares.adopted.clear();
     }
 
-    /// Tells everything to nodes that have to be told that, and goes on without those that are late.
+    /// Sends complete copies to nodes that need them, and continues without late nodes.
     pub fn tell_all(&mut self, now_ms: u64) {
         self.parts.shares.sharing.tick(now_ms);
         let missing = self.parts.shares.sharing.missing();
@@ -310,7 +314,7 @@ impl Site {
         }
     }
 
-    /// Leases have changed: the other nodes are told.
+    /// Sends changed leases to the other nodes.
     pub(super) fn tell_changes<A: Address + Into<IpAddr>>(
         &mut self,
         range: Option<Range<A>>,
@@ -320,7 +324,7 @@ impl Site {
             return;
         };
         let mut parts: BTreeMap<usize, Vec<Change<IpAddr>>> = BTreeMap::new();
-        // What is not of the range is nobody else's to know.
+        // Addresses outside of the range do not concern other nodes.
         for change in changes.iter().filter(|one| range.has(one.address)) {
             let part = parts.entry(range.part(change.address)).or_default();
             part.push(Change {
@@ -335,7 +339,7 @@ impl Site {
         self.ring();
     }
 
-    /// Whether a machine may hear of its address now.
+    /// Returns whether the lease of a machine may be confirmed to it now.
     pub fn tells(&mut self, mac: Mac, address: Option<IpAddr>, now_ms: u64) -> Tell {
         let is_stored = match address {
             Some(IpAddr::V6(_)) => self.may_tell6(mac),
@@ -344,7 +348,7 @@ impl Site {
         if !is_stored {
             return Tell::Never;
         }
-        // What was confirmed since another node took the part over does not count.
+        // Confirmations since another node took the part over do not count.
         self.end_parts(now_ms);
         let Some(address) = address.filter(|_| self.is_shared()) else {
             return Tell::Now;
@@ -377,7 +381,8 @@ impl Site {
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
 
-    /// Why an address is not offered: it could not be given, or the client has one of another node.
+    /// Explains why an address is not offered: it could not be assigned, or the client has a
+    /// lease from another node.
     pub(super) fn cannot_offer(&self, mac: Mac, address: Option<IpAddr>) -> Option<String> {
         let address = address?;
         let is_ranged = match address {
@@ -395,12 +400,13 @@ impl Site {
             let trouble = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
             trouble.filter(|_| !self.can_keep())
         };
-        // It may have leases of both nodes, each from when the other one was not heard.
+        // The client may have leases from both nodes, each from when the other one was
+        // unreachable.
         if self.leases_to(mac, address) {
             return trouble();
         }
         let copies = lock(&self.parts.shares.copies);
-        // What it had by ranges of before does not count.
+        // Leases by previous ranges do not count.
         let is_its = |part: usize, has: IpAddr| match (has, address) {
             (IpAddr::V4(has), IpAddr::V4(_)) => {
                 self.range().is_some_and(|range| range.is_of(has, part))
@@ -419,7 +425,7 @@ impl Site {
         trouble()
     }
 
-    /// Whether a client has a lease of an address by this node.
+    /// Returns whether a client has a lease of an address from this node.
     fn leases_to(&self, mac: Mac, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {
@@ -430,24 +436,24 @@ impl Site {
         }
     }
 
-    /// A node can be told something from now on. Returns the number of the connection.
+    /// Records a new connection to a node. Returns the number of the connection.
     pub fn linked(&mut self, node: &str, now_ms: u64) -> u64 {
         let link = self.parts.shares.sharing.linked(node);
         self.tell_all(now_ms);
         link
     }
 
-    /// This connection has ended.
+    /// Records the end of a connection to a node.
     pub fn unlinked(&mut self, node: &str, link: u64) {
         self.parts.shares.sharing.unlinked(node, link);
     }
 
-    /// What a node is to be told next.
+    /// Removes and returns the next message to a node.
     pub fn next_told(&mut self, node: &str) -> Option<Told> {
         self.parts.shares.sharing.next(node)
     }
 
-    /// A node knows what it was told.
+    /// Records that a node has stored what it was sent.
     pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
         self.parts
             .shares
@@ -457,12 +463,14 @@ impl Site {
         self.wake_writer();
     }
 
-    /// How often the thread that writes was woken only to send answers, since it was last asked.
+    /// Returns and resets the number of wake-ups of the thread that writes that only released
+    /// responses.
     pub fn rings(&self) -> u64 {
         self.parts.shares.rings.swap(0, Ordering::AcqRel)
     }
 
-    /// Nodes that know the leases of all parts that this node holds, for operators. None: nobody has to.
+    /// Returns the nodes that have the leases of all parts that this node holds, for operators.
+    /// None: no node has to.
     pub(super) fn known_to(&self) -> Option<Vec<String>> {
         let held = self.parts.standing.held.iter();
         let mut all =
@@ -477,8 +485,8 @@ impl Site {
         )
     }
 
-    /// Nodes that do not know all leases of the parts that this node holds, and why, for operators.
-    /// `known`: those that do.
+    /// Lists the nodes that lack leases of the parts that this node holds, and why, for
+    /// operators. `known`: the nodes that have them.
     pub(super) fn not_known_to(
         &self,
         known: &[String],
@@ -492,7 +500,7 @@ impl Site {
         linked.chain(unlinked).collect()
     }
 
-    /// Why no address of the range is given by any node, for operators.
+    /// Explains to operators why no node assigns addresses of the range.
     pub(super) fn has_no_majority(&self) -> Option<String> {
         let is_ranged = self.range().is_some() || self.range6().is_some();
         let standing = &self.parts.standing;
@@ -520,7 +528,8 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, last)
     }
 
-    /// A node of a cluster that holds the first part of its range, and gives leases of an hour.
+    /// Creates a node of a cluster that holds the first part of its range, and gives leases of an
+    /// hour.
     fn site(scratch: &Scratch) -> Site {
         let lan = Lan {
             gives: Gives::Range {
@@ -582,7 +591,7 @@ mod tests {
         let why =
             "it has 10.0.0.105 by node beta, which answers, or whose part comes here in a moment";
         assert_eq!(offered(&site, 100).as_deref(), Some(why));
-        // It came here while beta was not heard.
+        // The lease was given here while beta was unreachable.
         let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
         pool.take(0, true, 0);
         let address = pool.offer(CLIENT, Some(ip(100)), 0).unwrap();
@@ -612,9 +621,9 @@ mod tests {
             site.tells(CLIENT, Some(ip(100).into()), 0)
         };
         assert_eq!(tells(false, 3_600), Tell::Now);
-        // A node that took the part from this one would not know of it.
+        // A node that takes the part from this one would not know of the lease.
         assert_eq!(tells(true, 3_600), Tell::Later);
-        // It would believe that the lease ends earlier.
+        // Such a node would assume that the lease ends earlier.
         assert_eq!(tells(false, 3_599), Tell::Later);
         assert_eq!(tells(false, 7_200), Tell::Now);
     }

@@ -1,4 +1,4 @@
-//! What machines fetch: loaders, scripts that are made for them, and files of images.
+//! Files that machines fetch: loaders, scripts that are generated for them, and files of images.
 
 use super::{Facts, Shared, Site};
 use crate::assignment::{Assigned, assigned};
@@ -13,35 +13,35 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Facts of a machine, and characters of one.
+/// Limit of facts of a machine, and of characters of one.
 const FACTS_MAX: usize = 16;
 const FACT_MAX: usize = 80;
-/// Machines whose fetches are followed.
+/// Limit of machines whose fetches are tracked.
 const FOLLOWED_MAX: usize = 16_384;
-/// What a machine without an image boots, in words.
+/// Name of what a machine without an image boots, in messages.
 pub(super) const OWN_DISK: &str = "its disk";
 
-/// What one network has.
+/// Files of one network, as its file servers serve them.
 pub struct SiteShelf(pub Shared);
 
-/// What a name is about.
+/// Meaning of a requested file name.
 #[derive(PartialEq, Eq, Debug)]
 enum Named<'n> {
     Loader(PathBuf),
-    /// What a machine runs.
+    /// iPXE script of a machine.
     Script(Mac),
-    /// One image of a menu.
+    /// Script of one image of a menu.
     Choice(Mac, &'n str),
-    /// A file of an image.
+    /// File of an image.
     File(Mac, &'n str, &'n str),
-    /// What a new machine runs when it has said what it is.
+    /// Script that a new machine runs after it has reported its facts.
     Enlist(Mac),
     GrubStart,
     Grub(Mac),
 }
 
 impl Named<'_> {
-    /// The machine for which it is; None: it is the same for all machines.
+    /// Returns the machine of a name; None: the file is the same for all machines.
     fn machine(&self) -> Option<Mac> {
         match self {
             Named::Loader(_) | Named::GrubStart => None,
@@ -84,7 +84,7 @@ fn named(name: &str) -> Option<Named<'_>> {
     }
 }
 
-/// The files of an image, by the names that scripts have for them.
+/// Returns the files of an image, by the names that scripts have for them.
 fn files(image: &Image) -> Vec<(String, PathBuf)> {
     match image {
         Image::Kernel { kernel, initrd, .. } => {
@@ -104,7 +104,7 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
 }
 
 impl Site {
-    /// An image that a machine may have: its own, or any of a menu.
+    /// Returns an image that a machine may fetch: its own, or any of a menu.
     fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, Absent> {
         let lan: &Lan = &self.lan;
         let image = match assigned(lan, &self.turns, mac) {
@@ -112,7 +112,8 @@ impl Site {
             Assigned::Menu => lan.images.get(name),
             _ => None,
         };
-        // What it began to fetch it goes on with, also if it was assigned something else meanwhile.
+        // A machine may complete a download that it began, even if another image was assigned
+        // meanwhile.
         let begun = self
             .seen
             .fetched
@@ -157,7 +158,7 @@ impl Site {
                 Ok(Content::File(found.ok_or_else(absent)?.1))
             }
             Named::Enlist(mac) => {
-                // What a machine is, it says itself.
+                // A machine may report facts only about itself.
                 let is_new = matches!(assigned(&self.lan, &self.turns, mac), Assigned::Enlist);
                 if is_new && self.is_of(asker.address, mac) {
                     self.enlist(mac, facts(query));
@@ -167,8 +168,8 @@ impl Site {
         }
     }
 
-    /// A machine boots this now: what it has changed before of the disk is dropped, unless the file keeps
-    /// it. Nobody else does that to it.
+    /// Drops the earlier changes of a machine to its disk when it boots, unless the configuration
+    /// keeps them. Only the machine itself can cause that.
     fn renew(&self, mac: Mac, assigned: Assigned<'_>, asker: &Asker) {
         let Assigned::Image(_, image) = assigned else {
             return;
@@ -196,7 +197,8 @@ impl Site {
             Fetched::Broken(why) => (String::new(), why.clone()),
         };
         if !self.is_of(asker.address, mac) {
-            // Not its own: it does not count as a sign that the machine boots.
+            // The request comes from another address: it does not count as a sign that the
+            // machine boots.
             let address = asker.address;
             let bytes = std::mem::take(&mut answered);
             why = format!(
@@ -224,7 +226,8 @@ impl Site {
         }
     }
 
-    /// What a machine boots that has fetched this; None: this does not begin a boot.
+    /// Returns the image that a machine boots after this fetch; None: the fetch does not begin a
+    /// boot.
     fn booted_by(&self, named: &Named<'_>) -> Option<String> {
         match named {
             Named::Script(mac) | Named::Grub(mac) => match assigned(&self.lan, &self.turns, *mac) {
@@ -233,7 +236,7 @@ impl Site {
                 Assigned::Menu | Assigned::Enlist => None,
             },
             Named::Choice(_, image) => Some((*image).to_owned()),
-            // Its script came from another node, or before the start.
+            // The machine got its script from another node, or before the start.
             Named::File(mac, image, _) => {
                 let known = self.history.booted(*mac).map(|(image, _)| image);
                 (known != Some(*image)).then(|| (*image).to_owned())
@@ -242,8 +245,8 @@ impl Site {
         }
     }
 
-    /// Whether an address is that of a machine, by this node or another one: nobody ends the turn
-    /// of another machine.
+    /// Returns whether a machine has this address from any node: no host can end the turn of
+    /// another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == Gives::Other && address.is_ipv4();
         let line = self.lan.machines.get(&mac);
@@ -255,7 +258,8 @@ impl Site {
         is_known || self.is_copied(mac, address)
     }
 
-    /// A machine has all of a file. With all files of an image, it has had its turn.
+    /// Records that a machine has a complete file. With all files of an image, its single boot is
+    /// done.
     fn has_fetched(&mut self, mac: Mac, name: &str, file: &str) {
         let Some(image) = self.lan.images.get(name) else {
             return;
@@ -264,7 +268,7 @@ impl Site {
         let Some(at) = files.iter().position(|(known, _)| known == file) else {
             return;
         };
-        // One file of a program is all of it: the other is for other firmware.
+        // A program needs only one of its files: the other is for other firmware.
         let all = match image {
             Image::Program { .. } => 1 << at,
             _ => (1_u32 << files.len()) - 1,
@@ -287,13 +291,14 @@ impl Site {
     }
 }
 
-/// The facts of a query, as iPXE writes them. What cannot be shown is left out.
+/// Parses the facts of a query, as iPXE encodes them. Characters that cannot be printed are
+/// dropped.
 fn facts(query: &str) -> Facts {
     let mut facts = Facts::new();
-    // iPXE writes a space as `%20`, and a plus as it is.
+    // iPXE encodes a space as `%20`, and does not encode a plus.
     let query = query.replace('+', "%2B");
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(FACTS_MAX) {
-        // Not what makes a terminal show something else.
+        // Control characters could change the display of a terminal.
         let fits = |one: &char| *one == ' ' || one.is_ascii_graphic() || one.is_alphanumeric();
         let value: String = value.chars().filter(fits).take(FACT_MAX).collect();
         let value = value.trim();

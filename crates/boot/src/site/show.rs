@@ -1,4 +1,4 @@
-//! A network as operators see it.
+//! Status of a network for operators.
 
 use super::Site;
 use super::shelf::OWN_DISK;
@@ -16,12 +16,12 @@ use part::power::control::Control;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Overlays that are of no use and are named one by one.
+/// Limit of unusable overlays that are listed one by one.
 const UNUSABLE_SHOWN: usize = 4;
-/// The kind of its subject.
+/// Kind of the report's subject.
 pub const NETWORK: &str = "boot-network";
 
-/// Numbers that go up and down: their names, metrics, and what they are.
+/// Gauges: name, metric and description.
 #[rustfmt::skip]
 static GAUGES: [[&str; 3]; 17] = [
     ["addresses", "addresses", "Addresses of the range that clients can get, of all parts: the same at each node."],
@@ -43,7 +43,7 @@ static GAUGES: [[&str; 3]; 17] = [
     ["nbd open", "nbd_connections", "Connections of NBD."],
 ];
 
-/// Numbers that only grow.
+/// Counters: name, metric and description.
 #[rustfmt::skip]
 static COUNTERS: [[&str; 3]; 20] = [
     ["requests", "dhcp_requests_total", "DHCP packets."],
@@ -68,7 +68,7 @@ static COUNTERS: [[&str; 3]; 20] = [
     ["nbd bytes", "nbd_bytes_total", "Bytes that were sent by NBD."],
 ];
 
-/// The numbers of a network.
+/// Returns the definitions of a network's numbers.
 pub fn rows() -> Vec<NumberRow> {
     let row = |[name, metric, words]: &[&str; 3], kind| NumberRow {
         kind,
@@ -79,27 +79,27 @@ pub fn rows() -> Vec<NumberRow> {
     gauges.chain(counters).collect()
 }
 
-/// How its servers are.
+/// Status of the servers of a network.
 #[derive(Debug, Default)]
 pub struct Servers {
-    /// What is wrong, in words.
+    /// Failures, as text.
     pub troubles: Vec<String>,
-    /// Why other nodes cannot be told of leases, by node.
+    /// Reason for which leases cannot be sent to another node, by node.
     pub unlinked: BTreeMap<String, String>,
-    /// What TFTP has counted.
+    /// Counters of TFTP.
     pub tftp: Counters,
-    /// What HTTP has counted.
+    /// Counters of HTTP.
     pub http: Counters,
-    /// The disks over Ethernet.
+    /// Disks over Ethernet (AoE).
     pub disks: Vec<Status>,
-    /// The disks by TCP.
+    /// Disks over TCP (iSCSI, NBD).
     pub roots: Vec<portal::Status>,
-    /// What iSCSI and NBD have counted.
+    /// Counters of iSCSI and NBD.
     pub portal: [Counters; 2],
 }
 
 impl Site {
-    /// The network as a subject of a report.
+    /// Returns the network as a subject of a report.
     pub fn subject(&mut self, servers: &Servers) -> Subject {
         self.seen.forget_servers();
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
@@ -167,14 +167,14 @@ impl Site {
         self.numbers(subject, servers, counts)
     }
 
-    /// How many addresses of `range` and of `range6` are in which state.
+    /// Counts the addresses of `range` and of `range6` by state.
     fn counts(&mut self) -> [Option<Count>; 2] {
         let pool = self.desk.as_mut().and_then(Desk::pool);
         let four = pool.map(|pool| pool.count());
         [four, self.six.pool().map(|pool| pool.count())]
     }
 
-    /// How many leases there are by which node, and how many addresses are free at this one.
+    /// Adds the number of leases by node, and the number of free addresses at this node.
     fn leases_in_words(
         &mut self,
         mut subject: Subject,
@@ -267,7 +267,7 @@ impl Site {
         subject
     }
 
-    /// Ranges of which a new machine gets no address from this node, and why.
+    /// Lists the ranges of which a new machine gets no address from this node, and why.
     fn without_free(&self, [range, range6]: [Option<Count>; 2]) -> Vec<String> {
         let kept = self.desk.as_ref().map_or(0, Desk::kept);
         let range = range.map(|count| (count, kept, "range"));
@@ -284,7 +284,7 @@ impl Site {
                     withheld(&count)
                 ));
             }
-            // On a cluster another node may have free ones.
+            // In a cluster another node may have free addresses.
             let is_told = is_alone || (holds && count.declined > 0);
             is_told.then(|| {
                 format!(
@@ -364,7 +364,7 @@ impl Site {
             .number("nbd bytes", nbd.bytes)
     }
 
-    /// What a machine boots next, in words.
+    /// Returns what a machine boots next, as text.
     pub fn next(&self, mac: Mac) -> String {
         if let Some(leader) = self.decided_by(mac) {
             return format!("what node {leader} decides");
@@ -385,7 +385,8 @@ impl Site {
         }
     }
 
-    /// The other node that decides what a machine boots: one with `once`, or with an order.
+    /// Returns the other node that decides what a machine boots: for a machine with `once` or
+    /// with a boot order.
     fn decided_by(&self, mac: Mac) -> Option<&str> {
         let standing = &self.parts.standing;
         let line = self.lan.machines.get(&mac);
@@ -395,7 +396,7 @@ impl Site {
         is_elsewhere.then_some(standing.leader.as_str())
     }
 
-    /// One machine.
+    /// Returns the status of one machine.
     pub fn shown(&mut self, mac: Mac) -> Shown {
         let line = self.lan.machines.get(&mac);
         let name = line.map(|machine| machine.name.clone());
@@ -422,13 +423,15 @@ impl Site {
         }
     }
 
-    /// When a machine last asked any node, milliseconds of CLOCK_BOOTTIME; zero: never.
+    /// Returns the time of a machine's last request to any node, milliseconds of CLOCK_BOOTTIME;
+    /// zero: never.
     pub fn asked_ms(&self, mac: Mac) -> u64 {
         let last = self.last_step(mac);
         last.map_or(0, |(step, _)| step.at.boottime_ms)
     }
 
-    /// The cards of all machines that the file names, that asked, or that have a lease by any node.
+    /// Returns the MAC addresses of all machines that are configured, sent a request, or have a
+    /// lease from any node.
     pub fn macs(&mut self) -> BTreeSet<Mac> {
         let mut all = self.macs_elsewhere();
         all.extend(self.history.last().map(|(mac, _)| mac));
@@ -436,7 +439,7 @@ impl Site {
         all
     }
 
-    /// The card of a machine, by its name or as it is written.
+    /// Finds the MAC address of a machine, by its name or by the address as text.
     pub fn find_machine(&mut self, machine: &str) -> Option<Mac> {
         let named = self
             .lan
@@ -453,7 +456,7 @@ impl Site {
     }
 }
 
-/// The overlays of a disk, in words.
+/// Formats the status of the overlays of a disk.
 fn of_overlays(disk: &str, look: &Look) -> String {
     let many = if look.count == 1 {
         "overlay"
@@ -465,7 +468,7 @@ fn of_overlays(disk: &str, look: &Look) -> String {
         look.count,
         look.bytes >> 10
     );
-    // As many as a line has room for.
+    // A line has room for no more.
     let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
     let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
     match trouble.is_empty() {
@@ -474,7 +477,7 @@ fn of_overlays(disk: &str, look: &Look) -> String {
     }
 }
 
-/// A disk by TCP, in words.
+/// Formats the status of a disk over TCP.
 fn words(disk: &portal::Status) -> String {
     let by = [
         disk.served.target.clone(),
@@ -490,7 +493,7 @@ fn words(disk: &portal::Status) -> String {
     }
 }
 
-/// How many addresses are free here, and withheld.
+/// Adds the numbers of free and of withheld addresses.
 fn with_counts(subject: Subject, count: &Count) -> Subject {
     let subject = subject.joined("free here", count.free.to_string());
     match count.unclear {
@@ -499,7 +502,7 @@ fn with_counts(subject: Subject, count: &Count) -> Subject {
     }
 }
 
-/// How many addresses are withheld, who gets one, and for how long.
+/// Formats how many addresses are withheld, which machines may get one, and for how long.
 fn withheld(count: &Count) -> String {
     let now_ms = part::report::Moment::now().boottime_ms;
     let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);

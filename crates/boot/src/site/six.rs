@@ -1,4 +1,4 @@
-//! IPv6 of one network: who is answered what over DHCPv6, and the leases of its range.
+//! IPv6 of one network: the decisions about DHCPv6 messages, and the leases of the range.
 
 use super::keeping::{Fates, Keeping, Plan};
 use super::{Adopt, Held, Site};
@@ -16,19 +16,19 @@ use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// IPv6 of one network.
+/// IPv6 state of one network.
 #[derive(Default)]
 pub(super) struct Six {
     /// None while the interface has no address, or the section has no IPv6.
     desk: Option<Desk>,
     keeping: Keeping<Ipv6Addr>,
-    /// The other nodes, as they were when the addresses were made.
+    /// Other nodes at the time when the pool was created.
     nodes: Vec<Ipv6Addr>,
     own: Vec<IpAddr>,
 }
 
 impl Six {
-    /// The parts are others.
+    /// Drops the state of all parts after the division into parts has changed.
     pub(super) fn begin_anew(&mut self) {
         self.keeping.begin_anew();
     }
@@ -41,24 +41,25 @@ impl Six {
         self.desk.as_mut().and_then(Desk::pool)
     }
 
-    /// The address for which a client has a lease of this node.
+    /// Returns the address for which a client has a lease of this node.
     pub(super) fn leased(&self, mac: Mac) -> Option<Ipv6Addr> {
         self.desk.as_ref()?.leased(mac)
     }
 
-    /// How many addresses of the range are kept free for machines of the file.
+    /// Returns how many addresses of the range are reserved for machines of the configuration.
     pub(super) fn kept(&self) -> u64 {
         self.desk.as_ref().map_or(0, Desk::kept)
     }
 
-    /// What single boots have come to, and the node that decides them where it is another one.
+    /// Sets the progress of single boots, and the node that decides them where that is another
+    /// one.
     pub(super) fn set_turns(&mut self, turns: &crate::assignment::Turns, leader: Option<&Leader>) {
         if let Some(desk) = &mut self.desk {
             desk.set_turns(turns.clone(), leader.cloned());
         }
     }
 
-    /// Takes over leases of a part of another node.
+    /// Adopts leases of a part of another node.
     pub(super) fn adopt(
         &mut self,
         part: usize,
@@ -72,51 +73,51 @@ impl Six {
         }
     }
 
-    /// How long a lease may be that is in force, seconds.
+    /// Returns the longest lease that may be in force, seconds.
     pub(super) fn longest(&self) -> u32 {
         self.keeping.longest()
     }
 
-    /// Leaves the file of leases, and returns what another one has to have. None: there is no file.
+    /// Closes the journal, and returns the contents for another one. None: there is no journal.
     pub(super) fn leave(&mut self) -> Option<String> {
         self.keeping.leave()
     }
 
-    /// Keeps the leases in this journal, which has all those that the one before had.
+    /// Continues with this journal, which has all leases of the previous one.
     pub(super) fn enter(&mut self, journal: Journal<Ipv6Addr>) {
         self.keeping.enter(journal);
     }
 
-    /// The file in which leases are kept; zero: none yet.
+    /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.keeping.number()
     }
 
-    /// Why leases are not kept, in words.
+    /// Explains why leases cannot be stored.
     pub(super) fn trouble(&self) -> Option<String> {
         self.keeping.trouble.clone()
     }
 }
 
 impl Site {
-    /// The IPv6 address that a machine has by any node, or always gets.
+    /// Returns the IPv6 address that a machine has from any node, or is configured to get.
     pub(super) fn address6_of(&mut self, mac: Mac) -> Option<Ipv6Addr> {
         self.six_of(mac).map(|(address, _)| address)
     }
 
-    /// This node in the network over IPv6, once its interface has an address.
+    /// Returns this node's IPv6 address in the network, once its interface has one.
     pub fn here6(&self) -> Option<&Here> {
         self.six.desk.as_ref().map(Desk::here)
     }
 
-    /// The network in which this node answers machines directly, not only through relays.
+    /// Returns the network in which this node serves machines directly, not only through relays.
     pub fn advertises(&self) -> Option<Network6> {
         let desk = self.six.desk.as_ref()?;
         let network = desk.network();
         network.has(desk.here().address).then_some(network)
     }
 
-    /// The interface has this IPv6 address from now on, or none.
+    /// Sets the IPv6 address of the interface, or that it has none.
     pub fn is_here6(&mut self, here: Option<Here>, now_ms: u64) {
         match here {
             Some(here) if self.here6() != Some(&here) => self.rebuild6(Some(here), now_ms),
@@ -125,7 +126,7 @@ impl Site {
         }
     }
 
-    /// The section has changed.
+    /// Applies a change of the section.
     pub(super) fn change6(&mut self, now_ms: u64) {
         let here = self.here6().cloned();
         self.rebuild6(here, now_ms);
@@ -171,7 +172,7 @@ impl Site {
         self.pass_turns();
     }
 
-    /// The range of IPv6, in parts.
+    /// Returns the range of IPv6, with its parts.
     pub fn range6(&self) -> Option<Range<Ipv6Addr>> {
         let (first, last) = self.lan.six.as_ref()?.range?;
         Some(Range {
@@ -181,12 +182,12 @@ impl Site {
         })
     }
 
-    /// Whether leases of IPv6 are to be kept, and no journal is there.
+    /// Returns whether leases of IPv6 must be stored, and no journal is open.
     pub fn needs_journal6(&self) -> bool {
         self.range6().is_some() && !self.six.keeping.is_kept()
     }
 
-    /// Keeps the leases of IPv6 in this journal, or says why not.
+    /// Stores the leases of IPv6 in this journal, or records why that is impossible.
     pub fn keep_in6(&mut self, journal: Result<Journal<Ipv6Addr>, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.six.keeping.keep_in(journal);
@@ -195,7 +196,7 @@ impl Site {
         }
     }
 
-    /// This node holds other parts than before.
+    /// Applies a change of the parts that this node holds.
     pub(super) fn stand6(&mut self, before: &BTreeMap<usize, Held>, now_ms: u64) {
         let fates = self.parts.shares.fates6(self.ranges());
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
@@ -209,50 +210,50 @@ impl Site {
         }
     }
 
-    /// Another node may hold a part from now on.
+    /// Gives up a part: another node may hold it from now on.
     pub(super) fn give_up6(&mut self, part: usize) {
         let Six { desk, keeping, .. } = &mut self.six;
         keeping.give_up(desk.as_mut().and_then(Desk::pool), part);
     }
 
-    /// Writes to the disk what the next start has to know of leases of IPv6.
+    /// Writes the leases of IPv6 to disk for the next start.
     pub fn store6(&mut self) {
         let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
         self.six.keeping.store(&changes);
         self.tell_changes(self.range6(), &changes);
     }
 
-    /// Whether all that the next start has to know of IPv6 is on the disk.
+    /// Returns whether all leases of IPv6 that the next start needs are on disk.
     pub(super) fn is_stored6(&mut self) -> bool {
         let has_pool = self.range6().is_none() || self.six.pool().is_some();
         let has_changes = self.six.pool().is_some_and(|pool| pool.has_changes());
         has_pool && self.can_keep6() && !has_changes
     }
 
-    /// Whether leases of IPv6 can be kept.
+    /// Returns whether leases of IPv6 can be stored.
     pub(super) fn can_keep6(&self) -> bool {
         !self.needs_journal6() && self.six.keeping.trouble.is_none()
     }
 
-    /// Whether a machine may be told of its lease of IPv6.
+    /// Returns whether the IPv6 lease of a machine may be confirmed to it.
     pub fn may_tell6(&self, mac: Mac) -> bool {
         self.six.keeping.may_tell(mac)
     }
 
-    /// When something of IPv6 ends next.
+    /// Returns the time at which the next use of an IPv6 address ends.
     pub(super) fn next_end6_ms(&mut self) -> Option<u64> {
         self.six.pool()?.next_end_ms()
     }
 
-    /// Ends what has ended.
+    /// Ends the IPv6 leases that have expired.
     pub(super) fn expire6(&mut self, now_ms: u64) {
         if let Some(pool) = self.six.pool() {
             pool.expire(now_ms);
         }
     }
 
-    /// Decides what a packet of DHCPv6 is answered. `card`: the card of its sender, where that is known.
-    /// None: it is none, or one too many.
+    /// Decides the response to a DHCPv6 packet. `card`: the MAC address of its sender, where that
+    /// is known. None: the packet is invalid, or over the rate limit.
     pub fn decide6(
         &mut self,
         packet: &[u8],
@@ -275,7 +276,7 @@ impl Site {
         }
         let here = &self.six.desk.as_ref()?.here().duid;
         let names_another = request.server.as_ref().is_some_and(|server| server != here);
-        // They are for this node or for none.
+        // Release and Decline are for this node or for none.
         let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
         let silent = match gives_back {
             true => self.why_closed(),
@@ -307,7 +308,8 @@ impl Site {
         Some((request, decision))
     }
 
-    /// A node that may not act by its version refuses no address: a current node may have given it.
+    /// Suppresses a refusal while this node may not act on its version: a current node may have
+    /// assigned the address.
     fn without_refusal6(&self, request: &Request, decision: Decision) -> Decision {
         let gives_none = |answer: &Answer| answer.grants.iter().all(|one| one.address.is_none());
         let asks_for_one = !matches!(
@@ -322,12 +324,14 @@ impl Site {
         Decision::silent(format!("{why}; it is not refused: {reason}"))
     }
 
-    /// Whether a request is of this network: directly from a neighbour, or by a relay in it.
+    /// Returns whether a request comes from this network: directly from a neighbour, or by a
+    /// relay in it.
     fn is_for_here6(&self, request: &Request, from: Ipv6Addr) -> bool {
         let Some(desk) = &self.six.desk else {
             return false;
         };
-        // The relay nearest to the client says where it is, and one behind that may say nothing.
+        // The relay nearest to the client states the link, and a relay behind it may leave the
+        // field unspecified.
         let links = request.hops.iter().rev().map(|hop| hop.link);
         let link = { links }.find(|link| !link.is_unspecified());
         match (link, request.hops.is_empty()) {
@@ -337,7 +341,7 @@ impl Site {
         }
     }
 
-    /// Writes what a client is answered.
+    /// Encodes the response to a client.
     pub fn written6(&self, request: &Request, decision: &Decision) -> Option<Vec<u8>> {
         let (desk, answer) = (self.six.desk.as_ref()?, decision.answer.as_ref()?);
         let domain = self.lan.tells.domain.as_deref();

@@ -1,4 +1,4 @@
-//! What this node is in a network of a cluster.
+//! Status of this node in a network of a cluster.
 
 use crate::dhcp::desk::Nodes;
 use crate::dhcp::moves::Taking;
@@ -6,109 +6,112 @@ use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-/// A part that this node holds.
+/// Part that this node holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
-    /// It knows every lease of it.
+    /// True if the node knows every lease of the part.
     pub knows: bool,
-    /// It knows which machines have had their turn: no other node has decided that since it did.
+    /// True if the node knows which machines have had their single boot: no other node has
+    /// decided that since.
     pub has_turns: bool,
-    /// Until when, milliseconds of CLOCK_BOOTTIME.
+    /// End of the cluster lease, milliseconds of CLOCK_BOOTTIME.
     pub until_ms: u64,
-    /// In which epoch.
+    /// Epoch in which the part is held.
     pub epoch: u64,
-    /// Nodes that the record names as those that know every lease, or may come to name.
+    /// Nodes with every lease that the record names, or may soon name.
     pub named: BTreeSet<String>,
-    /// Where it knows leases from, if not each part of them is known or unknown.
+    /// Sources of the leases, unless each lease of the part is known or each is unknown.
     pub moved: Option<Moved>,
-    /// Addresses that were given in the name of this part by ranges of before.
+    /// Addresses that were assigned in the name of this part by previous ranges.
     pub past: Pasts,
-    /// The record says that no client has heard of a lease yet.
+    /// True if the record states that no client has got a lease yet.
     pub is_unheard: bool,
-    /// How long a lease may be by the record, seconds: no client hears of a longer one.
+    /// Longest lease by the record, seconds: no client gets a longer one.
     pub longest_s: u32,
-    /// How long a lease may be that another node has given of it, seconds.
+    /// Longest lease of the part that another node may have given, seconds.
     pub before_s: u32,
-    /// The record says which node knows what is withheld because of it, or will.
+    /// True if the record names a node that knows, or will know, what is withheld.
     pub has_former: bool,
-    /// It did so when this node took the part: what is withheld since before is known to that node, too.
+    /// True if that was so when this node took the part: that node then also knows what was
+    /// withheld before.
     pub had_former: bool,
-    /// That node is there.
+    /// True if that node is up.
     pub is_former_there: bool,
 }
 
-/// What a node knows of a part whose ranges are others than before.
+/// Knowledge of a node about a part whose ranges have changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Moved {
-    /// Of IPv4.
+    /// Sources of the IPv4 leases.
     pub four: Taking,
-    /// Of IPv6.
+    /// Sources of the IPv6 leases.
     pub six: Taking<Ipv6Addr>,
-    /// The node that knows what of it is withheld because that node was not heard in time, and a mark of its files.
-    /// Zero: none.
+    /// Late node that knows what is withheld of the part, and a checksum of its files. Zero:
+    /// none.
     pub former: (u32, u32),
 }
 
-/// Addresses that were given by ranges of before.
+/// Addresses that were assigned by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pasts {
-    /// Of IPv4.
+    /// Addresses of IPv4.
     pub four: Option<Span>,
-    /// Of IPv6.
+    /// Addresses of IPv6.
     pub six: Option<Span<Ipv6Addr>>,
 }
 
-/// A part whose leases this node takes from its copy, before it holds the part.
+/// Part whose leases this node adopts from its copy before it holds the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Adopt {
-    /// Whose leases they are, and of which epoch.
+    /// Node that gave the leases.
     pub node: String,
-    /// See there.
+    /// Epoch in which that node gave the leases.
     pub epoch: u64,
-    /// The epoch in which this node has the part.
+    /// Epoch in which this node has the part.
     pub into: u64,
-    /// How long one of them may be, seconds.
+    /// Longest of these leases, seconds.
     pub longest_s: u32,
-    /// What that node withholds because of the node that held the part before, is this one's own.
+    /// True if that node withholds, because of the previous holder, exactly what this node knows.
     pub knows_before: bool,
-    /// What this node did not know then, that one did.
+    /// True if that node knew the leases that this node did not.
     pub is_left: bool,
 }
 
-/// What this node is in the network.
+/// Status of this node in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
-    /// The parts that it holds.
+    /// Parts that the node holds.
     pub held: BTreeMap<usize, Held>,
-    /// The parts of which it gives no address yet, and all of whose leases of before are its own: the epoch, and
-    /// the addresses that were given by ranges of before.
+    /// Parts from which the node assigns no address yet, and whose earlier leases are all its
+    /// own: the epoch, and the addresses of previous ranges.
     pub claims: BTreeMap<usize, (u64, Pasts)>,
-    /// The parts that it is to hold when it has taken their leases over.
+    /// Parts that the node is to hold after it has adopted their leases.
     pub adopts: BTreeMap<usize, Adopt>,
-    /// Nodes that have the addresses of a part by another range, for which this one waits.
+    /// Nodes for which this one waits: they have the addresses of a part by another range.
     pub waits: BTreeSet<String>,
-    /// The other nodes.
+    /// Addresses of the other nodes.
     pub nodes: Nodes,
-    /// Which node leads; empty: none.
+    /// Name of the leader; empty: none.
     pub leader: String,
-    /// Machines with an order, as the leader has written them.
+    /// Machines with a boot order, as the leader has written them.
     pub orders: Vec<u32>,
 }
 
-/// What this node and the others know of leases.
+/// Knowledge of this node and the others about leases.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Knowledge {
-    /// Nodes that know every lease of a part that this node holds, and the epoch.
+    /// Nodes that have every lease of a part that this node holds, and the epoch.
     pub in_step: BTreeMap<usize, (u64, BTreeSet<String>)>,
-    /// The parts of others of which this node has a whole copy by the same ranges: the holder, and the
-    /// epoch.
+    /// Parts of others of which this node has a complete copy by the same ranges: the holder, and
+    /// the epoch.
     pub copies: BTreeMap<usize, (String, u64)>,
-    /// Parts whose leases this node has taken over, and has on its disk: its epoch.
+    /// Parts whose leases this node has adopted and stored on disk, with the epoch.
     pub adopted: BTreeMap<usize, u64>,
-    /// Nodes that can be told of leases.
+    /// Nodes to which leases can be sent.
     pub linked: BTreeSet<String>,
-    /// The files in which it keeps leases of IPv4 and IPv6: others after they were lost. Zero: none yet.
+    /// Identifiers of the files with the leases of IPv4 and IPv6, which change after the files
+    /// were lost. Zero: none yet.
     pub stores: (u32, u32),
-    /// How long a lease may be that is in force or is given from now on, seconds.
+    /// Longest lease that is in force or will be given, seconds.
     pub longest_s: u32,
 }

@@ -1,16 +1,16 @@
-//! The packets of TFTP (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440) as values.
+//! TFTP packets (RFC 1350, with options by RFC 2347, 2348, 2349 and 7440), without I/O.
 
 use std::fmt::Write as _;
 
-/// The longest name of a file, bytes.
+/// Longest file name, bytes.
 pub const NAME_MAX: usize = 255;
-/// The longest request: RFC 2347 allows 512 bytes, and some firmware pads.
+/// Longest request, bytes: RFC 2347 allows 512, and some firmware pads.
 pub const REQUEST_MAX: usize = 1_024;
-/// The head of a DATA packet, bytes.
+/// Length of the header of a DATA packet, bytes.
 pub const HEAD_BYTES: usize = 4;
-/// The longest message of a client that is kept, characters.
+/// Longest error message of a client that is kept, characters.
 const WORDS_MAX: usize = 120;
-/// The longest decimal number of an option.
+/// Longest decimal number of an option, digits.
 const DIGITS_MAX: usize = 19;
 
 const READ: u16 = 1;
@@ -20,10 +20,10 @@ const ACK: u16 = 4;
 const ERROR: u16 = 5;
 const OPTIONS: u16 = 6;
 
-/// The codes of errors (RFC 1350, appendix) that this server sends.
+/// Error codes (RFC 1350, appendix) that this server sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Code {
-    /// See the message.
+    /// Not defined: the message has the reason.
     Other = 0,
     /// File not found.
     NotFound = 1,
@@ -33,69 +33,69 @@ pub enum Code {
     Illegal = 4,
 }
 
-/// How the bytes of a file are sent.
+/// Transfer mode of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// As they are.
+    /// Raw bytes, unchanged.
     Octet,
-    /// As the text of a terminal: LF as CR LF, CR as CR NUL.
+    /// Text of a terminal: LF as CR LF, CR as CR NUL.
     Netascii,
 }
 
-/// The options of a request that this server knows.
+/// Options of a request that this server supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// `blksize`: bytes of a block.
+    /// `blksize`: block size, bytes.
     pub block_bytes: Option<u64>,
-    /// `timeout`: seconds until a packet is sent again.
+    /// `timeout`: retransmission timeout, seconds.
     pub timeout_s: Option<u64>,
-    /// `tsize`: the client wants the length of the file.
+    /// `tsize`: whether the client requests the length of the file.
     pub size: bool,
     /// `windowsize`: blocks that are sent before an ACK.
     pub window: Option<u64>,
 }
 
-/// A read request.
+/// Read request (RRQ).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// The name: with slashes for backslashes, and without those that it begins with.
+    /// File name: with slashes for backslashes, and without leading ones.
     pub name: String,
-    /// How the bytes are to be sent.
+    /// Transfer mode.
     pub mode: Mode,
-    /// The known options.
+    /// Supported options of the request.
     pub options: Options,
 }
 
-/// A packet of a client.
+/// Packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet {
-    /// RRQ.
+    /// RRQ: read request.
     Read(Request),
-    /// WRQ.
+    /// WRQ: write request, which is refused.
     Write,
-    /// ACK of a block.
+    /// ACK: acknowledges the block with this number.
     Ack(u16),
-    /// ERROR.
+    /// ERROR: the client aborts the transfer.
     Error {
-        /// Its code.
+        /// Error code (RFC 1350, appendix).
         code: u16,
-        /// Its message: printable, and not longer than a line.
+        /// Error message: printable, and not longer than a line.
         words: String,
     },
     /// DATA or OACK, which only a server sends.
     OfServer,
 }
 
-/// Why bytes are not a packet that can be used.
+/// Reason for which a datagram is not a usable packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
-    /// The operation is unknown.
+    /// The opcode is unknown.
     #[error("unknown operation")]
     Operation,
-    /// The packet ends too early.
+    /// The packet is too short.
     #[error("the packet is incomplete")]
     Short,
-    /// The name is empty, too long, or not UTF-8.
+    /// The file name is empty, too long, or not UTF-8.
     #[error("a file name has 1 to {NAME_MAX} bytes of UTF-8")]
     Name,
     /// The mode is neither `octet` nor `netascii`.
@@ -107,8 +107,9 @@ impl Packet {
     /// Parses a datagram.
     ///
     /// # Errors
-    /// It is not a packet of TFTP. What follows the mode of a request never is an error: an option
-    /// that cannot be read, and all behind it, are ignored.
+    ///
+    /// The datagram is not a TFTP packet. Text after the mode of a request never is an error: an
+    /// unreadable option, and all after it, are ignored.
     pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
         let (operation, rest) = number(bytes).ok_or(Malformed::Short)?;
         match operation {
@@ -137,7 +138,7 @@ fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*two), rest))
 }
 
-/// Takes a text that ends with NUL.
+/// Takes a text that is terminated by NUL.
 fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     let (text, rest) = bytes.split_at_checked(end)?;
@@ -177,7 +178,7 @@ fn request(mut bytes: &[u8]) -> Result<Request, Malformed> {
 }
 
 impl Options {
-    /// Adds one of a request: the first of its name is the one that is used.
+    /// Adds an option of a request: the first one of a name counts.
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let Some(value) = decimal(value) else {
             return;
@@ -202,7 +203,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
-/// Returns the head of a DATA packet.
+/// Returns the header of a DATA packet.
 pub fn data_head(block: u16) -> [u8; HEAD_BYTES] {
     let ([a, b], [c, d]) = (DATA.to_be_bytes(), block.to_be_bytes());
     [a, b, c, d]
@@ -221,7 +222,7 @@ pub fn error(code: Code, words: &str) -> Vec<u8> {
 pub fn option_ack(options: &[(&str, u64)]) -> Vec<u8> {
     let mut texts = String::new();
     for (name, value) in options {
-        // Writing to a string never fails.
+        // Writes to a string cannot fail.
         let _ = write!(texts, "{name}\0{value}\0");
     }
     let mut bytes = OPTIONS.to_be_bytes().to_vec();
@@ -229,7 +230,7 @@ pub fn option_ack(options: &[(&str, u64)]) -> Vec<u8> {
     bytes
 }
 
-/// Returns a text as netascii (RFC 764): LF as CR LF, CR as CR NUL.
+/// Converts a text to netascii (RFC 764): LF as CR LF, CR as CR NUL.
 pub fn netascii(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
     for byte in bytes {
@@ -293,7 +294,7 @@ mod tests {
                 b"\0\x01a\0octet\0blksize\x008\0blksize\x009\0",
                 read("a", first),
             ),
-            // What cannot be read is as if it were not there.
+            // Unreadable options are ignored.
             (
                 b"\0\x01a\0octet\0blksize\0-8\0timeout\0\0x\0y\0",
                 read("a", none),

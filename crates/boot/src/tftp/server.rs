@@ -1,5 +1,5 @@
-//! The thread that serves all networks: it waits for requests, packets of transfers and orders with
-//! one epoll, reads files, and sends.
+//! TFTP server: the thread that serves all networks. One epoll waits for requests, packets of
+//! transfers and orders; the thread reads files, and sends.
 
 use super::packet::{Code, HEAD_BYTES, Mode, Packet, REQUEST_MAX, Request, data_head};
 use super::packet::{error, netascii};
@@ -23,29 +23,29 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Transfers at one time of the role.
+/// Limit of transfers of the role at one time.
 pub const TRANSFERS_MAX: usize = 4_096;
-/// Transfers at one time of one address.
+/// Limit of transfers of one address at one time.
 pub const OF_ONE_MAX: usize = 8;
-/// The longest text that is converted to netascii, in memory.
+/// Longest text that is converted to netascii in memory, bytes.
 const NETASCII_MAX: u64 = 1 << 20;
 /// Bytes that are read from a file at a time; at least one block.
 const READ_BYTES: usize = 128 << 10;
-/// Requests, and packets of one transfer, until others have their turn.
+/// Limit of requests, and of packets of one transfer, that are handled in a row.
 const TURN: usize = 32;
-/// How often deadlines are looked at while there are transfers.
+/// Check interval of deadlines while there are transfers.
 const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
-/// The event of the orders. Those of listeners are below [`FIRST`], those of transfers above.
+/// Epoll event of the orders. Those of listeners are below [`FIRST`], those of transfers above.
 const ORDERS: u64 = u64::MAX;
 const FIRST: u64 = 1 << 32;
 
-/// A socket that waits for requests.
+/// Socket that receives requests.
 #[derive(Debug)]
 pub struct Listener {
-    /// A socket of UDP that is bound to the port.
+    /// UDP socket that is bound to the port.
     pub socket: OwnedFd,
-    /// The interface to which its transfers are bound, too.
+    /// Interface to which its transfers are bound, too.
     pub interface: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl Shared {
     }
 }
 
-/// The TFTP server. Dropping it stops it.
+/// TFTP server. Dropping the value stops it.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
@@ -77,10 +77,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a thread that answers requests at `listeners`, with so many transfers at one time.
+    /// Starts a thread that answers requests at `listeners`, with a limit of concurrent
+    /// transfers.
     ///
     /// # Errors
-    /// A listener is not a socket of UDP, or the system has no descriptor or thread left.
+    ///
+    /// A listener is not a UDP socket, or the system has no descriptor or thread left.
     pub fn start(
         listeners: Vec<Listener>,
         shelf: Arc<dyn Shelf>,
@@ -105,7 +107,8 @@ impl Server {
     /// Replaces the listeners. Transfers that have begun continue.
     ///
     /// # Errors
-    /// A listener is not a socket of UDP: nothing changes.
+    ///
+    /// A listener is not a UDP socket: nothing changes.
     pub fn change(&self, listeners: Vec<Listener>) -> io::Result<()> {
         for listener in &listeners {
             socket::listen(listener.socket.as_fd())?;
@@ -131,13 +134,13 @@ impl Drop for Server {
         lock(&self.shared.orders).stop = true;
         self.shared.wake();
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say; a panic of it has been reported.
+            // The thread returns nothing, and a panic of it has been reported.
             let _ = thread.join();
         }
     }
 }
 
-/// A transfer with its socket.
+/// Transfer with its socket.
 struct Active {
     transfer: Transfer,
     socket: OwnedFd,
@@ -145,9 +148,9 @@ struct Active {
     name: String,
     request: Request,
     client: SocketAddr,
-    /// The client's port is closed.
+    /// True if the client's port is closed.
     is_closed: bool,
-    /// The socket's buffer is full.
+    /// True if the socket's buffer is full.
     is_full: bool,
 }
 
@@ -164,20 +167,20 @@ fn asker(client: SocketAddr) -> Asker {
     }
 }
 
-/// How a transfer left.
+/// Outcome of a transfer.
 enum Left {
     Ended(End),
     /// An error on this side, which the client gets, too.
     Failed(String),
     /// The client's port is closed.
     Closed,
-    /// The same client has asked for something else.
+    /// The same client has sent another request.
     Replaced,
-    /// Its client has sent nothing since, and another one needs the place.
+    /// The client has sent nothing after its request, and another client needs the slot.
     Displaced,
 }
 
-/// What became of a packet.
+/// Result of sending a packet.
 enum Sent {
     Gone,
     Full,
@@ -193,7 +196,7 @@ struct Serving {
     transfers: HashMap<u64, Active>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
-    /// Those whose clients may not exist, in the order in which they began; also some that have ended.
+    /// Transfers whose clients may not exist, oldest first; some of them may have ended.
     unheard: VecDeque<u64>,
     next: u64,
     buffer: Vec<u8>,
@@ -231,7 +234,7 @@ impl Serving {
 
     fn listen(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
         for old in self.listeners.drain(..) {
-            // The descriptor may have a copy elsewhere, which would keep it in the epoll.
+            // A copy of the descriptor elsewhere would keep it in the epoll.
             let _: Result<(), Errno> = epoll::delete(&self.epoll, &old.socket);
         }
         for (listener, at) in listeners.iter().zip(0_u64..) {
@@ -254,7 +257,7 @@ impl Serving {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
                 Ok(_) | Err(Errno::INTR) => {}
-                // Of a descriptor that is no epoll: it cannot be.
+                // Only a descriptor that is no epoll gives this error, which is impossible here.
                 Err(_) => return,
             }
             for event in &events {
@@ -273,13 +276,13 @@ impl Serving {
         }
     }
 
-    /// Takes orders. Whether it is to end.
+    /// Takes orders. Returns whether the thread must end.
     fn take_orders(&mut self) -> bool {
         let mut number = [0; 8];
         let _: Result<usize, Errno> = rustix::io::read(&self.shared.wake, &mut number);
         let orders = std::mem::take(&mut *lock(&self.shared.orders));
         if let Some(listeners) = orders.listeners {
-            // They were looked at when the order was given.
+            // The listeners were checked when the order was given.
             let _: io::Result<()> = self.listen(listeners);
         }
         orders.stop
@@ -339,7 +342,7 @@ impl Serving {
                 let words = "this server is read only";
                 return self.refuse(came, interface, Code::Access, words);
             }
-            // Late ones of a transfer: an answer to them would make others.
+            // Late packets of a transfer: a response to them would cause further ones.
             Ok(Packet::Ack(_) | Packet::Error { .. } | Packet::OfServer) => return,
             Err(malformed) => {
                 return self.refuse(came, interface, Code::Illegal, &malformed.to_string());
@@ -359,7 +362,8 @@ impl Serving {
 
     fn begin(&mut self, at: u64, came: &Came, request: Request) {
         if self.of_one(came) >= OF_ONE_MAX {
-            // The last ACK of one of them may have come before this request, unread so far.
+            // The last ACK of a transfer may have arrived before this request, and is still
+            // unread.
             let own = self.of_one.get(&came.from.ip()).cloned();
             for id in own.unwrap_or_default() {
                 self.serve(id, EventFlags::IN);
@@ -390,7 +394,7 @@ impl Serving {
             }
         };
         let block_max = socket::block_max(listener.socket.as_fd(), came);
-        // Without a descriptor there is no answer: the client asks again.
+        // Without a descriptor there is no response: the client repeats the request.
         let Ok(socket) = socket::open(came, interface) else {
             return self.shared.counting.refuse();
         };
@@ -422,8 +426,8 @@ impl Serving {
         self.advance(id);
     }
 
-    /// Ends the oldest transfer whose client has sent nothing but the request: those of addresses that
-    /// somebody makes up would take all places, while that of a machine is heard of at once.
+    /// Ends the oldest transfer whose client has sent nothing but the request. Otherwise requests
+    /// from forged addresses would take all slots, while a real machine sends its ACK at once.
     fn displace(&mut self) {
         while let Some(id) = self.unheard.pop_front() {
             if is_unheard(&self.transfers, id) {
@@ -432,7 +436,7 @@ impl Serving {
         }
     }
 
-    /// How many transfers the sender of a request has.
+    /// Returns how many transfers the sender of a request has.
     fn of_one(&self, came: &Came) -> usize {
         self.of_one.get(&came.from.ip()).map_or(0, Vec::len)
     }
@@ -440,12 +444,12 @@ impl Serving {
     fn refuse(&self, came: &Came, interface: Option<&str>, code: Code, words: &str) {
         self.shared.counting.refuse();
         if let Ok(socket) = socket::open(came, interface) {
-            // A client that does not get it asks again.
+            // A client that does not receive the packet repeats its request.
             let _: Result<usize, Errno> = send(&socket, &error(code, words), SendFlags::DONTWAIT);
         }
     }
 
-    /// Something came for a transfer, or its socket has room again.
+    /// Handles an event of a transfer: a packet, or room in the socket's buffer.
     fn serve(&mut self, id: u64, flags: EventFlags) {
         let Some(active) = self.transfers.get_mut(&id) else {
             return;
@@ -460,7 +464,7 @@ impl Serving {
         self.advance(id);
     }
 
-    /// Sends what is due, and ends what has ended.
+    /// Sends the packets that are due, and removes a transfer that has ended.
     fn advance(&mut self, id: u64) {
         let Some(active) = self.transfers.get_mut(&id) else {
             return;
@@ -472,7 +476,7 @@ impl Serving {
             let _: Result<(), Errno> = epoll::modify(&self.epoll, &active.socket, data, flags);
         }
         if active.is_closed && active.transfer.end().is_none() {
-            // What the client sent before it closed its port may still be there.
+            // Packets that the client sent before it closed its port may still be unread.
             active.receive();
         }
         let left = match (sent, active.transfer.end()) {
@@ -526,7 +530,7 @@ fn is_unheard(transfers: &HashMap<u64, Active>, id: u64) -> bool {
         .is_some_and(|active| !active.transfer.is_heard())
 }
 
-/// Opens a content as it is sent in a mode.
+/// Opens a content for a transfer mode.
 fn opened(content: &crate::content::Content, mode: Mode) -> Result<Source, String> {
     let source = Source::open(content).map_err(|error| error.to_string())?;
     if mode == Mode::Octet {
@@ -542,17 +546,17 @@ fn opened(content: &crate::content::Content, mode: Mode) -> Result<Source, Strin
 }
 
 impl Active {
-    /// Takes what the client has sent.
+    /// Receives the packets of the client.
     fn receive(&mut self) {
         let now = Instant::now();
-        // Of several ACKs within a window the last one says where to go on; without a window the first
-        // one does, and the next packet comes with the next event.
+        // Of several ACKs within a window the last one states where to continue; without a window
+        // the first one does, and the next packet is read with the next event.
         let is_single = self.transfer.terms().window() == 1;
         for _ in 0..TURN {
             if is_single && !self.is_full && self.transfer.due().is_some() {
                 return;
             }
-            // An ACK has four bytes; what a longer packet has beyond this is not needed.
+            // An ACK has four bytes; further bytes of a longer packet are not needed.
             let mut bytes = [0; 256];
             match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
@@ -561,16 +565,17 @@ impl Active {
                         self.transfer.handle(&packet, now);
                     }
                 }
-                // The error of an earlier packet, before what came since.
+                // The error belongs to an earlier packet, and is reported before newer packets.
                 Err(Errno::CONNREFUSED) => self.is_closed = true,
                 Err(_) => return,
             }
         }
     }
 
-    /// Sends all that is due, until the socket is full.
+    /// Sends all packets that are due, until the socket is full.
     ///
     /// # Errors
+    ///
     /// The file cannot be read.
     fn send(&mut self, buffer: &mut Vec<u8>, counting: &Counting) -> Result<(), String> {
         while !self.is_full && !self.is_closed {
@@ -634,7 +639,8 @@ impl Active {
     }
 }
 
-/// A packet that the system does not send is lost, as one that the network loses: it comes again.
+/// Treats a packet that the system does not send like one that the network loses: it is sent
+/// again.
 fn as_sent(result: Result<usize, Errno>) -> Sent {
     match result {
         Err(Errno::AGAIN) => Sent::Full,

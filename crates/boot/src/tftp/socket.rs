@@ -1,5 +1,5 @@
-//! The sockets of the server: one that listens says to which address and at which interface a
-//! request came; one of a transfer has a port of its own and a single peer (RFC 1350, section 4).
+//! Sockets of the TFTP server: a listener reports the local address and the interface of a
+//! request; a transfer has a port of its own and a single peer (RFC 1350, section 4).
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use std::io;
@@ -8,46 +8,46 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::from_ref;
 
-/// The heads of IPv4, IPv6, UDP and DATA, bytes.
+/// Length of the headers of IPv4, IPv6, UDP and DATA, bytes.
 const IPV4_BYTES: u32 = 20;
 const IPV6_BYTES: u32 = 40;
 const UDP_AND_DATA_BYTES: u32 = 8 + 4;
-/// The MTU where the interface does not say it.
+/// MTU where the interface does not report it, bytes.
 const USUAL_MTU: u32 = 1_500;
 const CONTROL_BYTES: usize = 128;
 
-/// A datagram that came in.
+/// Datagram that was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Came {
-    /// Its length; longer ones than the buffer are not reported.
+    /// Length, bytes; datagrams longer than the buffer are not reported.
     pub(super) bytes: usize,
-    /// Where it came from.
+    /// Address and port of the sender.
     pub(super) from: SocketAddr,
-    /// The address of this machine to which it came.
+    /// Local address to which the datagram was sent.
     pub(super) to: IpAddr,
-    /// The index of the interface at which it came.
+    /// Index of the interface at which the datagram arrived.
     pub(super) interface: u32,
 }
 
-/// What a receive brought.
+/// Result of a receive call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Receive {
-    /// A datagram.
     Came(Came),
-    /// One that no server answers: for all of a network, or longer than any request.
+    /// A datagram that no server answers: broadcast, or longer than any request.
     Other,
-    /// None is there.
+    /// No datagram is waiting.
     Empty,
 }
 
-/// A buffer for what comes beside a datagram, aligned for its heads.
+/// Buffer for the control messages of a datagram, aligned for their headers.
 #[repr(C, align(8))]
 struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
 
-/// Makes a socket report the address to which a datagram came.
+/// Makes a socket report the destination address of datagrams.
 ///
 /// # Errors
-/// It is not a socket of UDP.
+///
+/// The descriptor is not a UDP socket.
 pub(super) fn listen(fd: BorrowedFd<'_>) -> io::Result<()> {
     let address = rustix::net::getsockname(fd)?;
     let (level, name) = match SocketAddr::try_from(address)? {
@@ -76,10 +76,11 @@ fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()
     }
 }
 
-/// Receives a datagram. It does not wait.
+/// Receives a datagram without blocking.
 ///
 /// # Errors
-/// The socket has one.
+///
+/// The pending error of the socket.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Receive> {
     let mut control = Control([MaybeUninit::uninit(); CONTROL_BYTES]);
     let mut vector = libc::iovec {
@@ -175,9 +176,11 @@ unsafe fn destination(header: &libc::msghdr) -> Option<(IpAddr, u32)> {
     None
 }
 
-/// Opens a socket for one client, with a port of its own at the address to which the request came.
+/// Opens a socket for one client, with a port of its own at the address to which the request was
+/// sent.
 ///
 /// # Errors
+///
 /// There are no more descriptors, the interface has gone, or there is no route.
 pub(super) fn open(came: &Came, interface: Option<&str>) -> io::Result<OwnedFd> {
     let (family, local) = match came.to {
@@ -207,7 +210,7 @@ pub(super) fn open(came: &Came, interface: Option<&str>) -> io::Result<OwnedFd> 
     Ok(socket)
 }
 
-/// Returns the largest block that needs no fragments on the interface at which a request came.
+/// Returns the largest block that needs no fragmentation on the interface of a request, bytes.
 pub(super) fn block_max(fd: BorrowedFd<'_>, came: &Came) -> u16 {
     let ip = match came.to {
         IpAddr::V4(_) => IPV4_BYTES,
@@ -223,7 +226,7 @@ fn mtu(fd: BorrowedFd<'_>, interface: u32) -> Option<u32> {
     let name = rustix::net::netdevice::index_to_name_inlined(fd, interface).ok()?;
     // SAFETY: this is plain data for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { zeroed() };
-    // The last byte remains the NUL that ends it.
+    // The last byte remains the terminating NUL.
     let room = request.ifr_name.len() - 1;
     for (slot, byte) in request.ifr_name.iter_mut().take(room).zip(name.as_bytes()) {
         *slot = byte.cast_signed();

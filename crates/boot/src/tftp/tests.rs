@@ -7,10 +7,10 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// When the client sends its last packet again.
+/// Retransmission timeout of the client.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What a link does, times in a hundred, and how long a packet takes, milliseconds.
+/// Behaviour of a link: percentages, and the delay of a packet, milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     lost: u64,
@@ -27,12 +27,12 @@ enum Wire {
     Ack(u16),
 }
 
-/// A client: what it has, and what it sent last.
+/// Client: the data that it has, and the packet that it sent last.
 struct Client {
     got: Vec<u8>,
     block_bytes: usize,
     window: u64,
-    /// The next block.
+    /// Number of the next block.
     expected: u64,
     /// Blocks since the last ACK.
     since: u64,
@@ -105,7 +105,7 @@ impl World {
     }
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug)]
 struct Run {
     got: Vec<u8>,
@@ -153,7 +153,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
     loop {
         steps += 1;
         assert!(steps < 3_000_000, "endless with seed {seed}: {link:?}");
-        // The next that happens: a packet, or a time of either side.
+        // The next event: a packet, or a timeout of either side.
         let running = server.as_ref().filter(|transfer| transfer.end().is_none());
         let times = [
             world.flying.keys().next().map(|(at, _)| *at),
@@ -241,7 +241,7 @@ fn pump(server: &mut Option<Transfer>, file: &[u8], world: &mut World) {
                 server.sent(1, world.now);
             }
             Due::Blocks(blocks) => {
-                // The system takes only a part of them at times.
+                // The system accepts only a part of the packets at times.
                 let most = 1 + world.random.below(blocks.end - blocks.start);
                 for block in blocks.start..blocks.start + most {
                     let bytes = server.bytes_of(&(block..block + 1));
@@ -334,7 +334,7 @@ fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
         let most = 2 * run.blocks + window * (run.silences + 5);
         assert!(run.data <= most, "seed {seed}: {} packets", run.data);
     }
-    // The others ended because the same packet was lost all times, or the last ACK was.
+    // The other runs ended because the same packet was lost every time, or the last ACK was.
     assert!(whole * 10 >= seeds * 9, "{whole} of {seeds}");
 }
 
@@ -375,7 +375,7 @@ fn an_ack_within_a_window_resumes_there_and_a_repeated_one_once() {
     assert_eq!(ack(0), [1, 2, 3, 4]);
     assert_eq!(ack(2), [3, 4, 5, 6]);
     assert_eq!(ack(6), [7, 8, 9, 10]);
-    // The seventh was lost: once.
+    // The seventh block was lost once.
     assert_eq!(ack(6), [7, 8, 9, 10]);
     assert_eq!(ack(6), NONE);
     assert_eq!(ack(10), [11, 12, 13, 14]);
@@ -401,7 +401,7 @@ fn a_late_ack_of_what_is_being_sent_again_counts() {
     assert_eq!(sent(&mut transfer, late), [5, 6, 7, 8]);
 }
 
-/// How often a client that is silent from now on gets a packet, and for how long.
+/// Returns how often a client that falls silent gets a packet, and for how long.
 fn silence(mut transfer: Transfer, mut now: Instant) -> (usize, Duration) {
     let begin = now;
     let mut packets = 0;

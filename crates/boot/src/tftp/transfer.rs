@@ -1,51 +1,51 @@
-//! A transfer to one client, as a value without I/O: packets and the time come in, and what is to be
-//! sent comes out. It never reads a file: it says which blocks are due.
+//! Transfer to one client, without I/O: packets and the time come in, and what is due to be sent
+//! comes out. The transfer never reads a file: it returns which blocks are due.
 //!
-//! Only an ACK that is not known yet makes it send, and the passing of time: so a doubled packet
-//! makes no other one doubled (RFC 1123, 4.2.3.1). With a window, a repeated ACK says that the first
-//! block of a window was lost (RFC 7440), and an ACK within a window, that a later one was. The
-//! transfer resumes there, but sends no more blocks again than the client has: what else such ACKs
-//! say may come from doubled packets.
+//! Only a new ACK and the passing of time cause packets, so a duplicated packet does not
+//! duplicate others (RFC 1123, 4.2.3.1). With a window, a repeated ACK means that the first block
+//! of a window was lost (RFC 7440), and an ACK within a window, that a later one was. The
+//! transfer resumes there, but repeats no more blocks than the client has: further such ACKs may
+//! come from duplicated packets.
 
 use super::packet::{Options, Packet, option_ack};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Bytes of a block without the option.
+/// Default block size, bytes.
 const BLOCK_BYTES: u16 = 512;
-/// The fewest and the most bytes of a block (RFC 2348).
+/// Smallest and largest block size, bytes (RFC 2348).
 const BLOCK_BYTES_MIN: u64 = 8;
 const BLOCK_BYTES_MAX: u16 = 65_464;
-/// The most blocks of a window: a burst that the buffers of a network card hold.
+/// Largest window, blocks: a burst that the buffers of a network card hold.
 const WINDOW_MAX: u64 = 64;
-/// When a packet is sent again for the first time; then after twice as long each time.
+/// First retransmission timeout; it doubles each time.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest time between two of them, where the client does not want a longer one.
+/// Longest retransmission timeout, where the client does not request a longer one.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
-/// The longest timeout that a client may want, seconds.
+/// Longest timeout that a client may request, seconds.
 const TIMEOUT_S_MAX: u64 = 30;
-/// How often a packet is sent again: to a client that has sent an ACK, and to one that may not
-/// know of it, because another one has sent the request under its address.
+/// Most retransmissions of a packet: to a client that has sent an ACK, and to one that may not
+/// exist, because the source address of the request may be forged.
 const AGAIN_MAX: u32 = 5;
 const AGAIN_UNHEARD_MAX: u32 = 2;
-/// The windows that ACKs may make it send again beyond what the client has.
+/// Windows that ACKs may cause to be repeated beyond what the client has.
 const RESUMED_WINDOWS: u64 = 4;
-/// The longest transfer.
+/// Longest duration of a transfer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What client and server agreed on.
+/// Negotiated terms of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Terms {
     block_bytes: u16,
     window: u64,
     timeout: Duration,
-    /// The OACK, if options were agreed on.
+    /// OACK packet, if options were negotiated.
     option_ack: Option<Vec<u8>>,
 }
 
 impl Terms {
-    /// Agrees on the options of a request for a file of `size` bytes, with blocks of at most
+    /// Negotiates the options of a request for a file of `size` bytes, with blocks of at most
     /// `block_max` bytes. An option outside of its range is ignored.
     pub fn agree(options: &Options, size: u64, block_max: u16) -> Terms {
         let mut terms = Terms {
@@ -79,82 +79,83 @@ impl Terms {
         terms
     }
 
-    /// Bytes of a block.
+    /// Returns the block size, bytes.
     pub fn block_bytes(&self) -> u16 {
         self.block_bytes
     }
 
-    /// Blocks that are sent before an ACK.
+    /// Returns how many blocks are sent before an ACK.
     pub fn window(&self) -> u64 {
         self.window
     }
 
-    /// The OACK packet, if there is one.
+    /// Returns the OACK packet, if there is one.
     pub fn option_ack(&self) -> Option<&[u8]> {
         self.option_ack.as_deref()
     }
 }
 
-/// What is to be sent now.
+/// Packets to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Due {
-    /// The OACK.
+    /// The OACK packet.
     Options,
-    /// These blocks, of which the first one of a file is 1. Their number in a packet is
-    /// [`Transfer::number`].
+    /// A range of blocks; the first one of a file is 1. [`Transfer::number`] returns their number
+    /// in a packet.
     Blocks(Range<u64>),
 }
 
-/// Why a transfer ended before the client had everything.
+/// Reason for which a transfer ended before the client had everything.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Broken {
     /// The client sent an error.
     #[error("the client ended it with error {code}: {words}")]
     Client {
-        /// Its code.
+        /// Error code of the client.
         code: u16,
-        /// Its message.
+        /// Error message of the client.
         words: String,
     },
-    /// The client is silent.
+    /// The client has stopped sending ACKs.
     #[error("timeout: no ACK from the client")]
     Silent,
-    /// It lasted too long.
+    /// The transfer exceeded its longest duration.
     #[error("timeout: the transfer took longer than {} s", LONGEST.as_secs())]
     Slow,
 }
 
-/// How a transfer ended.
+/// Result of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End {
     /// The client has everything.
     Whole,
-    /// The client did not want the options: often it only wants to know the length.
+    /// The client refused the options: often it only requests the length.
     Declined,
-    /// It ended before.
+    /// The transfer failed.
     Broken(Broken),
 }
 
-/// A transfer.
+/// State of a transfer.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     terms: Terms,
     size: u64,
-    /// The last block: shorter than the others, and empty if the length is a multiple of theirs.
+    /// Number of the last block, which is shorter than the others, and empty if the length is a
+    /// multiple of the block size.
     last: u64,
-    /// Whether an ACK has come, so the client wants this.
+    /// True if an ACK has arrived, which proves that the client requested the file.
     is_heard: bool,
-    /// Whether the OACK has no ACK yet, and whether it is to be sent.
+    /// OACK state: not acknowledged yet, and due to be sent.
     options_unconfirmed: bool,
     options_due: bool,
-    /// The last block that the client has.
+    /// Last block that the client has acknowledged.
     confirmed: u64,
-    /// The next block to send, and the one behind the last that ever was sent.
+    /// Next block to send, and the block after the last one that was ever sent.
     next: u64,
     sent: u64,
     /// A repeated ACK of an earlier block than this does not resume.
     resumed_until: u64,
-    /// Blocks that ACKs made it send again.
+    /// Number of blocks that ACKs caused to be repeated.
     resent: u64,
     again: u32,
     deadline: Instant,
@@ -163,7 +164,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Begins a transfer of a file of `size` bytes.
+    /// Starts a transfer of a file of `size` bytes.
     pub fn new(terms: Terms, size: u64, now: Instant) -> Transfer {
         let has_options = terms.option_ack.is_some();
         Transfer {
@@ -185,38 +186,38 @@ impl Transfer {
         }
     }
 
-    /// What was agreed on.
+    /// Returns the negotiated terms.
     pub fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// How it ended.
+    /// Returns the result, if the transfer has ended.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// Whether the client has sent an ACK.
+    /// Returns whether the client has sent an ACK.
     pub fn is_heard(&self) -> bool {
         self.is_heard
     }
 
-    /// When [`Transfer::handle_time`] has something to do.
+    /// Returns the time at which [`Transfer::handle_time`] must run.
     pub fn deadline(&self) -> Instant {
         self.deadline.min(self.until)
     }
 
-    /// How many bytes the client has.
+    /// Returns how many bytes the client has acknowledged.
     pub fn confirmed_bytes(&self) -> u64 {
         let bytes = self.confirmed.saturating_mul(self.terms.block_bytes.into());
         bytes.min(self.size)
     }
 
-    /// The number of a block in packets: it begins at 0 again behind 65535.
+    /// Returns the number of a block in packets: after 65535 follows 0.
     pub fn number(block: u64) -> u16 {
         (block & 0xffff) as u16
     }
 
-    /// The bytes of the file in some blocks.
+    /// Returns the bytes of the file in some blocks.
     pub fn bytes_of(&self, blocks: &Range<u64>) -> Range<u64> {
         let at = |block: u64| {
             let before = block.saturating_sub(1);
@@ -226,7 +227,7 @@ impl Transfer {
         at(blocks.start)..at(blocks.end)
     }
 
-    /// What is to be sent now.
+    /// Returns what is due to be sent.
     pub fn due(&self) -> Option<Due> {
         if self.end.is_some() {
             return None;
@@ -234,13 +235,13 @@ impl Transfer {
         if self.options_unconfirmed {
             return self.options_due.then_some(Due::Options);
         }
-        // Before an ACK a single block: the client may not have asked.
+        // Before an ACK only a single block: the request may be forged.
         let window = if self.is_heard { self.terms.window } else { 1 };
         let behind = (self.confirmed + window).min(self.last) + 1;
         (self.next < behind).then_some(Due::Blocks(self.next..behind))
     }
 
-    /// What was due is sent: the OACK, or the first `blocks` of those.
+    /// Records what was sent: the OACK, or the first `blocks` of the due blocks.
     pub fn sent(&mut self, blocks: u64, now: Instant) {
         if self.options_unconfirmed {
             self.options_due = false;
@@ -256,7 +257,7 @@ impl Transfer {
         doubled.min(BACK_OFF_MAX.max(self.terms.timeout))
     }
 
-    /// A packet of the client has come.
+    /// Handles a packet of the client.
     pub fn handle(&mut self, packet: &Packet, now: Instant) {
         if self.end.is_some() {
             return;
@@ -287,7 +288,7 @@ impl Transfer {
         let behind = u64::from(block.wrapping_sub(Transfer::number(self.confirmed)));
         let confirmed = self.confirmed + behind;
         if confirmed >= self.sent {
-            // Of the past, or of nothing that was sent.
+            // The ACK is old, or of a block that was not sent.
             return;
         }
         if behind > 0 {
@@ -304,7 +305,7 @@ impl Transfer {
         }
     }
 
-    /// Goes back to the first block that the client does not have.
+    /// Resumes at the first block that the client does not have.
     fn resume(&mut self) {
         let resent = self.resent + (self.next - 1 - self.confirmed);
         if resent <= self.confirmed + RESUMED_WINDOWS * self.terms.window {
@@ -319,7 +320,7 @@ impl Transfer {
         self.deadline = now + self.wait();
     }
 
-    /// The request has come again: the client has got nothing yet. Whether that is so.
+    /// Handles a repeated request. Returns whether the client has received nothing yet.
     pub fn handle_again(&mut self) -> bool {
         let is_so = !self.is_heard && self.end.is_none();
         if is_so && self.again < AGAIN_UNHEARD_MAX {
@@ -329,7 +330,7 @@ impl Transfer {
         is_so
     }
 
-    /// Time has passed.
+    /// Handles the passing of time: retransmits, or ends the transfer.
     pub fn handle_time(&mut self, now: Instant) {
         if self.end.is_some() || now < self.deadline() {
             return;

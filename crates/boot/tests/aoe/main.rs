@@ -1,4 +1,4 @@
-//! Disks over Ethernet with real clients: aoetools, and a machine without a disk whose firmware (iPXE)
+//! Disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware (iPXE)
 //! boots one.
 
 use boot::aoe::Server;
@@ -11,13 +11,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The processor of the machine is emulated, beside other tests.
+/// Long, because the processor of the machine is emulated, beside other tests.
 const PATIENCE: Duration = Duration::from_secs(240);
 const IPXE: &str = "/usr/lib/ipxe/ipxe.lkrn";
-/// What the disk prints on the serial port.
+/// Text that the disk prints on the serial port.
 const WORDS: &[u8] = b"this disk came over Ethernet\r\n\0";
-/// Reads the next sector to 0x7e00 by the BIOS, writes it to the one behind it, and prints what it
-/// reads from there.
+/// Boot sector that reads the next sector to 0x7e00 by the BIOS, writes it to the sector after
+/// that, and prints what it reads from there.
 const BOOT_SECTOR: &[u8] = &[
     0xfa, // cli
     0x31, 0xc0, // xor ax, ax
@@ -47,12 +47,12 @@ const BOOT_SECTOR: &[u8] = &[
     0xeb, 0xfd, // jmp -3
 ];
 
-/// A disk of 16 MiB with the boot sector and the words.
+/// Returns a disk of 16 MiB with the boot sector and the text.
 fn image() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // A partition of all of it, by which iPXE knows the geometry (16 heads, 63 sectors), and the mark
-    // of boot sectors.
+    // One partition over the whole disk, from which iPXE derives the geometry (16 heads, 63
+    // sectors), and the boot signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
     ]);
@@ -61,7 +61,7 @@ fn image() -> Vec<u8> {
     disk
 }
 
-/// A node that serves a file as e0.1, and a client.
+/// Node that serves a file as e0.1, and a client.
 struct Ether {
     server: Server,
     client: Host,
@@ -89,7 +89,7 @@ impl Ether {
             },
         };
         let mut server = Server::new(|| Ok(())).unwrap();
-        // Its threads are where the one is that starts them.
+        // Threads stay in the network namespace in which they are started.
         node.enter(|| server.change(at.name(), [("system".to_owned(), served)].into()))
             .unwrap();
         let ether = Ether {
@@ -162,7 +162,7 @@ fn a_machine_without_a_disk_boots_one_over_ethernet() {
         ether.server.look()
     );
     assert!(said().contains(&*words), "{}", said());
-    // What the machine wrote is in the file.
+    // The data that the machine wrote is in the file.
     let disk = fs::read(ether.scratch.path().join("disk")).unwrap();
     assert_eq!(disk[1024..1536], disk[512..1024]);
 }

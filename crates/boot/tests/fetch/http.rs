@@ -1,4 +1,4 @@
-//! HTTP.
+//! Tests of the HTTP server.
 
 use crate::shelf::{Directory, LIMIT, client, is_broken};
 use boot::content::Fetched;
@@ -26,7 +26,7 @@ fn connect(server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A request on a connection of its own: all that comes until it is closed.
+/// Sends a request on a new connection, and returns everything that arrives until its close.
 fn exchange(server: SocketAddr, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).unwrap();
@@ -84,7 +84,7 @@ fn responses_to_requests_that_come_together_are_in_their_order() {
         part,
     ];
     let requests = requests.concat();
-    // Only the last one closes the connection.
+    // Only the last request closes the connection.
     let requests = requests.replacen("Connection: close\r\n", "", 3);
     stream.write_all(requests.as_bytes()).unwrap();
     let mut all = Vec::new();

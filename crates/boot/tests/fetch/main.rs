@@ -1,5 +1,5 @@
-//! Files by TFTP and HTTP: the real threads at ports of the test, with the clients that there are
-//! and with those that mean no good.
+//! Files by TFTP and HTTP: the real threads at ports of the test, with well-behaved and hostile
+//! clients.
 
 mod http;
 mod shelf;

@@ -1,4 +1,4 @@
-//! TFTP.
+//! Tests of the TFTP server.
 
 use crate::shelf::{Directory, LIMIT, client, is_broken};
 use boot::content::Fetched;
@@ -25,7 +25,7 @@ fn serve(directory: &Arc<Directory>) -> (SocketAddr, Server) {
     (address, server)
 }
 
-/// A client of the test's own.
+/// TFTP client of the test.
 struct Client {
     socket: UdpSocket,
     server: SocketAddr,
@@ -38,12 +38,12 @@ impl Client {
         Client { socket, server }
     }
 
-    /// Sends a request; the first packet that comes, from which the transfer is known.
+    /// Sends a request, and returns the first packet, whose source identifies the transfer.
     fn ask(&mut self, to: SocketAddr, request: &[u8]) -> Vec<u8> {
         let pause = Duration::from_secs(3);
         self.socket.set_read_timeout(Some(pause)).unwrap();
         let mut first = Vec::new();
-        // It may be lost where the socket of the server is full.
+        // The request may be lost if the server's socket is full.
         let is_answered = eventually(LIMIT, || {
             self.socket.send_to(request, to).unwrap();
             first = self.try_receive().unwrap_or_default();
@@ -70,7 +70,7 @@ impl Client {
         self.socket.send_to(packet, self.server).unwrap();
     }
 
-    /// Acknowledges a block; the next packet.
+    /// Acknowledges a block, and returns the next packet.
     fn ack(&mut self, block: u16) -> Vec<u8> {
         self.send(&[&[0, 4], block.to_be_bytes().as_slice()].concat());
         self.receive()
@@ -167,7 +167,8 @@ fn a_request_that_cannot_be_served_gets_an_error_from_a_port_of_its_own() {
     }
     assert_eq!(threads.counters().refused, 8);
     directory.wait_for("fifo", is_broken("not a regular file"));
-    // Nothing answers what only a transfer may get; the next answer is that of the request behind.
+    // Packets of a transfer get no response at the request port; the next response is that of the
+    // later request.
     let mut client = Client::new(server);
     for stray in [&b"\0\x04\0\x01"[..], b"\0\x05\0\0no\0", b"\0\x03\0\x01data"] {
         client.socket.send_to(stray, server).unwrap();
@@ -261,7 +262,7 @@ fn one_address_has_few_transfers_and_a_new_request_of_a_port_replaces_its_own() 
         (&packet[..4], clients[0].server),
         (&b"\0\x03\0\x01"[..], transfer)
     );
-    // Another one: another transfer.
+    // Another request: another transfer.
     let packet = clients[0].ask(server, &read("other", ""));
     assert_eq!(&packet[..4], b"\0\x03\0\x01");
     assert_ne!(clients[0].server, transfer);
@@ -342,7 +343,7 @@ fn a_file_that_is_truncated_while_it_is_sent_ends_it_and_one_that_is_replaced_do
     for client in [&mut first, &mut second] {
         assert_eq!(client.ask(server, &read("file", ""))[4..], bytes[..512]);
     }
-    // Replaced, as `mv` does: those who have begun get the old one.
+    // A file that is replaced, as `mv` does: running transfers get the old one.
     directory.noise("new", 100);
     std::fs::rename(directory.path("new"), directory.path("file")).unwrap();
     assert_eq!(first.ack(1)[4..], bytes[512..1024]);
@@ -389,7 +390,7 @@ fn noise_does_not_keep_the_server_from_serving() {
         if packet.len() < 516 {
             break;
         }
-        // From another port: not of this transfer.
+        // A packet from another port is not of this transfer.
         let _ = hostile.send_to(b"\0\x05\0\0ended\0", transfer);
         client.send(b"\0\x04");
         client.send(&packet);

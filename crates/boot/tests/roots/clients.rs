@@ -1,4 +1,4 @@
-//! What clients see of a disk, and what they write.
+//! Clients read and write a disk by iSCSI and NBD.
 
 use super::{BYTES, Node, TARGET, iscsi};
 use std::fs;
@@ -33,7 +33,7 @@ fn libiscsi_finds_the_disk_and_what_it_is() {
         capacity.contains(&format!("Total size:{BYTES}")),
         "{capacity}"
     );
-    // The target of another name is not there, and nothing is there for another address.
+    // No target has another name, and no other address may use the disk.
     let mut command = std::process::Command::new("iscsi-inq");
     command.arg(iscsi());
     assert!(node.stranger.run(command).is_err());
@@ -127,7 +127,7 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
     assert!(inquiry.contains("Vendor:EVENKEEL"), "{inquiry}");
     let info = node.run("nbdinfo", &[nbd]);
     assert!(info.contains(&BYTES.to_string()), "{info}");
-    // What is written by one is read by the other, and over IPv4.
+    // What one client writes, another one reads, also over IPv4.
     node.run("qemu-io", &["-f", "raw", "-c", "write -P 7 512 1536", nbd]);
     for from in [&disk, &iscsi()] {
         let read = node.run("qemu-io", &["-f", "raw", "-c", "read -P 7 512 1536", from]);
@@ -140,8 +140,8 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
     }
 }
 
-/// The families of libiscsi's tests that concern what this target does. `Read10Invalid` is left out: it
-/// wants success of a read for which the initiator announces data of its own.
+/// Families of libiscsi's tests that concern features of this target. `Read10Invalid` is left
+/// out: it expects success of a read for which the initiator announces data of its own.
 #[test]
 #[ignore = "takes a minute"]
 fn the_tests_of_libiscsi_pass() {

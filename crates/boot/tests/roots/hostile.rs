@@ -1,4 +1,4 @@
-//! Clients that break the protocols.
+//! Clients that violate the protocols.
 
 use super::{Node, iscsi};
 use lab::eventually;
@@ -22,7 +22,7 @@ fn what_is_no_protocol_ends_its_own_connection_alone() {
         stream
     };
     let mut long = [0; 48];
-    // A login with a segment of 16 MiB.
+    // A Login PDU with a data segment of 16 MiB.
     (long[0], long[5], long[6], long[7]) = (0x43, 0xff, 0xff, 0xff);
     for (port, bytes) in [
         (3260, &long[..]),
@@ -41,10 +41,11 @@ fn what_is_no_protocol_ends_its_own_connection_alone() {
         ),
     ] {
         let mut stream = connect(port);
-        // It may be closed before all of it is written.
+        // The connection may be closed before everything is written.
         let _ = stream.write_all(bytes);
         let mut left = Vec::new();
-        // Closed, with or without a reply; one that stays open runs into the timeout.
+        // The connection is closed, with or without a response; one that stays open would run
+        // into the timeout.
         if let Err(error) = stream.read_to_end(&mut left) {
             assert_eq!(
                 error.kind(),
@@ -53,7 +54,7 @@ fn what_is_no_protocol_ends_its_own_connection_alone() {
             );
         }
     }
-    // Connections that say nothing have places of their own: others of this address are refused.
+    // Silent connections count against the limit: further ones of this address are refused.
     let silent: Vec<TcpStream> = (0..8).map(|_| connect(3260)).collect();
     assert!(eventually(super::PATIENCE, || node.portal.counters()[0]
         .open

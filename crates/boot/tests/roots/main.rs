@@ -1,4 +1,4 @@
-//! Disks by iSCSI and NBD with real clients: those of libiscsi, of QEMU and of libnbd.
+//! Disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
 
 mod clients;
 mod hostile;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes of the disk.
+/// Size of the disk, bytes.
 const BYTES: usize = 64 << 20;
 const TARGET: &str = "iqn.2026-01.org.evenkeel:lan.system";
 const MACHINE: [IpAddr; 2] = [
@@ -21,7 +21,8 @@ const MACHINE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, 7)),
 ];
 
-/// A node that serves a file by both protocols to the addresses of one machine, that machine, and another one.
+/// A node that serves a file by both protocols to the addresses of one machine, that machine, and
+/// another one.
 struct Node {
     portal: Portal,
     node: Host,
@@ -65,7 +66,7 @@ impl Node {
         node
     }
 
-    /// Serves the file from now on, and waits until that is so.
+    /// Serves the file from now on, and waits until the disk is available.
     #[track_caller]
     fn serve(&mut self, is_read_only: bool) {
         let served = Served {
@@ -86,13 +87,13 @@ impl Node {
             disks: [("system".to_owned(), served)].into(),
         };
         let portal = &mut self.portal;
-        // Its threads are where the one is that starts them.
+        // Threads stay in the network namespace in which they are started.
         self.node.enter(|| portal.change(change)).unwrap();
         let is_served = || self.portal.look()[0].trouble.is_none();
         assert!(eventually(PATIENCE, is_served), "{:?}", self.portal.look());
     }
 
-    /// What a program of the machine prints.
+    /// Returns the output of a program on the machine.
     #[track_caller]
     fn run(&self, program: &str, words: &[&str]) -> String {
         let mut command = Command::new(program);
@@ -101,7 +102,7 @@ impl Node {
     }
 }
 
-/// The address of the disk by iSCSI.
+/// Returns the iSCSI URL of the disk.
 fn iscsi() -> String {
     format!("iscsi://10.20.0.2/{TARGET}/0")
 }

@@ -1,4 +1,4 @@
-//! Firmware (OVMF) in QEMU that boots over IPv6, as far as its loader's script.
+//! Firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
 
 use crate::site::{Site, ip, with_range};
 use boot::config::{Image, Lan, Machine, Unknown};
@@ -8,7 +8,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The processor of the machine is emulated, beside other tests, and its firmware looks for IPv4, too.
+/// Long, because the processor of the machine is emulated, beside other tests, and its firmware
+/// tries IPv4, too.
 const PATIENCE: Duration = Duration::from_secs(600);
 const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 

@@ -1,4 +1,4 @@
-//! The role over IPv6 with real clients, a real relay and, where somebody asks for it, real firmware.
+//! The boot role over IPv6 with real clients, a real relay and, on request, real firmware.
 
 mod firmware;
 mod site;
@@ -25,7 +25,7 @@ fn an_address_is_kept_over_a_restart_and_given_back() {
     let first = one.asks();
     assert!(first.starts_with("fd00:60::10"), "{first}");
     site.why(&one, &format!("REPLY {first}"));
-    // Its lease outlives the role: nobody else gets its address, and it gets the same.
+    // The lease outlives the role: no other client gets the address, and this one gets it again.
     site.stop();
     site.start(with_range(0x60));
     let two = site.client("two");
@@ -49,7 +49,7 @@ fn a_machine_of_the_file_has_its_own_address_and_learns_its_network_and_no_route
     six.machines.insert(one.card(), ip(0x60, 0x777));
     site.start(lan);
     assert_eq!(one.asks(), "fd00:60::777");
-    // The kernel has heard that the network is on this link, and of no router.
+    // The kernel has learned that the network is on-link, and of no router.
     let routes = |words: &[&str]| one.host.ip(&[&["-6", "route", "show"], words].concat());
     let is_known = || {
         routes(&["proto", "kernel"])

@@ -1,4 +1,4 @@
-//! A node with the role, and clients on a switch with it.
+//! A node with the boot role, and clients on a switch with it.
 
 use boot::config::{Boots, Gives, Image, Lan, Network6, Ports, Six, Tells, Unknown};
 use boot::mac::Mac;
@@ -13,15 +13,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Longest wait on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Notes what a client is told: the event, and the address.
+/// Script that records the events of a client: the name, and the address.
 const SCRIPT: &str = "#!/bin/sh
 echo \"$reason $new_ip6_address$old_ip6_address\" >>\"$TOLD\"
 ";
 
-/// A node and its network.
+/// Node and its network.
 pub struct Site {
     role: Option<Role>,
     pub server: Host,
@@ -30,19 +30,19 @@ pub struct Site {
     leases: Scratch,
 }
 
-/// A client.
+/// Client machine on the switch.
 pub struct Client {
     pub host: Host,
     pub at: Interface,
     scratch: Scratch,
 }
 
-/// An address of a network.
+/// Returns an address of the network.
 pub fn ip(network: u16, last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, network, 0, 0, 0, 0, 0, last)
 }
 
-/// A section whose machines get an address of ten of a network.
+/// Returns a section whose machines get one of ten addresses of the network.
 pub fn with_range(network: u16) -> Lan {
     Lan {
         interface: "eth0".to_owned(),
@@ -70,7 +70,7 @@ pub fn with_range(network: u16) -> Lan {
 }
 
 impl Site {
-    /// A node with this address, on which nothing runs yet.
+    /// Creates a node with this address, on which nothing runs yet.
     pub fn new(name: &str, address: &str) -> Site {
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
@@ -93,7 +93,7 @@ impl Site {
         })
     }
 
-    /// Starts the role, and waits until it answers over IPv6.
+    /// Starts the role, and waits until it responds over IPv6.
     pub fn start(&mut self, lan: Lan) {
         let payload = self.payload(lan);
         let place = Place {
@@ -110,14 +110,14 @@ impl Site {
         assert!(eventually(PATIENCE, answers), "{:?}", self.role().report());
     }
 
-    /// Goes over to another section.
+    /// Applies another section.
     pub fn change(&mut self, lan: Lan) {
         let payload = self.payload(lan);
         let role = self.role.as_mut().unwrap();
         role.change(&payload).unwrap();
     }
 
-    /// Ends the role.
+    /// Stops the role.
     pub fn stop(&mut self) {
         self.role = None;
     }
@@ -126,7 +126,7 @@ impl Site {
         self.role.as_ref().unwrap()
     }
 
-    /// What a machine asked and was answered.
+    /// Returns the requests of a machine and their responses.
     pub fn asked(&mut self, card: Mac) -> String {
         let machine = card.to_string();
         let answer = self.role.as_mut().unwrap().order(&Message::Why { machine });
@@ -136,7 +136,7 @@ impl Site {
         steps.collect()
     }
 
-    /// Waits until what a client was answered has a text.
+    /// Waits until a response to a client contains a text.
     #[track_caller]
     pub fn why(&mut self, client: &Client, text: &str) {
         let card = client.card();
@@ -144,7 +144,7 @@ impl Site {
         assert!(came, "no `{text}`: {}", self.asked(card));
     }
 
-    /// A client on the network of the node.
+    /// Creates a client on the network of the node.
     pub fn client(&self, name: &str) -> Client {
         Client::new(&self.lab, &self.lan, name)
     }
@@ -160,7 +160,7 @@ impl Client {
         Client { host, at, scratch }
     }
 
-    /// Its card.
+    /// Returns the MAC address of the client.
     pub fn card(&self) -> Mac {
         let words = ["-brief", "link", "show", "dev", "eth0"];
         let text = self.host.ip(&words).unwrap();
@@ -180,21 +180,22 @@ impl Client {
         self.host.spawn(command).unwrap()
     }
 
-    /// A dhclient that stays.
+    /// Starts a dhclient that keeps running.
     pub fn stays(&self) -> Process {
         let _ = fs::remove_file(self.scratch.path().join("told"));
         self.scratch.write("leases", "").unwrap();
         self.dhclient(&["-1", "-D", "LL"])
     }
 
-    /// Asks for an address, and returns it.
+    /// Requests an address, and returns it.
     #[track_caller]
     pub fn asks(&self) -> String {
         let program = self.stays();
         self.hears(program)
     }
 
-    /// As [`Client::asks`], with an address on the link and an identifier that do not say its card.
+    /// As [`Client::asks`], with a link-local address and a DUID that do not contain the MAC
+    /// address.
     #[track_caller]
     pub fn asks_without_its_card(&self) -> String {
         let mode = "net/ipv6/conf/eth0/addr_gen_mode";
@@ -222,7 +223,7 @@ impl Client {
         address.unwrap()
     }
 
-    /// Gives the address back.
+    /// Releases the address.
     pub fn gives_back(&self) {
         let program = self.dhclient(&["-r"]);
         assert!(program.wait(PATIENCE).is_some(), "dhclient ends");

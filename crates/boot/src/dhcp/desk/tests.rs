@@ -1,4 +1,4 @@
-//! What each kind of client is answered in each state of its address, and why.
+//! Tests the response to each kind of client in each state of its address, with the reason.
 
 use super::super::pool::Holder;
 use super::super::range::Range;
@@ -12,12 +12,12 @@ mod superseded;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 3);
-/// A node that is gone.
+/// Node that has gone.
 const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 4);
 const STRANGE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 9);
 const DAY_MS: u64 = 86_400_000;
 
-/// A machine of the file with an address, one without, and one that the file does not name.
+/// A configured machine with a fixed address, one without, and one that is not configured.
 const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
@@ -61,7 +61,7 @@ const RANGE: Gives = Gives::Range {
     last: Ipv4Addr::new(10, 20, 0, 109),
 };
 
-/// A desk that holds the first half of its range.
+/// Builds a desk that holds the first half of its range.
 fn desk(unknown: Unknown, gives: Gives) -> Desk {
     let here = Here {
         address: SERVER,
@@ -140,7 +140,7 @@ fn shown(decision: &Decision) -> String {
     format!("{answer}{probe}{other}: {}", decision.why)
 }
 
-/// What a client says, in the words of RFC 2131.
+/// Message of a client, in the words of RFC 2131.
 fn sayings() -> Vec<(&'static str, Kind, Claims)> {
     vec![
         ("DISCOVER", Kind::Discover, NOTHING),
@@ -200,7 +200,7 @@ fn sayings() -> Vec<(&'static str, Kind, Claims)> {
     ]
 }
 
-/// What a client with an address says.
+/// Messages of a client with an address.
 fn sayings_with_an_address() -> Vec<(&'static str, Kind, Claims)> {
     vec![
         ("RENEW 103", Kind::Request, claims(Some(103), None, None)),
@@ -424,7 +424,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
         ..NOTHING
     };
     desk.decide(&request(Kind::Request, STRANGER, selects), false, 3);
-    // The answer came late: the client hears of it when it renews.
+    // The ARP reply came late: the client learns of it when it renews.
     assert!(desk.in_use(second, FIXED, 4));
     let renews = Claims {
         uses: Some(second),
@@ -432,7 +432,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     };
     let decision = desk.decide(&request(Kind::Request, STRANGER, renews), false, 5);
     assert_eq!(decision.answer.unwrap().verdict, Verdict::No);
-    // A lease that lasts is not ended by what a card says.
+    // An ARP reply does not end an established lease.
     let third = given(&mut desk, STRANGER, 6);
     let selects = Claims {
         wants: Some(third),
@@ -443,7 +443,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     assert!(!desk.in_use(third, FIXED, 120_000));
 }
 
-/// A desk of which STRANGER takes the offer of 104 at once, by a relay or not.
+/// Builds a desk of which STRANGER accepts the offer of 104 at once, by a relay or not.
 fn taken(relay: Option<Ipv4Addr>) -> Desk {
     let mut desk = desk(Unknown::Menu, RANGE);
     for (kind, server) in [(Kind::Discover, None), (Kind::Request, Some(SERVER))] {
@@ -460,13 +460,13 @@ fn what_a_card_says_unasked_ends_no_lease_and_takes_no_address() {
     let asks = |desk: &mut Desk, kind, claims, now_ms| {
         desk.decide(&request(kind, STRANGER, claims), false, now_ms);
     };
-    // An answer to the question for the offer, just after the client took that.
+    // A reply to the probe of the offer, just after the client accepted that.
     assert!(taken(None).in_use(ip(104), FIXED, 1_999));
-    // Later, nobody has asked any more.
+    // Later, no probe is outstanding.
     assert!(!taken(None).in_use(ip(104), FIXED, 2_000));
-    // Behind a relay nobody has asked.
+    // Behind a relay no probe was sent.
     assert!(!taken(Some(ip(1))).in_use(ip(104), FIXED, 1));
-    // A client that goes on with its lease has the address, whatever it asks then.
+    // A client that renews its lease has the address, whatever ARP replies come afterwards.
     for claims in [
         claims(Some(104), None, None),
         claims(None, Some(104), None),
@@ -479,7 +479,8 @@ fn what_a_card_says_unasked_ends_no_lease_and_takes_no_address() {
         assert!(!desk.in_use(ip(104), FIXED, 4), "{claims:?}");
         assert_eq!(desk.client(ip(104)), Some(STRANGER));
     }
-    // Nor does a free address, or one that is offered and not asked for, go to who says that it has it.
+    // An ARP reply alone assigns neither a free address nor one that is offered without a
+    // request.
     let mut desk = desk(Unknown::Menu, RANGE);
     let free = desk.pool().unwrap().free();
     for last in 100..110 {
@@ -498,7 +499,7 @@ fn a_client_that_is_not_believed_gets_rid_of_an_address_that_somebody_answers_fo
         let asks = request(kind, STRANGER, claims(None, Some(last), Some(SERVER)));
         desk.decide(&asks, false, now_ms).probe
     };
-    // It is believed twice.
+    // The DECLINE is trusted twice.
     for last in [100, 101, 104] {
         asks(&mut desk, Kind::Discover, last, 0);
         asks(&mut desk, Kind::Request, last, 0);
@@ -508,13 +509,13 @@ fn a_client_that_is_not_believed_gets_rid_of_an_address_that_somebody_answers_fo
     assert_eq!(desk.client(ip(104)), Some(STRANGER));
     assert!(desk.in_use(ip(104), FIXED, 10_999));
     assert_eq!(desk.client(ip(104)), None);
-    // Once it has renewed, that was in its name.
+    // After a renewal, an ARP reply no longer ends the lease.
     let mut desk = taken(None);
     let renews = request(Kind::Request, STRANGER, claims(Some(104), None, None));
     desk.decide(&renews, false, 1);
     desk.pool().unwrap().asks(ip(104), 2);
     assert!(!desk.in_use(ip(104), FIXED, 3));
-    // And where it has not, for a minute.
+    // Without a renewal, ARP replies count only for a minute after the start of the lease.
     let mut desk = taken(None);
     desk.pool().unwrap().asks(ip(104), 60_000);
     assert!(!desk.in_use(ip(104), FIXED, 60_001));
@@ -552,7 +553,7 @@ fn a_machine_that_goes_on_asking_another_node_for_its_own_address_is_answered_in
     }
     assert_eq!(said(FIXED, 107, 2), (true, Some(OTHER)));
     assert_eq!(said(FIXED, 107, 3), silent, "another exchange");
-    // What only the books of the other node know, it says itself.
+    // Leases that only the other node knows are reported by that node.
     for _ in 0..5 {
         assert_eq!(said(FIXED, 108, 4), silent);
         assert_eq!(said(RANGED, 103, 5), silent);
@@ -578,12 +579,12 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     pool.give_up(0);
     pool.take(0, false, 0);
     pool.take(1, false, 0);
-    // One is known to have had it before, and the other one says so.
+    // One client is known to have had the address before, and the other one says so.
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));
     desk.in_use(ip(103), STRANGER, 0);
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));
     assert_eq!(renews(&mut desk, RANGED, 103), given);
-    // Nobody is known to have had it.
+    // No client is known to have had the address.
     assert_eq!(renews(&mut desk, STRANGER, 106), waits(106));
     assert!(!desk.in_use(ip(106), STRANGER, 0));
     assert_eq!(renews(&mut desk, RANGED, 106), waits(106));
@@ -601,12 +602,12 @@ fn an_address_that_may_be_anothers_is_for_the_client_that_is_known_to_have_it_or
     desk.in_use(ip(103), STRANGER, 0);
     assert_eq!(renews(&mut desk, STRANGER, 103), waits(103));
     assert_eq!(renews(&mut desk, RANGED, 103), given);
-    // A relay hides who answers.
+    // A relay hides the MAC address of the responder.
     let mut far = request(Kind::Request, STRANGER, claims(Some(108), None, None));
     far.route.relay = Some(ip(1));
     let decision = desk.decide(&far, false, 0);
     assert_eq!((&decision.answer, decision.waits_for(&far)), (&None, None));
-    // A node that is there says whose it is: that somebody answers proves nothing.
+    // A node that is up reports the owner: an ARP reply proves nothing.
     let pool = desk.pool().unwrap();
     pool.give_up(0);
     pool.take_as(0, 0, |_| crate::dhcp::pool::Fate::Before);
@@ -626,7 +627,7 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
     let mut probed = 0;
     for now_ms in 0..20 {
         if now_ms == 10 {
-            // A reload, or a node that comes or goes.
+            // A reload, or a node that starts or fails.
             let (here, pool) = (desk.here().clone(), desk.pool().cloned());
             let next = Desk::new(lan(Unknown::Menu, RANGE), here, pool);
             desk = next.following(Some(desk));
@@ -641,7 +642,7 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
         };
         for kind in [Kind::Request, Kind::Decline] {
             let decision = desk.decide(&request(kind, STRANGER, claims), false, now_ms);
-            // Who is there answers, and is believed.
+            // The responder at the address is trusted.
             probed += u32::from(kind == Kind::Decline && decision.probe == Some(address));
         }
     }
@@ -650,7 +651,8 @@ fn a_client_that_declines_whatever_it_gets_does_not_empty_the_range() {
     assert_eq!(probed, 20);
 }
 
-/// A lease of 104 by the identifier 1, and what its decline by another one comes to at a time.
+/// Builds a lease of 104 by the client identifier 1, and returns the result of a DECLINE by
+/// another identifier at a time.
 fn declined(id: u8, now_ms: u64) -> (Desk, Decision) {
     let mut desk = desk(Unknown::Menu, RANGE);
     let mut takes = request(
@@ -684,25 +686,26 @@ fn a_decline_in_the_name_of_another_client_takes_no_address_that_is_in_use() {
         answer.map(|answer| answer.verdict)
     };
     let of = |desk: &mut Desk| desk.pool().unwrap().of(STRANGER);
-    // By another identifier.
+    // By another client identifier.
     let (mut desk, decision) = declined(2, minute_ms);
     assert!(decision.why.contains("option 61"), "{}", decision.why);
     assert_eq!((decision.probe, of(&mut desk)), (None, Some(ip(104))));
-    // Its client answers.
+    // The client of the lease responds to ARP.
     let (mut desk, decision) = declined(1, minute_ms);
     assert_eq!((decision.probe, of(&mut desk)), (Some(ip(104)), None));
     assert!(desk.is_kept(ip(104), STRANGER) && !desk.in_use(ip(104), STRANGER, minute_ms));
     assert_eq!(of(&mut desk), Some(ip(104)));
-    // Its client renews.
+    // The client of the lease renews.
     let (mut desk, _) = declined(1, minute_ms);
     assert_eq!(renews(&mut desk, RANGED, minute_ms), Some(Verdict::No));
     assert_eq!(renews(&mut desk, STRANGER, minute_ms), Some(Verdict::Yes));
-    // Nobody answers: its client may have it until its lease ends, an hour from the start.
+    // No host responds: the client may have the address until its lease ends, an hour from the
+    // start.
     let (mut desk, _) = declined(1, minute_ms);
     assert_eq!(renews(&mut desk, RANGED, 59 * minute_ms), Some(Verdict::No));
     assert_eq!(renews(&mut desk, RANGED, 62 * minute_ms), None);
     assert!(desk.pool().unwrap().is_unused(ip(104)));
-    // Somebody else answers, who may have sent the DECLINE.
+    // Another host responds, which may have sent the DECLINE.
     let (mut desk, _) = declined(1, minute_ms);
     assert!(desk.in_use(ip(104), FIXED, minute_ms));
     assert_eq!(renews(&mut desk, RANGED, minute_ms), Some(Verdict::No));
@@ -719,7 +722,7 @@ fn a_machine_with_a_lease_that_asks_the_node_which_had_its_part_is_answered_in_i
     };
     let silent = (None, None);
     let selects = claims(None, Some(103), Some(OTHER));
-    // Not somebody without a lease: the other node may give it.
+    // A client without a lease is not refused: the other node may have assigned the address.
     assert_eq!(
         [0; 4].map(|_| asks(&mut desk, STRANGER, selects)),
         [silent; 4]
@@ -729,8 +732,8 @@ fn a_machine_with_a_lease_that_asks_the_node_which_had_its_part_is_answered_in_i
     let yes = (Some(Verdict::Yes), Some(OTHER));
     let all = [0; 4].map(|_| asks(&mut desk, RANGED, selects));
     assert_eq!(all, [silent, silent, yes, yes]);
-    // Nobody hears that its lease is none: neither for an address of the other part, nor where the part has
-    // gone to the other node.
+    // No client is refused here: neither for an address of the other part, nor after the part has
+    // moved to the other node.
     let other_part = claims(None, Some(108), Some(OTHER));
     assert_eq!(
         [0; 4].map(|_| asks(&mut desk, RANGED, other_part)),

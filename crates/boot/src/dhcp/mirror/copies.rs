@@ -1,4 +1,4 @@
-//! The side of those who do not hold a part: what they know of it.
+//! Copies at the nodes that do not hold a part.
 
 use super::{CHANGES_MAX, PARTS_MAX, Said, Told};
 use crate::dhcp::pool::{Change, Holder};
@@ -8,34 +8,34 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-/// Addresses of a copy: of a range of IPv4, and of one of IPv6.
+/// Limit of addresses in a copy: those of a range of IPv4 and of one of IPv6.
 const ADDRESSES_MAX: usize = 2 * RANGE_MAX as usize;
 
-/// What this node knows of the parts of others.
+/// Copies of the parts of other nodes.
 #[derive(Debug, Default)]
 pub struct Copies {
     whole: BTreeMap<usize, Copy>,
-    /// Those that are not whole yet. What was whole before stays until then.
+    /// Incomplete copies. The previous complete copy stays until then.
     coming: BTreeMap<usize, Copy>,
-    /// In which epoch this node held a part last: holders of before say nothing any more.
+    /// Epoch in which this node last held each part: messages of earlier holders are ignored.
     held: BTreeMap<usize, u64>,
 }
 
-/// The leases of a part.
+/// Copy of the leases of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Copy {
-    /// Who holds or held it.
+    /// Node that holds or held the part.
     pub node: String,
-    /// In which epoch.
+    /// Epoch in which the node held the part.
     pub epoch: u64,
-    /// The mark of the ranges by which they were given.
+    /// Checksum of the ranges by which the leases were given.
     pub ranges: u64,
     known: BTreeMap<IpAddr, Holder>,
     by_mac: HashMap<Mac, BTreeSet<IpAddr>>,
 }
 
 impl Copy {
-    /// A copy without leases.
+    /// Creates a copy without leases.
     pub fn new(node: &str, epoch: u64, ranges: u64) -> Copy {
         Copy {
             node: node.to_owned(),
@@ -46,7 +46,7 @@ impl Copy {
         }
     }
 
-    /// Takes changes in.
+    /// Applies changes to the copy.
     pub fn change(&mut self, changes: &[Change<IpAddr>]) {
         for change in changes {
             let address = change.address;
@@ -68,75 +68,75 @@ impl Copy {
         }
     }
 
-    /// Who has which address.
+    /// Returns the holder of each address.
     pub fn known(&self) -> impl ExactSizeIterator<Item = (IpAddr, Holder)> {
         let all = self.known.iter();
         all.map(|(address, holder)| (*address, *holder))
     }
 
-    /// The addresses that a client has.
+    /// Returns the addresses that a client has.
     fn of(&self, mac: Mac) -> impl Iterator<Item = IpAddr> {
         self.by_mac.get(&mac).into_iter().flatten().copied()
     }
 }
 
-/// What was taken in: it has to be on the disk before the holder hears that it is known.
+/// Effect of a message: the copy has to be on disk before the holder gets a confirmation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Took {
-    /// Nothing to be confirmed.
+    /// The message needs no confirmation.
     Some,
-    /// A copy is whole.
+    /// A copy is complete.
     Whole,
-    /// A whole copy has changed.
+    /// A complete copy has changed.
     Changes,
 }
 
-/// Why something is not taken in.
+/// Reason for which a message is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
-    /// The part has another holder since.
+    /// The part has had another holder since.
     #[error("the part has another holder since")]
     Old,
-    /// The beginning is missing.
+    /// The start of the copy is missing.
     #[error("leases of a part whose beginning is missing")]
     NotBegun,
-    /// More than there can be.
+    /// More addresses than a copy can have.
     #[error("more leases than a range has")]
     TooMuch,
 }
 
 impl Copies {
-    /// This node holds a part from now on: what the holder before says now, it does not know.
+    /// Records that this node holds a part: messages of the previous holder no longer apply.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         let held = self.held.entry(part).or_default();
         *held = epoch.max(*held);
         self.coming.remove(&part);
     }
 
-    /// What was on the disk.
+    /// Restores a copy from disk.
     pub fn restore(&mut self, part: usize, copy: Copy) {
         self.whole.insert(part, copy);
     }
 
-    /// A copy is lost.
+    /// Drops a lost copy.
     pub fn forget(&mut self, part: usize) {
         self.whole.remove(&part);
         self.coming.remove(&part);
     }
 
-    /// What is known of a part, if it is all that this holder gave in this epoch.
+    /// Returns the copy of a part if it has all leases that this holder gave in this epoch.
     pub fn of(&self, part: usize, node: &str, epoch: u64) -> Option<&Copy> {
         let copy = self.whole.get(&part);
         copy.filter(|copy| copy.node == node && copy.epoch == epoch)
     }
 
-    /// The whole copy of a part.
+    /// Returns the complete copy of a part.
     pub fn whole(&self, part: usize) -> Option<&Copy> {
         self.whole.get(&part)
     }
 
-    /// The address that a client has in a part of another node, and which node that is. `is_its`: whether
-    /// an address is of a part.
+    /// Returns the address that a client has in a part of another node, and that node. `is_its`:
+    /// returns whether an address belongs to a part.
     pub fn address_of(
         &self,
         mac: Mac,
@@ -150,7 +150,7 @@ impl Copies {
         all.next()
     }
 
-    /// The copies of parts that another node has held since this one did.
+    /// Returns the copies of parts that another node has held since this one did.
     pub fn others(&self) -> impl Iterator<Item = (usize, &Copy)> {
         let is_held = |part: &usize, copy: &Copy| {
             { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
@@ -160,16 +160,17 @@ impl Copies {
         others.map(|(part, copy)| (*part, copy))
     }
 
-    /// The copy of a part that is not whole.
+    /// Returns the incomplete copy of a part.
     #[cfg(test)]
     pub(in crate::dhcp) fn coming(&self, part: usize) -> Option<&Copy> {
         self.coming.get(&part)
     }
 
-    /// Takes in what a holder says.
+    /// Applies a message of a holder.
     ///
     /// # Errors
-    /// It is none, or says what cannot be.
+    ///
+    /// The sender is no holder, or the message is invalid.
     pub fn take(&mut self, node: &str, told: &Told) -> Result<Took, Refused> {
         let part = told.part;
         if part >= PARTS_MAX {

@@ -1,15 +1,16 @@
-//! Copies of the leases of a part at the other nodes, so that one of them knows the leases when it takes
-//! the part over: values without a clock.
+//! Copies of the leases of a part at the other nodes, so that one of them knows the leases when
+//! it takes the part over. All types are values without a clock.
 //!
-//! - [`Sharing`] is at the holder of parts: what it says to each other node, and which of them know
-//!   everything.
-//! - [`Copies`] is at the others: what they know of parts of others.
+//! - [`Sharing`] is at the holder of parts: it sends changes to each other node, and tracks which
+//!   nodes have all of them.
+//! - [`Copies`] is at the other nodes: their copies of parts of others.
 //!
-//! The record of a part in the cluster names the nodes that know everything. A client hears of a lease
-//! only when each node knows it that the record names, or may come to name; so the holder waits for a
-//! node before the record names it, and goes on without a node only when the record names it no more.
-//! A copy is of one epoch of one holder, and of its ranges: who takes the part over compares them with the
-//! record. It has also what the holder gave of the part by ranges of before.
+//! The record of a part in the cluster names the nodes that have all leases. A client gets its
+//! ACK only when each node that the record names, or may soon name, has the lease. So the holder
+//! waits for a node before the record names it, and continues without a node only when the record
+//! no longer names it. A copy belongs to one epoch of one holder, and to its ranges: the node
+//! that takes the part over compares them with the record. The copy also has the leases that the
+//! holder gave of the part by previous ranges.
 
 mod copies;
 mod sharing;
@@ -21,31 +22,31 @@ use super::pool::Change;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Changes in one message.
+/// Limit of changes in one message.
 pub const CHANGES_MAX: usize = 2_048;
-/// Parts of a network: one for each node.
+/// Limit of parts of a network: one for each node.
 pub const PARTS_MAX: usize = 64;
 
-/// What the holder of a part says of it.
+/// Message of the holder of a part to a node with a copy.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Told {
-    /// The part.
+    /// Number of the part.
     pub part: usize,
-    /// The epoch in which it is held.
+    /// Epoch in which the sender holds the part.
     pub epoch: u64,
-    /// Higher than that of each message before.
+    /// Sequence number, higher than that of each message before.
     pub number: u64,
-    /// What.
+    /// Content of the message.
     pub said: Said,
 }
 
-/// What is said.
+/// Content of a message about a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Said {
-    /// All leases follow. They are of ranges with this mark.
+    /// Start of a copy: all leases follow. They belong to the ranges with this checksum.
     Begin(u64),
-    /// Who has these addresses now.
+    /// New holders of these addresses.
     Changes(Vec<Change<IpAddr>>),
-    /// That were all: what follows are changes.
+    /// End of the initial copy: later messages are changes.
     Whole,
 }

@@ -1,62 +1,65 @@
-//! The holder's side: what each other node is told, and what it has confirmed.
+//! Sender side at the holder of a part: the messages to each other node, and what each has
+//! confirmed.
 
 use super::{CHANGES_MAX, Said, Told};
 use crate::dhcp::pool::{Change, Holder};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
-/// How long a node may take to confirm before the holder goes on without it, milliseconds.
+/// Time that a node has to confirm before the holder continues without it, milliseconds.
 const CONFIRM_MS: u64 = 200;
-/// How long a node is not waited for after it was too late, milliseconds.
+/// Time for which a late node is not waited for, milliseconds.
 const REST_MS: u64 = 2_000;
-/// Messages for a node that wait. One that is so far behind begins again.
+/// Limit of queued messages for a node. A node that is further behind gets a new copy.
 const QUEUE_MAX: usize = 4_096;
 
-/// The parts that this node holds, and what the other nodes know of them.
+/// Parts that this node holds, and how far the other nodes have copied them.
 #[derive(Debug, Default)]
 pub struct Sharing {
     parts: BTreeMap<usize, Part>,
-    /// Nodes that can be told something, and the number of the connection.
+    /// Connected nodes, and the number of each connection.
     linked: BTreeMap<String, u64>,
     links: u64,
-    /// How many messages there were, of all parts: a confirmation of another epoch or other ranges is no
-    /// confirmation of these.
+    /// Sequence number of all messages, of every part: a confirmation of another epoch or other
+    /// ranges does not confirm these.
     number: u64,
-    /// Leases of which a client may not have heard: their part, and the number of the change.
+    /// Leases whose clients may not have got a response: the part, and the number of the change.
     pending: HashMap<IpAddr, (usize, u64)>,
 }
 
-/// Whether a client may hear of its lease.
+/// Decision whether a client may get the response of its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tell {
-    /// Yes.
+    /// Send the response now.
     Now,
-    /// Others have to know it first.
+    /// Send the response after other nodes have confirmed the lease.
     Later,
-    /// This node does not hold the part any more.
+    /// Send no response: this node no longer holds the part.
     Never,
 }
 
 #[derive(Debug)]
 struct Part {
     epoch: u64,
-    /// The number of the last message.
+    /// Number of the last message.
     number: u64,
     peers: BTreeMap<String, Peer>,
 }
 
-/// Another node, to which a part is reported.
+/// Another node that receives a copy of a part.
 #[derive(Debug, Default)]
 struct Peer {
     queue: VecDeque<Told>,
-    /// The number of the beginning, and of the last message for it.
+    /// Number of the message that starts the copy, and of the last message for the node.
     first: u64,
     last: u64,
-    /// The number up to which it knows all; None: it does not have the whole part yet.
+    /// Number up to which the node has confirmed everything; None: it does not have the complete
+    /// part yet.
     confirmed: Option<u64>,
-    /// It is waited for with all changes after this number; None: it is not.
+    /// The holder waits for the node for all changes after this number; None: the holder does not
+    /// wait.
     since: Option<u64>,
-    /// Since when it has something to confirm.
+    /// Time since which confirmations are outstanding.
     behind_ms: Option<u64>,
     rests_until_ms: u64,
 }
@@ -66,14 +69,14 @@ impl Peer {
         self.confirmed.is_some_and(|confirmed| confirmed >= number)
     }
 
-    /// Whether it may be named as one that knows everything.
+    /// Returns whether the record may name the node as one with all leases.
     fn is_in_step(&self) -> bool {
         self.since.is_some_and(|since| self.has(since))
     }
 }
 
 impl Sharing {
-    /// This node holds a part in this epoch.
+    /// Records that this node holds a part in this epoch.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         if self.parts.get(&part).map(|part| part.epoch) != Some(epoch) {
             let new = Part {
@@ -86,24 +89,24 @@ impl Sharing {
         }
     }
 
-    /// This node does not hold a part any more.
+    /// Drops a part that this node no longer holds.
     pub fn drop_part(&mut self, part: usize) {
         self.parts.remove(&part);
         self.pending.retain(|_, (of, _)| *of != part);
     }
 
-    /// The parts are others than before.
+    /// Drops all parts, after the division into parts has changed.
     pub fn clear(&mut self) {
         self.parts.clear();
         self.pending.clear();
     }
 
-    /// The epoch in which a part is held.
+    /// Returns the epoch in which a part is held.
     pub fn epoch(&self, part: usize) -> Option<u64> {
         self.parts.get(&part).map(|part| part.epoch)
     }
 
-    /// A node can be told something from now on: returns the number of the connection.
+    /// Records a new connection to a node. Returns the number of the connection.
     pub fn linked(&mut self, node: &str) -> u64 {
         self.links += 1;
         self.linked.insert(node.to_owned(), self.links);
@@ -113,7 +116,7 @@ impl Sharing {
         self.links
     }
 
-    /// This connection to a node has ended.
+    /// Records the end of a connection to a node.
     pub fn unlinked(&mut self, node: &str, link: u64) {
         if self.linked.get(node) == Some(&link) {
             self.linked.remove(node);
@@ -123,17 +126,17 @@ impl Sharing {
         }
     }
 
-    /// Nodes that can be told something.
+    /// Returns the connected nodes.
     pub fn linked_nodes(&self) -> impl Iterator<Item = &String> {
         self.linked.keys()
     }
 
-    /// Whether a node can be told something.
+    /// Returns whether a node is connected.
     pub fn is_linked(&self, node: &str) -> bool {
         self.linked.contains_key(node)
     }
 
-    /// Parts of which nodes have to be told everything.
+    /// Returns the parts of which connected nodes need a new copy.
     pub fn missing(&self) -> BTreeSet<usize> {
         let lacks = |part: &Part| {
             self.linked
@@ -144,12 +147,13 @@ impl Sharing {
         parts.map(|(number, _)| *number).collect()
     }
 
-    /// Tells all that there is of a part to each node that has to be told everything. `ranges`: their mark.
+    /// Queues the complete leases of a part for each node that needs a new copy. `ranges`:
+    /// checksum of the ranges.
     pub fn begin(&mut self, part: usize, ranges: u64, known: &[Change<IpAddr>]) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
-        // What is confirmed of before is not taken for this.
+        // Confirmations of earlier messages must not count for this copy.
         self.number += 1;
         one.number = self.number;
         let (epoch, number) = (one.epoch, one.number);
@@ -177,7 +181,7 @@ impl Sharing {
         }
     }
 
-    /// Leases of a part have changed.
+    /// Queues changed leases of a part for the nodes.
     pub fn change(&mut self, part: usize, changes: &[Change<IpAddr>], now_ms: u64) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
@@ -196,7 +200,7 @@ impl Sharing {
                 peer.last = one.number;
                 peer.behind_ms.get_or_insert(now_ms);
             }
-            // It is told everything again.
+            // A node that is this far behind gets a new copy.
             one.peers.retain(|_, peer| peer.queue.len() <= QUEUE_MAX);
             for change in changes {
                 match change.holder {
@@ -209,13 +213,13 @@ impl Sharing {
         }
     }
 
-    /// The next message to a node.
+    /// Removes and returns the next message to a node.
     pub fn next(&mut self, node: &str) -> Option<Told> {
         let mut parts = self.parts.values_mut();
         parts.find_map(|part| part.peers.get_mut(node)?.queue.pop_front())
     }
 
-    /// A node knows all of a part in an epoch up to a number.
+    /// Records that a node has all of a part in an epoch up to a number.
     pub fn confirmed(&mut self, node: &str, link: u64, of: (usize, u64), number: u64, now_ms: u64) {
         let part = self.parts.get_mut(&of.0);
         let part = part.filter(|part| part.epoch == of.1 && number <= part.number);
@@ -225,14 +229,14 @@ impl Sharing {
             peer.confirmed = peer.confirmed.max(Some(number));
             peer.behind_ms = (!peer.has(peer.last)).then_some(now_ms);
             if peer.since.is_none() && now_ms >= peer.rests_until_ms {
-                // Clients hear of what comes after this only when the node knows it; what came before,
-                // it has to confirm before it is named.
+                // Clients get an ACK for later changes only when the node has them; earlier
+                // changes the node has to confirm before the record names it.
                 peer.since = Some(peer.last);
             }
         }
     }
 
-    /// Goes on without nodes that are late.
+    /// Continues without nodes whose confirmation is late.
     pub fn tick(&mut self, now_ms: u64) {
         for peer in self
             .parts
@@ -250,7 +254,7 @@ impl Sharing {
         }
     }
 
-    /// Nodes that know everything of a part, and without which nobody hears of a lease.
+    /// Returns the nodes that have all leases of a part; without them no client gets a response.
     pub fn in_step(&self, part: usize) -> BTreeSet<String> {
         let peers = { self.parts.get(&part) }.map(|part| part.peers.iter());
         let peers = peers.into_iter().flatten();
@@ -258,20 +262,20 @@ impl Sharing {
         in_step.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Nodes to which a part is reported: they may not know it yet.
+    /// Returns the nodes to which a part is sent: they may not have all of it yet.
     #[cfg(test)]
     pub(in crate::dhcp) fn told(&self, part: usize) -> BTreeSet<String> {
         let peers = { self.parts.get(&part) }.map(|part| part.peers.keys().cloned());
         peers.into_iter().flatten().collect()
     }
 
-    /// Whether a client may hear of its lease of an address. `named`: nodes that the record of the part
-    /// names, or may come to name.
+    /// Decides whether a client may get the response for its address. `named`: nodes that the
+    /// record of the part names, or may soon name.
     pub fn tells(&mut self, address: IpAddr, part: usize, named: &BTreeSet<String>) -> Tell {
         let Some(one) = self.parts.get(&part) else {
             return Tell::Never;
         };
-        // Before a node is told everything it may lack what was on the disk of this one.
+        // A node without a complete copy may lack leases that this node had on disk.
         let pending = self.pending.get(&address);
         let number = pending.map_or(0, |(_, number)| *number);
         let has = |node: &String| { one.peers.get(node) }.is_some_and(|peer| peer.has(number));

@@ -1,4 +1,4 @@
-//! Which addresses of a part are withheld after the range has changed.
+//! Tests which addresses of a part are withheld after the range has changed.
 
 use super::super::pool::Pool;
 use super::*;
@@ -31,7 +31,7 @@ fn claim(range: Range) -> Claim {
     }
 }
 
-/// The claim of a part that had another range before.
+/// Builds the claim of a part that had another range before.
 fn moved(part: usize, from: Range, to: Range) -> Claim {
     Claim {
         range: Some(to),
@@ -39,7 +39,7 @@ fn moved(part: usize, from: Range, to: Range) -> Claim {
     }
 }
 
-/// A part whose holder withholds what this node knows.
+/// Builds a part whose holder withholds what this node knows.
 fn of_former(other: Other) -> Other {
     Other {
         is_former: true,
@@ -60,7 +60,7 @@ fn copy() -> Knows {
     Knows::Copy("beta".to_owned(), 4)
 }
 
-/// The addresses of a part with a fate, by a copy in which 130 is a client's.
+/// Returns the addresses of a part with a fate, by a copy in which 130 is a client's.
 fn fates(judged: &Judged, addresses: [u8; 4]) -> [Fate; 4] {
     let Judged::Takes(taking) = judged else {
         panic!("{judged:?}")
@@ -83,14 +83,15 @@ fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known()
     let (old, new) = ranges();
     let base = Base::Own(claim(old));
     let at = |other: Other| judge((0, Some(new)), &base, &[other], false);
-    // The other node may still give 125 to 149.
+    // The other node may still assign 125 to 149.
     assert_eq!(at(other(1, claim(old), copy())), Judged::Waits(1));
     assert_eq!(
         at(other(1, moved(1, old, new), Knows::NotYet)),
         Judged::Soon(1)
     );
     let judged = at(other(1, moved(1, old, new), copy()));
-    // Its own of before, one of the other node, a free one of the other node, and a new one.
+    // An earlier lease of its own, one of the other node, a free address of the other node, and a
+    // new one.
     assert_eq!(
         fates(&judged, [120, 130, 131, 159]),
         [
@@ -100,7 +101,7 @@ fn a_range_that_moves_withholds_nothing_where_the_other_nodes_leases_are_known()
             Fate::Known
         ]
     );
-    // The other node gets nothing of this one's: it has only new addresses.
+    // The other node gets no address of this one: all of its addresses are new.
     let judged = judge(
         (1, Some(new)),
         &base,
@@ -117,7 +118,7 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     let late = |claim, knows| judge((0, Some(new)), &base, &[other(1, claim, knows)], true);
     let withheld = [Fate::Known, Fate::Unclear, Fate::Unclear, Fate::Known];
     let judged = late(moved(1, old, new), Knows::NotYet);
-    // The other node is there, and knows them.
+    // The other node is up, and knows the leases.
     assert_eq!(
         fates(&judged, [124, 125, 149, 150]),
         [Fate::Known, Fate::Before, Fate::Before, Fate::Known]
@@ -129,7 +130,7 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     taking.give_up_late();
     let judged = Judged::Takes(taking);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
-    // A copy that is lost by now, and one whose node does not know it itself.
+    // A copy that is lost by now, and one whose node does not know all leases itself.
     let lost = Knows::Copy("beta".to_owned(), 5);
     let judged = late(moved(1, old, new), lost);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
@@ -139,7 +140,7 @@ fn only_addresses_that_another_node_gave_are_withheld_where_its_leases_are_not_k
     };
     let judged = judge((0, Some(new)), &base, &[other(1, unknown, copy())], false);
     assert_eq!(fates(&judged, [124, 125, 149, 150]), withheld);
-    // Nothing is known of a part that this node did not have.
+    // No leases are known of a part that this node did not hold.
     let judged = judge((0, Some(new)), &Base::Unknown, &[], false);
     assert_eq!(fates(&judged, [120, 130, 131, 159]), [Fate::Unclear; 4]);
 }
@@ -201,7 +202,8 @@ fn what_another_node_withholds_because_of_this_one_is_this_ones_own() {
     let before = Holder::Before(None);
     assert_eq!(fate(of_former(beta()), before), Fate::Known);
     assert_eq!(fate(beta(), before), Fate::Is(Holder::Unclear(None)));
-    // What it gave, and what no node knows, is so in any case.
+    // The leases that the node gave, and those that no node knows, have the same state in any
+    // case.
     let given = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
     for holder in [given, Holder::Unclear(None)] {
         assert_eq!(fate(of_former(beta()), holder), Fate::Is(holder));
@@ -271,7 +273,7 @@ fn the_past_of_a_part_grows_with_each_range_and_is_known_as_long_as_all_of_it_is
         known(span(100, 159), false)
     );
     assert_eq!(claim(new).past_with(0, (Some(new), 2), true), None);
-    // Of three nodes, one is gone.
+    // One of three nodes is down.
     let three = claim(Range { parts: 3, ..old });
     assert_eq!(
         three.past_with(1, (Some(new), 2), true),

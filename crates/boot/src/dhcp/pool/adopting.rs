@@ -1,14 +1,14 @@
-//! Leases of a part that another node had, and what it withheld.
+//! Adoption of the leases of a part that another node had, and of what that node withheld.
 
 use super::{Address, Holder, Pool, Use};
 use crate::mac::Mac;
 use std::collections::BTreeMap;
 
 impl<A: Address> Pool<A> {
-    /// These are the leases of a part that this node does not hold, and none else. Each begins again. An address
-    /// that is withheld there stays that of the client that had it by what this node knew. `knows_before`: what
-    /// is withheld there because of the node that held the part before, is what this node knew; `is_left`: and what
-    /// this one did not know, that one did.
+    /// Replaces the known leases of a part that this node does not hold; each lease begins again.
+    /// A withheld address stays with the client that had it as far as this node knew.
+    /// `knows_before`: what the holder withholds because of the previous holder is exactly what
+    /// this node knew. `is_left`: that holder knew the leases that this node did not.
     pub fn adopt(
         &mut self,
         part: usize,
@@ -26,7 +26,7 @@ impl<A: Address> Pool<A> {
         let was = { gone.iter() }.map(|one| (*one, (self.holder(*one), self.user(*one))));
         let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
         gone.into_iter().for_each(|address| self.end(address));
-        // What its holder gave itself is newer than what this node knew.
+        // A lease that the holder gave itself is newer than what this node knew.
         let is_before =
             |(_, holder): &(A, Holder)| knows_before && matches!(holder, Holder::Before(_));
         let (before, given): (Vec<_>, Vec<_>) = known.into_iter().partition(is_before);
@@ -45,8 +45,9 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Whether a node that is there knows what is withheld of a part: once the nodes reach each other, it says whose
-    /// an address is, also where its client sleeps and another machine answers there.
+    /// Sets whether a node that is up knows what is withheld of a part. Once the nodes reach each
+    /// other, that node reports the owner of each address, even if the client sleeps and another
+    /// machine responds there.
     pub fn set_known_elsewhere(&mut self, part: usize, is_known: bool) {
         match is_known {
             true => self.known_elsewhere.insert(part),
@@ -54,7 +55,7 @@ impl<A: Address> Pool<A> {
         };
     }
 
-    /// Whether an address is withheld of which a node that is there knows whose it is.
+    /// Returns whether an address is withheld whose owner is known to a node that is up.
     pub fn is_known_elsewhere(&self, address: A) -> bool {
         let one = self.uses.get(&address).filter(|_| self.holds(address));
         let is_before = matches!(
@@ -67,7 +68,7 @@ impl<A: Address> Pool<A> {
         is_before && self.known_elsewhere.contains(&self.range.part(address))
     }
 
-    /// No node knows what is withheld of a part.
+    /// Records that no node knows what is withheld of a part.
     pub fn has_no_former(&mut self, part: usize) {
         let range = self.range;
         let withheld = { self.uses.iter() }.filter_map(|(address, one)| match one {
@@ -85,7 +86,8 @@ impl<A: Address> Pool<A> {
     }
 }
 
-/// Whose an address is by two nodes, of which each knows what the other one does not. None: they do not say the same.
+/// Merges the owners of an address as two nodes know them, each of which knows what the other one
+/// does not. None: the two disagree.
 fn of_both(one: Holder, other: Holder) -> Option<Holder> {
     use Holder::{Before, Client, Nobody, Unclear};
     match (one, other) {

@@ -1,28 +1,29 @@
-//! How many addresses of a range are in which state.
+//! Counts the addresses of a range by state.
 
 use super::{Address, Pool, Use};
 
-/// How many addresses are in which state.
+/// Number of addresses of a range in each state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Count {
-    /// All of the range.
+    /// Addresses of the range that are not reserved.
     pub all: u64,
-    /// With a lease.
+    /// Addresses with a lease.
     pub leased: u64,
-    /// That a new client can get from this node.
+    /// Addresses that a new client can get from this node.
     pub free: u64,
-    /// That somebody else uses.
+    /// Declined addresses: other hosts use them.
     pub declined: u64,
-    /// Of held parts, that somebody may have got from another node.
+    /// Addresses of held parts that clients may have got from another node.
     pub unclear: u64,
-    /// Of these, whose clients a node knows that is there.
+    /// Unclear addresses whose clients are known to a node that is up.
     pub known_elsewhere: u64,
-    /// Until when some of these are nobody's who does not renew, at most.
+    /// Latest time at which the unclear addresses become free unless a client renews,
+    /// milliseconds.
     pub unclear_until_ms: u64,
 }
 
 impl<A: Address> Pool<A> {
-    /// How many addresses are in which state.
+    /// Counts the addresses in each state.
     pub fn count(&self) -> Count {
         let of = |is: fn(&Use) -> bool| self.uses.values().filter(|one| is(one)).count() as u64;
         let reserved = self

@@ -1,25 +1,26 @@
-//! Leases of addresses that are not for clients any more: the configuration has given the address to a
-//! node, to a machine or to no range at all since. A client uses such an address until it asks to keep it
-//! and is refused, or until the lease ends; a machine to which the configuration gives the address waits
-//! that long. Of a range in parts, another node may still have the range before: what is outside of the
-//! range is not known then.
+//! Leases of addresses that are no longer for clients. The configuration has since given the
+//! address to a node, to a machine or to no range at all. A client uses such an address until its
+//! renewal is refused, or until the lease ends; a machine to which the configuration gives the
+//! address waits that long. With a range in parts, another node may still have the previous
+//! range: leases outside of the range are then unknown.
 
 use super::{Address, Change, Holder, PACKET_MS, Pool};
 use crate::mac::Mac;
 
-/// A lease of an address that is not for clients any more.
+/// Lease of an address that is no longer for clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Superseded {
-    /// Its client.
+    /// Client of the lease.
     pub mac: Mac,
-    /// The end of the lease, or of the time in which a refused client leaves the address.
+    /// End of the lease, or of the time in which a refused client leaves the address,
+    /// milliseconds.
     pub until_ms: u64,
-    /// The client was refused, or gave the address back.
+    /// True if the client was refused, or released the address.
     pub is_refused: bool,
 }
 
 impl<A: Address> Pool<A> {
-    /// Keeps a lease of an address that is not for clients.
+    /// Keeps a lease of an address that is no longer for clients.
     pub(super) fn supersede(&mut self, address: A, holder: Holder, until_ms: u64) {
         let mac = match holder {
             Holder::Client(mac) => Some(mac),
@@ -36,7 +37,8 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Takes over from the pool before when these leases end, and those whose clients are refused already.
+    /// Inherits the expiry times of these leases from the pool before, and which clients are
+    /// refused already.
     pub(super) fn keep_superseded(&mut self, before: &Pool<A>, now_ms: u64) {
         for (address, lease) in &mut self.superseded {
             let used = before.uses.get(address);
@@ -51,33 +53,35 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// The address is its client's by the configuration, too: nobody has to leave it.
+    /// Drops the superseded leases whose address the configuration gives to the same client: that
+    /// client need not leave.
     pub fn accept_superseded(&mut self, is_of: impl Fn(A, Mac) -> bool) {
         self.superseded
             .retain(|address, lease| !is_of(*address, lease.mac));
     }
 
-    /// All leases of addresses that are not for clients any more.
+    /// Returns all leases of addresses that are no longer for clients.
     pub fn superseded(&self) -> impl Iterator<Item = (A, Superseded)> {
         self.superseded
             .iter()
             .map(|(address, lease)| (*address, *lease))
     }
 
-    /// The lease that another client than this one has of an address that is not for clients.
+    /// Returns the lease that a client other than this one has of an address that is no longer
+    /// for clients.
     pub fn superseded_of(&self, address: A, mac: Mac) -> Option<Superseded> {
         let lease = self.superseded.get(&address).copied();
         lease.filter(|lease| lease.mac != mac)
     }
 
-    /// Whether a client has a lease of an address that is not for clients any more.
+    /// Returns whether a client has a lease of an address that is no longer for clients.
     pub(super) fn had_lease(&self, mac: Mac, address: A) -> bool {
         let lease = self.superseded.get(&address);
         lease.is_some_and(|lease| lease.mac == mac)
     }
 
-    /// A client learns that its address is not for clients any more, or gives it back. Its answer may be
-    /// lost or come late, so the lease lasts for as long as a packet may. Returns whether it had one.
+    /// Shortens a superseded lease after a NAK or a RELEASE. The NAK may be lost or late, so the
+    /// lease lasts for as long as a packet may live. Returns whether the client had such a lease.
     pub fn end_superseded(&mut self, mac: Mac, address: A, now_ms: u64) -> bool {
         let Some(lease) = self.superseded.get_mut(&address) else {
             return false;

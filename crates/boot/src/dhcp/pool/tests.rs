@@ -1,4 +1,4 @@
-//! Parts that are taken back from a node that did not know their leases.
+//! Parts that return from a node that did not know their leases.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn mac(last: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, last])
 }
 
-/// A node that holds nothing, and knows these leases.
+/// Builds a node that holds nothing, and knows these leases.
 fn node(known: &[(u8, u8)]) -> Pool {
     let range = Range {
         first: ip(100),
@@ -25,7 +25,7 @@ fn node(known: &[(u8, u8)]) -> Pool {
     Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0)
 }
 
-/// What one node has of all addresses.
+/// Returns the state of all addresses at one node.
 fn copy(pool: &Pool) -> Vec<(Ipv4Addr, Holder)> {
     pool.known().collect()
 }
@@ -36,7 +36,8 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
     let mut beta = node(&[]);
     beta.take_as(0, 0, |_| Fate::Before);
     assert_eq!(beta.free(), 0);
-    // One renews, another one has moved to an address that nobody had; two addresses are in use by others.
+    // One client renews, another one has moved to an unused address; two addresses are in use by
+    // others.
     assert_eq!(beta.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
     assert_eq!(beta.claim(mac(2), ip(106), How::Renew, 1), Claim::Yes);
     assert!(beta.decline(ip(102), 1) && beta.decline(ip(107), 1));
@@ -48,7 +49,7 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
         all,
         [
             client(1),
-            // Which of its two addresses this client uses is not known.
+            // Nobody knows which of its two addresses this client uses.
             Holder::Unclear(Some(mac(2))),
             Holder::Unclear(Some(mac(3))),
             client(4),
@@ -63,7 +64,8 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
 
 #[test]
 fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
-    // Alpha did not know 100 to 103 and 105, of which beta gave four. Beta takes the part, and alpha gets it back.
+    // Alpha did not know 100 to 103 and 105, of which beta assigned four. Beta takes the part,
+    // and alpha gets it back.
     let mut alpha = node(&[(102, 9), (104, 5)]);
     for last in [100, 101, 105] {
         alpha.know(ip(last), (Holder::Before(None), None), 1_000_000, 0);
@@ -74,13 +76,14 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
         true => Fate::Before,
         false => Fate::Also(Holder::Before(None)),
     });
-    // Its client renews; another one is only withheld, and nobody else gets it.
+    // The client renews its address; another address is only withheld, and no other client gets
+    // it.
     assert_eq!(beta.claim(mac(2), ip(101), How::Renew, 1), Claim::Yes);
     assert!(beta.may_be_anothers(mac(9), ip(100)) && !beta.may_be_anothers(mac(1), ip(100)));
     alpha.adopt(0, copy(&beta), (true, true), 2);
     let client = |number| Holder::Client(mac(number));
     let unclear = |number| Holder::Unclear(Some(mac(number)));
-    // Alpha gave 102 since. Of 103 they do not know the same. Nobody gave 105.
+    // Alpha has assigned 102 since. The two disagree about 103. No node assigned 105.
     let holders = [
         client(1),
         client(2),
@@ -91,7 +94,7 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
     ];
     let of = |alpha: &Pool| [100, 101, 102, 103, 104, 105].map(|last| alpha.holder(ip(last)));
     assert_eq!(of(&alpha), holders);
-    // The same once more.
+    // The same exchange once more.
     alpha.adopt(0, copy(&beta), (true, true), 2);
     assert_eq!(of(&alpha), holders);
 }
@@ -104,9 +107,9 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     alpha.adopt(0, copy(&beta), (false, false), 1);
     alpha.take(0, true, 1);
     assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
-    // Its client is still known.
+    // The client is still known.
     assert!(!alpha.may_be_anothers(mac(1), ip(100)) && alpha.may_be_anothers(mac(2), ip(100)));
-    // What it had because of another node stays so on its disk.
+    // Addresses withheld because of another node stay so on its disk.
     assert!(
         copy(&alpha)
             .iter()
@@ -153,7 +156,7 @@ fn address_that_other_sections_name_stays_its_clients_and_is_offered_to_nobody_e
     assert_eq!(pool.offer(mac(9), Some(ip(101)), 1), Ok(ip(107)));
     assert_eq!(pool.offer(mac(8), None, 1), Err(NoOffer::Full));
     assert!(pool.is_unused(ip(101)) && !pool.is_unused(ip(100)));
-    // What its client gave back is not offered either.
+    // An address that its client released is not offered either.
     assert!(pool.release(mac(1), ip(100), 10_000_000));
     pool.expire(20_000_000);
     assert_eq!(pool.offer(mac(8), Some(ip(100)), 20_000_000), Ok(ip(107)));

@@ -34,7 +34,7 @@ fn answer(verdict: Verdict, name: Option<&str>) -> Answer {
     }
 }
 
-/// The bytes that are not zero, in lines of sixteen, and the options one by one.
+/// Formats the bytes that are not zero, in lines of sixteen, and the options one by one.
 fn shown(bytes: &[u8]) -> String {
     let mut text = format!("{} bytes\n", bytes.len());
     for (at, line) in bytes.chunks(16).enumerate() {
@@ -105,7 +105,7 @@ fn a_refusal_says_why_in_at_most_sixty_bytes() {
     };
     assert_eq!(message("not free"), "not free");
     assert_eq!(message(&"n".repeat(61)), "n".repeat(60));
-    // No half of a character.
+    // The text is never cut within a character.
     assert_eq!(message(&"ü".repeat(31)), "ü".repeat(30));
 }
 
@@ -123,14 +123,14 @@ fn what_does_not_fit_is_left_out_and_what_must_be_there_stays() {
     let codes = lines.map(|(code, _)| code);
     let codes: Vec<&str> = codes.filter(|code| code.parse::<u8>().is_ok()).collect();
     assert_eq!(codes, ["53", "54", "51", "58", "59", "1", "3", "28", "82"]);
-    // A client that takes more gets more.
+    // A client that accepts longer responses gets more.
     let more = Request {
         room: 1_472,
         ..request.clone()
     };
     let bytes = write(&more, &answer(Verdict::Offer, None), SERVER, &tells).unwrap();
     assert!(bytes.len() > 700 && bytes.len() <= 1_472);
-    // A file without which the machine does not boot is not left out.
+    // The boot file is never omitted.
     let name = "x".repeat(200);
     assert_eq!(
         write(
@@ -185,7 +185,7 @@ fn an_answer_goes_where_its_client_hears_it() {
         to(0x8000, used, none, Verdict::Yes),
         To::Configured(used.into())
     );
-    // One that renews listens at its address, and maybe at no other one.
+    // A client that renews listens at its address, and maybe at no other one.
     assert_eq!(to(0, used, none, Verdict::No), To::AllAnd(used.into()));
     assert_eq!(to(0, none, none, Verdict::No), To::All);
     assert_eq!(to(0, none, relay, Verdict::Yes), To::Relay(relay.into()));

@@ -80,7 +80,7 @@ fn options_go_on_in_the_fields_for_names_and_never_round_in_a_circle() {
     assert_eq!(Request::read(&bytes).unwrap().claims.wants, None);
     bytes[242] = 2;
     assert_eq!(Request::read(&bytes), Err(Unreadable::Bootp));
-    // A field that says that options go on in the other one is not followed.
+    // The overload option inside such a field is ignored.
     bytes[242] = 1;
     bytes[111..115].copy_from_slice(&[52, 1, 2, 255]);
     assert_eq!(Request::read(&bytes).unwrap().claims.wants, None);

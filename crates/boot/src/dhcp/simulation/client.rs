@@ -1,5 +1,5 @@
-//! A client, as RFC 2131 wants one: it believes an answer to what it asked last, and counts its lease
-//! from when it asked.
+//! Client as RFC 2131 specifies it: it accepts a response only to its last request, and counts
+//! its lease from when it sent that.
 
 use super::super::reply::Verdict;
 use super::super::request::{Claims, Kind, Request};
@@ -8,12 +8,12 @@ use crate::mac::Mac;
 use lab::Random;
 use std::net::Ipv4Addr;
 
-/// What a client waits for.
+/// Response that a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waits {
     Nothing,
     Offer,
-    /// For the answer to a request, which it sent at this time of its own.
+    /// Waits for the ACK of a request, which it sent at this time of its own clock.
     Lease {
         address: Ipv4Addr,
         at_ms: u64,
@@ -21,20 +21,21 @@ enum Waits {
     },
 }
 
-/// What an answer is to a client.
+/// Effect of a response on a client.
 pub(super) enum Got {
     Nothing,
     Refusal,
-    /// It takes the offer.
+    /// The client accepts the offer.
     Offer(Request),
-    /// It has the address; whether it had it before, and whether from another node.
+    /// The client has the address. The flags: it had the address before, and it had it from
+    /// another node.
     Lease(Ipv4Addr, bool, bool),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     address: Ipv4Addr,
-    /// By its own clock.
+    /// End of the lease by the client's own clock.
     until_ms: u64,
     server: Ipv4Addr,
 }
@@ -45,13 +46,13 @@ pub(super) struct Client {
     clock: Clock,
     waits: Waits,
     xid: u32,
-    /// What it uses.
+    /// Lease that the client uses.
     lease: Option<Lease>,
-    /// What it used before it restarted; some clients remember it for longer than it lasts.
+    /// Lease before the client's restart; some clients remember it for longer than it lasts.
     remembers: Option<Lease>,
 }
 
-/// What a client sends, and to which nodes.
+/// Requests that a client sends, each with its nodes.
 type Sent = Vec<(Vec<usize>, Request)>;
 
 const ALL: [usize; 2] = [0, 1];
@@ -84,7 +85,7 @@ impl Client {
         }
     }
 
-    /// The address that it believes to have.
+    /// Returns the address that the client believes to have.
     pub(super) fn believes(&self, true_ms: u64) -> Option<Ipv4Addr> {
         let now_ms = self.clock.at(true_ms);
         let lease = self.lease.filter(|lease| lease.until_ms > now_ms)?;
@@ -117,7 +118,7 @@ impl Client {
             ) if given == address => {
                 self.waits = Waits::Nothing;
                 if at_ms + lease_ms <= self.clock.at(true_ms) {
-                    // The lease ended before it came.
+                    // The lease ended before the response arrived.
                     return Got::Nothing;
                 }
                 let before = self.lease.map(|lease| lease.server);
@@ -139,13 +140,13 @@ impl Client {
         }
     }
 
-    /// Does something: what depends on what it has.
+    /// Lets the client act, depending on its state.
     pub(super) fn act(&mut self, random: &mut Random, true_ms: u64, lease_ms: u64) -> Sent {
         let now_ms = self.clock.at(true_ms);
         self.lease = self.lease.filter(|lease| lease.until_ms > now_ms);
         let remembers_long = self.mac.0[5].is_multiple_of(2);
         self.remembers = { self.remembers }.filter(|one| remembers_long || one.until_ms > now_ms);
-        // It waits for an answer for a while.
+        // The client waits for a response for a while.
         if self.waits != Waits::Nothing && random.percent(85) {
             return Vec::new();
         }
@@ -175,7 +176,7 @@ impl Client {
         let its = [node_of(lease.server)];
         let left = lease.until_ms - now_ms;
         match random.below(50) {
-            // It restarts, and remembers its lease or not.
+            // The client restarts, and remembers its lease or not.
             0 => {
                 self.remembers = Some(lease).filter(|_| random.percent(70));
                 self.lease = None;
@@ -186,7 +187,7 @@ impl Client {
                 let claims = claims(Some(lease.address), None, Some(lease.server));
                 let mut sent = self.to(&its, Kind::Release, claims);
                 if random.percent(60) {
-                    // It restarts.
+                    // The client restarts.
                     sent.extend(self.begin(random, now_ms));
                 }
                 sent
@@ -196,7 +197,7 @@ impl Client {
                 let claims = claims(None, Some(lease.address), Some(lease.server));
                 self.to(&its, Kind::Decline, claims)
             }
-            // It asks for another one at the same time, as if nothing had been.
+            // The client requests another address at the same time, as if it had none.
             6 => {
                 self.lose();
                 self.begin(random, now_ms)

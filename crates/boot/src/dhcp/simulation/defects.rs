@@ -1,84 +1,90 @@
-//! What is broken on purpose: the simulation has to find each of these, or it would not find a mistake.
+//! Deliberate defects: the simulation has to find each of them, or it would not find a real one.
 //!
-//! `BOOT_DEFECT=n BOOT_SEEDS=m cargo test -p evenkeel-boot each_defect` looks for the defect `n` in `m` histories.
+//! `BOOT_DEFECT=n BOOT_SEEDS=m cargo test -p evenkeel-boot each_defect` searches `m` histories
+//! for the defect `n`.
 
 use super::{Odds, run};
 use lab::setting;
 
-/// Among how many histories another one is looked for where that of a defect does not find it any more.
+/// Number of histories in which the test searches for a new seed, if that of a defect no longer
+/// finds it.
 const DEFECT_SEEDS: u64 = 300;
 
-/// What is broken on purpose: the simulation has to find each of these.
+/// Deliberate defect that the simulation has to find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Defect {
-    /// A node does not look whether it still holds a part after it has received a packet.
+    /// A node does not check whether it still holds a part after it has received a packet.
     HoldNotChecked,
-    /// A node that takes a part believes that it knows every lease.
+    /// A node that takes a part assumes that it knows every lease.
     AllKnown,
-    /// A client is told before its lease is on the disk.
+    /// A client gets its response before its lease is on disk.
     ToldBeforeStored,
     /// A restart forgets the leases.
     RestartForgets,
     /// A restart forgets which addresses are unclear.
     UnclearForgotten,
-    /// A lease ends here when it ends at the client, if both clocks were right.
+    /// A lease ends at the node when it ends at the client, without a margin for the clocks.
     NoMargin,
     /// A client that remembers an unclear address gets it.
     RebootGetsUnclear,
-    /// What a client gives back is at once another's.
+    /// A released address is at once available to other clients.
     ReleasedAtOnce,
-    /// Leases of before are believed when a part is taken.
+    /// Old leases count as current when a part is taken.
     OldLeasesBelieved,
-    /// A client is told before the other node knows its lease.
+    /// A client gets its response before the other node knows its lease.
     ToldBeforeKnown,
-    /// A copy is adopted that is not whole.
+    /// An incomplete copy is adopted.
     HalfCopyAdopted,
-    /// A copy is adopted though the record does not name the node that has it.
+    /// A copy is adopted although the record does not name the node that has it.
     NamesIgnored,
-    /// A copy is adopted of whichever holder and epoch.
+    /// A copy is adopted of any holder and epoch.
     RecordIgnored,
-    /// The record names a node when it is told of a part, before it is waited for.
+    /// The record names a node as soon as the copy begins, before the holder waits for it.
     NamedTooEarly,
-    /// What was written to the cluster, and may yet become its record, is not counted.
+    /// Records that were written and may yet take effect are not counted.
     WrittenNotCounted,
-    /// A node with another range does not wait for a node that may give addresses by the range before.
+    /// A node with another range does not wait for a node that may assign addresses by the
+    /// previous range.
     RangeNotWaited,
-    /// What another node gave by a range of before is taken for free.
+    /// Addresses that another node assigned by a previous range count as free.
     PastForgotten,
-    /// What a node gave by a range of before is not told.
+    /// Addresses that a node assigned by a previous range are not reported.
     PastNotTold,
-    /// A node that waits for another one says that it knows all leases.
+    /// A node that waits for another one states that it knows all leases.
     ClearTooEarly,
-    /// Leases of before are as short as those of a reload.
+    /// Old leases count as short as those of the reloaded configuration.
     LeaseShortened,
-    /// A client hears of a lease while the record says that none has heard of one.
+    /// A client gets a lease while the record states that none has got one.
     UnheardTold,
-    /// A node whose disk is empty believes that it knows the leases that it gave.
+    /// A node whose disk is empty assumes that it knows the leases that it gave.
     EmptyDiskBelieved,
-    /// A client that says that it uses an unclear address need not answer there.
+    /// A client that claims to use an unclear address need not respond to ARP there.
     LiarBelieved,
     /// A copy is adopted of a node that does not know all leases itself yet.
     ClaimAdopted,
-    /// A node that takes a part believes that no lease is longer than those which it has given itself.
+    /// A node that takes a part assumes that no lease is longer than its own.
     LongestForgotten,
-    /// A node that takes a part over believes that it knows whatever is withheld, and why ever.
+    /// A node that takes a part over assumes that it knows everything that is withheld, whatever
+    /// the reason.
     DoubtIgnored,
-    /// What another node gave by a range of before, and does not say in time, is taken for free.
+    /// Addresses that a late node assigned by a previous range count as free.
     LateBelieved,
-    /// Nobody is asked for what was withheld because a node was not heard in time.
+    /// No node is queried for what was withheld because a node was late.
     LateForgotten,
-    /// A node that takes a part from one that did not know what it knows withholds that, too.
+    /// A node that takes a part from one that lacked its knowledge withholds that, too.
     LeftForgotten,
-    /// What each of two nodes did not know, and neither gave, is withheld.
+    /// Addresses that each of two nodes did not know, and neither assigned, are withheld.
     LeftWithheld,
-    /// Nobody is asked for what was withheld because a node died that had a part by another range than before.
+    /// No node is queried for what was withheld because a node failed that had a part by a
+    /// previous range.
     MovedForgotten,
-    /// A machine that answers at a withheld address gets it, though the node is there that knows whose it is.
+    /// A machine that responds at a withheld address gets it, though a node is up that knows the
+    /// owner.
     SquatterBelieved,
 }
 
-/// Each with a seed that finds it. A change that makes another history of it needs another seed, for which the test
-/// looks.
+/// Each defect with a seed that finds it. A change that alters the history needs another seed,
+/// for which the test searches.
 const DEFECTS: [(Defect, u64); 26] = [
     (Defect::HoldNotChecked, 29),
     (Defect::AllKnown, 6),
@@ -109,7 +115,7 @@ const DEFECTS: [(Defect, u64); 26] = [
 ];
 
 impl Odds {
-    /// Odds of histories in which a defect does harm that it hardly ever does.
+    /// Returns the odds of histories in which a rarely harmful defect does harm.
     pub(super) fn of(self, defect: Option<Defect>) -> Odds {
         match defect {
             Some(Defect::WrittenNotCounted) => Odds {

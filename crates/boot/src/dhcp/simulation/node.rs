@@ -1,4 +1,4 @@
-//! A node: a desk, a disk, and the parts that it believes to hold.
+//! Node with its server logic, a disk, and the parts that it believes to hold.
 
 mod ways;
 
@@ -17,87 +17,90 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use ways::Way;
 
-/// Packets that wait to be received.
+/// Limit of packets that wait to be received.
 const QUEUE: usize = 8;
-/// For how long one waits before it is too old, milliseconds.
+/// Age at which a waiting packet is too old, milliseconds.
 const QUEUE_MS: u64 = 5_000;
 
-/// For how long a node waits for what another one gave before, milliseconds: longer than in earnest, since
-/// steps here take longer.
+/// Time for which a node waits for the earlier leases of another one, milliseconds: longer than
+/// in production, since steps here take longer.
 pub(super) const SOON_MS: u64 = 60_000;
-/// How long the clients of a part wait until the other node knows its leases again, milliseconds.
+/// Longest wait of the clients of a part until the other node knows its leases again,
+/// milliseconds.
 const UNHEARD_MS: u64 = 5_000;
 
-/// Records of parts.
+/// Records of parts, and what the node derived from them.
 #[derive(Default)]
 struct Records {
     known: [Record; PARTS],
     wrote: [Vec<(u64, BTreeSet<String>)>; PARTS],
-    /// In which epoch it holds each part.
+    /// Epoch in which the node holds each part.
     epochs: [u64; PARTS],
     states: [State; PARTS],
-    /// How often it took a part by another range with leases of the other node.
+    /// Number of parts taken by another range with leases of the other node.
     moved: u64,
-    /// The node that knows what this one withholds because it was not heard in time, and which of its disks that is.
+    /// Late node that knows what this one withholds, and the number of its disk.
     late: [Option<(String, u64)>; PARTS],
-    /// Since when no client hears of a lease of a part.
+    /// Time since which no client gets a lease of a part.
     unheard: [Option<u64>; PARTS],
-    /// How often it took a part back of which no client had heard since.
+    /// Number of parts that returned before any client got a lease from the other node.
     again: u64,
-    /// How often it took a part back from a node that withheld addresses of it.
+    /// Number of parts that returned from a node that withheld addresses of them.
     back: u64,
-    /// On its disk: how long its leases were at most, seconds.
+    /// Longest lease that the node gave, seconds; on its disk.
     longest_s: u32,
 }
 
-/// What a node knows of a part that it holds.
+/// Knowledge of a node about a part that it holds.
 #[derive(Clone, Default)]
 enum State {
-    /// Its range is another one than before.
+    /// The range is another one than before.
     #[default]
     New,
-    /// It has a record, or writes one, and waits; since when for leases that are not given any more.
+    /// The node has written or writes a record, and waits; the time is the start of the wait for
+    /// leases that are no longer given.
     Claims(Base, Option<u64>),
-    /// It gives addresses.
+    /// The node assigns addresses.
     Settled,
 }
 
-/// Until when a node is not there as it should be.
+/// End of the node's disturbances.
 #[derive(Default)]
 struct Away {
     paused_until_ms: u64,
-    /// It hears nothing of the cluster.
+    /// End of the time without the cluster.
     cut_until_ms: u64,
 }
 
 #[derive(Default)]
 struct Disk {
     leases: BTreeMap<Ipv4Addr, Holder>,
-    /// What the other node has given.
+    /// Stored copies of the other node's parts.
     copies: BTreeMap<usize, Copy>,
-    /// How often it was lost.
+    /// Number of times that the disk was lost.
     losses: u64,
 }
 
 pub(super) struct Node {
     number: usize,
     clock: Clock,
-    /// None: it is down.
+    /// None: the node is down.
     desk: Option<Desk>,
     disk: Disk,
-    /// What the other node has given.
+    /// Copies of the other node's parts.
     pub(super) copies: Copies,
-    /// What the other node knows.
+    /// Progress of the copies at the other node.
     pub(super) sharing: Sharing,
-    /// The records of parts as it knows them, and the names that it has written since, by their number.
+    /// Records of parts as the node knows them, and the names that it has written since, by their
+    /// number.
     records: Records,
     lan: Option<Lan>,
-    /// What is not on the disk yet, and the answers that wait for that.
+    /// Changes that are not on disk yet, and the responses that wait for them.
     unstored: Vec<Change>,
     waiting: Vec<Reply>,
-    /// With the true times of their arrival.
+    /// Received requests with the true times of their arrival.
     queue: VecDeque<(u64, Request)>,
-    /// Until when it holds each part, by its own clock.
+    /// End of each grant, by the node's own clock.
     held: [Option<u64>; PARTS],
     away: Away,
     defect: Option<Defect>,
@@ -135,7 +138,7 @@ impl Node {
         self.defect == Some(defect)
     }
 
-    /// Starts from the disk.
+    /// Starts the node from its disk.
     pub(super) fn start(&mut self, lan: &Lan, true_ms: u64) {
         if self.is_up() {
             return;
@@ -154,7 +157,7 @@ impl Node {
         self.build(lan, None, true_ms);
     }
 
-    /// Its configuration is another one.
+    /// Applies another configuration.
     pub(super) fn change(&mut self, lan: &Lan, true_ms: u64) {
         if !self.is_awake(true_ms) || self.lan.as_ref() == Some(lan) {
             return;
@@ -194,7 +197,7 @@ impl Node {
         self.desk = Some(Desk::new(lan.clone(), here(self.number), Some(pool)));
     }
 
-    /// Loses all that is not on the disk.
+    /// Loses everything that is not on disk.
     pub(super) fn crash(&mut self) {
         self.desk = None;
         self.unstored.clear();
@@ -219,17 +222,17 @@ impl Node {
         };
     }
 
-    /// How often it took a part back of which no client had heard since.
+    /// Returns how many parts came back before any client got a lease from the other node.
     pub(super) fn again(&self) -> u64 {
         self.records.again
     }
 
-    /// How often it took a part back from a node that withheld addresses of it.
+    /// Returns how many parts came back from a node that withheld addresses of them.
     pub(super) fn back(&self) -> u64 {
         self.records.back
     }
 
-    /// How often it took a part by another range with leases of the other node.
+    /// Returns how many parts were taken by another range with leases of the other node.
     pub(super) fn moved(&self) -> u64 {
         self.records.moved
     }
@@ -238,13 +241,13 @@ impl Node {
         self.lan.as_ref().map(range_of)
     }
 
-    /// Its copies are lost.
+    /// Loses the copies.
     pub(super) fn lose_copies(&mut self) {
         self.disk.copies.clear();
         self.copies = Copies::default();
     }
 
-    /// Its disk is empty.
+    /// Empties the disk.
     pub(super) fn lose_disk(&mut self) {
         self.disk.leases.clear();
         self.disk.losses += 1;
@@ -252,12 +255,12 @@ impl Node {
         self.lose_copies();
     }
 
-    /// Whether it believes that it holds a part.
+    /// Returns true if the node believes that it holds a part.
     pub(super) fn holds(&self, part: usize) -> bool {
         self.held[part].is_some()
     }
 
-    /// Whether a record is its own, with the disk of then.
+    /// Returns true if a record is the node's own, with its current disk.
     fn is_own(&self, record: &Record) -> bool {
         let has_disk = record.disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
         record.node == name(self.number) && has_disk
@@ -271,7 +274,7 @@ impl Node {
         self.away.cut_until_ms = until_ms;
     }
 
-    /// Whether the cluster grants it parts.
+    /// Returns true if the cluster can grant parts to the node.
     pub(super) fn hears(&self, true_ms: u64) -> bool {
         self.is_awake(true_ms) && self.away.cut_until_ms <= true_ms
     }
@@ -282,12 +285,12 @@ impl Node {
         }
     }
 
-    /// The cluster grants it a part, in this epoch. `before`: the record as it was until now.
+    /// Grants a part to the node, in this epoch. `before`: the record until now.
     pub(super) fn hold(&mut self, part: usize, before: &Record, record: &Record, true_ms: u64) {
         let now_ms = self.clock.at(true_ms);
         self.look(now_ms);
         let is_new = self.held[part].is_none();
-        // Its clock may be slow.
+        // The node's clock may be slow.
         self.held[part] = Some(now_ms + GRANT_MS - GRANT_MS / 500);
         if !is_new {
             return;
@@ -306,7 +309,7 @@ impl Node {
         self.begin(part, way, now_ms);
     }
 
-    /// Other nodes may have given leases that are this long, seconds.
+    /// Takes into account that other nodes may have given leases of this length, seconds.
     fn learn_longest(&mut self, longest_s: u32) {
         if self.has(Defect::LongestForgotten) {
             return;
@@ -321,7 +324,7 @@ impl Node {
         self.desk.as_mut()
     }
 
-    /// Whether no client hears yet of a lease of a part.
+    /// Returns true if no client may get a lease of a part yet.
     fn stays_unheard(&self, part: usize, record: &Record, now_ms: u64) -> bool {
         let other = name(1 - self.number);
         let since_ms = self.records.unheard[part].filter(|_| record.unheard);
@@ -330,7 +333,7 @@ impl Node {
             && !self.sharing.in_step(part).contains(&other)
     }
 
-    /// Begins to give addresses of a part, or to wait.
+    /// Begins to assign addresses of a part, or to wait.
     fn begin(&mut self, part: usize, way: Way, now_ms: u64) {
         if let Way::Claims(base) = way {
             self.records.states[part] = State::Claims(base, None);
@@ -363,21 +366,22 @@ impl Node {
             pool.has_no_former(part);
         }
         self.note();
-        // What is unclear is on the disk before any answer is decided.
+        // Unclear addresses are on disk before any response is decided.
         self.store(now_ms);
-        // What it took is told, too, before it may be named.
+        // Adopted leases are sent, too, before the other node may be named.
         self.sharing.drop_part(part);
         self.sharing.hold(part, self.records.epochs[part]);
     }
 
-    /// The node that knows what this one withholds of a part, and which of its disks that is.
+    /// Returns the node that knows what this one withholds of a part, and the number of its disk.
     fn former(&self, part: usize) -> Option<&(String, u64)> {
         let of_record = self.records.known[part].former.as_ref();
         let former = self.records.late[part].as_ref().or(of_record);
         former.filter(|(node, _)| *node != name(self.number))
     }
 
-    /// The same where it was not heard in time: one that knows what was withheld before, too, or the only one.
+    /// Returns the late node that knows what is withheld: one that also knows what was withheld
+    /// before, or the only one.
     fn former_of_late(&self, part: usize, record: &Record) -> Option<(String, u64)> {
         let former = Some((record.node.clone(), record.disk));
         let before = &self.records.known[part].former;
@@ -448,7 +452,7 @@ impl Node {
         }
     }
 
-    /// Another part, as it knows it.
+    /// Describes another part as this node knows it.
     fn other(&self, part: usize, record: &Record, is_late: bool) -> Other {
         let own = name(self.number);
         let copy = { self.copies.of(part, &record.node, record.epoch) }
@@ -475,7 +479,7 @@ impl Node {
         }
     }
 
-    /// It hears what the records of the parts are, and writes another one of this part.
+    /// Receives the records of the parts, and writes another one of this part.
     pub(super) fn turn(
         &mut self,
         part: usize,
@@ -543,7 +547,7 @@ impl Node {
         })
     }
 
-    /// Whether a node is there that knows what this one withholds of a part.
+    /// Records whether a node is up that knows what this one withholds of a part.
     fn note_elsewhere(&mut self, part: usize, is_other_there: bool) {
         let other = name(1 - self.number);
         let is_its = { self.former(part) }.is_some_and(|(node, _)| *node == other);
@@ -553,7 +557,7 @@ impl Node {
         }
     }
 
-    /// Tells everything of its parts where that is missing.
+    /// Sends complete copies of its parts where they are missing.
     fn share(&mut self, now_ms: u64) {
         self.sharing.tick(now_ms);
         let Some(range) = self.range() else { return };
@@ -572,7 +576,7 @@ impl Node {
         }
     }
 
-    /// The other node tells something; true: it hears that this is known here.
+    /// Receives a message of the other node; true: the message is confirmed.
     pub(super) fn copy(&mut self, from: usize, told: &Told) -> bool {
         let took = self.copies.take(&name(from), told);
         if !matches!(took, Ok(Took::Whole | Took::Changes)) {
@@ -623,7 +627,7 @@ impl Node {
         }
     }
 
-    /// Answers of which clients may hear.
+    /// Returns the responses that clients may get now.
     fn tell(&mut self, now_ms: u64) -> Vec<Reply> {
         if !self.has(Defect::HoldNotChecked) {
             self.look(now_ms);
@@ -672,15 +676,15 @@ impl Node {
         now
     }
 
-    /// How long it takes until something ends here.
+    /// Returns the time until the next lease here ends.
     pub(super) fn left_ms(&mut self, true_ms: u64) -> Option<u64> {
         let now_ms = self.clock.at(true_ms);
         let end_ms = self.desk.as_mut()?.pool()?.next_end_ms()?;
         Some(end_ms.saturating_sub(now_ms))
     }
 
-    /// Does one of its steps: looks, decides, stores or sends. Between any two time may pass. `users`: who uses
-    /// which address.
+    /// Does one of the node's steps: checks its grants, decides, stores or sends. Time may pass
+    /// between any two steps. `users`: the addresses that clients use.
     pub(super) fn work(
         &mut self,
         random: &mut Random,
@@ -707,7 +711,7 @@ impl Node {
     }
 
     fn decide(&mut self, random: &mut Random, users: &[(Ipv4Addr, Mac)], now_ms: u64) {
-        // With the defect, it looked before the packets came.
+        // With the defect, the check was made before the packets arrived.
         if !self.has(Defect::HoldNotChecked) {
             self.look(now_ms);
         }
@@ -763,8 +767,8 @@ impl Node {
     }
 }
 
-/// The client was offered the address that it asks for, as far as it is free: a first lease begins so,
-/// and a history of leases needs no more of it.
+/// Offers the client the address that it requests, if that is free: a first lease begins so, and
+/// a history of leases needs no more of it.
 fn offer_before(desk: &mut Desk, request: &Request, now_ms: u64) {
     let address = request.claims.wants.or(request.claims.uses);
     let Some((pool, address)) = desk.pool().zip(address) else {
@@ -772,7 +776,7 @@ fn offer_before(desk: &mut Desk, request: &Request, now_ms: u64) {
     };
     if request.kind == Kind::Request && pool.is_unused(address) {
         pool.withdraw(request.mac);
-        // Where there is none for it, it is refused.
+        // Without a free address the request is refused.
         let _ = pool.offer(request.mac, Some(address), now_ms);
     }
 }

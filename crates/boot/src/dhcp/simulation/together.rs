@@ -1,5 +1,5 @@
-//! Nodes that fail together or one after the other, and are back, or do not reach each other while the range changes,
-//! and do again: what either node knows is known to both then, and nothing is withheld.
+//! Failures of nodes together or one after the other, and changes of the range while the nodes do
+//! not reach each other. Afterwards both know what either node knew, and nothing is withheld.
 
 use super::super::desk::Desk;
 use super::super::moves::Past;
@@ -12,23 +12,24 @@ use lab::setting;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-/// How long a node leaves a part to one that knows its leases, milliseconds.
+/// Time for which a node leaves a part to one that knows its leases, milliseconds.
 pub(super) const AWAIT_MS: u64 = 15_000;
-/// For how long one of two nodes that fail together goes on alone, before the other one fails or is back, at most,
-/// milliseconds: longer than the cluster grants a part.
+/// Longest time for which one node continues alone after the other one failed, milliseconds:
+/// longer than a grant.
 const DOWN_MS: u64 = 12_000;
 const SEEDS: u64 = 40;
 
-/// How nodes fail, and are back.
+/// Function that makes nodes fail and return.
 type Fails = fn(&mut World) -> Result<(), String>;
-/// They do not reach each other, and one that fails is back at once or when its part is taken.
+/// Histories in which the nodes do not reach each other, and one that fails returns at once or
+/// after its part is taken.
 const APART: [Fails; 2] = [
     |world| world.move_apart(false),
     |world| world.move_apart(true),
 ];
 
 impl World {
-    /// Whether a node leaves a part to one that knows its leases.
+    /// Returns true if a node leaves a part to one that knows its leases.
     pub(super) fn awaits(&mut self, node: usize, part: usize) -> bool {
         let record = &self.records[part];
         let key = (node, part);
@@ -43,7 +44,7 @@ impl World {
         self.now_ms < since.1 + AWAIT_MS
     }
 
-    /// Nodes that are there are connected.
+    /// Connects the nodes that are up.
     fn connect(&mut self) {
         for from in 0..2 {
             let all = self.nodes.iter();
@@ -55,7 +56,7 @@ impl World {
         }
     }
 
-    /// A step of two nodes and their clients in which nothing fails.
+    /// Runs a step of two nodes and their clients in which nothing fails.
     fn calm(&mut self) -> Result<(), String> {
         self.now_ms += match self.random.below(50) {
             0 => self.random.below(GRANT_MS / 4),
@@ -94,7 +95,7 @@ impl World {
         (0..self.random.below(steps)).try_for_each(|_| self.calm())
     }
 
-    /// Both nodes fail, and are back.
+    /// Makes both nodes fail and return.
     fn fail_together(&mut self) -> Result<(), String> {
         for fails in [true, false] {
             let first = self.random.index(2);
@@ -112,7 +113,7 @@ impl World {
         Ok(())
     }
 
-    /// The node that knows what the holder of a part withholds, and is handed the part.
+    /// Returns the node that knows what the holder of a part withholds, and is handed the part.
     fn knows_before(&self, part: usize) -> Option<usize> {
         let record = &self.records[part];
         (0..2).find(|node| {
@@ -121,8 +122,9 @@ impl World {
         })
     }
 
-    /// A node fails, and the other one when it has gone on for a while. The first one goes on alone, until the
-    /// other one is back; with another range, if it is moved meanwhile.
+    /// Makes a node fail, and the other one after it has continued for a while. The first one
+    /// then continues alone, until the other one returns; the range changes meanwhile if
+    /// `is_moved`.
     fn fail_in_turn(&mut self, is_moved: bool) -> Result<(), String> {
         let first = self.random.index(2);
         for (node, steps) in [(first, 300), (1 - first, 20)] {
@@ -140,8 +142,9 @@ impl World {
         self.calm_for(20)
     }
 
-    /// The range changes while the nodes do not reach each other, and neither says in time what it gave before. A node
-    /// that fails then is away for so long that the other one takes its part, or is back at once.
+    /// Changes the range while the nodes do not reach each other, and neither reports its earlier
+    /// leases in time. A node that fails then is down for so long that the other one takes its
+    /// part, or returns at once.
     fn move_apart(&mut self, is_taken: bool) -> Result<(), String> {
         (0..2).for_each(|from| self.cut(from));
         (self.odds.apart, self.odds.sleeps) = (true, true);
@@ -158,7 +161,7 @@ impl World {
         }
         self.squat()?;
         if self.random.once_in(2) {
-            // What is withheld, and why, outlives that.
+            // The withheld addresses, and the reason, survive a restart.
             let first = self.random.index(2);
             let both = self.random.once_in(2);
             for node in [Some(first), Some(1 - first).filter(|_| both)]
@@ -175,7 +178,7 @@ impl World {
             let these = known.iter().filter(|(_, holder)| is(holder));
             these.map(|(address, _)| *address).collect()
         };
-        // An address that was declined is withheld, too.
+        // A declined address is withheld, too.
         let before = &these(|holder| matches!(holder, Holder::Before(_)))
             - &these(|holder| *holder == Holder::Unclear(None));
         (0..1_000).try_for_each(|_| self.calm())?;
@@ -183,7 +186,8 @@ impl World {
         self.knows_sleepers(&before)
     }
 
-    /// A node fails while they do not reach each other, and is back at once or when the other one has its part.
+    /// Makes a node fail while the nodes do not reach each other. It returns at once, or when the
+    /// other one has its part.
     fn fail_apart(&mut self, node: usize, is_taken: bool) -> Result<(), String> {
         self.fail(node);
         if is_taken {
@@ -197,8 +201,8 @@ impl World {
         self.squat()
     }
 
-    /// The address of a client that slept all the time is its own, wherever it is now, and of those that were withheld
-    /// before none is.
+    /// Checks that a client that slept all the time still has its address, in whichever part that
+    /// is now, and that no address that was withheld before still is.
     fn knows_sleepers(&mut self, before: &BTreeSet<Ipv4Addr>) -> Result<(), String> {
         let lost = self.lost();
         let is_lost = |address| lost.iter().any(|past| past.span.has(address));
@@ -213,7 +217,7 @@ impl World {
             return Err(format!("{address} is withheld"));
         }
         let sleepers = { users.iter() }.filter(|(address, mac)| {
-            // A packet of before may have come late.
+            // An old packet may have arrived late.
             let is_odd = |pool: &&Pool| {
                 let of = pool.of(*mac);
                 of.is_some_and(|of| of != *address) || pool.declined_by(*address).is_some()
@@ -230,13 +234,15 @@ impl World {
         Ok(())
     }
 
-    /// Addresses of which nobody knows whose they were by ranges of before: a part was taken without its leases.
+    /// Returns the addresses whose owners by previous ranges are unknown: a part was taken
+    /// without its leases.
     fn lost(&self) -> Vec<Past> {
         let pasts = { self.records.iter() }.filter_map(|record| record.claim.past);
         pasts.filter(|past| !past.is_known).collect()
     }
 
-    /// Another range, in which the address of a client is of another part; if there is one soon.
+    /// Returns another range in which the address of a client is in another part, if one is found
+    /// soon.
     fn gives_of_others(&mut self) -> Gives {
         let (users, before) = (self.users(), range_of(&self.lan));
         let mut lan = self.lan.clone();
@@ -254,7 +260,8 @@ impl World {
         lan.gives
     }
 
-    /// A machine uses addresses of clients that sleep, and gets none of those whose clients a node knows.
+    /// Lets a machine use addresses of sleeping clients; it must get none of those whose clients
+    /// a node knows.
     fn squat(&mut self) -> Result<(), String> {
         let now_ms = self.now_ms;
         let mut users = self.users();
@@ -288,8 +295,8 @@ impl World {
         self.unknown.retain(|(of, _), _| *of != node);
     }
 
-    /// Addresses that are given to nobody because this node does not know whose they are. A client that has one of
-    /// each part has another one of them withheld.
+    /// Counts the addresses that are withheld because this node does not know the owners. A
+    /// client with an address of each part has another one of them withheld.
     fn withheld(&mut self) -> usize {
         let pools = self.nodes.iter_mut();
         let pools = pools.filter_map(|node| node.desk().and_then(Desk::pool));
@@ -323,7 +330,8 @@ fn begin(seed: u64, awaits: bool, defect: Option<Defect>) -> Result<World, Strin
     Ok(world)
 }
 
-/// `after`: steps after the failure, from which on no address may be withheld.
+/// Runs a history. `after`: number of steps after the failure from which on no address may be
+/// withheld.
 fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<World, String> {
     run_with(seed, (awaits, after), fails, None)
 }
@@ -351,7 +359,7 @@ fn run_with(
     Ok(world)
 }
 
-/// How often a part went back to the node that knew what was withheld of it.
+/// Returns how often a part returned to the node that knew what was withheld of it.
 fn back(world: &World) -> u64 {
     world.nodes.iter().map(Node::back).sum()
 }
@@ -367,7 +375,7 @@ fn nothing_is_withheld_once_a_node_is_back_that_had_gone_on_alone() {
             let ran = run(seed, (true, 1_000), fails);
             back(&ran.unwrap_or_else(|why| panic!("seed {seed}, moved {is_moved}: {why}")))
         });
-        // Parts went back to it.
+        // Some parts must have returned.
         assert!(runs.sum::<u64>() > 10);
     }
 }

@@ -1,4 +1,4 @@
-//! What each kind of client is answered in each state of its address, and why.
+//! Tests the response to each kind of client in each state of its address, with the reason.
 
 use super::super::samples::UUID;
 use super::*;
@@ -6,7 +6,7 @@ use crate::config::{Image, Machine, Network6, Unknown};
 use crate::dhcp::range::Range;
 use std::collections::HashSet;
 
-/// A machine of the file with an address, one without, and one that the file does not name.
+/// A configured machine with a fixed address, one without, and one that is not configured.
 const FIXED: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const RANGED: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 3]);
@@ -20,7 +20,7 @@ fn here() -> Here {
     Here::new(ip(2), Mac([0x52, 0x54, 0, 0, 0, 2]))
 }
 
-/// A desk with the first of so many parts of its range.
+/// Builds a desk with the first of this number of parts of its range.
 fn desk(unknown: Unknown, parts: u32) -> Desk {
     let mut lan = Lan::plain("br0");
     let kernel = Image::Kernel {
@@ -194,7 +194,7 @@ fn other_networks_other_servers_and_strangers_are_told_apart() {
     far.associations[0].addresses.remove(0);
     let told = shown(&desk.decide(&far, 0));
     assert!(told.starts_with("REPLY [NotOnLink]: "), "{told}");
-    // Its offer is free again when it takes that of another server.
+    // The offer is free again when the client accepts that of another server.
     desk.decide(&request(Kind::Solicit, RANGED, &[0x103]), 0);
     let mut other = request(Kind::Request, RANGED, &[0x103]);
     other.server = Some(vec![9; 10]);
@@ -253,7 +253,8 @@ fn an_address_of_the_part_of_another_node_is_that_nodes() {
         let decision = desk.decide(&request(kind, RANGED, &[0x108]), 0);
         assert!(shown(&decision).starts_with("-: fd00:20::108 is of the other node"));
     }
-    // The other node is gone, and what it gave is not known here: nobody gets that who is not known to have it.
+    // The other node has failed, and its leases are unknown here: only a client that is known to
+    // have the address gets it.
     desk.pool().unwrap().take(1, false, 0);
     let asked = desk.decide(&request(Kind::Request, STRANGER, &[0x108]), 0);
     assert!(
@@ -342,7 +343,7 @@ fn client_without_a_record_gets_no_lease_by_renew_rebind_or_confirm() {
     for (kind, expected) in [
         (Kind::Renew, "REPLY [nothing and an end]"),
         (Kind::Rebind, "-"),
-        // The link alone is confirmed (RFC 8415, 18.3.3).
+        // Confirm checks only the link (RFC 8415, 18.3.3).
         (Kind::Confirm, "REPLY Success"),
     ] {
         let mut desk = desk(Unknown::Menu, 1);
@@ -355,7 +356,7 @@ fn client_without_a_record_gets_no_lease_by_renew_rebind_or_confirm() {
         let (words, _) = shown.split_once(": ").unwrap();
         assert_eq!(words.to_lowercase(), expected.to_lowercase(), "{shown}");
     }
-    // Without a SOLICIT a REQUEST is as good as one with it (RFC 8415, 18.3.2).
+    // A Request without a Solicit is treated like one after it (RFC 8415, 18.3.2).
     let mut desk = desk(Unknown::Menu, 1);
     let decision = desk.decide(&request(Kind::Request, STRANGER, &[0x103]), 0);
     assert_eq!(desk.leased(STRANGER), Some(ip(0x103)), "{decision:?}");

@@ -1,4 +1,4 @@
-//! The bytes of each kind of answer.
+//! Bytes of each kind of response.
 
 use super::super::relay::Hop;
 use super::super::samples::{LINK, SERVER, all};
@@ -41,7 +41,7 @@ fn answer(grants: Vec<Grant>) -> Answer {
     }
 }
 
-/// A line for each option, with those of an association below it.
+/// Returns a line for each option, with those of an association below it.
 fn shown(bytes: &[u8], indent: &str) -> String {
     let mut text = String::new();
     for (code, data) in option::Options(bytes) {

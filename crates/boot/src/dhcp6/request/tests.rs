@@ -1,4 +1,4 @@
-//! What is read of packets of real clients, and of bytes of nobody.
+//! Parses packets of real clients, and invalid bytes.
 
 use super::super::samples::{CARD, LINK, UUID, all, association, packet};
 use super::*;

@@ -1,4 +1,4 @@
-//! What a keeper of copies writes, and what it reads again after a start.
+//! Tests what a keeper of copies writes, and what it reads after a start.
 
 use super::*;
 use crate::dhcp::mirror::Said;
@@ -16,7 +16,7 @@ fn change(last: u8, holder: Holder) -> Change<IpAddr> {
 
 const CLIENT: Holder = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
 
-/// Tells a keeper something, and returns what it says; None: nothing is confirmed.
+/// Sends a message to a keeper, and returns the confirmation; None: there is none.
 fn tell(keeper: &Keeper, epoch: u64, said: &[Said]) -> Option<Result<(), Refused>> {
     let (says, said_so) = channel();
     for said in said {
@@ -60,11 +60,11 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
     assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
     let later = Said::Changes(vec![change(3, Holder::Nobody), change(4, CLIENT)]);
     assert_eq!(tell(&first, 7, &[later]), Some(Ok(())));
-    // One that began and did not come to its end changes nothing.
+    // An incomplete copy changes nothing.
     assert_eq!(tell(&first, 8, &[Said::Begin(3)]), None);
     drop(first);
     let (second, copies) = keeper(&scratch);
-    // It has read its files before it takes anything.
+    // The keeper has read its files before it accepts messages.
     let stray = Said::Changes(vec![change(9, CLIENT)]);
     assert_eq!(tell(&second, 9, &[stray]), Some(Err(Refused::NotBegun)));
     let copies = lock_copies(&copies);
@@ -141,7 +141,7 @@ fn a_keeper_that_moves_keeps_what_it_knows_and_writes_it_with_the_next_change() 
     assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
     let other = scratch.path().join("other");
     std::fs::create_dir(&other).unwrap();
-    // One of before would be taken for the newest.
+    // An old copy would count as the newest.
     std::fs::write(other.join("lan@part1.copy"), "alpha 7 3\n10.0.0.9 ?\n").unwrap();
     let second = first.moved(other.clone(), "lan", |_| Ok(())).unwrap();
     assert!(!other.join("lan@part1.copy").exists());

@@ -1,4 +1,5 @@
-//! Whether this node knows the leases of a part, and for how long it leaves the part to another one if not.
+//! Decides whether this node knows the leases of a part, and for how long it leaves the part to
+//! another node if not.
 
 use super::moved::Basis;
 use super::record::{ALL, At, LEFT, Record, UNHEARD, mark_of, mix};
@@ -7,7 +8,7 @@ use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
 
-/// The only one of these nodes that know what is withheld. Zero: there is none, or several.
+/// Returns the only node among these that knows what is withheld. Zero: none, or several.
 pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
     let formers: BTreeSet<_> = formers.filter(|former| *former != (0, 0)).collect();
     match formers.len() {
@@ -16,22 +17,25 @@ pub(super) fn only(formers: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
     }
 }
 
-/// How long a node that does not know the leases of a part leaves it to one that does, nanoseconds: when
-/// nodes fail together, the other one is back by then.
+/// Time for which a node without the leases of a part leaves it to one that has them,
+/// nanoseconds: when nodes fail together, the other one is back by then.
 pub(super) const AWAIT_NS: u64 = 15_000_000_000;
-/// The same, where its own leases are lost and another node has a copy of them.
+/// The same time where the node's own leases are lost and another node has a copy of them,
+/// nanoseconds.
 pub(super) const AWAIT_COPY_NS: u64 = 120_000_000_000;
 
 impl Leases {
-    /// Whether this node would know all leases of a part. None: the cluster has not said yet whose it is.
+    /// Returns whether this node would know all leases of a part. None: the cluster has not
+    /// reported the holder yet.
     pub(super) fn knows_all(&self, part: usize) -> Option<bool> {
         let Some(lease) = self.known.get(&self.part(part)) else {
-            // All are asked for together: if this one was answered, the other one does not exist yet.
+            // All leases are queried together: if this one was answered, the other one does not
+            // exist yet.
             return self.known.get(&self.node(&self.me)).map(|_| true);
         };
         let is_held = lease.holder == self.me;
         if lease.record.is_empty() {
-            // The holder may give addresses before this node hears of its record.
+            // The holder may assign addresses before this node receives its record.
             return Some(is_held || lease.holder.is_empty());
         }
         let record: Option<Record> = codec::decode(&lease.record).ok();
@@ -46,8 +50,8 @@ impl Leases {
         }))
     }
 
-    /// Whether this node knows all leases of a part, because it had the part before, and no client has heard
-    /// of another lease since.
+    /// Returns whether this node knows all leases of a part, because it held the part before and
+    /// no client has got another lease since.
     pub(super) fn had_it(&self, record: &Record) -> bool {
         let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
         is_unheard
@@ -56,22 +60,24 @@ impl Leases {
             && [0, mix(self.stores)].contains(&record.before)
     }
 
-    /// Whether this node had a part before one that does not know the leases of then, and knows those of now by
-    /// its copy.
+    /// Returns whether this node held a part before one that does not know the earlier leases,
+    /// and has a copy of the current ones.
     pub(super) fn knows_before(&self, part: usize) -> bool {
         let record = self.record(part);
         record.is_some_and(|record| self.is_former(&record) && self.has_copy(part, &record))
     }
 
-    /// Whether what is withheld by a record was given by this node, which has its files of then.
+    /// Returns whether the addresses that a record withholds were assigned by this node, which
+    /// still has its files of that time.
     pub(super) fn is_former(&self, record: &Record) -> bool {
         let files = mix(self.stores);
         record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
     }
 
-    /// The node that knows what is withheld because this one has a part, and a mark of its files. `is_stored`: see
-    /// [`Taken::former`]. Itself: the node that withheld it may still take the part back, as long as no client hears of
-    /// a lease.
+    /// Returns the node that knows what is withheld because this one has a part, and a checksum
+    /// of its files. `is_stored`: see [`Taken::former`]. The result may be this node itself: the
+    /// node that withheld the addresses may still get the part back, as long as no client gets a
+    /// lease.
     pub(super) fn former(&self, taken: &Taken, is_stored: bool) -> (u32, u32) {
         let former = taken.former(is_stored);
         match taken.unheard.is_some() || self.is_anothers(former) {
@@ -80,12 +86,13 @@ impl Leases {
         }
     }
 
-    /// Whether that is another node.
+    /// Returns whether the former holder is another node.
     pub(super) fn is_anothers(&self, former: (u32, u32)) -> bool {
         former != (0, 0) && former.0 != mark_of(&self.me)
     }
 
-    /// Whether the holder of a part knows what this node withheld, and is about to report it.
+    /// Returns whether the holder of a part knows what this node withheld, and is about to report
+    /// it.
     pub(super) fn is_learning(&self, part: usize) -> bool {
         let Some(record) = self.record(part).filter(|record| self.had_it(record)) else {
             return false;
@@ -93,14 +100,15 @@ impl Leases {
         record.former.0 == mark_of(&record.node) && !self.has_copy(part, &record)
     }
 
-    /// The node that held a part before it was taken by one that did not know its leases. `record`: that which this
-    /// node finds, `state`: how it takes the part, `is_copied`: from a copy.
+    /// Returns the node that held a part before it was taken by one that did not know its leases.
+    /// `record`: the record that this node finds. `state`: how it takes the part. `is_copied`:
+    /// whether it takes the part from a copy.
     pub(super) fn former_of(&self, record: &Record, state: &State, is_copied: bool) -> (u32, u32) {
         let is_same = self.has_ranges(record);
-        // With addresses of another part, what it withholds may be known to a third one.
+        // With addresses of another part, a third node may know what this node withholds.
         let is_alone = !record.is_moved() || record.former == (0, 0) || self.is_former(record);
         match state {
-            // It has what it withheld on its disk.
+            // The node has what it withheld on its disk.
             _ if self.is_own(record) && is_same => record.former,
             _ if self.is_own(record) => self.only_former(),
             _ if !is_same => (0, 0),
@@ -109,33 +117,34 @@ impl Leases {
             {
                 (mark_of(&record.node), mix(record.stores))
             }
-            // What the node before knew is in its copy.
+            // The copy has what the previous holder knew.
             State::Settled(true, None) if is_copied && record.former.0 == mark_of(&record.node) => {
                 (0, 0)
             }
-            // The copy says what the node before withheld, or this one withholds what it did.
+            // The copy lists what the previous holder withheld, or this node withholds what it
+            // did.
             State::Settled(true, None) => record.former,
             _ => (0, 0),
         }
     }
 
-    /// What this node knows of a part that another one had, whose leases it does not know.
+    /// Returns what this node knows of a part of another holder whose leases it does not know.
     pub(super) fn left(&self, record: Option<&Record>) -> Basis {
         let record = record.filter(|record| record.node != self.me && self.has_ranges(record));
         match record {
             Some(record) if record.clear && self.is_former(record) => {
                 Basis::Left(!record.is_moved() || record.past.2 & ALL > 0)
             }
-            // It had not heard yet what others gave by ranges of before.
+            // The holder did not know yet what others assigned by previous ranges.
             Some(record) if !record.clear && record.knows_own() => Basis::Left(false),
             _ => Basis::Unknown,
         }
     }
 
-    /// The node that knows what this one withholds, whatever part it is of: with other ranges, addresses come from
-    /// one part to another.
+    /// Returns the node that knows what this one withholds, in any part: with other ranges,
+    /// addresses move from one part to another.
     fn only_former(&self) -> (u32, u32) {
-        // Also of parts that do not exist any more.
+        // Includes parts that no longer exist.
         let records = self.known.values();
         let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
@@ -143,20 +152,21 @@ impl Leases {
         only(formers.filter(|former| self.is_anothers(*former)))
     }
 
-    /// What the record of a part that is taken so says of the node that knows what is withheld. `record`: that of
-    /// before.
+    /// Returns the flags that the record of a part states about the node that knows what is
+    /// withheld. `record`: the previous one.
     pub(super) fn knows_of(&self, record: &Record, state: &State) -> u8 {
         match state {
             State::Claims(Basis::Left(_), _) => ALL | LEFT,
             State::Claims(Basis::Unknown, _) => ALL,
-            // It withholds what it did, or what the node before did.
+            // The node withholds what it did, or what the previous holder did.
             State::Settled(..) if self.has_ranges(record) => record.past.2 & (ALL | LEFT),
             State::Claims(..) | State::Settled(..) => 0,
         }
     }
 
-    /// Whether a node is there that knows what this one withholds: it holds a part, or was there after this node took
-    /// its last one. The part of a node that is gone is taken, while the lease with its address stays its own.
+    /// Returns whether a node that knows what this one withholds is up: it holds a part, or was
+    /// up after this node took its last one. The part of a failed node is taken, while the lease
+    /// with its address remains its own.
     pub(super) fn is_there(&self, former: (u32, u32)) -> bool {
         let node = self.nodes.iter().find(|node| mark_of(node) == former.0);
         node.filter(|node| **node != self.me).is_some_and(|node| {
@@ -171,7 +181,7 @@ impl Leases {
         })
     }
 
-    /// Whether a node has seen who has each part that this one holds.
+    /// Returns whether a node has seen the holder of each part that this one holds.
     fn is_after(&self, at: &At) -> bool {
         self.owned.taken.iter().all(|(part, taken)| {
             let seen = at.epochs.get(*part);
@@ -179,7 +189,7 @@ impl Leases {
         })
     }
 
-    /// Of each part, the epoch in which another node holds it.
+    /// Returns the epoch in which another node holds each part.
     pub(super) fn epochs_of_others(&self) -> Vec<u64> {
         let parts = 0..usize::try_from(self.parts()).unwrap_or(1);
         let epochs = parts.map(|part| {
@@ -190,7 +200,7 @@ impl Leases {
         epochs.collect()
     }
 
-    /// Notes since when it does not know the leases of a part.
+    /// Records the time since which this node does not know the leases of a part.
     pub(super) fn note_unknown(&mut self, part: usize, now_ns: u64) {
         let lease = self.known.get(&self.part(part));
         let lease = lease.filter(|_| self.knows_all(part) == Some(false));
@@ -199,7 +209,7 @@ impl Leases {
         let Some((holder, epoch)) = now else {
             return;
         };
-        // When it has the part itself, it has waited.
+        // When the node has the part itself, it has waited.
         let is_same = |before: &(String, u64, u64)| {
             holder == self.me || (&before.0, before.1) == (&holder, epoch)
         };
@@ -207,19 +217,20 @@ impl Leases {
         self.unknown.insert(part, (holder, epoch, since_ns));
     }
 
-    /// Whether this node took a part in the epoch of its lease.
+    /// Returns whether this node took a part in the epoch of its lease.
     fn is_taken(&self, part: usize, lease: &KnownLease) -> bool {
         { self.owned.taken.get(&part) }.is_some_and(|taken| taken.epoch == lease.epoch)
     }
 
-    /// Whether it leaves a part that the cluster grants it, because it does not know its leases: they are lost, or
-    /// the node that had the part went on without this one.
+    /// Returns whether this node declines a part that the cluster grants it, because it does not
+    /// know the leases: they are lost, or the previous holder continued without this node.
     pub(super) fn is_left(&self, part: usize, lease: &KnownLease, now_ns: u64) -> bool {
         let is_unknown = self.knows_all(part) == Some(false);
         is_unknown && !self.is_taken(part, lease) && self.awaits(part, now_ns)
     }
 
-    /// Whether it leaves a part to a node that knows its leases: that one may be about to take it.
+    /// Returns whether this node leaves a part to a node that knows its leases and may be about
+    /// to take it.
     pub(super) fn awaits(&self, part: usize, now_ns: u64) -> bool {
         let record = self.record(part);
         let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
@@ -232,42 +243,42 @@ impl Leases {
         !is_own && since.is_none_or(|since| now_ns < since.saturating_add(most_ns))
     }
 
-    /// Whether this node knows all leases that were given by a record.
+    /// Returns whether this node has a copy of all leases that were given by a record.
     pub(super) fn has_copy(&self, part: usize, record: &Record) -> bool {
         let copy = self.copies.get(&part);
-        // Before it is clear, its holder itself may not know all.
+        // Before the record is clear, its holder itself may not know all leases.
         self.has_ranges(record)
             && record.clear
             && record.named.contains(&mark_of(&self.me))
             && copy.is_some_and(|(node, epoch)| (node, *epoch) == (&record.node, record.epoch))
     }
 
-    /// Whether a record is this node's, of these ranges.
+    /// Returns whether a record is this node's and has its ranges.
     pub(super) fn is_mine(&self, record: &Record) -> bool {
         self.is_own(record) && self.has_ranges(record)
     }
 
-    /// Whether the ranges of a record are those of this node.
+    /// Returns whether the ranges of a record are those of this node.
     fn has_ranges(&self, record: &Record) -> bool {
         (record.range, record.range6) == (self.range, self.range6)
     }
 
-    /// The record of a part, where it can be read.
+    /// Returns the record of a part, where it can be decoded.
     fn record(&self, part: usize) -> Option<Record> {
         codec::decode(&self.known.get(&self.part(part))?.record).ok()
     }
 
-    /// Whether a record is this node's, which has the leases of then.
+    /// Returns whether a record is this node's, and the node still has the leases of that record.
     pub(super) fn is_own(&self, record: &Record) -> bool {
         record.node == self.me && self.has_store(record)
     }
 
-    /// Whether a record is this node's, which has not the leases of then.
+    /// Returns whether a record is this node's, but the node has lost the leases of that record.
     fn is_lost(&self, record: &Record) -> bool {
         record.node == self.me && !self.has_store(record)
     }
 
-    /// Whether the files with leases are those of a record of this node.
+    /// Returns whether the lease files of this node are those that a record names.
     pub(super) fn has_store(&self, record: &Record) -> bool {
         let is_same = |now: u32, then: u32| [0, now].contains(&then);
         let has4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);

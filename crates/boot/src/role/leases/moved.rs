@@ -1,4 +1,4 @@
-//! Parts whose ranges are others than before: what this node knows of their leases, and what it waits for.
+//! Parts whose ranges have changed: what this node knows of their leases, and what it waits for.
 
 use super::known::only;
 use super::record::{
@@ -12,25 +12,26 @@ use part::codec;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-/// How long a node waits to hear what another one gave by a range of before, nanoseconds. By then the
-/// other one has reported it, or cannot.
+/// Time for which a node waits for the leases that another one gave by a previous range,
+/// nanoseconds. By then the other node has reported them, or cannot.
 pub(super) const SOON_NS: u64 = 5_000_000_000;
 
-/// What a node knows of a part before it takes it.
+/// Knowledge of a node about a part before it takes the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Basis {
-    /// Nobody has held it.
+    /// No node has held the part.
     New,
-    /// All leases that were given by these claims, which were its own.
+    /// All leases that were given by these claims, which were the node's own.
     Own(Claim, Claim<Ipv6Addr>),
-    /// Nothing but what the node did not know that had it: that is its own, by a range of before or, if this is so, all.
+    /// Only the leases that the previous holder did not know: those are the node's own, by a
+    /// previous range or, if true, all.
     Left(bool),
-    /// Nothing.
+    /// No lease of the part.
     Unknown,
 }
 
 impl Basis {
-    /// What it knows by its own record, if it has not settled by then.
+    /// Returns what the node knows by its own record if the record did not settle.
     pub(super) fn unsettled(own: &Record, part: usize) -> Basis {
         Basis::Own(own.claim().unsettled(part), own.claim6().unsettled(part))
     }
@@ -54,7 +55,7 @@ impl Basis {
     }
 }
 
-/// The other parts.
+/// Records of the other parts.
 #[derive(Default)]
 struct Others {
     four: Vec<Other>,
@@ -63,7 +64,7 @@ struct Others {
 }
 
 impl Others {
-    /// Who holds one of them.
+    /// Returns the holder of another part.
     fn node(&self, part: usize) -> Option<String> {
         let its = self.records.iter().find(|(other, _)| *other == part);
         its.map(|(_, record)| record.node.clone())
@@ -71,7 +72,7 @@ impl Others {
 }
 
 impl Leases {
-    /// What is written of leases of before.
+    /// Returns the encoded addresses of earlier leases.
     pub(super) fn past(
         &self,
         part: usize,
@@ -90,7 +91,7 @@ impl Leases {
         (first, last, flags | own | unheard)
     }
 
-    /// What is written of leases of IPv6 of before.
+    /// Returns the encoded IPv6 addresses of earlier leases.
     pub(super) fn past6(
         &self,
         part: usize,
@@ -104,8 +105,8 @@ impl Leases {
         written_past6(self.past_of((part, range), claim, taken))
     }
 
-    /// Addresses that were given by ranges of before. `range`: that of now; `claim`: the record, and what it says of
-    /// such addresses.
+    /// Returns the addresses that were assigned by previous ranges. `range`: the current one.
+    /// `claim`: the record, and its claim to such addresses.
     fn past_of<A: Address>(
         &self,
         (part, range): (usize, Option<Range<A>>),
@@ -123,13 +124,14 @@ impl Leases {
         claim.past_with(part, (range, self.parts()), knows)
     }
 
-    /// The records of the other parts; None: one of them cannot be read.
+    /// Returns the records of the other parts; None: one of them cannot be decoded.
     fn others(&self, part: usize, knowledge: &Knowledge) -> Option<Others> {
         let mut others = Others::default();
         for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
             let lease = self.known.get(&self.part(other));
             let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
-                // Who takes it sees the record of this part before it gives anything.
+                // A node that takes that part sees the record of this one before it assigns
+                // anything.
                 continue;
             };
             let record: Record = codec::decode(&lease.record).ok()?;
@@ -160,8 +162,8 @@ impl Leases {
         Some(others)
     }
 
-    /// Takes a part whose record with these ranges is there, as soon as no other node may give any of its
-    /// addresses by other ranges.
+    /// Takes a part whose record with these ranges is written, as soon as no other node may
+    /// assign any of its addresses by other ranges.
     pub(super) fn settle(
         &self,
         part: usize,
@@ -208,10 +210,11 @@ impl Leases {
         }
     }
 
-    /// The node that knows whose addresses of these parts were, which was not heard in time; it gets the part when both
-    /// hear each other, as one that held it before does: what it knows and what was given since come together there,
-    /// and an address that was given since stays that client's. Zero: there is none, or a part has another one.
-    /// `before`: that of what is withheld already.
+    /// Returns the late node that knows the leases of these parts. That node gets the part when
+    /// the two reach each other, like a previous holder: its leases and the later ones are then
+    /// together, and an address that was assigned meanwhile stays with its client. Zero: there is
+    /// none, or a part has another one. `before`: the node for the addresses that are withheld
+    /// already.
     fn former_of_late(
         &self,
         late: &BTreeSet<usize>,
@@ -220,7 +223,7 @@ impl Leases {
     ) -> (u32, u32) {
         let records = { others.records.iter() }.filter(|(part, _)| late.contains(part));
         let formers = records.map(|(_, record)| match mix(record.stores) {
-            // Where its leases are is not known, or they are lost.
+            // The lease files are unknown, or lost.
             files if files == 0 || record.node == self.me => None,
             files => Some((mark_of(&record.node), files)),
         });

@@ -1,4 +1,4 @@
-//! Which node wants, takes and gives up which part, and what it writes under its lease.
+//! Tests which node wants, takes and gives up which part, and the records that it writes.
 
 mod former;
 mod late;
@@ -32,7 +32,7 @@ fn leases(me: &str) -> Leases {
     leases
 }
 
-/// A turn of a node that knows nothing of others.
+/// Runs a turn of a node that knows nothing of others.
 fn turn(leases: &mut Leases) -> (Standing, Vec<Written>) {
     turn_at(leases, 0)
 }
@@ -53,7 +53,7 @@ fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
     }
 }
 
-/// What a node wants, and how much.
+/// Returns the leases that a node wants, and their ranks.
 fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
     let wants = leases.wants(is_able, 0);
     let names = ["0", "1", "@alpha", "@beta"].map(|name| format!("boot/lan/{name}"));
@@ -65,7 +65,7 @@ fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
     [0, 1, 2, 3].map(|at: usize| wants[at].rank)
 }
 
-/// A lease of alpha's that has no holder, or this one.
+/// Builds a lease of alpha's that has no holder, or this one.
 fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
     KnownLease {
         holder: holder.to_owned(),
@@ -85,7 +85,7 @@ fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
 fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
     let mut alpha = leases("alpha");
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
-    // Beta has them, and what it gives is not known here.
+    // Beta has the leases, and what it gives is unknown here.
     let record = of_beta(alpha.range, &[]);
     alpha.hear(&[
         held_by("beta", "0", record.clone()),
@@ -93,10 +93,10 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
         held_by("", "@alpha", Vec::new()),
     ]);
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
-    // Nobody has them now.
+    // No node has the leases now.
     alpha.hear(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
     assert_eq!(ranks(&alpha, true), [0, 2, 1, 0]);
-    // It had one itself.
+    // The node held the part itself.
     let mut own: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
     own.node = "alpha".to_owned();
     alpha.hear(&[held_by("", "0", codec::encode(&own))]);
@@ -128,11 +128,11 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
         (standing.held, standing.orders),
         ([(0, held)].into(), vec![7])
     );
-    // By now it knows that no other node gives addresses of it by another range.
+    // By now it is clear that no other node assigns its addresses by another range.
     assert!(clear(&written[0]));
     alpha.hear(&[lease("0", 5, SECOND, written[0].value.clone())]);
     assert_eq!(turn(&mut alpha).1, []);
-    // The lease has ended.
+    // The cluster lease has ended.
     assert_eq!(
         alpha
             .turn((None, None), &Knowledge::default(), (&[7], true), SECOND)
@@ -163,7 +163,7 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
     ];
     for (epoch, record) in (5..).zip(records) {
         alpha.hear(&[lease("0", epoch, 2 * AWAIT_NS, record)]);
-        // It leaves the part to a node that knows its leases first.
+        // The node leaves the part to one that knows its leases first.
         turn(&mut alpha);
         let (standing, written) = turn_at(&mut alpha, AWAIT_NS);
         assert_eq!(standing.held, BTreeMap::new());
@@ -174,7 +174,7 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
     }
 }
 
-/// A record of beta for part 0, whose leases these nodes know.
+/// Builds a record of beta for part 0, whose leases these nodes know.
 fn of_beta(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
     codec::encode(&Record {
         node: "beta".to_owned(),
@@ -215,7 +215,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
         is_left: false,
     };
     assert_eq!(standing.adopts, [(0, adopt)].into());
-    // Not before they are on the disk: its record would hide that they are beta's.
+    // Only after the leases are on disk: the record would hide that they are beta's.
     assert_eq!(written, []);
     let clear = |(_, written): (Standing, Vec<Written>)| {
         let record: Record = codec::decode(&written[0].value).unwrap();
@@ -279,9 +279,9 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
         in_step: [(0, (5, ["beta".to_owned()].into()))].into(),
         ..knowledge.clone()
     };
-    // Its clients hear of leases when that record is there.
+    // Clients get leases when that record is written.
     assert_eq!(at(&knows, SECOND), (true, Some(record(&["beta"]))));
-    // It did not come to know them in time, or cannot.
+    // Beta did not learn the leases in time, or cannot.
     let (mut alpha, ..) = taken_back();
     let written = |knowledge: &Knowledge, now_ns| {
         let (_, written) = { alpha.clone() }.turn((None, None), knowledge, (&[], true), now_ns);
@@ -296,7 +296,7 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
         ..knowledge.clone()
     };
     assert_eq!(written(&unlinked, SECOND), Some(record(&[])));
-    // Once a record says that clients may have heard of leases, it stays so.
+    // Once a record says that clients may have got leases, that stays so.
     let heard = codec::encode(&record(&[]));
     alpha.hear(&[lease("0", 5, 9 * SECOND, heard)]);
     let (standing, written) = alpha.turn((None, None), &knowledge, (&[], true), SECOND);
@@ -332,7 +332,7 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
     let mut unclear = first.clone();
     unclear.clear = false;
     assert_eq!(takes(&unclear, "beta", same), (0, false));
-    // Alpha itself, over and over: beta knows all as long as nobody hears of a lease.
+    // Alpha itself, repeatedly: beta knows all leases as long as no client gets one.
     let mut alpha = leases("alpha");
     let beta = KnownLease {
         holder: "beta".to_owned(),
@@ -376,7 +376,7 @@ fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_t
     alpha.hear(std::slice::from_ref(&first));
     let (standing, written) = alpha.turn((None, None), &knows(&beta), (&[], true), 0);
     assert_eq!(named(&standing), beta);
-    // It is late: what was written may yet come.
+    // The write is late, and may yet take effect.
     let none = BTreeSet::new();
     let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
     assert_eq!(named(&standing), beta);
@@ -416,7 +416,7 @@ fn a_record_has_room_for_all_of_it() {
     };
     let bytes = codec::encode(&record).len();
     assert!(bytes <= RECORD_BYTES_MAX, "{bytes}");
-    // While a node has an older version, as long as an operator has ordered no more than this.
+    // Compatible with an older version on another node, as long as no more orders exist.
     let few = Record {
         node: "n".repeat(20),
         orders: vec![u32::MAX; 4],
@@ -466,7 +466,7 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
     );
 }
 
-/// A record of alpha's in epoch 5, whose leases these nodes know.
+/// Builds a record of alpha's in epoch 5, whose leases these nodes know.
 fn by_alpha(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
     codec::encode(&Record {
         node: "alpha".to_owned(),
@@ -499,10 +499,10 @@ fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
     };
     assert!(holds(&begins(&[], 3, &[])));
     assert!(!holds(&begins(&["beta"], 3, &["beta"])));
-    // A record without beta is on its way; it came, and another one is there by now.
+    // A record without beta is being written; it has arrived, and another one has replaced it.
     assert!(holds(&begins(&["beta"], 3, &[])));
     assert!(!holds(&begins(&["beta"], 4, &[])));
-    // Before its own record is there, it has given nothing.
+    // Before its own record is written, the node has given no lease.
     let mut alpha = leases("alpha");
     alpha.hear(&[lease("1", 5, 9 * SECOND, Vec::new())]);
     alpha.hand_over("boot/lan/1", 0);
@@ -534,7 +534,7 @@ fn the_other_node_is_where_its_record_says() {
             .collect::<Vec<_>>(),
         [at(2)]
     );
-    // Its lease has ended.
+    // The cluster lease has ended.
     let ended = KnownLease {
         holder: String::new(),
         ..lease("@beta", 1, 0, at(3))
@@ -574,12 +574,13 @@ fn the_other_node_says_its_address_of_ipv6() {
     assert_eq!(at.six, six);
 }
 
-/// What two nodes know of the leases of both parts, which each of them holds one of.
+/// Knowledge of two nodes about the leases of both parts; each of them holds one.
 struct Pair {
     alpha: Leases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Who holds part 1, and in which epochs beta has seen that alpha holds the parts.
+    /// Builds the leases: the holder of part 1, and the epochs in which beta has seen that alpha
+    /// holds the parts.
     other: &'static str,
     seen: Vec<u64>,
 }
@@ -650,7 +651,7 @@ impl Pair {
     }
 }
 
-/// What a part has in it that is taken with leases of that copy.
+/// Returns the knowledge about a part that is taken with leases of that copy.
 const OF_BETA: &str = r#"node: "beta", epoch: 4"#;
 
 /// Alpha has a copy of beta's part, 1.
@@ -713,7 +714,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
         last: range(1, 5).last,
     };
     assert_eq!(held[&0].past.four, Some(past));
-    // It never comes to know that.
+    // The node never learns the leases.
     let held = late.turn(&of_beta_known(), 1 + SOON_NS).held;
     let moved = held[&0].moved.as_ref().unwrap();
     assert!(!format!("{:?}", moved.four).contains(OF_BETA));
@@ -729,14 +730,13 @@ fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended(
     pair.alpha.set_range(Some(range(101, 110)), None, 60);
     pair.turn(&of_beta_known(), SECOND);
     assert!(pair.record(0).past.2 & PAST > 0 && pair.record(0).clear);
-    // The longest lease was one of an hour.
+    // The longest lease lasted an hour.
     pair.turn(&of_beta_known(), 3_700 * SECOND);
     assert!(pair.record(0).past.2 & PAST > 0);
     pair.turn(&of_beta_known(), 4_300 * SECOND);
     assert_eq!(pair.record(0).past, (0, 0, 0));
 }
 
-/// A range of IPv6.
 fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
     let address = |last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0xffff, 0, 0, last);
     Range {

@@ -56,7 +56,7 @@ fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
     let [first, second] = ["first", "second"].map(|name| scratch.path().join(name));
     std::fs::create_dir(&first).unwrap();
     std::fs::write(first.join("lan.leases"), LEASES).unwrap();
-    // What another directory has from before counts for nothing.
+    // Old contents of the other directory are ignored.
     std::fs::create_dir(&second).unwrap();
     std::fs::write(second.join("lan.leases"), "store 3\n10.0.0.9 ?\n").unwrap();
     let mut role = Role::new(place(), &payload(&first)).unwrap();
@@ -104,7 +104,7 @@ fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
     let holder = Journal::<Ipv4Addr>::open(&taken, "lan").unwrap();
     assert!(stays(&mut role, &taken).contains("another process"));
     drop(holder);
-    // It is as the file says again.
+    // The configuration is as before again.
     assert!(!stays(&mut role, &first).contains("leases stay"));
     role.stop();
     assert_eq!(known(&first).0, 77);

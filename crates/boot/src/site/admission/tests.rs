@@ -1,4 +1,5 @@
-//! What a node answers whose version no majority has confirmed, and what a removed member answers.
+//! Tests the responses of a node whose version no majority has confirmed, and of a removed
+//! member.
 
 use super::super::{Shared, SiteShelf};
 use super::*;
@@ -56,7 +57,7 @@ fn site(admission: Admission) -> Site {
     site
 }
 
-/// What the machine gets for a message at a time, and why.
+/// Returns the response to a message of the machine at a time, and the reason.
 fn ask(site: &mut Site, (kind, wants, server): (u8, u8, u8), at_s: u64) -> Decision {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4];
     bytes.resize(28, 0);
@@ -109,7 +110,7 @@ fn stale_node_answers_a_client_that_nobody_answers() {
         assert_eq!(answers, [None, None, Some(Verdict::Offer)]);
         let decision = ask(&mut site, (REQUEST, 50, 2), 13);
         assert_eq!(verdict(&decision), Some(Verdict::Yes));
-        // The loader asks again.
+        // The loader repeats its request.
         assert_eq!(discover(&mut site, 20), Some(Verdict::Offer));
         assert!(site.notice().is_some());
     }
@@ -124,7 +125,7 @@ fn stale_node_leaves_a_client_of_another_server_alone() {
             let decision = ask(&mut site, (REQUEST, 51, 3), start_s + 1);
             assert_eq!(verdict(&decision), None);
         }
-        // Also where it asks the other server again and again.
+        // Also where it repeats its request to the other server.
         for at_s in 70..90 {
             let decision = ask(&mut site, (REQUEST, 50, 3), at_s);
             assert_eq!(verdict(&decision), None, "{}", decision.why);
@@ -170,7 +171,7 @@ fn stale_node_has_scripts_only_for_clients_that_it_answered() {
     };
     let absent = shelf.find(&script, "", &asker).expect_err("no script");
     assert!(absent.0.contains("no majority"), "{absent}");
-    // By the clock that fetches are judged by.
+    // By the clock that is used for fetches.
     let now_s = part::report::Moment::now().boottime_ms / 1_000;
     for at_s in [now_s, now_s + 4, now_s + 12] {
         discover(&mut shared.lock(), at_s);

@@ -1,4 +1,4 @@
-//! What each of two nodes shows of the machines of both.
+//! Tests what each of two nodes shows of the machines of both.
 
 use super::super::sharing::{SharedCopies, lock};
 use super::super::{Servers, Shared, SiteShelf};
@@ -86,7 +86,7 @@ impl Node {
         node
     }
 
-    /// It holds these parts, each in an epoch.
+    /// Sets the parts that the node holds, each in an epoch.
     fn holds(&mut self, number: usize, parts: &[(usize, u64)]) {
         let held = parts.iter().map(|(part, epoch)| {
             let held = Held {
@@ -104,7 +104,7 @@ impl Node {
         self.site.stand(NODES[number], standing, 0);
     }
 
-    /// Gives a lease.
+    /// Gives a lease to a machine.
     fn gives(&mut self, mac: Mac) -> Ipv4Addr {
         let pool = self.site.desk.as_mut().and_then(Desk::pool).unwrap();
         let address = pool.offer(mac, None, 0).unwrap();
@@ -152,7 +152,7 @@ fn both_nodes_show_all_machines_with_their_addresses_and_nodes_and_count_each_le
             (first, "alpha"),
             (second, "beta"),
             (third, "beta"),
-            // Both would answer, and none has.
+            // Both nodes would respond, and neither has yet.
             (ip(50), ""),
         ];
         let wanted = wanted.map(|(address, node)| (address, node.to_owned()));
@@ -178,7 +178,8 @@ fn a_lease_of_a_part_that_has_moved_is_not_counted_at_the_node_that_gave_it() {
     assert_eq!(pool.claim(mac(1), address, How::Renew, 1), Claim::Yes);
     beta.site.store();
     assert_eq!(beta.site.leased().words("beta"), "1 by beta");
-    // Nobody reports to alpha now: where the machine got its address, it knows from before.
+    // No node reports to alpha now, which still knows from before where the machine got its
+    // address.
     let words = "0 by alpha, 0 by beta, others not known here";
     assert_eq!(nodes[0].site.leased().words("alpha"), words);
     let shown = nodes[0].shown(mac(1));
@@ -195,14 +196,14 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let alpha = &mut nodes[0].site;
     alpha.history.add(mac(50), step(5_000, "OFFER 10.0.0.50"));
     alpha.history.boots(mac(50), "rescue", at(6_000));
-    // This one nobody answered.
+    // No node answered this request.
     alpha.history.add(mac(9), step(5_500, ""));
     let (number, activities) = alpha.activities(0, 7_000);
     assert_eq!((number, activities.len()), (2, 1));
     assert_eq!(alpha.activities(number, 7_000), (2, Vec::new()));
     let beta = &mut nodes[1];
     beta.site.history.add(mac(50), step(95_000, ""));
-    // The clock of beta is another one.
+    // Beta's clock differs.
     beta.site.hear("alpha", activities, at(97_000));
     let shown = beta.shown(mac(50));
     let last = shown.last.unwrap();
@@ -212,7 +213,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let booted = (&*booted.image, booted.at, &*booted.node);
     assert_eq!(booted, ("rescue", at(96_000), "alpha"));
     assert_eq!(shown.node, "alpha");
-    // What comes later is of this node: first nothing, and then an answer.
+    // Later steps are this node's: first without a response, and then with one.
     let site = &mut beta.site;
     site.history.add(mac(50), step(99_000, ""));
     let last = beta.shown(mac(50)).last.unwrap();

@@ -1,4 +1,4 @@
-//! What is shown of a network whose addresses others use.
+//! Tests the report of a network whose addresses other hosts use.
 
 use super::*;
 use crate::config::{Lan, Machine, Network, Unknown};
@@ -63,7 +63,8 @@ fn site(scratch: &Scratch, machines: &[Mac], parts: u32) -> Site {
     site
 }
 
-/// Why a machine that looks for a server gets what it gets, and the address that it is offered.
+/// Returns the reason of the response to a machine that looks for a server, and the offered
+/// address.
 fn discovers(site: &mut Site, mac: Mac) -> (String, Option<Ipv4Addr>) {
     let mut packet = vec![1, 1, 6, 0];
     packet.resize(28, 0);
@@ -75,7 +76,7 @@ fn discovers(site: &mut Site, mac: Mac) -> (String, Option<Ipv4Addr>) {
     (decision.why, address)
 }
 
-/// Another machine answers for each address that new machines are offered.
+/// Lets another machine respond to ARP for each address that new machines are offered.
 fn squat(site: &mut Site) {
     for number in 0..9 {
         if let (_, Some(address)) = discovers(site, mac(number)) {
@@ -124,7 +125,7 @@ fn a_node_of_two_without_free_addresses_is_in_trouble_only_where_others_use_them
     let mut site = site(&scratch, &[], 2);
     let (_, address) = discovers(&mut site, mac(1));
     assert!(address.is_some());
-    // The other node may have free ones.
+    // The other node may have free addresses.
     assert_eq!(site.subject(&Servers::default()).state.word, "answers");
     assert!(site.in_use(address.unwrap(), SQUATTER, 0));
     let shown = site.subject(&Servers::default());
@@ -167,7 +168,7 @@ fn address_of_this_host_or_another_node_is_nobodys_from_the_moment_it_appears() 
     site.set_host([ip(2).into(), ip(101).into()].into(), 1);
     assert_eq!(lease(&mut site, 101), Claim::No);
     assert_eq!(site.own_of_host(9), [IpAddr::V4(ip(101))]);
-    // It goes, and a node that is gone may come back with its addresses.
+    // The node fails, and may return with its addresses.
     site.set_host([ip(2).into()].into(), 2);
     assert_eq!(lease(&mut site, 101), Claim::Yes);
     let nodes = Nodes {

@@ -1,8 +1,8 @@
-//! Ways to a first lease: none of them goes without an offer, and none leads to the address of a node.
+//! Ways to a first lease: each needs an offer, and none leads to the address of a node.
 
 use super::*;
 
-/// The ways to an address that skip the offer, by the name of RFC 2131.
+/// Ways to an address that skip the offer, by the name of RFC 2131.
 fn ways(last: u8) -> [(&'static str, Claims); 6] {
     [
         ("INIT-REBOOT", claims(None, Some(last), None)),
@@ -33,7 +33,7 @@ fn client_without_a_record_gets_no_lease_without_an_offer() {
         assert_eq!(verdict, expected, "{way}: {decision:?}");
         assert_eq!(desk.leased(STRANGER), None, "{way}");
     }
-    // Behind a relay ARP reaches nobody, so the word of a node that is gone has to do.
+    // Behind a relay ARP reaches no host, so the offer of the failed node has to suffice.
     for (way, what) in ways(103) {
         let mut desk = desk(Unknown::Menu, RANGE);
         let mut request = request(Kind::Request, STRANGER, what);
@@ -67,7 +67,8 @@ fn record_of_a_client_outlives_its_restart_and_decides() {
         Some(Verdict::Yes)
     );
     assert_eq!(verdict(&mut desk, STRANGER, reboot(104)), Some(Verdict::No));
-    // Others have no record, so whoever knows them may answer; another network is wrong for all.
+    // Others have no record, so a server that knows them may respond; another network is wrong
+    // for all.
     assert_eq!(verdict(&mut desk, RANGED, reboot(103)), None);
     assert_eq!(verdict(&mut desk, RANGED, reboot(107)), None);
     let elsewhere = Claims {
@@ -80,7 +81,7 @@ fn record_of_a_client_outlives_its_restart_and_decides() {
 #[test]
 fn address_of_a_node_is_given_to_nobody_in_any_way() {
     let reserved = |desk: &mut Desk| desk.set_of_nodes([ip(107)].into());
-    // Of the range: the desk of these tests reserves 107.
+    // An address of the range: the desk of these tests reserves 107.
     let mut all = ways(107).to_vec();
     all.push(("DISCOVER", claims(None, Some(107), None)));
     for (way, what) in all {
@@ -95,7 +96,7 @@ fn address_of_a_node_is_given_to_nobody_in_any_way() {
                 let decision = desk.decide(&request(kind, mac, what), false, now_ms);
                 let given = decision.answer.and_then(|one| one.address?.address);
                 assert_ne!(given, Some(ip(107)), "{way} by {mac}");
-                // Nor does the machine whose line has it get another one.
+                // The machine with that fixed address gets no other one either.
                 assert!(mac != FIXED || given.is_none(), "{way}: {given:?}");
             }
         }
@@ -126,7 +127,7 @@ fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place(
     let why = "ACK 10.20.0.107 for 3600 s: it takes the offer of 10.20.0.4, which is gone; \
         10.20.0.107 is its own address in the file";
     assert_eq!(said(&fixed), (why.to_owned(), Some(GONE)));
-    // Of the part that this node holds by now, unless somebody answers for the address.
+    // An address of the part that this node holds by now, unless a host responds there.
     let takes = selects(RANGED, 103, Some(GONE));
     let asked = desk.decide(&takes, false, 0);
     assert!(asked.answer.is_none(), "{asked:?}");
@@ -139,19 +140,19 @@ fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place(
     assert!(desk.in_use(ip(104), Mac([2, 0, 0, 0, 0, 9]), 1));
     let used = desk.decide(&takes, false, 100);
     assert!(shown(&used).starts_with("NAK"), "{used:?}");
-    // Another client has it.
+    // Another client has the address.
     let stranger = desk.decide(&selects(STRANGER, 103, Some(GONE)), false, 0);
     assert_eq!(stranger.speaks_for, Some(GONE));
     assert!(shown(&stranger).starts_with("NAK"), "{stranger:?}");
-    // Of the part of that node, whose leases are not known here.
+    // An address of that node's part, whose leases are unknown here.
     desk.pool().unwrap().take(1, false, 0);
     let taken = desk.decide(&selects(STRANGER, 106, Some(GONE)), false, 0);
     assert!(taken.answer.is_none(), "{taken:?}");
-    // Of a part that no node holds.
+    // An address of a part that no node holds.
     desk.pool().unwrap().give_up(1);
     let other_part = desk.decide(&selects(RANGED, 108, Some(GONE)), false, 0);
     assert!(other_part.answer.is_none(), "{other_part:?}");
-    // The node is back.
+    // The node is up again.
     let here = Here {
         nodes: Nodes {
             there: vec![GONE],

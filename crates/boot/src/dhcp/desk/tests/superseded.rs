@@ -1,10 +1,11 @@
-//! Leases of addresses that a new version of the files gives to somebody else.
+//! Leases of addresses that a new version of the configuration assigns to another host.
 
 use super::*;
 
 const LEASE_MS: u64 = 3_600_000;
 
-/// A desk whose whole range was given before by these leases, where these addresses are for nobody now.
+/// Builds a desk whose whole range had these leases before, where these addresses are now for no
+/// client.
 fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> Desk {
     let range = Range {
         first: ip(100),
@@ -33,7 +34,7 @@ fn verdict(desk: &mut Desk, mac: Mac, what: Claims, now_ms: u64) -> Option<Verdi
     decision.answer.map(|answer| answer.verdict)
 }
 
-/// What a client is offered.
+/// Returns the offer to a client.
 fn offered(desk: &mut Desk, mac: Mac, wants: u8, now_ms: u64) -> Option<Ipv4Addr> {
     let request = request(Kind::Discover, mac, claims(None, Some(wants), None));
     let decision = desk.decide(&request, false, now_ms);
@@ -60,13 +61,13 @@ fn client_of_an_address_of_a_node_is_refused() {
             .map(|one| (one.address, one.holder))
             .collect();
         assert_eq!(holders, [(ip(105), Holder::Nobody)], "{what:?}");
-        // It begins again, and nobody is offered the address.
+        // The lease begins again, and no client is offered the address.
         for mac in [STRANGER, RANGED] {
             let other = offered(&mut desk, mac, 105, 0);
             assert!(other.is_some_and(|other| other != ip(105)), "{other:?}");
         }
     }
-    // Somebody who never had the address hears nothing of it.
+    // A client that never had the address gets no response about it.
     let mut desk = desk_after(&[(105, STRANGER)], &[105], 109);
     assert_eq!(
         verdict(&mut desk, RANGED, claims(None, Some(105), None), 0),
@@ -114,7 +115,8 @@ fn machine_waits_for_the_lease_of_its_address() {
         verdict(&mut desk, FIXED, renews(meanwhile), 1),
         Some(Verdict::Yes)
     );
-    // The client of the lease asks to keep it, and has left the address a minute later.
+    // The client of the lease asks to keep it, is refused, and has left the address a minute
+    // later.
     assert_eq!(
         verdict(&mut desk, STRANGER, renews(ip(107)), 2),
         Some(Verdict::No)
@@ -139,10 +141,10 @@ fn lease_of_a_machines_address_ends_by_itself() {
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     assert_ne!(offered(&mut desk, FIXED, 107, LEASE_MS), Some(ip(107)));
     assert_eq!(offered(&mut desk, FIXED, 107, 2 * LEASE_MS), Some(ip(107)));
-    // Its own lease from before the line is none that it waits for.
+    // The machine does not wait for its own lease from before the line.
     let mut desk = desk_after(&[(107, FIXED)], &[], 109);
     assert_eq!(offered(&mut desk, FIXED, 107, 0), Some(ip(107)));
-    // A client that gives it back is waited for no longer than a packet may last.
+    // After a RELEASE, the wait lasts no longer than the lifetime of a packet.
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     let release = request(
         Kind::Release,

@@ -1,4 +1,4 @@
-//! How a node takes a part, and the records that it writes.
+//! Ways in which a simulated node takes a part, and the records that it writes.
 
 use super::Node;
 use crate::dhcp::mirror::Copy;
@@ -6,24 +6,25 @@ use crate::dhcp::moves::{Base, Claim, mark_of};
 use crate::dhcp::simulation::{Defect, PARTS, Record, name};
 use std::collections::BTreeSet;
 
-/// How a node takes a part.
+/// Way in which a node takes a part.
 pub(super) enum Way {
-    /// It knows all leases.
+    /// The node knows all leases.
     Known,
-    /// It takes them over. Whether it knows what is withheld, and the other node what it did not know.
+    /// The node adopts a copy. The flags: the node knows what is withheld, and the other node
+    /// knew what this one did not.
     Copied(Copy, (bool, bool)),
-    /// It has to ask others.
+    /// The node has to wait for others.
     Claims(Base),
 }
 
 impl Node {
-    /// Whether it knows the leases that were given by this record, or nobody knows them better.
+    /// Returns true if the node knows the leases by this record, or no node knows them better.
     pub(in super::super) fn knows(&self, part: usize, before: &Record) -> bool {
         let is_unknown = |way| matches!(way, Way::Claims(Base::Unknown | Base::Left(_)));
         self.is_own(before) || !is_unknown(self.way(part, before))
     }
 
-    /// How it takes a part with this record.
+    /// Returns how the node takes a part with this record.
     pub(super) fn way(&self, part: usize, before: &Record) -> Way {
         let own = name(self.number);
         let range = self.range();
@@ -65,7 +66,7 @@ impl Node {
         }
     }
 
-    /// What it knows of a part of the other node, whose leases it does not know.
+    /// Returns what the node knows of a part of the other node, whose leases it does not know.
     fn left(&self, before: &Record) -> Base {
         match before.clear {
             _ if self.has(Defect::LeftForgotten) => Base::Unknown,
@@ -77,7 +78,7 @@ impl Node {
         }
     }
 
-    /// The record with which it takes a part.
+    /// Returns the record with which the node takes a part.
     pub(in super::super) fn claims(&self, part: usize, before: &Record) -> Record {
         let way = self.way(part, before);
         let (knows_all, is_copied) = (
@@ -115,7 +116,7 @@ impl Node {
         }
     }
 
-    /// The record of a part behind this one.
+    /// Returns the record of a part after this one.
     pub(super) fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
         let range = self.range();
         let knows = match before.claim.range == range {
@@ -147,7 +148,7 @@ impl Node {
         }
     }
 
-    /// The node that knows what this one withholds, whatever part it is of.
+    /// Returns the node that knows what this one withholds, in any part.
     fn only_former(&self, record: &Record) -> Option<(String, u64)> {
         let records = self.records.known.iter().chain([record]);
         let formers = records.filter(|record| self.is_own(record));
@@ -159,18 +160,20 @@ impl Node {
         }
     }
 
-    /// Whether it knows what is withheld of a part with this record, and what was given since.
+    /// Returns true if the node knows what is withheld of a part with this record, and what was
+    /// given since.
     pub(in super::super) fn knows_before(&self, part: usize, record: &Record) -> bool {
         matches!(self.way(part, record), Way::Copied(_, (true, _)))
     }
 
-    /// Whether no third one knows what the node withholds that had a part with addresses of another one.
+    /// Returns true if no third node knows what is withheld by the node that had a part with
+    /// addresses of another one.
     fn is_alone(&self, before: &Record) -> bool {
         let is_known = before.former.is_none() || self.is_former(before);
         is_known && !self.has(Defect::MovedForgotten)
     }
 
-    /// Whether it knows what is withheld by a record.
+    /// Returns true if the node knows what a record withholds.
     pub(super) fn is_former(&self, record: &Record) -> bool {
         let mut former = record.former.iter();
         let is_it = former.any(|(node, disk)| {
@@ -180,7 +183,8 @@ impl Node {
         is_it || self.has(Defect::DoubtIgnored)
     }
 
-    /// The node that a record names which knows what this one withholds: itself as long as no client hears of a lease.
+    /// Returns the node that a record names as knowing what this one withholds: this node itself
+    /// as long as no client gets a lease.
     pub(super) fn former_in(
         &self,
         former: Option<(String, u64)>,
@@ -189,7 +193,7 @@ impl Node {
         former.filter(|(node, _)| unheard || *node != name(self.number))
     }
 
-    /// The node that knows what this one withholds when it takes a part with this record.
+    /// Returns the node that knows what this one withholds when it takes a part with this record.
     fn former_of(
         &self,
         before: &Record,

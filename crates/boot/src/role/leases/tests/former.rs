@@ -32,7 +32,7 @@ fn taken_by_beta(before: &Record) -> Record {
         ..lease("0", 6, 9 * AWAIT_NS, codec::encode(before))
     };
     beta.hear(std::slice::from_ref(&granted));
-    // It waits for alpha first.
+    // The node waits for alpha first.
     beta.turn((None, None), &knowledge(1, None), (&[], true), 0);
     let mut record = codec::encode(before);
     for number in 4..8 {
@@ -49,7 +49,7 @@ fn taken_by_beta(before: &Record) -> Record {
     codec::decode(&record).unwrap()
 }
 
-/// How much a node wants the part with this record of beta, and how it takes it.
+/// Returns how much a node wants the part with this record of beta, and how it takes it.
 fn taken_back(record: &Record, stores: (u32, u32)) -> (u32, Option<bool>) {
     let mut alpha = leases("alpha");
     let knowledge = Knowledge {
@@ -79,13 +79,14 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
     let record = taken_by_beta(&by_alpha_alone());
     assert_eq!((record.node.as_str(), record.clear), ("beta", true));
     assert_eq!(record.former, (mark_of("alpha"), mix(STORES[0])));
-    // Beta has it named, and tells it what it gave.
+    // Beta's record names alpha, and beta has sent its leases.
     let named = Record {
         named: [mark_of("alpha")].into(),
         ..record
     };
     assert_eq!(taken_back(&named, STORES[0]), (4, Some(true)));
-    // Its files are others, or it knows none of beta's leases, or another node had the part.
+    // Alpha's files have changed, or it knows none of beta's leases, or another node had the
+    // part.
     assert_eq!(taken_back(&named, (9, 0)), (3, Some(false)));
     let unnamed = Record {
         named: BTreeSet::new(),
@@ -102,7 +103,8 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
 #[test]
 fn nobody_is_believed_to_know_what_its_record_does_not_say_that_it_knows() {
     let none = |record: Record| assert_eq!(taken_by_beta(&record).former, (0, 0));
-    // It was waiting itself; it had other ranges; a third one knows what came from its part by a range of before.
+    // The node was waiting itself; it had other ranges; a third node knows what came from its
+    // part by a previous range.
     none(Record {
         clear: false,
         ..by_alpha_alone()
@@ -190,19 +192,19 @@ fn what_the_node_of_a_part_did_not_know_is_what_this_one_knows() {
         fates_of(record, of_beta)
     };
     let also = Fate::Also(Holder::Before(None));
-    // Beta gave 1 to 3 by a range of before; the rest of the part alpha did.
+    // Beta assigned 1 to 3 by a previous range; alpha assigned the rest of the part.
     let span = (ip(1).to_bits(), ip(3).to_bits(), PAST | KNOWN);
     let of_alpha = (ip(6).to_bits(), ip(8).to_bits(), PAST | KNOWN);
     assert_eq!(fates(of_alpha, span), [also, Fate::Before]);
     // Alpha had taken the part without its leases, of which beta had all.
     let all = (of_alpha.0, of_alpha.1, of_alpha.2 | ALL);
     assert_eq!(fates(all, span), [also, also]);
-    // It does not know those any more.
+    // Beta no longer knows those leases.
     let lost = (span.0, span.1, PAST);
     assert_eq!(fates(of_alpha, lost), [Fate::Unclear, Fate::Before]);
     // Without another range, beta knew the whole part.
     assert_eq!(fates((0, 0, 0), (0, 0, 0)), [also, also]);
-    // Alpha was still waiting to hear what beta gave.
+    // Alpha was still waiting for beta's leases.
     let waiting = Record {
         past: (of_alpha.0, of_alpha.1, of_alpha.2 | OWN),
         clear: false,
@@ -239,7 +241,7 @@ fn the_node_that_knows_is_remembered_by_each_that_does_not() {
     };
     assert_eq!(takes("gamma", (5, 0)), before.former);
     assert_eq!(takes("beta", STORES[1]), before.former);
-    // It is the one that knows.
+    // The node itself knows the leases.
     assert_eq!(takes("alpha", STORES[0]), (0, 0));
 }
 
@@ -267,7 +269,7 @@ fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
         assert_eq!(record.range, beta.range);
         record.former
     };
-    // An address of the other part, of which nobody is waited for, may come to this one.
+    // An address of the other part, for which no node waits, may move to this one.
     assert_eq!(moved([alpha, (0, 0)]), alpha);
     assert_eq!(moved([(0, 0), alpha]), alpha);
     assert_eq!(moved([alpha, alpha]), alpha);
@@ -313,7 +315,7 @@ fn a_part_that_goes_back_before_its_leases_are_told_has_the_same_node_that_knows
     let (mut leases, standing, first) = takes(0, &by_beta, true);
     assert_eq!((first.past.2 & UNHEARD, first.former), (UNHEARD, alpha));
     assert!(!standing.held[&0].has_former && !standing.held[&0].is_former_there);
-    // Beta has it back and has heard nothing, or all.
+    // Beta has the part back and has received nothing, or everything.
     let (_, standing, back) = takes(1, &first, false);
     assert_eq!((back.clear, back.former), (true, alpha));
     let held = &standing.held[&0];
@@ -321,7 +323,7 @@ fn a_part_that_goes_back_before_its_leases_are_told_has_the_same_node_that_knows
     let (_, standing, back) = takes(1, &first, true);
     assert_eq!((back.clear, back.former), (true, (0, 0)));
     assert!(!standing.held[&0].has_former);
-    // Clients may hear of leases from now on: beta knows all.
+    // Clients may get leases from now on: beta knows all of them.
     let told = Knowledge {
         in_step: [(0, (7, ["beta".to_owned()].into()))].into(),
         ..knowledge(0, None)

@@ -25,12 +25,13 @@ fn of_alpha() -> Knowledge {
     }
 }
 
-/// What part 0 withholds that comes from the part of beta: 6 to 8.
+/// Addresses that part 0 withholds from the part of beta: 6 to 8.
 fn new_range() -> Range {
     range(3, 14)
 }
 
-/// Alpha has part 0 by another range, and beta part 1, whose leases of before were not reported in time.
+/// Alpha has part 0 by another range, and beta part 1, whose earlier leases were not reported in
+/// time.
 fn late(stores: (u32, u32)) -> Pair {
     let mut pair = Pair::new();
     pair.write(0, |record| record.stores = STORES[0]);
@@ -67,11 +68,11 @@ fn the_record_says_who_knows_what_comes_from_a_part_as_soon_as_the_disk_does() {
     assert!(held.has_former && !held.had_former);
     let record = pair.record(0);
     assert_eq!((record.clear, record.former), (false, (0, 0)));
-    // By the next turn, what it withholds is on the disk.
+    // By the next turn, the withheld addresses are on disk.
     pair.turn(&of_alpha(), SOON_NS);
     let record = pair.record(0);
     assert_eq!((record.clear, record.former), (true, beta));
-    // After a restart it withholds the same, and because of the same node.
+    // After a restart the node withholds the same addresses, because of the same node.
     let mut restarted = leases("alpha");
     restarted.set_range(Some(new_range()), None, 3_600);
     pair.alpha = restarted;
@@ -87,7 +88,7 @@ fn a_restart_before_that_hears_the_other_node_or_waits_again() {
     let mut restarted = leases("alpha");
     restarted.set_range(Some(new_range()), None, 3_600);
     pair.alpha = restarted;
-    // It is not late yet.
+    // The other node is not late yet.
     assert!(pair.turn(&of_alpha(), 9 * SOON_NS).held.is_empty());
     pair.write(1, |record| record.named = [mark_of("alpha")].into());
     let hears = Knowledge {
@@ -109,7 +110,7 @@ fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
         let fates = moved(&standing).four.fates(|_, _, _| None);
         assert_eq!(fates(ip(7)), crate::dhcp::pool::Fate::Unclear);
     };
-    // A version that does not say in which file its leases are, and files of alpha that are lost.
+    // A version that does not record the file of its leases, and files of alpha that are lost.
     nobody(&mut late((0, 0)));
     let mut lost = late(STORES[1]);
     lost.write(1, |record| record.node = "alpha".to_owned());
@@ -139,9 +140,9 @@ fn a_node_waits_in_vain_for_one_that_is_not_there() {
     };
     assert!(is_there(&mut pair, "beta"));
     assert!(!is_there(&mut pair, ""));
-    // Its part was taken, since it is gone.
+    // The node's part was taken, since the node has failed.
     assert!(!is_there(&mut pair, "alpha"));
-    // It was there before alpha took a part, and after.
+    // The node was up before alpha took a part, and after.
     pair.seen = vec![3];
     assert!(!is_there(&mut pair, "alpha"));
     pair.seen = vec![4, 0];
@@ -222,7 +223,7 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
         assert!(alpha.may_be_anothers(mac(last), ip(last)));
     }
     assert_eq!(alpha.count().known_elsewhere, 3);
-    // Beta is gone for a while: who answers gets an address then, and keeps it.
+    // Beta is down for a while: a client that responds to ARP gets an address then, and keeps it.
     alpha.set_known_elsewhere(0, false);
     alpha.answers(ip(7), mac(9), 2);
     assert_eq!(alpha.claim(mac(9), ip(7), How::Renew, 2), Claim::Yes);

@@ -1,10 +1,11 @@
-//! How long leases may be that other nodes have given.
+//! Tests how long the leases of other nodes may be.
 
 use super::*;
 
 const DAY_S: u32 = 86_400;
 
-/// What alpha is when it takes a part that beta had, whose leases were up to a day long, and what it writes.
+/// Returns the standing of alpha after it takes a part of beta, whose leases were up to a day
+/// long, and the record that it writes.
 fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
     let mut alpha = leases("alpha");
     let mut of_beta: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
@@ -21,7 +22,7 @@ fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
     };
     let mut record = of_beta;
     let mut standing = Standing::default();
-    // It leaves the part to beta first.
+    // The node leaves the part to beta first.
     for at_ns in [0, AWAIT_NS, AWAIT_NS + 1, AWAIT_NS + 2, AWAIT_NS + now_ns] {
         alpha.hear(&[lease("0", 9, u64::MAX, codec::encode(&record))]);
         let (now, next) = turn(&mut alpha, at_ns);
@@ -39,7 +40,7 @@ fn who_takes_a_part_hears_of_longer_leases_and_says_so_until_they_have_ended() {
     };
     let (_, standing, record) = taken(3, 600);
     assert_eq!((held(&standing), record.longest_s), ((DAY_S, DAY_S), DAY_S));
-    // A node with longer ones says that.
+    // A node with longer leases records that.
     let (_, standing, record) = taken(3, 2 * DAY_S);
     let longer = 2 * DAY_S;
     assert_eq!(
@@ -63,7 +64,7 @@ fn a_node_knows_itself_how_long_its_own_leases_are() {
         turn(&mut alpha).0.held[&0].before_s
     };
     assert_eq!(before_s(&own), 0);
-    // Of what it had not cleared, it may know nothing.
+    // The node may not know leases of a record that was not clear.
     own.clear = false;
     assert_eq!(before_s(&own), DAY_S);
 }

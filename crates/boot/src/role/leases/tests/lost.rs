@@ -1,4 +1,5 @@
-//! What a node does whose leases are lost, known better by another node, or of a range that changes again.
+//! Tests a node whose leases are lost, known better by another node, or of a range that changes
+//! again.
 
 use super::super::known::AWAIT_COPY_NS;
 use super::*;
@@ -18,11 +19,11 @@ fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
     assert_eq!(heard(&mut alpha, "", 4, AWAIT_NS), 0);
     assert_eq!(heard(&mut alpha, "", 4, SECOND + AWAIT_NS), 1);
     assert_eq!(alpha.due_ns(SECOND), Some(SECOND + AWAIT_NS));
-    // It is back, and restarts.
+    // The node is up again, and restarts.
     assert_eq!(heard(&mut alpha, "beta", 5, 20 * SECOND), 0);
     assert_eq!(heard(&mut alpha, "beta", 5, 40 * SECOND), 1);
     assert_eq!(heard(&mut alpha, "", 5, 41 * SECOND), 0);
-    // What was its own, nobody knows better.
+    // No node knows the node's own leases better.
     let own = Record {
         node: "alpha".to_owned(),
         ..Record::default()
@@ -69,7 +70,8 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
         (is_used, alpha.wants(true, now_ns)[0].rank)
     };
     assert_eq!(looks(7, 5, "alpha", 0), (true, 3));
-    // Before its file is read, and when that is another one. The cluster may still have it as the holder.
+    // Before the node has read its file, and when that file is another one. The cluster may still
+    // list the node as the holder.
     for store in [0, 8] {
         let mut alpha = leases("alpha");
         alpha.hear(&[lease("0", 5, SECOND, record.clone())]);
@@ -119,8 +121,9 @@ fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_le
         let clear = written.map(|record| record.unwrap().clear);
         (node.wants(true, now_ns)[0].rank, clear)
     };
-    // The boot roles of both nodes are killed. Beta's was still up when alpha's ended, and its record names
-    // alpha no more, which is granted the part since its previous process had wanted it.
+    // The boot roles of both nodes are killed. Beta's was still up when alpha's ended, and its
+    // record no longer names alpha. Alpha is granted the part because its previous process had
+    // wanted it.
     let (mut alpha, mut beta) = (leases("alpha"), leases("beta"));
     assert_eq!(looks(&mut alpha, ("alpha", 5), 0), (0, None));
     assert_eq!(looks(&mut beta, ("alpha", 5), 0), (2, None));
