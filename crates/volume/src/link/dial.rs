@@ -25,8 +25,8 @@ const AGAIN_MIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 /// Limit of connections from unknown addresses that have not sent a greeting.
 const STRANGERS_MAX: usize = 16;
-/// Connections from the addresses of the nodes whose greeting has not come. Strangers cannot
-/// take these places.
+/// Limit of connections from node addresses that have not sent a greeting. Unknown addresses
+/// cannot use these slots.
 const KNOWN_MAX: usize = 32;
 /// Interval of attempts to listen at an address that does not exist yet.
 const LOOK: Duration = Duration::from_millis(500);
