@@ -341,7 +341,7 @@ mod tests {
             let mut head = bytes(&frame)[..HEAD_BYTES].to_vec();
             for length in [u32::MAX, CONTENT_BYTES_MAX as u32 + 1] {
                 head[4..].copy_from_slice(&length.to_le_bytes());
-                // Reading the content would fail with an I/O error, because it is missing.
+                // Without the length check, the read would wait for content that is missing.
                 let read = Frame::read(&mut &head[..]);
                 assert!(matches!(read, Err(FrameError::Malformed)), "{frame:?}");
             }

@@ -95,7 +95,7 @@ fn passes(
     };
     if compares {
         pass(source, frames, replies, sending, (0, true))?;
-        // On a resume, the target's data is from this copy.
+        // The target contains only data of the source now, so overwriting loses nothing.
         sending.overwrites = true;
     }
     sending.has_begun = true;

@@ -136,7 +136,7 @@ impl Greeting {
     /// Sends the greeting.
     ///
     /// # Errors
-    /// The network's.
+    /// The network fails.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         write(MAGIC, &codec::encode(self), to)
     }
@@ -177,7 +177,7 @@ impl CopyGreeting {
     /// Sends the greeting.
     ///
     /// # Errors
-    /// The network's.
+    /// The network fails.
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         write(COPY_MAGIC, &codec::encode(self), to)
     }

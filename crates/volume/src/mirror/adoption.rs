@@ -21,15 +21,15 @@ pub(super) struct Adoption {
 struct Copies<'a> {
     /// Name of the other node; empty if the configuration names only this one.
     other: &'a str,
-    /// Whether the record contains this copy and the other one.
+    /// Presence of this copy and of the other one in the record.
     listed: [bool; 2],
-    /// This copy belongs to the recorded history.
+    /// True if this copy belongs to the recorded history.
     belongs: bool,
-    /// This copy has data.
+    /// True if this copy has data.
     has_data: bool,
-    /// Whether the other copy has data; None if its node is not connected.
+    /// True if the other copy has data; None if its node is not connected.
     there: Option<bool>,
-    /// The other node serves the volume.
+    /// True if the other node serves the volume.
     there_serves: bool,
 }
 

@@ -136,8 +136,8 @@ fn submit(client: &mut Client, ask: Ask) -> Result<(), TransferError> {
 
 fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferError> {
     let offer = *client.offer();
-    // Only the last piece may end within a sector; the rest of that sector is filled up in the
-    // export.
+    // Only the last piece may end within a sector; the rest of that sector in the export is
+    // zeroed.
     let end = at + piece.length().0;
     let end = end
         .next_multiple_of(u64::from(offer.block_min))

@@ -63,7 +63,7 @@ enum Event {
     Heal,
 }
 
-/// One history.
+/// Complete history.
 #[derive(Debug)]
 pub struct World {
     plan: Plan,
@@ -76,10 +76,10 @@ pub struct World {
     nodes: [Node; 2],
     network: Network,
     agreement: Agreement,
-    /// Whether each node reaches a majority.
+    /// Reachability of a majority from each node.
     reaches: [bool; 2],
     traffic: Traffic,
-    /// Whether each copy still has all of its acknowledged writes.
+    /// True for each copy that still has all of its acknowledged writes.
     intact: [bool; 2],
     /// Last epoch that began to serve.
     decided: Epoch,
