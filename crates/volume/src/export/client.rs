@@ -63,7 +63,6 @@ pub(super) struct Port<'a> {
 /// Interpretation of the next bytes received.
 enum Intake {
     Options(Handshake),
-    /// Header of a request.
     Head,
     /// Payload of a write, received in part.
     Payload {
@@ -91,15 +90,12 @@ struct Part {
 /// Event that a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wants {
-    /// More input.
     Input,
-    /// Buffer memory.
     Memory,
     /// Completion of one of its requests, or transmission of replies.
     Room,
 }
 
-/// Connected client.
 pub(super) struct Client {
     socket: OwnedFd,
     /// Slot index, and the generation that distinguishes clients of this slot.
@@ -125,7 +121,6 @@ pub(super) struct Client {
 pub(super) enum Origin {
     /// A program on this machine, which may name its user.
     Local,
-    /// A network client.
     Remote,
 }
 

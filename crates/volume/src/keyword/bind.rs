@@ -14,7 +14,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Parsed `bind` line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     address: Written<SocketAddr>,
@@ -28,7 +27,6 @@ impl Line {
     }
 }
 
-/// Files for TLS.
 #[derive(Clone, Debug)]
 struct Files {
     own: Written<PathBuf>,

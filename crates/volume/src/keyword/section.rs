@@ -13,7 +13,6 @@ use language::value::TimeUnit;
 use language::{Diagnostic, Line, Span};
 use std::path::{Component, Path, PathBuf};
 
-/// Maximum number of sections.
 const SECTIONS_MAX: usize = 256;
 /// Maximum length of a volume's name, bytes.
 const NAME_MAX: usize = 64;
@@ -39,7 +38,6 @@ pub(super) struct Written<T> {
     pub(super) span: Span,
 }
 
-/// Parsed `volume` section.
 #[derive(Debug)]
 pub(super) struct Volume {
     pub(super) name: Written<String>,

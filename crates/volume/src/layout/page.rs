@@ -8,7 +8,6 @@ const MAGIC: [u8; 4] = *b"EKdb";
 /// Number of words of bits in a page.
 pub(super) const PAGE_WORDS: usize = PAGE_EXTENTS as usize * EXTENT_WORDS;
 
-/// Stored page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Page {
     /// Position of the page, from 0. A page at another position is invalid.

@@ -242,7 +242,6 @@ mod tests {
         }
     }
 
-    /// New and empty copy.
     fn new_copy(scratch: &Scratch) -> Mirror {
         let head = layout::Head {
             volume: None,

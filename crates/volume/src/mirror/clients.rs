@@ -66,7 +66,6 @@ pub(super) struct Clients {
     abroad_bytes: usize,
     /// Number of requests from the other node.
     foreign: usize,
-    /// Write admission.
     pub(super) admission: Admission,
     /// Use of the volume by a role of this node.
     pub(super) used: Used,

@@ -50,7 +50,6 @@ pub(super) fn head(on: &layout::Head, head: &Head, hot: &[Extent]) -> layout::He
     }
 }
 
-/// Converts a change.
 pub(super) fn change(on: &layout::Head, change: Change) -> layout::Change {
     layout::Change {
         head: head(on, &change.head, &change.hot),

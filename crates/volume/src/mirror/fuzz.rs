@@ -51,7 +51,6 @@ fn number(random: &mut Random) -> u64 {
     }
 }
 
-/// Corrupts some bytes.
 fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..random.pick(&[0, 0, 0, 1, 1, 3]) {
         if bytes.is_empty() {
@@ -382,7 +381,6 @@ fn an_owner_that_asks_for_too_much_at_once_is_not_followed() {
     assert!((64..1000).contains(&operations), "{operations}");
 }
 
-/// Counts the bytes read.
 struct Counted<'b>(&'b [u8], usize);
 
 impl Read for Counted<'_> {

@@ -22,7 +22,6 @@ pub(super) enum News {
     Renewed(Epoch, Time),
     /// The record has changed within this node's epoch.
     Recorded(Record),
-    /// The lease has ended.
     Ended,
 }
 
@@ -31,11 +30,9 @@ pub(super) enum News {
 pub(super) struct Recorded {
     /// Sequence number of the record.
     pub(super) number: u64,
-    /// Write admission.
     pub(super) clients: Admitted,
 }
 
-/// State of the lease.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) names: Names,

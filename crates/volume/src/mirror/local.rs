@@ -42,7 +42,6 @@ pub(super) struct Local {
     flushes_after: HashSet<OperationId>,
     /// Number of the store in progress.
     storing: Option<u64>,
-    /// Next store.
     next: Option<(u64, Change)>,
     /// Extent queries, with the token of the client's request.
     looks: HashMap<u64, Token>,

@@ -117,7 +117,6 @@ impl Peer {
         }
     }
 
-    /// Current session.
     pub(super) fn session(&self) -> Option<replica::Session> {
         self.connected.as_ref().map(|one| one.id)
     }
@@ -290,7 +289,6 @@ impl Peer {
         }
     }
 
-    /// Next received frame.
     pub(super) fn next(&mut self) -> Option<Incoming> {
         self.came.pop_front()
     }

@@ -232,7 +232,6 @@ impl Mirror {
         }
     }
 
-    /// Ends a request.
     pub(super) fn end(&mut self, id: RequestId, result: Result<Option<Data>, Errno>) {
         let Some(asked) = self.clients.close(id) else {
             return;

@@ -92,7 +92,6 @@ pub(super) struct Showing {
     pub(super) said: String,
     /// Last ignored epoch of the other node.
     pub(super) absurd: Option<crate::replica::Epoch>,
-    /// Number of finished resyncs.
     pub(super) resyncs: u64,
     /// An event occurred, so the status is published at once.
     pub(super) is_due: bool,

@@ -236,7 +236,6 @@ impl<P: Payload> Replica<P> {
         self.follower_drained();
     }
 
-    /// Handles a completed store.
     fn stored(&mut self, number: u64) {
         if !self.copy.stored(number) {
             return;

@@ -86,7 +86,6 @@ impl Other {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Handles a new connection.
     pub(super) fn connected(&mut self, session: Session) {
         if let Some(former) = self.link {
             self.lost(former);

@@ -40,7 +40,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles a granted lease.
     pub(super) fn granted(&mut self, epoch: Epoch, until: Time, record: Record) {
         if epoch <= self.copy.head.promised {
             return;
@@ -86,7 +85,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Handles a renewed lease.
     pub(super) fn renewed(&mut self, epoch: Epoch, until: Time) {
         if epoch == self.tenure.epoch && self.tenure.role != Role::Idle {
             let was_frozen = !self.is_valid();
@@ -160,7 +158,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Starts to serve.
     fn serve(&mut self) {
         self.tenure.role = Role::Serving;
         self.copy.lacks = false;
@@ -217,7 +214,6 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// Handles the current record.
     pub(super) fn recorded(&mut self, record: Record) {
         let tenure = &mut self.tenure;
         if tenure.role == Role::Idle || record.generation <= tenure.record.generation {

@@ -310,7 +310,6 @@ impl<P: Payload> Replica<P> {
         self.requests.close(place);
     }
 
-    /// Starts a request.
     pub(super) fn begin_slot(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
         slot.stage = Stage::Locking;

@@ -48,7 +48,6 @@ pub(super) struct Copying {
 /// Copies that other nodes write to this node.
 #[derive(Debug)]
 pub(super) struct Copies {
-    /// Volumes of this node.
     volumes: Mutex<BTreeMap<String, Arc<Shared>>>,
     /// Volumes being written: the identifier of the command, and the socket whose shutdown ends
     /// the copy.

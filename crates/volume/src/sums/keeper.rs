@@ -44,7 +44,6 @@ pub(super) struct Id(pub(super) u64);
 /// Effect of a request on its blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Reads the blocks.
     Read,
     /// Changes the data of the blocks.
     Change,
@@ -96,7 +95,6 @@ enum Heat {
     Cooling,
 }
 
-/// Page in memory.
 struct Page {
     /// None while the page is being read.
     sums: Option<Sums>,
@@ -388,7 +386,6 @@ impl Keeper {
         self.advance();
     }
 
-    /// Ends a store.
     pub(super) fn stored(&mut self, is_stored: bool) {
         self.stores = false;
         self.is_unsure = !is_stored;

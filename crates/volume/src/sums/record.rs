@@ -48,7 +48,6 @@ pub(super) fn decode_page(bytes: &[u8], draw: u64, index: u32) -> Option<Sums> {
 pub(super) struct Slot {
     /// Sequence number. The slot with the highest number is current.
     pub(super) number: u64,
-    /// Draw of the checksums.
     pub(super) draw: u64,
     /// Offset of the pages on the metadata disk, bytes.
     pub(super) offset: u64,

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// Delay before a read without buffer memory is retried.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Progress of a scrub.
 #[derive(Debug)]
 pub(super) struct Scrub {
     /// Next block to read.

@@ -41,7 +41,6 @@ impl Possible {
     }
 }
 
-/// State of a block.
 #[derive(Clone, Debug)]
 struct Block {
     /// Writes that have neither returned nor been decided.
