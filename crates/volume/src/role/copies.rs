@@ -252,7 +252,7 @@ impl Copies {
         if let Some(has) = clients_words(&clients) {
             let words =
                 format!("volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)");
-            // The role may not have noticed yet that the user has just disconnected.
+            // A client that has just disconnected may still be counted, so a retry may succeed.
             return refuse(words, true);
         }
         Ok(Address {

@@ -149,7 +149,7 @@ fn log_of(device: &Device, head: &Head) -> u64 {
     }
 }
 
-/// Returns the area for pages at the end of a device: its offset and its length.
+/// Returns the area for pages at the end of a device: its start and its end, bytes.
 fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
     let size = head.size_bytes;
     if metadata_bytes(size).map_or(true, |bytes| bytes > log_of(device, head)) {
