@@ -81,7 +81,8 @@ fn extend(
     };
     match backing {
         Backing::Device(_) | Backing::Lvm(_) => {
-            // On a device the metadata precedes the data, with space for about twice the size.
+            // On a device the metadata precedes the data, with space reserved for about twice the
+            // size.
             let has = data.size()?.saturating_sub(head.data_offset);
             if has < size_bytes && matches!(backing, Backing::Lvm(_)) {
                 return Err(DeviceError::NotExtended {

@@ -328,7 +328,7 @@ impl Client {
                 return Ok(Some(Wants::Room));
             }
             Ok(Step::Read) => return Ok(Some(Wants::Input)),
-            // TLS is not offered, as the transport has stated.
+            // StartTls cannot occur: the handshake's transport does not offer TLS.
             Ok(Step::StartTls | Step::Close) => self.intake = Intake::Closed,
             Ok(Step::Transmit(session)) => {
                 self.session = Some(session);

@@ -180,7 +180,7 @@ impl Lease {
         let until = Time(lease.until_ns);
         if self.granted == Some(epoch) {
             news.push(News::Renewed(epoch, until));
-            // The record may have changed in a short time without the lease.
+            // The record may have changed while the lease was briefly not held.
             let newer = |record: &Record| self.told_at.is_none_or(|at| record.generation > at);
             if let Some(record) = self.record.clone().filter(newer) {
                 self.told_at = Some(record.generation);
