@@ -1,8 +1,8 @@
-//! The clock of leases.
+//! Clock of leases.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CLOCK_BOOTTIME, nanoseconds, as leases have it.
+/// Current time of CLOCK_BOOTTIME, nanoseconds.
 pub(crate) fn boottime_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);

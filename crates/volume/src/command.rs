@@ -1,45 +1,45 @@
-//! Creating and removing a copy, for the commands of the same names. Nothing here asks a
-//! role: the lock of the backing says whether one has it.
+//! Creation and removal of a replica, for the commands of the same names. No role is asked: the
+//! lock of the backing store shows whether a role uses it.
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, Leftover, Snapshot, SnapshotError, snapshot};
 use crate::layout::{Head, LayoutError, Metadata, State, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Why a copy was not created or removed.
+/// Reason why a replica was not created or removed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The backing.
+    /// The backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The snapshot.
+    /// The snapshot failed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The volume that is to hold it.
+    /// The new volume is smaller than the snapshot.
     #[error("the snapshot has {has} bytes, the new volume {size}")]
     Smaller {
-        /// The snapshot's size, bytes.
+        /// Size of the snapshot, bytes.
         has: u64,
-        /// The volume's size, bytes.
+        /// Size of the new volume, bytes.
         size: u64,
     },
-    /// The system has no random bytes for an identity.
+    /// No random bytes are available for the volume's identifier.
     #[error("cannot draw an identity for the volume: {0}")]
     Random(rustix::io::Errno),
 }
 
-/// A copy that can be removed or renamed: it is open, so no role has it.
+/// Open replica that can be removed or renamed. No role uses it.
 #[derive(Debug)]
 pub struct Removable {
     device: device::Device,
     layout: Metadata,
 }
 
-/// Creates the copy of a volume, or one of two, whose data is zeroes. `overwrites`: what a device holds is
-/// given up. `progress` gets the bytes of a device that are zeroed.
+/// Creates the replica of a volume, full of zeroes. `overwrites` permits destroying the content of
+/// a device. `progress` receives the number of zeroed bytes of a device.
 ///
 /// # Errors
-/// The backing is refused, and nothing was written; or it fails.
+/// The backing store is refused and nothing was written, or writing to it fails.
 pub fn create(
     name: &str,
     spec: &Spec,
@@ -51,10 +51,10 @@ pub fn create(
     Ok(id)
 }
 
-/// Creates the copy of a volume with the data of a snapshot, with which it shares its blocks.
+/// Creates the replica of a volume as a clone of a snapshot.
 ///
 /// # Errors
-/// The backing is refused, or is not on the file system of the snapshot. Nothing was created.
+/// The backing store is refused, or is not on the snapshot's file system. Nothing was created.
 pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<VolumeId, CommandError> {
     if snapshot.size_bytes > spec.size_bytes {
         let (has, size) = (snapshot.size_bytes, spec.size_bytes);
@@ -64,7 +64,7 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
         return Err(SnapshotError::NotAFile(snapshot.path.clone()).into());
     };
     let (id, head) = founded(spec)?;
-    // Nobody can open it before it has the data, because its lock is held here.
+    // The lock held here prevents others from opening the replica before it has the data.
     let (device, _) = device::create(&spec.backing, name, head, false, &mut |_| {})?;
     if let Err(error) = snapshot::fill(&device.data.file, snapshot, directory) {
         device::remove(device, &spec.backing, name)?;
@@ -73,12 +73,12 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
     Ok(id)
 }
 
-/// The identity and the metadata of a new volume.
+/// Identifier and metadata of a new volume.
 fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
     let mut bytes = [0; 24];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(std::array::from_fn(|at| bytes[at]));
-    // One of two copies is nothing until both have met.
+    // One of two replicas stays blank until both have connected.
     let is_pair = spec.pair.is_some();
     let history = u64::from_ne_bytes(std::array::from_fn(|at| bytes[16 + at])) | 1;
     let head = Head {
@@ -86,7 +86,7 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
         size_bytes: spec.size_bytes,
         data_offset: 0,
         promised: 0,
-        // Of no other volume, so that the cluster's record shows whether it means this one.
+        // Random, so that the cluster's record shows whether it refers to this volume.
         incarnation: if is_pair { 0 } else { history },
         state: if is_pair {
             State::Syncing(0)
@@ -99,8 +99,8 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
     Ok((id, head))
 }
 
-/// What to do about a volume whose data file is there and whose metadata cannot be used: the
-/// file is the raw disk. `other`: the node with the other copy of one of two.
+/// Advice for a volume with a data file but unusable metadata: the file is the raw disk. `other`
+/// is the node with the other replica, if there is one.
 pub fn rescue(
     error: &DeviceError,
     name: &str,
@@ -140,11 +140,11 @@ pub fn rescue(
     })
 }
 
-/// Opens the files of a volume that [`open`] refused because they are damaged, or incomplete, to
-/// remove them. `None`: that is not why, or there are none.
+/// Opens volume files for removal that [`open`] refused as damaged or incomplete. `None`: the
+/// error was another one, or there are no files.
 ///
 /// # Errors
-/// They are in use, or the operating system refuses it.
+/// The files are in use, or a system call fails.
 pub fn leftover(
     refused: &CommandError,
     name: &str,
@@ -166,44 +166,44 @@ pub fn leftover(
     Ok(Leftover::open(backing, name)?)
 }
 
-/// Opens the copy of a volume to remove or rename it.
+/// Opens the replica of a volume for removal or renaming.
 ///
 /// # Errors
-/// It is not there, in use, or not a volume.
+/// The replica does not exist, is in use, or is not a volume.
 pub fn open(name: &str, backing: &Backing) -> Result<Removable, CommandError> {
     let (device, layout, _) = device::open(backing, name, None)?;
     Ok(Removable { device, layout })
 }
 
 impl Removable {
-    /// Its size in bytes.
+    /// Size of the replica, bytes.
     pub fn size_bytes(&self) -> u64 {
         self.layout.head().size_bytes
     }
 
-    /// Its identity.
+    /// Identifier of the volume; None for a blank replica.
     pub fn id(&self) -> Option<VolumeId> {
         self.layout.head().volume
     }
 
-    /// The volume whose copy it is, by its metadata; None where that does not say it.
+    /// Name of the volume in the metadata; None if an earlier version created it without one.
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
     }
 
-    /// Makes it the copy of the volume with this name.
+    /// Assigns the replica to the volume with this name.
     ///
     /// # Errors
-    /// The operating system refuses it.
+    /// A system call fails.
     pub fn rename(mut self, name: &str, backing: &Backing) -> Result<(), CommandError> {
         let renamed = device::rename(&self.device, &mut self.layout, backing, name);
         Ok(renamed?)
     }
 
-    /// Removes it.
+    /// Removes the replica.
     ///
     /// # Errors
-    /// The operating system refuses it.
+    /// A system call fails.
     pub fn remove(self, name: &str, backing: &Backing) -> Result<(), CommandError> {
         Ok(device::remove(self.device, backing, name)?)
     }

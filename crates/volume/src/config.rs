@@ -1,4 +1,4 @@
-//! What a file says of volumes, for the node that runs them.
+//! Configuration of volumes for the node that runs them.
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::Cable;
@@ -12,17 +12,18 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// The volumes of this node, by name: those with a copy here, and those that a storage system keeps.
+/// Volumes of this node by name: those with a local replica, and those in external storage.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Volumes(pub BTreeMap<String, Spec>, pub BTreeMap<String, Elsewhere>);
 
 impl Volumes {
-    /// Returns what only one instance of the program may use at a time, as lines.
+    /// Returns the resources that only one instance of the program may use at a time, one per
+    /// line.
     pub fn resources(&self) -> Vec<String> {
         let names = self.0.keys().chain(self.1.keys());
         let names = names.map(|name| Resource::new(ResourceKind::Volume, name));
         let local = self.0.values().filter_map(|spec| match &spec.backing {
-            // The directory has one file for each volume, and the volume is named above.
+            // The directory has separate files for each volume, whose name is listed above.
             Backing::File(_) => None,
             Backing::Device(_) | Backing::Lvm(_) => Some(spec.backing.path()),
         });
@@ -32,19 +33,19 @@ impl Volumes {
     }
 }
 
-/// A volume whose copies a storage system keeps.
+/// Volume in external storage.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Elsewhere {
-    /// The image.
+    /// Image in the storage system.
     pub external: External,
-    /// The name of this node; empty if the file names none.
+    /// Name of this node; empty if the configuration names none.
     pub me: String,
-    /// The nodes that may use it.
+    /// Nodes that may use the volume.
     pub nodes: Vec<String>,
 }
 
 impl Elsewhere {
-    /// Whether the cluster says which node owns it.
+    /// Returns whether a lease of the cluster decides which node owns the volume.
     pub fn has_lease(&self) -> bool {
         self.nodes.len() > 1
     }
@@ -63,49 +64,48 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// A volume.
+/// Configuration of a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spec {
-    /// Its size in bytes.
+    /// Size of the volume, bytes.
     pub size_bytes: u64,
-    /// What its copy on this node is stored on.
+    /// Backing store of the local replica.
     pub backing: Backing,
-    /// When snapshots are taken, if they are.
+    /// Schedule of snapshots; None without one.
     #[serde(default)]
     pub snapshots: Option<Schedule>,
-    /// The other copy, if there are two.
+    /// Both nodes of a volume with two replicas.
     #[serde(default)]
     pub pair: Option<Pair>,
-    /// The name of this node, if the file names nodes.
+    /// Name of this node, if the configuration names nodes.
     #[serde(default)]
     pub node: Option<String>,
-    /// What requests do while no majority of the cluster is reachable.
+    /// Policy for requests while no majority of the cluster is reachable.
     #[serde(default)]
     pub without_majority: WithoutMajority,
-    /// Checksums of the data are kept; those that are missing are built at so many bytes a
-    /// second.
+    /// Rate at which missing checksums are built, bytes per second. None: no checksums.
     #[serde(default)]
     pub verify: Option<u64>,
-    /// No client may write.
+    /// True if no client may write.
     #[serde(default)]
     pub read_only: bool,
-    /// Where clients reach it over TCP.
+    /// TCP endpoint for clients.
     #[serde(default)]
     pub bind: Option<Bind>,
 }
 
-/// What requests do while no majority of the cluster is reachable.
+/// Policy for requests while no majority of the cluster is reachable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum WithoutMajority {
-    /// They wait.
+    /// Requests wait.
     #[default]
     Freeze,
-    /// They fail, some time after the end of the lease.
+    /// Requests fail, some time after the end of the lease.
     Error,
 }
 
 impl WithoutMajority {
-    /// Returns the word that files have for it.
+    /// Keyword in the configuration.
     pub fn word(self) -> &'static str {
         match self {
             WithoutMajority::Freeze => "freeze",
@@ -114,12 +114,12 @@ impl WithoutMajority {
     }
 }
 
-/// A schedule of snapshots.
+/// Schedule of snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Schedule {
-    /// The time between two, seconds.
+    /// Interval between snapshots, seconds.
     pub every_seconds: u64,
-    /// How many are kept.
+    /// Number of snapshots to keep.
     pub keep: u32,
 }
 
@@ -130,22 +130,22 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A volume with two copies.
+/// Nodes and link of a volume with two replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pair {
-    /// The name of this node.
+    /// Name of this node.
     pub me: String,
-    /// The name of the other one.
+    /// Name of the other node.
     pub other: String,
-    /// Where they reach each other.
+    /// Replication link between the nodes.
     pub cable: Cable,
-    /// Bytes a second of a resync at most.
+    /// Maximum resync rate, bytes per second.
     pub resync_rate: u64,
 }
 
 impl Pair {
-    /// Reads the names of both nodes, as reports have them; how they reach each other is not
-    /// known then.
+    /// Parses the names of both nodes in a report. The link is unknown then, so the default is
+    /// used.
     pub fn parse(words: &str) -> Option<Pair> {
         let (me, other) = words.split_once(' ')?;
         Some(Pair {
@@ -158,7 +158,7 @@ impl Pair {
 }
 
 impl Spec {
-    /// Returns the names of this node and no other, for a volume that had two copies.
+    /// Pair of this node alone, for a volume that had two replicas.
     pub fn single(&self) -> Option<Pair> {
         Some(Pair {
             me: self.node.clone()?,
@@ -168,27 +168,27 @@ impl Spec {
         })
     }
 
-    /// Whether a running volume of another version can go on as this one: it is the same, or
-    /// one node of two is not named any longer.
+    /// Returns whether a running volume can continue with this configuration: it is the same, or
+    /// names one node instead of two.
     pub fn continues(&self, before: &Spec) -> bool {
         let leaves = |pair: &Pair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
         let copies = |spec: &Spec| {
             let pair = spec.pair.clone();
-            // Its rate changes while it is served.
+            // The rate can change while the volume is served.
             pair.map(|pair| Pair {
                 resync_rate: RESYNC_RATE,
                 ..pair
             })
         };
         let same = copies(self) == copies(before) || before.pair.as_ref().is_some_and(leaves);
-        // Clients learn when they connect whether they may write.
+        // Clients learn only at connect time whether they may write.
         let writes = self.read_only == before.read_only;
         let verifies = self.verify.is_some() == before.verify.is_some();
         self.backing == before.backing && writes && verifies && same
     }
 }
 
-/// Bytes a second of a resync where the file says nothing.
+/// Default resync rate, bytes per second.
 pub const RESYNC_RATE: u64 = 200 << 20;
 
 impl fmt::Display for Spec {
@@ -202,7 +202,7 @@ impl fmt::Display for Spec {
     }
 }
 
-/// Returns a size as files have it: `40g`.
+/// Formats a size in the configuration's notation: `40g`.
 pub fn size_words(bytes: u64) -> String {
     let units = [(40, 't'), (30, 'g'), (20, 'm'), (10, 'k')];
     let whole = |(shift, _): &(u32, char)| bytes > 0 && bytes.trailing_zeros() >= *shift;
@@ -212,7 +212,7 @@ pub fn size_words(bytes: u64) -> String {
     }
 }
 
-/// Reads a size: a number of bytes, or of `k`, `m`, `g` or `t` (powers of 1024).
+/// Parses a size: a number of bytes, or with a unit `k`, `m`, `g` or `t` (powers of 1024).
 pub fn parse_size(word: &str) -> Option<u64> {
     let shift = match word.bytes().last()?.to_ascii_lowercase() {
         b'k' => 10,
@@ -230,7 +230,7 @@ pub fn parse_size(word: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// Returns a backing as files have it: `file /srv/volumes`.
+/// Formats a backing store in the configuration's notation: `file /srv/volumes`.
 pub fn backing_words(backing: &Backing) -> String {
     match backing {
         Backing::File(path) => format!("file {}", path.display()),
@@ -239,7 +239,7 @@ pub fn backing_words(backing: &Backing) -> String {
     }
 }
 
-/// Reads what [`backing_words`] wrote of the volume of this name.
+/// Parses the result of [`backing_words`] for the volume with this name.
 pub fn parse_backing(words: &str, volume: &str) -> Option<Backing> {
     let (kind, path) = words.split_once(' ')?;
     match kind {
@@ -264,7 +264,7 @@ fn pair_words(pair: &Option<Pair>) -> String {
 }
 
 impl Backing {
-    /// Its path: a directory, a device, or a logical volume.
+    /// Path of a directory, a device or a logical volume.
     pub fn path(&self) -> &Path {
         match self {
             Backing::File(path) | Backing::Device(path) => path,
@@ -273,8 +273,8 @@ impl Backing {
     }
 }
 
-/// Returns which volumes of a payload would become smaller than they are on this machine.
-/// What cannot be read says nothing: the role reports it.
+/// Returns messages for volumes of a payload that would shrink on this machine. Ignores an invalid
+/// payload, which the role reports.
 pub fn refusals(payload: &[u8]) -> Vec<String> {
     let volumes = part::codec::decode::<Volumes>(payload);
     let volumes = volumes.map(|volumes| volumes.0).unwrap_or_default();
@@ -285,7 +285,7 @@ pub fn refusals(payload: &[u8]) -> Vec<String> {
     shrinks.collect()
 }
 
-/// Says that a volume of so many bytes cannot have a smaller size.
+/// Message that a volume of `has` bytes cannot shrink.
 pub(crate) fn shrinks(name: &str, has: u64, wanted: u64) -> String {
     let (has, wanted) = (size_words(has), size_words(wanted));
     format!(
@@ -356,7 +356,7 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     lines
 }
 
-/// The differences of volumes that a storage system keeps.
+/// Differences of volumes in external storage.
 fn elsewhere_difference(
     before: &BTreeMap<String, Elsewhere>,
     now: &BTreeMap<String, Elsewhere>,
@@ -371,7 +371,7 @@ fn elsewhere_difference(
     gone.chain(there).collect()
 }
 
-/// What is said of two lines `bind`; nothing of the content of their files.
+/// Difference of two `bind` lines; does not show the content of their files.
 fn bind_difference(name: &str, before: Option<&Bind>, now: Option<&Bind>) -> Option<String> {
     let words = |bind: Option<&Bind>| bind.map_or("none".to_owned(), Bind::to_string);
     let (from, to) = (words(before), words(now));

@@ -1,25 +1,25 @@
-//! Volumes: a block device with a copy on each of two nodes, exported by the node that
-//! holds its lease, which loses no acknowledged write.
+//! Volumes: a block device with a replica on each of two nodes. The node that holds the lease
+//! exports it. No acknowledged write is lost.
 //!
-//! - [`config`] is what a file says of volumes, and [`keyword`] reads it.
-//! - [`role`] runs the volumes of this node, each on a thread of its own, and [`report`]
-//!   shows how they are ([`status`], [`verified`]).
+//! - [`config`] is the configuration of volumes, and [`keyword`] parses it.
+//! - [`role`] runs the volumes of this node, each on its own thread. [`report`] shows their status
+//! ([`status`], [`verified`]).
 //! - [`command`] creates and removes volumes.
-//! - [`attach`] makes a volume a block device of the host.
+//! - [`attach`] attaches a volume to the host as a block device.
 //! - [`copy`] sends a whole disk to a volume of another node.
 //! - [`client`] is a client of NBD servers, and [`transfer`] copies whole disks with it.
-//! - [`device`] opens what a copy is stored on, and says what is wrong with it.
-//! - [`disk`] does the operations on what a copy is stored on.
+//! - [`device`] opens the backing store of a replica and diagnoses faults of it.
+//! - [`disk`] runs I/O operations on the backing store.
 //! - [`export`] serves NBD clients.
-//! - [`network`] lets clients of other machines in, over TCP with TLS.
-//! - [`layout`] is the metadata of a copy as bytes.
-//! - [`store`] writes changes of the metadata.
-//! - [`sums`] are the checksums of a copy on its disk.
-//! - [`replica`] is a copy of a volume and its side of the replication, as a value.
-//! - [`single`] joins both for a volume with one copy, and [`meter`] counts what it does.
+//! - [`network`] accepts clients of other machines over TCP with TLS.
+//! - [`layout`] encodes the on-disk metadata of a replica.
+//! - [`store`] writes metadata updates.
+//! - [`sums`] keeps the checksums of a replica's blocks on its disk.
+//! - [`replica`] is the replication state machine of one replica, without I/O.
+//! - [`single`] runs a volume with one replica, and [`meter`] counts its I/O.
 //!
-//! This crate never decides which node holds the lease, and never knows what a guest
-//! or the proxy does with a volume.
+//! This crate never decides which node holds the lease. It does not know what a guest or the proxy
+//! uses a volume for.
 
 pub mod attach;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Messages to the volume role, beyond those for every role and the news of leases. The
+//! Messages to the volume role, in addition to those for every role and the lease reports. The
 //! supervisor forwards them as bytes.
 
 use crate::keyword::NAME;
@@ -7,97 +7,97 @@ use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// An order of an operator, about one volume. The answer is [`Told`].
+/// Operator's order for one volume. The response is [`Told`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The other node is to serve it.
+    /// Hands the volume over to the other node.
     HandOver {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// It serves, although it lost power and the other copy cannot be asked.
+    /// Serves although the local replica lost power and the other one is not reachable.
     ServeAlone {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Both copies are compared.
+    /// Compares both replicas.
     Verify {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
-        /// The other copy gets what differs.
+        /// Copies differing blocks to the other replica.
         repairs: bool,
     },
-    /// The comparison ends.
+    /// Stops the running verify.
     StopVerify {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// The volume is what the copy here has; the cluster has no record of it.
+    /// Adopts the local replica as the volume's content; the cluster has no record of the volume.
     Adopt {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// The other copy is resynchronised.
+    /// Resynchronises the other replica.
     Resync {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
-        /// All of it is compared; otherwise it gets what it is known to lack.
+        /// Compares all blocks instead of only the dirty ones.
         everything: bool,
     },
-    /// The copy here, which is refused, is given up.
+    /// Discards the local replica, which is refused.
     Discard {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Only clients of a node may write from now on.
+    /// Admits only writes from clients of one node.
     Admit {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
-        /// The node; empty: clients of both.
+        /// Name of the node; empty: clients of both nodes.
         #[serde(with = "Name")]
         node: String,
     },
-    /// A volume with one copy is opened again, after a flush of it has failed.
+    /// Reopens a volume with one replica after a failed flush.
     Reopen {
-        /// The volume.
+        /// Name of the volume.
         #[serde(with = "Name")]
         name: String,
     },
-    /// A command writes a volume of another node. The role connects to a socket of the command
-    /// (see [`copy_socket`]), and that to the other node.
+    /// Starts a command's copy to a volume of another node. The role connects the command's socket
+    /// (see [`copy_socket`]) with the other node.
     Copy {
-        /// The other node.
+        /// Name of the other node.
         #[serde(with = "Name")]
         node: String,
-        /// The volume there.
+        /// Name of the volume on that node.
         #[serde(with = "Name")]
         volume: String,
-        /// The command: the same for each attempt.
+        /// Identifier of the command, the same for each attempt.
         run: u64,
-        /// The socket, which is another one for each attempt.
+        /// Number of the socket, different for each attempt.
         socket: u64,
     },
 }
 
-/// Where a command waits for the role.
+/// Path of the socket on which a command waits for the role.
 pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("copy-{number:016x}.sock"))
 }
 
-/// What became of it.
+/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Told {
-    /// It is being done.
+    /// True if the order is being executed.
     pub good: bool,
-    /// Why not.
+    /// Reason for a refusal.
     #[serde(with = "Words")]
     pub words: String,
 }

@@ -1,4 +1,4 @@
-//! What a served volume has done: counted by its thread, read for reports.
+//! I/O counters of a served volume. The volume's thread updates them, and reports read them.
 
 use crate::disk::{Completion, Failure, Operation, Token};
 use crate::export::{Counters, Tenure};
@@ -10,56 +10,56 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the latency of an operation counts: one to two of these.
+/// Length of a latency window. Percentiles cover one to two windows.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Errors of the disk that are kept for operators.
+/// Maximum number of disk errors in the history.
 const EVENTS_MAX: usize = 16;
-/// How soon errors of the same kind of operation are noted again, milliseconds.
+/// Interval at which repeated errors of the same kind are recorded, milliseconds.
 const EVENT_AGAIN_MS: u64 = 60_000;
 
-/// Kinds of operations, as they are counted.
+/// Kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Reads.
+    /// Read operation.
     Read,
-    /// Writes.
+    /// Write operation.
     Write,
-    /// Flushes. One of the disk may do for several of clients.
+    /// Flush. One flush of the disk may cover several of the clients.
     Flush,
-    /// Ranges that are set to zero or given up.
+    /// Zeroing or discard of a range.
     Trim,
 }
 
-/// All kinds that are counted.
+/// All kinds of operations.
 pub const KINDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Flush, Kind::Trim];
 
-/// What was counted of one kind since the volume was opened.
+/// Counters of one kind since the volume was opened.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Count {
-    /// Operations that ended. A long request of a client is several of them.
+    /// Number of completed operations. A long request of a client is several operations.
     pub operations: u64,
-    /// Bytes of those that succeeded.
+    /// Length of successful operations, bytes.
     pub bytes: u64,
-    /// Operations that failed.
+    /// Number of failed operations.
     pub errors: u64,
-    /// The last error, until one succeeds.
+    /// Last error; None after a success.
     pub trouble: Option<Failure>,
-    /// When that was.
+    /// Time of the last error.
     pub failed: Option<Instant>,
-    /// The median latency of the last half minute or more, microseconds.
+    /// Median latency of the last 30 to 60 seconds, microseconds.
     pub p50_us: Option<u64>,
-    /// The 99th percentile of the latency, microseconds.
+    /// 99th percentile of the latency, microseconds.
     pub p99_us: Option<u64>,
 }
 
-/// The numbers of a volume. Shared by its thread and those who read it.
+/// I/O counters of a volume, shared by its thread and the reports.
 #[derive(Debug, Default)]
 pub struct Meter {
     numbers: Mutex<Numbers>,
     clients: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
-    /// The user of the volume.
+    /// Tenure, which contains the user of the volume.
     pub tenure: Arc<Tenure>,
 }
 
@@ -67,8 +67,8 @@ pub struct Meter {
 struct Numbers {
     counts: [Count; KINDS.len()],
     latencies: [Latency; KINDS.len()],
-    /// Errors of the disk that began or ended, the newest last.
-    /// With each, the kind of operation, and whether it failed.
+    /// Starts and ends of disk errors, the newest last, with the kind of operation and whether it
+    /// failed.
     events: VecDeque<(Kind, bool, Event)>,
 }
 
@@ -87,7 +87,7 @@ impl Meter {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what was counted of a kind.
+    /// Counters of a kind.
     pub fn count(&self, kind: Kind) -> Count {
         let mut numbers = self.lock();
         let latency = &mut numbers.latencies[kind as usize];
@@ -100,7 +100,7 @@ impl Meter {
         }
     }
 
-    /// Errors of the disk that began or ended, the newest last.
+    /// Starts and ends of disk errors, the newest last.
     pub fn events(&self) -> Vec<Event> {
         self.lock()
             .events
@@ -109,23 +109,23 @@ impl Meter {
             .collect()
     }
 
-    /// What failed last has a cause that is over.
+    /// Clears the last errors, because their cause is resolved.
     pub(crate) fn forget_troubles(&self) {
         let mut numbers = self.lock();
         numbers.counts.iter_mut().for_each(|one| one.trouble = None);
     }
 
-    /// Connected clients.
+    /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// Connections that were closed because all places for clients were taken.
+    /// Number of connections closed because all client slots were in use.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Connections of clients since the volume was opened.
+    /// Number of client connections since the volume was opened.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
@@ -138,8 +138,8 @@ impl Meter {
 }
 
 impl Numbers {
-    /// Operations of a kind fail from now on, or no longer. A disk that fails now and then is noted
-    /// once a minute.
+    /// Records that a kind of operation has started or stopped failing. A disk with intermittent
+    /// errors is recorded once per minute.
     fn note(&mut self, kind: Kind, failure: Option<Failure>) {
         let mut of_kind = self.events.iter().rev().filter(|(of, ..)| *of == kind);
         let is_known = match (failure, of_kind.next()) {
@@ -181,12 +181,12 @@ impl Kind {
     }
 }
 
-/// The operations under way of one volume, which are counted when they end.
+/// Operations in progress, which are counted when they complete.
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch(HashMap<Token, (Kind, u64, Instant)>);
 
 impl Stopwatch {
-    /// An operation begins.
+    /// Registers a new operation.
     pub(crate) fn begin(&mut self, token: Token, operation: &Operation, now: Instant) {
         let (kind, bytes) = match operation {
             Operation::Read { buffer, .. } => (Kind::Read, buffer.len() as u64),
@@ -200,7 +200,7 @@ impl Stopwatch {
         self.0.insert(token, (kind, bytes, now));
     }
 
-    /// Operations ended.
+    /// Counts completed operations.
     pub(crate) fn end(&mut self, meter: &Meter, completions: &[Completion]) {
         if completions.is_empty() {
             return;
@@ -222,8 +222,8 @@ impl Stopwatch {
                         numbers.note(kind, None);
                     }
                 }
-                // What the backing cannot do a client does otherwise; what it may not do says
-                // nothing of the disk.
+                // Not a disk error: the client uses another request for what the backing store
+                // does not support, and a refused request says nothing about the disk.
                 Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP | Errno::SHUTDOWN)) => {}
                 Err(failure) => {
                     count.errors += 1;
@@ -263,7 +263,7 @@ mod tests {
             write(number, Err(Errno::IO));
         }
         write(3, Ok(()));
-        // It fails now and then: the next minute says so again.
+        // Intermittent errors are recorded again after a minute.
         write(4, Err(Errno::IO));
         write(5, Ok(()));
         let words: Vec<String> = meter.events().into_iter().map(|event| event.to).collect();

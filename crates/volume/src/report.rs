@@ -1,4 +1,4 @@
-//! How volumes are, as a report.
+//! Report of all volumes.
 
 use crate::config::{backing_words, size_words};
 use crate::export::{Holder, Presence};
@@ -12,105 +12,105 @@ use crate::verified;
 use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit};
 use std::time::Duration;
 
-/// The kind of the subjects.
+/// Kind of the report's subjects.
 pub const VOLUME: &str = "volume";
-/// The fact with the backing, as files have it.
+/// Fact with the backing store, in the configuration's notation.
 pub const BACKING: &str = "backing";
-/// The fact that says whose matter the copies of a volume are, if they are not this program's.
+/// Fact that names the external storage which replicates the volume.
 pub const REPLICATION: &str = "replication";
-/// The fact with the socket where clients connect.
+/// Fact with the socket for clients.
 pub const SOCKET: &str = "socket";
-/// The fact with the address where clients connect over TCP.
+/// Fact with the TCP address for clients.
 pub const NETWORK: &str = "tcp";
-/// The number of connections at it.
+/// Number of TCP connections.
 pub const CONNECTIONS: &str = "tcp connections";
-/// The fact with the names of the nodes that have a copy each, this one first.
+/// Fact with the nodes that have a replica, this one first.
 pub const COPIES: &str = "copies";
-/// The fact with the node that has the lease of a volume with two copies.
+/// Fact with the node that holds the lease of a volume with two replicas.
 pub const OWNER: &str = "owner";
-/// The fact with the copies that have every acknowledged write.
+/// Fact with the replicas that have every acknowledged write.
 pub const COMPLETE: &str = "complete";
-/// Whether its files are those of its name.
+/// Fact that open files of the volume were deleted.
 pub const FILES: &str = "files";
-/// What [`COMPLETE`] says when only that of this node is.
+/// Value of [`COMPLETE`] if only the local replica is complete.
 pub const THIS_COPY: &str = "this copy";
-/// What [`COMPLETE`] says when that of this node is not.
+/// Value of [`COMPLETE`] if the local replica is not complete.
 pub const THE_OTHER: &str = "the other copy";
-/// What [`COMPLETE`] says when neither is.
+/// Value of [`COMPLETE`] if neither configured replica is complete.
 pub const NEITHER: &str = "no copy that the file names";
-/// What [`COMPLETE`] says when nothing is missing.
+/// Value of [`COMPLETE`] if both replicas are complete.
 pub const BOTH_COPIES: &str = "both copies";
-/// The fact with the connection to the other node.
+/// Fact with the state of the connection to the other node.
 pub const LINK: &str = "link";
-/// What [`LINK`] says of one that there is.
+/// Value of [`LINK`] for an established connection.
 pub const CONNECTED: &str = "connected";
-/// What [`OWNER`] says where no node has the lease.
+/// Value of [`OWNER`] if no node holds the lease.
 pub const NO_OWNER: &str = "none";
-/// The fact with the last thing that happened to it.
+/// Fact with the last event of the volume.
 pub const LAST: &str = "last event";
-/// The number that is 1 at the node that serves it.
+/// Number that is 1 on the node that serves the volume.
 pub const OWNER_HERE: &str = "owner here";
-/// The number that is 1 while clients can use a volume here.
+/// Number that is 1 while clients can use the volume on this node.
 pub const SERVING: &str = "serving";
-/// The fact that no client may write.
+/// Fact that no client may write.
 pub const READ_ONLY: &str = "read only";
-/// The fact with the node whose clients alone may write; not there: those of both.
+/// Fact with the node whose clients alone may write; absent if clients of both nodes may.
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
-/// The fact with the parts of this node that use it.
+/// Fact with the roles of this node that use the volume.
 pub const USED_BY: &str = "used by";
-/// The fact with the user that has the volume open at this node.
+/// Fact with the user that has the volume open on this node.
 pub const USER: &str = "user";
-/// The number with the size that the file says, bytes.
+/// Number with the configured size, bytes.
 pub const SIZE: &str = "size bytes";
-/// The state of a copy that is no part of the volume that the other node serves.
+/// State of a replica that is not part of the volume served by the other node.
 pub const REFUSED: &str = crate::status::REFUSED;
-/// The fact with what was written to such a copy, and to no other one.
+/// Fact with the data that was written only to such a replica.
 pub const WRITTEN_HERE: &str = "written here only";
-/// The number of bytes that the other copy may lack.
+/// Number of bytes that the other replica may lack.
 pub const DIRTY: &str = "dirty bytes";
-/// The number that is 1 at an owner whose copies are both in sync.
+/// Number that is 1 on an owner with both replicas in sync.
 pub const MIRRORED: &str = "mirrored";
-/// The number that is 1 if the other node is connected.
+/// Number that is 1 if the other node is connected.
 pub const CONNECTED_NUMBER: &str = "connected";
-/// The number of resyncs that the owner has finished.
+/// Number of resyncs that the owner has finished.
 pub const RESYNCS: &str = "resyncs";
-/// The number of clients.
+/// Number of clients.
 pub const CLIENTS: &str = "clients";
-/// The number of connections of clients since the volume was opened.
+/// Number of client connections since the volume was opened.
 pub const ACCEPTED: &str = "client connections";
-/// The number of clients at the other node of a volume with two copies, if it is connected.
+/// Number of clients connected to the other node, if the link is up.
 pub const CLIENTS_THERE: &str = "clients at the other node";
-/// The number of connections of clients there.
+/// Number of client connections to the other node.
 pub const ACCEPTED_THERE: &str = "client connections at the other node";
-/// The number of connections that were closed because all places for clients were taken.
+/// Number of connections closed because all client slots were in use.
 pub const CLIENTS_REFUSED: &str = "clients refused";
 
-/// The fact that says how the checksums on disk are.
+/// Fact with the status of the checksums.
 pub const CHECKSUMS: &str = "checksums";
-/// The fact with the ranges that are damaged, a line each.
+/// Fact with the damaged ranges, one per line.
 pub const DAMAGE: &str = "damage";
-/// The number of bytes that are damaged and were not overwritten since.
+/// Number of damaged bytes that were not overwritten since.
 pub const DAMAGED: &str = "damaged bytes";
-/// The number that is 1 where checksums are kept.
+/// Number that is 1 if checksums are kept.
 pub const CHECKED: &str = "checksums kept";
-/// The number of blocks that did not match, counted at each read.
+/// Number of checksum mismatches, counted at each read.
 pub const MISMATCHES: &str = "checksum mismatches";
-/// The number of blocks that were repaired from the other copy.
+/// Number of blocks repaired from the other replica.
 pub const REPAIRED: &str = "blocks repaired";
-/// The number of bytes that have checksums.
+/// Number of bytes with checksums.
 pub const SUMMED: &str = "checksummed bytes";
-/// Damaged ranges that are listed at most.
+/// Maximum number of listed damaged ranges.
 const DAMAGE_LINES_MAX: usize = 64;
 
-/// A kind of operations, as it is called in reports.
+/// Names of a kind of operation in reports.
 struct Words {
     kind: Kind,
     operations: &'static str,
     metric: &'static str,
-    /// What was done with its bytes.
+    /// Verb for the bytes of the operation.
     done: &'static str,
     bytes: Option<[&'static str; 2]>,
-    /// The names of the median and of the 99th percentile.
+    /// Names of the median and the 99th percentile.
     latency: [&'static str; 2],
 }
 
@@ -149,7 +149,7 @@ const WORDS: [Words; KINDS.len()] = [
     },
 ];
 
-/// Numbers that are not about operations of the disk: name, metric, help.
+/// Numbers other than I/O counters: name, metric, help.
 const NUMBERS: &[[&str; 3]] = &[
     [
         SIZE,
@@ -244,7 +244,7 @@ const NUMBERS: &[[&str; 3]] = &[
     ],
 ];
 
-/// Reports volumes.
+/// Builds the report of these volumes.
 pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
     let mut rows: Vec<NumberRow> = NUMBERS
         .iter()
@@ -281,13 +281,13 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
     }
 }
 
-/// How long a volume with two copies is shown as failing after the last operation that did.
+/// Time for which a volume with two replicas counts as failing after a failed operation.
 const FAILS_FOR: Duration = Duration::from_secs(10);
 
-/// What fails of it, and what to do.
+/// Current failures of a volume, and the remedy.
 fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
-    // A volume with two copies needs nobody when its disks are well, and nobody may use it at this
-    // node for a long time.
+    // A healthy volume with two replicas needs no action, and may be unused on this node for a
+    // long time, so old errors are not shown.
     let is_so = |count: &Count| {
         volume.mirror.is_none() || { count.failed }.is_some_and(|at| at.elapsed() < FAILS_FOR)
     };
@@ -357,7 +357,7 @@ fn subject(volume: Status) -> Subject {
     subject.events.extend(volume.meter.events());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
     let subject = checked(facts(subject, &volume), &sums);
-    // Clients of a copy that follows are clients of the volume, too.
+    // Clients of a following replica are clients of the volume, too.
     let is_open = volume.served.is_some();
     let open = |number: u64| if is_open { number } else { 0 };
     let size = size_of(&volume);
@@ -370,15 +370,14 @@ fn subject(volume: Status) -> Subject {
     counts.into_iter().fold(subject, numbers)
 }
 
-/// Its size, bytes.
+/// Size of a volume, bytes.
 fn size_of(volume: &Status) -> u64 {
     volume
         .served
         .map_or(volume.spec.size_bytes, |served| served.size_bytes)
 }
 
-/// Adds what is in words.
-/// What to do where the files of a volume were deleted.
+/// Advice for a volume whose files were deleted.
 fn deleted(volume: &Status) -> String {
     let until = "its files were deleted while they are open: all that it has is lost when the volume role ends";
     match volume.spec.pair {
@@ -452,7 +451,7 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     }
 }
 
-/// Adds how the checksums are.
+/// Adds the status of the checksums.
 fn checked(subject: Subject, sums: &Sums) -> Subject {
     if !sums.is_on {
         return subject;
@@ -489,7 +488,7 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
     }
 }
 
-/// Adds how two copies are.
+/// Adds the replication status.
 fn mirrored(subject: Subject, shown: &Shown) -> Subject {
     let report = &shown.report;
     let dirty_bytes = report.dirty_blocks * BLOCK_BYTES;
@@ -552,8 +551,7 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
     subject
 }
 
-/// The clients of a volume in words: how many, and of two nodes where each is. None if there
-/// is no client.
+/// Text with the number of clients, per node if there are two. None without clients.
 pub fn clients_words(counts: &[(&str, u64)]) -> Option<String> {
     let some = counts.iter().filter(|(_, count)| *count > 0);
     let words: Vec<String> = match counts {
@@ -565,7 +563,7 @@ pub fn clients_words(counts: &[(&str, u64)]) -> Option<String> {
     (!words.is_empty()).then(|| format!("has clients ({})", words.join(", ")))
 }
 
-/// A number of bytes in a unit that fits.
+/// Formats a number of bytes in a suitable unit.
 fn rough(bytes: u64) -> String {
     match bytes {
         0..=0x000f_ffff => format!("{} KiB", bytes >> 10),
@@ -574,7 +572,7 @@ fn rough(bytes: u64) -> String {
     }
 }
 
-/// Adds what was counted of a kind.
+/// Adds the counters of a kind of operation.
 fn numbers(subject: Subject, (words, count): (&Words, Count)) -> Subject {
     let mut subject = subject.number(words.operations, count.operations);
     if let Some([name, _]) = words.bytes {

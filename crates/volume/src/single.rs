@@ -1,5 +1,5 @@
-//! A volume with one copy: its export and its disk on one thread, with one epoll loop. If the
-//! target is open without direct I/O, reads and writes go through the page cache.
+//! Volume with one replica: its export and its disk on one thread with one epoll loop. If the
+//! target is open without direct I/O, I/O goes through the page cache.
 
 use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
 use crate::export::{Export, KEYS, Listener, Tenure};
@@ -15,56 +15,56 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Events that one call collects.
+/// Maximum number of events per epoll call.
 const EVENTS_MAX: usize = 32;
-/// How often completions are looked for between two looks at the sockets.
+/// Maximum number of rounds between two polls of the sockets.
 const ROUNDS_MAX: usize = 8;
-/// How long requests under way may take after a stop.
+/// Timeout of requests in progress after a stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// When operations are tried again that the kernel did not take.
+/// Retry delay of operations that the kernel refused.
 const RETRY: Duration = Duration::from_millis(1);
 
 const DISK_KEY: u64 = 0;
 const STOP_KEY: u64 = 1;
 const WAKE_KEY: u64 = 2;
 
-/// Why a volume is not served any more.
+/// Reason why a volume is no longer served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ServeError {
     /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Events cannot be waited for.
+    /// Waiting for events failed.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
-    /// It is to be opened again.
+    /// The volume has to be reopened.
     #[error("it is opened again")]
     Reopens,
 }
 
-/// Who may want something of a volume while it is served.
+/// Source of changes to a volume while it is served.
 pub struct Waker<'w> {
-    /// Readable when it wants something.
+    /// Descriptor that is readable when a change is pending.
     pub wakes: BorrowedFd<'w>,
-    /// Makes it not readable, and returns what it wants.
+    /// Clears the descriptor, and returns the pending changes.
     pub woken: &'w mut dyn FnMut() -> Wanted,
 }
 
-/// What is wanted of a volume while it is served.
+/// Changes to a volume while it is served.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Wanted {
-    /// The volume has grown: the size that clients from now on see, bytes.
+    /// New size for clients that connect from now on, bytes.
     pub size: Option<u64>,
-    /// All of it is to be checked, or no longer.
+    /// Starts or ends a check of all data.
     pub check: Option<bool>,
-    /// The rate at which checksums are built and checked, bytes a second.
+    /// Rate for building and checking checksums, bytes per second.
     pub rate: Option<u64>,
-    /// It is to end with [`ServeError::Reopens`].
+    /// Makes the volume end with [`ServeError::Reopens`].
     pub reopens: bool,
 }
 
-/// A volume that is served.
+/// Volume with one replica, being served.
 pub struct Single {
     epoll: Rc<OwnedFd>,
     export: Export,
@@ -81,10 +81,10 @@ impl std::fmt::Debug for Single {
 }
 
 impl Single {
-    /// Offers what is stored on `target` at the listeners.
+    /// Exports the content of `target` on the listeners.
     ///
     /// # Errors
-    /// The disk cannot be used, or the listeners cannot be watched.
+    /// The disk cannot be used, or the listeners cannot be added to epoll.
     pub fn new(
         target: &Target,
         export: nbd::Export,
@@ -94,11 +94,11 @@ impl Single {
         Single::checked(target, export, listeners, prefers, None)
     }
 
-    /// As [`Single::new`], with checksums: they are built at a rate (bytes a second), and what
-    /// they find is told to the tally.
+    /// Exports like [`Single::new`], with checksums. They are built at a rate (bytes per second)
+    /// and report to the tally.
     ///
     /// # Errors
-    /// As there.
+    /// The disk cannot be used, or the listeners cannot be added to epoll.
     pub fn checked(
         target: &Target,
         export: nbd::Export,
@@ -133,36 +133,36 @@ impl Single {
         })
     }
 
-    /// Counts what is done here. What failed before it was opened does not matter any more.
+    /// Counts I/O in this meter. Clears errors from before the volume was opened.
     pub fn count_in(&mut self, meter: Arc<Meter>) {
         meter.forget_troubles();
         self.meter = meter;
     }
 
-    /// Follows this tenure. `changed` is called when the user of the volume is another one.
+    /// Connects the volume to its tenure. `changed` is called when the user changes.
     pub fn heed(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
         self.export.heed(tenure);
         self.user_changed = Some(changed);
     }
 
-    /// Whether operations are done by io_uring.
+    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.disk.uses_ring()
     }
 
-    /// Serves until `stop` is readable or closed. Then requests under way end, and the
-    /// connections of clients are closed.
+    /// Serves until `stop` is readable or closed. Then waits for the requests in progress, and
+    /// closes all connections.
     ///
     /// # Errors
-    /// Events cannot be waited for.
+    /// Waiting for events failed.
     pub fn run(self, stop: BorrowedFd<'_>) -> Result<(), ServeError> {
         self.run_woken(stop, None)
     }
 
-    /// As [`Single::run`], with somebody who may want something.
+    /// Serves like [`Single::run`], with a source of changes.
     ///
     /// # Errors
-    /// Events cannot be waited for, or it is to be opened again.
+    /// Waiting for events failed, or the volume has to be reopened.
     pub fn run_woken(
         mut self,
         stop: BorrowedFd<'_>,
@@ -237,7 +237,7 @@ impl Single {
         if let Some(size) = wanted.size {
             match self.disk.grow(size) {
                 Ok(()) => self.export.grow(size),
-                // Clients do not see what could not have checksums.
+                // Clients do not see a size that the checksums cannot cover.
                 Err(error) => self.disk.tell(&error),
             }
         }
@@ -251,8 +251,8 @@ impl Single {
         }
     }
 
-    /// Moves operations to the disk, and completions back, until neither has any, or others
-    /// have waited long enough: what was started wakes the loop again.
+    /// Passes operations to the disk and completions back, until there are none or other work has
+    /// waited long enough. Operations in progress wake the loop again.
     fn turn(&mut self, completions: &mut Vec<Completion>, now: Instant) {
         self.export.handle_time(now);
         for _ in 0..ROUNDS_MAX {

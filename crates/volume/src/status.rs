@@ -1,4 +1,4 @@
-//! How a volume is, as its thread says.
+//! Status of a volume, as its thread reports it.
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
@@ -13,48 +13,48 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-/// The state of a copy that is no part of the volume.
+/// Name of the state of a replica that is not part of the volume.
 pub(crate) const REFUSED: &str = "refused";
 
-/// Changes of the state that are kept.
+/// Maximum number of state changes in the history.
 const EVENTS_MAX: usize = 16;
 
-/// What a volume does.
+/// State of a volume on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// Its backing is being opened.
+    /// The backing store is being opened.
     Opening,
-    /// Clients can use it.
+    /// Clients can use the volume, and both replicas are up to date.
     Serving,
-    /// Clients can use it, and only this node has all data.
+    /// Clients can use the volume, but only this node has all data.
     Alone,
-    /// Clients can use it, and the other copy gets what it lacks.
+    /// Clients can use the volume, and the other replica is being resynchronised.
     Resync,
-    /// The other node serves it, and this copy has all data.
+    /// The other node serves the volume, and this replica is up to date.
     Following,
-    /// The other node serves it, and this copy gets what it lacks.
+    /// The other node serves the volume, and this replica is being resynchronised.
     Filling,
-    /// The other node serves a volume that this copy is no part of.
+    /// The other node serves a volume that does not include this replica.
     Refused,
-    /// Its requests wait: no node may serve it now.
+    /// Requests wait, because no node may serve the volume now.
     Frozen,
-    /// Its backing holds no volume yet.
+    /// The backing store contains no volume yet.
     NotCreated,
-    /// Another process has it, or a volume of this name that still stops.
+    /// Another process uses the backing store, or a stopping volume of this name does.
     InUse,
-    /// It cannot be served.
+    /// The volume cannot be served.
     Failed,
-    /// It finishes its requests.
+    /// The volume completes its requests before it stops.
     Stopping,
 }
 
 impl State {
-    /// Whether clients can use it here.
+    /// Returns whether clients can use the volume on this node.
     pub fn is_served(self) -> bool {
         matches!(self, State::Serving | State::Alone | State::Resync)
     }
 
-    /// Its word, and how good it is.
+    /// Display name and severity of the state.
     pub fn words(self) -> (&'static str, Grade) {
         match self {
             State::Opening => ("opening", Grade::Busy),
@@ -73,71 +73,71 @@ impl State {
     }
 }
 
-/// How a volume is served.
+/// Properties of a volume that is being served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Served {
-    /// Its size in bytes, for clients that connect now.
+    /// Size for clients that connect now, bytes.
     pub size_bytes: u64,
-    /// Operations are done by io_uring.
+    /// True if io_uring does the operations, false for threads.
     pub uses_ring: bool,
-    /// They bypass the page cache.
+    /// True for direct I/O, false for the page cache.
     pub is_direct: bool,
 }
 
-/// What is known of the scheduled snapshots of a volume.
+/// Status of a volume's scheduled snapshots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Taken {
-    /// How many there are.
+    /// Number of existing snapshots.
     pub count: usize,
-    /// The newest of them.
+    /// Time of the newest snapshot.
     pub newest: Option<Stamp>,
-    /// Why there is none of late, in words.
+    /// Reason why the latest snapshots are missing, as text.
     pub trouble: Option<String>,
 }
 
-/// All that is reported of a volume.
+/// Complete status of a volume.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Its name.
+    /// Name of the volume.
     pub name: String,
-    /// What the file says of it.
+    /// Configuration of the volume.
     pub spec: Spec,
-    /// Where clients connect.
+    /// Path of the socket for clients.
     pub socket: PathBuf,
-    /// What it does.
+    /// State of the volume on this node.
     pub state: State,
-    /// Since when.
+    /// Time of the last state change.
     pub since: Moment,
-    /// Why, in words.
+    /// Reason for the state, as text.
     pub why: String,
-    /// How it is served, if it is.
+    /// Properties of the served volume; None if it is not served.
     pub served: Option<Served>,
-    /// Its files, while they are open.
+    /// Files of the backing store, while they are open.
     pub opened: Vec<Weak<File>>,
-    /// How its two copies are, if it has two.
+    /// Replication status; None for a volume with one replica.
     pub mirror: Option<Shown>,
-    /// The verify that runs, or the last one.
+    /// Running or last verify.
     pub verified: Option<Verified>,
-    /// The last changes of its state, the newest last.
+    /// Last state changes, the newest last.
     pub events: Vec<Event>,
-    /// When snapshots are taken, and those that there are.
+    /// Schedule and status of snapshots.
     pub snapshots: Option<(Schedule, Taken)>,
-    /// Where clients reach it over TCP, if they do.
+    /// Status of the export over TCP, if configured.
     pub network: Option<Seen>,
-    /// Its checksums.
+    /// Checksum counters of the volume.
     pub sums: Arc<Tally>,
-    /// Its numbers, and its user.
+    /// I/O counters and the current user of the volume.
     pub meter: Arc<Meter>,
 }
 
 impl Status {
-    /// Its backing is open.
+    /// Records the open files of the backing store.
     pub(crate) fn open(&mut self, device: &Device) {
         let files = [&device.data.file, &device.metadata.file];
         self.opened = files.map(Arc::downgrade).into();
     }
 
-    /// Whether a file of it was deleted while it is open. Nothing waits for a disk here.
+    /// Returns whether an open file of the volume was deleted. Does not wait for a disk.
     pub fn is_deleted(&self) -> bool {
         let mut open = self.opened.iter().filter_map(Weak::upgrade);
         open.any(|file| {
@@ -148,13 +148,13 @@ impl Status {
         })
     }
 
-    /// The last write, or the last flush, has failed.
+    /// Returns whether the last write or the last flush failed.
     pub(crate) fn has_failed_writes(&self) -> bool {
         let mut kinds = [Kind::Write, Kind::Flush].into_iter();
         kinds.any(|kind| self.meter.count(kind).trouble.is_some())
     }
 
-    /// Enters a state. Returns whether anything changed.
+    /// Enters a state. Returns whether the state or its reason changed.
     pub(crate) fn enter(&mut self, state: State, why: String) -> bool {
         let why = named(&why, &self.name);
         if (state, &why) == (self.state, &self.why) {
@@ -176,8 +176,8 @@ impl Status {
         true
     }
 }
-/// Words about a volume with its name in the commands, for which [`crate::replica`] and
-/// [`crate::mirror`], which do not know it, write NAME.
+/// Replaces NAME in a message by the volume's name. [`crate::replica`] and [`crate::mirror`] write
+/// NAME because they do not know the name.
 pub(crate) fn named(words: &str, name: &str) -> String {
     words.replace(" NAME", &format!(" {name}"))
 }

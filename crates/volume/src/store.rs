@@ -1,5 +1,5 @@
-//! Stores changes of a copy's metadata: the writes that [`crate::layout`] plans, phase by
-//! phase, without blocking the caller. One change at a time.
+//! Non-blocking stores of metadata changes. Executes the writes planned by [`crate::layout`] phase
+//! by phase, one change at a time.
 
 use crate::disk::{
     Account, Completion, Disk, DiskError, Failure, Operation, Pool, Preference, Target, Token,
@@ -9,19 +9,19 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-/// Writes that are under way at a time.
+/// Maximum number of concurrent writes.
 const WRITES_MAX: usize = 16;
 
-/// What the current phase still needs.
+/// State of the current phase.
 #[derive(Debug)]
 struct Writing {
     writes: VecDeque<Write>,
     under_way: usize,
-    /// A flush ends the phase. One write alone is on stable storage when it ends.
+    /// A flush ends the phase. A single write uses FUA instead.
     flushes: bool,
 }
 
-/// The metadata of a copy with its disk.
+/// Metadata of a replica with its disk.
 #[derive(Debug)]
 pub struct Store {
     disk: Disk,
@@ -30,13 +30,13 @@ pub struct Store {
     metadata: Metadata,
     phases: VecDeque<Phase>,
     writing: Option<Writing>,
-    /// A write of the present change failed.
+    /// Failure of a write of the current change.
     failed: Option<Failure>,
     completions: Vec<Completion>,
 }
 
 impl Store {
-    /// Prepares for changes of what was loaded from `target`.
+    /// Prepares stores of metadata that was loaded from `target`.
     ///
     /// # Errors
     /// The disk cannot be used.
@@ -58,26 +58,27 @@ impl Store {
         })
     }
 
-    /// The head that is stored, or being stored.
+    /// Head that is stored or being stored.
     pub fn head(&self) -> &Head {
         self.metadata.head()
     }
 
-    /// Descriptors that are readable when [`Store::progress`] may have something to do.
+    /// Descriptors that become readable when the caller has to call [`Store::progress`].
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.disk.descriptors()
     }
 
-    /// Whether a change is under way.
+    /// Returns whether a store is in progress.
     pub fn is_busy(&self) -> bool {
         self.writing.is_some() || !self.phases.is_empty()
     }
 
-    /// Begins a change. The one before it has ended; several are joined by the caller.
+    /// Starts to store a change. The previous one must have ended; the caller merges further
+    /// changes.
     pub fn store(&mut self, change: &Change) {
         assert!(!self.is_busy(), "one change at a time");
         if self.failed.take().is_some() {
-            // All of it is written again, so it does not matter what a failed flush lost.
+            // All metadata is rewritten, so data lost by the failed flush does not matter.
             self.disk.forgive();
             self.metadata.failed();
         }
@@ -85,7 +86,7 @@ impl Store {
         self.begin();
     }
 
-    /// Continues, as far as the disk has got. Returns the end of the change, once.
+    /// Continues the store after disk completions. Returns its result once.
     pub fn progress(&mut self) -> Option<Result<(), Failure>> {
         if !self.is_busy() {
             return None;
@@ -110,7 +111,7 @@ impl Store {
         Some(self.failed.map_or(Ok(()), Err))
     }
 
-    /// True if the disk has to get on first, or nothing is left.
+    /// Returns true if the store waits for the disk or is complete.
     fn continues(&mut self) -> bool {
         let Some(writing) = &mut self.writing else {
             return true;

@@ -1,41 +1,41 @@
-//! The last verify of a volume, or the one that runs, for operators.
+//! Running or last verify of a volume, for operators.
 
 use crate::replica::{BLOCK_BYTES, Blocks, Fault, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};
 
-/// The fact that says how a verify is, or how it ended.
+/// Fact with the progress or result of a verify.
 pub const VERIFY: &str = "verify";
-/// The fact with the ranges that differ, a line each.
+/// Fact with the differing ranges, one per line.
 pub const DIFFERENCES: &str = "differences";
-/// The number that is 1 while a verify runs.
+/// Number that is 1 while a verify runs.
 pub const RUNNING: &str = "verify running";
-/// When the last verify began, milliseconds since 1970.
+/// Number with the start of the last verify, milliseconds since 1970.
 pub const BEGAN: &str = "verify begin";
-/// Bytes that it has compared.
+/// Number of compared bytes.
 pub const DONE: &str = "verified bytes";
-/// Bytes that it found different or unreadable.
+/// Number of differing or unreadable bytes.
 pub const FOUND: &str = "verify differing bytes";
-/// The number that is 1 if the last verify compared the whole volume.
+/// Number that is 1 if the last verify compared the whole volume.
 pub const COMPLETE: &str = "verify complete";
 
 const ENDED: &str = "verify end";
-/// The number of bytes that it repaired.
+/// Number of repaired bytes.
 pub const REPAIRED: &str = "verify repaired bytes";
 
-/// A verify with its times.
+/// Verify with its times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verified {
-    /// What it found.
+    /// Progress or result.
     pub verify: Verify,
-    /// When it began.
+    /// Start time.
     pub began: Moment,
-    /// When it ended.
+    /// End time; None while it runs.
     pub ended: Option<Moment>,
-    /// The thread that ran it is gone: another one counts from the beginning.
+    /// The thread that ran the verify has ended; a new thread counts from the beginning.
     is_closed: bool,
 }
 
-/// Takes what the thread of a volume shows of its verifies at this time into what is known of them.
+/// Updates the known verify from the state that a volume's thread reports.
 pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Moment) {
     let Some(verify) = shown else {
         return;
@@ -58,7 +58,7 @@ pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Mo
     }
 }
 
-/// The thread of a volume is gone: what it ran has ended.
+/// Ends the running verify, because the volume's thread has ended.
 pub(crate) fn close(known: &mut Option<Verified>, at: Moment) {
     if let Some(one) = known {
         one.is_closed = true;
@@ -66,7 +66,7 @@ pub(crate) fn close(known: &mut Option<Verified>, at: Moment) {
     }
 }
 
-/// The rows of its numbers.
+/// Rows of the verify's numbers.
 pub(crate) fn rows() -> [NumberRow; 7] {
     let row = |name, metric, words: &str| NumberRow::new(name, metric, words);
     [
@@ -110,7 +110,7 @@ pub(crate) fn rows() -> [NumberRow; 7] {
     ]
 }
 
-/// Adds it to the report of a volume.
+/// Adds the verify to the report of a volume.
 pub(crate) fn add(subject: Subject, known: &Verified) -> Subject {
     let verify = &known.verify;
     let is_running = known.ended.is_none();
@@ -137,7 +137,7 @@ pub(crate) fn add(subject: Subject, known: &Verified) -> Subject {
         .number(REPAIRED, bytes(verify.repaired))
 }
 
-/// The ranges that were found, in words.
+/// Text lines of the found ranges.
 fn lines(verify: &Verify) -> Vec<String> {
     let line = |(fault, Blocks { first, count }): &(Fault, Blocks)| {
         let (first, end) = (

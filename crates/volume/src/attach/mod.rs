@@ -1,8 +1,9 @@
-//! A volume as a block device of this host: the kernel's nbd driver becomes a client of the
-//! volume's socket. The driver speaks simple replies only, so the handshake asks for no more.
+//! Attachment of a volume as a block device of this host: the kernel's nbd driver becomes a client
+//! of the volume's socket. The driver supports only simple replies, so the handshake negotiates no
+//! others.
 //!
-//! It has not been run against a kernel with the driver: what is tested are the messages
-//! (`netlink`) and the handshake.
+//! Not tested against a kernel with the driver. Tests cover the messages (`netlink`) and the
+//! handshake.
 
 mod netlink;
 
@@ -17,43 +18,44 @@ use rustix::net::{
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// How long requests wait for the next role when the connection is gone, seconds.
+/// Time for which the kernel holds requests after a broken connection until the next role
+/// connects, seconds.
 pub const WAIT_SECONDS: u64 = 60;
-/// The longest message that is expected, bytes.
+/// Size of the receive buffer, bytes.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// Messages of one reply.
+/// Maximum number of messages in one reply.
 const MESSAGES_MAX: usize = 16;
 
-/// Why a volume is no block device.
+/// Reason why a volume cannot be attached or detached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// No driver.
+    /// The kernel has no nbd driver.
     #[error(
         "this kernel has no nbd driver{}: load it with `modprobe nbd`, or let programs use the socket directly, \
          as QEMU does",
         if *.ublk { " (it has ublk, which is not used)" } else { "" }
     )]
     NoDriver {
-        /// Whether the kernel has ublk.
+        /// True if the kernel has ublk.
         ublk: bool,
     },
-    /// The volume.
+    /// The volume cannot be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The kernel refuses it.
+    /// The kernel refused the request.
     #[error("the kernel refuses to {action}: {errno}{}", if *.errno == Errno::PERM { " (only root may)" } else { "" })]
     Refused {
-        /// What was asked for.
+        /// Action that was requested.
         action: &'static str,
-        /// Why not.
+        /// Error number of the kernel.
         errno: Errno,
     },
-    /// It is not a block device now.
+    /// The volume is not attached.
     #[error("volume '{0}' is not attached")]
     NotAttached(String),
 }
 
-/// A connection to the driver.
+/// Netlink connection to the driver.
 #[derive(Debug)]
 struct Driver {
     socket: OwnedFd,
@@ -61,12 +63,12 @@ struct Driver {
     sequence: u32,
 }
 
-/// What the kernel remembers of the device of a volume.
+/// Backend string that identifies the volume's device in the kernel.
 fn backend(name: &str) -> String {
     format!("evenkeel:{name}")
 }
 
-/// The number of the device of a volume, if it has one. `devices` is `/sys/block`.
+/// Number of the volume's device, if it is attached. `devices` is `/sys/block`.
 fn attached(devices: &Path, name: &str) -> Option<u32> {
     let wanted = backend(name);
     let entries = std::fs::read_dir(devices).ok()?;
@@ -78,11 +80,11 @@ fn attached(devices: &Path, name: &str) -> Option<u32> {
     })
 }
 
-/// Makes a volume a block device, or gives its device another connection. Returns the number
-/// of the device: 3 is `/dev/nbd3`.
+/// Attaches a volume as a block device, or replaces the connection of its device. Returns the
+/// number of the device: 3 is `/dev/nbd3`.
 ///
 /// # Errors
-/// The kernel has no driver, or refuses it; or the volume cannot be reached.
+/// The kernel has no driver or refuses the request, or the volume cannot be reached.
 pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
     let mut driver = Driver::open()?;
     let (socket, offer) = plain(&address)?;
@@ -95,7 +97,7 @@ pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
         wait_seconds: WAIT_SECONDS,
         backend: &backend,
     };
-    // The kernel keeps the connection when this process has ended.
+    // The kernel keeps the connection after this process has exited.
     match attached(Path::new("/sys/block"), name) {
         Some(number) => {
             driver.ask("use another connection", &Ask::Reconnect(number, wanted))?;
@@ -111,10 +113,10 @@ pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
     }
 }
 
-/// Removes the block device of a volume. Returns its number.
+/// Detaches the block device of a volume. Returns the device's number.
 ///
 /// # Errors
-/// There is none, or the kernel refuses it.
+/// The volume is not attached, or the kernel refuses the request.
 pub fn detach(name: &str) -> Result<u32, AttachError> {
     let mut driver = Driver::open()?;
     let missing = || AttachError::NotAttached(name.to_owned());
@@ -152,7 +154,7 @@ impl Driver {
         }
     }
 
-    /// Sends a request and waits for its end. Returns the number that the kernel told.
+    /// Sends a request and waits for its end. Returns the number in the kernel's reply.
     fn ask(&mut self, action: &'static str, ask: &Ask<'_>) -> Result<Option<u32>, AttachError> {
         let refused = |errno| AttachError::Refused { action, errno };
         self.sequence += 1;

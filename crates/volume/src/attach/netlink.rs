@@ -1,22 +1,22 @@
-//! Messages of the kernel's nbd driver over generic netlink, as bytes.
+//! Generic netlink messages of the kernel's nbd driver.
 //!
-//! Source: Linux, `include/uapi/linux/nbd-netlink.h`, `netlink.h` and `genetlink.h`. Numbers
-//! are in the byte order of the machine.
+//! Source: Linux, `include/uapi/linux/nbd-netlink.h`, `netlink.h` and `genetlink.h`. Numbers are
+//! in native byte order.
 
 use rustix::io::Errno;
 
-/// Bytes before the attributes: the heads of netlink and of generic netlink.
+/// Length of the netlink and generic netlink headers, bytes.
 const HEAD_BYTES: usize = 20;
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
-/// The message that ends the reply to a request, `NLMSG_ERROR`.
+/// Message type `NLMSG_ERROR`, which ends the reply to a request.
 const END: u16 = 2;
-/// The family of families, `GENL_ID_CTRL`, and its request and attributes.
+/// Control family `GENL_ID_CTRL`, with its request and attributes.
 const CONTROL: u16 = 0x10;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;
 const FAMILY_NAME: u16 = 2;
-/// An attribute that holds others.
+/// Flag of an attribute that contains attributes.
 const NESTED: u16 = 1 << 15;
 const TYPE_MASK: u16 = !(3 << 14);
 
@@ -27,7 +27,7 @@ mod command {
     pub(super) const RECONFIGURE: u8 = 3;
 }
 
-/// Its attributes.
+/// Attributes of the family `nbd`.
 mod attribute {
     pub(super) const INDEX: u16 = 1;
     pub(super) const SIZE_BYTES: u16 = 2;
@@ -40,50 +40,50 @@ mod attribute {
     pub(super) const SOCKET_FD: u16 = 1;
 }
 
-/// A device that is to be made of a connection.
+/// Parameters of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted<'a> {
-    /// The connection, after its handshake.
+    /// Descriptor of the connection, after its handshake.
     pub socket: u32,
-    /// The size of the export, bytes.
+    /// Size of the export, bytes.
     pub size_bytes: u64,
-    /// Its sectors, bytes.
+    /// Sector size of the device, bytes.
     pub block_bytes: u64,
-    /// The transmission flags of the server.
+    /// Transmission flags of the server.
     pub flags: u16,
-    /// How long requests wait for another connection when this one is gone, seconds.
+    /// Time for which requests wait for a new connection after a broken one, seconds.
     pub wait_seconds: u64,
-    /// What the kernel shows as `/sys/block/nbdN/backend`.
+    /// Content of `/sys/block/nbdN/backend`.
     pub backend: &'a str,
 }
 
-/// A request to the kernel.
+/// Request to the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask<'a> {
-    /// The number of the family `nbd`.
+    /// Queries the number of the family `nbd`.
     Family,
-    /// A device, with any number that is free.
+    /// Creates a device with any free number.
     Connect(Wanted<'a>),
-    /// Another connection for the device of this number.
+    /// Replaces the connection of the device with this number.
     Reconnect(u32, Wanted<'a>),
-    /// The device of this number goes.
+    /// Removes the device with this number.
     Disconnect(u32),
 }
 
-/// What a message of the kernel says.
+/// Decoded message of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
-    /// The number of a family or of a device.
+    /// Number of a family or of a device.
     Number(u32),
-    /// The request was done.
+    /// The request has succeeded.
     Done,
-    /// It was refused.
+    /// The request was refused.
     Refused(Errno),
-    /// Nothing of use.
+    /// Irrelevant message.
     Nothing,
 }
 
-/// Writes a request. `family`: the number of the family `nbd`.
+/// Encodes a request. `family` is the number of the family `nbd`.
 pub fn encode(ask: &Ask<'_>, family: u16, sequence: u32) -> Vec<u8> {
     let (family, command) = match ask {
         Ask::Family => (CONTROL, GET_FAMILY),
@@ -107,7 +107,8 @@ pub fn encode(ask: &Ask<'_>, family: u16, sequence: u32) -> Vec<u8> {
     message.extend_from_slice(&family.to_ne_bytes());
     message.extend_from_slice(&(REQUEST | ACK).to_ne_bytes());
     message.extend_from_slice(&sequence.to_ne_bytes());
-    // The port of the sender: the kernel knows it. Then the version of both families.
+    // Port 0, because the kernel knows the sender. Then the command and the version of both
+    // families.
     message.extend_from_slice(&0_u32.to_ne_bytes());
     message.extend_from_slice(&[command, 1, 0, 0]);
     message.extend_from_slice(&body);
@@ -134,7 +135,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Appends an attribute, to a multiple of four bytes.
+/// Appends an attribute, padded to a multiple of four bytes.
 fn add(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(0);
     out.extend_from_slice(&length.to_ne_bytes());
@@ -143,8 +144,7 @@ fn add(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// Takes the next message from the front of what the kernel sent; `None` at its end, or where
-/// it makes no sense.
+/// Decodes the next message; `None` at the end or if it is malformed.
 pub fn decode(input: &mut &[u8]) -> Option<Told> {
     let bytes = *input;
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn replies_are_a_number_and_an_end() {
-        // The family, with its name in front; a device; both ends; another attribute.
+        // Family number, after the family's name; device number; success and error; another
+        // attribute.
         let bytes = hex(
             "24000000 1000 0000 09000000 00000000 01020000 08000200 6e626400 06000100 21000000 \
              1c000000 2100 0000 09000000 00000000 01010000 08000100 05000000 \
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(told, expected);
         assert!(input.is_empty());
         for end in 0..bytes.len() {
-            // Whatever is cut off: no panic, and an end.
+            // Truncated input neither panics nor loops.
             let mut input = &bytes[..end];
             while decode(&mut input).is_some() {}
             let mut input = &bytes[end..];

@@ -1,60 +1,60 @@
-//! Where an NBD server is, as URIs have it (the NBD project's `doc/uri.md`).
+//! Address of an NBD server and its export, as a URI (the NBD project's `doc/uri.md`).
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The port of NBD over TCP.
+/// Default TCP port of NBD.
 const PORT: u16 = 10809;
 
-/// Where an export is.
+/// Server and export name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
-    /// The server.
+    /// Address of the server: a Unix socket or a TCP endpoint.
     pub server: Server,
-    /// The name of the export; the empty one is the server's default.
+    /// Export name. The empty name selects the server's default export.
     pub export: String,
 }
 
-/// Where a server listens.
+/// Endpoint on which a server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Server {
-    /// On this host.
+    /// Path of a Unix socket on this host.
     Unix(PathBuf),
-    /// At a host's name or address, and a port.
+    /// Host name or IP address, and port.
     Tcp(String, u16),
 }
 
-/// Why a URI names no server that can be used.
+/// Reason why a URI cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
-    /// Another scheme.
+    /// The scheme is not one of NBD's.
     #[error("not an NBD address: write nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH")]
     Scheme,
-    /// TLS or vsock.
+    /// TLS or vsock, which are not supported.
     #[error("NBD over TLS or vsock is not supported here: use nbd:// or nbd+unix://")]
     Transport,
-    /// `socket=` is missing, or there where it means nothing.
+    /// `socket=` is missing, or is present where it has no meaning.
     #[error("nbd+unix:// needs a path: nbd+unix:///EXPORT?socket=PATH")]
     Socket,
-    /// No number, or one of no port.
+    /// The host or the port is invalid.
     #[error("an invalid host or port in the NBD address")]
     Host,
-    /// Something that is not UTF-8, or `%` without two digits.
+    /// The URI contains bytes that are not UTF-8, or `%` without two digits.
     #[error("an invalid character in the NBD address")]
     Escape,
 }
 
 impl Address {
-    /// Whether a word is meant as such an address.
+    /// Returns whether the word begins with an NBD scheme, valid or not.
     pub fn is_uri(word: &str) -> bool {
         let scheme = word.split_once("://").map(|(scheme, _)| scheme);
         scheme.is_some_and(|scheme| scheme.starts_with("nbd"))
     }
 
-    /// Reads a URI.
+    /// Parses a URI.
     ///
     /// # Errors
-    /// It names no server, or one that cannot be used.
+    /// The URI is not an NBD address, or needs a transport that is not supported.
     pub fn parse(uri: &str) -> Result<Address, AddressError> {
         let (scheme, rest) = uri.split_once("://").ok_or(AddressError::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -1,4 +1,4 @@
-//! The socket of a client, and its handshake.
+//! The client's socket, and the NBD handshake.
 
 use super::{Address, ClientError, Server};
 use protocol::nbd::client::{Dial, Offer, Refusal};
@@ -8,13 +8,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long a host may take to accept a connection.
+/// Timeout for connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long a server may be silent in the handshake.
+/// Timeout for each reply of the server during the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const RECEIVE_BYTES: usize = 4096;
 
-/// A socket to a server.
 #[derive(Debug)]
 pub(super) enum Connection {
     Unix(UnixStream),
@@ -30,7 +29,7 @@ impl From<Connection> for OwnedFd {
     }
 }
 
-/// Whether a server has been silent for too long.
+/// Returns whether the error is a receive timeout.
 pub(super) fn is_silence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -38,7 +37,7 @@ pub(super) fn is_silence(error: &io::Error) -> bool {
     )
 }
 
-/// The words for a server that is silent in the handshake: the kernel's are about something else.
+/// Names the timeout in the handshake: the kernel's error text would be misleading.
 fn silent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -50,8 +49,8 @@ fn silent(error: io::Error) -> io::Error {
 }
 
 impl Connection {
-    /// Connects, and chooses the export; `is_plain`: without structured replies. After the
-    /// handshake the server may be silent for so long as `limit` says.
+    /// Connects and negotiates the export. `is_plain` disables structured replies. After the
+    /// handshake, `limit` is the receive timeout.
     pub(super) fn open(
         address: &Address,
         is_plain: bool,
@@ -69,7 +68,7 @@ impl Connection {
             let left = bytes.len();
             input.drain(..input.len() - left);
             if let Some(offer) = offer {
-                // A server says nothing before the first request.
+                // A server sends nothing before the first request.
                 if !input.is_empty() {
                     return Err(refused(Refusal::Malformed));
                 }
@@ -104,7 +103,7 @@ impl Connection {
         Err(last)
     }
 
-    /// Another descriptor of its socket.
+    /// Duplicates the socket's descriptor.
     pub(super) fn socket(&self) -> io::Result<OwnedFd> {
         match self {
             Connection::Unix(stream) => stream.try_clone().map(OwnedFd::from),
@@ -132,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// Sends all of the parts.
+    /// Sends all parts.
     pub(super) fn send(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); 2];
         for (slice, part) in slices.iter_mut().zip(parts) {
@@ -155,7 +154,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Fills `bytes`.
+    /// Receives exactly as many bytes as `bytes` has.
     pub(super) fn receive(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Connection::Unix(stream) => stream.read_exact(bytes),
@@ -163,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// Receives the content of a chunk, whose length was checked.
+    /// Receives the payload of a chunk. The caller has checked its length.
     pub(super) fn content(&mut self, length: u32) -> io::Result<Vec<u8>> {
         let mut content = vec![0; length as usize];
         self.receive(&mut content)?;

@@ -1,4 +1,4 @@
-//! Ends clients from another thread, which need not wait for their server.
+//! Shuts down client connections from another thread, even while a client waits for its server.
 
 use super::connection::Connection;
 use part::lock;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-/// Ends all clients that were connected with it.
+/// Handle that shuts down all clients which were connected with it.
 #[derive(Debug, Default)]
 pub struct Ender(Mutex<State>);
 
@@ -17,22 +17,22 @@ struct State {
 }
 
 impl Ender {
-    /// Ends them: what they wait for fails at once, and they do not connect again.
+    /// Shuts down the connections: pending calls fail at once, and the clients do not reconnect.
     pub fn end(&self) {
         let mut state = lock(&self.0);
         state.has_ended = true;
         for socket in state.sockets.drain(..) {
-            // The server may have closed it.
+            // Ignores failures: the server may have closed the connection already.
             let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
         }
     }
 
-    /// Whether they have been ended.
+    /// Returns whether [`Ender::end`] was called.
     pub(super) fn has_ended(&self) -> bool {
         lock(&self.0).has_ended
     }
 
-    /// Knows a connection from now on.
+    /// Registers a connection, so that [`Ender::end`] shuts it down.
     pub(super) fn know(&self, connection: &Connection) -> io::Result<()> {
         let socket = connection.socket()?;
         let mut state = lock(&self.0);

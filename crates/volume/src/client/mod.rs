@@ -1,10 +1,10 @@
-//! A client of an NBD server, for commands: it blocks, and has several requests under way. If
-//! the connection breaks, it connects again for a while and repeats the requests that have
-//! no reply: the server of a volume may be replaced at any time.
+//! Blocking NBD client for commands, with several requests in flight. After a broken connection
+//! the client reconnects for a while and repeats the requests that have no reply, because the
+//! server of a volume may be replaced at any time.
 //!
-//! It knows nothing of volumes, and never sends a request twice that has a reply. What a server
-//! acknowledged it has done, also if it is another process by now: only a flush says that it
-//! outlives the machine.
+//! The client knows nothing of volumes, and never repeats a request that has a reply. An
+//! acknowledged write survives a replacement of the server process, but only a flush guarantees
+//! that it survives a crash of the machine.
 
 mod address;
 mod connection;
@@ -23,106 +23,106 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a server may be away in the middle.
+/// Maximum time for which the client tries to reconnect.
 pub const AWAY_MAX: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
-/// Connections in a row that a server may close instead of replying: some seconds. One that is
-/// restarted refuses connections meanwhile, and does not close them.
+/// Limit of consecutive connections that the server closes instead of replying; equals some
+/// seconds. A server that restarts refuses connections instead of closing them.
 const REOPENED_MAX: u32 = 40;
 
-/// A request.
+/// NBD request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// So many bytes from an offset on.
+    /// Reads a number of bytes at an offset.
     Read(u64, u32),
-    /// These bytes at an offset.
+    /// Writes the bytes at an offset.
     Write(u64, Vec<u8>),
-    /// So many zeroes at an offset.
+    /// Writes a number of zero bytes at an offset.
     Zeroes(u64, u32),
-    /// Which parts of this range are allocated.
+    /// Queries the allocation of a range: offset and length, bytes.
     Status(u64, u32),
-    /// All that was acknowledged reaches stable storage.
+    /// Makes all acknowledged writes durable.
     Flush,
 }
 
-/// A request that was done.
+/// Successful reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// The bytes from this offset on.
+    /// Data of a read, with its offset.
     Data(u64, Vec<u8>),
-    /// So many bytes at this offset were changed.
+    /// Length of a completed write, with its offset.
     Changed(u64, u64),
-    /// Extents from this offset on. They may end before the range, and behind it.
+    /// Extents from this offset on. They may end before the range or after it.
     Extents(u64, Vec<Extent>),
-    /// The flush.
+    /// The flush is complete.
     Flushed,
 }
 
-/// Why a server cannot be used, or a request was not done.
+/// Failure of a connection or a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// It cannot be reached.
+    /// The client cannot connect.
     #[error("cannot connect to {0}: {1}")]
     Connect(Address, io::Error),
     /// The handshake failed.
     #[error("{0}: {1}")]
     Refused(Address, Refusal),
-    /// It went away in the middle, and did not come back.
+    /// The connection broke, and the client could not reconnect in time.
     #[error("{address}: no connection to the server for {} s: {why}", .seconds)]
     Gone {
-        /// Where it was.
+        /// Address of the server.
         address: Address,
-        /// Since when.
+        /// Time since the connection broke, seconds.
         seconds: u64,
-        /// What was tried last.
+        /// Error of the last attempt.
         why: String,
     },
-    /// It is there, and closes each connection instead of replying: QEMU does so where it cannot read
-    /// what a damaged image has there.
+    /// The server accepts connections, but closes each of them instead of replying. QEMU does so
+    /// if it cannot read a part of a damaged image.
     #[error(
         "{address}: the server has closed {times} connections in a row at the same requests: what it reads from is \
          probably damaged"
     )]
     Closes {
-        /// Where it is.
+        /// Address of the server.
         address: Address,
-        /// How often.
+        /// Consecutive connections that the server closed.
         times: u32,
     },
-    /// It is there, and does not reply.
+    /// The server accepts connections, but does not reply.
     #[error("{address}: the server has not replied for {seconds} s")]
     Silent {
-        /// Where it is.
+        /// Address of the server.
         address: Address,
-        /// For how long.
+        /// Time without a reply, seconds.
         seconds: u64,
     },
-    /// It was ended ([`Ender`]).
+    /// An [`Ender`] shut the client down.
     #[error("{0}: ended")]
     Ended(Address),
-    /// It does not keep to the protocol.
+    /// The server violates the protocol.
     #[error("{0}: {1}")]
     Protocol(Address, Refusal),
-    /// It came back as another one.
+    /// The export is smaller after the reconnect.
     #[error("{address}: the export had {before} bytes, and has {now} after the server came back")]
     Changed {
-        /// Where it is.
+        /// Address of the server.
         address: Address,
-        /// Its size, bytes.
+        /// Size before the reconnect, bytes.
         before: u64,
-        /// Its size now, bytes.
+        /// Size after the reconnect, bytes.
         now: u64,
     },
-    /// A request failed.
+    /// The server returned an error for a request.
     #[error("the server failed to {what} at byte {offset}: {}{words}", errno_words(*.errno))]
     Failed {
-        /// What it should do.
+        /// Operation that failed.
         what: &'static str,
-        /// Where, bytes.
+        /// Offset of the request, bytes.
         offset: u64,
-        /// Why not.
+        /// Error number of the reply.
         errno: Errno,
-        /// What the server says, with a colon in front; often nothing.
+        /// Error message of the server with a colon in front; often empty.
         words: String,
     },
 }
@@ -134,8 +134,8 @@ fn errno_words(errno: Errno) -> &'static str {
     }
 }
 
-/// Connects for somebody who knows simple replies alone, such as the kernel. Returns the
-/// connection, on which requests may be sent now.
+/// Connects for a user that supports only simple replies, such as the kernel. Returns the
+/// connection, ready for requests.
 ///
 /// # Errors
 /// The server cannot be reached, or does not offer the export.
@@ -144,38 +144,37 @@ pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
     Ok((connection.into(), offer))
 }
 
-/// A request without its last reply.
+/// Request in flight.
 #[derive(Debug)]
 struct Asked {
     ask: Ask,
     data: Vec<u8>,
-    /// The parts of the data that have come, from where to where: none of them touch.
+    /// Ranges of the data that were received, from start to end. Adjacent ranges are merged.
     filled: BTreeMap<usize, usize>,
     extents: Vec<Extent>,
     failed: Option<(Errno, String)>,
 }
 
-/// A connection to an export.
+/// Connection to an export.
 #[derive(Debug)]
 pub struct Client {
     address: Address,
     connection: Connection,
     offer: Offer,
-    /// How long the server may be silent.
+    /// Receive timeout.
     limit: Option<Duration>,
     next: u64,
     asked: BTreeMap<u64, Asked>,
-    /// When the connection broke for the first time since the last reply.
+    /// Time of the first broken connection since the last reply.
     broken_since: Option<Instant>,
-    /// Connections that were opened since then: the server has closed all but the last one.
+    /// Connections that were opened since then. The server has closed all but the last one.
     reopened: u32,
-    /// Who may end it.
     ender: Arc<Ender>,
 }
 
 impl Client {
-    /// Connects to a volume of this program. It may be silent for any time: a disk may stall, and
-    /// a volume waits for its majority.
+    /// Connects to a volume of this program, without a receive timeout: a disk may stall, and a
+    /// volume may wait for its majority.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
@@ -183,7 +182,7 @@ impl Client {
         Client::open(address, None, Arc::default())
     }
 
-    /// Connects to a server that may be silent for so long.
+    /// Connects to a server with a receive timeout.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
@@ -191,10 +190,10 @@ impl Client {
         Client::open(address, Some(limit), Arc::default())
     }
 
-    /// Connects, until somebody ends it.
+    /// Connects with an [`Ender`] that can shut the client down.
     ///
     /// # Errors
-    /// The server cannot be reached, or does not offer the export, or it was ended.
+    /// The server cannot be reached, does not offer the export, or the client was shut down.
     pub fn connect_until(address: Address, ender: Arc<Ender>) -> Result<Client, ClientError> {
         Client::open(address, None, ender)
     }
@@ -221,12 +220,12 @@ impl Client {
         })
     }
 
-    /// What the server offers.
+    /// Properties of the export that the server offered.
     pub fn offer(&self) -> &Offer {
         &self.offer
     }
 
-    /// Requests under way.
+    /// Number of requests in flight.
     pub fn under_way(&self) -> usize {
         self.asked.len()
     }
@@ -234,7 +233,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// The server is gone.
+    /// The client cannot reconnect to the server.
     pub fn submit(&mut self, ask: Ask) -> Result<(), ClientError> {
         self.next += 1;
         let cookie = self.next;
@@ -247,10 +246,10 @@ impl Client {
         }
     }
 
-    /// Waits for the end of a request, of those under way; there is one.
+    /// Waits for the completion of a request. At least one request must be in flight.
     ///
     /// # Errors
-    /// It failed, or the server is gone.
+    /// The request failed, or the client cannot reconnect to the server.
     pub fn receive(&mut self) -> Result<Done, ClientError> {
         loop {
             let received = receive(&mut self.connection, &mut self.asked, &self.offer);
@@ -265,17 +264,17 @@ impl Client {
         }
     }
 
-    /// Does one request, when none is under way.
+    /// Sends one request and waits for its reply. No other request may be in flight.
     ///
     /// # Errors
-    /// It failed, or the server is gone.
+    /// The request failed, or the client cannot reconnect to the server.
     pub fn call(&mut self, ask: Ask) -> Result<Done, ClientError> {
         debug_assert!(self.asked.is_empty());
         self.submit(ask)?;
         self.receive()
     }
 
-    /// Connects again, and repeats what has no reply.
+    /// Reconnects, and repeats the requests without a reply.
     fn reconnect(&mut self, broken: &io::Error) -> Result<(), ClientError> {
         if broken.kind() == io::ErrorKind::InvalidData {
             return Err(ClientError::Protocol(
@@ -311,7 +310,7 @@ impl Client {
             match Connection::open(&self.address, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     self.reopened += 1;
-                    // A volume that has grown is the same volume.
+                    // Accepts a larger size: the volume has grown meanwhile.
                     if offer.size < self.offer.size {
                         let (before, now) = (self.offer.size, offer.size);
                         let address = self.address.clone();
@@ -327,7 +326,7 @@ impl Client {
                     self.connection = connection;
                     offer.size = self.offer.size;
                     self.offer = offer;
-                    // Not at once: it may accept and close again and again.
+                    // Waits, because the server may accept and close connections repeatedly.
                     std::thread::sleep(AGAIN);
                     match self.repeat() {
                         Ok(()) => return Ok(()),
@@ -352,7 +351,7 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// Says so to the server, so that it does not count a broken connection.
+    /// Disconnects cleanly, so that the server does not count a broken connection.
     fn drop(&mut self) {
         let mut head = Vec::new();
         client::request(Wish::Disconnect, 0, 0, 0, &mut head);
@@ -379,12 +378,12 @@ fn send(connection: &mut Connection, cookie: u64, ask: &Ask) -> io::Result<()> {
     }
 }
 
-/// A connection on which the server breaks the protocol is of no use.
+/// Error for a server that violates the protocol. The connection cannot be used any more.
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Refusal::Malformed)
 }
 
-/// Receives one head with what follows it. Returns a request that it ends.
+/// Receives one reply header and its payload. Returns the request that it completes.
 fn receive(
     connection: &mut Connection,
     all: &mut BTreeMap<u64, Asked>,
@@ -426,7 +425,7 @@ impl Asked {
         }
     }
 
-    /// The part of the data that a chunk is for.
+    /// Returns the part of the read buffer that a chunk fills.
     fn part(&mut self, at: u64, length: u32) -> io::Result<&mut [u8]> {
         let Ask::Read(offset, _) = self.ask else {
             return Err(malformed());
@@ -436,13 +435,13 @@ impl Asked {
             .and_then(|begin| usize::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(length as usize));
         let (begin, end) = begin.zip(end).ok_or_else(malformed)?;
-        // What is outside is found before it counts.
+        // Checks the bounds before the part is recorded as received.
         self.data.get(begin..end).ok_or_else(malformed)?;
         self.fill(begin, end)?;
         self.data.get_mut(begin..end).ok_or_else(malformed)
     }
 
-    /// Takes down that a part of the data comes. A server sends each byte once.
+    /// Records that a part of the data was received. A server sends each byte once.
     fn fill(&mut self, mut begin: usize, mut end: usize) -> io::Result<()> {
         let before = self.filled.range(..end).next_back();
         if begin >= end || before.is_some_and(|(_, until)| *until > begin) {
@@ -461,7 +460,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Whether all of the data has come.
+    /// Returns whether all data was received.
     fn is_filled(&self) -> bool {
         self.data.is_empty() || self.filled.get(&0) == Some(&self.data.len())
     }
@@ -500,7 +499,7 @@ impl Asked {
                 let content = connection.content(length)?;
                 let (number, words) = client::error(&content).ok_or_else(malformed)?;
                 let errno = Errno::from_number(number);
-                // Some servers say what the number says.
+                // Omits the server's message if it only repeats the error number.
                 let is_news = !words.is_empty() && words != errno_words(errno);
                 let words = is_news.then(|| format!(": {words}"));
                 self.failed = Some((errno, words.unwrap_or_default()));

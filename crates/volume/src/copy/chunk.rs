@@ -1,21 +1,20 @@
-//! Chunks: the parts of a disk that are compared and sent, their checksums, and how they are
-//! compressed.
+//! Chunks: units of a disk for comparison and transfer, with checksums and compression.
 
 use crate::transfer::{Piece, Source, TransferError, is_zero};
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::sync::LazyLock;
 
-/// The length of a chunk, bytes. The last one of a disk may be shorter.
+/// Length of a chunk, bytes. The last chunk of a disk may be shorter.
 pub const CHUNK_BYTES: usize = 64 << 10;
-/// Chunks that are offered together at most: one for each bit of the response.
+/// Maximum number of chunks in an offer: one for each bit of the response.
 pub const OFFER_CHUNKS_MAX: usize = 64;
-/// The same, bytes.
+/// Maximum length of an offer, bytes.
 const BATCH_BYTES: usize = OFFER_CHUNKS_MAX * CHUNK_BYTES;
-/// Zeroes of at least this length are not read, bytes.
+/// Minimum length of zeroes that are not read, bytes.
 const ZEROES_BYTES_MIN: u64 = 1 << 20;
 
-/// The SHA-256 of a chunk, or of all of them.
+/// SHA-256 of a chunk, or of a whole disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sum(pub [u8; 32]);
 
@@ -28,7 +27,7 @@ fn hash(bytes: &[u8]) -> Sum {
 }
 
 impl Sum {
-    /// Of a chunk.
+    /// Computes the checksum of a chunk.
     pub fn of(chunk: &[u8]) -> Sum {
         match chunk.len() == CHUNK_BYTES && is_zero(chunk) {
             true => *ZEROES,
@@ -36,7 +35,7 @@ impl Sum {
         }
     }
 
-    /// Of a chunk of zeroes.
+    /// Computes the checksum of a chunk of zeroes.
     pub fn of_zeroes(length: usize) -> Sum {
         match length {
             CHUNK_BYTES => *ZEROES,
@@ -45,18 +44,18 @@ impl Sum {
     }
 }
 
-/// How many chunks a disk of this size has.
+/// Number of chunks of a disk of this size.
 pub fn count(size: u64) -> u64 {
     size.div_ceil(CHUNK_BYTES as u64)
 }
 
-/// The length of a chunk of a disk of this size, bytes; zero behind its end.
+/// Length of a chunk in a disk of this size, bytes; zero behind its end.
 pub fn length(chunk: u64, size: u64) -> usize {
     let begin = chunk.saturating_mul(CHUNK_BYTES as u64);
     size.saturating_sub(begin).min(CHUNK_BYTES as u64) as usize
 }
 
-/// The checksum of a whole disk: of the checksums of its chunks, in their order.
+/// Checksum of a whole disk, computed from its chunks' checksums in order.
 #[derive(Clone)]
 pub struct Whole(Context);
 
@@ -73,17 +72,17 @@ impl std::fmt::Debug for Whole {
 }
 
 impl Whole {
-    /// The next chunk.
+    /// Adds the next chunk.
     pub fn add(&mut self, sum: &Sum) {
         self.0.update(&sum.0);
     }
 
-    /// The next chunks, which are whole and zeroes.
+    /// Adds full-size chunks of zeroes.
     pub fn add_zeroes(&mut self, count: u64) {
         (0..count).for_each(|_| self.add(&ZEROES));
     }
 
-    /// The checksum.
+    /// Returns the checksum.
     pub fn sum(self) -> Sum {
         let mut sum = [0; 32];
         sum.copy_from_slice(self.0.finish().as_ref());
@@ -91,36 +90,36 @@ impl Whole {
     }
 }
 
-/// Chunks that follow each other.
+/// Consecutive chunks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
-    /// The first one.
+    /// Number of the first chunk.
     pub first: u64,
-    /// Their bytes.
+    /// Content of the chunks.
     pub bytes: Vec<u8>,
 }
 
-/// A part of a disk in whole chunks. Parts follow each other without gaps.
+/// Part of a disk in whole chunks. Parts follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// These bytes.
+    /// Chunks with data.
     Data(Batch),
-    /// Zeroes.
+    /// Chunks of zeroes.
     Zeroes {
-        /// The first chunk.
+        /// Number of the first chunk.
         first: u64,
-        /// How many.
+        /// Number of chunks.
         count: u64,
     },
 }
 
-/// Makes chunks of what is read of a disk.
+/// State of splitting a disk into chunks.
 struct Cutting<'g> {
     give: &'g mut dyn FnMut(Part) -> bool,
-    /// The first chunk that was not given.
+    /// First chunk that was not delivered.
     next: u64,
     bytes: Vec<u8>,
-    /// Nobody wants more.
+    /// The receiver has stopped.
     is_over: bool,
 }
 
@@ -176,11 +175,10 @@ impl Cutting<'_> {
     }
 }
 
-/// Reads the first `size` bytes of a disk, from a chunk on. `give` returns false if nobody
-/// wants more.
+/// Reads the first `size` bytes of a disk, starting at a chunk. `give` returns false to stop.
 ///
 /// # Errors
-/// The source's.
+/// The source failed.
 pub fn read(
     source: &mut Source,
     from: u64,
@@ -208,7 +206,7 @@ pub fn read(
     Ok(())
 }
 
-/// Compresses chunks.
+/// Compressor of chunks.
 pub struct Packer(Compress);
 
 impl Default for Packer {
@@ -222,10 +220,10 @@ fn compress() -> Compress {
 }
 
 impl Packer {
-    /// Returns a chunk compressed; None if that saves nothing.
+    /// Compresses a chunk. Returns None if that saves nothing.
     pub fn pack(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
-        // Also what becomes longer ends: a state that has output left must not be used again
-        // (zlib-rs 0.6 panics then).
+        // The buffer also fits incompressible output: a state with pending output must not be
+        // reused (zlib-rs 0.6 panics then).
         let mut packed = vec![0; chunk.len() + chunk.len() / 4 + 64];
         self.0.reset();
         let status = self.0.compress(chunk, &mut packed, FlushCompress::Finish);
@@ -239,7 +237,7 @@ impl Packer {
     }
 }
 
-/// Returns a chunk of this length, however much the bytes would be. None if they are not one.
+/// Decompresses a chunk of this length, and never more. Returns None if the data is invalid.
 pub fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut chunk = vec![0; length.min(CHUNK_BYTES)];
     let mut state = Decompress::new(false);
@@ -317,7 +315,7 @@ mod tests {
             panic!("{:?}", all[0]);
         };
         assert_eq!((first, count), (2, 78));
-        // They follow each other.
+        // The parts follow each other without gaps.
         for parts in all {
             let mut next = 0;
             for part in parts {
@@ -340,7 +338,7 @@ mod tests {
             let packed = packer.pack(&chunk).unwrap();
             assert!(packed.len() < CHUNK_BYTES / 4);
             assert_eq!(unpack(&packed, CHUNK_BYTES).as_ref(), Some(&chunk));
-            // One that is longer than it should be, or shorter, or has something behind it.
+            // Data that is longer or shorter than expected, or has trailing bytes.
             assert_eq!(unpack(&packed, CHUNK_BYTES - 1), None);
             assert_eq!(unpack(&packed[..packed.len() - 1], CHUNK_BYTES), None);
             let longer = [&packed[..], &[0]].concat();

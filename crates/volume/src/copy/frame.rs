@@ -1,93 +1,94 @@
-//! What both ends of a copy send, as bytes. All of the other side is checked: a frame has a
-//! known kind, a length within the bounds of its kind, and nothing behind its content.
+//! Wire format of a copy. Received data is validated: a frame has a known kind, a length within
+//! the limits of its kind, and no trailing bytes.
 
 use super::chunk::{CHUNK_BYTES, OFFER_CHUNKS_MAX, Sum};
 use std::io::{self, Read};
 
-/// Kind, flag, two zeroes, and the length of the content.
+/// Length of a header, bytes: kind, flag, two zeroes, and length of the content.
 const HEAD_BYTES: usize = 8;
-/// Words of a refusal at most, bytes.
+/// Maximum length of a refusal's message, bytes.
 const WORDS_BYTES_MAX: usize = 1024;
-/// The longest content, bytes.
+/// Maximum length of a frame's content, bytes.
 const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
 
-/// A frame.
+/// Frame of the copy protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// The sender begins.
+    /// Start, from the sender.
     Begin {
-        /// The size of the source, bytes.
+        /// Size of the source, bytes.
         size: u64,
-        /// The first chunk; the ones before it are on stable storage.
+        /// First chunk to copy; earlier chunks are on stable storage.
         from: u64,
-        /// Data of the target may be overwritten.
+        /// Permits overwriting data of the target.
         overwrites: bool,
     },
     /// The receiver is ready for offers.
     Ready {
-        /// The size of the target, bytes.
+        /// Size of the target, bytes.
         size: u64,
-        /// Bytes of the target that may be data.
+        /// Amount of possible data on the target, bytes.
         held: u64,
-        /// The offers are compared only: the target holds data that may not be overwritten.
+        /// Offers are only compared, because the target contains data that must not be
+        /// overwritten.
         compares: bool,
     },
-    /// The sender has these chunks.
+    /// Checksums of chunks that the sender offers.
     Offer {
-        /// The first one.
+        /// Number of the first chunk.
         first: u64,
-        /// Their checksums.
+        /// Checksums of the chunks.
         sums: Vec<Sum>,
     },
-    /// These chunks are zeroes.
+    /// Range of chunks that are zeroes.
     Zeroes {
-        /// The first one.
+        /// Number of the first chunk.
         first: u64,
-        /// How many.
+        /// Number of chunks.
         count: u64,
     },
-    /// The chunks of an offer that the receiver lacks.
+    /// Chunks of an offer that the receiver needs.
     Want {
-        /// The first chunk of the offer.
+        /// First chunk of the offer.
         first: u64,
-        /// A bit for each chunk, the lowest for the first one.
+        /// Bit mask of the chunks; the lowest bit is the first one.
         mask: u64,
     },
-    /// A chunk.
+    /// Content of one chunk.
     Data {
-        /// Which one.
+        /// Number of the chunk.
         chunk: u64,
-        /// Whether it is compressed.
+        /// True if the content is compressed.
         is_packed: bool,
-        /// Its bytes.
+        /// Content of the chunk.
         bytes: Vec<u8>,
     },
-    /// All was sent; the checksum of the source.
+    /// End of the data, with the checksum of the source.
     End(Sum),
-    /// The chunks before this one are on stable storage.
+    /// Chunks before this one are on stable storage.
     Stable(u64),
-    /// The receiver has read so many chunks again, to compare them in the end.
+    /// Number of chunks that the receiver has read again for the final check.
     Checked(u64),
-    /// The checksum of the target.
+    /// Completion, with the checksum of the target.
     Done(Sum),
-    /// This side ends the copy.
+    /// Abort of the copy.
     Refused {
-        /// Another attempt may succeed.
+        /// True if another attempt may succeed.
         again: bool,
-        /// Why.
+        /// Reason for the refusal.
         words: String,
     },
-    /// This side is there, and has nothing to send.
+    /// Keepalive.
     Alive,
 }
 
-/// Why a frame cannot be read.
+/// Reason why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The connection.
+    /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is not one of this version.
+    /// The frame is malformed or of another version.
     #[error("a frame of an unknown kind or with a wrong length")]
     Malformed,
 }
@@ -113,7 +114,7 @@ fn cut(words: &str) -> &str {
 }
 
 impl Frame {
-    /// Appends the bytes of the frame.
+    /// Appends the encoded frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);
@@ -172,10 +173,10 @@ impl Frame {
         out[begin + 4..begin + HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// Reads one frame, and nothing behind it.
+    /// Reads exactly one frame, and no byte behind it.
     ///
     /// # Errors
-    /// The connection's, or it is not a frame.
+    /// The connection fails, or the data is not a frame.
     pub fn read(from: &mut impl Read) -> Result<Frame, FrameError> {
         let mut head = [0; HEAD_BYTES];
         from.read_exact(&mut head)?;
@@ -245,7 +246,7 @@ fn put(out: &mut Vec<u8>, (one, other): (u64, u64), flag: bool) -> bool {
     flag
 }
 
-/// Whether a frame of this kind may have so long a content.
+/// Returns whether the length is valid for this kind.
 fn is_length(kind: u8, length: usize) -> bool {
     match kind {
         1 | 2 | 4 | 5 => length == 16,
@@ -340,7 +341,7 @@ mod tests {
             let mut head = bytes(&frame)[..HEAD_BYTES].to_vec();
             for length in [u32::MAX, CONTENT_BYTES_MAX as u32 + 1] {
                 head[4..].copy_from_slice(&length.to_le_bytes());
-                // Its content would be asked for otherwise, and is not there.
+                // Without the length check, the read would wait for content that is missing.
                 let read = Frame::read(&mut &head[..]);
                 assert!(matches!(read, Err(FrameError::Malformed)), "{frame:?}");
             }

@@ -1,5 +1,5 @@
-//! Where a command and the volume role of its node meet: the command listens at a socket in the
-//! runtime directory, whose number it tells the role.
+//! Rendezvous of a command and its node's volume role: the command listens on a socket in the
+//! runtime directory, and sends the socket's number to the role.
 
 use crate::message::copy_socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Returns a number that nobody else has.
+/// Returns a random, practically unique number.
 ///
 /// # Errors
 /// The system has no random bytes.
@@ -21,7 +21,7 @@ pub fn random() -> Result<u64, Errno> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// A socket of a command. It is removed with this value.
+/// Listening socket of a command. Dropping the value removes the socket.
 #[derive(Debug)]
 pub struct Meeting {
     listener: UnixListener,
@@ -30,10 +30,10 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    /// Listens at a new socket.
+    /// Listens on a new socket.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub fn new(runtime: &Path) -> io::Result<Meeting> {
         let number = random()?;
         let path = copy_socket(runtime, number);
@@ -48,15 +48,15 @@ impl Meeting {
         Ok(meeting)
     }
 
-    /// Its number, which the role is told.
+    /// Number of the socket, for the role.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Waits for the role.
+    /// Waits for the role's connection.
     ///
     /// # Errors
-    /// It does not come, or the system's.
+    /// The role does not connect in time, or a system call fails.
     pub fn accept(self, limit: Duration) -> io::Result<UnixStream> {
         let mut watched = [PollFd::new(&self.listener, PollFlags::IN)];
         let limit = Timespec::try_from(limit).ok();
@@ -69,7 +69,7 @@ impl Meeting {
 
 impl Drop for Meeting {
     fn drop(&mut self) {
-        // It may be gone.
+        // Ignores failures: the socket may have been removed already.
         let _ = rustix::fs::unlink(&self.path);
     }
 }

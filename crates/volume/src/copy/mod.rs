@@ -1,14 +1,14 @@
-//! Copies of whole disks from one node to another: both ends of a connection over which
-//! checksums are compared first, and only what the receiver lacks is sent, compressed.
+//! Copies of whole disks between nodes. Both ends first compare checksums, and then transfer only
+//! the chunks that the receiver lacks, compressed.
 //!
-//! - [`frame`] is what is sent, as bytes.
-//! - [`chunk`] cuts disks, and has the checksums and the compression.
-//! - [`Meeting`] is where a command and the volume role of its node meet.
+//! - [`frame`] is the wire format.
+//! - [`chunk`] splits disks into chunks, and implements checksums and compression.
+//! - [`Meeting`] connects a command with the volume role of its node.
 //! - [`send()`] reads a source, in the command; [`receive()`] writes a volume, in its role.
 //!
-//! It blocks, and knows neither TLS nor who the other side is: a stream carries it, at whose
-//! other end [`wire::Relay`] is. Nothing of a disk is decided by position: what is
-//! there already is never sent again, so a copy that broke continues when it is repeated.
+//! All calls block. TLS and authentication happen elsewhere: [`wire::Relay`] is at the other end
+//! of the stream. Chunks that the target already has are never sent again, so a repeated copy
+//! resumes after a broken connection.
 
 pub mod chunk;
 pub mod frame;
@@ -28,48 +28,48 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a side may be silent, which sends [`Frame::Alive`] if it has nothing else.
+/// Receive timeout. A side without other data sends [`Frame::Alive`].
 pub const SILENT_MAX: Duration = Duration::from_secs(20);
-/// After which silence it sends that.
+/// Interval of keepalives.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
-/// How long one operation of the receiving volume may take: it may wait for its majority.
+/// Timeout for one operation of the receiving volume, which may wait for its majority.
 const STALL_MAX: Duration = Duration::from_secs(120);
 
-/// Why a copy is not complete.
+/// Reason why a copy is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The connection broke. Another attempt continues.
+    /// The connection broke. Another attempt resumes the copy.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    /// Nothing came for too long.
+    /// No data arrived within the timeout.
     #[error("nothing came from the other side for {} s", STALL_MAX.as_secs())]
     Silent,
-    /// The other side does not want it.
+    /// The other side refused the copy.
     #[error("{words}")]
     Refused {
-        /// Why not.
+        /// Reason for the refusal.
         words: String,
-        /// Another attempt may succeed.
+        /// True if another attempt may succeed.
         again: bool,
     },
-    /// A disk.
+    /// Reading or writing a disk failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// The other side does not keep to the protocol, or is of another version.
+    /// The other side violates the protocol, or has another version.
     #[error("the other side sent {0}")]
     Protocol(&'static str),
-    /// Both disks are not equal in the end.
+    /// Source and target differ after the copy.
     #[error("the checksums of source and target differ")]
     Differs {
-        /// What was sent.
+        /// Checksum of the data sent.
         sent: Sum,
-        /// What the target has.
+        /// Checksum of the target.
         target: Sum,
     },
 }
 
 impl CopyError {
-    /// Whether another attempt may succeed, with no change by anybody.
+    /// Returns whether another attempt may succeed without operator action.
     pub fn may_repeat(&self) -> bool {
         matches!(
             self,
@@ -90,7 +90,7 @@ impl From<FrameError> for CopyError {
     }
 }
 
-/// Where frames are written, also from several threads.
+/// Writer of frames, usable from several threads.
 struct Frames<'s> {
     stream: &'s UnixStream,
     state: Mutex<(Vec<u8>, Instant)>,
@@ -113,7 +113,7 @@ impl<'s> Frames<'s> {
         Ok(())
     }
 
-    /// Says that this side is there, if it has sent nothing for a while.
+    /// Sends a keepalive if nothing was sent for a while.
     fn alive(&self) -> Result<(), CopyError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = state.1.elapsed();

@@ -1,5 +1,5 @@
-//! The receiving end: a client of the volume that is written. It reads what the volume has,
-//! asks for what differs, and reads all of it again in the end.
+//! Receiving end of a copy, a client of the target volume. It reads the volume's content, requests
+//! the differing chunks, and finally reads everything again.
 
 use super::chunk::{self, CHUNK_BYTES, OFFER_CHUNKS_MAX, Part, Sum, Whole};
 use super::frame::Frame;
@@ -12,22 +12,23 @@ use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// Chunks that were asked for and have not come, at most: twice what a sender offers at a time.
+/// Maximum number of outstanding chunks: twice what a sender offers at a time.
 const WANTED_MAX: usize = 16 * OFFER_CHUNKS_MAX;
-/// Requests that the volume has at a time, and the longest of them, bytes.
+/// Maximum number of concurrent requests to the volume, and their maximum length, bytes.
 const REQUESTS_MAX: usize = 16;
 const READ_BYTES: u64 = 512 << 10;
 const ZEROES_BYTES_MAX: u64 = 256 << 20;
-/// After so much of the volume is it flushed, so that another connection can continue there.
+/// Interval of flushes, bytes. Another connection can resume after each flush.
 const STABLE_BYTES: u64 = 256 << 20;
-/// How often is said how much was read again, bytes.
+/// Interval of progress reports during the final check, bytes.
 const CHECKED_BYTES: u64 = 64 << 20;
 
-/// Receives what the other end of a stream sends, and writes it to a volume. What is wrong is
-/// also said to the other end. It may be ended from another thread while it waits for the volume.
+/// Receives a copy from a stream and writes it to a volume. Errors are also reported to the other
+/// end. Another thread can abort a wait for the volume.
 ///
 /// # Errors
-/// The connection broke, the volume fails or is not suitable, or the other side is not sane.
+/// The connection broke, the volume failed or is unsuitable, or the other side violates the
+/// protocol.
 pub fn receive(
     stream: &UnixStream,
     name: &str,
@@ -40,7 +41,7 @@ pub fn receive(
     {
         let again = matches!(error, CopyError::Refused { again: true, .. });
         let words = error.to_string();
-        // It may be gone.
+        // Ignores failures: the other side may have disconnected.
         let _ = Frames::new(stream).send(&Frame::Refused { again, words });
     }
     received
@@ -108,22 +109,22 @@ fn refused(words: String) -> CopyError {
     CopyError::Refused { words, again }
 }
 
-/// A volume that is written.
+/// State of writing a volume.
 struct Receiving<'s> {
     name: &'s str,
     input: BufReader<&'s UnixStream>,
     frames: Frames<'s>,
     reads: Client,
     writes: Client,
-    /// Of the source, bytes.
+    /// Size of the source, bytes.
     size: u64,
-    /// The first chunk that was not offered.
+    /// First chunk that was not offered.
     next: u64,
-    /// Chunks that were asked for.
+    /// Outstanding chunks with their checksums.
     wanted: BTreeMap<u64, Sum>,
-    /// Nothing is written, because the volume holds data that may be lost.
+    /// Compares only, because the volume contains data that must not be lost.
     compares: bool,
-    /// Bytes since the last flush.
+    /// Number of bytes since the last flush.
     unstable: u64,
 }
 
@@ -154,7 +155,7 @@ impl Receiving<'_> {
         }
     }
 
-    /// Goes on behind these chunks, which have to follow the ones before.
+    /// Advances past these chunks, which have to follow the previous ones.
     fn advance(&mut self, first: u64, count: u64) -> Result<(), CopyError> {
         let end = first.checked_add(count);
         let end = end.filter(|end| first == self.next && *end <= chunk::count(self.size));
@@ -163,7 +164,7 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// Up to where the volume is changed for this many bytes of the source.
+    /// End of the part of the volume that is changed for this many bytes of the source.
     fn rounded(&self, end: u64) -> u64 {
         let offer = self.reads.offer();
         end.next_multiple_of(u64::from(offer.block_min))
@@ -199,7 +200,7 @@ impl Receiving<'_> {
         self.frames.send(&Frame::Want { first, mask })
     }
 
-    /// Refuses data that would be lost.
+    /// Refuses to overwrite data.
     fn keeps(&self, at: u64, has: &[u8]) -> Result<(), CopyError> {
         match is_zero(has) {
             true => Ok(()),
@@ -210,7 +211,7 @@ impl Receiving<'_> {
         }
     }
 
-    /// Reads a range of the volume; its holes are zeroes.
+    /// Reads a range of the volume; holes read as zeroes.
     fn read(&mut self, begin: u64, end: u64) -> Result<Vec<u8>, CopyError> {
         let mut bytes = vec![0; usize::try_from(end - begin).unwrap_or(0)];
         let mut parts = Vec::new();
@@ -252,7 +253,7 @@ impl Receiving<'_> {
         self.empty(begin, end)
     }
 
-    /// Makes a range of the volume zeroes, or refuses that if they would cost data.
+    /// Zeroes a range of the volume, or refuses if that would destroy data.
     fn empty(&mut self, begin: u64, end: u64) -> Result<(), CopyError> {
         let mut at = begin;
         while at < end {
@@ -331,7 +332,8 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// All was offered. Returns whether all was received, too, and not only compared.
+    /// Handles the end of the offers. Returns whether all chunks were also received, not only
+    /// compared.
     fn end(&mut self) -> Result<bool, CopyError> {
         if self.next != chunk::count(self.size) || !self.wanted.is_empty() {
             return Err(CopyError::Protocol("an end before all was sent"));
@@ -352,7 +354,7 @@ impl Receiving<'_> {
         Ok(true)
     }
 
-    /// Reads all again; returns its checksum.
+    /// Reads the volume again, and returns its checksum.
     fn check(&mut self, source: &mut Source) -> Result<Sum, CopyError> {
         let mut whole = Whole::default();
         let mut told = 0;

@@ -1,6 +1,6 @@
-//! The sending end. Three threads: one reads the source, one computes checksums and offers
-//! them, and this one sends what the other side wants. What was offered stays in memory until
-//! then, so what is sent is what was offered, even if the source changes.
+//! Sending end of a copy. One thread reads the source, one computes and offers checksums, and the
+//! calling thread sends the requested chunks. Offered chunks stay in memory until then, so their
+//! content matches the offer even if the source changes.
 
 use super::chunk::{self, Batch, CHUNK_BYTES, Packer, Part, Sum, Whole};
 use super::frame::Frame;
@@ -15,46 +15,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-/// Batches between the threads that read and that offer.
+/// Maximum number of batches between the reading and the offering thread.
 const READ_MAX: usize = 2;
-/// Batches that are offered at a time, 4 MiB each.
+/// Maximum number of concurrent offers, 4 MiB each.
 const OFFERED_MAX: usize = 8;
-/// Places at which the copy may continue that are remembered. More than the other side lets
-/// come together.
+/// Maximum number of remembered resume points. Larger than the receiver can cause at a time.
 const PLACES_MAX: usize = 4096;
 
-/// A copy, over all of its connections.
+/// State of a copy across all of its connections.
 #[derive(Debug, Default)]
 pub struct Sending {
-    /// How far it is; only what was sent counts as data.
+    /// Progress of the copy; only transferred chunks count as data.
     pub progress: Arc<Progress>,
-    /// What was sent, compressed, bytes.
+    /// Compressed length of the transferred data, bytes.
     pub packed: AtomicU64,
-    /// What the target had already, bytes: data or zeroes.
+    /// Length of chunks that the target already had, data or zeroes, bytes.
     pub skipped: AtomicU64,
-    /// The first chunk that may not be on stable storage there, and the checksum of those
-    /// before it.
+    /// First chunk that may not be on stable storage of the target, and the checksum of the
+    /// earlier ones.
     from: (u64, Whole),
-    /// The target may be overwritten.
+    /// Permits overwriting the target.
     pub overwrites: bool,
-    /// The target may have been changed.
+    /// True if the target may have been changed.
     pub has_begun: bool,
 }
 
-/// A batch with its checksums.
+/// Batch with its checksums.
 struct Offered {
     batch: Batch,
     sums: Vec<Sum>,
 }
 
-/// The places at which the copy may continue, in their order.
+/// Resume points in order.
 type Places = Mutex<VecDeque<(u64, Whole)>>;
 
-/// Sends the source to the other end of a stream, which has to be at its beginning. If the
-/// connection breaks, the next call with the same value continues.
+/// Sends the source over a new stream. After a broken connection, the next call with the same
+/// value resumes.
 ///
 /// # Errors
-/// The connection broke, the other side refuses it, or the source cannot be read.
+/// The connection broke, the other side refused the copy, or the source cannot be read.
 pub fn send(
     stream: &UnixStream,
     source: &mut Source,
@@ -72,7 +71,7 @@ pub fn send(
     };
     let done = passes(source, &frames, &mut replies, sending, size);
     match done {
-        // The other side may have said why before it closed the connection.
+        // The other side may have sent a reason before it closed the connection.
         Err(CopyError::Broken(error)) => Err(replies.last_words(error)),
         done => done,
     }
@@ -96,7 +95,7 @@ fn passes(
     };
     if compares {
         pass(source, frames, replies, sending, (0, true))?;
-        // What it holds is what it gets.
+        // The target contains only data of the source now, so overwriting loses nothing.
         sending.overwrites = true;
     }
     sending.has_begun = true;
@@ -104,7 +103,7 @@ fn passes(
     pass(source, frames, replies, sending, (from, false))
 }
 
-/// Offers all from a chunk on, and sends what is wanted.
+/// Offers all chunks from one on, and sends the requested ones.
 fn pass(
     source: &mut Source,
     frames: &Frames<'_>,
@@ -134,7 +133,7 @@ fn pass(
         let offerer = scope.spawn(move || offer(&parts, &offered, frames, whole, places));
         scope.spawn(move || {
             while ended.recv_timeout(ALIVE_EVERY) == Err(RecvTimeoutError::Timeout) {
-                // What is wrong the others notice, too.
+                // Ignores failures, which the other threads also notice.
                 let _ = frames.alive();
             }
         });
@@ -144,7 +143,7 @@ fn pass(
                 CopyError::Broken(error) => replies.last_words(error),
                 error => error,
             });
-            // No thread waits for the other side any longer.
+            // Unblocks the threads that wait for the other side.
             let _ = frames.stream.shutdown(Shutdown::Both);
         }
         drop(offers);
@@ -164,7 +163,7 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Offers what is read. Returns the checksum of all of it.
+/// Offers the chunks that are read. Returns the checksum of the source.
 fn offer(
     parts: &Receiver<Part>,
     offered: &SyncSender<Offered>,
@@ -205,7 +204,7 @@ fn offer(
     Ok(whole)
 }
 
-/// Sends what is wanted of what is offered.
+/// Sends the requested chunks of the offers.
 fn answer(
     offers: &Receiver<Offered>,
     frames: &Frames<'_>,
@@ -253,7 +252,7 @@ fn answer(
     Ok(())
 }
 
-/// Ends a pass, and waits until the other side has ended it.
+/// Ends a pass, and waits for the other side's confirmation.
 fn finish(
     frames: &Frames<'_>,
     replies: &mut Replies<'_>,
@@ -282,7 +281,7 @@ fn finish(
     }
 }
 
-/// What the other side says.
+/// Reader of the other side's frames.
 struct Replies<'s> {
     input: BufReader<&'s UnixStream>,
     places: &'s Places,
@@ -299,7 +298,7 @@ impl Replies<'_> {
         }
     }
 
-    /// Why the other side closed the connection, if it said so before.
+    /// Reason that the other side sent before it closed the connection.
     fn last_words(&mut self, error: io::Error) -> CopyError {
         loop {
             match self.next() {
@@ -310,7 +309,7 @@ impl Replies<'_> {
         }
     }
 
-    /// Another connection continues here.
+    /// Records that another connection can resume at this chunk.
     fn stable(&self, upto: u64, sending: &mut Sending) {
         let mut places = lock(self.places);
         while places.front().is_some_and(|(place, _)| *place <= upto) {

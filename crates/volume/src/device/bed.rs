@@ -1,10 +1,10 @@
-//! Copies for the tests of what stands above the device.
+//! Test helpers that create replicas on disk.
 
 use super::{Backing, create};
 use crate::layout::{Head, State, VolumeId};
 use std::path::Path;
 
-/// The metadata of a copy that is in sync since this incarnation.
+/// Metadata of a replica that is in sync with this incarnation.
 pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Head {
     Head {
         volume: Some(VolumeId([5; 16])),
@@ -18,7 +18,7 @@ pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Head {
     }
 }
 
-/// Creates a copy of a volume `mail` in a directory.
+/// Creates a replica of a volume `mail` in a directory.
 pub(crate) fn create_mail(directory: &Path, head: Head) -> Backing {
     let backing = Backing::File(directory.to_owned());
     drop(create(&backing, "mail", head, false, &mut |_| {}).unwrap());

@@ -1,4 +1,4 @@
-//! A copy that becomes larger. It never becomes smaller.
+//! Growth of a replica. A replica never shrinks.
 
 use super::{Backing, Device, DeviceError, LogicalVolume, Place, zero};
 use crate::layout::{Change, Head, Metadata, metadata_bytes};
@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Makes an open copy larger: first its data, then its metadata, so that an interruption
-/// leaves it as it was. New data reads as zeroes.
+/// Grows an open replica: first its data, then its metadata, so that an interruption leaves the
+/// old size valid. New data reads as zeroes.
 ///
 /// # Errors
-/// There is not enough room. Nothing was written.
+/// There is not enough space. Nothing was written.
 pub fn grow(
     device: &Device,
     layout: &mut Metadata,
@@ -30,12 +30,11 @@ pub fn grow(
     places(device, backing, name)?.1.write(&phases)
 }
 
-/// Prepares a copy that is in use for more data: what was behind `range.start` becomes zeroes
-/// up to `range.end`, and the metadata has its room. The volume's size is not changed, and
-/// nothing before the range.
+/// Prepares a replica in use for growth: zeroes the data in `range`, and reserves space for the
+/// metadata. Changes neither the size of the volume nor data before the range.
 ///
 /// # Errors
-/// There is not enough room.
+/// There is not enough space.
 pub fn prepare(
     device: &Device,
     head: &Head,
@@ -53,7 +52,8 @@ pub fn prepare(
             fdatasync(&data.file).map_err(data.io("flush"))
         }
         Backing::File(_) => {
-            // A disk that is full later must not keep the new size from being stored.
+            // Reserves the metadata now: a disk that fills up later must not prevent storing the
+            // new size.
             let bytes = metadata_bytes(range.end).map_err(|error| metadata.layout(error))?;
             match fallocate(&metadata.file, FallocateFlags::KEEP_SIZE, 0, bytes) {
                 Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
@@ -63,7 +63,7 @@ pub fn prepare(
     }
 }
 
-/// Checks that there is room for a volume up to the end of `range`, and extends files.
+/// Checks that there is space for a volume up to the end of `range`, and extends files.
 fn extend(
     device: &Device,
     head: &Head,
@@ -81,7 +81,8 @@ fn extend(
     };
     match backing {
         Backing::Device(_) | Backing::Lvm(_) => {
-            // Its metadata is before its data, where room was left for about twice the size.
+            // On a device the metadata precedes the data, with space reserved for about twice the
+            // size.
             let has = data.size()?.saturating_sub(head.data_offset);
             if has < size_bytes && matches!(backing, Backing::Lvm(_)) {
                 return Err(DeviceError::NotExtended {
@@ -110,7 +111,7 @@ fn extend(
     Ok(())
 }
 
-/// The data and the metadata, with their paths.
+/// Returns the data and the metadata with their paths.
 pub(super) fn places(
     device: &Device,
     backing: &Backing,
@@ -141,7 +142,7 @@ fn place(file: &Arc<std::fs::File>, path: PathBuf) -> Result<Place, DeviceError>
     }
 }
 
-/// The largest volume whose metadata fits, found by doubling from one that does.
+/// Returns the largest volume whose metadata fits. Doubles from a size that fits.
 fn room_of(metadata_room: u64, size_bytes: u64) -> u64 {
     let fits = |size: &u64| metadata_bytes(*size).is_ok_and(|bytes| bytes <= metadata_room);
     let sizes = std::iter::successors(Some(size_bytes), |size| size.checked_mul(2));

@@ -1,8 +1,7 @@
-//! Logical volumes: LVM's own programs make, extend and remove them. The caller of this needs
-//! the rights that these programs need; a role, which has none of them, only opens what is
-//! there.
+//! Logical volumes, which LVM's own programs create, extend and remove. The caller needs the
+//! privileges for these programs. A role lacks them, and only opens existing logical volumes.
 //!
-//! A logical volume of ours has a tag. One without it is never touched.
+//! Logical volumes of this program carry a tag. Others are never touched.
 
 use super::snapshot::{Title, named};
 use super::{DeviceError, Kind, Stamp};
@@ -10,74 +9,73 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The tag of logical volumes that were made here.
+/// Tag of the logical volumes that this program created.
 const TAG: &str = "evenkeel";
-/// What the name of the logical volume of a volume begins with, so that it is none that LVM
-/// keeps for itself.
+/// Prefix of a logical volume's name, which avoids the names that LVM reserves.
 const PREFIX: &str = "volume-";
-/// Where programs of administrators are, beside `PATH`.
+/// Directories of administration programs, searched in addition to `PATH`.
 const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
-/// The longest words of a program that are repeated.
+/// Maximum length of a program's output in a message.
 const WORDS_MAX: usize = 400;
 
-/// A logical volume.
+/// Logical volume that stores a replica.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogicalVolume {
-    /// Its name below `/dev`: `/dev/GROUP/volume-NAME`.
+    /// Path below `/dev`: `/dev/GROUP/volume-NAME`.
     pub path: PathBuf,
-    /// The thin pool that it is made in.
+    /// Thin pool that contains the logical volume; None for a thick one.
     pub pool: Option<String>,
 }
 
-/// What a program of LVM refuses.
+/// Failure of an LVM program.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LvmError {
     /// LVM is not installed.
     #[error("cannot start {0}: install LVM (lvm2)")]
     NoProgram(&'static str),
-    /// No such volume group.
+    /// The volume group does not exist.
     #[error("there is no volume group '{0}': `vgs` lists those that there are")]
     NoGroup(String),
-    /// No such thin pool.
+    /// The thin pool does not exist.
     #[error("volume group '{group}' has no thin pool '{pool}'")]
     NoPool {
-        /// The group.
+        /// Volume group.
         group: String,
-        /// The pool.
+        /// Thin pool.
         pool: String,
     },
-    /// The logical volume is to be made or removed, and is somebody else's.
+    /// The logical volume exists, but this program did not create it.
     #[error(
         "logical volume {0} exists and was not made by `evenkeel volume create`: it is left alone"
     )]
     NotOurs(String),
-    /// The logical volume is to be extended or removed.
+    /// The logical volume to extend or remove does not exist.
     #[error("there is no logical volume {0}")]
     Missing(String),
-    /// The volume group is full.
+    /// The volume group does not have enough free space.
     #[error("volume group '{group}' has {has} bytes free, {needs} are needed")]
     Room {
-        /// The group.
+        /// Volume group.
         group: String,
-        /// Free bytes.
+        /// Free space, bytes.
         has: u64,
-        /// Bytes that are needed.
+        /// Required space, bytes.
         needs: u64,
     },
     /// A program failed.
     #[error("{program} failed: {words}")]
     Failed {
-        /// The program.
+        /// Name of the program.
         program: &'static str,
-        /// What it printed.
+        /// Error output of the program.
         words: String,
     },
-    /// The output of a program makes no sense.
+    /// The output of a program cannot be parsed.
     #[error("{0} printed something that is not understood")]
     Output(&'static str),
 }
 
-/// A logical volume as `lvs` lists it.
+/// Row of the output of `lvs`.
 struct Listed {
     name: String,
     bytes: u64,
@@ -86,7 +84,7 @@ struct Listed {
 }
 
 impl LogicalVolume {
-    /// The logical volume of a volume. `place`: `GROUP`, or `GROUP/POOL`.
+    /// Logical volume for a volume. `place` is `GROUP` or `GROUP/POOL`.
     pub fn new(place: &str, volume: &str) -> Option<LogicalVolume> {
         let (group, pool) = match place.split_once('/') {
             Some((group, pool)) => (group, Some(pool)),
@@ -108,7 +106,7 @@ impl LogicalVolume {
         })
     }
 
-    /// As files have it: `GROUP`, or `GROUP/POOL`.
+    /// Notation of the configuration: `GROUP` or `GROUP/POOL`.
     pub fn place(&self) -> String {
         match &self.pool {
             Some(pool) => format!("{}/{pool}", self.group()),
@@ -126,15 +124,16 @@ impl LogicalVolume {
         name.to_string_lossy().into_owned()
     }
 
-    /// As LVM's programs want it.
+    /// Notation of the LVM programs: `GROUP/NAME`.
     fn full(&self) -> String {
         format!("{}/{}", self.group(), self.name())
     }
 
-    /// Where the kernel has it. The name below `/dev/GROUP` is a link of udev's.
+    /// Resolves the kernel's device path. The name below `/dev/GROUP` is a symbolic link that udev
+    /// creates.
     ///
     /// # Errors
-    /// It does not exist, or is not active.
+    /// The logical volume does not exist, or is not active.
     pub(super) fn device(&self) -> Result<PathBuf, DeviceError> {
         let found = self.path.canonicalize();
         let found = found.map_err(|_| DeviceError::Missing(self.path.clone()))?;
@@ -144,10 +143,10 @@ impl LogicalVolume {
         }
     }
 
-    /// Makes it, with at least so many bytes.
+    /// Creates the logical volume with at least this size.
     ///
     /// # Errors
-    /// It exists, or there is no room. Nothing was changed.
+    /// The logical volume exists, or there is not enough space. Nothing was changed.
     pub fn create(&self, bytes: u64) -> Result<(), DeviceError> {
         let (free, extent) = self.room()?;
         let listed = self.list()?;
@@ -160,7 +159,7 @@ impl LogicalVolume {
         let (name, group) = (self.name(), self.group());
         let Some(pool) = &self.pool else {
             self.fits(free, bytes.next_multiple_of(extent))?;
-            // What it held before is overwritten right after this.
+            // The caller overwrites old content right afterwards.
             let words = ["--yes", "--wipesignatures", "y", "--zero", "y"];
             let rest = ["--addtag", TAG, "--size", &size, "--name", &name, &group];
             run("lvcreate", &[&words[..], &rest].concat())?;
@@ -179,10 +178,11 @@ impl LogicalVolume {
         Ok(())
     }
 
-    /// Makes it larger, to at least so many bytes. Returns whether it was smaller.
+    /// Extends the logical volume to at least this size. Returns whether it was smaller.
     ///
     /// # Errors
-    /// It is not ours, or there is no room. Nothing was changed.
+    /// This program did not create the logical volume, or there is not enough space. Nothing was
+    /// changed.
     pub fn extend(&self, bytes: u64) -> Result<bool, DeviceError> {
         let has = self.ours()?;
         if has >= bytes {
@@ -196,10 +196,11 @@ impl LogicalVolume {
         Ok(true)
     }
 
-    /// Makes a thin snapshot of it, at one instant. It takes space as either changes.
+    /// Creates a thin snapshot, which is consistent at one instant. It takes space as the origin
+    /// or the snapshot changes.
     ///
     /// # Errors
-    /// It is not ours or not thin, or there is a snapshot of this name.
+    /// This program did not create the logical volume, it is not thin, or the snapshot exists.
     pub(super) fn snapshot(&self, stamp: Stamp, kind: Kind) -> Result<LogicalVolume, DeviceError> {
         self.ours()?;
         let snapshot = self.snapshot_of(stamp, kind);
@@ -207,7 +208,7 @@ impl LogicalVolume {
             return Err(DeviceError::Exists(snapshot.path));
         }
         let (name, full) = (snapshot.name(), self.full());
-        // Others of the group are activated by themselves, and so is this one.
+        // Enables auto-activation like that of the group's other logical volumes.
         let words = [
             "--yes",
             "--snapshot",
@@ -223,7 +224,7 @@ impl LogicalVolume {
         Ok(snapshot)
     }
 
-    /// `+` is in no name of a volume.
+    /// `+` cannot occur in the name of a volume.
     fn snapshot_of(&self, stamp: Stamp, kind: Kind) -> LogicalVolume {
         let name = format!("{}+{stamp}{}", self.name(), kind.logical_suffix());
         LogicalVolume {
@@ -232,10 +233,10 @@ impl LogicalVolume {
         }
     }
 
-    /// Its snapshots.
+    /// Lists the snapshots of the logical volume.
     ///
     /// # Errors
-    /// LVM cannot list them.
+    /// LVM fails to list them.
     pub(super) fn snapshots(&self) -> Result<Vec<(Title, LogicalVolume)>, DeviceError> {
         let prefix = format!("{}+", self.name());
         let listed = self.list()?;
@@ -247,17 +248,17 @@ impl LogicalVolume {
             .collect())
     }
 
-    /// Removes it.
+    /// Removes the logical volume.
     ///
     /// # Errors
-    /// It is not ours, or in use.
+    /// This program did not create the logical volume, or it is in use.
     pub fn remove(&self) -> Result<(), DeviceError> {
         self.ours()?;
         run("lvremove", &["--yes", &self.full()])?;
         Ok(())
     }
 
-    /// The size of one that is ours, bytes.
+    /// Returns the size in bytes. Fails if this program did not create the logical volume.
     fn ours(&self) -> Result<u64, LvmError> {
         self.room()?;
         let listed = self.list()?;
@@ -276,7 +277,7 @@ impl LogicalVolume {
         }
     }
 
-    /// Free bytes of the group, and the length of its extents.
+    /// Free space of the group and its extent size, bytes.
     fn room(&self) -> Result<(u64, u64), LvmError> {
         let group = self.group();
         let output = match rows("vgs", "vg_free,vg_extent_size", &group) {
@@ -313,7 +314,7 @@ impl LogicalVolume {
     }
 }
 
-/// What a program lists of a group.
+/// Rows that an LVM program prints for a group.
 fn rows(program: &'static str, columns: &str, group: &str) -> Result<Vec<Vec<String>>, LvmError> {
     let form = [
         "--noheadings",
@@ -338,7 +339,7 @@ fn run(program: &'static str, words: &[&str]) -> Result<Output, LvmError> {
         Some(path) => format!("{}:{PLACES}", path.to_string_lossy()),
         None => PLACES.to_owned(),
     };
-    // Its messages are understood in English only.
+    // Forces English messages, because the caller parses them.
     let output = Command::new(program)
         .args(words)
         .env("PATH", path)

@@ -1,8 +1,8 @@
-//! What a copy is stored on: a sparse file in a directory, with its metadata beside it, or a
-//! block device, which begins with the metadata. Opened for one process at a time. What is
-//! wrong is reported before anything is written.
+//! Backing store of a replica: a sparse file with a metadata file beside it, or a block device
+//! that begins with the metadata. One process at a time can open it. Errors are detected before
+//! anything is written.
 //!
-//! These functions block, so a role calls them at its start, not from its loop.
+//! These functions block. A role calls them at its start, not from its event loop.
 
 #[cfg(test)]
 pub(crate) mod bed;
@@ -38,141 +38,141 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest name of a volume, bytes: with its ending it is a file name.
+/// Maximum length of a volume's name, bytes: the name with its suffix is a file name.
 const NAME_BYTES_MAX: usize = 200;
-/// Where data begins on a device: a multiple of this, bytes.
+/// Alignment of the data on a device, bytes.
 const ALIGN_BYTES: u64 = 1 << 20;
-/// What is zeroed by one system call, bytes.
+/// Length that one system call zeroes, bytes.
 const ZERO_BYTES: u64 = 1 << 30;
-/// What is read first of the metadata, bytes: the ring of slots.
+/// Length of the first metadata read, bytes: the ring of slots.
 const RING_BYTES: usize = 64 << 10;
-/// How long a copy that is in use is waited for. The lock of a process that was killed is
-/// held until the kernel has ended its operations, which is what makes it safe.
+/// Timeout for a backing store in use. The lock of a killed process persists until the kernel has
+/// finished its I/O; only then is the backing store safe to open.
 const CLAIM_MAX: Duration = Duration::from_secs(1);
 const CLAIM_PAUSE: Duration = Duration::from_millis(10);
-/// The smallest logical sector, bytes.
+/// Smallest logical sector, bytes.
 const SECTOR_BYTES: u32 = 512;
 
-/// Where a copy is stored.
+/// Location of a replica.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Backing {
-    /// `NAME.volume` and `NAME.metadata` in this directory.
+    /// Directory with the files `NAME.volume` and `NAME.metadata`.
     File(PathBuf),
-    /// This block device.
+    /// Existing block device.
     Device(PathBuf),
-    /// This logical volume, which is made and removed with the volume.
+    /// Logical volume, which is created and removed with the volume.
     Lvm(LogicalVolume),
 }
 
-/// Why a copy cannot be created or opened.
+/// Reason why a replica cannot be created or opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// A name that is no file name.
+    /// The name cannot be a file name.
     #[error("'{0}' cannot be the name of a volume's files")]
     Name(String),
-    /// It is not there.
+    /// The file or device does not exist.
     #[error("{0}: no such file or device")]
     Missing(PathBuf),
-    /// The metadata is there, and the data is not.
+    /// The data is missing, but the metadata exists.
     #[error(
         "{data} is missing, and its metadata {metadata} is there: restore the file, or delete the metadata and \
          create the copy again with `evenkeel volume create`"
     )]
     DataMissing {
-        /// The file that should have the data.
+        /// Path of the missing data file.
         data: PathBuf,
-        /// The metadata.
+        /// Path of the metadata file.
         metadata: PathBuf,
     },
-    /// A copy is to be created, and is there.
+    /// The replica to be created exists already.
     #[error("{0} exists already: remove the volume first, or choose another name")]
     Exists(PathBuf),
-    /// The last component of the path is a symbolic link, which could change.
+    /// The last path component is a symbolic link, whose target could change.
     #[error("{0} is a symbolic link: use the path that it leads to")]
     Symlink(PathBuf),
-    /// Not what was expected there.
+    /// The path is not of the expected file type.
     #[error("{path} is not a {expected}")]
     Kind {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
-        /// What it should be.
+        /// Expected file type.
         expected: &'static str,
     },
-    /// Mounted, part of something else, or open by another process of ours.
+    /// The file or device is in use: by a mount, by LVM or RAID, or by another process.
     #[error("{0} is in use: by another process, a mount, LVM or RAID")]
     InUse(PathBuf),
-    /// There is not enough room.
+    /// The backing store does not have enough space.
     #[error("{path} is too small: {has} bytes for data, the volume needs {needs}")]
     TooSmall {
-        /// The path.
+        /// Path of the file or device.
         path: PathBuf,
-        /// Room for the volume's data.
+        /// Space for the volume's data, bytes.
         has: u64,
-        /// The volume's size.
+        /// Size of the volume, bytes.
         needs: u64,
     },
-    /// It is the copy of another volume.
+    /// The replica belongs to another volume.
     #[error(
         "{path} is of volume '{found}': its files were renamed, copied or swapped. Put them back; or, if volume '{name}' \
          is to have this data, run `evenkeel volume adopt {name} --yes`"
     )]
     OfOther {
-        /// The path.
+        /// Path of the replica.
         path: PathBuf,
-        /// The volume whose copy it is.
+        /// Name of the volume that it belongs to.
         found: String,
-        /// The volume whose copy it should be.
+        /// Name of the expected volume.
         name: String,
     },
-    /// It is shorter than the volume that it holds.
+    /// The backing store is shorter than its volume.
     #[error("{path} has shrunk: {has} bytes, the volume on it has {needs}. It is not used")]
     Shrunk {
-        /// The path.
+        /// Path of the file or device.
         path: PathBuf,
-        /// Bytes there are.
+        /// Actual length, bytes.
         has: u64,
-        /// Bytes there should be.
+        /// Required length, bytes.
         needs: u64,
     },
-    /// It holds something.
+    /// The device is not empty.
     #[error("{path} is not empty: it holds {}. Nothing was written", words(.found))]
     NotEmpty {
-        /// The path.
+        /// Path of the device.
         path: PathBuf,
-        /// What it holds.
+        /// Signatures of the content.
         found: Vec<Signature>,
     },
-    /// A logical volume that has to become larger first, which a role has no right to.
+    /// The logical volume has to be extended first, which a role lacks the privileges for.
     #[error(
         "{path} has room for {has} bytes, the volume needs {needs}: `evenkeel volume grow` extends it, then reload"
     )]
     NotExtended {
-        /// The path.
+        /// Path of the logical volume.
         path: PathBuf,
-        /// Room for the volume's data.
+        /// Space for the volume's data, bytes.
         has: u64,
-        /// The volume's size.
+        /// Size of the volume, bytes.
         needs: u64,
     },
-    /// LVM refuses something.
+    /// An LVM program failed.
     #[error(transparent)]
     Lvm(#[from] LvmError),
-    /// Its metadata cannot be used.
+    /// The metadata is invalid.
     #[error("{path}: {source}")]
     Layout {
-        /// The path.
+        /// Path of the metadata.
         path: PathBuf,
-        /// Why.
+        /// Defect of the metadata.
         source: LayoutError,
     },
-    /// The operating system refuses something.
+    /// A system call failed.
     #[error("cannot {action} {path}: {errno}")]
     Io {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
-        /// The path.
+        /// Path of the file or device.
         path: PathBuf,
-        /// Why not.
+        /// Error number.
         errno: Errno,
     },
 }
@@ -182,21 +182,21 @@ fn words(found: &[Signature]) -> String {
     words.join(", ")
 }
 
-/// An open copy. Nobody else can open it as long as this value lives, or an operation on it
-/// is under way.
+/// Open replica with an exclusive lock, which lasts while this value or an operation on the files
+/// exists.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// Its data.
+    /// Data of the replica.
     pub data: Target,
-    /// Its metadata, from the first byte on; not direct I/O.
+    /// Metadata, from the first byte on; never direct I/O.
     pub metadata: Target,
-    /// The smallest unit of its data, bytes.
+    /// Smallest I/O unit of the data, bytes.
     pub sector_bytes: u32,
-    /// Direct I/O is used for its data.
+    /// True if the data uses direct I/O.
     pub is_direct: bool,
 }
 
-/// A file that was opened, with its path for messages.
+/// Open file with its path for messages.
 #[derive(Debug)]
 struct Place {
     file: File,
@@ -219,7 +219,7 @@ impl Place {
         }
     }
 
-    /// Opens without following a link.
+    /// Opens a file without following a symbolic link.
     fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<Place, DeviceError> {
         let relative = match flags.contains(OFlags::EXCL) && !flags.contains(OFlags::CREATE) {
             true => path,
@@ -245,7 +245,7 @@ impl Place {
         }
     }
 
-    /// Checks what it is, and takes the lock that one process can have.
+    /// Checks the file type and takes the exclusive lock.
     fn claim(&self, kind: FileType, expected: &'static str) -> Result<(), DeviceError> {
         let stat = fstat(&self.file).map_err(self.io("look at"))?;
         if FileType::from_raw_mode(stat.st_mode) != kind {
@@ -263,7 +263,7 @@ impl Place {
         seek(&self.file, SeekFrom::End(0)).map_err(self.io("find the size of"))
     }
 
-    /// Reads up to `count` bytes, fewer only at the end.
+    /// Reads up to `count` bytes; fewer only at the end.
     fn read(&self, offset: u64, count: usize) -> Result<Vec<u8>, DeviceError> {
         let mut bytes = vec![0; count];
         let mut filled = 0;
@@ -297,11 +297,11 @@ impl Place {
         Ok(())
     }
 
-    /// Reads the metadata that begins here.
+    /// Loads the metadata at the start of the file.
     fn load(&self, expected: Option<VolumeId>) -> Result<(Metadata, Loaded), DeviceError> {
         let ring = self.read(0, RING_BYTES)?;
         let loaded = match Metadata::load(&ring, expected) {
-            // The ring says how much there should be; no more than the largest volume has.
+            // The ring contains the length of the metadata; the largest volume bounds it.
             Err(LayoutError::Truncated { has, needs }) if has == RING_BYTES as u64 => {
                 let needs = usize::try_from(needs).unwrap_or(RING_BYTES);
                 Metadata::load(&self.read(0, needs)?, expected)
@@ -312,11 +312,11 @@ impl Place {
     }
 }
 
-/// Creates a copy whose data is zeroes. `head.data_offset` is set here. `overwrites`: what a
-/// device holds is given up. `progress` gets the bytes of a device that are zeroed.
+/// Creates a replica full of zeroes, and sets `head.data_offset`. `overwrites` permits destroying
+/// the content of a device. `progress` receives the number of zeroed bytes of a device.
 ///
 /// # Errors
-/// Nothing is created; if the backing is refused, nothing is written.
+/// Nothing is created. If the backing store is refused, nothing is written either.
 pub fn create(
     backing: &Backing,
     name: &str,
@@ -329,12 +329,12 @@ pub fn create(
         Backing::Device(path) => create_on_device(path, (name, head), overwrites, progress),
         Backing::Lvm(logical) => {
             logical.create(device_bytes(head.size_bytes).1)?;
-            // It is new, so what it holds is what others left behind.
+            // The logical volume is new, so any content is a leftover of previous users.
             let device = logical.device();
             let created =
                 device.and_then(|path| create_on_device(&path, (name, head), true, progress));
             if created.is_err() {
-                // Why it failed is of more use than why this does.
+                // Ignores this error: the original one is more useful.
                 let _ = logical.remove();
             }
             created
@@ -342,10 +342,10 @@ pub fn create(
     }
 }
 
-/// Opens a copy. `expected`: only one of this volume.
+/// Opens a replica. With `expected`, refuses any other volume.
 ///
 /// # Errors
-/// It is not there, in use, damaged, of another volume, or shorter than it was.
+/// The replica is missing, in use, damaged, of another volume, or has shrunk.
 pub fn open(
     backing: &Backing,
     name: &str,
@@ -360,7 +360,7 @@ pub fn open(
     let head = &loaded.head;
     let (has, needs) = (data.size()?, head.data_offset + head.size_bytes);
     if has < needs {
-        // What was there is lost, also if it grows again.
+        // The truncated data is lost, even if the file grows again.
         let without = match head.state {
             State::Joined(1..) if head.promised > 0 => Some(State::Joined(0)),
             State::Syncing(1..) => Some(State::Syncing(0)),
@@ -389,8 +389,8 @@ pub fn open(
     ))
 }
 
-/// Returns the size of a volume as its metadata has it, bytes, without opening it as a volume;
-/// None where that cannot be read.
+/// Returns the size in the metadata, bytes, without opening the replica. Returns None if the
+/// metadata cannot be read.
 pub fn stored_size(backing: &Backing, name: &str) -> Option<u64> {
     let path = match backing {
         Backing::File(directory) => directory.join(format!("{name}.metadata")),
@@ -404,7 +404,7 @@ pub fn stored_size(backing: &Backing, name: &str) -> Option<u64> {
     crate::layout::stored_size(&ring)
 }
 
-/// Tries again while something is in use, for a moment.
+/// Retries for a moment while the backing store is in use.
 fn patiently<T>(attempt: impl Fn() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let end = Instant::now() + CLAIM_MAX;
     loop {
@@ -432,8 +432,9 @@ fn open_files(directory: &Path, name: &str) -> Result<(Place, Place), DeviceErro
 }
 
 impl Device {
-    /// Uses its data through the page cache from now on: for a volume with one copy, whose
-    /// clients flush what must last. Two copies need direct I/O, to see what the disk has.
+    /// Switches the data to the page cache. Only a volume with one replica does so; its clients
+    /// flush data that must be durable. Two replicas need direct I/O, to observe the actual disk
+    /// content.
     pub fn use_page_cache(&mut self) {
         let flags = fcntl_getfl(&self.data.file).map(|flags| flags - OFlags::DIRECT);
         let set = flags.and_then(|flags| fcntl_setfl(&self.data.file, flags));
@@ -461,12 +462,12 @@ impl Device {
     }
 }
 
-/// Memory that direct I/O can use.
+/// Buffer that is aligned for direct I/O.
 #[repr(align(4096))]
 struct Aligned([u8; 4096]);
 
-/// The smallest unit of reads and writes, and whether they are direct. Tried out: not every
-/// kernel and file system reports it.
+/// Returns the smallest I/O unit, and whether direct I/O works. Probes by reading, because not
+/// every kernel and file system reports it.
 fn sector(data: &Place, is_device: bool) -> Result<(u32, bool), DeviceError> {
     let least = match is_device {
         true => ioctl_blksszget(&data.file).map_err(data.io("find the sector size of"))?,
@@ -487,7 +488,7 @@ fn sector(data: &Place, is_device: bool) -> Result<(u32, bool), DeviceError> {
     Ok((least, false))
 }
 
-/// The directory, and the paths of both files.
+/// Opens the directory and returns the paths of both files.
 fn names(directory: &Path, name: &str) -> Result<(OwnedFd, PathBuf, PathBuf), DeviceError> {
     let is_plain = name
         .bytes()
@@ -531,7 +532,7 @@ fn create_file(
     let needs = metadata_bytes(size).map_err(|error| place.layout(error))?;
     let room = fstatvfs(&place.file).map_err(place.io("look at"))?;
     let has = room.f_blocks.saturating_mul(room.f_frsize);
-    // Sparse files may be larger than what is free, but not than all that there is.
+    // A sparse file may exceed the free space, but not the size of the file system.
     if has < size.saturating_add(needs) {
         let (path, needs) = (place.path, size);
         return Err(DeviceError::TooSmall { path, has, needs });
@@ -563,7 +564,8 @@ fn fill_files(
     metadata: &Place,
     (name, head): (&str, Head),
 ) -> Result<Metadata, DeviceError> {
-    // The role looks for the copy, and may have opened them in between: it leaves them at once.
+    // The role polls for the replica, and may have opened the files meanwhile; it closes them at
+    // once.
     for file in [data, metadata] {
         patiently(|| file.claim(FileType::RegularFile, "regular file"))?;
     }
@@ -581,16 +583,16 @@ fn fill_files(
     Ok(layout)
 }
 
-/// Removes a file that was just created.
+/// Deletes a file that was just created.
 fn discard(directory: &Place, created: &Place) {
     if let Some(name) = created.path.file_name() {
         let _ = unlinkat(&directory.file, name, AtFlags::empty());
     }
 }
 
-/// Opens a block device twice: for data, alone, and for metadata.
+/// Opens a block device twice: exclusively for data, and again for metadata.
 fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
-    // First without any effect: what is no block device is not opened exclusively.
+    // Checks the file type first: anything but a block device must not be opened exclusively.
     let link = std::fs::symlink_metadata(path);
     if link.is_ok_and(|link| link.is_symlink()) {
         return Err(DeviceError::Symlink(path.to_path_buf()));
@@ -610,9 +612,8 @@ fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
     Ok((data, metadata))
 }
 
-/// Where data begins on a device for a volume of this size, and how long the device is to be.
-/// There is room for the bitmap of a volume that has grown to twice its size, and behind the
-/// data for checksums.
+/// Returns the offset of the data on a device, and the required device length. Reserves space for
+/// the bitmap of twice the size, and for checksums behind the data.
 pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
     let least = metadata_bytes(size_bytes).unwrap_or_default();
     let needs = metadata_bytes(size_bytes.saturating_mul(2)).unwrap_or(least);
@@ -654,7 +655,7 @@ fn create_on_device(
     Ok((device, layout))
 }
 
-/// What a device holds.
+/// Detects signatures on a device.
 fn signatures(device: &Place, device_bytes: u64) -> Result<Vec<Signature>, DeviceError> {
     let tail = device_bytes.min(signature::TAIL_BYTES as u64);
     let head = device.read(0, signature::HEAD_BYTES)?;

@@ -1,14 +1,15 @@
-//! Whose copy it is: a volume with one copy has no record of a cluster that would say so.
+//! Volume name in the metadata: for a volume with one replica, no cluster record identifies the
+//! replica.
 
 use super::grow::places;
 use super::{Backing, Device, DeviceError, LogicalVolume};
 use crate::layout::Metadata;
 
-/// Checks that it is the copy of the volume with this name. One that was created by a program that
-/// stored no name is that of any volume.
+/// Checks that the replica belongs to the volume with this name. Replicas of versions that stored
+/// no name match any volume.
 ///
 /// # Errors
-/// It is that of another one.
+/// The replica belongs to another volume.
 pub fn is_own(layout: &Metadata, backing: &Backing, name: &str) -> Result<(), DeviceError> {
     match layout.name() {
         Some(found) if found != name => Err(DeviceError::OfOther {
@@ -23,10 +24,10 @@ pub fn is_own(layout: &Metadata, backing: &Backing, name: &str) -> Result<(), De
     }
 }
 
-/// Makes an open copy that of the volume with this name.
+/// Stores the name of the volume in an open replica.
 ///
 /// # Errors
-/// The operating system refuses it.
+/// A system call fails.
 pub fn rename(
     device: &Device,
     layout: &mut Metadata,

@@ -1,4 +1,4 @@
-//! A copy that is given up.
+//! Removal of a replica.
 
 use super::{Backing, Device, DeviceError, Place, RING_BYTES, names, patiently};
 use rustix::fs::{AtFlags, FileType, OFlags, fsync, unlinkat};
@@ -6,8 +6,8 @@ use rustix::io::{Errno, pwrite};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Files with the names of a volume's that cannot be opened as one: damaged, or one of two.
-/// Nobody else can open them as long as this value lives.
+/// Volume files that cannot be opened as a replica: they are damaged, or one of the two is
+/// missing. The value holds an exclusive lock.
 #[derive(Debug)]
 pub struct Leftover {
     directory: OwnedFd,
@@ -15,10 +15,10 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Opens what is there. `None`: nothing, or the backing has no files.
+    /// Opens the files. Returns `None` if there are none, or if the backing store has no files.
     ///
     /// # Errors
-    /// They are in use, no files, or the operating system refuses it.
+    /// The files are in use, are not regular files, or a system call fails.
     pub fn open(backing: &Backing, name: &str) -> Result<Option<Leftover>, DeviceError> {
         let Backing::File(directory) = backing else {
             return Ok(None);
@@ -38,10 +38,10 @@ impl Leftover {
         Ok((!files.is_empty()).then_some(Leftover { directory, files }))
     }
 
-    /// The files, with their sizes in bytes.
+    /// Paths of the files and their sizes, bytes.
     ///
     /// # Errors
-    /// The operating system refuses it.
+    /// A system call fails.
     pub fn files(&self) -> Result<Vec<(&Path, u64)>, DeviceError> {
         self.files
             .iter()
@@ -49,10 +49,10 @@ impl Leftover {
             .collect()
     }
 
-    /// Deletes them.
+    /// Deletes the files.
     ///
     /// # Errors
-    /// The operating system refuses it.
+    /// A system call fails.
     pub fn remove(self) -> Result<(), DeviceError> {
         for place in &self.files {
             let file = place.path.file_name().unwrap_or_default();
@@ -63,11 +63,11 @@ impl Leftover {
     }
 }
 
-/// Removes a copy that was opened: its two files, its logical volume, or the metadata at the
-/// start of the device. The data of a device is not erased.
+/// Removes an open replica: its two files, its logical volume, or the metadata at the start of the
+/// device. The data of a device is not erased.
 ///
 /// # Errors
-/// The operating system refuses it.
+/// A system call fails.
 pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), DeviceError> {
     let failed = |action, path: &Path| {
         let path = path.to_path_buf();
@@ -80,7 +80,8 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
     match backing {
         Backing::File(directory) => {
             let (opened, data, metadata) = names(directory, name)?;
-            // Metadata alone is refused, so it goes last.
+            // Metadata is deleted last: after an interruption, metadata without data is detected
+            // and refused.
             for path in [data, metadata] {
                 let file = path.file_name().unwrap_or_default();
                 unlinkat(&opened, file, AtFlags::empty()).map_err(failed("remove", &path))?;
@@ -92,7 +93,7 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
             fsync(&place.file).map_err(place.io("flush"))
         }
         Backing::Lvm(logical) => {
-            // LVM removes none that is open.
+            // LVM refuses to remove an open logical volume.
             drop(device);
             logical.remove()
         }

@@ -1,18 +1,18 @@
-//! Signatures of what else a disk may hold, so that nothing is overwritten unasked.
+//! Signatures of foreign content on a disk, so that nothing is overwritten by accident.
 
 use std::fmt;
 
-/// Bytes from the start of a disk in which signatures are looked for.
+/// Length of the start of a disk that is searched for signatures, bytes.
 pub const HEAD_BYTES: usize = 256 << 10;
-/// Bytes from its end.
+/// Length of the end of a disk that is searched, bytes.
 pub const TAIL_BYTES: usize = 192 << 10;
 
-/// What was found on a disk.
+/// Content found on a disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Signature {
-    /// Something of which the name is known.
+    /// Name of a known format.
     Known(&'static str),
-    /// Bytes that are not zero.
+    /// Unknown data: bytes that are not zero.
     Unknown,
 }
 
@@ -25,15 +25,15 @@ impl fmt::Display for Signature {
     }
 }
 
-/// Where a signature stands, bytes.
+/// Position of a signature, bytes.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Start(usize),
-    /// Before the end.
+    /// Distance from the end.
     End(usize),
-    /// Behind the last multiple of the first number that is at least that far from the end.
+    /// Offset after the last multiple of the first number that is at least that far from the end.
     EndAligned(u64, usize),
-    /// At one of these from the start: first, step, count.
+    /// Several offsets from the start: first, step, count.
     Steps(usize, usize, usize),
 }
 
@@ -50,7 +50,7 @@ const DRBD: &str = "metadata of DRBD";
 const ZFS: &str = "a member of a ZFS pool";
 const FAT: &str = "a FAT file system";
 
-/// From the formats' own documents, and the tables of libblkid.
+/// Signatures from the format specifications and the tables of libblkid.
 const TABLE: &[(&str, Place, &[u8])] = &[
     (VOLUME, Steps(0, 8192, 8), b"EVENKEEL"),
     (EXT, Start(1080), &[0x53, 0xef]),
@@ -125,7 +125,7 @@ const TABLE: &[(&str, Place, &[u8])] = &[
     ("a JFS file system", Start(32_768), b"JFS1"),
     ("a ReiserFS file system", Start(65_588), b"ReIsEr"),
     ("a Linux hibernation image", Start(4086), b"S1SUSPEND"),
-    // Last: many of the above have a boot sector, too.
+    // Last, because many of the formats above also have a boot sector.
     (
         "a boot sector or partition table (MBR)",
         Start(510),
@@ -133,9 +133,9 @@ const TABLE: &[(&str, Place, &[u8])] = &[
     ),
 ];
 
-/// Looks for signatures: `head` and `tail` are the first and last bytes of a disk of
-/// `size_bytes`, [`HEAD_BYTES`] and [`TAIL_BYTES`] of them, or all if there are fewer.
-/// Each kind once; [`Signature::Unknown`] only if there is no other.
+/// Searches for signatures. `head` and `tail` are the first [`HEAD_BYTES`] and the last
+/// [`TAIL_BYTES`] of a disk of `size_bytes`, or all of it if it is shorter. Returns each format
+/// once, and [`Signature::Unknown`] only without another one.
 pub fn find(head: &[u8], tail: &[u8], size_bytes: u64) -> Vec<Signature> {
     let mut found = Vec::new();
     for (name, place, bytes) in TABLE {

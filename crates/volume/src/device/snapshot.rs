@@ -1,10 +1,9 @@
-//! Snapshots of a copy that is stored in a file: clones of its data by the file system
-//! (`FICLONE`), which share their blocks with it until either changes. A thin logical volume
-//! has snapshots of LVM.
+//! Snapshots of a replica in a file: reflink clones (`FICLONE`), which share blocks with the
+//! original until either changes. A thin logical volume uses LVM snapshots.
 //!
-//! The kernel clones a file or a logical volume at one instant: it waits for writes under way and keeps others
-//! away meanwhile. So a snapshot holds every write that was acknowledged before it, by any
-//! process, and no write that was begun after it. It needs no help of the role.
+//! The kernel takes the snapshot at one instant: it waits for writes in flight and blocks new
+//! ones. The snapshot contains every write acknowledged before, from any process, and no write
+//! begun after. The role is not involved.
 
 use super::{Backing, DeviceError, LogicalVolume, Place, names};
 use rustix::fs::{
@@ -16,41 +15,41 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Snapshots of a volume that are listed; more are left out.
+/// Maximum number of snapshots in a list; others are omitted.
 pub const SNAPSHOTS_MAX: usize = 4096;
 const ENDING: &str = ".snapshot";
-/// Bytes of a time in a name.
+/// Length of the timestamp in a name, bytes.
 const STAMP_BYTES: usize = 16;
 const GUEST: &str = "-guest";
 
-/// When a snapshot was taken: seconds since 1970, UTC.
+/// Time of a snapshot: seconds since 1970, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Stamp(pub u64);
 
-/// Why a snapshot was taken.
+/// Reason why a snapshot was taken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// An operator wanted it.
+    /// An operator took the snapshot.
     Manual,
-    /// By the schedule of the volume, which removes it in time.
+    /// The volume's schedule took the snapshot, and removes it when it is due.
     Scheduled,
-    /// The copy was about to be resynchronised. It goes when that has ended.
+    /// The replica was about to be resynchronised. The snapshot is removed after the resync.
     BeforeResync,
-    /// The copy was given up for the other one.
+    /// The replica's data was discarded in favour of the other replica.
     Discarded,
-    /// It is one of the snapshots of all disks of a guest.
+    /// The snapshot is part of a snapshot of all disks of a guest.
     Guest(Label),
 }
 
-/// Bytes of a label at most.
+/// Maximum length of a label, bytes.
 const LABEL_BYTES_MAX: usize = 32;
 
-/// What an operator calls the snapshots of a guest; empty where they are only known by their time.
+/// Operator's label for the snapshots of a guest; empty if only the time identifies them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Label([u8; LABEL_BYTES_MAX]);
 
 impl Label {
-    /// Reads a label: letters, digits, `.`, `_` and `-`, at most 32, not of the form of a time.
+    /// Parses a label: at most 32 letters, digits, `.`, `_` and `-`; not the form of a timestamp.
     pub fn parse(text: &str) -> Option<Label> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let mut label = Label::default();
@@ -60,7 +59,7 @@ impl Label {
         Some(label)
     }
 
-    /// Returns it as text.
+    /// Text of the label.
     pub fn text(&self) -> &str {
         let end = { self.0.iter() }.position(|byte| *byte == 0);
         let bytes = self.0.get(..end.unwrap_or(LABEL_BYTES_MAX));
@@ -76,7 +75,7 @@ impl Kind {
         Kind::Discarded,
     ];
 
-    /// What follows the time in its name.
+    /// Suffix after the timestamp in a file name.
     fn suffix(self) -> String {
         let word = match self {
             Kind::Manual => "",
@@ -89,7 +88,7 @@ impl Kind {
         word.to_owned()
     }
 
-    /// What follows the time in the name of a logical volume.
+    /// Suffix after the timestamp in the name of a logical volume.
     pub(super) fn logical_suffix(self) -> String {
         match self {
             Kind::Guest(_) => self.suffix(),
@@ -97,7 +96,7 @@ impl Kind {
         }
     }
 
-    /// Returns what it is, in words; empty for one that an operator took.
+    /// Display text of the kind; empty for a manual snapshot.
     pub fn words(self) -> &'static str {
         match self {
             Kind::Manual => "",
@@ -109,61 +108,61 @@ impl Kind {
     }
 }
 
-/// A snapshot.
+/// Snapshot of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// When it was taken, which is its name.
+    /// Time of the snapshot, which is part of its name.
     pub stamp: Stamp,
-    /// Why it was taken.
+    /// Reason for the snapshot.
     pub kind: Kind,
-    /// The size of the volume then, bytes.
+    /// Size of the volume at that time, bytes.
     pub size_bytes: u64,
-    /// Its file, which is a raw image of the volume, or its logical volume.
+    /// Path of the file, a raw image of the volume, or of the logical volume.
     pub path: PathBuf,
-    /// Where the data begins there, bytes: 0 in a file.
+    /// Offset of the data, bytes: 0 in a file.
     pub first: u64,
     logical: Option<LogicalVolume>,
 }
 
-/// Why there is no snapshot.
+/// Reason why a snapshot is not available.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Only files have snapshots.
+    /// The backing store does not support snapshots.
     #[error(
         "snapshots need `backing file` on XFS or btrfs, or a thin logical volume: a {0} has none here"
     )]
     Backing(&'static str),
-    /// The file system cannot.
+    /// The file system does not support reflink clones.
     #[error(
         "the file system of {0} cannot clone files: snapshots need XFS (with reflink) or btrfs"
     )]
     NoClones(PathBuf),
-    /// A clone into another file system.
+    /// A clone cannot be on another file system.
     #[error(
         "{0} is on another file system: `evenkeel volume import` copies the snapshot into a volume there"
     )]
     Elsewhere(PathBuf),
-    /// A clone of a logical volume.
+    /// A logical volume cannot be cloned.
     #[error(
         "{0} cannot be cloned: `evenkeel volume export NAME FILE --snapshot SNAPSHOT` and `import` copy it into \
          another volume"
     )]
     NotAFile(PathBuf),
-    /// No such snapshot.
+    /// The snapshot does not exist.
     #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
     Missing {
-        /// The volume.
+        /// Name of the volume.
         name: String,
-        /// What was asked for.
+        /// Requested snapshot.
         stamp: String,
     },
-    /// The backing.
+    /// Accessing the backing store failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
 impl Stamp {
-    /// Reads what [`Stamp`] displays.
+    /// Parses the format that [`Stamp`] displays.
     pub fn parse(text: &str) -> Option<Stamp> {
         let digits = |range: std::ops::Range<usize>| -> Option<i64> {
             let part = text.get(range)?;
@@ -179,7 +178,7 @@ impl Stamp {
         let days = days_of(year, month, day);
         let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
         let stamp = Stamp(u64::try_from(seconds).ok()?);
-        // Another way to write a time, such as a 31st of April, is none.
+        // Rejects other notations of a time, such as April 31.
         (stamp.to_string() == text).then_some(stamp)
     }
 }
@@ -197,8 +196,8 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// Days since 1970 of a date of the Gregorian calendar (Howard Hinnant, `chrono`-compatible
-/// low-level date algorithms).
+/// Days since 1970 of a Gregorian date (Howard Hinnant, `chrono`-compatible low-level date
+/// algorithms).
 fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -225,7 +224,7 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// A backing that can have snapshots.
+/// Backing store that supports snapshots.
 enum Able<'b> {
     Directory(&'b Path),
     Thin(&'b LogicalVolume),
@@ -240,10 +239,10 @@ fn able(backing: &Backing) -> Result<Able<'_>, SnapshotError> {
     }
 }
 
-/// When a snapshot was taken, and why.
+/// Time of a snapshot, and its reason.
 pub(super) type Title = (Stamp, Kind);
 
-/// A snapshot of LVM with what it holds.
+/// Builds the description of an LVM snapshot from its metadata.
 fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let path = logical.device()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -265,14 +264,15 @@ fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, Device
 }
 
 fn file_name(name: &str, stamp: Stamp, kind: Kind) -> String {
-    // `@` is in no name of a volume.
+    // `@` cannot occur in the name of a volume.
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
-/// Takes a snapshot, which is on stable storage when this returns.
+/// Takes a snapshot, which is durable when this returns.
 ///
 /// # Errors
-/// The backing or its file system cannot, or there is no volume. Nothing was written.
+/// The backing store does not support snapshots, or the volume does not exist. Nothing was
+/// written.
 pub fn take(
     backing: &Backing,
     name: &str,
@@ -282,7 +282,7 @@ pub fn take(
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,
         Able::Thin(logical) => {
-            // A clone of a file has what the page cache has, this has not.
+            // A file clone includes dirty pages of the page cache; an LVM snapshot does not.
             let device = logical.device()?;
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let opened = rustix::fs::open(&device, flags, Mode::empty());
@@ -317,7 +317,7 @@ pub fn take(
     })
 }
 
-/// Clones the data of a volume to a file that has no name: it gets one when it is complete.
+/// Clones the data of a volume into an unnamed file, which is linked when it is complete.
 fn unnamed(directory: &Path, name: &str) -> Result<(Place, Place, OwnedFd), SnapshotError> {
     let (opened, data, _) = names(directory, name)?;
     let data = open(&opened, &data)?;
@@ -335,10 +335,11 @@ fn unnamed(directory: &Path, name: &str) -> Result<(Place, Place, OwnedFd), Snap
     Ok((place, data, unnamed))
 }
 
-/// Whether a volume can have snapshots: one of a file is tried, and leaves nothing.
+/// Checks whether a volume supports snapshots. For a file, tries a clone and leaves nothing
+/// behind.
 ///
 /// # Errors
-/// Why it cannot.
+/// Snapshots are not supported, with the reason.
 pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
     match able(backing)? {
         Able::Directory(directory) => unnamed(directory, name).map(drop),
@@ -346,7 +347,7 @@ pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
     }
 }
 
-/// Opens a file of a volume to read it, without following a link.
+/// Opens a file of a volume for reading, without following a symbolic link.
 fn open(directory: &OwnedFd, path: &Path) -> Result<Place, DeviceError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = path.file_name().map_or(path, Path::new);
@@ -366,7 +367,7 @@ fn open(directory: &OwnedFd, path: &Path) -> Result<Place, DeviceError> {
     }
 }
 
-/// Makes `to` hold what `from` holds.
+/// Clones the content of `from` to `to`.
 fn clone(from: &Place, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> {
     match ioctl_ficlone(to, &from.file) {
         Ok(()) => Ok(()),
@@ -378,10 +379,10 @@ fn clone(from: &Place, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> 
     }
 }
 
-/// Fills a volume that was just created with what a snapshot holds. The volume may be larger.
+/// Fills a new volume with the content of a snapshot. The volume may be larger.
 ///
 /// # Errors
-/// They are on different file systems, or the file system cannot.
+/// The files are on different file systems, or the file system does not support clones.
 pub fn fill(volume: &File, snapshot: &Snapshot, place: &Path) -> Result<(), SnapshotError> {
     if snapshot.logical.is_some() {
         return Err(SnapshotError::NotAFile(snapshot.path.clone()));
@@ -405,7 +406,7 @@ pub fn fill(volume: &File, snapshot: &Snapshot, place: &Path) -> Result<(), Snap
     Ok(())
 }
 
-/// Returns the snapshots of a volume, the oldest first; none where there cannot be any.
+/// Lists the snapshots of a volume, the oldest first; empty if snapshots are not supported.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -431,7 +432,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
         let Some((stamp, kind)) = file.to_str().and_then(|file| parse(file, name)) else {
             continue;
         };
-        // One that is removed meanwhile is none.
+        // Skips a snapshot that was removed meanwhile.
         if let Ok(stat) = entry.metadata()
             && found.len() < SNAPSHOTS_MAX
             && stat.is_file()
@@ -456,7 +457,7 @@ fn parse(file: &str, name: &str) -> Option<(Stamp, Kind)> {
     named(rest)
 }
 
-/// Reads what [`Snapshot::name`] returns.
+/// Parses a name as [`Snapshot::name`] returns it.
 pub(super) fn named(name: &str) -> Option<(Stamp, Kind)> {
     let of = |kind: Kind| Some((Stamp::parse(name.strip_suffix(&*kind.suffix())?)?, kind));
     let guests = || {
@@ -471,15 +472,15 @@ pub(super) fn named(name: &str) -> Option<(Stamp, Kind)> {
     Kind::PLAIN.into_iter().find_map(of).or_else(guests)
 }
 
-/// Whether a snapshot is the one of this name: the kind may be left out.
+/// Returns whether a snapshot has this name. The kind may be omitted.
 fn is_called(one: &Snapshot, name: &str) -> bool {
     named(name) == Some((one.stamp, one.kind)) || Stamp::parse(name) == Some(one.stamp)
 }
 
-/// Finds a snapshot by its name.
+/// Finds a snapshot by name.
 ///
 /// # Errors
-/// There is none, or the backing has none.
+/// The snapshot does not exist, or the backing store does not support snapshots.
 pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, SnapshotError> {
     able(backing)?;
     let mut all = list(backing, name)?.into_iter();
@@ -491,15 +492,15 @@ pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, Snap
 }
 
 impl Snapshot {
-    /// Its name, as commands take it.
+    /// Name of the snapshot in commands.
     pub fn name(&self) -> String {
         format!("{}{}", self.stamp, self.kind.suffix())
     }
 
-    /// Removes it.
+    /// Removes the snapshot.
     ///
     /// # Errors
-    /// The operating system refuses it.
+    /// A system call fails.
     pub fn remove(&self) -> Result<(), DeviceError> {
         if let Some(logical) = &self.logical {
             return logical.remove();

@@ -1,8 +1,8 @@
-//! A disk behind the page cache: what that can do at once needs no engine, which would cost more
-//! than the operation.
+//! Fast path for a disk that is used through the page cache: operations that complete at once
+//! bypass the engine, which would cost more than the operation.
 //!
-//! A write to the page cache may block, where the kernel bounds what is not on the disk yet. After
-//! one that did, the engine does them for a while, so that reads do not wait behind it.
+//! A write to the page cache may block when the kernel throttles dirty pages. After a write that
+//! blocked, the engine does the writes for a while, so that reads do not wait for them.
 
 use super::Step;
 use rustix::fs::{Advice, fadvise};
@@ -12,15 +12,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A write to the page cache that takes longer was made to wait.
+/// Duration above which a write counts as blocked by the kernel.
 const SLOW: Duration = Duration::from_millis(5);
-/// For so long the engine writes after that.
+/// Time for which the engine does the writes after a blocked one.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A file that is used through the page cache.
 pub(super) struct Cached {
     file: Arc<File>,
-    /// Until then writes may block.
+    /// Until then writes go to the engine, because they may block.
     blocks_until: Option<Instant>,
 }
 
@@ -32,8 +31,8 @@ impl Cached {
         }
     }
 
-    /// Does what can be done at once: a write, or a read of what the page cache has. `None`: the
-    /// engine has to.
+    /// Runs a step that completes at once: a write, or a read from the page cache. Returns `None`
+    /// if the engine has to run the step.
     ///
     /// # Safety
     /// As [`Step::run`].
@@ -56,8 +55,8 @@ impl Cached {
         }
     }
 
-    /// After a failed flush the page cache may have what the disk could not take, and reads
-    /// would return it until it is evicted: they return what the disk has.
+    /// Drops the cached pages after a failed flush. The page cache may contain data that the disk
+    /// did not accept, and reads would return that data until it is evicted.
     pub(super) fn forget(&self) {
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }

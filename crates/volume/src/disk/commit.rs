@@ -1,22 +1,22 @@
-//! Group commit, as a value: one flush runs at a time. A request that it covers shares it, those
-//! that it does not share the next.
+//! Group commit, without I/O: one flush runs at a time. A request that the running flush covers
+//! shares it; other requests share the next flush.
 
 use super::{Failure, Token};
 
-/// Who waits for which flush.
+/// Running flush, and the requests that wait for the next one.
 #[derive(Default, Debug)]
 pub(super) struct Commit {
     is_running: bool,
     running: Vec<Token>,
     waiting: Vec<Token>,
-    /// Nothing has ended since the last flush began that only a later one covers.
+    /// No operation ended since the last flush began, so that flush covers all changes.
     is_clean: bool,
-    /// A flush has failed: none succeeds until this is forgiven.
+    /// Failure of a flush. Every flush fails until [`Commit::forgive`].
     failed: Option<Failure>,
 }
 
 impl Commit {
-    /// Takes a request for a flush. True if one is to be started now.
+    /// Adds a flush request. Returns true if the caller has to start a flush now.
     pub(super) fn ask(&mut self, token: Token) -> bool {
         let starts = !self.is_running;
         if starts {
@@ -24,19 +24,19 @@ impl Commit {
             self.is_clean = true;
         }
         let (running, waiting) = (&mut self.running, &mut self.waiting);
-        // All that a clean one has to cover had ended before the running one began.
+        // A clean flush covers all operations that had ended before it began.
         let shares = if self.is_clean { running } else { waiting };
         shares.push(token);
         starts
     }
 
-    /// Something ended, well or not, that may have changed the disk and is not known to be on
-    /// stable storage.
+    /// Records that an operation ended, successfully or not, which may have changed the disk and
+    /// may not be on stable storage.
     pub(super) fn changed(&mut self) {
         self.is_clean = false;
     }
 
-    /// The flush has ended. Returns those for which it was, and what it means for them.
+    /// Records the end of the flush. Returns the requests that it completes, and their result.
     pub(super) fn ended(
         &mut self,
         result: Result<(), Failure>,
@@ -47,12 +47,12 @@ impl Commit {
         (std::mem::take(&mut self.running), outcome)
     }
 
-    /// A failed flush counts no more.
+    /// Resets a failed flush.
     pub(super) fn forgive(&mut self) {
         self.failed = None;
     }
 
-    /// Whether the next flush is to be started, and one of the tokens for which it is.
+    /// Returns one of the tokens for which the next flush has to start, if any waits.
     pub(super) fn next(&mut self) -> Option<Token> {
         let first = *self.waiting.first()?;
         std::mem::swap(&mut self.running, &mut self.waiting);
@@ -61,7 +61,7 @@ impl Commit {
         Some(first)
     }
 
-    /// Requests that wait for the next flush, or share the one that runs.
+    /// Number of requests that wait for the next flush or share the running one.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len() + self.running.len().saturating_sub(1)
     }
@@ -103,13 +103,13 @@ mod tests {
         assert!(!commit.ask(Token(2)));
         assert_eq!(commit.ended(Ok(())), (tokens(&[1, 2]), Ok(())));
         assert_eq!(commit.next(), None);
-        // One that runs does not cover what ended before it was asked for, but after it began.
+        // The running flush does not cover an operation that ended after it began.
         assert!(commit.ask(Token(3)));
         commit.changed();
         assert!(!commit.ask(Token(4)));
         assert_eq!(commit.ended(Ok(())), (tokens(&[3]), Ok(())));
         assert_eq!(commit.next(), Some(Token(4)));
-        // Nor does the next one what ends while it runs.
+        // The next flush does not cover an operation that ends while it runs.
         assert!(!commit.ask(Token(5)));
         commit.changed();
         assert!(!commit.ask(Token(6)));

@@ -1,12 +1,12 @@
-//! The operations on the disk of a copy: each is started with a token, and ends with a
-//! completion. By io_uring, or by a few threads where the kernel refuses it. Nothing here
-//! blocks its caller, and nothing knows who asked.
+//! I/O operations on the backing store of a replica, by io_uring, or by a few threads where the
+//! kernel refuses io_uring. Each operation starts with a token and ends with a completion. No call
+//! blocks.
 //!
-//! Flushes that wait while one runs share the next one. A flush that failed makes every later
-//! one fail, until [`Disk::forgive`]: the kernel reports an error of write-back once, and may
-//! have dropped what it could not write.
+//! Flushes that wait while one runs share the next one. After a failed flush every later one fails
+//! until [`Disk::forgive`]: the kernel reports a write-back error once, and may have dropped the
+//! data.
 //!
-//! A file is used with direct I/O or through the page cache ([`cached`]), never both.
+//! A file is used either with direct I/O or through the page cache ([`cached`]), never both.
 
 mod cached;
 mod commit;
@@ -36,168 +36,168 @@ use std::time::Duration;
 use step::{Ended, Step};
 use threads::Threads;
 
-/// Operations that the kernel or the threads have at a time. Further ones wait in order.
+/// Maximum number of operations in the engine. Further operations wait in order.
 pub const OPERATIONS_MAX: usize = 256;
-/// Threads that do operations where there is no io_uring.
+/// Number of threads that do the operations without io_uring.
 const THREADS: usize = 8;
-/// How often one operation continues after a part of it, or an interruption.
+/// Maximum number of continuations of one operation after a short result or an interruption.
 const PARTS_MAX: u32 = 64;
-/// How long a disk that is dropped waits for its operations. After that it leaves them their
-/// memory for good.
+/// Time that a dropped disk waits for its operations. Afterwards it leaks their memory, because
+/// the kernel may still access it.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Why a disk cannot be used.
+/// Reason why a disk cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DiskError {
-    /// No memory for buffers.
+    /// The memory for buffers cannot be mapped.
     #[error("cannot map memory for the buffers of a volume: {0}")]
     Memory(Errno),
-    /// Neither io_uring nor threads.
+    /// Neither io_uring nor threads are available.
     #[error("cannot start operations on a disk: {0}")]
     Engine(Errno),
 }
 
-/// Why an operation failed.
+/// Reason why an operation failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The disk or its file system reports it.
+    /// The disk or its file system reported an error.
     #[error("{0}")]
     Io(Errno),
-    /// The file is shorter than the volume.
+    /// The backing store ends before the volume.
     #[error("the disk ends before the volume")]
     Short,
-    /// Zeroes would have to be written, and a fast operation was wanted.
+    /// A fast operation was requested, but zeroes would have to be written.
     #[error("not supported without writing zeroes")]
     NotFast,
-    /// What the disk returned is not what was written.
+    /// The data does not match its checksum.
     #[error("the data does not match its checksum: the disk has damaged it")]
     Damaged,
 }
 
-/// What is operated on.
+/// Backing store that operations run on.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The file or block device, open for reading and writing.
     pub file: Arc<File>,
-    /// A block device.
+    /// True for a block device, false for a regular file.
     pub is_device: bool,
-    /// Where the volume's first byte is.
+    /// Offset of the volume's first byte in the file.
     pub first: u64,
 }
 
 impl Target {
-    /// Whether it is used with direct I/O, and not through the page cache.
+    /// Returns whether the file uses direct I/O instead of the page cache.
     pub fn is_direct(&self) -> bool {
         fcntl_getfl(&self.file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
     }
 }
 
-/// Identifies an operation, by its caller.
+/// Identifier of an operation, chosen by its caller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Token(pub u64);
 
-/// What to do. Offsets and lengths are in bytes, within the volume, and multiples of the
+/// I/O operation. Offsets and lengths are in bytes, within the volume, and multiples of the
 /// logical sector; so are the lengths of buffers.
 #[derive(Debug)]
 pub enum Operation {
-    /// Fills the buffer.
+    /// Reads into the buffer.
     Read {
-        /// Where from.
+        /// Offset, bytes.
         offset: u64,
-        /// What is filled.
+        /// Buffer that receives the data.
         buffer: Buffer,
     },
     /// Writes the buffer.
     Write {
-        /// Where to.
+        /// Offset, bytes.
         offset: u64,
-        /// What is written. Others may read it meanwhile.
+        /// Data to write. Others may read it meanwhile.
         buffer: Rc<Buffer>,
-        /// Ends when the data is on stable storage.
+        /// The operation ends only when the data is on stable storage.
         fua: bool,
     },
-    /// Ends when all writes that had ended before are on stable storage.
+    /// Makes all writes durable that had ended before.
     Flush,
     /// Makes a range read as zeroes.
     Zero {
-        /// Where.
+        /// Offset, bytes.
         offset: u64,
-        /// How much.
+        /// Length, bytes.
         length: u64,
-        /// The space stays allocated.
+        /// Keeps the space allocated.
         allocate: bool,
-        /// Fails rather than write zeroes.
+        /// Fails instead of writing zeroes.
         fast: bool,
     },
-    /// Frees the space of a range, if possible. It then reads as anything.
+    /// Frees the space of a range, if possible. The content of the range is undefined afterwards.
     Discard {
-        /// Where.
+        /// Offset, bytes.
         offset: u64,
-        /// How much.
+        /// Length, bytes.
         length: u64,
     },
-    /// Finds out which parts of a range are holes.
+    /// Queries which parts of a range are holes.
     Extents {
-        /// Where.
+        /// Offset, bytes.
         offset: u64,
-        /// How much.
+        /// Length, bytes.
         length: u64,
     },
 }
 
-/// A part of a volume.
+/// Contiguous part of a volume that is either allocated or a hole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// How long, bytes.
+    /// Length, bytes.
     pub length: u64,
-    /// It takes no space, and reads as zeroes.
+    /// The extent takes no space and reads as zeroes.
     pub is_hole: bool,
 }
 
-/// What an operation brought.
+/// Result of a successful operation.
 #[derive(Debug)]
 pub enum Output {
-    /// It is done.
+    /// The operation is complete and returns no data.
     Done,
-    /// What was read.
+    /// Data of a read.
     Data(Buffer),
-    /// Extents from the offset on, at least one. If there are more than [`EXTENTS_MAX`], the
-    /// range was not looked at to its end.
+    /// Extents from the offset on, at least one. With [`EXTENTS_MAX`] extents, the scan may have
+    /// stopped before the end of the range.
     Extents(Vec<Extent>),
 }
 
-/// The end of an operation.
+/// Completion of an operation.
 #[derive(Debug)]
 pub struct Completion {
-    /// Which.
+    /// Token of the operation.
     pub token: Token,
-    /// Its outcome.
+    /// Result of the operation.
     pub result: Result<Output, Failure>,
 }
 
-/// Which engine does the operations.
+/// Engine to use for the operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Preference {
-    /// io_uring, or threads where the kernel refuses it.
+    /// io_uring, or threads where the kernel refuses io_uring.
     Best,
-    /// Threads.
+    /// Threads only.
     Threads,
 }
 
-/// Memory that an operation uses until it has ended.
+/// Memory that an operation owns until it ends.
 enum Held {
     Nothing,
     Filled(Buffer),
     Written(#[allow(dead_code)] Rc<Buffer>),
 }
 
-/// An operation that has been started.
+/// Operation in flight.
 struct UnderWay {
     token: Token,
     step: Step,
     held: Held,
     parts: u32,
-    /// It ends with a flush: a write that has to be on stable storage, in the page cache.
+    /// The operation ends with a flush: an FUA write through the page cache.
     flushes: bool,
 }
 
@@ -206,15 +206,15 @@ enum Engine {
     Threads(Threads),
 }
 
-/// A disk with its operations under way.
+/// Disk with its operations in flight.
 pub struct Disk {
     engine: Engine,
     first: u64,
     /// The file, if it is used through the page cache.
     cached: Option<Cached>,
-    /// Ended without the engine.
+    /// Completions of operations that bypassed the engine.
     at_once: Vec<Completion>,
-    /// By slot, the number under which the engine knows an operation.
+    /// Operations by slot. The slot identifies an operation in the engine.
     under_way: Vec<Option<UnderWay>>,
     free: Vec<u32>,
     waiting: VecDeque<UnderWay>,
@@ -223,7 +223,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Prepares for operations on `target` with buffers of `pool`.
+    /// Prepares operations on `target` with buffers of `pool`.
     ///
     /// # Errors
     /// Neither io_uring nor threads can be used.
@@ -249,24 +249,24 @@ impl Disk {
         })
     }
 
-    /// Uses the page cache: its target is open without direct I/O.
+    /// Switches to the page cache. The target must be open without direct I/O.
     pub fn use_cache(&mut self, target: &Target) {
         self.cached = Some(Cached::new(&target.file));
     }
 
-    /// Whether an operation has ended of which no descriptor tells: [`Disk::completions`] has
-    /// to be called again without waiting.
+    /// Returns whether an operation has ended without making a descriptor readable. The caller
+    /// then has to call [`Disk::completions`] without waiting.
     pub fn has_ended(&self) -> bool {
         !self.at_once.is_empty()
     }
 
-    /// Whether operations are done by io_uring.
+    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         matches!(self.engine, Engine::Ring(_))
     }
 
-    /// Descriptors that are readable when operations may have ended: then call
-    /// [`Disk::completions`].
+    /// Returns the descriptors that become readable when operations may have ended. The caller
+    /// then calls [`Disk::completions`].
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let (ring, threads) = match &self.engine {
             Engine::Ring(ring) => (Some(ring.descriptor()), ring.threads()),
@@ -275,25 +275,25 @@ impl Disk {
         ring.into_iter().chain([threads.descriptor()])
     }
 
-    /// Operations without a completion yet.
+    /// Number of operations without a completion.
     pub fn operations(&self) -> usize {
         let started = OPERATIONS_MAX - self.free.len();
         started + self.waiting.len() + self.commit.waiting() + self.at_once.len()
     }
 
-    /// Whether the kernel has not taken an operation that was started: it is short of memory.
-    /// Then [`Disk::completions`] has to be called again soon.
+    /// Returns whether the kernel, short of memory, has not accepted a started operation. The
+    /// caller then has to call [`Disk::completions`] again soon.
     pub fn is_held_up(&self) -> bool {
         matches!(&self.engine, Engine::Ring(ring) if ring.is_held_up())
     }
 
-    /// Lets flushes succeed again after one that failed: everything is written anew that the
-    /// kernel may have dropped, or compared with what is on the disk.
+    /// Lets flushes succeed again after a failed one. The caller rewrites the data that the kernel
+    /// may have dropped, or compares it with the disk.
     pub fn forgive(&mut self) {
         self.commit.forgive();
     }
 
-    /// Takes an operation. It starts with the next [`Disk::start`].
+    /// Queues an operation. The next [`Disk::start`] starts it.
     pub fn submit(&mut self, token: Token, operation: Operation) {
         let first = self.first;
         let is_cached = self.cached.is_some();
@@ -358,7 +358,7 @@ impl Disk {
         });
     }
 
-    /// Starts what was submitted, as far as there are slots.
+    /// Starts the queued operations while slots are free.
     pub fn start(&mut self) {
         while !self.waiting.is_empty() {
             let Some(slot) = self.free.pop() else { break };
@@ -372,7 +372,7 @@ impl Disk {
         self.engine.start();
     }
 
-    /// Has a step done: at once by the page cache if that can, else by the engine.
+    /// Runs a step through the page cache if it completes at once, otherwise through the engine.
     fn push(&mut self, slot: u32, step: Step) {
         // SAFETY: the buffer is the operation's under this slot, which nothing else accesses.
         let done = { self.cached.as_mut() }.and_then(|cached| unsafe { cached.run(step) });
@@ -389,7 +389,7 @@ impl Disk {
         self.at_once = at_once;
     }
 
-    /// Collects what has ended, and starts what waited for it.
+    /// Collects completions, and starts the operations that waited for them.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
         out.append(&mut self.at_once);
         let mut ended = std::mem::take(&mut self.ended);
@@ -498,7 +498,7 @@ impl Drop for Disk {
                 self.under_way[one.slot as usize] = None;
             }
         }
-        // The kernel may still write there.
+        // Leaks the memory, because the kernel may still write to it.
         for left in self.under_way.drain(..).flatten() {
             std::mem::forget(left.held);
         }

@@ -1,5 +1,5 @@
-//! The buffers of a volume: pages of one piece of memory that is mapped once, so that the
-//! kernel can do direct I/O on them, and so that there are never more.
+//! Buffer pool of a volume. The pages belong to one mapping, which the kernel can use for direct
+//! I/O, and whose size bounds the memory of a volume.
 
 use super::DiskError;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -11,22 +11,21 @@ use std::sync::Arc;
 
 /// Memory for the payloads of a volume, bytes.
 pub const POOL_BYTES: usize = 8 << 20;
-/// Alignment of a buffer, and the unit in which memory is given out, bytes: no disk has
-/// larger logical sectors.
+/// Alignment and allocation unit of buffers, bytes. No disk has larger logical sectors.
 pub const PAGE_BYTES: usize = 4096;
-/// The largest buffer, bytes. Longer requests have several.
+/// Maximum size of a buffer, bytes. Longer requests use several.
 pub const BUFFER_BYTES_MAX: usize = PAGES_PER_WORD * PAGE_BYTES;
 
-/// Who may hold buffers of a pool at a time.
+/// Maximum number of accounts of a pool.
 pub const ACCOUNTS_MAX: usize = 19;
-/// What every account can always take, bytes. Beyond it they share the rest.
+/// Guaranteed memory of each account, bytes. The accounts share the rest.
 pub const ACCOUNT_BYTES_MIN: usize = 256 << 10;
 const SHARED_BYTES: usize = POOL_BYTES - ACCOUNTS_MAX * ACCOUNT_BYTES_MIN;
 
 const PAGES_PER_WORD: usize = u64::BITS as usize;
 const WORDS: usize = POOL_BYTES / BUFFER_BYTES_MAX;
 
-/// The mapped memory. Each operation under way on a part of it holds it.
+/// Mapped memory. Each operation in flight on a part of it keeps a reference.
 pub(super) struct Memory {
     base: NonNull<u8>,
 }
@@ -56,7 +55,7 @@ impl Memory {
         }
     }
 
-    /// Its first address, to register it with the kernel.
+    /// Start address, for registration with the kernel.
     pub(super) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
     }
@@ -70,36 +69,37 @@ impl Drop for Memory {
     }
 }
 
-/// A user of the pool, with what it holds. One that holds much leaves enough to the others.
+/// User of the pool, with the amount that it holds. The guaranteed minimum protects the other
+/// users.
 #[derive(Debug)]
 pub struct Account {
     held_bytes: Rc<Cell<usize>>,
 }
 
-/// Which pages are taken, a bit each.
+/// Bitmap of the pages in use.
 struct Pages {
     taken: [u64; WORDS],
     free: usize,
-    /// Where the last search ended.
+    /// Word at which the last search ended.
     near: usize,
 }
 
 struct Shared {
     memory: Arc<Memory>,
     pages: RefCell<Pages>,
-    /// What accounts hold beyond [`ACCOUNT_BYTES_MIN`], together.
+    /// Memory that all accounts together hold beyond [`ACCOUNT_BYTES_MIN`].
     beyond_bytes: Cell<usize>,
-    /// Buffers that were dropped.
+    /// Number of buffers that were dropped.
     returned: Cell<u64>,
 }
 
-/// Gives out buffers.
+/// Allocator of buffers.
 #[derive(Clone)]
 pub struct Pool {
     shared: Rc<Shared>,
 }
 
-/// A part of the pool with one owner. Its pages are returned when it is dropped.
+/// Part of the pool with one owner. Dropping it returns its pages.
 pub struct Buffer {
     shared: Rc<Shared>,
     held_bytes: Rc<Cell<usize>>,
@@ -109,7 +109,7 @@ pub struct Buffer {
 }
 
 impl Pool {
-    /// Maps the memory. Pages that are never used take none.
+    /// Maps the memory. Pages that are never used take no memory.
     ///
     /// # Errors
     /// The kernel refuses the mapping.
@@ -133,27 +133,27 @@ impl Pool {
         &self.shared.memory
     }
 
-    /// Memory that is not in use, bytes.
+    /// Unused memory, bytes.
     pub fn free_bytes(&self) -> usize {
         self.shared.pages.borrow().free * PAGE_BYTES
     }
 
-    /// Buffers that were returned since it was made: while this stays the same, what
-    /// [`Pool::take`] refused it refuses again.
+    /// Number of buffers that were returned since the pool was created. While it stays the same, a
+    /// refused [`Pool::take`] would be refused again.
     pub fn returned(&self) -> u64 {
         self.shared.returned.get()
     }
 
-    /// Opens an account. There are at most [`ACCOUNTS_MAX`] at a time; its caller counts.
+    /// Opens an account. The caller ensures that there are at most [`ACCOUNTS_MAX`] at a time.
     pub fn account(&self) -> Account {
         Account {
             held_bytes: Rc::default(),
         }
     }
 
-    /// Takes a buffer of `wanted` bytes, or a shorter one (a whole number of pages) if there
-    /// is no room for that, or if it is longer than [`BUFFER_BYTES_MAX`]. What was in it
-    /// before is still there. `None`: the account holds all that it can have now.
+    /// Allocates a buffer of `wanted` bytes. The buffer is shorter (a whole number of pages) if
+    /// memory is short or `wanted` exceeds [`BUFFER_BYTES_MAX`]. The old content is not cleared.
+    /// Returns `None` if the account is at its limit.
     pub fn take(&self, account: &Account, wanted: usize) -> Option<Buffer> {
         let wanted = wanted.clamp(1, BUFFER_BYTES_MAX);
         let mut count = wanted.div_ceil(PAGE_BYTES);
@@ -201,7 +201,7 @@ fn beyond(held: usize) -> usize {
 }
 
 impl Pages {
-    /// First fit within a word, so that a buffer never spans two.
+    /// First fit within a word, so that a buffer never spans two words.
     fn take(&mut self, count: usize) -> Option<usize> {
         if self.free < count {
             return None;
@@ -227,11 +227,11 @@ impl Pages {
     }
 }
 
-/// The first of `count` (1 to 64) set bits in a row.
+/// Returns the first of `count` (1 to 64) consecutive set bits.
 fn run(mut bits: u64, count: usize) -> Option<usize> {
     let mut left = count - 1;
     let mut shift = 1;
-    // After a step each bit says that it and those behind it, twice as many, are set.
+    // After each step a bit says that twice as many bits from it on are set.
     while left > 0 && bits != 0 {
         let by = shift.min(left);
         bits &= bits >> by;
@@ -246,13 +246,13 @@ fn mask(bit: usize, count: usize) -> u64 {
 }
 
 impl Buffer {
-    /// How many bytes it has.
+    /// Length of the data, bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Memory that it takes, bytes: whole pages.
+    /// Memory in use, bytes: whole pages.
     pub fn memory_bytes(&self) -> usize {
         self.pages * PAGE_BYTES
     }
@@ -262,7 +262,7 @@ impl Buffer {
         unsafe { self.shared.memory.base().add(self.page * PAGE_BYTES) }
     }
 
-    /// Its bytes.
+    /// Content of the buffer.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: these pages are within the mapping, initialised (the kernel maps zeroes)
         // and this buffer's alone; they are changed only through `&mut self`, or by an
@@ -270,7 +270,7 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts(self.address(), self.length) }
     }
 
-    /// Its bytes, to be filled.
+    /// Content of the buffer, writable.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.address(), self.length) }

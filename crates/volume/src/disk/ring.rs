@@ -1,5 +1,5 @@
-//! Steps by io_uring, with the volume's memory and file registered where the kernel lets us.
-//! What it has no operation for is done by one thread beside it.
+//! io_uring engine, with the volume's memory and file registered where the kernel permits. A
+//! helper thread runs the steps for which io_uring has no operation.
 
 use super::pool::{Memory, POOL_BYTES};
 use super::step::{self, Ended, Step};
@@ -12,24 +12,23 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-/// Threads of the kernel for steps that would block.
+/// Limit of kernel worker threads for steps that would block.
 const WORKERS_MAX: u32 = 16;
-/// The memory of the pool among the registered buffers.
+/// Index of the pool's memory among the registered buffers.
 const POOL_INDEX: u16 = 0;
 
-/// A ring and the thread beside it.
 pub(super) struct Ring {
     ring: IoUring,
     threads: Threads,
     file: Arc<File>,
     is_device: bool,
-    /// Held so that no step outlives it.
+    /// Keeps the memory mapped until all steps have ended.
     _memory: Arc<Memory>,
     memory_is_registered: bool,
     file_is_registered: bool,
-    /// Steps that the kernel has, by slot.
+    /// Steps in the kernel, by slot.
     steps: Vec<Option<Step>>,
-    /// Entries that the kernel has not taken yet.
+    /// Entries that the kernel has not accepted yet.
     pushed: usize,
 }
 
@@ -39,7 +38,7 @@ impl Ring {
             DiskError::Engine(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
         };
         let entries = OPERATIONS_MAX as u32;
-        // Without the first an idle thread is interrupted; kernels before 5.19 lack it.
+        // Without COOP_TASKRUN an idle thread is interrupted; kernels before 5.19 lack the flag.
         let ring = IoUring::builder()
             .setup_coop_taskrun()
             .build(entries)
@@ -65,7 +64,7 @@ impl Ring {
         // SAFETY: the memory is mapped until the ring is dropped, which `_memory` sees to.
         let buffers = unsafe { ring.submitter().register_buffers(&[whole]) };
         let files = ring.submitter().register_files(&[target.file.as_raw_fd()]);
-        // Only a bound: kernels before 5.15 lack it.
+        // Ignores failures: this is only a bound, which kernels before 5.15 lack.
         let _ = ring
             .submitter()
             .register_iowq_max_workers(&mut [WORKERS_MAX, WORKERS_MAX]);
@@ -97,7 +96,8 @@ impl Ring {
         };
         let entry = entry.user_data(u64::from(slot));
         self.steps[slot as usize] = Some(step);
-        // There are as many entries as slots, so it is full only if the kernel took none.
+        // There are as many entries as slots, so the queue is full only if the kernel accepted
+        // none.
         // SAFETY: the step's memory stays until it has ended, as in `Threads`.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             if self.ring.submit().is_err() {
@@ -108,14 +108,14 @@ impl Ring {
         self.pushed += 1;
     }
 
-    /// Whether the kernel refused entries for the moment.
+    /// Returns whether the kernel temporarily refused entries.
     pub(super) fn is_held_up(&self) -> bool {
         self.pushed > 0
     }
 
-    /// Hands the entries to the kernel.
+    /// Submits the entries to the kernel.
     pub(super) fn start(&mut self) {
-        // Interrupted or short of memory: the entries stay, and `reap` tries them again.
+        // After an interruption or without memory the entries stay, and `reap` submits them again.
         if self.pushed > 0
             && let Ok(taken) = self.ring.submit()
         {
@@ -142,7 +142,7 @@ impl Ring {
                 Err(_) => Err(Errno::from_raw_os_error(-entry.result())),
             };
             match (step, result) {
-                // The thread knows what else can be tried.
+                // The thread falls back to other system calls.
                 (Step::Zero { .. } | Step::Discard { .. }, Err(Errno::OPNOTSUPP)) => {
                     threads.push(slot, step);
                 }
@@ -155,7 +155,7 @@ impl Ring {
         }
     }
 
-    /// The operation of the kernel for a step, if it has one.
+    /// Returns the io_uring operation of a step, if there is one.
     fn entry(&self, step: Step) -> Option<squeue::Entry> {
         if self.file_is_registered {
             let entry = entry(Fd(0), step, self.is_device, self.memory_is_registered)?;

@@ -1,5 +1,5 @@
-//! What an engine does at a time: a part of an operation, as numbers that any thread may
-//! have; and how to do it by blocking system calls.
+//! Unit of work of an engine: a part of an operation, as plain numbers that any thread may use,
+//! and its implementation with blocking system calls.
 
 use super::{Extent, Failure};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
@@ -7,17 +7,17 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev2};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// Extents that one operation finds.
+/// Maximum number of extents that one operation returns.
 pub const EXTENTS_MAX: usize = 1024;
-/// Zeroes are written in pieces of this length, bytes.
+/// Size of the pieces in which zeroes are written, bytes.
 const ZEROES_BYTES: usize = 64 << 10;
 
-/// Zeroes to write from, aligned for direct I/O.
+/// Source of zeroes, aligned for direct I/O.
 #[repr(align(4096))]
 struct Zeroes([u8; ZEROES_BYTES]);
 static ZEROES: Zeroes = Zeroes([0; ZEROES_BYTES]);
 
-/// A part of an operation; offsets are the file's.
+/// Part of an operation. Offsets are relative to the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Read {
@@ -48,26 +48,26 @@ pub(super) enum Step {
     },
 }
 
-/// The end of a step.
+/// Completion of a step.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) slot: u32,
-    /// Bytes that were read or written; 0 for others.
+    /// Number of bytes read or written; 0 for other steps.
     pub(super) result: Result<usize, Failure>,
     pub(super) extents: Option<Vec<Extent>>,
 }
 
-/// What follows the end of a step.
+/// Next action after a step.
 #[derive(Debug)]
 pub(super) enum Progress {
     Done,
-    /// The rest of the step is to be done.
+    /// The rest of the step has to run.
     Continues,
     Failed(Failure),
 }
 
 impl Step {
-    /// Shortens the step by what was done.
+    /// Removes the completed part from the step.
     pub(super) fn advance(&mut self, ended: &Ended) -> Progress {
         let done = match ended.result {
             Ok(done) => done,
@@ -101,7 +101,7 @@ impl Step {
         }
     }
 
-    /// Reads what the page cache has. `None`: it does not have all.
+    /// Reads from the page cache. Returns `None` if a part is not cached.
     ///
     /// # Safety
     /// As [`Step::run`].
@@ -125,7 +125,7 @@ impl Step {
         read.ok().filter(|count| *count == length)
     }
 
-    /// Does it, and waits for its end.
+    /// Runs the step and waits for its end.
     ///
     /// # Safety
     /// `address` and `length` are of memory that nothing else accesses meanwhile, except for
@@ -180,7 +180,8 @@ pub(super) fn hole_flags() -> FallocateFlags {
     FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
 }
 
-/// How the kernel is asked to make zeroes. `None`: it may write them, which is not fast.
+/// Flags of `fallocate` that make zeroes. Returns `None` if the kernel may write zeroes, which is
+/// not fast.
 pub(super) fn zero_flags(is_device: bool, allocate: bool, fast: bool) -> Option<FallocateFlags> {
     match (is_device, allocate, fast) {
         (true, true, true) => None,
@@ -219,7 +220,8 @@ fn write_zeroes(file: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<()
     Ok(())
 }
 
-/// Extents of a range of a file. A device, and a file system that does not know, have one.
+/// Returns the extents of a range. A device, or a file system without support for holes, has one
+/// extent.
 pub(super) fn extents(
     file: BorrowedFd<'_>,
     is_device: bool,
@@ -245,7 +247,7 @@ pub(super) fn extents(
         let is_hole = data > at;
         let next = match is_hole {
             true => data,
-            // A hole that began meanwhile at this very place counts as data.
+            // A hole that appeared meanwhile at this position counts as data.
             false => seek(file, SeekFrom::Hole(at))?.clamp(at, end),
         };
         let next = if next == at { end } else { next };

@@ -1,5 +1,5 @@
-//! Threads that do steps by blocking system calls: all of them where there is no io_uring,
-//! and those that io_uring lacks where there is.
+//! Threads that run steps with blocking system calls: all steps without io_uring, otherwise those
+//! that io_uring lacks.
 
 use super::pool::Memory;
 use super::step::{self, Ended, Step};
@@ -12,16 +12,16 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// What the threads and their owner share.
+/// State shared by the threads and their owner.
 struct Shared {
     file: Arc<File>,
     is_device: bool,
-    /// Held so that no step outlives it.
+    /// Keeps the memory mapped until all steps have ended.
     _memory: Arc<Memory>,
     asked: Mutex<Asked>,
     changed: Condvar,
     ended: Mutex<Vec<Ended>>,
-    /// Readable when a step has ended.
+    /// Eventfd that is readable when a step has ended.
     wake: OwnedFd,
 }
 
@@ -31,10 +31,10 @@ struct Asked {
     stops: bool,
 }
 
-/// The owner's end. When it is dropped the threads end after the step that they do.
+/// Owner's handle. After a drop each thread exits when its current step ends.
 pub(super) struct Threads {
     shared: Arc<Shared>,
-    /// Steps that have not been seen to end.
+    /// Number of steps whose end was not reported yet.
     steps: usize,
 }
 
@@ -120,7 +120,8 @@ impl Shared {
                 result,
                 extents,
             });
-            // Under the lock, so that it is readable exactly while the list has an entry.
+            // Written under the lock, so that the descriptor is readable exactly while the list
+            // has entries.
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         }
     }
@@ -142,7 +143,7 @@ impl Shared {
     }
 }
 
-/// What an error of the kernel means for a step.
+/// Maps an errno of a step to a failure.
 pub(super) fn failure(step: Step, errno: Errno) -> Failure {
     match (step, errno) {
         (Step::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,

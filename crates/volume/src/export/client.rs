@@ -1,6 +1,6 @@
-//! One NBD client: its handshake, its requests in the order of their arrival, and its
-//! replies. It takes from its socket only what there is room for, so a client that does not
-//! read its replies waits for itself.
+//! One NBD client: its handshake, its requests in order of arrival, and its replies. The client
+//! reads from its socket only what it has space for, so a peer that does not read replies blocks
+//! only itself.
 
 use super::ranges::Ranges;
 use super::request::{Pending, Piece, Requests, Slot};
@@ -16,23 +16,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Heads of replies that wait for a client, bytes; beyond that it gets no further request done.
+/// Limit of queued reply headers, bytes. Above it no further request of the client starts.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// System calls that receive for one client in a turn of the loop.
+/// Maximum number of receive calls per client in one turn of the event loop.
 const RECEIVES_MAX: usize = 16;
-/// Room for the longest option with its head, bytes.
+/// Size of the receive buffer, bytes: the longest option with its header.
 const INBOX_BYTES: usize = protocol::nbd::OPTION_BYTES_MAX as usize + 64;
-/// How much is received where heads of requests are expected, bytes.
+/// Receive size while request headers are expected, bytes.
 const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
 
-/// Why a client is closed.
+/// Reason for closing a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Gone {
-    /// It left, or its connection broke.
+    /// The client disconnected, or the connection broke.
     Left,
-    /// It does not speak NBD.
+    /// The client violates the protocol.
     Fault(Fault),
-    /// A read failed in the middle of a reply that cannot say so.
+    /// A read failed after a simple reply had begun, which cannot report the error.
     Broken,
 }
 
@@ -48,61 +48,57 @@ impl From<Fault> for Gone {
     }
 }
 
-/// What a client needs of the export.
+/// Parts of the export that a client uses.
 pub(super) struct Port<'a> {
     pub(super) exports: &'a [Export],
     pub(super) pool: &'a Pool,
     pub(super) operations: &'a mut Vec<(Token, Operation)>,
-    /// Nothing new is begun.
+    /// The export is stopping; no new request starts.
     pub(super) stops: bool,
-    /// The present user of the volume, and the one to which it is granted.
+    /// Current user of the volume, and the granted user.
     pub(super) holder: Option<&'a Holder>,
     pub(super) grant: Option<&'a Grant>,
 }
 
-/// What the next bytes are.
+/// Interpretation of the next bytes received.
 enum Intake {
     Options(Handshake),
-    /// The head of a request.
     Head,
-    /// The payload of a write, of which a part has come.
+    /// Payload of a write, received in part.
     Payload {
         slot: Slot,
         part: Option<Part>,
     },
-    /// The payload of a write that was refused.
+    /// Remaining payload of a refused write.
     Skip {
         left: u32,
     },
-    /// A read is being handed to the disk; the requests behind it wait.
+    /// A read is being submitted to the disk; later requests wait.
     Reading {
         slot: Slot,
     },
-    /// Nothing: the client wants no more, or is not to be heard any more.
+    /// No more input is read.
     Closed,
 }
 
-/// A buffer that is being filled from the socket.
+/// Buffer being filled from the socket.
 struct Part {
     buffer: Buffer,
     filled: usize,
 }
 
-/// What has to happen before a client gets on.
+/// Event that a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wants {
-    /// More bytes.
     Input,
-    /// Memory.
     Memory,
-    /// The end of one of its requests, or that it reads its replies.
+    /// Completion of one of its requests, or transmission of replies.
     Room,
 }
 
-/// A connected client.
 pub(super) struct Client {
     socket: OwnedFd,
-    /// Its place, and what tells it from others at this place.
+    /// Slot index, and the generation that distinguishes clients of this slot.
     place: (u8, u16),
     account: Account,
     intake: Intake,
@@ -112,20 +108,19 @@ pub(super) struct Client {
     ranges: Ranges,
     outbox: Outbox,
     wants: Wants,
-    /// The last request had a payload, so the next one may, too.
+    /// The last request had a payload, so the next one may have one too.
     writes: bool,
-    /// It has changed the volume.
+    /// The client has changed the volume.
     has_written: bool,
     origin: Origin,
     since: Instant,
 }
 
-/// Where a client is.
+/// Origin of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
-    /// Another program of this machine, which may name its user.
+    /// A program on this machine, which may name its user.
     Local,
-    /// A network.
     Remote,
 }
 
@@ -165,17 +160,17 @@ impl Client {
         self.place.1
     }
 
-    /// When it connected, as long as it has not chosen an export.
+    /// Time of the connection; None once the client has chosen an export.
     pub(super) fn in_handshake_since(&self) -> Option<Instant> {
         self.session.is_none().then_some(self.since)
     }
 
-    /// Whether it has an export, and whether it has written.
+    /// Returns whether the client has chosen an export, and whether it has written.
     pub(super) fn uses(&self) -> (bool, bool) {
         (self.session.is_some(), self.has_written)
     }
 
-    /// Whose connection it is. None: it has chosen no export.
+    /// User of the connection. None before the client has chosen an export.
     pub(super) fn tenant(&self) -> Option<Tenant<'_>> {
         let session = self.session.as_ref()?;
         Some(match (&session.user, self.origin) {
@@ -185,46 +180,46 @@ impl Client {
         })
     }
 
-    /// Whether its input is of use now.
+    /// Returns whether the client can process input now.
     pub(super) fn wants_input(&self) -> bool {
         self.wants == Wants::Input && !matches!(self.intake, Intake::Closed)
     }
 
-    /// Whether replies wait for it.
+    /// Returns whether replies are queued.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty()
     }
 
-    /// Whether it waits for something else than its input.
+    /// Returns whether the client waits for something other than input.
     pub(super) fn waits(&self) -> bool {
         self.wants != Wants::Input
     }
 
-    /// Whether it waits for memory.
+    /// Returns whether the client waits for memory.
     pub(super) fn starves(&self) -> bool {
         self.wants == Wants::Memory
     }
 
-    /// Whether a request of it is under way.
+    /// Returns whether a request is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.requests.len() > 0
     }
 
-    /// Whether it has had its last reply.
+    /// Returns whether the last reply was sent.
     pub(super) fn is_finished(&self) -> bool {
         matches!(self.intake, Intake::Closed) && !self.is_busy() && self.outbox.is_empty()
     }
 
-    /// Sends replies, as far as it takes them. Returns whether it has taken any.
+    /// Sends queued replies until the socket would block. Returns whether any data was sent.
     pub(super) fn send(&mut self) -> Result<bool, Gone> {
         Ok(self.outbox.send(&mut self.socket.as_fd())?)
     }
 
-    /// Takes no further request: those under way end, then the connection is closed. A request
-    /// of which only a part has arrived gets no reply, so the client repeats it elsewhere.
+    /// Stops accepting requests. The connection closes after the current requests. A request
+    /// received only in part gets no reply, so the client repeats it elsewhere.
     pub(super) fn stop(&mut self) {
         match self.intake {
-            // The disk gets the rest of it from memory alone.
+            // Submitting the rest of the read needs only memory.
             Intake::Reading { .. } => return,
             Intake::Payload { slot, .. } => drop(self.requests.remove(slot)),
             _ => {}
@@ -232,7 +227,7 @@ impl Client {
         self.intake = Intake::Closed;
     }
 
-    /// Goes on with its input.
+    /// Processes input.
     pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), Gone> {
         self.wants = self.consume(port)?;
         for _ in 0..RECEIVES_MAX {
@@ -243,7 +238,7 @@ impl Client {
             if received == Received::End {
                 return Err(Gone::Left);
             }
-            // Always: epoll does not report again what has been received.
+            // Always, because epoll does not report data that was already received.
             self.wants = self.consume(port)?;
             if received == Received::Short {
                 break;
@@ -278,7 +273,7 @@ impl Client {
         Ok(self.inbox.receive(&mut socket, wanted)?)
     }
 
-    /// Takes what the inbox has, until more is needed.
+    /// Processes the receive buffer until more input is needed.
     fn consume(&mut self, port: &mut Port<'_>) -> Result<Wants, Gone> {
         loop {
             let wants = match &mut self.intake {
@@ -333,14 +328,14 @@ impl Client {
                 return Ok(Some(Wants::Room));
             }
             Ok(Step::Read) => return Ok(Some(Wants::Input)),
-            // Not before TLS is offered here, which the transport says.
+            // StartTls cannot occur: the handshake's transport does not offer TLS.
             Ok(Step::StartTls | Step::Close) => self.intake = Intake::Closed,
             Ok(Step::Transmit(session)) => {
                 self.session = Some(session);
                 self.intake = Intake::Head;
             }
             Err(fault) => {
-                // What the client did wrong is in the replies, if it can be said at all.
+                // The queued replies contain the error, if the protocol can express it.
                 let _ = self.outbox.send(&mut self.socket.as_fd());
                 return Err(fault.into());
             }
@@ -427,7 +422,7 @@ impl Client {
         self.submit(slot, 0, operation, port);
     }
 
-    /// Whether a command may begin: a change may where the volume has no other user.
+    /// Returns whether a command may begin. A change needs a volume without another user.
     fn may_do(&mut self, command: Command, port: &Port<'_>) -> bool {
         let changes = matches!(
             command,
@@ -441,7 +436,7 @@ impl Client {
         self.has_written
     }
 
-    /// Fills buffers with the payload of a write, and hands each to the disk.
+    /// Fills buffers with the payload of a write, and submits each to the disk.
     fn payload(&mut self, port: &mut Port<'_>) -> Option<Wants> {
         let Intake::Payload { slot, part } = &mut self.intake else {
             return None;
@@ -481,8 +476,8 @@ impl Client {
         None
     }
 
-    /// Hands a read to the disk, in pieces as there is memory. If its reply has to be in order
-    /// and has several pieces, there is one at a time, and nothing beside it.
+    /// Submits a read to the disk, in pieces as memory permits. A reply that must be in order and
+    /// has several pieces gets one piece at a time, with no concurrent request.
     fn read(&mut self, slot: Slot, port: &mut Port<'_>) -> Option<Wants> {
         let is_alone = self.requests.len() == 1;
         let is_ordered = self.is_ordered(slot);
@@ -515,7 +510,7 @@ impl Client {
         None
     }
 
-    /// Whether the reply to a read is one piece on the wire.
+    /// Returns whether the reply to a read has to be one contiguous piece.
     fn is_ordered(&mut self, slot: Slot) -> bool {
         let structured = self.session.as_ref().is_some_and(|one| one.structured);
         let command = self.requests.get(slot).map(|one| one.command);
@@ -534,7 +529,7 @@ impl Client {
         self.ranges.submit(token, operation, port.operations);
     }
 
-    /// Takes what the disk did for one of its requests.
+    /// Processes a completion of one of the client's requests.
     pub(super) fn complete(
         &mut self,
         piece: Piece,
@@ -553,7 +548,8 @@ impl Client {
         match result {
             Err(failure) => {
                 pending.error = pending.error.or(Some(errno(failure)));
-                // Of a read nothing more is begun; the rest of a payload still comes.
+                // A failed read submits no more pieces; a write still receives the rest of its
+                // payload.
                 if matches!(pending.command, Command::Read { .. }) {
                     pending.started = pending.asked.length;
                 }
@@ -602,7 +598,7 @@ impl Client {
         Ok(())
     }
 
-    /// All pieces of a request have ended.
+    /// Completes a request after all its pieces have ended.
     fn finish(&mut self, slot: Slot, port: &mut Port<'_>) {
         let Some(pending) = self.requests.get(slot) else {
             return;
@@ -625,7 +621,7 @@ impl Client {
     }
 }
 
-/// The error that a client gets for a failure.
+/// NBD error for a disk failure.
 fn errno(failure: Failure) -> Errno {
     match failure {
         Failure::Io(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Errno::NoSpace,
@@ -635,7 +631,7 @@ fn errno(failure: Failure) -> Errno {
     }
 }
 
-/// The extents of a reply, as long as a reply may be.
+/// Extents of a reply, limited to its maximum length.
 fn extents(found: &[crate::disk::Extent], one: bool) -> Vec<Extent> {
     let most = if one { 1 } else { reply::EXTENTS_MAX };
     let extents = found.iter().take(most).map(|extent| Extent {
@@ -645,7 +641,7 @@ fn extents(found: &[crate::disk::Extent], one: bool) -> Vec<Extent> {
     extents.collect()
 }
 
-/// Ends at the first byte that is not zero, so it costs nothing for most data.
+/// Stops at the first nonzero byte, so most data costs almost nothing.
 fn is_zero(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(size_of::<u128>());
     let rest = words.remainder();

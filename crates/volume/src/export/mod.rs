@@ -1,13 +1,12 @@
-//! The export of a volume: NBD over sockets. It takes requests, makes operations of them for
-//! the owner of the disk, and replies when they have ended. Several clients at a time, each
-//! with its bounds; none of them delays another one, except through the disk, which has a bounded
-//! share of what each of them wants.
+//! NBD export of a volume. The export converts requests to operations for the owner of the disk,
+//! and sends replies when they complete. Several clients are served at a time, each with limits.
+//! They affect each other only through the disk, where each has a bounded share.
 //!
-//! A client's requests may be executed in any order and at the same time, as NBD allows: a
-//! client that has two requests for the same blocks under way does not know which comes
-//! first. A flush covers all writes whose replies were given before, of every client.
+//! A client's requests may be executed in any order and concurrently, as NBD permits. A client
+//! with two requests in flight for the same blocks cannot rely on their order. A flush covers all
+//! writes of all clients whose replies were sent before.
 //!
-//! It never reads or writes a disk, and knows no other copy.
+//! The export never accesses a disk itself, and knows nothing of other replicas.
 
 mod client;
 mod ranges;
@@ -31,30 +30,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Clients of one volume. Connections beyond are closed at once.
+/// Maximum number of clients of one volume. Further connections are closed at once.
 pub const CLIENTS_MAX: usize = 15;
-/// How long a client may take until it has chosen an export.
+/// Timeout for choosing an export.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// How long a client without an export keeps its place when another one wants it.
+/// Time for which a client without an export keeps its slot when another client needs it.
 pub const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
-/// Connections that are accepted in a turn of the loop.
+/// Maximum number of accepted connections in one turn of the event loop.
 const ACCEPTS_MAX: usize = 8;
-/// How long nothing is accepted when the kernel has no descriptor or memory for it.
+/// Pause of accepting when the kernel has no descriptor or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// When a silent TCP client is asked whether it is still there, and how often, seconds.
+/// Idle time before TCP keepalive probes, and their interval.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// After how long a TCP client is given up that confirms or takes nothing, milliseconds.
+/// Timeout for a TCP client that acknowledges no data, milliseconds.
 const VANISHED_MS: u32 = 30_000;
-/// Keys of epoll from here on are an export's.
+/// First epoll key of an export.
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
 
-/// Where clients connect.
+/// Listening socket for clients.
 #[derive(Debug)]
 pub enum Listener {
-    /// On this host only.
+    /// Clients on this host only.
     Unix(UnixListener),
-    /// Over a network, in plain text.
+    /// Network clients, without encryption.
     Tcp(TcpListener),
 }
 
@@ -67,22 +66,22 @@ impl AsFd for Listener {
     }
 }
 
-/// What happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
-    /// Clients that were accepted.
+    /// Accepted clients.
     pub accepted: u64,
-    /// Clients that were closed because they broke the protocol.
+    /// Clients closed for a protocol violation.
     pub faults: u64,
-    /// Clients that were closed because they chose no export in time.
+    /// Clients closed because they chose no export in time.
     pub late: u64,
-    /// Connections that were closed at once because all places were taken.
+    /// Connections closed at once because all client slots were in use.
     pub refused: u64,
-    /// Clients that were closed because a read failed after its reply had begun.
+    /// Clients closed because a read failed after its reply had begun.
     pub broken: u64,
 }
 
-/// An export with its listeners and clients.
+/// Export with its listeners and clients.
 pub struct Export {
     epoll: Rc<OwnedFd>,
     listeners: Vec<Listener>,
@@ -92,7 +91,7 @@ pub struct Export {
     interests: Vec<EventFlags>,
     generation: u16,
     listens: bool,
-    /// Until then nothing is accepted.
+    /// End of a pause of accepting.
     pause: Option<Instant>,
     stops: bool,
     operations: Vec<(Token, Operation)>,
@@ -102,32 +101,31 @@ pub struct Export {
     user: Known,
 }
 
-/// The user of the volume, as it was when something of it changed last.
+/// Cached user of the volume, updated when clients, grant or reservation change.
 #[derive(Default)]
 struct Known {
     holder: Option<Holder>,
     grant: Option<Grant>,
-    /// [`Tenure::grants`] then.
+    /// Value of [`Tenure::grants`] at that time.
     grants: u64,
-    /// When a reservation ends on which the holder depends.
+    /// End of the reservation that the holder depends on.
     reserved_until: Option<Instant>,
 }
 
-/// What there was when clients that wait were last let continue.
+/// State when waiting clients last tried to continue.
 #[derive(Default)]
 struct Tried {
-    /// [`Pool::returned`].
+    /// Value of [`Pool::returned`] at that time.
     returned: u64,
-    /// A client has taken replies since then.
+    /// A client has sent replies since then.
     has_sent: bool,
 }
 
 impl Export {
-    /// Offers `export` at the listeners, whose events `epoll` reports with keys from
-    /// [`KEYS`] on.
+    /// Offers `export` on the listeners. `epoll` reports their events with keys from [`KEYS`] on.
     ///
     /// # Errors
-    /// A listener cannot be watched.
+    /// A listener cannot be added to epoll.
     pub fn new(
         epoll: Rc<OwnedFd>,
         export: nbd::Export,
@@ -158,36 +156,36 @@ impl Export {
         Ok(one)
     }
 
-    /// What happened since the start.
+    /// Counters since the start.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The volume has another size, bytes, for clients that connect from now on.
+    /// Sets a larger size, bytes, for clients that connect from now on.
     pub fn grow(&mut self, size: u64) {
         for export in &mut self.exports {
             export.size = export.size.max(size);
         }
     }
 
-    /// Follows this tenure from now on.
+    /// Attaches a tenure, which determines the user of the volume.
     pub fn heed(&mut self, tenure: Arc<Tenure>) {
         self.tenure = tenure;
         self.learn_user();
     }
 
-    /// Shows the present user of the volume in the tenure. Returns whether it is another one.
+    /// Publishes the current user in the tenure. Returns whether the user has changed.
     pub fn show_holder(&mut self) -> bool {
         self.learn_grant();
         self.tenure.set_holder(self.user.holder.clone())
     }
 
-    /// The present user of the volume.
+    /// Current user of the volume.
     pub fn holder(&self) -> Option<&Holder> {
         self.user.holder.as_ref()
     }
 
-    /// The role may have granted the volume to another user.
+    /// Applies a new grant of the role, or the end of a reservation.
     fn learn_grant(&mut self) {
         let reserved = self.user.reserved_until;
         if self.tenure.grants() != self.user.grants
@@ -197,7 +195,7 @@ impl Export {
         }
     }
 
-    /// Looks at all clients: one has come, has written first, or has left.
+    /// Recomputes the user after a client has connected, written for the first time, or left.
     fn learn_user(&mut self) {
         let grants = self.tenure.grants();
         let grant = self.tenure.granted();
@@ -218,32 +216,31 @@ impl Export {
         };
     }
 
-    /// Connected clients.
+    /// Number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.iter().flatten().count()
     }
 
-    /// Takes no connections and requests from now on. Requests under way end, and then their
-    /// clients are closed: a client with a closed connection connects again, whereas it
-    /// passes an error on to its user.
+    /// Stops accepting connections and requests. Clients are closed after their current requests:
+    /// a client reconnects after a close, whereas it would pass an error on to its user.
     pub fn stop(&mut self) {
         self.stops = true;
         self.clients.iter_mut().flatten().for_each(Client::stop);
         let _ = self.listen(false);
     }
 
-    /// Whether a client has a request under way, or a reply to take.
+    /// Returns whether a client has a request in progress or a queued reply.
     pub fn is_busy(&self) -> bool {
         let mut clients = self.clients.iter().flatten();
         clients.any(Client::is_busy) || self.has_output()
     }
 
-    /// Whether a client has a reply to take.
+    /// Returns whether a client has a queued reply.
     pub fn has_output(&self) -> bool {
         self.clients.iter().flatten().any(Client::has_output)
     }
 
-    /// When [`Export::handle_time`] and [`Export::settle`] are to be called.
+    /// Time at which the caller has to call [`Export::handle_time`] and [`Export::settle`].
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
         let since = clients.filter_map(Client::in_handshake_since).min();
@@ -255,7 +252,7 @@ impl Export {
             .min()
     }
 
-    /// Whether there has come room for a client that waits for it, of which no descriptor tells.
+    /// Returns whether a waiting client can continue without an event on a descriptor.
     fn may_continue(&self) -> bool {
         let has_memory = self.pool.returned() != self.tried.returned;
         let mut clients = self.clients.iter().flatten();
@@ -263,7 +260,7 @@ impl Export {
             .any(|client| client.starves() && has_memory || client.waits() && self.tried.has_sent)
     }
 
-    /// Closes clients that have chosen no export in time, and ends a pause.
+    /// Closes clients that have chosen no export in time, and ends a pause of accepting.
     pub fn handle_time(&mut self, now: Instant) {
         self.pause = self.pause.filter(|until| *until > now);
         for place in 0..CLIENTS_MAX {
@@ -272,13 +269,13 @@ impl Export {
                 .and_then(Client::in_handshake_since);
             if since.is_some_and(|since| now.saturating_duration_since(since) >= HANDSHAKE_MAX) {
                 self.counters.late += 1;
-                // It has chosen no export, and so uses nothing.
+                // A client without an export has no resources to release.
                 self.clients[place] = None;
             }
         }
     }
 
-    /// Takes an event of epoll.
+    /// Processes an epoll event.
     pub fn handle_event(&mut self, key: u64, flags: EventFlags, now: Instant) {
         if (KEYS..CLIENT_KEYS).contains(&key) {
             return self.accept((key - KEYS) as usize, now);
@@ -292,12 +289,12 @@ impl Export {
         }
     }
 
-    /// Takes what the disk did.
+    /// Processes a completion of the disk.
     pub fn handle_completion(&mut self, completion: Completion) {
         let piece = Piece::decode(completion.token.0);
         let place = usize::from(piece.client);
         let client = self.clients.get(place).and_then(Option::as_ref);
-        // A client that has gone does not need it.
+        // Ignores the completion if its client has disconnected.
         if client.is_some_and(|client| client.generation() == piece.generation) {
             self.with(place, |client, port| {
                 client.complete(piece, completion.result, port)
@@ -305,10 +302,10 @@ impl Export {
         }
     }
 
-    /// Sends replies, lets clients continue for which there is room now, and returns the
-    /// operations for the disk. To be called once in a turn of the loop, at its end.
+    /// Sends replies, continues clients that now have resources, and returns the operations for
+    /// the disk. Must be called once at the end of each turn of the event loop.
     pub fn settle(&mut self) -> std::vec::Drain<'_, (Token, Operation)> {
-        // A client that is closed leaves memory to others: each round closes at least one.
+        // A closed client frees memory for others; each round closes at least one.
         for _ in 0..=CLIENTS_MAX {
             let before = self.clients();
             self.send();
@@ -332,7 +329,7 @@ impl Export {
         self.operations.drain(..)
     }
 
-    /// Returns whether a client has taken anything.
+    /// Sends queued replies. Returns whether any data was sent.
     fn send(&mut self) -> bool {
         let mut any = false;
         for place in 0..CLIENTS_MAX {
@@ -348,7 +345,7 @@ impl Export {
         any
     }
 
-    /// Lets epoll report what is of use to a client now.
+    /// Registers the epoll events that a client needs now.
     fn watch(&mut self, place: usize) {
         let Some(client) = &self.clients[place] else {
             return;
@@ -385,7 +382,7 @@ impl Export {
             stops: self.stops,
         };
         let acted = act(client, &mut port);
-        // Before the next client opens the volume, or writes.
+        // Updated before the next client opens the volume or writes.
         if client.uses() != before {
             self.learn_user();
         }
@@ -400,14 +397,14 @@ impl Export {
             Gone::Fault(_) => self.counters.faults += 1,
             Gone::Broken => self.counters.broken += 1,
         }
-        // Its descriptor leaves epoll when it is closed: nothing else has it.
+        // Closing the descriptor removes it from epoll, because there is no duplicate.
         if let Some(client) = self.clients.get_mut(place) {
             *client = None;
             self.learn_user();
         }
     }
 
-    /// The client that has been without an export for the longest time, and since when.
+    /// Client that has been without an export for the longest time, and its start.
     fn oldest_in_handshake(&self) -> Option<(Instant, usize)> {
         let clients = self.clients.iter().enumerate();
         let since = clients.filter_map(|(place, client)| {
@@ -417,8 +414,8 @@ impl Export {
         since.min()
     }
 
-    /// The place of a client that says nothing, which another one may have. If it has just
-    /// connected, the other one waits for a moment.
+    /// Slot of an idle client in the handshake, which a new client may take. After a very recent
+    /// connection, the new client waits briefly.
     fn place_of_silent(&mut self, now: Instant) -> Option<usize> {
         let (since, place) = self.oldest_in_handshake()?;
         let until = since + HANDSHAKE_LEAST;
@@ -433,7 +430,7 @@ impl Export {
         for _ in 0..ACCEPTS_MAX {
             let free = self.clients.iter().position(Option::is_none);
             let place = free.or_else(|| self.place_of_silent(now));
-            // A silent client may soon leave its place.
+            // A client in the handshake may free its slot soon.
             if place.is_none() && self.oldest_in_handshake().is_some() {
                 let _ = self.listen(false);
                 return;
@@ -453,7 +450,7 @@ impl Export {
                 }
             };
             let Some(place) = place else {
-                // One that waited would seem to hang for as long as the others stay.
+                // A connection left waiting would seem to hang until another client leaves.
                 self.counters.refused += 1;
                 continue;
             };
@@ -461,7 +458,7 @@ impl Export {
                 self.counters.late += 1;
             }
             if matches!(from, Listener::Tcp(_)) {
-                // Replies are sent as a whole. A client whose machine is gone says nothing.
+                // Replies are sent as a whole. Keepalive detects a client whose machine is gone.
                 let _ = sockopt::set_tcp_nodelay(&socket, true);
                 let _ = sockopt::set_socket_keepalive(&socket, true);
                 let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
@@ -482,7 +479,7 @@ impl Export {
         }
     }
 
-    /// Accepts connections, or leaves them waiting.
+    /// Starts or pauses accepting connections.
     fn listen(&mut self, listens: bool) -> Result<(), Errno> {
         if self.listens == listens {
             return Ok(());
@@ -499,7 +496,7 @@ impl Export {
     }
 }
 
-/// Where a client is that has connected. What this process itself connects is a client of a network
+/// Origin of a connection. Connections of this process itself carry network clients
 /// ([`crate::network`]).
 fn origin(socket: &OwnedFd, listener: &Listener) -> Origin {
     let Listener::Unix(_) = listener else {

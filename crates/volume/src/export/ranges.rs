@@ -1,22 +1,22 @@
-//! Ranges without a payload at one client: they are set to zero or given up. One of them may be as
-//! long as the volume, and takes no memory that would limit how many there are, so a client has
-//! few of them at the disk, and what others want gets its turn between them.
+//! Zero and discard operations of one client. Such an operation may span the whole volume and
+//! takes no buffer memory, so memory does not limit it. Only a few per client are submitted at a
+//! time, which lets other clients' requests run in between.
 
 use crate::disk::{Operation, Token};
 use std::collections::VecDeque;
 
-/// Bytes of the ranges that the disk has of one client. A longer one is there alone.
+/// Limit of submitted ranges per client, bytes. A longer range runs alone.
 const BYTES_MAX: u64 = 32 << 20;
 
-/// The ranges of one client.
+/// Zero and discard operations of one client.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    /// Bytes of those that the disk has.
+    /// Total length of submitted ranges, bytes.
     at_disk: u64,
     waiting: VecDeque<(Token, Operation)>,
 }
 
-/// The bytes of a range; None: it is another operation.
+/// Length of a range operation, bytes; None for other operations.
 fn bytes(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Zero { length, .. } | Operation::Discard { length, .. } => Some(*length),
@@ -25,7 +25,7 @@ fn bytes(operation: &Operation) -> Option<u64> {
 }
 
 impl Ranges {
-    /// Hands an operation to the disk, or keeps a range until those before it have ended.
+    /// Submits an operation, or queues a range operation until the previous ones have ended.
     pub(super) fn submit(
         &mut self,
         token: Token,
@@ -41,7 +41,7 @@ impl Ranges {
         }
     }
 
-    /// Takes the end of a range of so many bytes: the next ones may begin.
+    /// Records the end of a range of this length, and submits the next ones.
     pub(super) fn ended(&mut self, bytes: u64, out: &mut Vec<(Token, Operation)>) {
         self.at_disk = self.at_disk.saturating_sub(bytes);
         self.start(out);

@@ -1,32 +1,32 @@
-//! Requests under way at one client: which pieces the disk has, and what is still to come.
+//! Requests in progress of one client: submitted pieces, and what is left.
 
 use protocol::nbd::{Command, Errno, Request};
 
-/// Requests of one client at a time. Further ones stay in its socket.
+/// Maximum number of requests per client. Further requests stay in the socket.
 pub const REQUESTS_MAX: usize = 128;
-/// Offsets of pieces are multiples of this: the smallest logical sector, bytes.
+/// Alignment of pieces, bytes: the smallest logical sector.
 pub(super) const SECTOR_BYTES: u64 = 512;
 
-/// The place of a request among those of its client.
+/// Index of a request of its client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Slot(pub(super) u16);
 
-/// A request whose reply is not complete.
+/// Request without a complete reply.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) asked: Request,
     pub(super) command: Command,
-    /// Pieces that the disk has.
+    /// Number of pieces at the disk.
     pub(super) pieces: u32,
-    /// Bytes from the offset on that have been handed to the disk; at the end of the
-    /// request no piece follows.
+    /// Number of bytes that were submitted. The request is fully submitted when this equals its
+    /// length.
     pub(super) started: u32,
     pub(super) error: Option<Errno>,
-    /// When all is done, a flush follows.
+    /// A flush follows the last piece.
     pub(super) then_flush: bool,
-    /// The reply to a read in order has begun.
+    /// The ordered reply to a read has begun.
     pub(super) replying: bool,
-    /// Bytes of a range ([`super::ranges`]) that has not ended.
+    /// Length of an unfinished range operation ([`super::ranges`]), bytes.
     pub(super) range: Option<u64>,
 }
 
@@ -44,29 +44,29 @@ impl Pending {
         }
     }
 
-    /// Bytes that no piece has yet.
+    /// Number of bytes not submitted yet.
     pub(super) fn left(&self) -> u32 {
         self.asked.length - self.started
     }
 
-    /// Where the next piece begins, bytes.
+    /// Offset of the next piece, bytes.
     pub(super) fn next_offset(&self) -> u64 {
         self.asked.offset + u64::from(self.started)
     }
 
-    /// Counts a piece that the disk gets.
+    /// Records a submitted piece.
     pub(super) fn start(&mut self, length: u32) {
         self.pieces += 1;
         self.started += length;
     }
 
-    /// Whether the disk has all, and has done it.
+    /// Returns whether all pieces were submitted and completed.
     pub(super) fn is_done(&self) -> bool {
         self.pieces == 0 && self.left() == 0
     }
 }
 
-/// The requests of a client, by slot.
+/// Requests of a client, by slot.
 #[derive(Debug)]
 pub(super) struct Requests {
     slots: Vec<Option<Pending>>,
@@ -106,14 +106,14 @@ impl Requests {
     }
 }
 
-/// Which piece of which request of which client a token of the disk is for.
+/// Client, request and piece that a disk token stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Piece {
     pub(super) client: u8,
-    /// Tells clients of the same place apart.
+    /// Distinguishes clients of the same slot.
     pub(super) generation: u16,
     pub(super) slot: Slot,
-    /// Its offset within the request, bytes.
+    /// Offset within the request, bytes.
     pub(super) offset: u32,
 }
 

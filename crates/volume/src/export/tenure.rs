@@ -1,10 +1,10 @@
-//! Who uses a volume: one user at a time. A user is named by its client ([`Gate`]), such as
-//! `guest/mail`; clients of NBD that name nobody are one user together, as soon as one of them has
-//! written. The volume has the user until the last of its connections is closed. The next one waits
-//! until then.
+//! Tenure: a volume has one user at a time. A client names its user ([`Gate`]), such as
+//! `guest/mail`. NBD clients without a name together count as one user, as soon as one of them has
+//! written. The user keeps the volume until its last connection closes; the next user waits until
+//! then.
 //!
-//! The role grants the volume to a user in advance ([`Tenure::grant`]); the thread of the volume
-//! decides at the open and at the write. A user that is connected keeps the volume, whatever was granted.
+//! The role grants the volume to a user in advance ([`Tenure::grant`]). The volume's thread
+//! decides at open and at write. A connected user keeps the volume regardless of the grant.
 //!
 //! [`Gate`]: protocol::nbd::Gate
 
@@ -14,51 +14,51 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a volume is reserved for the user that a role which was killed had connected: longer than QEMU takes until
-/// it connects again (16 s).
+/// Duration of a reservation for the user of a role that was killed. Longer than QEMU's reconnect
+/// delay (16 s).
 pub const RESERVED_FOR: Duration = Duration::from_secs(30);
 
-/// A user that was connected to the volume before this process began, and until when others wait for it.
+/// User of the previous process, and the time until which other users wait for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
     user: String,
     until: Instant,
 }
 
-/// A user to which the role grants a volume.
+/// User to which the role grants a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// The name.
+    /// Name of the user.
     pub user: String,
-    /// It has the volume open, or is about to. Another one that opens the volume before is not
-    /// refused: the first one has it.
+    /// The user has the volume open or is about to open it. Another user that opens the volume
+    /// first is not refused and gets it.
     pub is_open: bool,
-    /// Its clients of this machine do not name it: it was started by an earlier version.
+    /// The user's local clients do not name it, because an earlier version started them.
     pub is_unnamed: bool,
 }
 
-/// How a named user has a volume.
+/// Relation of a named user to a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// A client of it is connected.
+    /// A client of the user is connected.
     Connected,
-    /// It was connected to the process before this one, and the volume is reserved for it.
+    /// The user was connected to the previous process, and the volume is reserved for it.
     Reserved,
-    /// The role has granted the volume to it.
+    /// The role has granted the volume to the user.
     Expected,
 }
 
-/// The present user of a volume.
+/// Current user of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// A named user.
     User {
-        /// The name.
+        /// Name of the user.
         name: String,
-        /// Whether it is connected.
+        /// Connection state of the user.
         presence: Presence,
     },
-    /// Clients that name nobody.
+    /// Clients without a user name.
     Clients,
 }
 
@@ -71,24 +71,25 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A user as operators read it: `guest/mail` is `guest mail`.
+/// Display form of a user name: `guest/mail` becomes `guest mail`.
 pub fn user_words(user: &str) -> String {
     user.replacen('/', " ", 1)
 }
 
-/// What the role and the thread of a volume share. The thread writes the holder, the role the grant.
+/// State shared by the role and the volume's thread. The thread writes the holder, the role writes
+/// the grant.
 #[derive(Debug, Default)]
 pub struct Tenure {
     state: Mutex<(Option<Grant>, Option<Holder>)>,
     reservation: Mutex<Option<Reservation>>,
-    /// Counts the changes of the grant.
+    /// Number of grant changes.
     grants: AtomicU64,
 }
 
 impl Tenure {
-    /// The user that may open the volume next. One that is connected keeps it.
+    /// Sets the user that may open the volume next. A connected user keeps it.
     ///
-    /// Returns whether it was another one.
+    /// Returns whether the grant has changed.
     pub fn grant(&self, grant: Option<Grant>) -> bool {
         let mut state = lock(&self.state);
         let has_changed = state.0 != grant;
@@ -99,27 +100,27 @@ impl Tenure {
         has_changed
     }
 
-    /// Reserves the volume for a user that a former process had connected: it connects again by itself, and until
-    /// then nobody else may be faster.
+    /// Reserves the volume for a user of a previous process, which reconnects by itself. Until
+    /// then no other user can open the volume.
     pub fn reserve(&self, user: String, now: Instant) {
         let until = now.checked_add(RESERVED_FOR).unwrap_or(now);
         *lock(&self.reservation) = Some(Reservation { user, until });
         self.grants.fetch_add(1, Ordering::Release);
     }
 
-    /// The user for which the volume is reserved now, and until when.
+    /// User with a current reservation, and its end.
     pub(super) fn reserved(&self, now: Instant) -> Option<(String, Instant)> {
         let reservation = lock(&self.reservation);
         let valid = reservation.as_ref().filter(|one| now < one.until);
         valid.map(|one| (one.user.clone(), one.until))
     }
 
-    /// A user has opened the volume: if it is the one of the reservation, that has served its purpose.
+    /// Ends the reservation if its user has opened the volume.
     pub(super) fn redeem(&self, user: &str) {
         lock(&self.reservation).take_if(|one| one.user == user);
     }
 
-    /// The named user that is connected, or for which the volume is reserved.
+    /// Named user that is connected or has a reservation.
     pub fn named_user(&self) -> Option<String> {
         let connected = match self.holder() {
             Some(Holder::User {
@@ -131,22 +132,22 @@ impl Tenure {
         connected.or_else(|| Some(self.reserved(Instant::now())?.0))
     }
 
-    /// Counts the changes of the grant.
+    /// Number of grant changes.
     pub(super) fn grants(&self) -> u64 {
         self.grants.load(Ordering::Acquire)
     }
 
-    /// The grant.
+    /// Current grant.
     pub fn granted(&self) -> Option<Grant> {
         lock(&self.state).0.clone()
     }
 
-    /// The user that the volume has now.
+    /// Current user of the volume.
     pub fn holder(&self) -> Option<Holder> {
         lock(&self.state).1.clone()
     }
 
-    /// Returns whether it was another one.
+    /// Sets the current user. Returns whether it has changed.
     pub(super) fn set_holder(&self, holder: Option<Holder>) -> bool {
         let mut state = lock(&self.state);
         let has_changed = state.1 != holder;
@@ -154,24 +155,24 @@ impl Tenure {
         has_changed
     }
 
-    /// Nothing serves the volume: nobody is connected.
+    /// Clears the current user of a volume that is no longer served.
     pub fn forget_holder(&self) {
         lock(&self.state).1 = None;
     }
 }
 
-/// The user of one connection.
+/// User of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tenant<'c> {
-    /// A user that its client has named.
+    /// User named by its client.
     Named(&'c str),
-    /// A client of this machine that names nobody; whether it has written.
+    /// Local client without a user name; true if it has written.
     Local(bool),
-    /// The same of a network.
+    /// Network client without a user name; true if it has written.
     Remote(bool),
 }
 
-/// The present user, of connections, a reservation and a grant.
+/// Determines the current user from the connections, a reservation and a grant.
 pub(super) fn holder<'c>(
     tenants: impl Iterator<Item = Tenant<'c>>,
     reserved: Option<&str>,
@@ -206,7 +207,7 @@ pub(super) fn holder<'c>(
     { unnamed.or(reserved) }.or_else(|| grant.filter(|grant| grant.is_open).map(expected))
 }
 
-/// Whether a user may open the volume, or who has it.
+/// Checks that a user may open the volume. The error names the current user.
 pub(super) fn may_open(user: &str, holder: Option<&Holder>) -> Result<(), String> {
     match holder {
         Some(Holder::User { name, .. }) if name == user => Ok(()),
@@ -217,14 +218,14 @@ pub(super) fn may_open(user: &str, holder: Option<&Holder>) -> Result<(), String
     }
 }
 
-/// Whether a client may write that has not written yet.
+/// Returns whether a client may write for the first time.
 pub(super) fn may_write(
     tenant: Tenant<'_>,
     holder: Option<&Holder>,
     grant: Option<&Grant>,
 ) -> bool {
     match (tenant, holder) {
-        // It would not be connected otherwise.
+        // A named client is connected only if its user has the volume.
         (Tenant::Named(_), _) | (_, None | Some(Holder::Clients)) => true,
         (Tenant::Local(_), Some(Holder::User { name, .. })) => {
             grant.is_some_and(|grant| grant.is_unnamed && grant.user == *name)
@@ -252,13 +253,13 @@ mod tests {
         let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
         assert_eq!(may_open("guest/new", has.as_ref()), Err(words));
-        // A second connection of the same user, as when a guest moves or connects again.
+        // A second connection of the same user, as during a migration or a reconnect.
         assert_eq!(may_open("guest/old", has.as_ref()), Ok(()));
         let has = holder([].into_iter(), None, Some(&new));
         assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
         assert!(may_open("guest/old", has.as_ref()).is_err());
         assert_eq!(may_open("guest/old", None), Ok(()));
-        // One that is not started yet keeps nobody away.
+        // A user that has not started yet blocks nobody.
         let later = Grant {
             is_open: false,
             ..new
@@ -276,7 +277,7 @@ mod tests {
         let has = holder([].into_iter(), user(start).as_deref(), Some(&other));
         assert!(may_open("boot/machines", has.as_ref()).is_err());
         assert_eq!(may_open("guest/mail", has.as_ref()), Ok(()));
-        // Nobody without a name writes meanwhile.
+        // Meanwhile clients without a name cannot write.
         assert!(!may_write(Tenant::Remote(false), has.as_ref(), None));
         tenure.redeem("boot/machines");
         assert!(user(start).is_some());
@@ -299,7 +300,7 @@ mod tests {
             let has = holder([writer].into_iter(), None, Some(&new));
             assert_eq!(has, Some(Holder::Clients));
             assert!(may_open("guest/new", has.as_ref()).is_err());
-            // Clients of NBD may share a volume among themselves.
+            // NBD clients may share a volume among themselves.
             assert!(may_write(Tenant::Remote(false), has.as_ref(), Some(&new)));
         }
     }

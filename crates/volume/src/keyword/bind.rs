@@ -1,4 +1,4 @@
-//! The line `bind` of a `volume` section: its address over TCP, and the files of its TLS.
+//! Line `bind` of a `volume` section: a TCP address, and the files for TLS.
 
 use super::section::{Draft, Volume, Written, once};
 use super::{LineBuilder, codes};
@@ -14,7 +14,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// The line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     address: Written<SocketAddr>,
@@ -22,20 +21,19 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The address that clients connect to.
+    /// IP address that clients connect to.
     pub(super) fn ip(&self) -> IpAddr {
         self.address.value.ip()
     }
 }
 
-/// The files that TLS needs.
 #[derive(Clone, Debug)]
 struct Files {
     own: Written<PathBuf>,
     authorities: Written<PathBuf>,
 }
 
-/// The options of a line, as they stand there.
+/// Options of a `bind` line, unchecked.
 #[derive(Debug, Default)]
 struct Options {
     ssl: Option<Span>,
@@ -125,7 +123,7 @@ fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     }
 }
 
-/// Without TLS nothing says who a client is, nor does it without the CAs of clients.
+/// Requires the client CAs along with TLS: otherwise nothing authenticates a client.
 fn files(
     args: &Args<'_>,
     address: &Written<SocketAddr>,
@@ -173,7 +171,7 @@ fn files(
     }
 }
 
-/// Reads the files of a volume's line.
+/// Reads the TLS files of a volume's `bind` line.
 pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
     let line = volume.bind.as_ref()?;
     let address = line.address.value;
@@ -234,7 +232,7 @@ fn reason(unreadable: Unreadable) -> String {
     }
 }
 
-/// An address belongs to one volume of a node.
+/// Checks that an address belongs to only one volume of a node.
 pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let line = volume.bind.as_ref()?;
     let at = |line: &Line| Bind {
@@ -255,7 +253,7 @@ pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnosti
     Some(told.help("give each volume a port of its own"))
 }
 
-/// Whether two volumes run on the same node, as far as the file says.
+/// Returns whether two volumes run on the same node according to the configuration.
 pub(super) fn shares_a_node(one: &Volume, two: &Volume) -> bool {
     let on = |node: &Written<String>| {
         let mut others = two.nodes.iter();

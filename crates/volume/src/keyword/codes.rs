@@ -1,8 +1,8 @@
-//! Codes of what is wrong with `volume` sections.
+//! Diagnostic codes of `volume` sections.
 
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
+/// Codes of missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {

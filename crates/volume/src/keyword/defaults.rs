@@ -1,4 +1,4 @@
-//! The section `volume-defaults`: what volumes have in common.
+//! Section `volume-defaults`: settings that all volumes share.
 
 use super::section::{Draft, Written};
 use super::{LineBuilder, codes};
@@ -10,12 +10,12 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Line, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The slowest resync that makes sense, bytes a second.
+/// Minimum resync rate, bytes per second.
 const RATE_MIN: u64 = 1 << 20;
-/// The fastest one, bytes a second.
+/// Maximum resync rate, bytes per second.
 const RATE_MAX: u64 = 100 << 30;
 
-/// The section so far.
+/// Section being parsed.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     begun: Option<Span>,
@@ -100,7 +100,7 @@ fn link(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The two addresses of a network that has no others.
+/// Both addresses of a network that has exactly two.
 fn ends(network: &str) -> Option<[IpAddr; 2]> {
     let (address, length) = network.split_once('/')?;
     let length: u8 = length.parse().ok()?;

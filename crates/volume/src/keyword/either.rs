@@ -1,4 +1,4 @@
-//! Lines of a `volume` section that `volume-defaults` may have for all volumes.
+//! Lines that are valid in `volume` sections and in `volume-defaults`.
 
 use super::LineBuilder;
 use super::defaults::twice;

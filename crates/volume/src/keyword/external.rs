@@ -1,6 +1,6 @@
-//! `backing nfs`, `backing iscsi` and `backing rbd`: volumes whose copies are the matter of a storage
-//! system. QEMU gets these values as JSON, so none of them can become an option; addresses are
-//! numbers, since a takeover must not wait for a nameserver.
+//! `backing nfs`, `backing iscsi` and `backing rbd`: volumes in external storage, which is
+//! responsible for replication. QEMU receives these values as JSON, so that none can become an
+//! option. Addresses are numeric, because a takeover must not wait for a nameserver.
 
 use super::section::{Draft, Volume, Written, once};
 use super::{LineBuilder, codes};
@@ -12,17 +12,17 @@ use language::{Diagnostic, Span, Word};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
-/// The port of iSCSI (RFC 7143, section 8).
+/// Default TCP port of iSCSI (RFC 7143, section 8).
 const ISCSI_PORT: u16 = 3260;
-/// Bytes of the name of a target (RFC 7143, section 4.2.7.1).
+/// Maximum length of a target name, bytes (RFC 7143, section 4.2.7.1).
 const TARGET_BYTES_MAX: usize = 223;
-/// The highest number of a unit in the flat addressing method (SAM-5).
+/// Highest logical unit number in the flat addressing method (SAM-5).
 const LUN_MAX: u32 = 16383;
-/// Bytes of a path or name that a storage system may have.
+/// Maximum length of a path, and of a name, in a storage system, bytes.
 const PATH_BYTES_MAX: usize = 1024;
 const NAME_BYTES_MAX: usize = 96;
 
-/// Stores what a line says of the storage.
+/// Stores the storage of a `backing` line.
 fn set(
     draft: &mut Draft,
     args: &mut Args<'_>,
@@ -166,10 +166,10 @@ fn path(args: &mut Args<'_>, what: &str) -> Result<PathBuf, Diagnostic> {
     }
 }
 
-/// Lines that are about copies of ours.
+/// Lines that apply only to replicas of this program.
 const OF_COPIES: &[&str] = &["snapshot every", "verify", "without-majority", "bind"];
 
-/// What is wrong with a volume that has no copies of ours.
+/// Diagnostics for a volume in external storage.
 pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
     let Some(external) = &volume.external else {
         return Vec::new();
@@ -198,7 +198,7 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
     found
 }
 
-/// The earlier volume with the same image, also by another name of it.
+/// Finds an earlier volume with the same image, even under another address.
 pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Option<(&'v str, Span)> {
     let external = volume.external.as_ref()?;
     before.iter().find_map(|other| {
@@ -208,7 +208,7 @@ pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Optio
     })
 }
 
-/// What the role gets of such a volume.
+/// Configuration of an external volume for the role.
 pub(super) fn built(context: &Context, volume: &Volume) -> Option<Elsewhere> {
     let external = external(volume)?;
     let here = { volume.nodes.iter() }.find(|node| context.nodes.is_here(&node.value));
@@ -222,7 +222,7 @@ pub(super) fn built(context: &Context, volume: &Volume) -> Option<Elsewhere> {
     })
 }
 
-/// The image of a volume that the storage keeps.
+/// Image of a volume in external storage.
 pub(super) fn external(volume: &Volume) -> Option<External> {
     Some(External {
         storage: volume.external.as_ref()?.value.clone(),

@@ -1,4 +1,4 @@
-//! What lines of volumes that a storage system keeps come to.
+//! Tests of the configuration of volumes in external storage.
 
 use super::tests::{load, on_alpha, told};
 use super::*;

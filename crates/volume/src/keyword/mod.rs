@@ -1,7 +1,7 @@
-//! The section `volume`. Each keyword is a row.
+//! Section `volume`. Each keyword is one row of the table.
 //!
-//! What comes out is the volumes of this node ([`Volumes`]): others are checked, and are
-//! not run here.
+//! The result contains the volumes of this node ([`Volumes`]). Volumes of other nodes are checked
+//! but not run here.
 
 mod bind;
 pub mod codes;
@@ -29,20 +29,20 @@ use section::{Draft, Volume, Written};
 use std::any::Any;
 use std::collections::BTreeSet;
 
-/// The part's name.
+/// Name of the role.
 pub const NAME: &str = "volume";
 
-/// How long requests under way may take at a stop, milliseconds.
+/// Time for requests in progress at a stop, milliseconds.
 const STOP_MS: u64 = 10_000;
 
-/// A volume, as sections of other parts may name one.
+/// Kind of reference with which sections of other roles name a volume.
 const VOLUME: Kind = Kind {
     name: "volume",
     unknown: &codes::NO_VOLUME,
     label: "no section of this name",
 };
 
-/// Volumes, as a part of a configuration.
+/// Volume role as a part of the configuration.
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
@@ -59,7 +59,7 @@ pub static PART: Part = Part {
     documented: || {
         let tables = TABLES.iter().flat_map(SectionTable::documented);
         let mut all: Vec<Documented> = [SECTION, DEFAULTS].into_iter().chain(tables).collect();
-        // A line of either section is in both tables.
+        // Some lines are in the tables of both sections.
         let mut names = BTreeSet::new();
         all.retain(|row| names.insert(row.syntax));
         all
@@ -103,7 +103,7 @@ static TABLES: [SectionTable<Draft>; 2] = [
     SectionTable::new("volume-defaults", OF_DEFAULTS, defaults::begin),
 ];
 
-/// The section for all of them, as the manual has it.
+/// Section for all volumes, in the manual.
 const DEFAULTS: Documented = Documented {
     kind: "section",
     name: "volume-defaults",
@@ -116,7 +116,7 @@ const DEFAULTS: Documented = Documented {
     built: true,
 };
 
-/// The section itself, as the manual has it.
+/// Section for one volume, in the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "volume",
@@ -174,7 +174,8 @@ impl Tabled for Draft {
             for told in external::of_volume(before, volume) {
                 context.tell(told);
             }
-            // An accepted version may have a second volume on an image: only the first is served.
+            // An accepted version may contain a second volume on an image; only the first one is
+            // served.
             let is_first = external::first_on_image(before, volume).is_none();
             let elsewhere = external::built(context, volume).filter(|_| is_first);
             if let Some(elsewhere) = elsewhere {
@@ -211,7 +212,7 @@ impl Tabled for Draft {
     }
 }
 
-/// What other parts may know of a volume.
+/// Exported facts about a volume for other roles.
 fn export(volume: &Volume) -> Export {
     let nodes = volume.nodes.iter().map(|node| node.value.clone());
     let located = Located {
@@ -222,12 +223,12 @@ fn export(volume: &Volume) -> Export {
     Export::new(VOLUME.name, &volume.name.value, &located)
 }
 
-/// What is wrong with the nodes of a volume.
+/// Diagnostic for the nodes of a volume.
 fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
     let known = context.nodes.known();
     match &volume.nodes[..] {
-        // A line that was refused names some.
+        // A refused line has already named nodes.
         [] if known.is_empty() || volume.has_refused_nodes => None,
         [] => {
             let told = format!("volume '{name}' does not say on which node it is");
@@ -273,7 +274,7 @@ fn unknown(known: &[String], one: &Written<String>) -> Diagnostic {
     }
 }
 
-/// The other copy of a volume, if it has one.
+/// Pair of a volume with two replicas.
 fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Pair> {
     let [one, other] = &volume.nodes[..] else {
         return None;
@@ -289,24 +290,24 @@ fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Pair>
     })
 }
 
-/// Bytes a second of what is done in the background.
+/// Rate of background work, bytes per second.
 fn rate(defaults: &Defaults) -> u64 {
     let rate = defaults.resync_rate.as_ref();
     rate.map_or(RESYNC_RATE, |rate| rate.value)
 }
 
-/// What a volume says of checksums, or the defaults do.
+/// Checksum setting of a volume, or the default.
 fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Written<bool>> {
     volume.verify.as_ref().or(defaults.verify.as_ref())
 }
 
-/// A device belongs to one volume of a node.
+/// Checks that a device belongs to only one volume of a node.
 fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let of = |volume: &Volume| -> Option<(std::path::PathBuf, Span)> {
         let backing = volume.backing.as_ref()?;
         match &backing.value {
             Backing::Device(path) => Some((path.clone(), backing.span)),
-            // Each volume has files or a logical volume of its own.
+            // Each volume has its own files or logical volume.
             Backing::File(_) | Backing::Lvm(_) => None,
         }
     };
@@ -326,7 +327,7 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     )
 }
 
-/// Two copies need a cluster: without one, no node ever has the lease of the volume.
+/// Two replicas need a cluster: without one, no node ever gets the lease of the volume.
 fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let [_, second, ..] = &volume.nodes[..] else {
         return None;
@@ -347,7 +348,7 @@ fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     )
 }
 
-/// Snapshots need a backing that can have some.
+/// Checks that the backing store of a volume with snapshots supports them.
 fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
     let (snapshots, backing) = (volume.snapshots.as_ref()?, volume.backing.as_ref()?);
     if matches!(backing.value, Backing::File(_)) {
@@ -366,7 +367,7 @@ fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
 }
 
 fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<Diagnostic> {
-    // A line that was refused says what is wrong with it.
+    // A refused line has its own diagnostic.
     if !is_missing || volume.once.iter().any(|(known, _)| *known == keyword) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The lines of a `volume` section.
+//! Lines of a `volume` section.
 
 use super::bind;
 use super::defaults::Defaults;
@@ -13,66 +13,64 @@ use language::value::TimeUnit;
 use language::{Diagnostic, Line, Span};
 use std::path::{Component, Path, PathBuf};
 
-/// Sections that are read.
 const SECTIONS_MAX: usize = 256;
-/// Bytes of a name.
+/// Maximum length of a volume's name, bytes.
 const NAME_MAX: usize = 64;
 
-/// The longest path, bytes (Linux: `PATH_MAX` without the zero at its end).
+/// Maximum length of a path, bytes (Linux: `PATH_MAX` without the terminating zero).
 const PATH_BYTES_MAX: usize = 4095;
-/// The longest name in a path, bytes (`NAME_MAX`).
+/// Maximum length of a path component, bytes (`NAME_MAX`).
 const FILE_NAME_BYTES_MAX: usize = 255;
-/// What the files of a volume have around its name, at most, bytes:
+/// Maximum length of the parts that a volume's file names add to its name, bytes:
 /// `/NAME@20261122T200000Z-guest-LABEL.snapshot`, with a label of 32 bytes.
 const FILE_ENDING_BYTES: usize = 66;
 
-/// Scheduled snapshots that a volume may keep.
+/// Maximum number of scheduled snapshots that a volume keeps.
 const SNAPSHOTS_KEPT_MAX: u32 = 1000;
-/// The time between two snapshots, seconds.
+/// Minimum and maximum time between two snapshots, seconds.
 const SNAPSHOTS_EVERY_MIN: u64 = 60;
 const SNAPSHOTS_EVERY_MAX: u64 = 366 * 24 * 3600;
 
-/// Something with the place at which it is written.
+/// Value with its position in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Written<T> {
     pub(super) value: T,
     pub(super) span: Span,
 }
 
-/// A section.
 #[derive(Debug)]
 pub(super) struct Volume {
     pub(super) name: Written<String>,
     pub(super) size: Option<Written<u64>>,
     pub(super) nodes: Vec<Written<String>>,
     pub(super) backing: Option<Written<Backing>>,
-    /// Where it is, if the storage keeps its copies.
+    /// External storage of the volume.
     pub(super) external: Option<Written<Storage>>,
     pub(super) snapshots: Option<Written<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
     pub(super) verify: Option<Written<bool>>,
     pub(super) read_only: bool,
     pub(super) bind: Option<bind::Line>,
-    /// A line `on` was refused.
+    /// An `on` line was refused.
     pub(super) has_refused_nodes: bool,
-    /// Keywords that were given, and where.
+    /// Keywords in the section, with their positions.
     pub(super) once: Vec<(&'static str, Span)>,
 }
 
 impl Volume {
-    /// A storage system keeps its copies; or it may, by a line that was refused.
+    /// Returns whether the volume is in external storage, or may be according to a refused line.
     pub(super) fn is_elsewhere(&self) -> bool {
         let mut once = self.once.iter();
         self.backing.is_none() && once.any(|(keyword, _)| *keyword == "backing")
     }
 }
 
-/// The sections so far.
+/// Sections parsed so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) volumes: Vec<Volume>,
     pub(super) defaults: Defaults,
-    /// The lines are those of `volume-defaults`.
+    /// The current section is `volume-defaults`.
     pub(super) in_defaults: bool,
 }
 
@@ -117,7 +115,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-/// The section that is being read, for a keyword that it may have once.
+/// Returns the current section for a keyword that may occur once.
 pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -185,7 +183,7 @@ fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing)
     if !path.is_absolute() || !path.components().all(plain) {
         return Err(args.unfit(word, "not an absolute path without `.` and `..`"));
     }
-    // Without what means nothing: a `/` at the end.
+    // Normalises the path, for example without a `/` at the end.
     let path: PathBuf = path.components().collect();
     let is_name = |part: Component<'_>| part.as_os_str().len() <= FILE_NAME_BYTES_MAX;
     if !path.components().all(is_name) {

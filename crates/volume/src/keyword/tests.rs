@@ -1,4 +1,4 @@
-//! What `volume` sections come to, and what is said of wrong ones.
+//! Tests of `volume` sections and their diagnostics.
 
 use super::*;
 use crate::config::WithoutMajority;
@@ -18,7 +18,7 @@ pub(super) fn load(text: &str, options: LoadOptions) -> (Volumes, String) {
     (loaded.take(&PART), told)
 }
 
-/// On the machine `alpha` of these nodes.
+/// Loads the configuration on the machine `alpha` of these nodes.
 pub(super) fn on_alpha(text: &str, nodes: &[&str]) -> (Volumes, String) {
     let options = LoadOptions {
         node: Some("alpha".to_owned()),
@@ -38,7 +38,7 @@ const GOOD: &str = "volume mail\n    size 40g\n    backing file /srv/volumes/\n"
 #[test]
 fn every_example_is_good_and_every_row_has_one() {
     for row in (PART.documented)() {
-        // The storage has no settings for copies of ours, which are named beside it.
+        // External storage does not support the replica settings beside it.
         let others = ["size 1g", "backing file /srv"];
         let word = row.name.split(' ').next().unwrap_or_default();
         let others = others.iter().filter(|line| !line.starts_with(word));
@@ -51,7 +51,7 @@ fn every_example_is_good_and_every_row_has_one() {
             _ if word == "on" => format!("{LINK}volume x\n    {}\n{others}", row.example),
             _ => format!("volume x\n    {}\n{others}", row.example),
         };
-        // Outside of a cluster, two copies are worth a warning.
+        // Outside of a cluster, two replicas cause a warning.
         let options = LoadOptions {
             version: "version 1".to_owned(),
             ..LoadOptions::default()
@@ -203,7 +203,7 @@ fn wrong_lines_are_refused_with_words() {
             "site.cfg:4:20: error[E0801]: 'snapshot every' expects `keep`\n",
         ),
     ] {
-        // What to write instead follows in parentheses.
+        // The suggested fix follows in parentheses.
         let told = told(text);
         let same = told.lines().zip(expected.lines());
         let same = same.filter(|(told, expected)| told.starts_with(expected));
@@ -321,7 +321,7 @@ fn a_volume_on_two_nodes_has_a_copy_on_each_and_a_link() {
         let one = told.lines().count() == 1 && told.contains(expected);
         assert!(one, "{text}: {told}");
     }
-    // In either order of the sections, and on either node.
+    // Sections in either order, on either node.
     let rate = "    resync-rate 1m\n";
     for text in [
         format!("{LINK}{rate}{}", on("beta alpha")),
@@ -430,7 +430,7 @@ fn checksums_are_for_volumes_with_one_copy_and_with_two() {
     );
 }
 
-/// Files of a directory: a certificate with its key, the CA of clients, and some that are no such.
+/// Directory with a certificate and its key, the CA of clients, and invalid files.
 fn certificates() -> lab::Scratch {
     let scratch = lab::Scratch::new().unwrap();
     let authority = lab::pki::Authority::new("clients").unwrap();
@@ -483,7 +483,7 @@ fn a_volume_has_an_address_with_tls_or_one_of_this_machine() {
     }
 }
 
-/// The `bind` line is refused with this error alone.
+/// Checks that the `bind` line is refused with only this error.
 fn refused(line: &str, expected: &str) {
     let told = told(&format!("{GOOD}    bind {line}\n"));
     let one = told.lines().count() == 1 && told.contains(expected);

@@ -1,11 +1,11 @@
-//! Numbers in records: little-endian, in order, and nothing is read past the end.
+//! Numbers in records: little-endian, in order, with bounds checks.
 
 use twox_hash::XxHash3_64;
 
-/// Bytes of a checksum.
+/// Length of a checksum, bytes.
 pub(crate) const CHECKSUM_BYTES: usize = 8;
 
-/// Reads numbers from the front.
+/// Reader of consecutive numbers.
 pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);
 
 impl Reader<'_> {
@@ -28,13 +28,13 @@ impl Reader<'_> {
     }
 }
 
-/// Appends the checksum of all bytes so far.
+/// Appends the checksum of all preceding bytes.
 pub(crate) fn seal(bytes: &mut Vec<u8>) {
     let checksum = XxHash3_64::oneshot(bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
 }
 
-/// The bytes before the checksum at the end, if it is theirs.
+/// Returns the bytes before the trailing checksum; None if it does not match.
 pub(crate) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
     (XxHash3_64::oneshot(content) == u64::from_le_bytes(*checksum)).then_some(content)

@@ -1,22 +1,21 @@
-//! A page of the dirty bitmap: the bits of some extents, with a checksum of its own.
+//! Page of the dirty bitmap: the bits of some extents, with a checksum.
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::slot::VolumeId;
 use super::{EXTENT_WORDS, PAGE_BYTES, PAGE_EXTENTS};
 
 const MAGIC: [u8; 4] = *b"EKdb";
-/// Words of bits in a page.
+/// Number of words of bits in a page.
 pub(super) const PAGE_WORDS: usize = PAGE_EXTENTS as usize * EXTENT_WORDS;
 
-/// A page, as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Page {
-    /// Its place, from 0. One that was written to another place does not count.
+    /// Position of the page, from 0. A page at another position is invalid.
     pub(super) index: u32,
-    /// The store with which it was written.
+    /// Number of the store that wrote the page.
     pub(super) number: u64,
     pub(super) volume: Option<VolumeId>,
-    /// 64 blocks a word.
+    /// Dirty bits, 64 blocks per word.
     pub(super) words: Vec<u64>,
 }
 
@@ -37,7 +36,8 @@ impl Page {
         bytes
     }
 
-    /// Reads the page at a place. `None`: torn, damaged, of another place or volume.
+    /// Decodes the page with this index. `None` if it is torn, damaged, misplaced or of another
+    /// volume.
     pub(super) fn decode(bytes: &[u8], index: u32, volume: Option<VolumeId>) -> Option<Page> {
         let content = bytes.get(..PAGE_BYTES).and_then(unseal)?;
         let mut reader = Reader(content);

@@ -1,22 +1,22 @@
-//! A slot of the ring: a frame (magic number, format, length, checksum) that every format
-//! keeps, and in it the head of a copy with its activity log.
+//! Slot of the ring: an envelope (magic number, format, length, checksum) that is the same in
+//! every format, around the head of a replica with its activity log.
 
 use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};
 use std::fmt;
 
-/// The first bytes of the name of a volume behind the record of a slot.
+/// Magic number of the volume's name, which follows the record of a slot.
 const NAME_MAGIC: [u8; 8] = *b"EKname01";
-/// The longest name, bytes: as long as that of a file may be.
+/// Maximum length of a volume's name, bytes: that of a file name.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Magic number, format and length, bytes.
+/// Length of magic number, format and record length, bytes.
 const FRAME_BYTES: usize = 16;
 
 const JOINED: u32 = 1;
 const SYNCING: u32 = 2;
 
-/// Identity of a volume: 16 random bytes, drawn when it is created.
+/// Identifier of a volume: 16 random bytes, generated at its creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VolumeId(pub [u8; 16]);
 
@@ -26,73 +26,73 @@ impl fmt::Display for VolumeId {
     }
 }
 
-/// How much of the volume a copy has, by generations of the volume's record.
+/// Completeness of a replica, by generations of the volume's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// All of it since this generation.
+    /// Complete since this generation.
     Joined(u64),
-    /// Some of it; its source's dirty bits count from this generation.
+    /// Incomplete. The source's dirty bits count from this generation.
     Syncing(u64),
 }
 
-/// What changes together, at once.
+/// Head of a replica: values that change atomically.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// The volume; `None` for a copy that was never part of one.
+    /// Identifier of the volume; `None` for a replica that was never part of one.
     pub volume: Option<VolumeId>,
-    /// Its size in bytes.
+    /// Size of the volume, bytes.
     pub size_bytes: u64,
-    /// Where its first byte is, if it is behind this metadata on the same device, bytes; 0 if
-    /// it has a file of its own.
+    /// Offset of the data on a device, where it follows the metadata, bytes; 0 if the data has its
+    /// own file.
     pub data_offset: u64,
-    /// No owner of an earlier epoch may write.
+    /// Promised epoch. No owner of an earlier epoch may write.
     pub promised: u64,
-    /// The history that its content belongs to.
+    /// History that the content belongs to.
     pub incarnation: u64,
-    /// How much the copy has.
+    /// Completeness of the content.
     pub state: State,
-    /// The boot (Linux: `/proc/sys/kernel/random/boot_id`) in which it acknowledged writes
-    /// that it may not have flushed.
+    /// Boot (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica acknowledged writes
+    /// that may not be flushed.
     pub unflushed: Option<u128>,
     /// Numbers of the extents in the activity log, at most [`LOG_EXTENTS_MAX`].
     pub hot: Vec<u32>,
 }
 
-/// A head, as the ring stores it.
+/// Stored head.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Slot {
-    /// Counts the stores.
+    /// Sequence number of the store.
     pub(super) number: u64,
     pub(super) head: Head,
     pub(super) fill: Fill,
-    /// The name of the volume, as it was created. None: by a program that stored none.
+    /// Name of the volume at its creation. None: an earlier program stored no name.
     pub(super) name: Option<String>,
 }
 
-/// The last time that all dirty bits were set or cleared.
+/// Last store that set or cleared all dirty bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Fill {
-    /// Pages of an earlier store do not count.
+    /// Number of that store; pages of earlier stores are invalid.
     pub(super) number: u64,
     pub(super) value: bool,
 }
 
-/// What is in the room of a slot.
+/// Content of a slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Found {
-    /// A whole record.
+    /// Valid record.
     Valid(Slot),
-    /// A whole record of a newer format.
+    /// Valid record of a newer format.
     Newer(u32),
-    /// Ours, but torn or damaged.
+    /// Torn or damaged record of this program.
     Damaged,
-    /// Nothing of ours.
+    /// No record of this program.
     Nothing,
 }
 
 impl Slot {
-    /// Its bytes, a whole number of sectors. Extents beyond [`LOG_EXTENTS_MAX`] are a fault of
-    /// the caller, for which there is no room.
+    /// Encodes the slot as whole sectors. The caller must not exceed [`LOG_EXTENTS_MAX`] extents,
+    /// for which there is no space.
     pub(super) fn encode(&self) -> Vec<u8> {
         let head = &self.head;
         assert!(
@@ -102,7 +102,7 @@ impl Slot {
         let mut bytes = Vec::with_capacity(SLOT_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        // The length, which is known at the end.
+        // The length is filled in at the end.
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.number.to_le_bytes());
         let volume = head.volume.map_or([0; 16], |volume| volume.0);
@@ -138,14 +138,14 @@ impl Slot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
-        // Behind the record, where programs that know of no name do not look.
+        // Behind the record, where programs without support for names do not look.
         let name = self.name.as_deref().map(|name| self.name_record(name));
         bytes.extend(name.unwrap_or_default());
         bytes.resize(bytes.len().next_multiple_of(SECTOR_BYTES), 0);
         bytes
     }
 
-    /// The bytes of a name, which is of this store alone.
+    /// Encodes the name, bound to this store.
     fn name_record(&self, name: &str) -> Vec<u8> {
         let mut bytes = NAME_MAGIC.to_vec();
         bytes.extend_from_slice(&self.number.to_le_bytes());
@@ -155,7 +155,7 @@ impl Slot {
         bytes
     }
 
-    /// Reads the name behind the record of the store with this number.
+    /// Decodes the name behind the record of the store with this number.
     fn name_of(bytes: &[u8], number: u64) -> Option<String> {
         let mut reader = Reader(bytes);
         if reader.array()? != NAME_MAGIC || reader.u64()? != number {
@@ -171,7 +171,7 @@ impl Slot {
         String::from_utf8(name.to_vec()).ok()
     }
 
-    /// Reads what is in the room of a slot.
+    /// Decodes the content of a slot.
     pub(super) fn decode(bytes: &[u8]) -> Found {
         let mut frame = Reader(bytes);
         if frame.array() != Some(MAGIC) {

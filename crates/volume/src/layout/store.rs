@@ -1,4 +1,4 @@
-//! The metadata of one copy: what is stored, and what has to be written for a change of it.
+//! Metadata of one replica: the stored state, and the writes for a change.
 
 use super::page::{PAGE_WORDS, Page};
 use super::slot::{Fill, Found, Head, Slot, VolumeId};
@@ -8,56 +8,56 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// Bytes for a place of the metadata.
+/// Write to the metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
-    /// Where, from the start of the metadata, bytes.
+    /// Offset from the start of the metadata, bytes.
     pub offset: u64,
-    /// A whole number of 4 KiB.
+    /// Content, a multiple of 4 KiB.
     pub bytes: Vec<u8>,
 }
 
-/// Writes in any order. All of them are on stable storage before the next phase begins.
+/// Writes in any order. All of them are durable before the next phase begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Phase(pub Vec<Write>);
 
-/// A change, stored as a whole: the head becomes valid at the end, together with the log.
+/// Change that is stored atomically: the head becomes valid at the end, together with the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// The new head.
+    /// New head.
     pub head: Head,
-    /// All dirty bits are set to this before `bits` are stored.
+    /// Value that all dirty bits are set to before `bits` are stored.
     pub fill: Option<bool>,
-    /// The dirty bits of extents, 64 blocks a word.
+    /// Dirty bits of extents, 64 blocks per word.
     pub bits: Vec<(u32, Vec<u64>)>,
 }
 
-/// What was found at the start.
+/// Loaded metadata.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
-    /// The newest head.
+    /// Newest head.
     pub head: Head,
-    /// A bit a block, 64 a word.
+    /// Dirty bits, one per block, 64 per word.
     pub dirty: Vec<u64>,
-    /// Pages of the bitmap that were damaged: all their bits are set.
+    /// Number of damaged bitmap pages, whose bits are all set.
     pub damaged_pages: u32,
 }
 
-/// The metadata as it is on disk once what was planned has been written.
+/// State of the metadata on disk after the planned writes.
 #[derive(Clone, Debug)]
 pub struct Metadata {
     slot: Slot,
-    /// The bits as they are stored.
+    /// Stored dirty bits.
     words: Vec<u64>,
-    /// A write failed: which pages are on disk is not known.
+    /// A write failed, so the stored pages are unknown.
     is_unknown: bool,
 }
 
 impl Metadata {
-    /// Lays out the metadata of a new copy of the volume with this name: nothing dirty.
+    /// Creates clean metadata for a new replica of the volume with this name.
     ///
     /// # Errors
-    /// No volume has this size.
+    /// The size is invalid.
     pub fn create(head: Head, name: &str) -> Result<(Metadata, Vec<Phase>), LayoutError> {
         metadata_bytes(head.size_bytes)?;
         let fill = Fill {
@@ -75,7 +75,7 @@ impl Metadata {
                 name: Some(name.to_owned()),
             },
         };
-        // No slot of what was there before may be newer.
+        // Wipes old slots, because one of them might be newer.
         let wiped = Write {
             offset: 0,
             bytes: vec![0; BITMAP_OFFSET as usize],
@@ -86,10 +86,10 @@ impl Metadata {
         Ok((metadata, vec![Phase(first), Phase(last)]))
     }
 
-    /// Reads metadata. `expected`: only a copy of this volume is taken.
+    /// Loads metadata. With `expected`, refuses any other volume.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The metadata is invalid.
     pub fn load(
         bytes: &[u8],
         expected: Option<VolumeId>,
@@ -126,18 +126,18 @@ impl Metadata {
         Ok((metadata, loaded))
     }
 
-    /// The head that is stored.
+    /// Stored head.
     pub fn head(&self) -> &Head {
         &self.slot.head
     }
 
-    /// The name of the volume whose copy it is. None: a program that stored none created it.
+    /// Name of the volume. None: a program that stored no name created the replica.
     pub fn name(&self) -> Option<&str> {
         self.slot.name.as_deref()
     }
 
-    /// Plans the writes after which it is the copy of the volume with this name, as
-    /// [`Metadata::plan`] does.
+    /// Plans the writes that assign the replica to the volume with this name, like
+    /// [`Metadata::plan`].
     pub fn rename(&mut self, name: &str) -> Vec<Phase> {
         self.slot.name = Some(name.to_owned());
         let change = Change {
@@ -148,13 +148,13 @@ impl Metadata {
         self.plan(&change)
     }
 
-    /// A planned write failed: the next change has every page.
+    /// Records that a planned write failed. The next change then writes every page.
     pub fn failed(&mut self) {
         self.is_unknown = true;
     }
 
-    /// Plans the writes for a change. They have to be done, phase by phase, before the next
-    /// change is planned. If they are interrupted, either head is found.
+    /// Plans the writes for a change. The caller has to execute them, phase by phase, before it
+    /// plans the next change. After an interruption either the old or the new head is valid.
     pub fn plan(&mut self, change: &Change) -> Vec<Phase> {
         let mut phases = Vec::new();
         if let Some(value) = change.fill {
@@ -163,8 +163,8 @@ impl Metadata {
                 value,
             };
             self.words.fill(filled(value));
-            // Pages that change show the fill in their other bits, too, so it must be valid
-            // before them. Without such pages it becomes valid with the head.
+            // Changed pages include the fill in their other bits, so the fill must be valid before
+            // them. Without changed pages it becomes valid with the head.
             if !change.bits.is_empty() || self.is_unknown {
                 self.slot.number += 1;
                 phases.push(Phase(vec![self.slot_write()]));
@@ -174,7 +174,8 @@ impl Metadata {
         let mut touched = BTreeSet::new();
         let (before, head) = (&self.slot.head, &change.head);
         if (before.volume, before.size_bytes) != (head.volume, head.size_bytes) {
-            // Pages say whose they are, and there may be more of them.
+            // Rewrites all pages, because they contain the volume's identifier and their number
+            // may have grown.
             touched.extend(0..pages(head.size_bytes));
             self.words.resize(touched.len() * PAGE_WORDS, 0);
         }
@@ -214,7 +215,7 @@ impl Metadata {
         }
     }
 
-    /// The oldest slot is written.
+    /// Write of the new slot over the oldest one.
     fn slot_write(&self) -> Write {
         Write {
             offset: self.slot.number % SLOTS * SLOT_BYTES as u64,
@@ -223,14 +224,14 @@ impl Metadata {
     }
 }
 
-/// Returns the size of the volume that metadata beginning with these bytes is of, bytes; None
-/// if they are not metadata that this program reads.
+/// Returns the size of the volume from the start of its metadata, bytes; None if this program
+/// cannot decode it.
 pub fn stored_size(bytes: &[u8]) -> Option<u64> {
     let slot = newest(bytes, None).ok()?;
     Some(slot.head.size_bytes)
 }
 
-/// The newest valid slot of the ring.
+/// Newest valid slot of the ring.
 fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<Slot, LayoutError> {
     if bytes.is_empty() {
         return Err(LayoutError::Empty);
@@ -238,7 +239,7 @@ fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<Slot, LayoutError>
     let (mut best, mut other, mut damaged): (Option<Slot>, _, _) = (None, None, false);
     for room in bytes.chunks(SLOT_BYTES).take(SLOTS as usize) {
         match Slot::decode(room) {
-            // One that this program cannot read may be newer than all that it can.
+            // A slot with an unsupported format may be newer than all supported ones.
             Found::Newer(format) => return Err(LayoutError::Newer(format)),
             Found::Damaged => damaged = true,
             Found::Nothing => {}
@@ -270,7 +271,7 @@ fn filled(value: bool) -> u64 {
     if value { u64::MAX } else { 0 }
 }
 
-/// The bits of the volume's blocks, without those behind its end.
+/// Dirty bits of the volume's blocks, without those behind its end.
 fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
     let blocks = size_bytes / super::BLOCK_BYTES;
     let count = blocks.div_ceil(64) as usize;
@@ -284,7 +285,7 @@ fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
     dirty
 }
 
-/// The number of the newest slot.
+/// Number of the newest slot.
 #[cfg(test)]
 pub(super) fn newest_number(bytes: &[u8]) -> u64 {
     newest(bytes, None).map_or(0, |slot| slot.number)

@@ -1,4 +1,5 @@
-//! Metadata as bytes: what is stored is found again, whatever of the last store was lost.
+//! Tests of the metadata format: stored state is loaded again, whatever part of the last store was
+//! lost.
 
 use super::store::newest_number;
 use super::*;
@@ -20,10 +21,10 @@ fn head(promised: u64, hot: &[u32]) -> Head {
     }
 }
 
-/// A disk that has metadata.
+/// Disk with metadata.
 fn created() -> (Metadata, Vec<u8>) {
     let (metadata, phases) = Metadata::create(head(0, &[]), "mail").unwrap();
-    // What was there before must not show.
+    // Old content of the disk must not show through.
     let mut disk = vec![0xa5; metadata_bytes(SIZE).unwrap() as usize];
     phases.iter().for_each(|phase| apply(&mut disk, phase));
     (metadata, disk)
@@ -82,7 +83,7 @@ fn what_is_stored_is_loaded() {
     }
 }
 
-/// The name of the volume whose metadata this is.
+/// Name of the volume in the metadata.
 fn name(disk: &[u8]) -> Option<String> {
     let (metadata, _) = Metadata::load(disk, None).unwrap();
     metadata.name().map(str::to_owned)
@@ -111,7 +112,7 @@ fn the_name_of_the_volume_is_kept_by_every_store_until_it_is_renamed() {
 fn metadata_without_a_name_stays_valid() {
     let (mut metadata, mut disk) = created();
     let before = load(&disk).head;
-    // As programs wrote it that knew of no name, and what another store left there.
+    // Format of programs without names, followed by the leftover of another store.
     let room = newest_number(&disk) % SLOTS * SLOT_BYTES as u64;
     let slot = &mut disk[room as usize..][..SLOT_BYTES];
     let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
@@ -160,7 +161,7 @@ fn a_full_log_fits_and_every_slot_is_used_in_turn() {
         assert_eq!(name(&disk).as_deref(), Some("mail"));
     }
     assert_eq!(places.len(), SLOTS as usize);
-    // The name is in the sector of the end of the record, in both, or in the one behind it.
+    // The name is in the last sector of the record, in the next one, or across both.
     for count in 970..1000 {
         let change = Change {
             head: Head {
@@ -194,7 +195,7 @@ fn a_damaged_page_is_dirty_as_a_whole_and_a_damaged_slot_leaves_the_one_before_i
     let second = &loaded.dirty[31 * 16..62 * 16];
     assert!(second.iter().all(|word| *word == u64::MAX));
     assert!(loaded.dirty[62 * 16..].iter().all(|word| *word == 0));
-    // A page of zeroes was never written by us.
+    // A page of zeroes is never valid.
     disk[page..page + PAGE_BYTES].fill(0);
     assert_eq!(load(&disk).damaged_pages, 1);
 }
@@ -255,7 +256,7 @@ fn what_is_not_ours_is_refused_in_words() {
     let mut torn = disk.clone();
     torn[SLOT_BYTES + 50] ^= 4;
     assert_eq!(refusal(&torn), LayoutError::Damaged);
-    // A record of a newer program, in any slot.
+    // Record of a newer program in any slot.
     let mut newer = disk.clone();
     let mut record = MAGIC.to_vec();
     record.extend_from_slice(&9_u32.to_le_bytes());
@@ -274,7 +275,7 @@ fn what_is_not_ours_is_refused_in_words() {
     );
 }
 
-/// Dirty as the owner has to see it: hot extents are.
+/// Returns whether the owner must treat the extent as dirty; hot extents are.
 fn is_suspect(loaded: &Loaded, extent: u32) -> bool {
     loaded.head.hot.contains(&extent) || loaded.dirty[extent as usize * 16] != 0
 }
@@ -293,7 +294,7 @@ fn changes() -> impl Strategy<Value = Vec<Asked>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The last store is cut off: some of its sectors are written, some torn, some lost.
+    /// Interrupts the last store: some of its sectors are written, some torn, some lost.
     #[test]
     fn a_store_that_is_cut_off_leaves_either_head(
         changes in changes(),
@@ -313,7 +314,7 @@ proptest! {
             }
             let cut = cut.index(phases.len());
             phases[..cut].iter().for_each(|phase| apply(&mut disk, phase));
-            // Of this phase each sector of 512 bytes by itself.
+            // In this phase each sector of 512 bytes may be written or lost.
             for (which, write) in phases[cut].0.iter().enumerate() {
                 for (sector, bytes) in write.bytes.chunks(512).enumerate() {
                     if kept >> ((which * 16 + sector) % 64) & 1 == 1 {
@@ -325,8 +326,8 @@ proptest! {
             let after = load(&disk);
             prop_assert!(after.head == before.head || after.head == change.head);
             if after.head == before.head && fill.is_none() {
-                // Nothing that was suspect is forgotten, unless it is dirty no more by order
-                // of this store, which its hot extents cover.
+                // No dirty extent is forgotten, unless this store cleared it while the extent was
+                // hot.
                 for extent in 0..75 {
                     let by_order = bits.iter().any(|(one, _)| *one == extent);
                     if is_suspect(&before, extent) && !by_order {
@@ -347,7 +348,7 @@ proptest! {
         let at = at.index(3 * SLOT_BYTES);
         disk[at..at + bytes.len()].copy_from_slice(&bytes);
         if reseals {
-            // Whole, with any content.
+            // Valid records with random content.
             let mut record = disk[SLOT_BYTES..][..16].to_vec();
             record.extend_from_slice(&bytes);
             let length = record.len() as u32 + 8;

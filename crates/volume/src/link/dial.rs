@@ -1,6 +1,6 @@
-//! Makes the connections of the copies. One thread listens for all volumes of a role, and
-//! each volume whose node's name comes first dials, on a thread of its own. Both block, with
-//! deadlines; what they bring goes to the thread of the volume.
+//! Establishes the replication connections. One thread listens for all volumes of a role. For each
+//! volume, the node whose name sorts first dials, on a thread of its own. Both block, with
+//! deadlines, and pass the connections to the volume's thread.
 
 use super::PORT;
 use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};
@@ -17,28 +17,29 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wire::{HandshakeError, Timed, Trusted, Wire, Young, is_closed, is_mine, unspecified};
 
-/// How long a connection, and each greeting, may take.
+/// Timeout for connecting, and for each greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// After the first failure to connect; doubled from then on, up to the maximum.
+/// Delay after the first failure to connect. Each further failure doubles the delay up to the
+/// maximum.
 const AGAIN_MIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
-/// Connections from unknown addresses whose greeting has not come.
+/// Limit of connections from unknown addresses that have not sent a greeting.
 const STRANGERS_MAX: usize = 16;
-/// Connections from the addresses of the nodes whose greeting has not come. Strangers cannot
-/// take these places.
+/// Limit of connections from node addresses that have not sent a greeting. Unknown addresses
+/// cannot use these slots.
 const KNOWN_MAX: usize = 32;
-/// How often an address that is not there yet is looked for.
+/// Interval of attempts to listen at an address that does not exist yet.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Where the two nodes of a file reach each other, and how.
+/// Replication link of the two nodes: addresses, port and encryption.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cable {
-    /// The addresses of both ends. Which one is whose the machines show. None: where the
-    /// cluster reaches the nodes.
+    /// Addresses of both ends. Each machine finds its own end among its addresses. None: the
+    /// addresses at which the cluster reaches the nodes.
     pub ends: Option<[IpAddr; 2]>,
-    /// The port.
+    /// TCP port on both nodes.
     pub port: u16,
-    /// Without TLS.
+    /// Disables TLS.
     pub is_plain: bool,
 }
 
@@ -53,7 +54,7 @@ impl fmt::Display for Cable {
 }
 
 impl Default for Cable {
-    /// Where a file says nothing.
+    /// Link without a configuration: the cluster's addresses, the default port and TLS.
     fn default() -> Cable {
         Cable {
             ends: None,
@@ -64,8 +65,8 @@ impl Default for Cable {
 }
 
 impl Cable {
-    /// Whether an address is that of a node: an end of the cable, or where the cluster reaches
-    /// its nodes. Behind a translation of addresses a node has none of these.
+    /// Returns whether an address belongs to a node: it is an end of the link, or the cluster
+    /// reaches a node there. Behind NAT, a node has none of these addresses.
     fn knows(&self, address: IpAddr, trusted: Option<&Trusted>) -> bool {
         let address = address.to_canonical();
         let is_end = self.ends.is_some_and(|ends| ends.contains(&address));
@@ -75,8 +76,9 @@ impl Cable {
         is_end || reached.any(|one| *one == address)
     }
 
-    /// Whether a connection without TLS may come from an address: only the other end of the cable has no certificate to
-    /// show. Without ends, the address has to be [known](Cable::knows).
+    /// Returns whether a connection without TLS is accepted from an address. Without a certificate
+    /// only the address identifies the other end. If the link has no ends, the address has to be
+    /// [known](Cable::knows).
     fn may_be_plain(&self, from: IpAddr, is_known: bool) -> bool {
         self.is_plain
             && match self.ends.map(sides) {
@@ -86,22 +88,21 @@ impl Cable {
             }
     }
 
-    /// Whether who listens for this cable also listens where other nodes connect to this one,
-    /// which the cluster reaches at these addresses. Then nobody else may listen there: the one
-    /// who came second could not.
+    /// Returns whether the listener of this link also covers the addresses at which other nodes
+    /// reach this one. A second listener must not be opened there: its bind would fail.
     pub(crate) fn covers(&self, port: u16, reached: &[IpAddr]) -> bool {
         let is_own_end = |ends: [IpAddr; 2]| {
-            // Behind a translation of addresses, this node would listen at all of its own.
+            // Behind NAT, this node listens at all of its own addresses.
             let is_translated = !reached.iter().any(|address| is_mine(*address));
             is_translated || reached.iter().any(|address| ends.contains(address))
         };
         self.port == port && self.ends.is_none_or(is_own_end)
     }
 
-    /// Where this node listens.
+    /// Returns the local listening address.
     ///
     /// # Errors
-    /// It has no end of the cable, or the cluster has not said where it is.
+    /// This node has no end of the link, or the cluster has not reported the node's addresses.
     fn own(&self, trusted: Option<&Trusted>) -> Result<IpAddr, WireTrouble> {
         if let Some(ends) = self.ends {
             return Ok(sides(ends)?.0);
@@ -112,14 +113,15 @@ impl Cable {
             .first()
             .ok_or_else(|| WireTrouble::Unknown(trusted.me.clone()))?;
         let mine = known.iter().find(|address| is_mine(**address));
-        // Behind a translation of addresses, it is reached at one that it does not have.
+        // Behind NAT, this node does not have the address at which others reach it.
         Ok(*mine.unwrap_or(&unspecified(*first)))
     }
 
-    /// Where the other node may be reached, the preferred address first.
+    /// Returns the addresses of the other node, the preferred one first.
     ///
     /// # Errors
-    /// This node has no end of the cable, or the cluster has not said where the other one is.
+    /// This node has no end of the link, or the cluster has not reported the other node's
+    /// addresses.
     fn theirs(&self, other: &str, trusted: Option<&Trusted>) -> Result<Vec<IpAddr>, WireTrouble> {
         if let Some(ends) = self.ends {
             return Ok(vec![sides(ends)?.1]);
@@ -132,7 +134,7 @@ impl Cable {
     }
 }
 
-/// The end of this machine and that of the other one.
+/// Returns this machine's end and the other end.
 fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), WireTrouble> {
     let [one, other] = ends;
     match (is_mine(one), is_mine(other)) {
@@ -143,61 +145,61 @@ fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), WireTrouble> {
     }
 }
 
-/// Why there is no connection.
+/// Reason why a volume has no replication connection.
 #[derive(Debug, thiserror::Error)]
 pub enum WireTrouble {
-    /// This machine is not on the link.
+    /// Neither address of the link belongs to this machine.
     #[error("neither {} nor {} is an address of this machine: check `link`", .0[0], .0[1])]
     NoAddress([IpAddr; 2]),
-    /// It is at both ends of it.
+    /// Both addresses of the link belong to this machine.
     #[error("{} and {} are both addresses of this machine: check `link`", .0[0], .0[1])]
     BothAddresses([IpAddr; 2]),
-    /// TLS, or the addresses of the nodes, without what the cluster says.
+    /// TLS or the addresses of the nodes are needed, but the cluster has not sent them yet.
     #[error(
         "this node has no certificate of the cluster for it yet: `evenkeel cluster status` says more"
     )]
     NoCertificate,
-    /// The cluster has no such node.
+    /// The cluster has no node of this name.
     #[error("the cluster has no node '{0}': check `on`")]
     Unknown(String),
-    /// It cannot listen.
+    /// This node cannot listen at the address.
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
     /// The other node cannot be reached.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, io::Error),
-    /// It is not the right one.
+    /// The greeting failed, or the other side is not the expected node.
     #[error("{0}: {1}")]
     Greeting(SocketAddr, GreetingError),
 }
 
-/// Who gets the connections of a volume.
+/// Receiver of a volume's replication connections.
 pub trait Receiver: Send + Sync {
-    /// What is said first.
+    /// Greeting that this node sends.
     fn greeting(&self) -> Greeting;
 
-    /// Takes a connection that does not block, after both greetings.
+    /// Accepts a non-blocking connection after both greetings.
     fn connected(&self, wire: Wire, theirs: Greeting);
 
-    /// There is none, and why.
+    /// Reports that there is no connection, and why.
     fn not_connected(&self, why: String);
 }
 
-/// Who gets the connections of nodes that want to write a whole volume.
+/// Receiver of connections on which a node writes a whole volume.
 pub trait CopyReceiver: Send + Sync {
-    /// Takes a connection, which has TLS and a certificate of the node that greets.
+    /// Accepts a connection with TLS and a certificate of the node that sent the greeting.
     fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting);
 }
 
-/// The volumes for which connections may come, by name.
+/// Volumes that accept connections, by name.
 #[derive(Default)]
 pub struct Registry {
     receivers: Mutex<HashMap<String, Arc<dyn Receiver>>>,
     strangers: Arc<AtomicUsize>,
     known: Arc<AtomicUsize>,
-    /// Why nobody can connect, if that is so.
+    /// Reason why no node can connect, if listening fails.
     trouble: Mutex<Option<String>>,
-    /// What the cluster says of the nodes.
+    /// Nodes, addresses and certificates of the cluster.
     trusted: Mutex<Option<Arc<Trusted>>>,
     copies: Mutex<Option<Arc<dyn CopyReceiver>>>,
 }
@@ -209,37 +211,37 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A volume can be connected from now on.
+    /// Registers a volume, so that connections for it are accepted.
     pub fn add(&self, name: &str, receiver: Arc<dyn Receiver>) {
         lock(&self.receivers).insert(name.to_owned(), receiver);
     }
 
-    /// It cannot any more.
+    /// Removes a volume. Connections for it are refused from now on.
     pub fn remove(&self, name: &str) {
         lock(&self.receivers).remove(name);
     }
 
-    /// Why nobody can connect, in words.
+    /// Reason why no node can connect, as text. None if listening works.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
 
-    /// The cluster says this of its nodes. It holds for connections from now on.
+    /// Sets the cluster's nodes and certificates for subsequent connections.
     pub fn trust(&self, trusted: Arc<Trusted>) {
         *lock(&self.trusted) = Some(trusted);
     }
 
-    /// Whole volumes may be written from now on.
+    /// Allows other nodes to write whole volumes.
     pub fn allow_copies(&self, receiver: Arc<dyn CopyReceiver>) {
         *lock(&self.copies) = Some(receiver);
     }
 
-    /// What the cluster says of its nodes.
+    /// The cluster's nodes and certificates. None until the cluster sent them.
     pub fn trusted(&self) -> Option<Arc<Trusted>> {
         lock(&self.trusted).clone()
     }
 
-    /// Returns a place for a connection whose greeting has not come, if there is one.
+    /// Reserves a slot for a connection that has not sent its greeting, if one is free.
     fn place(&self, is_known: bool) -> Option<Place> {
         let (places, most) = match is_known {
             true => (&self.known, KNOWN_MAX),
@@ -259,7 +261,7 @@ impl Registry {
     }
 }
 
-/// A place that is taken until this is dropped.
+/// Slot of a connection. Dropping it frees the slot.
 struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
@@ -268,7 +270,7 @@ impl Drop for Place {
     }
 }
 
-/// Listens at the own end of the cable until `stop` is readable.
+/// Listens at the local end of the link until `stop` is readable.
 pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
     loop {
         let bound = cable.own(registry.trusted().as_deref()).and_then(|own| {
@@ -286,7 +288,7 @@ pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
             }
         };
         *lock(&registry.trouble) = None;
-        // A look at it first, so that nobody's reset connection blocks.
+        // Non-blocking, because a client that resets its connection early would block the accept.
         let _ = listener.set_nonblocking(true);
         loop {
             match waits(stop, Some(listener.as_fd()), None) {
@@ -297,7 +299,7 @@ pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
             match listener.accept() {
                 Ok((socket, from)) => receive(socket, from, cable, registry),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // No descriptor or no memory: later.
+                // Retries later: no file descriptor or no memory is available.
                 Err(_) => _ = waits(stop, None, Some(AGAIN_MIN)),
             }
         }
@@ -315,7 +317,7 @@ fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Dura
     let mut watched = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     watched.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
     let limit = limit.and_then(|limit| rustix::time::Timespec::try_from(limit).ok());
-    // Interrupted or not: everything is looked at again.
+    // Ignores errors: the caller checks everything again after any wake-up.
     let _ = poll(&mut watched, limit.as_ref());
     match &watched[..] {
         [stop, ..] if !stop.revents().is_empty() => Woken::Stop,
@@ -324,7 +326,7 @@ fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Dura
     }
 }
 
-/// Hears who connects, on a thread of its own.
+/// Receives the greeting of a connection on its own thread.
 fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Registry>) {
     let is_known = cable.knows(from.ip(), registry.trusted().as_deref());
     let Some(place) = registry.place(is_known) else {
@@ -334,16 +336,18 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
     let is_plain = cable.is_plain;
     let may_be_plain = cable.may_be_plain(from.ip(), is_known);
     let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
-    // Without a thread, the connection and its place end here.
+    // Without a thread, the connection closes and its slot is freed here.
     let _ = builder.spawn(move || {
         let _place = place;
         match welcome(socket, (is_plain, may_be_plain), &own) {
-            // Somebody looked whether the port is open.
+            // Ignores the connection: a port scan sends no greeting.
             Ok(()) | Err((None, GreetingError::Io(_))) => {}
-            // What is no node says nothing about why one is not connected.
+            // Ignores errors of unknown addresses: they do not explain why a node is not
+            // connected.
             Err((None, _)) if !is_known => {}
             Err((receiver, error)) => {
-                // It was refused before it said which volume it means.
+                // The connection was refused before its volume was known, so all volumes report
+                // the reason.
                 let all = receiver.map_or_else(|| own.all(), |one| vec![one]);
                 let why = WireTrouble::Greeting(from, error).to_string();
                 all.iter().for_each(|one| one.not_connected(why.clone()));
@@ -364,7 +368,7 @@ fn welcome(
         .set_nonblocking(false)
         .map_err(|error| nobody(error.into()))?;
     let timed = Timed::new(socket, PATIENCE);
-    // What is copied has TLS, also at an address where links have none.
+    // Copies of whole volumes need TLS, even at an address where links are plain.
     let is_plain = links_are_plain && !timed.begins_tls().map_err(|error| nobody(error.into()))?;
     if is_plain && !may_be_plain {
         return Ok(());
@@ -376,7 +380,7 @@ fn welcome(
                 Young::answer(timed, &trusted).map_err(|error| nobody(error.into()))?;
             (young, Some(node))
         }
-        // It is told that by the close, and tries again.
+        // Closes the connection. The other node sees the close and tries again.
         (false, None) => return Ok(()),
     };
     let theirs = match Opening::read(&mut young).map_err(nobody)? {
@@ -386,7 +390,7 @@ fn welcome(
         Opening::Link(theirs) => theirs,
         Opening::Copy(theirs) => return copies(young, node, theirs, registry).map_err(nobody),
     };
-    // One that asks for what is not here learns that at once, and tries again later.
+    // Closes the connection if the volume is not registered. The other node tries again later.
     let Some(receiver) = registry.find(&theirs.volume) else {
         return Ok(());
     };
@@ -402,7 +406,8 @@ fn welcome(
     Ok(())
 }
 
-/// A link without TLS is that of the node that it says to be, as long as the cluster has that node.
+/// A link without TLS authenticates its node by name only, and the cluster must still have that
+/// node.
 fn admitted(
     young: Young,
     is_plain: bool,
@@ -415,7 +420,7 @@ fn admitted(
     }
 }
 
-/// Passes on the connection of a node that wants to write a volume. Without TLS nobody may.
+/// Passes on the connection of a node that writes a whole volume. Refuses it without TLS.
 fn copies(
     young: Young,
     node: Option<String>,
@@ -433,10 +438,10 @@ fn copies(
     Ok(())
 }
 
-/// Connects to the volume role of another node to write a volume of it.
+/// Connects to the volume role of another node to write a whole volume there.
 ///
 /// # Errors
-/// It is no node of the cluster, or cannot be reached.
+/// The cluster does not have the node, or the node cannot be reached.
 pub fn dial_copy(port: u16, trusted: &Trusted, ours: &CopyGreeting) -> Result<Wire, WireTrouble> {
     let mut last = Err(WireTrouble::Unknown(ours.to.clone()));
     for address in trusted.addresses_of(&ours.to) {
@@ -465,7 +470,7 @@ fn dial_copy_at(
     young.ready().map_err(failed)
 }
 
-/// A node calls itself what its certificate says.
+/// Checks that the node name in the greeting matches the certificate.
 fn is_named(says: &str, node: Option<String>) -> Result<(), GreetingError> {
     match node {
         Some(is) if is != says => Err(GreetingError::OtherCertificate {
@@ -476,7 +481,7 @@ fn is_named(says: &str, node: Option<String>) -> Result<(), GreetingError> {
     }
 }
 
-/// Dials the other node for one volume, whenever it is told to.
+/// Dials the other node for one volume on request.
 #[derive(Debug, Default)]
 pub struct Dialer {
     state: Mutex<Wish>,
@@ -492,12 +497,12 @@ enum Wish {
 }
 
 impl Dialer {
-    /// A connection is wanted.
+    /// Requests a connection.
     pub fn dial(&self) {
         self.wish(Wish::Connection);
     }
 
-    /// The thread ends.
+    /// Makes the dialer's thread exit.
     pub fn end(&self) {
         self.wish(Wish::End);
     }
@@ -511,7 +516,7 @@ impl Dialer {
         *lock(&self.state) == Wish::End
     }
 
-    /// Waits so long, or until the wish is another one than that.
+    /// Waits until the request changes from `wish`, or until the timeout.
     fn wait_while(&self, wish: Wish, limit: Option<Duration>) -> Wish {
         let state = lock(&self.state);
         let same = |state: &mut Wish| *state == wish;
@@ -527,7 +532,7 @@ impl Dialer {
         }
     }
 
-    /// The life of its thread.
+    /// Main function of the dialer's thread.
     pub fn live(&self, cable: &Cable, registry: &Registry, receiver: &dyn Receiver) {
         let mut pause = AGAIN_MIN;
         while !self.is_ending() {
@@ -591,7 +596,7 @@ fn connect_to(
     };
     ours.write(&mut young).map_err(failed)?;
     let theirs = Greeting::read(&mut young).map_err(|error| match error {
-        // It has closed the connection instead of a greeting.
+        // The other node closed the connection instead of sending a greeting.
         GreetingError::Io(error) if is_closed(&error) => unwelcome(GreetingError::Closed {
             from: ours.to.clone(),
             volume: ours.volume.clone(),
@@ -634,7 +639,7 @@ mod tests {
     #[test]
     fn connection_without_tls_comes_from_the_other_end_only() {
         let address = |last| IpAddr::from([127, 0, 0, last]);
-        // Only the first one is this machine's: TEST-NET-1 is nobody's.
+        // Only the first address belongs to this machine; TEST-NET-1 belongs to no machine.
         let ends = Some([address(1), IpAddr::from([192, 0, 2, 77])]);
         let cable = |is_plain, ends| Cable {
             ends,

@@ -1,6 +1,6 @@
-//! Frames: a head of 64 bytes, and a payload behind some. Numbers are little-endian. Both the
-//! head and the payload have a checksum (XXH3, 64 bits), so that what a network card or a
-//! cable changes never reaches a disk.
+//! Replication frames: a header of 64 bytes, and a payload behind some headers. Numbers are
+//! little-endian. Header and payload each have a checksum (XXH3, 64 bits), so that corruption by a
+//! network card or a cable never reaches a disk.
 
 use crate::disk::BUFFER_BYTES_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Epoch, Generation, Incarnation, VolumeId};
@@ -8,22 +8,22 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
-/// Bytes of a head.
+/// Length of a header, bytes.
 pub const HEAD_BYTES: usize = 64;
-/// Blocks of a frame at most: a buffer.
+/// Maximum number of blocks in a frame: one buffer.
 pub const BLOCKS_MAX: u32 = (BUFFER_BYTES_MAX as u64 / BLOCK_BYTES) as u32;
-/// Bytes of a payload that are no blocks: an introduction with a full activity log fits.
+/// Maximum length of a payload without blocks, bytes. A `Welcome` with a full activity log fits.
 pub const EXTRA_BYTES_MAX: usize = 16 << 10;
 
-/// The first bytes of every head.
+/// Magic number at the start of every header.
 const MAGIC: [u8; 4] = *b"EVL1";
 
-/// What a frame is.
+/// Type of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// The sender lives. `number`: 1 if it serves; `count`: its clients; `first`: the
-    /// connections of clients that it had; `epoch`: the number of the user there, or 0.
+    /// Heartbeat. `number` is 1 if the sender serves the volume, `count` its clients, `first` the
+    /// total of its client connections, `epoch` the number of the user there, or 0.
     Pulse = 1,
     /// [`crate::replica::Message::Hello`].
     Hello,
@@ -35,11 +35,11 @@ pub enum Kind {
     Begin,
     /// `Begun`.
     Begun,
-    /// A command that writes.
+    /// Command: write.
     Write,
-    /// A command that flushes.
+    /// Command: flush.
     Flush,
-    /// A command that compares; `number` is the checksum.
+    /// Command: compare for a resync; `number` is the checksum.
     Compare,
     /// `Done`.
     Done,
@@ -55,27 +55,27 @@ pub enum Kind {
     Settle,
     /// `Settled`.
     Settled,
-    /// A request of a client of the sender: read.
+    /// Read request that the sender forwards for its client.
     AskRead,
-    /// A request of a client of the sender: write.
+    /// Write request that the sender forwards for its client.
     AskWrite,
-    /// A request of a client of the sender: flush.
+    /// Flush request that the sender forwards for its client.
     AskFlush,
-    /// The reply to one of the last three; `number` is the [`Answer`].
+    /// Response to a forwarded request; `number` is the [`Answer`].
     Answer,
-    /// `Room`; `number` is blocks.
+    /// `Room`; `number` is in blocks.
     Room,
-    /// `Grow`; `number` is blocks.
+    /// `Grow`; `number` is in blocks.
     Grow,
     /// `Grown`.
     Grown,
-    /// `Resized`; `number` is blocks.
+    /// `Resized`; `number` is in blocks.
     Resized,
-    /// A command that compares for a verify; `number` is the checksum.
+    /// Command: compare for a verify; `number` is the checksum.
     Verify,
     /// `Unreadable`.
     Unreadable,
-    /// A command that reads.
+    /// Command: read.
     Read,
     /// `Content`.
     Content,
@@ -115,70 +115,70 @@ const KINDS: [Kind; 29] = [
     Kind::Damaged,
 ];
 
-/// How a request of the other node's client ended.
+/// Result of a forwarded request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Answer {
-    /// It is done; a read has its data behind the head.
+    /// The request is complete. A read has its data behind the header.
     Done = 1,
-    /// The disk failed.
+    /// The owner's disk failed.
     Failed = 2,
-    /// The receiver is not the owner: nothing was done, or nothing will be from now on.
+    /// The receiver is not the owner. The request was not executed, or will not be from now on.
     Moved = 3,
     /// Clients of this node may not write.
     Refused = 4,
 }
 
 impl Answer {
-    /// Reads it.
+    /// Decodes the number of a frame.
     pub fn of(number: u64) -> Option<Answer> {
         let all = [Answer::Done, Answer::Failed, Answer::Moved, Answer::Refused];
         all.into_iter().find(|answer| *answer as u64 == number)
     }
 }
 
-/// What blocks become.
+/// Content of the blocks of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
 pub enum Content {
-    /// No blocks.
+    /// The frame has no blocks.
     #[default]
     None = 0,
-    /// The bytes behind the head.
+    /// The payload behind the header.
     Data = 1,
-    /// Zeros.
+    /// Zeroes.
     Zero = 2,
-    /// Zeros, without space on the disk.
+    /// Zeroes; the space on the disk is freed.
     Trim = 3,
 }
 
-/// A head. Which numbers mean something depends on the kind; others are zero.
+/// Frame header. The kind determines which numbers have a meaning; the others are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// What it is.
+    /// Type of the frame.
     pub kind: Kind,
-    /// What blocks become.
+    /// Content of the blocks.
     pub content: Content,
-    /// Done only when it is on stable storage.
+    /// The command completes only when its data is on stable storage.
     pub fua: bool,
-    /// Of a command or a request; returned with its result.
+    /// Identifier of a command or request. The response returns it.
     pub tag: u32,
-    /// The first block.
+    /// First block of the range.
     pub first: u64,
-    /// How many blocks.
+    /// Length of the range, blocks.
     pub count: u32,
-    /// The owner's epoch.
+    /// Epoch of the owner.
     pub epoch: u64,
-    /// By kind.
+    /// Value whose meaning depends on the kind.
     pub number: u64,
-    /// Bytes behind the head that are no blocks.
+    /// Length of the payload without blocks, bytes.
     pub extra_bytes: u32,
-    /// Checksum of what is behind the head, or zero.
+    /// Checksum of the payload, or zero without one.
     pub checksum: u64,
 }
 
 impl Head {
-    /// A head of this kind, with nothing else.
+    /// Creates a header of this kind. All numbers are zero.
     pub fn new(kind: Kind) -> Head {
         Head {
             kind,
@@ -194,22 +194,22 @@ impl Head {
         }
     }
 
-    /// With a tag.
+    /// Sets the tag.
     pub fn tag(self, tag: u32) -> Head {
         Head { tag, ..self }
     }
 
-    /// With an epoch.
+    /// Sets the epoch.
     pub fn epoch(self, Epoch(epoch): Epoch) -> Head {
         Head { epoch, ..self }
     }
 
-    /// With a number.
+    /// Sets the number.
     pub fn number(self, number: u64) -> Head {
         Head { number, ..self }
     }
 
-    /// With blocks.
+    /// Sets the block range.
     pub fn blocks(self, Blocks { first, count }: Blocks) -> Head {
         Head {
             first,
@@ -218,7 +218,7 @@ impl Head {
         }
     }
 
-    /// Its blocks.
+    /// Block range of the frame.
     pub fn range(&self) -> Blocks {
         Blocks {
             first: self.first,
@@ -226,7 +226,7 @@ impl Head {
         }
     }
 
-    /// Bytes of blocks behind it.
+    /// Length of the blocks behind the header, bytes.
     pub fn data_bytes(&self) -> usize {
         match self.content {
             Content::Data => self.count as usize * BLOCK_BYTES as usize,
@@ -234,7 +234,7 @@ impl Head {
         }
     }
 
-    /// Its bytes.
+    /// Encodes the header with its checksum.
     pub fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         let mut at = 0;
@@ -257,7 +257,7 @@ impl Head {
         bytes
     }
 
-    /// Reads a head; None if it is not one of this version, or damaged.
+    /// Decodes a header. Returns None if the version differs or the checksum is wrong.
     pub fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
         let (content, checksum) = bytes.split_last_chunk::<8>()?;
         if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
@@ -301,25 +301,25 @@ impl Head {
     }
 }
 
-/// The checksum of what is behind a head.
+/// Checksum of a payload.
 pub fn checksum(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
-/// What a copy becomes part of.
+/// Volume and history that a replica joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Membership {
-    /// The volume.
+    /// Identifier of the volume.
     pub volume: VolumeId,
-    /// The history that the content belongs to.
+    /// History that the content belongs to.
     pub incarnation: Incarnation,
-    /// From which generation the owner's bits count.
+    /// Generation from which the owner's bitmap bits count.
     pub base: Generation,
-    /// The size of the volume, blocks.
+    /// Size of the volume, blocks.
     pub blocks: u64,
 }
 
-/// A head with a value behind it.
+/// Encodes a value as the payload of a header.
 pub fn with_value(head: Head, value: &impl Serialize) -> (Head, Vec<u8>) {
     let bytes = codec::encode(value);
     let head = Head {

@@ -1,6 +1,6 @@
-//! The first words on a connection, from both sides: which volume, who speaks, and what copy
-//! it has. They are exchanged with blocking sockets and a deadline, before the connection
-//! comes into the loop of a volume.
+//! Greeting: the first message of both sides on a connection. It names the volume, the sender and
+//! the sender's replica. Both are exchanged on blocking sockets with a deadline, before the
+//! connection enters the volume's event loop.
 
 use super::frame::checksum;
 use crate::replica::VolumeId;
@@ -9,113 +9,114 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use wire::HandshakeError;
 
-/// The first bytes: of a connection of both copies, and of one that copies a whole volume.
+/// Magic numbers: replication link, and copy of a whole volume.
 const MAGIC: [u8; 8] = *b"EVLINK01";
 const COPY_MAGIC: [u8; 8] = *b"EVCOPY01";
-/// Bytes of a greeting at most, behind its head.
+/// Maximum length of a greeting without its header, bytes.
 const GREETING_BYTES_MAX: usize = 1024;
 /// Magic number, length and checksum.
 const HEAD_BYTES: usize = 8 + 4 + 8;
 
-/// A copy, as it is introduced before anything is agreed on.
+/// Properties of a replica that are sent before the handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// Its volume; None for one that was created and has never been part of a volume.
+    /// Identifier of the replica's volume. None if the replica was created and never joined a
+    /// volume.
     pub volume: Option<VolumeId>,
-    /// Its size, bytes.
+    /// Size of the replica, bytes.
     pub size_bytes: u64,
 }
 
-/// What a side says.
+/// Greeting for a replication link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Greeting {
     /// The name of the volume.
     pub volume: String,
-    /// The name of the node that speaks.
+    /// Name of the sending node.
     pub from: String,
-    /// The name of the node that it means.
+    /// Name of the node that the sender expects.
     pub to: String,
-    /// What it has.
+    /// Properties of the sender's replica.
     pub facts: Facts,
 }
 
-/// What a node says that wants to write a whole volume of another one. The response is the
-/// first frame of [`crate::copy`].
+/// Greeting of a node that writes a whole volume of another node. The response is the first frame
+/// of [`crate::copy`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CopyGreeting {
     /// The name of the volume.
     pub volume: String,
-    /// The name of the node that speaks.
+    /// Name of the sending node.
     pub from: String,
-    /// The name of the node that it means.
+    /// Name of the node that the sender expects.
     pub to: String,
-    /// The command for which it speaks: the same for all of its connections.
+    /// Identifier of the command, the same on all of its connections.
     pub run: u64,
 }
 
-/// What a node that dials may say.
+/// First message of a node that dials.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Opening {
-    /// It has the other copy.
+    /// The node has the other replica.
     Link(Greeting),
-    /// It wants to write a volume.
+    /// The node writes a whole volume.
     Copy(CopyGreeting),
 }
 
-/// Why two nodes do not come together.
+/// Reason why a greeting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GreetingError {
-    /// The network.
+    /// The network failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Something else than a greeting of this version came.
+    /// The data received is not a greeting of this version.
     #[error("the other side does not speak the protocol of volumes, or another version of it")]
     Foreign,
-    /// The handshake of TLS.
+    /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
     /// One side uses TLS, and the other one does not.
     #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
     UsesTls,
-    /// It ended the connection in the handshake of TLS.
+    /// The other side ended the connection during the TLS handshake.
     #[error("the other side ended the handshake of TLS: its file may say `plain`")]
     NoTls,
-    /// Its certificate is not one of a node of this cluster.
+    /// The other side's certificate does not belong to a node of this cluster.
     #[error("the other side has no certificate of a present node of this cluster")]
     Stranger,
-    /// It says that it is another node than its certificate does.
+    /// The node name in the greeting differs from the certificate.
     #[error("the other side says that it is '{says}', and has the certificate of '{is}'")]
     OtherCertificate {
-        /// What it calls itself.
+        /// Node name in the greeting.
         says: String,
-        /// Whose certificate it has.
+        /// Node name in the certificate.
         is: String,
     },
-    /// It has no volume of this name, or not yet.
+    /// The other node has no volume of this name, or has not started it yet.
     #[error("{from} has no copy of '{volume}' that runs")]
     NoVolume {
-        /// The other node.
+        /// Name of the other node.
         from: String,
         /// The volume.
         volume: String,
     },
-    /// It closed the connection instead of a greeting.
+    /// The other node closed the connection instead of sending a greeting.
     #[error(
         "{from} closed the connection: it has no copy of '{volume}' that runs, its file says `plain`, \
          or it does not accept this node: `evenkeel volume show {volume}` on {from} says why"
     )]
     Closed {
-        /// The other node.
+        /// Name of the other node.
         from: String,
         /// The volume.
         volume: String,
     },
-    /// It is another node than the file says.
+    /// The other node is not the one in the configuration.
     #[error("the node at the other end is '{from}' and expects '{to}': check `link` and `on`")]
     OtherNode {
-        /// What it calls itself.
+        /// Node name in the greeting.
         from: String,
-        /// Whom it means.
+        /// Node name that the other side expects.
         to: String,
     },
 }
@@ -132,18 +133,18 @@ impl From<HandshakeError> for GreetingError {
 }
 
 impl Greeting {
-    /// Writes it.
+    /// Sends the greeting.
     ///
     /// # Errors
-    /// The network's.
+    /// The network fails.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         write(MAGIC, &codec::encode(self), to)
     }
 
-    /// Reads one, and nothing behind it.
+    /// Reads exactly one greeting, and no byte behind it.
     ///
     /// # Errors
-    /// The network's, or it is not a greeting.
+    /// The network fails, or the data is not a greeting.
     pub fn read(from: &mut impl Read) -> Result<Greeting, GreetingError> {
         match Opening::read(from)? {
             Opening::Link(greeting) => Ok(greeting),
@@ -151,10 +152,10 @@ impl Greeting {
         }
     }
 
-    /// Checks that the other side's greeting fits to this one.
+    /// Checks that the other side's greeting matches this one.
     ///
     /// # Errors
-    /// It is another node, or of another volume.
+    /// The greeting comes from another node, or names another volume.
     pub fn fits(&self, theirs: &Greeting) -> Result<(), GreetingError> {
         if theirs.volume != self.volume {
             return Err(GreetingError::NoVolume {
@@ -173,27 +174,27 @@ impl Greeting {
 }
 
 impl CopyGreeting {
-    /// Writes it.
+    /// Sends the greeting.
     ///
     /// # Errors
-    /// The network's.
+    /// The network fails.
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         write(COPY_MAGIC, &codec::encode(self), to)
     }
 }
 
 impl Opening {
-    /// Reads one, and nothing behind it.
+    /// Reads exactly one greeting, and no byte behind it.
     ///
     /// # Errors
-    /// The network's, or it is not a greeting.
+    /// The network fails, or the data is not a greeting.
     pub(super) fn read(from: &mut impl Read) -> Result<Opening, GreetingError> {
         let mut magic = [0; 8];
         let mut length = [0; 4];
         let mut sum = [0; 8];
         let (first, rest) = magic.split_at_mut(2);
         from.read_exact(first)?;
-        // A handshake or an alert of TLS (RFC 8446, section 5.1).
+        // Detects a handshake or alert record of TLS (RFC 8446, section 5.1).
         if matches!(first, [21 | 22, 3]) {
             return Err(GreetingError::UsesTls);
         }

@@ -1,12 +1,12 @@
-//! The connection of the two copies of a volume.
+//! Replication link between the two replicas of a volume.
 //!
-//! - [`frame`] is what is sent as bytes: heads with checksums, and payloads behind them.
-//! - [`greeting`] is what both sides say first: who they are, and what they have.
+//! - [`frame`] is the wire format: headers with checksums, and payloads behind them.
+//! - [`greeting`] is the first message of both sides: node names, volume and replica.
 //! - [`dial`] makes connections: one node listens for all its volumes, the other one dials.
-//! - [`Session`] sends and receives without blocking, in the loop of a volume.
+//! - [`Session`] sends and receives without blocking, in a volume's event loop.
 //!
-//! Nothing here decides what a message leads to. All bytes of the other side are checked:
-//! a frame with a wrong checksum ends the session, and the copies meet again in the next.
+//! The link transports messages and does not act on them. All received bytes are checked: a frame
+//! with a wrong checksum ends the session, and the replicas reconnect.
 
 pub mod dial;
 pub mod frame;
@@ -15,5 +15,5 @@ mod session;
 
 pub use session::{Incoming, LinkError, Session};
 
-/// Where nodes listen for the copies of the other one, unless told otherwise.
+/// Default TCP port for replication.
 pub const PORT: u16 = 7444;

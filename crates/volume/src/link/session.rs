@@ -1,4 +1,4 @@
-//! A connection in the loop of a volume: frames in and out, without blocking.
+//! Non-blocking connection in a volume's event loop, which sends and receives frames.
 
 use super::frame::{EXTRA_BYTES_MAX, HEAD_BYTES, Head, checksum};
 use crate::disk::{Account, Buffer, Pool};
@@ -9,31 +9,31 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use wire::{Bytes, Wire};
 
-/// Room for heads that came together, or for the longest value with its head, bytes.
+/// Size of the receive buffer, bytes: several headers, or the longest value with its header.
 const INBOX_BYTES: usize = EXTRA_BYTES_MAX + HEAD_BYTES;
-/// How much is received where heads without payload are expected, bytes.
+/// Receive size while headers without payload are expected, bytes.
 const HEADS_BYTES: usize = 32 * HEAD_BYTES;
-/// System calls that receive in a turn of the loop.
+/// Maximum number of receive calls in one turn of the event loop.
 const RECEIVES_MAX: usize = 32;
-/// Heads that the other side has not taken, bytes: it reads no more, or is not sane.
+/// Limit of unsent headers, bytes. Above it the other side has stopped reading, or misbehaves.
 const OUTBOX_HEADS_MAX: usize = 1 << 20;
 
-/// Why a connection ended.
+/// Reason why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The other side closed it.
+    /// The other side closed the connection.
     #[error("the other node closed the connection")]
     Closed,
-    /// The network.
+    /// The network failed.
     #[error("{0}")]
     Io(Errno),
-    /// A head is not one of this version, or was damaged on the way.
+    /// A header has another version or a wrong checksum.
     #[error("damaged on the way: the head of a frame has a wrong checksum")]
     Head,
-    /// A payload was damaged on the way.
+    /// A payload has a wrong checksum.
     #[error("damaged on the way: a payload has a wrong checksum")]
     Payload,
-    /// A record of TLS was damaged on the way.
+    /// TLS cannot decrypt a record.
     #[error("damaged on the way: TLS cannot read a record")]
     Record,
     /// The cluster no longer accepts the other node.
@@ -41,10 +41,10 @@ pub enum LinkError {
         "the cluster no longer accepts the certificate of the other node: it was removed, or the CA has changed"
     )]
     Revoked,
-    /// Nothing comes.
+    /// The other node sends nothing.
     #[error("the other node is silent")]
     Silent,
-    /// It does not read.
+    /// The other node does not read.
     #[error("the other node reads nothing")]
     Stuck,
 }
@@ -58,38 +58,38 @@ impl From<Errno> for LinkError {
     }
 }
 
-/// A frame that came as a whole.
+/// Complete frame.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A head alone.
+    /// Header without a payload.
     Head(Head),
-    /// With blocks.
+    /// Header with blocks.
     Data(Head, Buffer),
-    /// With the bytes of a value.
+    /// Header with an encoded value.
     Value(Head, Vec<u8>),
 }
 
-/// A payload that is being received.
+/// Frame whose payload is still being received.
 struct Partial {
     head: Head,
     buffer: Buffer,
     filled: usize,
 }
 
-/// A connection.
+/// Connection of two replicas after their greetings.
 pub struct Session {
     wire: Wire,
     inbox: Inbox,
     partial: Option<Partial>,
     outbox: Outbox,
-    /// The last frame had blocks, so the next one may, too.
+    /// The last frame had blocks, so the next one may have blocks too.
     has_data: bool,
-    /// The next payload waits for memory.
+    /// The next payload waits for buffer memory.
     starves: bool,
 }
 
 impl Session {
-    /// Of a connection after the greetings; it does not block.
+    /// Creates a session on a non-blocking connection, after the greetings.
     pub fn new(wire: Wire) -> Session {
         Session {
             wire,
@@ -101,35 +101,35 @@ impl Session {
         }
     }
 
-    /// Whether it has something to send.
+    /// Returns whether output is pending.
     pub fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.wire.has_output()
     }
 
-    /// Whether something came that epoll does not know of.
+    /// Returns whether received data is buffered in TLS, which epoll does not report.
     pub fn has_input(&self) -> bool {
         self.wire.has_input() && !self.starves
     }
 
-    /// Whether it waits for memory, and reads nothing meanwhile.
+    /// Returns whether the session waits for buffer memory. It reads nothing meanwhile.
     pub fn starves(&self) -> bool {
         self.starves
     }
 
-    /// Sends a head.
+    /// Queues a header.
     pub fn send(&mut self, head: &Head) {
         self.outbox
             .head(|out| out.extend_from_slice(&head.encode()));
     }
 
-    /// Sends a head and blocks behind it. The head gets their checksum.
+    /// Queues a header with blocks, and sets the header's checksum.
     pub fn send_data(&mut self, head: Head, buffer: Rc<Buffer>) {
         let checksum = checksum(buffer.bytes());
         self.send(&Head { checksum, ..head });
         self.outbox.shared(buffer);
     }
 
-    /// Sends a head and the value behind it.
+    /// Queues a header with an encoded value.
     pub fn send_value(&mut self, (head, value): (Head, Vec<u8>)) {
         self.outbox.head(|out| {
             out.extend_from_slice(&head.encode());
@@ -137,10 +137,10 @@ impl Session {
         });
     }
 
-    /// Writes as much as the network takes.
+    /// Writes until the socket would block.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is broken.
     pub fn flush(&mut self) -> Result<(), LinkError> {
         if self.outbox.is_empty() && self.wire.has_output() {
             match self.wire.write(&[]) {
@@ -155,10 +155,10 @@ impl Session {
         }
     }
 
-    /// Receives what there is, with buffers of the account that `account` says.
+    /// Receives all available frames, with buffers of the account that `account` returns.
     ///
     /// # Errors
-    /// The connection is gone, or what came is not a frame.
+    /// The connection is broken, or the data received is not a frame.
     pub fn receive<'a>(
         &mut self,
         pool: &Pool,
@@ -194,7 +194,7 @@ impl Session {
             return Ok(received);
         }
         let wanted = match self.inbox.bytes().first_chunk::<HEAD_BYTES>() {
-            // A value of which not all has come.
+            // A value was received only partly.
             Some(_) => INBOX_BYTES,
             None if self.has_data => HEAD_BYTES,
             None => HEADS_BYTES,
@@ -202,7 +202,7 @@ impl Session {
         Ok(self.inbox.receive(socket, wanted)?)
     }
 
-    /// Takes what the inbox has.
+    /// Decodes the frames in the receive buffer.
     fn consume<'a>(
         &mut self,
         pool: &Pool,
@@ -232,7 +232,7 @@ impl Session {
             let (data, extra) = (head.data_bytes(), head.extra_bytes as usize);
             self.has_data = data > 0;
             if data > 0 {
-                // A shorter one is of no use.
+                // A shorter buffer is useless, because the payload has to fit into one.
                 let buffer = pool
                     .take(account(&head), data)
                     .filter(|one| one.len() == data);

@@ -1,10 +1,10 @@
-//! Whose clients may change a volume: those of both nodes, or of one alone. The cluster's record
-//! of the volume says it, so each owner knows it from its first request on, and the owner refuses the
-//! writes of others, wherever their client is connected: a guest that was moved, and runs on
-//! where it was, changes nothing.
+//! Write admission: clients of both nodes may write, or those of one node only. The cluster's
+//! record stores the decision, so each owner knows it from its first request on. The owner refuses
+//! other clients' writes wherever they are connected. A stale guest process that keeps running
+//! after a migration therefore changes nothing.
 //!
-//! A change takes effect in this order: no further write of those that are excluded begins; those
-//! under way end; the record has it.
+//! A change takes effect in this order: no further write of excluded clients begins; their writes
+//! in progress end; the record contains the change.
 
 use super::clients::{Origin, Place};
 use super::mailbox::Wish;
@@ -13,17 +13,17 @@ use crate::replica::{Epoch, RequestId};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
-/// A change that is not seen in the cluster is proposed again after this.
+/// Interval at which an unconfirmed change is proposed again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Whose clients may write, as the cluster's record has it.
+/// Write admission in the cluster's record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Admitted {
-    /// Counts the changes.
+    /// Sequence number of the change.
     pub(super) count: u64,
-    /// The node; empty: both.
+    /// Name of the admitted node; empty for both nodes.
     pub(super) only: String,
-    /// [`super::peer::number_of`] the user for which that node was admitted; 0: not known.
+    /// [`super::peer::number_of`] the user that the node was admitted for; 0 if unknown.
     pub(super) user: u64,
 }
 
@@ -32,25 +32,25 @@ impl Admitted {
         self.only.is_empty() || self.only == node
     }
 
-    /// The next one, with clients of this node, for this user.
+    /// Next change, which admits only clients of this node on behalf of this user.
     fn next(&self, only: String, user: u64) -> Admitted {
         let count = self.count.saturating_add(1);
         Admitted { count, only, user }
     }
 }
 
-/// A change under way, and what was said of refused writes.
+/// Admission change in progress, and reporting of refused writes.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     wanted: Option<Admitted>,
-    /// When it was proposed the last time.
+    /// Time of the last proposal.
     proposed: Option<Instant>,
-    /// The count at which a refused write was reported.
+    /// Change for which a refused write was reported.
     reported: Option<u64>,
 }
 
 impl Admission {
-    /// What a record is to say that is proposed now.
+    /// Admission for the next proposed record.
     pub(super) fn next<'a>(&'a self, recorded: &'a Admitted) -> &'a Admitted {
         match (&self.wanted, self.proposed) {
             (Some(wanted), Some(_)) => wanted,
@@ -60,12 +60,12 @@ impl Admission {
 }
 
 impl Mirror {
-    /// Only clients of this node (empty: of both) are to write from now on. `user`: the number of
-    /// the user for which it is admitted, or 0.
+    /// Starts to admit only clients of this node (empty: of both). `user` is the number of the
+    /// user that the node is admitted for, or 0.
     pub(super) fn admit(&mut self, only: String, user: u64) {
         if self.replica.serves().is_some() {
             let recorded = &self.lease.recorded.clients;
-            // One that was proposed may still be recorded: this one counts after it.
+            // Uses a higher number than a pending change, which the cluster may still record.
             let wanted = self.clients.admission.wanted.as_ref();
             let count = wanted.map_or(0, |wanted| wanted.count).max(recorded.count);
             let last = Admitted {
@@ -78,13 +78,13 @@ impl Mirror {
         }
     }
 
-    /// Whether a change to this node's clients is under way.
+    /// Returns whether a change that admits only this node is in progress.
     pub(super) fn is_admitting(&self, only: &str) -> bool {
         let wanted = self.clients.admission.wanted.as_ref();
         wanted.is_some_and(|wanted| wanted.only == only)
     }
 
-    /// The node at which a client is connected.
+    /// Node to which a client is connected.
     fn node_of(&self, origin: Origin) -> &str {
         match origin {
             Origin::Here(_) => &self.lease.names.me,
@@ -98,7 +98,7 @@ impl Mirror {
         self.lease.recorded.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
     }
 
-    /// Refuses a request of a client that may not write. Returns whether it has ended.
+    /// Refuses a request of a client that may not write. Returns whether the request has ended.
     pub(super) fn is_refused(&mut self, id: RequestId) -> bool {
         let Some(asked) = self.clients.get(id) else {
             return true;
@@ -116,13 +116,13 @@ impl Mirror {
         true
     }
 
-    /// Brings a change further. To be called in every turn.
+    /// Advances a change. Called in every turn.
     pub(super) fn advance_admission(&mut self, now: Instant) {
         let Some(wanted) = &self.clients.admission.wanted else {
             return;
         };
         let Some(Epoch(epoch)) = self.replica.serves() else {
-            // The next owner has what was recorded.
+            // The next owner reads the admission from the record.
             self.clients.admission.wanted = None;
             return;
         };
@@ -136,7 +136,7 @@ impl Mirror {
             return (self.outside.say)(words);
         }
         if self.lease.recorded.clients.count >= wanted.count {
-            // A change before this one was recorded in the meantime.
+            // The cluster has recorded an earlier change meanwhile.
             let recorded = &self.lease.recorded.clients;
             let next = recorded.next(wanted.only.clone(), wanted.user);
             self.clients.admission.wanted = Some(next);
@@ -160,7 +160,7 @@ impl Mirror {
         });
     }
 
-    /// When a change is to be looked at again.
+    /// Time at which a change has to be proposed again.
     pub(super) fn admission_deadline(&self) -> Option<Instant> {
         Some(self.clients.admission.proposed? + AGAIN)
             .filter(|_| self.clients.admission.wanted.is_some())
@@ -168,8 +168,8 @@ impl Mirror {
 }
 
 impl lease::Lease {
-    /// The number and the bytes of a record for the cluster: later than every one before in which
-    /// either of both has changed.
+    /// Number and encoding of a record for the cluster. The number is higher than those of all
+    /// earlier records whose copies or admission differ.
     pub(super) fn proposal(
         &self,
         record: &crate::replica::Record,

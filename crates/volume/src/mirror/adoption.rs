@@ -1,40 +1,40 @@
-//! An operator begins a volume anew with the copy of this node: the cluster has no record of
-//! it, or the copies that its record means are gone. Never done otherwise.
+//! Adoption: an operator restarts a volume from this node's copy, because the cluster has no
+//! record of it or the recorded copies are lost. Never automatic.
 
 use super::Mirror;
 use super::record::{ME, OTHER};
 use crate::replica::{Epoch, Incarnation, Record, belongs};
 
-/// An operator's word that the volume is what this copy has.
+/// Operator's statement that this copy is the volume's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Adoption {
-    /// The last epoch that was known to be granted when it was given. It is void if the other
-    /// node gets a later one.
+    /// Last epoch known to be granted when the operator decided. A later grant to the other node
+    /// voids the adoption.
     pub(super) at: Epoch,
-    /// The history that begins with this copy, when it is being written.
+    /// Incarnation that starts with this copy, once it is being written.
     pub(super) begins: Option<Incarnation>,
 }
 
-/// What is known of the two copies, to decide whether one may be adopted, and what is said
-/// where none can serve.
+/// Facts about both copies, which decide whether this copy can be adopted and what to report if
+/// neither can serve.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Copies<'a> {
-    /// The other node; empty: the file names this one only.
+    /// Name of the other node; empty if the configuration names only this one.
     other: &'a str,
-    /// The record has this copy, and the other one.
+    /// Presence of this copy and of the other one in the record.
     listed: [bool; 2],
-    /// This copy is part of the history that the record has.
+    /// True if this copy belongs to the recorded history.
     belongs: bool,
-    /// This copy has data.
+    /// True if this copy has data.
     has_data: bool,
-    /// The other node is connected, and whether its copy has data.
+    /// True if the other copy has data; None if its node is not connected.
     there: Option<bool>,
-    /// The other node serves.
+    /// True if the other node serves the volume.
     there_serves: bool,
 }
 
 impl Copies<'_> {
-    /// Why this copy cannot be adopted now, if it cannot.
+    /// Reason why this copy cannot be adopted now.
     fn no_adoption(&self) -> Option<String> {
         let other = self.other;
         if self.there_serves {
@@ -67,7 +67,7 @@ impl Copies<'_> {
         }
     }
 
-    /// What is wrong where no copy is the one that the record means, if that is so.
+    /// Error message if neither copy is the recorded one.
     fn gone(&self) -> Option<String> {
         let other = self.other;
         if self.there_serves || self.belongs && self.listed[0] {
@@ -108,17 +108,17 @@ impl Mirror {
         }
     }
 
-    /// Why this copy cannot be adopted now, if it cannot. Without a record, any can.
+    /// Reason why this copy cannot be adopted now. Without a record every copy can.
     pub(super) fn no_adoption(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         self.copies(record).no_adoption()
     }
 
-    /// What is wrong where no copy is the one that the cluster's record means.
+    /// Error message if neither copy is the recorded one.
     pub(super) fn gone(&self) -> Option<String> {
         let record = self.lease.record.as_ref()?;
         let other = &self.lease.names.other;
-        // The other node may be about to serve what it has begun.
+        // The other node may be about to serve a new history that it has started.
         let may_serve = self.lease.holder == *other
             && (self.peer.session().is_none() || self.peer.may_have_more);
         if may_serve || self.lease.is_held() {
@@ -127,13 +127,13 @@ impl Mirror {
         self.copies(record).gone()
     }
 
-    /// Whether the record has this node, and this copy is not the one that it means.
+    /// Returns whether the record contains this node, but its copy is not the recorded one.
     pub(super) fn is_another(&self, record: &Record) -> bool {
         let head = super::durable::kept(self.local.head());
         record.in_sync.contains(ME) && !belongs(&head, record)
     }
 
-    /// An operator wants it.
+    /// Executes an operator's order to adopt this copy.
     pub(super) fn adopt(&mut self) {
         if let Some(why) = self.no_adoption() {
             return (self.outside.say)(format!("not adopted: {why}"));
@@ -142,8 +142,8 @@ impl Mirror {
         self.found_again();
     }
 
-    /// The other node is connected with a copy that has data: an order that was given without
-    /// it is to be given again.
+    /// Drops an order that was given before the other node connected with data. The operator has
+    /// to repeat the order.
     pub(super) fn drop_adoption(&mut self) {
         let waits = self.lease.adopts.is_some_and(|one| one.begins.is_none());
         if waits && self.lease.record.is_some() {
@@ -171,8 +171,8 @@ mod tests {
     use std::time::Instant;
     use wire::Wire;
 
-    /// What is known of the copies, in words of [`ROWS`], and what is said: why there is no
-    /// adoption, and what is gone.
+    /// Facts in the notation of [`ROWS`], and the expected messages: why adoption is refused, and
+    /// what is lost.
     type Row = (
         &'static str,
         Option<bool>,
@@ -186,25 +186,25 @@ mod tests {
     const COMPLETE: Option<&str> = Some("is complete");
     const NOTHING: Option<&str> = Some("nothing to adopt");
 
-    /// Whom the record lists; this copy is `ours`, of its history, or not, and has `data`; the
-    /// other one is connected, and has data.
+    /// Recorded copies; whether this copy is of the recorded history (`ours`) and has `data`;
+    /// whether the other node is connected and has data.
     #[rustfmt::skip]
     const ROWS: &[Row] = &[
         ("both ours data serves", Some(true), Some("serves"), None),
         ("both ours data", None, NOTHING, None),
         ("mine ours data", None, NOTHING, None),
-        // The disk of the complete copy is gone.
+        // The disk of the complete copy is lost.
         ("mine", None, Some("is not connected"), HERE),
         ("mine", Some(true), Some("on beta"), HERE),
         ("theirs ours data", Some(false), None, THERE),
         ("theirs ours data", None, None, None),
         ("theirs ours data", Some(true), COMPLETE, None),
-        // Both are new.
+        // Both copies are new.
         ("both", Some(false), None, NEW),
         ("mine", Some(false), None, NEW),
         ("theirs", Some(false), None, NEW),
         ("both", Some(true), COMPLETE, None),
-        // Files of other volumes are in their place.
+        // Files of other volumes were put in place of the copies.
         ("both data", Some(true), COMPLETE, None),
         ("both data", None, None, None),
     ];
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// What both copies of an earlier volume were.
+    /// Record of an earlier volume.
     fn earlier(incarnation: u64) -> Record {
         Record {
             incarnation: Incarnation(incarnation),
@@ -242,7 +242,6 @@ mod tests {
         }
     }
 
-    /// A new and empty copy.
     fn new_copy(scratch: &Scratch) -> Mirror {
         let head = layout::Head {
             volume: None,
@@ -252,7 +251,7 @@ mod tests {
         bed::mirror(scratch, head)
     }
 
-    /// The other node connects, with a new and empty copy. Returns its end.
+    /// Connects the other node with a new and empty copy. Returns the other end of the connection.
     fn connect(mirror: &mut Mirror) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let greeting = Greeting {
@@ -289,7 +288,7 @@ mod tests {
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
         let _beta = connect(&mut mirror);
-        // An operator has said on beta that the volume begins anew, and beta is about to serve.
+        // An operator has adopted the copy on beta, and beta is about to serve.
         bed::learn(&mut mirror, "beta", 0, &earlier(8));
         assert_eq!(mirror.gone(), None);
     }
@@ -300,13 +299,13 @@ mod tests {
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
         let first = connect(&mut mirror);
         let session = mirror.peer.session();
-        // A stranger replays the greeting, again and again.
+        // An attacker repeats a recorded greeting.
         let mut strangers = Vec::new();
         for _ in 0..3 {
             strangers.push(connect(&mut mirror));
             assert_eq!(mirror.peer.session(), session);
         }
-        // The node itself connects again, and its old connection ends.
+        // The node reconnects, and its old connection ends.
         let again = connect(&mut mirror);
         drop((first, strangers));
         mirror.lose(crate::link::LinkError::Closed);

@@ -1,23 +1,23 @@
-//! A copy that is no part of the volume that the other node serves: seen from its own node,
-//! where an operator may give it up. Nothing is ever given up otherwise.
+//! Local copy that is not part of the volume served by the other node. An operator may discard it;
+//! nothing else ever does.
 
 use super::{Mirror, durable};
 use crate::layout;
 use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, Record, Refusal, VolumeId, belongs, refusal};
 
-/// Why a copy is no part of the volume, and what would be lost with it.
+/// Reason why a copy is not part of the volume, and the data that discarding it would lose.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Apart {
-    /// Why, in words.
+    /// Reason, as text.
     pub words: String,
-    /// The other node serves the volume, so this copy could be filled from it.
+    /// True if the other node serves the volume, so that a resync could fill this copy.
     pub other_serves: bool,
-    /// Bytes that were written here and that the other copy did not get, at most.
+    /// Upper bound of data that was written here and not replicated, bytes.
     pub written_bytes: u64,
 }
 
-/// Decides it, for a copy with this head. `theirs`: the volume that the other node said that it
-/// has.
+/// Determines the reason for a copy with this head. `theirs` is the volume that the other node has
+/// reported.
 fn reason(
     head: &layout::Head,
     record: &Record,
@@ -52,7 +52,7 @@ fn reason(
 }
 
 impl Mirror {
-    /// Why this copy is no part of the volume, if it is none.
+    /// Reason why this copy is not part of the volume; None if it is.
     pub(super) fn apart(&self) -> Option<Apart> {
         let record = self.lease.record.as_ref()?;
         let head = self.local.head();
@@ -74,7 +74,8 @@ impl Mirror {
         })
     }
 
-    /// An operator gives this copy up: it becomes blank, and the other node fills it.
+    /// Executes an operator's order to discard this copy. The copy becomes blank, and the other
+    /// node resynchronises it.
     pub(super) fn discard(&mut self) {
         let can = self.apart().is_some_and(|apart| apart.other_serves);
         if !can || self.local.is_busy() {

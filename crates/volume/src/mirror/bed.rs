@@ -1,4 +1,4 @@
-//! A volume with two copies for the tests of what is around the replica.
+//! Test helpers: a mirrored volume for tests of the code around the replica.
 
 use super::admission::Admitted;
 use super::mailbox::Mailbox;
@@ -16,10 +16,10 @@ use protocol::nbd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-/// Bytes of the volume.
+/// Size of the volume, bytes.
 pub(super) const SIZE: u64 = 16 << 20;
 
-/// A volume that the other node does not know, and that has no lease.
+/// Volume without a lease, which the other node does not know.
 pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
     let backing = create_mail(scratch.path(), head);
     let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
@@ -65,8 +65,8 @@ pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
     Mirror::new(opened, &pair, export, Listener::Unix(listener), outside).unwrap()
 }
 
-/// The cluster tells that this node has the lease until then (of the clock since the boot, zero:
-/// not now), or had it, and what it has recorded.
+/// Applies lease news from the cluster. This node holds the lease until `until_ns` (of the boot
+/// clock; zero: not held now), or held it.
 pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &Record) {
     let record = mirror.lease.names.encode(record, &Admitted::default());
     mirror.outside.mailbox.set_lease(Some(KnownLease {

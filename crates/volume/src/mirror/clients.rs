@@ -1,5 +1,5 @@
-//! Requests of clients, here and at the other node: which are under way, where they are, and
-//! which wait for an owner.
+//! Client requests of both nodes: their state, where they are executed, and which of them wait for
+//! an owner.
 
 use super::Data;
 use super::admission::Admission;
@@ -10,78 +10,77 @@ use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-/// Blocks that are set to zero at once. Longer ranges are done one after the other.
+/// Maximum number of blocks to zero in one step. Longer ranges are processed step by step.
 const ZERO_BLOCKS_MAX: u64 = 8192;
-/// Requests of the other node's clients under way: it sends no more.
+/// Limit of requests forwarded by the other node, which never sends more.
 pub(super) const FOREIGN_MAX: usize = 1024;
 
-/// Bytes of requests at the other node, beyond the first: it has room for them.
+/// Limit of forwarded request bytes beyond the first request. The other node has memory for that.
 const ABROAD_BYTES_MAX: usize = ACCOUNT_BYTES_MIN;
 
-/// The tag of a request at the other node.
+/// Tag of a forwarded request.
 pub(super) fn tag(RequestId(id): RequestId) -> u32 {
     id as u32
 }
 
-/// Who sent a request.
+/// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
-    /// A client of this node; the export knows it by the token.
+    /// Client of this node, identified by the export's token.
     Here(Token),
-    /// A client of the other node, which knows it by the tag.
+    /// Client of the other node, identified by that node's tag.
     There(u32),
 }
 
-/// Where a request is.
+/// Location of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    /// With the replica.
+    /// Submitted to the replica.
     Replica,
-    /// At the other node.
+    /// Forwarded to the other node.
     Other,
-    /// Nowhere: neither node is known to serve.
+    /// Waiting: neither node is known to serve.
     Waiting,
 }
 
-/// A request.
+/// Request in progress.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) origin: Origin,
     pub(super) request: Request<Data>,
     pub(super) place: Place,
-    /// Blocks of a range that follow.
+    /// Blocks left in a range.
     rest: Option<(u64, u64)>,
 }
 
-/// All requests under way.
+/// All requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     open: HashMap<u64, Asked>,
     last: u64,
     waiting: VecDeque<u64>,
-    /// Rests of ranges that are to be given to the replica.
+    /// Requests whose remaining range has to be submitted to the replica.
     ready: VecDeque<RequestId>,
-    /// Those at the other node, by the tag that it returns.
+    /// Forwarded requests, by tag.
     abroad: HashMap<u32, u64>,
     abroad_bytes: usize,
-    /// Requests of the other node's clients.
+    /// Number of requests from the other node.
     foreign: usize,
-    /// Whose may write.
     pub(super) admission: Admission,
-    /// How a part of this node uses the volume.
+    /// Use of the volume by a role of this node.
     pub(super) used: Used,
-    /// The user whose process has the volume open here.
+    /// User whose process has the volume open on this node.
     pub(super) open_user: OpenUser,
-    /// Since when neither node is known to serve.
+    /// Time since which neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }
 
-/// Why the other node is not sane.
+/// The other node exceeds the request limit, so it violates the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooMany;
 
 impl Clients {
-    /// `user`: the user that was connected to the volume role before this one.
+    /// `user` was connected to the previous process of the volume role.
     pub(super) fn after_restart(user: Option<String>) -> Clients {
         Clients {
             open_user: OpenUser::after_restart(user),
@@ -89,12 +88,12 @@ impl Clients {
         }
     }
 
-    /// Takes a request of this node's client.
+    /// Adds a request of a local client.
     pub(super) fn open_here(&mut self, token: Token, request: Request<Data>) -> RequestId {
         self.open(Origin::Here(token), request, None)
     }
 
-    /// Takes a range that is set to zero or given up.
+    /// Adds a zero or discard request.
     pub(super) fn open_range(
         &mut self,
         token: Token,
@@ -112,7 +111,7 @@ impl Clients {
         self.open(Origin::Here(token), request, rest)
     }
 
-    /// Takes a request of the other node's client.
+    /// Adds a request forwarded by the other node.
     pub(super) fn open_there(
         &mut self,
         tag: u32,
@@ -146,7 +145,7 @@ impl Clients {
         self.open.get(&id)
     }
 
-    /// Puts a request somewhere.
+    /// Sets the location of a request.
     pub(super) fn put(&mut self, RequestId(id): RequestId, place: Place) {
         let Some(asked) = self.open.get_mut(&id) else {
             return;
@@ -162,12 +161,12 @@ impl Clients {
         }
     }
 
-    /// Whether the other node has room for one more.
+    /// Returns whether the other node has memory for one more request.
     pub(super) fn has_room_abroad(&self, asked: &Asked) -> bool {
         self.abroad.is_empty() || self.abroad_bytes + asked.bytes() <= ABROAD_BYTES_MAX
     }
 
-    /// The other node replies to the request with this tag.
+    /// Records the other node's response to the request with this tag.
     pub(super) fn came_back(&mut self, tag: u32) -> Option<RequestId> {
         let id = self.abroad.remove(&tag)?;
         let bytes = self.open.get(&id).map_or(0, Asked::bytes);
@@ -175,7 +174,7 @@ impl Clients {
         Some(RequestId(id))
     }
 
-    /// Takes out all that are at the other node, in the order of their arrival.
+    /// Removes all forwarded requests, in order of arrival.
     pub(super) fn call_back(&mut self) -> Vec<RequestId> {
         self.abroad_bytes = 0;
         let mut ids: Vec<RequestId> = self.abroad.drain().map(|(_, id)| RequestId(id)).collect();
@@ -183,7 +182,7 @@ impl Clients {
         ids
     }
 
-    /// Ends a request.
+    /// Removes a request.
     pub(super) fn close(&mut self, RequestId(id): RequestId) -> Option<Asked> {
         let asked = self.open.remove(&id)?;
         if matches!(asked.origin, Origin::There(_)) {
@@ -192,17 +191,17 @@ impl Clients {
         Some(asked)
     }
 
-    /// A request is to be given to the replica when that has nothing else to do.
+    /// Schedules a request for the replica after the current input.
     pub(super) fn make_ready(&mut self, id: RequestId) {
         self.ready.push_back(id);
     }
 
-    /// The next one of those.
+    /// Next scheduled request.
     pub(super) fn next_ready(&mut self) -> Option<RequestId> {
         self.ready.pop_front()
     }
 
-    /// Requests that wait, in the order of their arrival.
+    /// Takes the waiting requests in order of arrival.
     pub(super) fn take_waiting(&mut self) -> Vec<RequestId> {
         self.waiting.drain(..).map(RequestId).collect()
     }
@@ -211,18 +210,18 @@ impl Clients {
         !self.waiting.is_empty()
     }
 
-    /// Whether the other node has some.
+    /// Returns whether requests are forwarded to the other node.
     pub(super) fn has_abroad(&self) -> bool {
         !self.abroad.is_empty()
     }
 
-    /// Who sent the writes that are there.
+    /// Origins of the writes at this location.
     pub(super) fn writes_in(&self, place: Place) -> impl Iterator<Item = Origin> + '_ {
         let there = move |asked: &&Asked| asked.place == place && asked.is_write();
         self.open.values().filter(there).map(|asked| asked.origin)
     }
 
-    /// Requests of the other node's clients.
+    /// Requests from the other node.
     pub(super) fn foreign(&self) -> Vec<RequestId> {
         let theirs = |asked: &Asked| matches!(asked.origin, Origin::There(_));
         let open = self.open.iter().filter(|(_, asked)| theirs(asked));
@@ -231,12 +230,12 @@ impl Clients {
 }
 
 impl Asked {
-    /// Whether it changes the volume.
+    /// Returns whether the request changes the volume.
     pub(super) fn is_write(&self) -> bool {
         matches!(self.request, Request::Write { .. })
     }
 
-    /// Bytes that it, or its reply, has.
+    /// Length of the request's or the response's data, bytes.
     fn bytes(&self) -> usize {
         match &self.request {
             Request::Read(blocks)
@@ -249,7 +248,7 @@ impl Asked {
         }
     }
 
-    /// The rest of a range, which follows.
+    /// Remaining part of a range.
     pub(super) fn rest(&self) -> Option<(Token, u64, u64, Body<Data>)> {
         let (first, end) = self.rest?;
         match (&self.request, self.origin) {
@@ -261,7 +260,7 @@ impl Asked {
     }
 }
 
-/// The blocks of a range of bytes; None if it is no whole number of them.
+/// Converts a byte range to blocks; None if it is not aligned.
 pub(super) fn blocks(offset: u64, length: u64) -> Option<Blocks> {
     let whole = offset.is_multiple_of(BLOCK_BYTES) && length.is_multiple_of(BLOCK_BYTES);
     let count = u32::try_from(length / BLOCK_BYTES).ok()?;
@@ -269,7 +268,7 @@ pub(super) fn blocks(offset: u64, length: u64) -> Option<Blocks> {
     (whole && count > 0).then_some(Blocks { first, count })
 }
 
-/// Whether blocks fit into a frame.
+/// Returns whether the blocks fit into one frame.
 pub(super) fn fits_frame(blocks: Blocks) -> bool {
     blocks.count <= BLOCKS_MAX
 }

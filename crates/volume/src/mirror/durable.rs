@@ -1,4 +1,4 @@
-//! What the replica keeps, as the layout on disk has it, and back.
+//! Conversion between the replica's durable state and the on-disk metadata.
 
 use crate::layout;
 use crate::replica::{
@@ -6,7 +6,7 @@ use crate::replica::{
     VolumeId,
 };
 
-/// What was loaded.
+/// Converts loaded metadata.
 pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
     let head = &loaded.head;
     Durable {
@@ -16,7 +16,7 @@ pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
     }
 }
 
-/// A head without its activity log.
+/// Converts a head, without its activity log.
 pub(super) fn kept(head: &layout::Head) -> Head {
     Head {
         volume: head.volume.map(|volume| VolumeId(volume.0)),
@@ -33,7 +33,7 @@ pub(super) fn kept(head: &layout::Head) -> Head {
     }
 }
 
-/// A head with its activity log, on the copy whose present head is `on`.
+/// Converts a head and its activity log, based on the copy's current head `on`.
 pub(super) fn head(on: &layout::Head, head: &Head, hot: &[Extent]) -> layout::Head {
     layout::Head {
         volume: head.volume.map(|volume| layout::VolumeId(volume.0)),
@@ -50,7 +50,6 @@ pub(super) fn head(on: &layout::Head, head: &Head, hot: &[Extent]) -> layout::He
     }
 }
 
-/// A change.
 pub(super) fn change(on: &layout::Head, change: Change) -> layout::Change {
     layout::Change {
         head: head(on, &change.head, &change.hot),

@@ -1,28 +1,27 @@
-//! The end of a volume with two copies: what it waits for, and how long.
+//! Shutdown of a mirrored volume, and its timeouts.
 //!
-//! A client whose connection is closed before the reply sends its request again. After a stop
-//! nobody may serve it on this node, so requests get their replies first, if that is possible.
-//! After a leave the next role serves it: only requests that have begun are waited for.
+//! A client repeats a request if its connection closes before the reply. After a stop this node
+//! may not serve the volume again, so requests are completed first if possible. After a leave the
+//! next process serves it, so only requests that have begun are completed.
 
 use super::Mirror;
 use std::time::{Duration, Instant};
 
-/// How long a stop may take: the hand-over to the other node, and requests under way.
+/// Timeout of a stop, which includes the hand-over and requests in progress.
 const STOP_MAX: Duration = Duration::from_secs(5);
-/// How long it may take if another role follows: meanwhile nobody serves the clients of this
-/// node.
+/// Timeout of a stop before a new process; this node's clients are not served meanwhile.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
-/// How long of that the checksums may take: those that are not stored are built again.
+/// Part of the timeout for storing checksums. Checksums that are not stored are rebuilt.
 const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 
-/// A stop, or a leave, in progress.
+/// Shutdown in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
-    /// Another role follows, to which clients send again what has no reply.
+    /// A new process follows, and clients repeat requests without a reply there.
     leaves: bool,
-    /// When the checksums are not waited for any longer.
+    /// End of the wait for checksums.
     sums_until: Instant,
-    /// When nothing is waited for any longer.
+    /// End of any wait.
     pub(super) until: Instant,
 }
 
@@ -37,7 +36,7 @@ impl Ending {
 }
 
 impl Mirror {
-    /// Whether nothing is left to do before the end, or it is too late for that.
+    /// Returns whether the shutdown is complete or has timed out.
     pub(super) fn may_end(&mut self, ending: Ending, now: Instant) -> bool {
         if now >= ending.until {
             return true;
@@ -46,15 +45,16 @@ impl Mirror {
         if hands_over || self.awaits_requests(ending.leaves) {
             return false;
         }
-        // A copy that follows may be written all the time.
+        // Stops only the checksums here, because the owner may write to a following copy at any
+        // time.
         self.local.stop() || now >= ending.sums_until
     }
 
-    /// Whether requests under way, or their replies, are to be waited for.
+    /// Returns whether requests or queued replies are still in progress.
     ///
-    /// A leave waits for none that only the next owner can reply to: this process does nothing
-    /// of them any more. Those at the other node it awaits; if their replies are late, they are
-    /// done there before what their clients send again, or never.
+    /// A leave does not wait for requests that need the next owner, because this process no longer
+    /// executes them. It waits for forwarded requests. If their replies are late, the other node
+    /// executes them before the clients' repeated requests, or never.
     fn awaits_requests(&self, leaves: bool) -> bool {
         if leaves {
             let are_under_way = self.replica.has_begun() || self.clients.has_abroad();
@@ -82,7 +82,7 @@ mod tests {
         length: 4096,
     };
 
-    /// The cluster tells that this node has the lease, or had it, and that only its copy counts.
+    /// Reports the lease as held or ended, with a record of this copy alone.
     fn learn(mirror: &mut Mirror, is_held: bool) {
         let record = Record {
             incarnation: Incarnation(7),
@@ -95,7 +95,7 @@ mod tests {
         bed::learn(mirror, "alpha", if is_held { until_ns } else { 0 }, &record);
     }
 
-    /// One that has the lease and serves.
+    /// Volume that holds the lease and serves.
     fn serving(scratch: &Scratch) -> Mirror {
         let mut mirror = bed::mirror(scratch, joined(SIZE, 7));
         learn(&mut mirror, true);
@@ -111,7 +111,7 @@ mod tests {
         mirror.asked(Token(token), WRITE, Instant::now());
     }
 
-    /// Whether it awaits requests until they have ended.
+    /// Returns whether the shutdown waits for requests until they have ended.
     fn awaits_what_has_begun(mirror: &mut Mirror) -> bool {
         let awaits = mirror.awaits_requests(true);
         awaits
@@ -143,7 +143,7 @@ mod tests {
         ask(&mut mirror, 1);
         assert_eq!(mirror.replica.report(boottime()).requests, 1);
         assert!(!mirror.awaits_requests(true));
-        // It has begun once the lease is back.
+        // The request begins once the lease is back.
         learn(&mut mirror, true);
         assert!(awaits_what_has_begun(&mut mirror));
     }
@@ -158,7 +158,7 @@ mod tests {
         let id = mirror.clients.open_here(Token(2), Request::Flush);
         mirror.clients.put(id, Place::Other);
         assert!(mirror.awaits_requests(true));
-        // The connection is lost.
+        // The connection breaks.
         mirror.call_back();
         assert!(!mirror.awaits_requests(true));
     }

@@ -1,31 +1,31 @@
-//! The beginning of a volume of two copies, for which the cluster has no record yet: which
-//! copy it begins with. A value.
+//! Founding of a mirrored volume without a cluster record: decides which copy it starts with. Pure
+//! logic without I/O.
 //!
-//! A copy that has data is never given up for one that is empty, and where both have data
-//! nobody chooses but an operator.
+//! A copy with data is never discarded in favour of an empty one. If both copies have data, only
+//! an operator may choose.
 
 use crate::config::size_words;
 use crate::link::greeting::Facts;
 use crate::replica::VolumeId;
 
-/// What the holder of the lease does.
+/// Action of the lease holder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Founding {
-    /// It waits for the other node.
+    /// Waits for the other node.
     Waits,
-    /// Its copy, which is empty, becomes the first of the volume.
+    /// Makes its empty copy the volume's first one.
     Creates,
-    /// Its copy has what the volume begins with.
+    /// Records its copy, which has the volume's content.
     Records,
-    /// The other node has the data: the lease is released.
+    /// Releases the lease, because the other node has the data.
     GivesWay,
-    /// Only an operator can say.
+    /// Waits for an operator's decision; the text gives the reason.
     Refuses(String),
-    /// The cluster has a record that this version cannot read: the lease is released.
+    /// Releases the lease, because this version cannot decode the cluster's record.
     Unreadable,
 }
 
-/// Decides it. `theirs`: None until the other node has said what it has.
+/// Decides the action. `theirs` is None until the other node has sent its facts.
 pub(super) fn decide(mine: &Facts, theirs: Option<&Facts>, adopts: bool) -> Founding {
     if adopts {
         return match mine.volume {
@@ -42,7 +42,7 @@ pub(super) fn decide(mine: &Facts, theirs: Option<&Facts>, adopts: bool) -> Foun
     match (mine.volume, theirs.volume) {
         (None, None) => Founding::Creates,
         (None, Some(_)) => Founding::GivesWay,
-        // One copy alone was used before, or this is the second attempt.
+        // Only one copy was used before, or this is the second attempt.
         (Some(_), None) => Founding::Records,
         (Some(mine), Some(theirs)) => Founding::Refuses(both(mine, theirs)),
     }

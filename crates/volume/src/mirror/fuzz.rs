@@ -1,7 +1,7 @@
-//! What comes from outside, broken in every way: frames and greetings of the other node, the
-//! record of the cluster. Broken bytes get valid checksums most of the time, so that they
-//! reach what is behind them. `VOLUME_FUZZ_SEED=n` replays one, `VOLUME_FUZZ_SEEDS=n` runs so
-//! many: in a debug build an overflow is found, too.
+//! Fuzz tests with corrupted external input: frames and greetings of the other node, and the
+//! cluster's record. Most inputs get valid checksums, so that they pass the first check.
+//! `VOLUME_FUZZ_SEED=n` replays one seed, `VOLUME_FUZZ_SEEDS=n` runs that many. Debug builds also
+//! detect overflows.
 
 use super::admission::Admitted;
 use super::record::{ME, Names, OTHER};
@@ -23,11 +23,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-/// Seeds of a test.
+/// Number of seeds per test.
 const SEEDS: u64 = 400;
-/// The size of the volume, blocks.
+/// Size of the volume, blocks.
 const BLOCKS: u64 = 3000;
-/// Inputs that follow from one.
+/// Limit of inputs that one input may cause.
 const STEPS_MAX: usize = 20_000;
 
 fn seeds() -> std::ops::Range<u64> {
@@ -40,7 +40,7 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-/// A number that may be the edge of something.
+/// Number that is often a boundary value.
 fn number(random: &mut Random) -> u64 {
     let edge = random.pick(&[0, 1, 2, 7, 64, 1024, BLOCKS, 1 << 32, 1 << 63, u64::MAX]);
     match random.below(4) {
@@ -51,7 +51,6 @@ fn number(random: &mut Random) -> u64 {
     }
 }
 
-/// Changes some bytes.
 fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..random.pick(&[0, 0, 0, 1, 1, 3]) {
         if bytes.is_empty() {
@@ -107,11 +106,11 @@ fn introduction(random: &mut Random) -> Introduction {
     }
 }
 
-/// The bytes of a frame, whole or broken.
+/// Encodes a frame, valid or corrupted.
 fn frame(random: &mut Random) -> Vec<u8> {
     const KINDS: u64 = 31;
     let kind = random.below(KINDS) as u8;
-    // A byte of the head says it, and may say what is none.
+    // The kind byte may be invalid.
     let head = Head {
         content: random.pick(&[Content::None, Content::Data, Content::Zero, Content::Trim]),
         fua: random.percent(50),
@@ -172,7 +171,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A replica with a disk and a cluster that do what it wants, mostly.
+/// Replica with a disk and a cluster that mostly succeed.
 struct Node {
     replica: Replica<Data>,
     pool: Pool,
@@ -211,7 +210,7 @@ impl Node {
         }
     }
 
-    /// Lets it process something, and all that follows.
+    /// Processes an input and everything that follows from it.
     fn feed(&mut self, random: &mut Random, input: Input<Data>) {
         let mut inputs = VecDeque::from([input]);
         for _ in 0..STEPS_MAX {
@@ -270,7 +269,7 @@ impl Node {
         assert!(report.blocks > 0, "seed {}", self.seed);
     }
 
-    /// Becomes the owner, or is not.
+    /// Tries to become the owner.
     fn begin(&mut self, random: &mut Random, record: Record) {
         self.feed(random, Input::Connected(Session(1)));
         if random.percent(60) {
@@ -300,7 +299,7 @@ impl Node {
     }
 }
 
-/// What the record says of a volume that begins.
+/// Record of a new volume.
 fn first_record(random: &mut Random) -> Record {
     Record {
         incarnation: Incarnation(1),
@@ -347,7 +346,7 @@ fn no_frame_of_the_other_node_panics_or_reaches_beyond_the_volume() {
                 session += 1;
                 node.feed(&mut random, Input::Connected(Session(session)));
                 (link, there) = connect();
-                // Behind the broken frame there may be whole ones.
+                // Valid frames may follow a corrupted one.
                 let skipped = random.index(200).min(rest.len());
                 rest = &rest[skipped..];
             }
@@ -382,7 +381,6 @@ fn an_owner_that_asks_for_too_much_at_once_is_not_followed() {
     assert!((64..1000).contains(&operations), "{operations}");
 }
 
-/// Counts what is read.
 struct Counted<'b>(&'b [u8], usize);
 
 impl Read for Counted<'_> {

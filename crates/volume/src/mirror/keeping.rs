@@ -1,6 +1,6 @@
-//! A snapshot of this copy before a resync makes it inconsistent: the role takes it on a thread
-//! that may create files, and the store that begins the resync waits for it. It goes when the
-//! copy is complete again, and stays otherwise. A resync never fails for want of a snapshot.
+//! Snapshot of this copy before a resync, which makes the copy inconsistent. The role takes it on
+//! a thread that may create files, and the store that begins the resync waits for it. The snapshot
+//! is removed when the copy is complete again. A failed snapshot never fails the resync.
 
 use super::Mirror;
 use super::mailbox::{Keep, Wish};
@@ -10,19 +10,19 @@ use crate::layout;
 use crate::replica::{Change, CopyState};
 use rustix::io::Errno;
 
-/// The snapshot, and what waits for it.
+/// State of the snapshot before a resync.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    /// The backing may have snapshots that the role can take.
+    /// The backing store may support snapshots.
     can: bool,
-    /// There may be one from before a resync.
+    /// A snapshot from before a resync may exist.
     has: bool,
-    /// A store that waits for one.
+    /// Store that waits for the snapshot.
     waits: Option<(u64, Change)>,
 }
 
 impl Keeping {
-    /// Of a copy with this head. A former process may have left one.
+    /// Initial state; a previous process may have left a snapshot.
     pub(super) fn new(backing: &Backing) -> Keeping {
         let can = matches!(backing, Backing::File(_));
         Keeping {
@@ -33,14 +33,14 @@ impl Keeping {
     }
 }
 
-/// Whether a change makes a consistent copy inconsistent.
+/// Returns whether a change makes a consistent copy inconsistent.
 fn begins_resync(before: &layout::Head, change: &Change) -> bool {
     let was_whole = before.volume.is_some() && matches!(before.state, layout::State::Joined(_));
     was_whole && matches!(change.head.state, CopyState::Syncing { .. })
 }
 
 impl Mirror {
-    /// Stores a change, after a snapshot if a resync begins with it.
+    /// Stores a change. If the change begins a resync, takes a snapshot first.
     pub(super) fn store(&mut self, number: u64, change: Change) {
         if self.keeping.can && begins_resync(self.local.head(), &change) {
             self.keeping.waits = Some((number, change));
@@ -49,12 +49,12 @@ impl Mirror {
         self.local.store(number, change);
     }
 
-    /// The replica begins again, and wants nothing of what it wanted.
+    /// Drops the waiting store, because the replica was restarted.
     pub(super) fn forget_waiting_store(&mut self) {
         self.keeping.waits = None;
     }
 
-    /// A snapshot was taken or removed, or not.
+    /// Handles the result of taking or removing a snapshot.
     pub(super) fn kept(&mut self, what: Keep, result: Result<bool, String>) {
         if let Err(words) = &result {
             let what = match what {

@@ -1,4 +1,4 @@
-//! The lease of a volume, as the cluster tells it, and what it means for the replica.
+//! Lease of a volume as reported by the cluster, and its meaning for the replica.
 
 use super::admission::Admitted;
 use super::adoption::Adoption;
@@ -7,70 +7,66 @@ use super::record::Names;
 use crate::replica::{Epoch, Generation, Incarnation, Record, Time};
 use part::role::KnownLease;
 
-/// How many grants a copy may not have heard of: while its node is cut off from the cluster, the
-/// owner may change. A copy that promised an epoch far beyond would refuse every owner.
+/// Maximum number of grants that a copy may have missed while its node was cut off from the
+/// cluster. If a copy promised an epoch far in the future, it would refuse every owner.
 const UNSEEN_MAX: u64 = 16;
 
-/// What a lease means.
+/// Lease event for the replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum News {
-    /// It was granted, with this record.
+    /// The lease was granted: epoch, end of validity, record.
     Granted(Epoch, Time, Record),
-    /// It was granted, and the cluster has no record of the volume.
+    /// The lease was granted, but the cluster has no record of the volume.
     Unfounded(Epoch),
-    /// It was renewed.
+    /// The lease was renewed: epoch, new end of validity.
     Renewed(Epoch, Time),
-    /// The record has changed in the own epoch.
+    /// The record has changed within this node's epoch.
     Recorded(Record),
-    /// It is not held any longer.
     Ended,
 }
 
-/// What the cluster's record says beside the copies.
+/// Part of the cluster's record that does not concern the copies.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Recorded {
-    /// The number of the record.
+    /// Sequence number of the record.
     pub(super) number: u64,
-    /// Whose clients may write.
     pub(super) clients: Admitted,
 }
 
-/// The lease.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) names: Names,
-    /// The replica does not use this epoch, or an earlier one: a former process had it, or it
-    /// was released.
+    /// Last epoch that the replica must not use: a previous process had it, or it was released.
     used: Epoch,
-    /// The last epoch that the cluster is known to have granted, to any node.
+    /// Last epoch known to be granted to any node.
     seen: Epoch,
-    /// The epoch in which the replica is.
+    /// Current epoch of the replica.
     granted: Option<Epoch>,
-    /// The epoch in which it is, or was, held.
+    /// Epoch of the current or last lease of this node.
     epoch: Option<Epoch>,
     held: bool,
-    /// It is given up, until the cluster has seen that.
+    /// Epoch being released, until the cluster has confirmed the release.
     releasing: Option<Epoch>,
-    /// The node to which it was granted last.
+    /// Node with the last grant.
     pub(super) holder: String,
-    /// The generation of the record that the replica was told last.
+    /// Generation of the record that the replica received last.
     told_at: Option<Generation>,
-    /// The cluster's record, as it was told last.
+    /// Last record reported by the cluster.
     pub(super) record: Option<Record>,
-    /// What it says beside the copies.
+    /// Rest of that record.
     pub(super) recorded: Recorded,
-    /// The cluster has told anything.
+    /// The cluster has reported the lease at least once.
     pub(super) is_known: bool,
-    /// The rank that the cluster was told.
+    /// Rank that was reported to the cluster.
     pub(super) told: Option<u32>,
-    /// An operator says that the volume begins with this copy.
+    /// Pending adoption by an operator.
     pub(super) adopts: Option<Adoption>,
-    /// What a volume without a record waits for.
+    /// State of the founding of a volume without a record.
     pub(super) founding: Option<Founding>,
 }
 
 impl Lease {
-    /// Of a volume whose copy has promised this epoch.
+    /// Creates the state for a copy that has promised this epoch.
     pub(super) fn new(names: Names, promised: Epoch) -> Lease {
         Lease {
             names,
@@ -91,28 +87,27 @@ impl Lease {
         }
     }
 
-    /// Whether it is held, and not being given up.
+    /// Returns whether the lease is held and not being released.
     pub(super) fn is_held(&self) -> bool {
         self.held && self.releasing.is_none()
     }
 
-    /// Whether the cluster can have granted this epoch to the other node.
+    /// Returns whether the cluster can have granted this epoch to the other node.
     pub(super) fn is_plausible(&self, epoch: Epoch) -> bool {
         epoch.0 <= self.seen.0.saturating_add(UNSEEN_MAX)
     }
 
-    /// The history of the volume that the record has.
+    /// Incarnation in the record.
     pub(super) fn history(&self) -> Option<Incarnation> {
         self.record.as_ref().map(|record| record.incarnation)
     }
 
-    /// Whether it is being given up.
+    /// Returns whether the lease is being released.
     pub(super) fn is_releasing(&self) -> bool {
         self.releasing.is_some()
     }
 
-    /// The epoch in which it is held, of a volume without a record, or whose record is to be
-    /// replaced.
+    /// Epoch of the held lease if the volume has no record, or if its record is to be replaced.
     pub(super) fn unfounded(&self) -> Option<Epoch> {
         let is_unfounded = self.record.is_none() || self.adopts.is_some();
         let is_granted = self.granted.is_some() && self.granted == self.epoch;
@@ -120,26 +115,26 @@ impl Lease {
             .filter(|_| is_unfounded && !is_granted && self.is_held())
     }
 
-    /// An operator says that the volume begins with this copy.
+    /// Records an operator's decision to adopt this copy.
     pub(super) fn adopt(&mut self) {
         let (at, begins) = (self.seen, None);
         self.adopts = Some(Adoption { at, begins });
     }
 
-    /// It is to be given up.
+    /// Begins to release the lease.
     pub(super) fn release(&mut self, epoch: Epoch) {
         self.releasing = Some(epoch);
         self.granted = None;
         self.used = self.used.max(epoch);
     }
 
-    /// Whether a record is not about to be replaced.
+    /// Returns whether the record is current, and not about to be replaced by an adoption.
     fn is_meant(&self, record: &Record) -> bool {
         let begins = self.adopts.map(|one| one.begins);
         begins.is_none_or(|begins| begins == Some(record.incarnation))
     }
 
-    /// The cluster tells what it knows.
+    /// Applies the cluster's report, and returns the events for the replica.
     pub(super) fn learn(&mut self, lease: Option<KnownLease>) -> Vec<News> {
         let mut news = Vec::new();
         let Some(lease) = lease else {
@@ -185,7 +180,7 @@ impl Lease {
         let until = Time(lease.until_ns);
         if self.granted == Some(epoch) {
             news.push(News::Renewed(epoch, until));
-            // It may have changed while the lease was not held for a moment.
+            // The record may have changed while the lease was briefly not held.
             let newer = |record: &Record| self.told_at.is_none_or(|at| record.generation > at);
             if let Some(record) = self.record.clone().filter(newer) {
                 self.told_at = Some(record.generation);
@@ -267,7 +262,7 @@ mod tests {
         let mut lease = lease();
         assert!(lease.is_plausible(Epoch(4 + UNSEEN_MAX)));
         assert!(!lease.is_plausible(Epoch(u64::MAX)));
-        // The other node has the lease. Its node was away for many grants.
+        // The other node has the lease; this node has missed many grants.
         let theirs = known(&lease, 1000, 0, Some(1));
         lease.learn(theirs);
         assert!(lease.is_plausible(Epoch(1000)));
@@ -288,7 +283,7 @@ mod tests {
         assert_eq!(lease.learn(changed), [renewed(200), recorded]);
         let ended = known(&lease, 5, 0, Some(2));
         assert_eq!(lease.learn(ended), [News::Ended]);
-        // The same epoch comes back: the replica goes on with it.
+        // The same epoch returns, and the replica continues in it.
         let back = known(&lease, 5, 300, Some(2));
         assert_eq!(lease.learn(back), [renewed(300)]);
     }
@@ -332,7 +327,7 @@ mod tests {
         let bare = known(&lease, 5, 400, None);
         lease.learn(first);
         assert_eq!(lease.founding, Some(Founding::Unreadable));
-        // An operator may give it up, and it may become readable again.
+        // An operator may replace the record, or it may become readable again.
         lease.adopt();
         lease.learn(second);
         assert_eq!(lease.founding, None);
@@ -352,7 +347,7 @@ mod tests {
             assert_eq!(lease.learn(old), [News::Unfounded(Epoch(5))]);
         }
         assert_eq!(lease.unfounded(), Some(Epoch(5)));
-        // This copy begins the history of the next record.
+        // This copy starts the incarnation of the next record.
         lease.adopts.as_mut().unwrap().begins = Some(Incarnation(1));
         let new = known(&lease, 5, 300, Some(2));
         let granted = News::Granted(Epoch(5), Time(300), record(2));

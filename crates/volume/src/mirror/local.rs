@@ -1,4 +1,4 @@
-//! The disk of this node's copy: operations of the replica, and its stores.
+//! Local disk of a mirrored volume: operations of the replica, and metadata stores.
 
 use super::{Data, durable};
 use crate::disk::{
@@ -18,50 +18,48 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of the store of a founder: the replica counts from one.
+/// Number of a founding store. The replica's own numbers begin at one.
 pub(super) const FOUNDING: u64 = 0;
-/// Tokens of the disk from here on are looks at extents, which are no business of the replica.
+/// First token of extent queries, which bypass the replica.
 const LOOKS: u64 = 1 << 32;
 
-/// A disk that ends no operation for this long does not respond.
+/// Time without a completion after which the disk counts as stalled.
 const STALL: Duration = Duration::from_secs(2);
 
-/// The disk, with what is under way on it.
+/// Local disk with its operations in progress.
 #[derive(Debug)]
 pub(super) struct Local {
     disk: Checked,
     store: Store,
     pool: Pool,
-    /// For what is read for the other copy, or received from it.
+    /// Account for resync reads and for data received from the other copy.
     account: Account,
-    /// The buffers of clients' reads that have not been started.
+    /// Buffers for clients' reads that have not started.
     reads: Vec<(Blocks, Buffer)>,
-    /// Reads that wait for memory.
+    /// Reads that wait for buffer memory.
     starved: VecDeque<(OperationId, Blocks)>,
-    /// Zeroes after which the disk is flushed.
+    /// Zero operations that need a flush afterwards.
     flushes_after: HashSet<OperationId>,
-    /// The store under way.
+    /// Number of the store in progress.
     storing: Option<u64>,
-    /// The next one.
     next: Option<(u64, Change)>,
-    /// Looks at extents, and for whom.
+    /// Extent queries, with the token of the client's request.
     looks: HashMap<u64, Token>,
     last_look: u64,
     completions: Vec<Completion>,
-    /// Reads see what is on the disk, and not what the kernel has of it.
+    /// Direct I/O: reads return the content of the disk, not of the page cache.
     is_direct: bool,
-    /// The last error of the disk since this copy was in sync.
+    /// Last disk error since this copy was in sync.
     pub(super) trouble: Option<disk::Failure>,
-    /// Operations are under way, and none has ended since then.
+    /// Time since which operations are in progress without any completion.
     waits_since: Option<Instant>,
 }
 
-/// The checksums of a copy: where they are, at how many bytes a second they are built, and their
-/// report.
+/// Checksums of a copy: their area, the build rate in bytes per second, and their counters.
 pub type Sums = (Area, u64, Arc<Tally>);
 
 impl Local {
-    /// Of an open copy.
+    /// Creates the disk of an open copy.
     ///
     /// # Errors
     /// The disk cannot be used.
@@ -81,7 +79,7 @@ impl Local {
         disk.keep_damaged();
         Ok(Local {
             disk,
-            // A write of metadata now and then needs no second ring.
+            // Uses threads, because rare metadata writes need no second ring.
             store: Store::new(metadata, &pool, layout, Preference::Threads)?,
             account: pool.account(),
             pool,
@@ -99,7 +97,7 @@ impl Local {
         })
     }
 
-    /// What is read to build checksums, or to check them, bytes a second from here on.
+    /// Sets the read rate for building and checking checksums, bytes per second.
     pub(super) fn set_rate(&mut self, rate: u64) {
         self.disk.set_rate(rate);
     }
@@ -116,12 +114,12 @@ impl Local {
         self.disk.uses_ring()
     }
 
-    /// The head that is stored, or being stored.
+    /// Head that was stored last or is being stored.
     pub(super) fn head(&self) -> &layout::Head {
         self.store.head()
     }
 
-    /// Whether operations are under way of which none has ended for a while.
+    /// Returns whether operations are in progress and none has completed for a while.
     pub(super) fn stalls(&mut self, now: Instant) -> bool {
         let any = self.disk.operations() > 0 || self.is_storing();
         let since = self.waits_since.filter(|_| any).or(any.then_some(now));
@@ -129,28 +127,28 @@ impl Local {
         since.is_some_and(|since| now.saturating_duration_since(since) >= STALL)
     }
 
-    /// Descriptors that are readable when something has ended.
+    /// Descriptors that are readable when an operation has ended.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.disk.descriptors().chain(self.store.descriptors())
     }
 
-    /// Whether it is to be looked at again soon without an event.
+    /// Returns whether the caller has to poll again soon without an event.
     pub(super) fn is_held_up(&self) -> bool {
         self.disk.is_held_up() || !self.starved.is_empty()
     }
 
-    /// The buffer into which a client's read goes.
+    /// Provides the buffer for a client's read.
     pub(super) fn offer(&mut self, blocks: Blocks, buffer: Buffer) {
         self.reads.push((blocks, buffer));
     }
 
-    /// A buffer that was offered, and is not needed.
+    /// Returns an unused buffer that was provided by [`Local::offer`].
     pub(super) fn withdraw(&mut self, blocks: Blocks) -> Option<Buffer> {
         let place = self.reads.iter().position(|(of, _)| *of == blocks)?;
         Some(self.reads.swap_remove(place).1)
     }
 
-    /// Takes an operation; it starts with [`Local::go`].
+    /// Queues an operation. [`Local::go`] starts it.
     pub(super) fn start(&mut self, id: OperationId, operation: Operation<Data>) {
         let token = Token(u64::from(id.0));
         let operation = match operation {
@@ -199,7 +197,7 @@ impl Local {
         }
     }
 
-    /// Looks which parts of a range are holes, for a client.
+    /// Queries the holes in a range for a client.
     pub(super) fn look(&mut self, offset: u64, length: u64, token: Token) {
         self.last_look += 1;
         self.looks.insert(self.last_look, token);
@@ -207,7 +205,7 @@ impl Local {
         self.disk.submit(Token(self.last_look), look);
     }
 
-    /// Begins a store, or does so when the one of a founder has ended.
+    /// Starts a store, after a founding store if one is in progress.
     pub(super) fn store(&mut self, number: u64, change: Change) {
         if self.is_storing() {
             self.next = Some((number, change));
@@ -215,30 +213,30 @@ impl Local {
         }
         self.storing = Some(number);
         if matches!(change.head.state, CopyState::Syncing { .. }) && self.is_direct {
-            // A flush that failed may have lost something. The owner compares it with this disk.
+            // A failed flush may have lost data. The owner compares that data with this disk.
             self.disk.forgive();
         }
         let change = durable::change(self.store.head(), change);
         self.store.store(&change);
     }
 
-    /// Begins a store that the replica does not know.
+    /// Starts a founding store, which the replica does not know.
     pub(super) fn found(&mut self, change: &layout::Change) {
         self.storing = Some(FOUNDING);
         self.store.store(change);
     }
 
-    /// Whether anything is under way.
+    /// Returns whether any operation is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.is_storing() || self.disk.operations() > 0
     }
 
-    /// Whether a store is under way.
+    /// Returns whether a store is in progress.
     pub(super) fn is_storing(&self) -> bool {
         self.storing.is_some()
     }
 
-    /// Starts what was taken.
+    /// Starts the queued operations.
     pub(super) fn go(&mut self) {
         for _ in 0..self.starved.len() {
             if let Some((id, blocks)) = self.starved.pop_front() {
@@ -248,7 +246,7 @@ impl Local {
         self.disk.start();
     }
 
-    /// Collects what has ended.
+    /// Collects completions.
     pub(super) fn progress(&mut self, ended: &mut Vec<Input<Data>>, looked: &mut Vec<Completion>) {
         let mut completions = std::mem::take(&mut self.completions);
         self.disk.completions(&mut completions);
@@ -289,7 +287,7 @@ impl Local {
         {
             self.waits_since = None;
             if result.is_ok() {
-                // No operation is for a new part before.
+                // No operation addresses the new part before the size is stored.
                 self.disk.resize(self.store.head().size_bytes);
             }
             ended.push(match result {
@@ -299,7 +297,7 @@ impl Local {
                     Input::StoreFailed(number)
                 }
             });
-            // A founder's replica begins again, and wants nothing of what it wanted.
+            // After a founding store the replica restarts, and its earlier requests are void.
             let begins_again = result.is_ok() && number == FOUNDING;
             if let Some((number, change)) = self.next.take().filter(|_| !begins_again) {
                 self.store(number, change);
@@ -307,24 +305,24 @@ impl Local {
         }
     }
 
-    /// When it is to be looked at, if nothing happens before.
+    /// Time of the next poll without an event.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.disk.deadline()
     }
 
-    /// Has the checksums stored. Returns true when that is done, or fails.
+    /// Starts to store the checksums. Returns true when that is complete or has failed.
     pub(super) fn stop(&mut self) -> bool {
         let has_ended = self.disk.stop();
         self.disk.start();
         has_ended
     }
 
-    /// Whether the copy has to be opened again, for its checksums.
+    /// Returns whether the copy has to be reopened because of its checksums.
     pub(super) fn reopens(&self) -> bool {
         self.disk.reopens()
     }
 
-    /// Shows why a damaged block was not repaired. Returns whether a line is to be printed.
+    /// Records why a damaged block was not repaired. Returns whether to log it.
     pub(super) fn not_repaired(&self, why: String) -> bool {
         self.disk.not_repaired(why)
     }

@@ -1,5 +1,5 @@
-//! What others tell the thread of a volume, and what it tells the role: queues with a
-//! descriptor that is readable when something is in them.
+//! Message queues between a volume's thread, the role and other threads. A descriptor is readable
+//! while a queue has items.
 
 use crate::config::WithoutMajority;
 use crate::link::dial::Receiver;
@@ -14,69 +14,69 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-/// Letters that wait. Beyond that the newest are dropped, which all come again: a lease at its
-/// renewal, a connection at the next attempt.
+/// Limit of queued messages. Above it new ones are dropped; all of them are repeated, such as a
+/// lease at its renewal or a connection at the next attempt.
 const LETTERS_MAX: usize = 64;
 
-/// Something for the thread of a volume.
+/// Message to a volume's thread.
 #[derive(Debug)]
 pub enum Letter {
-    /// The other node is connected.
+    /// The other node has connected.
     Connected(Wire, Greeting),
-    /// It is not, and why.
+    /// The other node is not connected; the text gives the reason.
     NotConnected(String),
-    /// What the cluster knows of its lease has changed ([`Mailbox::lease`]).
+    /// The cluster's knowledge of the lease has changed ([`Mailbox::lease`]).
     Lease,
-    /// What an operator, or the cluster, wants.
+    /// Order of an operator or of the cluster.
     Order(Order),
-    /// What uses it on this node has changed ([`Mailbox::used`]).
+    /// The use of the volume on this node has changed ([`Mailbox::used`]).
     Use,
-    /// Only clients of this node may write; empty: those of both.
+    /// Admits only writes from clients of this node; empty: of both nodes.
     Admit(String),
-    /// An operator says that the volume is what this copy has.
+    /// An operator adopts this copy.
     Adopt,
-    /// An operator gives this copy up.
+    /// An operator discards this copy.
     Discard,
-    /// A snapshot was taken (and whether there is one) or removed, or why not.
+    /// Result of taking a snapshot (whether one exists) or of removing it.
     Kept(Keep, Result<bool, String>),
-    /// The size that the file says, bytes.
+    /// Configured size, bytes.
     Size(u64),
-    /// Bytes a second of a resync, as the file says.
+    /// Configured resync rate, bytes per second.
     ResyncRate(u64),
-    /// What the file says of requests that no node may serve.
+    /// Configured policy for requests without a majority.
     WithoutMajority(WithoutMajority),
-    /// The backing was prepared for more, or why not.
+    /// Result of preparing the backing store for growth.
     Prepared(Range<u64>, Result<(), String>),
 }
 
-/// What is done with the snapshot from before a resync.
+/// Action for the snapshot from before a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// It is taken, if there is none.
+    /// Takes a snapshot, unless one exists.
     Take,
-    /// It is removed.
+    /// Removes the snapshot.
     Remove,
 }
 
-/// Something for the role.
+/// Request from a volume's thread to the role.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
-    /// A snapshot is to be taken or removed; [`Letter::Kept`] says what became of it.
+    /// Take or remove a snapshot. The result is in [`Letter::Kept`].
     Keep(Keep),
-    /// How much this node should have the lease; zero: not at all.
+    /// Lease rank of this node; zero if it does not want the lease.
     Rank(u32),
-    /// The record of the lease, to be written in this epoch.
+    /// Write the lease's record in this epoch.
     Record {
-        /// The epoch.
+        /// Epoch in which the lease is held.
         epoch: u64,
-        /// Higher than the one before it.
+        /// Sequence number, higher than the previous one.
         number: u64,
-        /// The record.
+        /// Encoded record.
         value: Vec<u8>,
     },
 }
 
-/// A queue.
+/// Queue with a descriptor for poll.
 #[derive(Debug)]
 pub struct Queue<T> {
     items: Mutex<Vec<T>>,
@@ -84,10 +84,10 @@ pub struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// An empty queue.
+    /// Creates an empty queue.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// No file descriptor is available.
     pub fn new() -> Result<Queue<T>, Errno> {
         Ok(Queue {
             items: Mutex::default(),
@@ -95,13 +95,13 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Puts something in that comes once.
+    /// Adds an item that is not repeated, even beyond the limit.
     pub fn put_once(&self, item: T) {
         lock(&self.items).push(item);
         self.wake();
     }
 
-    /// Puts something in.
+    /// Adds an item, or drops it if the queue is full.
     pub fn put(&self, item: T) {
         let mut items = lock(&self.items);
         if items.len() < LETTERS_MAX {
@@ -111,13 +111,13 @@ impl<T> Queue<T> {
         self.wake();
     }
 
-    /// Makes it readable.
+    /// Makes the descriptor readable.
     pub fn wake(&self) {
-        // It fails only where it is readable already.
+        // The write fails only if the descriptor is readable already.
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
-    /// Takes everything out.
+    /// Takes all items.
     pub fn take(&self) -> Vec<T> {
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
         std::mem::take(&mut *lock(&self.items))
@@ -125,13 +125,13 @@ impl<T> Queue<T> {
 }
 
 impl<T> AsFd for Queue<T> {
-    /// Readable when something is in it.
+    /// Descriptor that is readable while the queue has items.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
 }
 
-/// Where a volume is told what happens, with what it says to the other node first.
+/// Mailbox of a volume's thread, with the greeting for the other node.
 #[derive(Debug)]
 pub struct Mailbox {
     letters: Queue<Letter>,
@@ -141,10 +141,10 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Without a letter.
+    /// Creates a mailbox without messages.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// No file descriptor is available.
     pub fn new(greeting: Greeting) -> Result<Mailbox, Errno> {
         Ok(Mailbox {
             letters: Queue::new()?,
@@ -154,34 +154,34 @@ impl Mailbox {
         })
     }
 
-    /// The letters.
+    /// Queue of messages.
     pub fn letters(&self) -> &Queue<Letter> {
         &self.letters
     }
 
-    /// The cluster tells what it knows of the lease; None if it knows none.
+    /// Sets the cluster's knowledge of the lease; None if the cluster knows none.
     pub fn set_lease(&self, lease: Option<KnownLease>) {
         *lock(&self.lease) = Some(lease);
         self.letters.put(Letter::Lease);
     }
 
-    /// What it told last; None if nothing yet.
+    /// Last report of the lease; None before the first one.
     pub fn lease(&self) -> Option<Option<KnownLease>> {
         lock(&self.lease).clone()
     }
 
-    /// How it is used on this node from now on, if it is.
+    /// Sets the use of the volume on this node; None if it is unused.
     pub fn set_use(&self, used: Option<VolumeUse>) {
         *lock(&self.used) = used;
         self.letters.put_once(Letter::Use);
     }
 
-    /// How it is used on this node, if it is.
+    /// Use of the volume on this node; None if it is unused.
     pub fn used(&self) -> Option<VolumeUse> {
         *lock(&self.used)
     }
 
-    /// What the copy is from now on.
+    /// Sets the facts about the copy in the greeting.
     pub fn set_facts(&self, facts: Facts) {
         lock(&self.greeting).facts = facts;
     }

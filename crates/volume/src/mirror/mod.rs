@@ -1,20 +1,21 @@
-//! A volume with two copies, on one of its nodes: the replica with its disk, the link to the
-//! other node, the lease, and the clients, on one thread with one epoll loop.
+//! Mirrored volume on one of its two nodes: the replica with its disk, the link to the other node,
+//! the lease and the clients, on one thread with one epoll loop.
 //!
-//! - [`founding`] decides what a volume begins with, for which the cluster has no record.
-//! - [`record`] and [`durable`] are what the replica knows, for the cluster and for the disk.
-//! - [`wire`] is its messages as frames; [`peer`] the other node; [`local`] the disk.
-//! - [`clients`] are the requests, which go to the replica here, or to the other node;
-//!   [`admission`] says whose clients may write;
-//!   [`used`] carries out how a part of this node uses the volume.
-//! - [`apart`] is a copy that is refused, until an operator gives it up; [`keeping`] the snapshot
-//!   of a copy before a resync.
-//! - [`without_majority`] fails requests that no node may serve, if the file says so.
-//! - [`ending`] is what a stop waits for.
-//! - [`room`] prepares the backing for a larger size.
-//! - [`mailbox`] is how other threads tell this one something.
+//! - [`founding`] decides the initial content of a volume without a cluster record.
+//! - [`record`] and [`durable`] encode the replica's state for the cluster and for the disk.
+//! - [`wire`] converts the replica's messages to frames; [`peer`] is the other node; [`local`] is
+//! the disk.
+//! - [`clients`] tracks requests, which run in the local replica or at the other node;
+//! [`admission`] decides whose clients may write; [`used`] implements the use by a role of this
+//! node.
+//! - [`apart`] is a refused copy, until an operator discards it; [`keeping`] manages the snapshot
+//! of a copy before a resync.
+//! - [`without_majority`] fails requests that no node may serve, if configured.
+//! - [`ending`] decides what a stop waits for.
+//! - [`room`] prepares the backing store for growth.
+//! - [`mailbox`] carries messages from other threads.
 //!
-//! It decides nothing about copies: the replica does.
+//! Decisions about copies belong to the replica, not to this module.
 
 mod admission;
 mod adoption;
@@ -80,10 +81,10 @@ const STOP_KEY: u64 = 1;
 const LETTERS_KEY: u64 = 2;
 const LINK_KEY: u64 = 3;
 
-/// Requests that the replica has at a time: what all clients may have.
+/// Maximum number of concurrent requests in the replica: the total of all clients' limits.
 const REQUESTS_MAX: usize = 4096;
 
-/// The bytes of blocks, in memory of the disk.
+/// Content of blocks, in a disk buffer.
 #[derive(Clone, Debug)]
 pub struct Data(pub Rc<Buffer>);
 
@@ -101,69 +102,69 @@ impl PartialEq for Data {
 
 impl Eq for Data {}
 
-/// Why a volume is not served any more.
+/// Reason why a volume is no longer served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MirrorError {
     /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Events cannot be waited for.
+    /// Waiting for events failed.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
-    /// The copy became smaller, and does not fit its checksums any more.
+    /// The copy has shrunk and no longer fits its checksums.
     #[error("the copy became smaller: it is opened again")]
     Reopens,
 }
 
-/// What the thread of a volume has from outside.
+/// Connections of a volume's thread to its environment.
 #[derive(Clone)]
 pub struct Outside {
-    /// What it is told.
+    /// Incoming messages.
     pub mailbox: Arc<Mailbox>,
-    /// What it wants of the cluster.
+    /// Sends a request to the role or the cluster.
     pub wishes: Arc<dyn Fn(Wish) + Send + Sync>,
-    /// How it is.
+    /// Publishes the status.
     pub show: Arc<dyn Fn(Shown) + Send + Sync>,
-    /// What it did, for operators.
+    /// Logs a message for operators.
     pub say: Arc<dyn Fn(String) + Send + Sync>,
-    /// Makes connections, at the node that does.
+    /// Dials the other node; None if the other node dials.
     pub dialer: Option<Arc<Dialer>>,
-    /// Its numbers.
+    /// I/O counters of the volume.
     pub meter: Arc<Meter>,
-    /// Its user on this node.
+    /// Tenure, which determines the user on this node.
     pub tenure: Arc<Tenure>,
-    /// The boot of this machine ([`boot`]).
+    /// Boot identifier of this machine ([`boot`]).
     pub boot: u128,
 }
 
-/// A copy that was opened.
+/// Open copy.
 pub struct Opened<'d> {
-    /// Its backing.
+    /// Open files of the backing store.
     pub device: &'d Device,
-    /// Its metadata.
+    /// Metadata of the copy.
     pub layout: Metadata,
-    /// What was read of it.
+    /// Loaded content of the metadata.
     pub loaded: layout::Loaded,
-    /// Where it is.
+    /// Location of the backing store.
     pub backing: &'d Backing,
-    /// Its checksums, if it has some.
+    /// Checksums; None if they are not configured.
     pub sums: Option<Sums>,
 }
 
-/// Between which nodes.
+/// Nodes of a mirrored volume, and its settings.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The name of this node.
+    /// Name of this node.
     pub me: String,
-    /// The name of the other one.
+    /// Name of the other node; empty for a single node.
     pub other: String,
-    /// Bytes a second of a resync at most.
+    /// Maximum resync rate, bytes per second.
     pub resync_rate: u64,
-    /// What requests do while no node may serve.
+    /// Policy for requests while no node may serve.
     pub without_majority: WithoutMajority,
 }
 
-/// A volume with two copies.
+/// Mirrored volume.
 pub struct Mirror {
     epoll: Rc<OwnedFd>,
     export: Export,
@@ -173,7 +174,7 @@ pub struct Mirror {
     actions: Vec<replica::Action<Data>>,
     peer: Peer,
     clients: Clients,
-    /// What the export is about to hear.
+    /// Completions for the export.
     completed: Vec<Completion>,
     lease: Lease,
     room: Room,
@@ -184,10 +185,10 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Offers an open copy at the listener.
+    /// Opens the volume for clients of the listener.
     ///
     /// # Errors
-    /// The disk cannot be used, or something cannot be watched.
+    /// The disk cannot be used, or a descriptor cannot be added to epoll.
     pub fn new(
         opened: Opened<'_>,
         pair: &Pair,
@@ -233,7 +234,7 @@ impl Mirror {
             local.pool().clone(),
         )?;
         export.heed(Arc::clone(&outside.tenure));
-        // A process that was connected to the role before this one continues.
+        // A process that was connected to the previous process of this role continues.
         let clients = Clients::after_restart(outside.tenure.named_user());
         let mirror = Mirror {
             epoll,
@@ -256,12 +257,12 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Whether operations are done by io_uring.
+    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.local.uses_ring()
     }
 
-    /// What the copy is, for the other node.
+    /// Facts about the copy for the greeting.
     fn facts(&self) -> Facts {
         let head = self.local.head();
         Facts {
@@ -271,12 +272,12 @@ impl Mirror {
     }
 }
 
-/// How long a resync takes for a block at least, nanoseconds, at this rate in bytes a second.
+/// Minimum time per block of a resync at this rate (bytes per second), nanoseconds.
 fn block_ns(rate: u64) -> u64 {
     BLOCK_BYTES * 1_000_000_000 / rate.max(BLOCK_BYTES)
 }
 
-/// The settings of the replica of a volume of this size, bytes.
+/// Replica settings for a volume of this size, bytes.
 fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
     Settings {
         me: ME,
@@ -302,7 +303,7 @@ impl std::fmt::Debug for Mirror {
     }
 }
 
-/// The present, by the clock of leases.
+/// Current time of the lease clock.
 fn boottime() -> Time {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -310,7 +311,7 @@ fn boottime() -> Time {
     Time(seconds.saturating_mul(1_000_000_000).saturating_add(ns))
 }
 
-/// The moment of a time of that clock.
+/// Converts a time of the lease clock to an `Instant`.
 fn moment(time: Time) -> Instant {
     let left = time.0.saturating_sub(boottime().0);
     let now = Instant::now();
@@ -318,9 +319,9 @@ fn moment(time: Time) -> Instant {
         .unwrap_or(now)
 }
 
-/// The boot of this machine. Where the kernel does not say it, every start of the process
-/// counts as one: then a copy may be held for one that lost power. To be asked before a thread
-/// is confined.
+/// Identifier of this machine's boot. If the kernel does not provide it, each process start counts
+/// as a boot; a copy may then falsely seem to have lost power. Must be called before a thread is
+/// confined.
 pub fn boot() -> u128 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let hex = id.ok().map(|id| id.trim().replace('-', ""));

@@ -1,4 +1,4 @@
-//! The other node, as this one sees it over the link.
+//! The other node, as seen over the link.
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
@@ -14,34 +14,34 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How often the other node hears that this one lives.
+/// Interval of heartbeats to the other node.
 const PULSE: Duration = Duration::from_millis(500);
-/// A node from which nothing came for so long, connected or not, is silent.
+/// Time without received data after which a node counts as silent, connected or not.
 const QUIET: Duration = Duration::from_millis(1250);
-/// A node from which nothing came for so long is lost.
+/// Time without received data after which the connection is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
-/// The clients that are connected at a node.
+/// Clients connected to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Users {
-    /// How many there are.
+    /// Number of clients.
     pub clients: u32,
-    /// How many connections there were since the volume was opened there.
+    /// Total number of connections since the volume was opened on that node.
     pub accepted: u64,
-    /// The [`number`] of the user that is connected there; 0: none is, or it is of an earlier
-    /// version.
+    /// The [`number`] of the user connected there; 0 if there is none, or if the node runs an
+    /// earlier version.
     pub holder: u64,
 }
 
 impl Users {
-    /// Whether another user than this one is connected there, or continues there.
+    /// Returns whether another user is connected there, or has a reservation.
     pub fn has_other(self, user: &str) -> bool {
         self.holder != 0 && self.holder != number_of(user)
     }
 }
 
-/// The number by which two nodes compare the users of a volume: not 0. A user that is only expected
-/// has 0. One for which the volume is reserved counts: it continues where it was.
+/// Number that identifies a user between two nodes; never 0 for a user with the volume. An
+/// expected user has 0. A user with a reservation counts, because it resumes on its node.
 pub(super) fn number(holder: &Holder) -> u64 {
     let name = match holder {
         Holder::User {
@@ -54,47 +54,47 @@ pub(super) fn number(holder: &Holder) -> u64 {
     number_of(name)
 }
 
-/// The number of a user of this name.
+/// Number of the user with this name.
 pub(super) fn number_of(name: &str) -> u64 {
     checksum(name.as_bytes()).max(1)
 }
 
-/// A connection with what is known of the other side.
+/// Connection with the last reports of the other side.
 #[derive(Debug)]
 struct Connected {
     session: Session,
     id: replica::Session,
     pulsed: Instant,
     interest: EventFlags,
-    /// It says that it serves.
+    /// The other node reports that it serves.
     serves: bool,
-    /// Its clients, as it says.
+    /// Clients of the other node, as last reported.
     users: Option<Users>,
-    /// The clients here, as it was told.
+    /// Clients of this node, as last sent.
     told: Users,
 }
 
-/// The other node.
+/// State of the other node.
 pub(super) struct Peer {
     epoll: Rc<OwnedFd>,
     key: u64,
     connected: Option<Connected>,
-    /// A connection without TLS that waits until the present one is lost.
+    /// Connection without TLS that waits until the current one is lost.
     pub(super) waiting: Option<(Wire, Greeting)>,
     last: u64,
-    /// The named user that it had when the connection was lost, and when that was.
+    /// Named user of the other node when the connection broke, and the time of that.
     lost_user: Option<(u64, Instant)>,
-    /// When something came of it, in this session or the one before.
+    /// Time of the last data received, in this session or the previous one.
     heard: Option<Instant>,
     is_silent: bool,
-    /// What it said that it has, in this session or the one before.
+    /// Facts that the other node has sent, in this session or the previous one.
     pub(super) facts: Option<Facts>,
-    /// Another history of the volume began since it said so: its copy may be of that one now.
+    /// A new history of the volume has begun since those facts, so they may be outdated.
     pub(super) may_have_more: bool,
-    /// Why there is no connection.
+    /// Reason why there is no connection.
     pub(super) why_not: String,
     came: VecDeque<Incoming>,
-    /// For payloads of requests of its clients.
+    /// Account for the payloads of its clients' requests.
     foreign: Account,
 }
 
@@ -117,34 +117,33 @@ impl Peer {
         }
     }
 
-    /// The session, if there is one.
     pub(super) fn session(&self) -> Option<replica::Session> {
         self.connected.as_ref().map(|one| one.id)
     }
 
-    /// Whether it is connected, and something came of it lately.
+    /// Returns whether the node is connected and has sent data recently.
     pub(super) fn is_live(&self, now: Instant) -> bool {
         self.connected.is_some() && self.heard.is_some_and(|at| now < at + QUIET)
     }
 
-    /// Whether it says that it serves.
+    /// Returns whether the node reports that it serves.
     pub(super) fn serves(&self) -> bool {
         self.connected.as_ref().is_some_and(|one| one.serves)
     }
 
-    /// Its clients; None while that is not known.
+    /// Clients of the node; None while unknown.
     pub(super) fn users(&self) -> Option<Users> {
         self.connected.as_ref()?.users
     }
 
-    /// Whether another user than this one had the volume there when the connection was lost, and may
-    /// continue: its node may live, and have lost only this connection or its volume role.
+    /// Returns whether another user had the volume there when the connection broke, and may
+    /// resume. The other node may be alive, and have lost only the connection or its volume role.
     pub(super) fn may_have_other(&self, user: &str, now: Instant) -> bool {
         self.lost_user
             .is_some_and(|(lost, at)| lost != number_of(user) && now < at + RESERVED_FOR)
     }
 
-    /// Takes a connection; the one before it is closed.
+    /// Accepts a connection, and closes the previous one.
     pub(super) fn connect(
         &mut self,
         wire: Wire,
@@ -162,7 +161,7 @@ impl Peer {
         self.connected = Some(Connected {
             session: Session::new(wire),
             id,
-            // The first pulse is due at once.
+            // The first heartbeat is due at once.
             pulsed: now.checked_sub(PULSE).unwrap_or(now),
             interest: EventFlags::IN,
             serves: false,
@@ -172,13 +171,13 @@ impl Peer {
         Some(id)
     }
 
-    /// Closes the connection. What came before that has been taken.
+    /// Closes the connection. The caller has already taken the received frames.
     pub(super) fn disconnect(&mut self, why: Option<String>) {
         let user = { self.users() }.map_or(0, |users| users.holder);
         if user != 0 && user != number_of("") {
             self.lost_user = Some((user, Instant::now()));
         }
-        // Its descriptor leaves epoll when it is closed: nothing else has it.
+        // Closing the descriptor removes it from epoll, because there is no duplicate.
         self.connected = None;
         self.came.clear();
         if let Some(why) = why {
@@ -186,21 +185,21 @@ impl Peer {
         }
     }
 
-    /// Sends a message of the replica, if it is of this session.
+    /// Sends a message of the replica, unless it belongs to an old session.
     pub(super) fn send(&mut self, session: replica::Session, message: Message<Data>) {
         if let Some(one) = self.connected.as_mut().filter(|one| one.id == session) {
             wire::send(&mut one.session, message);
         }
     }
 
-    /// Sends something else.
+    /// Sends a frame that is not from the replica.
     pub(super) fn say(&mut self, write: impl FnOnce(&mut Session)) {
         if let Some(one) = &mut self.connected {
             write(&mut one.session);
         }
     }
 
-    /// When something is due.
+    /// Time of the next action.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let quiet = self.heard.filter(|_| !self.is_silent);
         let quiet = quiet.map(|at| at + QUIET);
@@ -217,14 +216,15 @@ impl Peer {
         all.into_iter().flatten().min()
     }
 
-    /// Returns whether it is silent, if that has changed. One that never was connected is not.
+    /// Returns whether the node is silent, if that has changed. A node that was never connected is
+    /// not silent.
     pub(super) fn silence(&mut self, now: Instant) -> Option<bool> {
         let is_silent = { self.heard }.is_some_and(|at| now >= at + QUIET);
         let before = std::mem::replace(&mut self.is_silent, is_silent);
         (before != is_silent).then_some(is_silent)
     }
 
-    /// Tells the other side that this one lives, whether it serves, and which clients it has.
+    /// Sends a heartbeat when one is due: whether this node serves, and its clients.
     pub(super) fn pulse(&mut self, (serves, users): (bool, Users), now: Instant, at_once: bool) {
         if let Some(one) = &mut self.connected
             && (at_once || now >= one.pulsed + PULSE || one.told != users)
@@ -240,8 +240,8 @@ impl Peer {
         }
     }
 
-    /// A pulse came. Returns whether the other side serves now and did not before, or the
-    /// other way round; and whether anything changed.
+    /// Handles a heartbeat. Returns whether the other side has started or stopped serving, and
+    /// whether anything has changed.
     pub(super) fn pulsed(&mut self, head: &Head) -> (bool, bool) {
         let Some(one) = &mut self.connected else {
             return (false, false);
@@ -259,10 +259,10 @@ impl Peer {
         (has_changed, has_changed || is_news)
     }
 
-    /// Receives what there is; then take it with [`Peer::next`].
+    /// Receives all available frames, which [`Peer::next`] then returns.
     ///
     /// # Errors
-    /// The connection is lost.
+    /// The connection is broken.
     pub(super) fn receive(
         &mut self,
         pool: &Pool,
@@ -279,7 +279,7 @@ impl Peer {
             _ => own,
         };
         let received = one.session.receive(pool, &account, &mut self.came);
-        // While this side waits for memory, it does not hear what may have come.
+        // Does not count silence while this side waits for memory and therefore does not read.
         if self.came.len() > before || one.session.starves() {
             self.heard = Some(now);
         }
@@ -289,15 +289,14 @@ impl Peer {
         }
     }
 
-    /// The next frame that came.
     pub(super) fn next(&mut self) -> Option<Incoming> {
         self.came.pop_front()
     }
 
-    /// Sends what waits, and lets epoll report what is of use.
+    /// Sends queued frames, and registers the epoll events that are needed.
     ///
     /// # Errors
-    /// The connection is lost.
+    /// The connection is broken.
     pub(super) fn flush(&mut self) -> Result<(), LinkError> {
         let Some(one) = &mut self.connected else {
             return Ok(());
@@ -314,7 +313,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether it waits for memory.
+    /// Returns whether the connection waits for memory.
     pub(super) fn starves(&self) -> bool {
         let one = self.connected.as_ref();
         one.is_some_and(|one| one.session.starves())

@@ -1,27 +1,28 @@
-//! The record of a volume as the cluster keeps it: nodes by their names, so that it means the
-//! same on both of them and after a change of the file.
+//! Encoding of a volume's record for the cluster. Nodes are stored by name, so that the record
+//! means the same on both nodes and after a configuration change.
 
 use super::admission::Admitted;
 use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation, Node, Record};
 use part::role::SHORT_RECORD_BYTES_MAX;
 
-/// The first byte of a record that says nothing of clients, and of one that does.
+/// Version byte of a record without write admission, and of one with it.
 const VERSION: u8 = 1;
 const WITH_CLIENTS: u8 = 2;
-/// No fork has it: such an entry says the epoch. Versions that know nothing of epochs carry it on.
+/// Marker of a fork entry that contains the epoch; no real fork has this value. Versions without
+/// epochs preserve the entry.
 const SAYS_EPOCH: Incarnation = Incarnation(0);
-/// No fork has it: such an entry says for which user the node was admitted whose clients may write.
-/// Versions that know nothing of users carry it on.
+/// Marker of a fork entry that contains the user whose node was admitted; no real fork has this
+/// value. Versions without users preserve the entry.
 const SAYS_USER: Incarnation = Incarnation(u64::MAX);
-/// A node that the file does not name any more.
+/// Node that the configuration no longer names.
 const STRANGER: Node = Node(2);
 
-/// This node and the other one, as the replica numbers them.
+/// Numbers of this node and the other one in the replica.
 pub(super) const ME: Node = Node(0);
 pub(super) const OTHER: Node = Node(1);
 
-/// The names of the two nodes. The other one has none where the file names one node for a
-/// volume that had two copies: then it is each that the record has beside this one.
+/// Names of the two nodes. The other name is empty if the configuration names one node for a
+/// volume that had two copies. It then stands for every other node in the record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Names {
     pub(super) me: String,
@@ -45,8 +46,7 @@ impl Names {
         }
     }
 
-    /// The bytes of a record, with whose clients may write. Forks for which there is no room are
-    /// left out, the oldest first.
+    /// Encodes a record with its write admission. Omits the oldest forks if space is short.
     pub(super) fn encode(&self, record: &Record, clients: &Admitted) -> Vec<u8> {
         let with_clients = clients.count > 0;
         let mut bytes = vec![if with_clients { WITH_CLIENTS } else { VERSION }];
@@ -86,7 +86,7 @@ impl Names {
         bytes
     }
 
-    /// Reads a record, and whose clients may write; None if it is none of this version.
+    /// Decodes a record with its write admission; None if the version or format is unknown.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, Admitted)> {
         let (version, mut rest) = bytes.split_first()?;
         let number = |rest: &mut &[u8]| {
@@ -196,7 +196,7 @@ mod tests {
                 assert_eq!(beta.decode(&bytes), Some((record(there), clients)));
             }
         }
-        // A node that is not named any more has a copy that nobody asks.
+        // The copy of a node that is no longer configured is not consulted.
         let bytes = alpha.encode(&record(InSync::Both(ME, OTHER)), &all());
         let (changed, _) = names("alpha", "gamma").decode(&bytes).unwrap();
         assert!(changed.in_sync.contains(ME) && !changed.in_sync.contains(OTHER));
@@ -238,7 +238,7 @@ mod tests {
         }
         before.epoch = Epoch(0);
         assert_eq!(names.decode(&bytes), Some((before, all())));
-        // They carry an epoch on behind later forks or before them; the latest counts.
+        // Old versions preserve an epoch entry before or after later forks; the latest one counts.
         for (incarnation, at) in [(0, 7_u64), (1, 5), (0, 9), (0, 8)] {
             bytes.extend(u64::to_le_bytes(incarnation));
             bytes.extend(at.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Requests on their way: from a client to the replica or to the other node, and back.
+//! Path of a request from a client to the replica or to the other node, and back.
 
 use super::clients::{self, Origin, Place};
 use super::{Data, Mirror, wire};
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 impl Mirror {
-    /// Takes an operation of the export.
+    /// Processes an operation of the export.
     pub(super) fn asked(&mut self, token: Token, operation: disk::Operation, now: Instant) {
         self.stopwatch.begin(token, &operation, now);
         let invalid = Err(Failure::Io(Errno::INVAL));
@@ -38,7 +38,7 @@ impl Mirror {
                 self.clients.open_here(token, request)
             }
             disk::Operation::Zero { fast: true, .. } => {
-                // The other copy's disk may be slow at it.
+                // Refuses fast zeroing, because the other copy's disk may be slow at it.
                 return self.complete(token, Err(Failure::NotFast));
             }
             disk::Operation::Zero {
@@ -75,7 +75,7 @@ impl Mirror {
         self.place(id);
     }
 
-    /// Gives a request to the replica.
+    /// Submits a request to the replica.
     pub(super) fn place(&mut self, id: RequestId) {
         if self.is_refused(id) {
             return;
@@ -87,21 +87,21 @@ impl Mirror {
         }
     }
 
-    /// Gives the rests of ranges to the replica.
+    /// Submits the remaining parts of ranges to the replica.
     pub(super) fn place_ready(&mut self) {
         while let Some(id) = self.clients.next_ready() {
             self.place(id);
         }
     }
 
-    /// Tries again those that wait for an owner.
+    /// Retries the requests that wait for an owner.
     pub(super) fn retry(&mut self) {
         for id in self.clients.take_waiting() {
             self.place(id);
         }
     }
 
-    /// The replica replies.
+    /// Handles a reply of the replica.
     pub(super) fn replied(&mut self, id: RequestId, outcome: Outcome<Data>) {
         match outcome {
             Outcome::Done => self.end(id, Ok(None)),
@@ -113,7 +113,7 @@ impl Mirror {
         }
     }
 
-    /// This node is not the owner.
+    /// Handles a request that this node cannot execute, because it is not the owner.
     fn moved(&mut self, id: RequestId) {
         let Some(asked) = self.clients.get(id) else {
             return;
@@ -133,7 +133,7 @@ impl Mirror {
         }
     }
 
-    /// Sends a request to the other node.
+    /// Forwards a request to the other node.
     fn send_abroad(&mut self, id: RequestId) {
         let Some(request) = self.clients.get(id).map(|asked| asked.request.clone()) else {
             return;
@@ -153,7 +153,7 @@ impl Mirror {
         });
     }
 
-    /// A request of the other node's client came.
+    /// Handles a request that the other node forwarded.
     pub(super) fn asked_there(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
@@ -193,7 +193,7 @@ impl Mirror {
         });
     }
 
-    /// The other node replied to a request of a client here.
+    /// Handles the other node's response to a forwarded request.
     pub(super) fn answered(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
@@ -213,26 +213,25 @@ impl Mirror {
             (Some(Answer::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
-        // The replica has nothing to do with it, so nothing else brings the rest of a range on.
+        // The replica was not involved, so nothing else continues a range.
         self.place_ready();
         if self.clients.has_waiting() && self.peer.serves() {
             self.retry();
         }
     }
 
-    /// What is at the other node comes back: the connection is lost. What it has executed is
-    /// executed again, before anything that its client sends later.
+    /// Takes forwarded requests back after the connection broke. Requests that the other node has
+    /// executed are executed again, before any later request of their clients.
     pub(super) fn call_back(&mut self) {
         for id in self.clients.call_back() {
             self.clients.put(id, Place::Waiting);
         }
-        // Their replies have no way back; their client sends them again.
+        // Their replies cannot be delivered; the clients repeat the requests.
         for id in self.clients.foreign() {
             self.clients.close(id);
         }
     }
 
-    /// A request has ended.
     pub(super) fn end(&mut self, id: RequestId, result: Result<Option<Data>, Errno>) {
         let Some(asked) = self.clients.close(id) else {
             return;
@@ -257,7 +256,7 @@ impl Mirror {
             && let Some((token, first, end, body)) = asked.rest()
         {
             let next = self.clients.open_range(token, first, end, body);
-            // The replica has not finished with what led to this.
+            // Deferred, because the replica is still processing the current input.
             return self.clients.make_ready(next);
         }
         let result = match (result, asked.request) {
@@ -272,18 +271,18 @@ impl Mirror {
         self.complete(token, result);
     }
 
-    /// The data of a read in a buffer that is the client's alone.
+    /// Puts the data of a read into a buffer that belongs to the client.
     fn fill(&mut self, blocks: Blocks, data: Data, from: Place) -> Result<Output, Failure> {
         let Data(data) = data;
         if from == Place::Replica {
-            // It was read into the client's buffer, and nobody else has it any more.
+            // The data was read into the client's buffer, which has no other owner now.
             return match Rc::try_unwrap(data) {
                 Ok(buffer) => Ok(Output::Data(buffer)),
                 Err(_) => Err(Failure::Io(Errno::NOMEM)),
             };
         }
-        // A client that takes its replies late must not hold memory of the link. Its own
-        // buffer is gone if the read had begun here before.
+        // Copies the data, because a client that is slow to take replies must not hold the link's
+        // memory. The client's own buffer is gone if a local read had begun before.
         let own = self.local.withdraw(blocks);
         let own = own.filter(|own| own.len() == data.len());
         match (own, Rc::try_unwrap(data)) {

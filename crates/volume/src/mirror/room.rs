@@ -1,5 +1,5 @@
-//! The room that the backing has for a larger size: prepared on a thread of its own, because
-//! the loop waits for no disk, then told to the replica, which decides when the volume grows.
+//! Space for growth in the backing store. A separate thread prepares it, because the event loop
+//! never waits for a disk. The replica then decides when the volume grows.
 
 use super::Mirror;
 use super::mailbox::Letter;
@@ -8,32 +8,32 @@ use crate::device::{self, Backing, Device};
 use crate::replica::{BLOCK_BYTES, Input, OtherState};
 use std::ops::Range;
 
-/// The room, bytes.
+/// Sizes of the volume and its backing store, bytes.
 #[derive(Debug)]
 pub(super) struct Room {
     device: Device,
     backing: Backing,
     name: String,
-    /// The size that the file says.
+    /// Configured size.
     wanted: u64,
-    /// The largest size for which its checksums leave room.
+    /// Largest size for which the checksums have space.
     size_max: u64,
-    /// The size that is stored.
+    /// Size in the stored metadata.
     stored: u64,
-    /// Up to here, zeroes follow the end of the volume.
+    /// End of the zeroed space behind the volume.
     prepared: u64,
-    /// What the replica was told.
+    /// Space that was reported to the replica.
     told: u64,
-    /// The size that clients see.
+    /// Size that clients see.
     shown: u64,
-    /// It is being prepared.
+    /// A preparation is in progress.
     is_busy: bool,
-    /// Why it was not.
+    /// Error of the last preparation.
     trouble: Option<String>,
 }
 
 impl Room {
-    /// Of a copy of this size.
+    /// Creates the state for a copy of this size.
     pub(super) fn new(
         device: &Device,
         backing: &Backing,
@@ -55,19 +55,19 @@ impl Room {
         }
     }
 
-    /// The replica begins again, and knows nothing of it.
+    /// Reports the space again after the replica has restarted.
     pub(super) fn begins_again(&mut self) {
         self.told = self.stored;
     }
 
-    /// The size for clients, bytes.
+    /// Size for clients, bytes.
     pub(super) fn shown(&self) -> u64 {
         self.shown
     }
 }
 
 impl Mirror {
-    /// The file says this size.
+    /// Applies the configured size.
     pub(super) fn wants_size(&mut self, bytes: u64) {
         self.room.wanted = bytes;
         self.room.trouble = None;
@@ -76,7 +76,7 @@ impl Mirror {
         self.prepare();
     }
 
-    /// Prepares the backing, if it is to have more room.
+    /// Starts to prepare the backing store, if it needs more space.
     fn prepare(&mut self) {
         let room = &mut self.room;
         if room.is_busy || room.wanted <= room.prepared || room.trouble.is_some() {
@@ -104,16 +104,16 @@ impl Mirror {
         }
     }
 
-    /// The backing was prepared, or not.
+    /// Handles the result of a preparation.
     pub(super) fn prepared(&mut self, range: Range<u64>, result: Result<(), String>) {
         let room = &mut self.room;
         room.is_busy = false;
         self.shown.is_due = true;
-        // Otherwise the copy became smaller meanwhile, and more is to be done.
+        // If the copy has shrunk meanwhile, more has to be prepared.
         if range.start == room.prepared {
             match result {
                 Ok(()) => room.prepared = range.end,
-                // The file may say another size by now.
+                // The configuration may have changed meanwhile.
                 Err(words) if range.end == room.wanted => {
                     (self.outside.say)(format!("cannot grow: {words}"));
                     room.trouble = Some(words);
@@ -125,7 +125,7 @@ impl Mirror {
         self.prepare();
     }
 
-    /// Tells the replica how much room there is.
+    /// Reports the available space to the replica.
     pub(super) fn tell_room(&mut self) {
         let room = &mut self.room;
         let (from, to) = (room.told, room.wanted.min(room.prepared).max(room.stored));
@@ -136,7 +136,7 @@ impl Mirror {
         }
     }
 
-    /// Something was stored, perhaps another size.
+    /// Applies the size of a completed store.
     pub(super) fn size_stored(&mut self) {
         let (size, room) = (self.local.head().size_bytes, &mut self.room);
         if size == room.stored {
@@ -151,7 +151,7 @@ impl Mirror {
         self.prepare();
     }
 
-    /// The volume has this size for clients.
+    /// Applies a new size for clients.
     pub(super) fn resized(&mut self, blocks: u64) {
         let bytes = blocks * BLOCK_BYTES;
         if bytes > self.room.shown {
@@ -161,7 +161,7 @@ impl Mirror {
         }
     }
 
-    /// Why it has another size than the file says.
+    /// Explains why the size differs from the configuration.
     pub(super) fn size_words(&self) -> Option<String> {
         let room = &self.room;
         let (has, wanted) = (size_words(room.shown), size_words(room.wanted));

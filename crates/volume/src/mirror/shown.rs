@@ -1,106 +1,104 @@
-//! How a volume with two copies is, for operators.
+//! Status of a mirrored volume for operators.
 
 use super::{Apart, Mirror, boottime};
 use crate::replica::{InSync, OtherState, Report, Time};
 use std::time::{Duration, Instant};
 
-/// How often numbers are shown anew while nothing else changes.
+/// Interval of status updates while only counters change.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How long nothing is shown while the cluster has not reported the lease: a member's reports it
-/// soon after a start.
+/// Grace period for the first lease report. A member of a cluster receives it soon after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How far back the rate of a resync is measured.
+/// Period over which the resync rate is measured.
 const RATE_OVER: Duration = Duration::from_secs(5);
 
-/// Why a volume waits of which the cluster has reported nothing.
+/// Reason for a volume without any lease report.
 pub const NO_CLUSTER: &str = "no cluster has reported the lease of this volume: a volume with two copies needs \
                               `evenkeel run` without -f on a member of a cluster";
 
-/// What is shown.
+/// Status for operators.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Shown {
-    /// The replica's own report.
+    /// Report of the replica.
     pub report: Report,
-    /// The other node is connected, or why it is not.
+    /// Connection to the other node, or the reason why there is none.
     pub link: Result<(), String>,
-    /// The name of the other node.
+    /// Name of the other node.
     pub other: String,
-    /// The clients that are connected there; None while that is not known.
+    /// Clients connected to the other node; None while unknown.
     pub users: Option<super::Users>,
-    /// The node that has the lease; empty: none, or not known.
+    /// Node with the lease; empty if there is none or it is unknown.
     pub owner: String,
-    /// The copies that have every acknowledged write, as the cluster knows it; `true` first
-    /// for this node's, then for the other one's.
+    /// Copies with every acknowledged write according to the cluster: this node's copy first, then
+    /// the other one's.
     pub in_sync: Option<[bool; 2]>,
-    /// The cluster has reported its lease, or that nobody has it.
+    /// True once the cluster has reported the lease, or that nobody holds it.
     pub knows_lease: bool,
-    /// What a volume waits for that has no record, or none that means one of its copies.
+    /// Reason why a volume waits that has no record, or whose record matches no copy.
     pub waits: Option<String>,
-    /// Why this copy cannot be adopted now, if it cannot.
+    /// Reason why this copy cannot be adopted now.
     pub no_adoption: Option<String>,
-    /// Its size.
+    /// Size of the volume.
     pub size: ShownSize,
-    /// The clients that may write.
+    /// Write admission.
     pub admission: ShownAdmission,
-    /// The resync, and those before it.
+    /// Current and finished resyncs.
     pub resync: ShownResync,
-    /// This copy is no part of the volume that the other node serves.
+    /// Set if this copy is not part of the volume that the other node serves.
     pub apart: Option<Apart>,
-    /// Requests fail instead of waiting for an owner.
+    /// True if requests fail instead of waiting for an owner.
     pub fails: bool,
-    /// The last thing that was said.
+    /// Last message to operators.
     pub said: String,
-    /// What is wrong with the local disk, in words.
+    /// Problem of the local disk, as text.
     pub trouble: Option<String>,
 }
 
-/// The clients that may write.
+/// Write admission for operators.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShownAdmission {
-    /// The node whose clients alone may write, if there is one.
+    /// Node whose clients alone may write; None: both nodes.
     pub only: Option<String>,
-    /// Another user has had the volume while a process of this node had it open.
+    /// True if another user had the volume while a process of this node had it open.
     pub is_superseded: bool,
 }
 
 /// Resyncs of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShownResync {
-    /// Bytes a second of the present one in the last seconds.
+    /// Current rate, averaged over the last seconds, bytes per second.
     pub rate: Option<u64>,
-    /// Those that this node has finished as the owner.
+    /// Number of resyncs that this node has finished as the owner.
     pub finished: u64,
 }
 
-/// The size of a volume.
+/// Size of a volume, and its deviation from the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShownSize {
-    /// For clients, bytes.
+    /// Size for clients, bytes.
     pub bytes: u64,
-    /// Why it is another one than the file says.
+    /// Reason why the size differs from the configuration.
     pub why: Option<String>,
 }
 
-/// When something was shown, and what a resync has done since.
+/// Publishing state, and progress of the resync.
 #[derive(Debug, Default)]
 pub(super) struct Showing {
-    /// Until then it is not shown that the cluster has reported nothing.
+    /// End of the grace period for the first lease report.
     patient_until: Option<Instant>,
     last: Option<Shown>,
     at: Option<Instant>,
-    /// Dirty bytes at earlier times of a resync.
+    /// Dirty bytes at earlier times of the resync.
     progress: std::collections::VecDeque<(Instant, u64)>,
     pub(super) said: String,
-    /// An epoch of the other node that was ignored last.
+    /// Last ignored epoch of the other node.
     pub(super) absurd: Option<crate::replica::Epoch>,
-    /// Resyncs that have ended.
     pub(super) resyncs: u64,
-    /// Something happened: it is shown at once.
+    /// An event occurred, so the status is published at once.
     pub(super) is_due: bool,
 }
 
 impl Showing {
-    /// Of a volume that begins now.
+    /// Creates the state of a volume that starts now.
     pub(super) fn new(now: Instant) -> Showing {
         Showing {
             patient_until: now.checked_add(PATIENCE),
@@ -108,12 +106,12 @@ impl Showing {
         }
     }
 
-    /// When it is shown again.
+    /// Time of the next update.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.at.map(|at| at + AGAIN).or(self.patient_until)
     }
 
-    /// What it means may be another thing now: it is shown again, even if nothing else changes.
+    /// Publishes again even if nothing has changed, because the configuration affects the meaning.
     pub(super) fn file_changed(&mut self) {
         self.last = None;
         self.is_due = true;
@@ -138,7 +136,7 @@ impl Showing {
 }
 
 impl Mirror {
-    /// Shows how it is, if that is due.
+    /// Publishes the status if it is due.
     pub(super) fn show(&mut self, now: Instant) {
         let waits = { self.shown.patient_until }.is_some_and(|until| now < until);
         if waits && !self.lease.is_known {
@@ -211,7 +209,7 @@ impl Mirror {
         boottime()
     }
 
-    /// What a volume without a record waits for, in words.
+    /// Explains what a volume without a record waits for.
     fn waits(&self) -> Option<String> {
         use super::founding::Founding;
         if !self.lease.is_known {

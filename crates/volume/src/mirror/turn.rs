@@ -1,5 +1,4 @@
-//! The loop of a volume with two copies: what happened goes to the replica, and what it wants
-//! is done.
+//! Event loop of a mirrored volume: passes events to the replica and executes its actions.
 
 use super::admission::Admitted;
 use super::ending::Ending;
@@ -27,28 +26,26 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Events that one call collects.
+/// Maximum number of events per epoll call.
 const EVENTS_MAX: usize = 32;
-/// How often all is looked at between two looks at the sockets.
+/// Maximum number of rounds between two polls of the sockets.
 const ROUNDS_MAX: usize = 8;
-/// When operations are tried again that the kernel did not take, or that wait for memory.
+/// Retry delay of operations that the kernel refused or that wait for memory.
 const RETRY: Duration = Duration::from_millis(1);
 
 impl Mirror {
-    /// Serves until `stop` is readable or closed; `leaves` says then whether another role
-    /// follows this one. In both cases the other copy becomes the owner, if it can: the lease
-    /// of this process is of no use to the next one, which never serves in an epoch that it
-    /// finds.
+    /// Serves until `stop` is readable or closed. `leaves` then says whether a new process
+    /// follows. In both cases the other copy becomes the owner if it can. A new process could not
+    /// use this lease, because it never serves in an epoch that it finds.
     ///
-    /// # Errors
-    /// Events cannot be waited for.
+    /// Waiting for events failed.
     pub fn run(mut self, stop: BorrowedFd<'_>, leaves: &AtomicBool) -> Result<(), MirrorError> {
         let data = EventData::new_u64(STOP_KEY);
         epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(MirrorError::Wait)?;
         if let Some(dialer) = &self.outside.dialer {
             dialer.dial();
         }
-        // What was told before this began.
+        // Reads messages from before the start.
         self.learn_lease();
         self.learn_use();
         self.tell_rank();
@@ -74,7 +71,7 @@ impl Mirror {
                     }
                     LETTERS_KEY => self.read_letters(now),
                     key if key >= KEYS => self.export.handle_event(key, event.flags, now),
-                    // The disk and the link are looked at in every turn.
+                    // Every turn polls the disk and the link anyway.
                     _ => {}
                 }
             }
@@ -105,7 +102,7 @@ impl Mirror {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Lets the replica process something, and does what it wants.
+    /// Passes an input to the replica and executes its actions.
     pub(super) fn feed(&mut self, input: Input<Data>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.replica.handle(boottime(), input, &mut actions);
@@ -116,7 +113,7 @@ impl Mirror {
         if self.actions.capacity() < some.capacity() {
             self.actions = some;
         }
-        // Not before: its messages have to be sent in their order.
+        // Only now, because the messages of the current input have to be sent in order.
         self.place_ready();
     }
 
@@ -161,7 +158,7 @@ impl Mirror {
         }
     }
 
-    /// All that has happened, until nothing more has, or others have waited long enough.
+    /// Processes events until there are none, or until other work has waited long enough.
     pub(super) fn turn(&mut self, now: Instant) {
         self.export.handle_time(now);
         if let Some(is_silent) = self.peer.silence(now) {
@@ -182,7 +179,7 @@ impl Mirror {
                     input => {
                         let stored = matches!(input, Input::Stored(_));
                         self.feed(input);
-                        // A copy that was empty may have become part of the volume.
+                        // An empty copy may have joined the volume.
                         if stored {
                             self.size_stored();
                             self.outside.mailbox.set_facts(self.facts());
@@ -204,7 +201,7 @@ impl Mirror {
             }
             self.watch_supersession();
             any |= self.advance_use(now);
-            // The other copy works while this one does.
+            // Flushes early, so that both copies work in parallel.
             if any && let Err(error) = self.peer.flush() {
                 self.lose(error);
             }
@@ -230,7 +227,7 @@ impl Mirror {
         self.show(now);
     }
 
-    /// Takes what the other node sent. Returns whether there was anything.
+    /// Processes frames from the other node. Returns whether there were any.
     fn hear(&mut self, now: Instant) -> bool {
         let (pool, own) = (self.local.pool(), self.local.account());
         let received = self.peer.receive(pool, own, now);
@@ -266,7 +263,7 @@ impl Mirror {
         any
     }
 
-    /// The clients that are connected here.
+    /// Clients connected to this node.
     fn users(&self) -> Users {
         Users {
             clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
@@ -275,8 +272,9 @@ impl Mirror {
         }
     }
 
-    /// Whether a message has an epoch that the cluster cannot have granted: this copy would
-    /// promise it, and refuse each later owner. The other node greets again after a while.
+    /// Returns whether a message has an epoch that the cluster cannot have granted. Promising it
+    /// would make this copy refuse each later owner. The other node repeats its greeting after a
+    /// while.
     fn is_absurd(&mut self, message: &Message<Data>) -> bool {
         let Message::Hello { epoch, .. } = *message else {
             return false;
@@ -295,7 +293,7 @@ impl Mirror {
         is_absurd
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection.
     pub(super) fn lose(&mut self, error: LinkError) {
         if let Some(session) = self.peer.session() {
             self.peer.disconnect(Some(error.to_string()));
@@ -314,9 +312,9 @@ impl Mirror {
         }
     }
 
-    /// Takes a connection of the other node. Without TLS nothing proves who is at the other end, so nothing is given up
-    /// for such a connection: it waits while the present one lives, and takes its place once that is lost. The other
-    /// node itself closes the old one before it connects again, or is silent.
+    /// Accepts a connection of the other node. Without TLS the peer is not authenticated, so such
+    /// a connection waits while the current one lives, and replaces it only once that is lost. The
+    /// real node closes its old connection before it reconnects, or is silent.
     fn take_connection(&mut self, wire: Wire, theirs: Greeting, now: Instant) {
         if !wire.is_encrypted() && self.peer.is_live(now) {
             self.peer.waiting = Some((wire, theirs));
@@ -335,7 +333,7 @@ impl Mirror {
         if let Some(session) = self.peer.connect(wire, &theirs, now) {
             self.feed(Input::Connected(session));
             if is_other {
-                // It was refused, or is new: it need not wait for the next attempt.
+                // A refused or new copy does not have to wait for the next attempt.
                 let everything = false;
                 self.feed(Input::Order(Order::Resync { everything }));
             }
@@ -409,15 +407,15 @@ impl Mirror {
         }
     }
 
-    /// Something changed that a volume without a record may have waited for.
+    /// Retries the founding after a change that it may have waited for.
     pub(super) fn found_again(&mut self) {
         if let Some(epoch) = self.lease.unfounded() {
             self.found(epoch);
         }
     }
 
-    /// The cluster has no record of the volume, or one that an operator replaces, and this node
-    /// has the lease.
+    /// Founds the volume. This node holds the lease, and the cluster has no record or an operator
+    /// replaces it.
     fn found(&mut self, epoch: Epoch) {
         if self.lease.adopts.is_some_and(|one| one.begins.is_some()) {
             return match self.local.is_storing() {
@@ -426,12 +424,12 @@ impl Mirror {
             };
         }
         if self.lease.adopts.is_some() && self.no_adoption().is_some() {
-            // The other node has come since. The next renewal comes with the record.
+            // The other node has connected meanwhile. The next renewal delivers the record.
             self.lease.adopts = None;
             return;
         }
         if self.lease.founding == Some(Founding::Unreadable) {
-            // A node of another version may know it.
+            // A node of another version may be able to decode it.
             return self.lease.release(epoch);
         }
         let connected = self.peer.session().is_some();
@@ -454,8 +452,8 @@ impl Mirror {
         self.lease.founding = Some(founding);
     }
 
-    /// Stores that this copy is the first of a volume; or of another history of it, which no
-    /// other copy is part of.
+    /// Stores this copy as the first of a volume, or of a new history that no other copy belongs
+    /// to.
     fn create(&mut self, is_new: bool) {
         let mut bytes = [0; 16];
         if self.local.is_storing() || getrandom(&mut bytes, GetRandomFlags::empty()).is_err() {
@@ -467,7 +465,7 @@ impl Mirror {
             true => Some(layout::VolumeId(bytes)),
             false => before.volume,
         };
-        // Of no other volume, so that a record shows whether it means this copy.
+        // Unique, so that a record shows whether it refers to this copy.
         let incarnation = (random >> 64) as u64 | 1;
         if let Some(adoption) = &mut self.lease.adopts {
             adoption.begins = Some(Incarnation(incarnation));
@@ -486,7 +484,7 @@ impl Mirror {
         });
     }
 
-    /// The copy is stored as the first one: the replica begins again with it.
+    /// Restarts the replica with the copy, which is now stored as the first one.
     fn founded(&mut self) {
         let loaded = layout::Loaded {
             head: self.local.head().clone(),
@@ -499,7 +497,7 @@ impl Mirror {
         self.forget_waiting_store();
         self.outside.mailbox.set_facts(self.facts());
         match self.peer.session() {
-            // The owner is to see what this copy is now.
+            // Reconnects, so that the owner learns the new state of this copy.
             Some(_) if self.facts().volume.is_none() => {
                 self.peer
                     .disconnect(Some("the copy restarts as an empty one".to_owned()));
@@ -514,7 +512,7 @@ impl Mirror {
         self.tell_room();
     }
 
-    /// Has the cluster record that this copy is complete.
+    /// Proposes a record in which this copy is complete.
     fn record_first(&mut self, Epoch(epoch): Epoch) {
         let head = self.local.head();
         let layout::State::Joined(at) = head.state else {
@@ -527,7 +525,7 @@ impl Mirror {
             in_sync: InSync::One(ME),
             forks: Vec::new(),
         };
-        // It is another history, of which no node has clients yet.
+        // No node is admitted yet in a new history.
         let (number, value) = self.lease.proposal(&record, &Admitted::default());
         (self.outside.wishes)(Wish::Record {
             epoch,
@@ -536,7 +534,7 @@ impl Mirror {
         });
     }
 
-    /// Tells the cluster how much this node should have the lease.
+    /// Reports this node's lease rank to the cluster.
     fn tell_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
@@ -544,7 +542,7 @@ impl Mirror {
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
             None if self.lease.founding == Some(Founding::Unreadable) => 0,
-            // Without a record, a copy with data comes first.
+            // Without a record, a copy with data takes precedence.
             None => match self.facts().volume {
                 Some(_) => 2,
                 None => {

@@ -1,5 +1,5 @@
-//! How a part of this node uses the volume (a guest that runs here, or moves to the other node),
-//! and what that asks for: who is to own it, and whose clients may write.
+//! Use of the volume by a role of this node, such as a guest that runs here or migrates to the
+//! other node. The use determines which node should own the volume, and whose clients may write.
 
 use super::Mirror;
 use super::peer::number_of;
@@ -8,34 +8,34 @@ use crate::replica::{Input, Order};
 use part::role::VolumeUse;
 use std::time::{Duration, Instant};
 
-/// The rank of a copy that can serve at once ([`crate::replica::Replica::rank`]).
+/// Rank of a copy that can serve at once ([`crate::replica::Replica::rank`]).
 const GOOD: u32 = 2;
-/// The rank of such a copy at the node that alone uses the volume.
+/// Rank of such a copy on the node with exclusive use of the volume.
 const USED_HERE: u32 = 4;
-/// A hand-over that came to nothing is tried again after this.
+/// Delay before a failed hand-over is retried.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The use of this node.
+/// Use of the volume on this node.
 #[derive(Debug, Default)]
 pub(super) struct Used {
     here: Option<VolumeUse>,
-    /// When it was handed over last.
+    /// Time of the last hand-over attempt.
     handed_over: Option<Instant>,
 }
 
-/// The user of this node whose process has the volume open, and whether another user has had the
-/// volume since.
+/// User of this node whose process has the volume open, and whether another user had the volume
+/// since.
 #[derive(Debug, Default)]
 pub(super) struct OpenUser {
-    /// The user that this node was admitted for while its process had the volume open.
+    /// User that this node was admitted for while its process had the volume open.
     admitted: Option<String>,
-    /// The cluster has recorded another node, for another user, since then: that one may have
-    /// written, so what the process here has in memory is of an older volume.
+    /// The cluster has since recorded another node for another user. That user may have written,
+    /// so the local process caches outdated data.
     pub(super) is_superseded: bool,
 }
 
 impl OpenUser {
-    /// `user`: the user that was connected to the volume role before this one.
+    /// `user` was connected to the previous process of the volume role.
     pub(super) fn after_restart(user: Option<String>) -> OpenUser {
         OpenUser {
             admitted: user,
@@ -43,10 +43,10 @@ impl OpenUser {
         }
     }
 
-    /// Follows the use of this node, and the record of whose clients may write.
+    /// Updates the state from the use of this node and the recorded write admission.
     ///
-    /// A user that hands the volume over, or has closed it, is no longer followed. While no part
-    /// says how it uses the volume, its role restarts, and the process may still be there.
+    /// A user that hands over or closes the volume is no longer tracked. If no role reports a use,
+    /// the user's role is restarting, and the process may still exist.
     fn follow(
         &mut self,
         (used, grant): (Option<VolumeUse>, Option<&Grant>),
@@ -78,7 +78,7 @@ impl OpenUser {
 }
 
 impl Mirror {
-    /// What uses the volume here may have changed.
+    /// Applies a change of the use on this node.
     pub(super) fn learn_use(&mut self) {
         let here = self.outside.mailbox.used();
         self.shown.is_due = true;
@@ -88,7 +88,7 @@ impl Mirror {
         }
     }
 
-    /// The rank of this node, if that of its copy is this one.
+    /// Rank of this node, given the rank of its copy.
     pub(super) fn used_rank(&self, rank: u32) -> u32 {
         match self.clients.used.here {
             Some(VolumeUse::Alone) if rank == GOOD => USED_HERE,
@@ -96,10 +96,10 @@ impl Mirror {
         }
     }
 
-    /// Whether another user is still connected at the other node: the clients of that node write
-    /// until it has closed the volume. A guest that moves is one user at both nodes. Without a
-    /// connection to the other node its last known user keeps the volume for a while, because that
-    /// node may have lost its volume role only; clients that name no user are excluded at once.
+    /// Returns whether another user is still connected to the other node, whose clients may write
+    /// until it closes the volume. A migrating guest is one user on both nodes. Without a
+    /// connection, the last known user keeps the volume for a while, because that node may have
+    /// lost only its volume role. Clients without a user name are excluded at once.
     pub(super) fn waits_for_user(&self) -> bool {
         if self.clients.used.here != Some(VolumeUse::Alone) {
             return false;
@@ -111,7 +111,7 @@ impl Mirror {
         let own = self.outside.tenure.granted();
         match (self.peer.users(), self.peer.session()) {
             (Some(users), _) => own.is_some_and(|own| users.has_other(&own.user)),
-            // The first pulse of a new connection says it.
+            // Unknown until the first heartbeat of a new connection.
             (None, Some(_)) => true,
             (None, None) => {
                 let now = Instant::now();
@@ -120,12 +120,12 @@ impl Mirror {
         }
     }
 
-    /// Whether another user has had the volume while a process of this node had it open.
+    /// Returns whether another user had the volume while a process of this node had it open.
     pub(super) fn is_superseded(&self) -> bool {
         self.clients.open_user.is_superseded
     }
 
-    /// Notices that another user has had the volume.
+    /// Detects that another user has had the volume.
     pub(super) fn watch_supersession(&mut self) {
         let grant = self.outside.tenure.granted();
         let recorded = &self.lease.recorded.clients;
@@ -149,16 +149,16 @@ impl Mirror {
         }
     }
 
-    /// Does what the use of this node asks of an owner. Returns whether anything was begun.
+    /// Carries out the use of this node as the owner. Returns whether an action was started.
     pub(super) fn advance_use(&mut self, now: Instant) -> bool {
         if self.clients.used.here == Some(VolumeUse::Alone) {
-            // A guest may move back at once.
+            // A guest may migrate back at once.
             self.replica.end_rest();
         }
         let names = &self.lease.names;
         let only = match self.clients.used.here {
             Some(VolumeUse::Alone) if self.replica.serves().is_some() => &names.me,
-            // While the other copy could not serve, the clients of this node go on.
+            // While the other copy cannot serve, clients of this node continue.
             Some(VolumeUse::HandsOver) if self.replica.is_mirrored() => &names.other,
             _ => return false,
         };
@@ -176,8 +176,8 @@ impl Mirror {
         if self.clients.used.here != Some(VolumeUse::HandsOver) || rests {
             return begins;
         }
-        // It does not wait for the record of whose clients may write, which goes before the release: the
-        // guest stands still. If that one is lost, the next owner records it.
+        // Hands over without waiting for the recorded write admission, which precedes the release:
+        // the guest is paused. If that record is lost, the next owner writes it.
         self.clients.used.handed_over = Some(now);
         self.feed(Input::Order(Order::HandOver));
         true
@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Whether guest/a at alpha, admitted and open, is superseded after this.
+    /// Returns whether guest/a on alpha, admitted and open, is superseded after these steps.
     fn after(steps: impl FnOnce(&mut OpenUser)) -> bool {
         let mut user = OpenUser::default();
         let a = open("guest/a");
@@ -215,7 +215,7 @@ mod tests {
             ("beta", b),
             "alpha"
         )));
-        // While its role restarts, and after the other user has left.
+        // During a restart of its role, and after the other user has left.
         assert!(after(|user| {
             user.follow((None, None), ("beta", b), "alpha");
             user.follow((alone, Some(&a)), ("beta", b), "alpha");
@@ -224,7 +224,7 @@ mod tests {
         let mut restarted = OpenUser::after_restart(Some("guest/a".to_owned()));
         restarted.follow((alone, Some(&a)), ("beta", b), "alpha");
         assert!(restarted.is_superseded);
-        // Once it has ended, the same guest may use the volume again.
+        // Once its process has ended, the same guest may use the volume again.
         let closed = Grant {
             is_open: false,
             ..a
@@ -238,7 +238,7 @@ mod tests {
         let alone = Some(VolumeUse::Alone);
         let a = open("guest/a");
         let (own, b) = (number_of("guest/a"), number_of("guest/b"));
-        // It moves, and stays after all.
+        // The guest begins to migrate, and stays after all.
         assert!(!after(|user| {
             user.follow(
                 (Some(VolumeUse::HandsOver), Some(&a)),
@@ -258,11 +258,11 @@ mod tests {
             ("", 0),
             "alpha"
         )));
-        // It arrives while the other node is still recorded, for a guest before it.
+        // The guest arrives while the other node is still recorded for an earlier guest.
         let mut arrives = OpenUser::default();
         arrives.follow((alone, Some(&a)), ("beta", b), "alpha");
         assert!(!arrives.is_superseded);
-        // The next user of this node.
+        // Next user of this node.
         let next = open("guest/b");
         assert!(!after(|user| user.follow(
             (alone, Some(&next)),

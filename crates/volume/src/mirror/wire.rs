@@ -1,4 +1,4 @@
-//! The messages of the replicas as frames, and back.
+//! Conversion between replica messages and frames.
 
 use super::Data;
 use crate::disk::Buffer;
@@ -8,7 +8,7 @@ use crate::replica::{BLOCK_BYTES, Blocks, Body, Command, Epoch, Generation, Mess
 use part::codec;
 use std::rc::Rc;
 
-/// Sends a message.
+/// Sends a replica message.
 pub(super) fn send(session: &mut Session, message: Message<Data>) {
     let plain = |kind| Head::new(kind);
     let head = match message {
@@ -96,7 +96,7 @@ fn send_content(session: &mut Session, tag: u32, Data(buffer): Data) {
     session.send_data(head, buffer);
 }
 
-/// Sends a head and what blocks become.
+/// Sends a header with the body of a write.
 pub(super) fn send_body(session: &mut Session, head: Head, body: Body<Data>) {
     let with = |content| Head { content, ..head };
     match body {
@@ -106,7 +106,7 @@ pub(super) fn send_body(session: &mut Session, head: Head, body: Body<Data>) {
     }
 }
 
-/// The body of a head; None if it has none.
+/// Body of a frame; None if it has none.
 pub(super) fn body(head: &Head, data: Option<Buffer>) -> Option<Body<Data>> {
     match (head.content, data) {
         (Content::Data, Some(buffer)) => Some(Body::Data(Data(Rc::new(buffer)))),
@@ -116,7 +116,7 @@ pub(super) fn body(head: &Head, data: Option<Buffer>) -> Option<Body<Data>> {
     }
 }
 
-/// The message of a frame; None if it is none, or not a whole one.
+/// Decodes a replica message; None if the frame is not a valid one.
 pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
     let (head, data, value) = match incoming {
         Incoming::Head(head) => (head, None, Vec::new()),
@@ -181,7 +181,7 @@ pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
     })
 }
 
-/// The command of a frame that reads blocks; None if there are more than a buffer has.
+/// Decodes a command that reads blocks; None if there are more than fit into a buffer.
 fn of_blocks(head: &Head) -> Option<Command<Data>> {
     let (blocks, checksum) = (head.range(), head.number);
     Some(match head.kind {
@@ -192,7 +192,7 @@ fn of_blocks(head: &Head) -> Option<Command<Data>> {
     })
 }
 
-/// The message of a frame about the size of the volume.
+/// Decodes a message about the size of the volume.
 fn of_size(head: &Head) -> Message<Data> {
     let (epoch, blocks) = (Epoch(head.epoch), head.number);
     match head.kind {
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// One of each kind.
+    /// One message of each kind.
     fn all(pool: &Pool, account: &crate::disk::Account) -> Vec<Message<Data>> {
         let mut buffer = pool.take(account, 3 * BLOCK_BYTES as usize).unwrap();
         buffer.bytes_mut().fill(0x5a);

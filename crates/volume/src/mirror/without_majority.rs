@@ -1,17 +1,17 @@
-//! Requests that wait for an owner, and fail when none has been seen for too long
-//! (`without-majority error`). The replica does the same with those that it has.
+//! Failure of requests that have waited too long for an owner (`without-majority error`). The
+//! replica does the same with its own requests.
 
 use super::Mirror;
 use crate::config::WithoutMajority;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
-/// From the end of the lease until requests fail: a member that restarts is back by then.
+/// Time from the end of the lease until requests fail. A member that restarts is back by then.
 const AFTER_LEASE: Duration = Duration::from_secs(10);
-/// How long the lease of an owner may last that this node does not see.
+/// Maximum remaining time of a lease that this node does not see.
 const LEASE_MAX: Duration = Duration::from_secs(5);
 
-/// How long after the end of the lease requests fail, nanoseconds, if they do.
+/// Time from the end of the lease until requests fail, nanoseconds; None if they never fail.
 pub(super) fn fail_ns(policy: WithoutMajority) -> Option<u64> {
     match policy {
         WithoutMajority::Freeze => None,
@@ -20,32 +20,32 @@ pub(super) fn fail_ns(policy: WithoutMajority) -> Option<u64> {
 }
 
 impl Mirror {
-    /// The file says what happens without a majority.
+    /// Applies the configured policy without a majority.
     pub(super) fn set_without_majority(&mut self, policy: WithoutMajority) {
         self.settings.bounds.fail_ns = fail_ns(policy);
         self.replica.set_fail_ns(self.settings.bounds.fail_ns);
         self.shown.is_due = true;
     }
 
-    /// When requests that wait for an owner fail, if they do.
+    /// Time at which waiting requests fail; None if they never fail.
     fn fails_at(&self) -> Option<Instant> {
         self.settings.bounds.fail_ns?;
         Some(self.clients.unowned_since? + LEASE_MAX + AFTER_LEASE)
     }
 
-    /// Whether requests fail at this time.
+    /// Returns whether requests fail at this time.
     pub(super) fn fails(&self, now: Instant) -> bool {
         let unseen = self.fails_at().is_some_and(|at| now >= at);
         unseen || self.replica.fails_requests(super::boottime())
     }
 
-    /// When requests that wait are to be looked at.
+    /// Deadline of waiting requests.
     pub(super) fn failing_deadline(&self) -> Option<Instant> {
         let waits = self.clients.has_waiting();
         self.fails_at().filter(|_| waits)
     }
 
-    /// Notes whether an owner is seen, and fails requests that wait if none has been for too
+    /// Tracks whether an owner is known. Fails waiting requests if none has been known for too
     /// long.
     pub(super) fn watch_owner(&mut self, now: Instant) {
         let is_owned = self.replica.serves().is_some() || self.peer.serves();

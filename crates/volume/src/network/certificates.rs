@@ -1,5 +1,5 @@
-//! The certificate of a volume and the CAs of its clients, as files have them (PEM). They are
-//! checked when files are loaded, and travel to the role with the rest of a volume.
+//! TLS certificate of a volume and CAs of its clients, in PEM. They are checked when the
+//! configuration is loaded, and sent to the role along with the volume.
 
 use configuration::outside::Secret;
 use rustls::RootCertStore;
@@ -12,62 +12,62 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
-/// Largest file, bytes.
+/// Maximum size of a file, bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Certificates of one file.
+/// Maximum number of certificates in one file.
 const CERTIFICATES_MAX: usize = 1000;
 
-/// What TLS needs.
+/// Certificates for TLS.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificates {
-    /// The certificate, its issuers and its key.
+    /// Certificate chain and key of the server.
     pub own: Pem,
-    /// The CAs of clients.
+    /// CA certificates for clients.
     pub authorities: Pem,
 }
 
-/// The text of a file. It may have a key, so it is wiped with its last owner, and never shown.
+/// Content of a PEM file. It may contain a key, so it is wiped when dropped, and never displayed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pem(pub Secret);
 
-/// Why certificates are of no use. Of which file, the caller knows.
+/// Reason why certificates are invalid. The caller knows the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The file of `crt` has no certificate.
+    /// The `crt` file has no certificate.
     #[error("it has no certificate (`BEGIN CERTIFICATE`)")]
     NoCertificate,
-    /// The file of `crt` has no key.
+    /// The `crt` file has no usable key.
     #[error("it has no private key, or one with a passphrase, which nobody could type")]
     NoKey,
-    /// A file has too many certificates.
+    /// The file has too many certificates.
     #[error("it has more than {CERTIFICATES_MAX} certificates")]
     TooMany,
-    /// A file is damaged.
+    /// The file is not valid PEM.
     #[error("it is not PEM: {0}")]
     Pem(pem::Error),
-    /// The certificate, the key or a CA is of no use.
+    /// The certificate, the key or a CA is unusable.
     #[error("{0}")]
     Unfit(#[from] rustls::Error),
-    /// The CAs are of no use.
+    /// The `ca-file` has no usable CA.
     #[error("it has no CA certificate: {0}")]
     NoAuthority(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Which of the two files is meant.
+/// Identifies one of the two files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Of {
-    /// That of `crt`.
+    /// The `crt` file.
     Own,
-    /// That of `ca-file`.
+    /// The `ca-file`.
     Authorities,
 }
 
 impl Certificates {
-    /// Makes what connections are accepted with: TLS 1.2 and 1.3, and only clients with a
-    /// certificate of one of the CAs.
+    /// Builds the TLS configuration: TLS 1.2 and 1.3, and client certificates of one of the CAs
+    /// are required.
     ///
     /// # Errors
-    /// One of the files is of no use.
+    /// One of the files is invalid.
     pub fn server(&self) -> Result<Arc<ServerConfig>, (Of, CertificateError)> {
         let of_authorities = |error| (Of::Authorities, error);
         let of_own = |error| (Of::Own, error);
@@ -96,7 +96,8 @@ impl Certificates {
             .map(|builder| builder.with_client_cert_verifier(clients))
             .and_then(|builder| builder.with_single_cert(chain, key));
         let mut config = config.map_err(|error| of_own(error.into()))?;
-        // A client is verified at each connection: by the CAs of the file that is loaded now.
+        // Disables resumption, so that each connection verifies the client against the currently
+        // loaded CAs.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))

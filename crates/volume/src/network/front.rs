@@ -1,7 +1,7 @@
-//! What is said on a connection before its bytes are carried to the volume: with TLS, the greeting
-//! of a server that requires it, `NBD_OPT_STARTTLS` and the handshake (the NBD project's
-//! `doc/proto.md`: TLS, mode FORCEDTLS). The volume greets each client as well; the client has
-//! seen such a greeting, so that one is not passed on.
+//! Start of a connection before its bytes are relayed to the volume. With TLS: the greeting of a
+//! server that requires TLS, `NBD_OPT_STARTTLS` and the handshake (the NBD project's
+//! `doc/proto.md`: TLS, mode FORCEDTLS). The volume also sends a greeting, which is not relayed
+//! because the client has already received one.
 
 use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
@@ -18,52 +18,53 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::{HandshakeError, Timed, Wire, Young};
 
-/// How long the volume may take to greet, or to close the connection for want of a place.
+/// Timeout for the volume to send its greeting or to close the connection for lack of a client
+/// slot.
 const GREETED_MAX: Duration = Duration::from_secs(10);
-/// Bytes that are read at once before TLS.
+/// Maximum length of a read before TLS, bytes.
 const READ_BYTES: usize = 4096;
-/// How long a client that was refused may take to read why, and how many bytes it may send
-/// meanwhile: unread ones would make the network drop what it was sent.
+/// Time for a refused client to read the reason, and limit of bytes that it may send meanwhile.
+/// Unread bytes would reset the connection and lose the reason.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 64 << 10;
 
-/// Why a client was not brought to the volume.
+/// Reason why a client was not connected to the volume.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
-    /// It does not speak NBD, or sends nonsense.
+    /// The client violates the NBD protocol.
     #[error(transparent)]
     Nbd(Fault),
-    /// It was told that TLS is required, and did not begin it.
+    /// TLS is required, but the client did not start it.
     #[error("it does not use TLS, which is required here")]
     WithoutTls,
-    /// Behind `NBD_OPT_STARTTLS` something else came than a handshake.
+    /// Data other than a TLS handshake followed `NBD_OPT_STARTTLS`.
     #[error("it sent data in the clear behind NBD_OPT_STARTTLS")]
     Clear,
-    /// It has no certificate, or presents none of these CAs.
+    /// The client presented no certificate of the configured CAs.
     #[error("it presents no certificate of a CA in `ca-file`")]
     NoCertificate,
-    /// The handshake of TLS.
+    /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
-    /// It ended the connection in the handshake of TLS.
+    /// The client ended the connection during the TLS handshake.
     #[error("it ended the handshake of TLS: it may not accept the certificate of this volume")]
     Ended,
-    /// It took too long.
+    /// The handshake timed out.
     #[error("it did not finish the handshake within {} s", HANDSHAKE_MAX.as_secs())]
     Late,
-    /// The network.
+    /// The network failed.
     #[error(transparent)]
     Io(io::Error),
-    /// Nothing serves the volume here.
+    /// No process serves the volume on this node.
     #[error("the volume is not served here: {0}")]
     NotServed(io::Error),
     /// All connections are in use.
     #[error("{CONNECTIONS_MAX} connections are in use already")]
     TooMany,
-    /// Too many connections of its address have not finished the handshake.
+    /// Too many connections from the same address are still in the handshake.
     #[error("{OF_ADDRESS_MAX} connections of its address are in the handshake already")]
     TooManyOfAddress,
-    /// The volume does not greet.
+    /// The volume did not send a greeting.
     #[error("the volume has no place for another client (it has {CLIENTS_MAX}), or stops")]
     NoPlace,
 }
@@ -92,25 +93,25 @@ impl From<HandshakeError> for FrontError {
 }
 
 impl FrontError {
-    /// Whether it says something of this machine or its clients: a connection that ends before
-    /// anything was said is somebody who looks whether the port is open.
+    /// Returns whether the error is worth logging. A connection that ends before any data is
+    /// usually a port scan.
     pub fn is_worth_a_line(&self) -> bool {
         !matches!(self, FrontError::Io(_))
     }
 }
 
-/// A client after TLS has begun.
+/// Client after the start of TLS.
 #[derive(Debug)]
 pub struct Secured {
     young: Young,
-    /// The flags of its handshake, as it sent them.
+    /// NBD handshake flags that the client sent.
     flags: u32,
 }
 
-/// Says what comes before TLS, and begins it. None: the client left.
+/// Runs the handshake before TLS, and starts TLS. None: the client disconnected.
 ///
 /// # Errors
-/// It is refused. The connection is closed, after it had time to see why.
+/// The client was refused. The connection was closed after the client had time to read the reason.
 pub fn secure(
     socket: TcpStream,
     config: &Arc<ServerConfig>,
@@ -130,11 +131,11 @@ pub fn secure(
     secured
 }
 
-/// Speaks as a server that requires TLS, until it may begin. Returns the flags of the client; None
-/// if it left.
+/// Acts as an NBD server that requires TLS, until TLS may start. Returns the client's flags; None
+/// if it disconnected.
 ///
 /// # Errors
-/// What it sent is refused.
+/// The client's data was refused.
 pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontError> {
     stream.write_all(&GREETING)?;
     let mut handshake = Handshake::new(Transport::TlsRequired);
@@ -168,7 +169,7 @@ pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontE
 }
 
 impl Secured {
-    /// Connects the client with the volume. Returns both ends, whose bytes are to be carried.
+    /// Connects the client with the volume. Returns both ends for the relay.
     ///
     /// # Errors
     /// The volume cannot be reached.
@@ -201,10 +202,10 @@ impl Secured {
     }
 }
 
-/// Connects to the socket of a volume. It does not wait where too many others do.
+/// Connects to the socket of a volume. Fails instead of waiting if the backlog is full.
 ///
 /// # Errors
-/// There is no socket, or nothing serves it.
+/// The socket does not exist, or no process listens on it.
 pub fn reach(volume: &Path) -> Result<UnixStream, FrontError> {
     let reached = || -> Result<UnixStream, rustix::io::Errno> {
         let flags = SocketFlags::CLOEXEC;
@@ -217,7 +218,7 @@ pub fn reach(volume: &Path) -> Result<UnixStream, FrontError> {
     reached().map_err(|errno| FrontError::NotServed(errno.into()))
 }
 
-/// Lets a client read what it was sent last.
+/// Lets a client read the last data before the close.
 fn linger(mut socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     let until = Instant::now() + LINGER;

@@ -1,5 +1,5 @@
-//! The thread that accepts connections for one volume at one address, until it is stopped, and
-//! the threads of its connections.
+//! TCP listener of one volume at one address: a thread that accepts connections until it is
+//! stopped, and one thread per connection.
 
 use super::Bind;
 use super::certificates::CertificateError;
@@ -23,30 +23,30 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wire::{Peer, Relay, Wire};
 
-/// How soon an address is tried again that another program has, or this machine does not have yet.
+/// Retry interval for an address that another program uses or that this machine does not have yet.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long nothing is accepted when the system has no descriptor or memory for it.
+/// Pause of accepting when the system has no descriptor or memory.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Connections that the kernel keeps until they are accepted.
+/// Length of the kernel's accept queue.
 const BACKLOG: i32 = 1024;
 
-/// What connections of a volume need.
+/// State shared by the connections of a volume.
 #[derive(Debug)]
 struct Front {
     name: String,
     volume: PathBuf,
     address: SocketAddr,
     has_tls: bool,
-    /// With what TLS is begun, if it is. Another one counts for connections from then on.
+    /// TLS configuration, if TLS is used. A change affects new connections only.
     tls: Mutex<Option<Arc<ServerConfig>>>,
-    /// Why nothing can connect, in words.
+    /// Reason why no client can connect, as text.
     trouble: Mutex<Option<String>>,
     handshakes: Arc<Handshakes>,
     carried: Arc<AtomicUsize>,
     voice: Voice,
 }
 
-/// It accepts connections as long as this value lives. Connections outlive it.
+/// Running TCP listener, which stops when dropped. Its connections persist.
 #[derive(Debug)]
 pub struct Listening {
     front: Arc<Front>,
@@ -54,16 +54,16 @@ pub struct Listening {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is reported of it.
+/// Status of a TCP listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seen {
-    /// Where it is.
+    /// Listening address.
     pub address: SocketAddr,
-    /// Connections need TLS.
+    /// True if connections require TLS.
     pub has_tls: bool,
-    /// Connections whose bytes are carried.
+    /// Number of relayed connections.
     pub connections: usize,
-    /// Why nothing can connect, in words.
+    /// Reason why no client can connect, as text; None if listening works.
     pub trouble: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What connections are accepted with.
+/// Builds the TLS configuration of a listener.
 fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
     let words = |(_, error): (_, CertificateError)| format!("cannot use the certificates: {error}");
     let tls = bind.tls.as_ref().map(|tls| tls.server().map_err(words));
@@ -90,7 +90,7 @@ fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
 }
 
 impl Listening {
-    /// Starts it, for the volume of this name with that socket.
+    /// Starts the listener of a volume with this name and Unix socket.
     pub fn start(name: &str, volume: PathBuf, bind: &Bind) -> Listening {
         let tls = tls_of(bind);
         let front = Arc::new(Front {
@@ -131,8 +131,8 @@ impl Listening {
         Ok(())
     }
 
-    /// Goes on as another version of the file has it. Returns whether it can: at the same address,
-    /// and as before with or without TLS.
+    /// Applies a new configuration. Returns false if it needs a new listener: for another address,
+    /// or for a switch between TLS and plain text.
     pub fn change(&mut self, bind: &Bind) -> bool {
         let front = &self.front;
         let is_same = (front.address, front.has_tls) == (bind.address, bind.tls.is_some());
@@ -146,7 +146,7 @@ impl Listening {
         true
     }
 
-    /// How it is.
+    /// Current status.
     pub fn seen(&self) -> Seen {
         let front = &self.front;
         Seen {
@@ -161,11 +161,11 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(stop) = &self.stop {
-            // It fails only where it is readable already.
+            // The write fails only if the descriptor is readable already.
             let _ = rustix::io::write(&**stop, &1_u64.to_ne_bytes());
         }
         if let Some(thread) = self.thread.take() {
-            // It is back at its poll within moments, and then the address is free.
+            // The thread returns from its poll at once; after the join the address is free.
             let _ = thread.join();
         }
     }
@@ -186,7 +186,7 @@ impl Front {
         }
     }
 
-    /// The life of the thread that accepts.
+    /// Main function of the accepting thread.
     fn live(self: &Arc<Self>, stop: BorrowedFd<'_>) {
         let listener = loop {
             match TcpListener::bind(self.address) {
@@ -205,9 +205,9 @@ impl Front {
         if lock(&self.trouble).take().is_some() {
             self.says(&format!("listens at {}", self.address));
         }
-        // A look at it first, so that a connection that was reset does not block.
+        // Non-blocking, so that a connection that was reset does not block the accept.
         let _ = listener.set_nonblocking(true);
-        // Without it, some more connections have to be tried again.
+        // Without the longer queue some clients only have to retry.
         let _ = listen(&listener, BACKLOG);
         for number in 0.. {
             match waits(stop, Some(listener.as_fd()), None) {
@@ -218,13 +218,13 @@ impl Front {
             match listener.accept() {
                 Ok((socket, from)) => self.accept(number, socket, from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // No descriptor or no memory: later.
+                // Retries later: no file descriptor or no memory is available.
                 Err(_) => _ = waits(stop, None, Some(PAUSE)),
             }
         }
     }
 
-    /// Serves a connection, on a thread of its own.
+    /// Serves a connection on its own thread.
     fn accept(self: &Arc<Self>, number: u64, socket: TcpStream, from: SocketAddr) {
         let Ok(kept) = socket.try_clone() else {
             return;
@@ -238,7 +238,7 @@ impl Front {
         };
         let own = Arc::clone(self);
         let builder = std::thread::Builder::new().name("volume/client".to_owned());
-        // Without a thread, the connection and its place end here.
+        // Without a thread, the connection closes and its slot is freed here.
         let _ = builder.spawn(move || {
             let tls = lock(&own.tls).clone();
             let known = match own.know(&socket, tls.as_ref()) {
@@ -251,14 +251,14 @@ impl Front {
                 return own.refuses(from, &FrontError::TooMany);
             };
             match own.enter(known, socket) {
-                // How it ends its client sees.
+                // The client sees how the connection ends.
                 Ok((wire, volume)) => drop(Relay::new(wire, volume, Peer::Client).run()),
                 Err(error) => own.refuses(from, &error),
             }
         });
     }
 
-    /// Brings a connection to where its client is known. None: it left.
+    /// Identifies the client, with TLS if configured. None: the client disconnected.
     fn know(
         &self,
         socket: &TcpStream,
@@ -300,11 +300,11 @@ impl Front {
     }
 }
 
-/// What a connection is once its client may use the volume.
+/// Connection whose client may use the volume.
 enum Known {
-    /// It is on this machine.
+    /// The client is on this machine.
     Plain,
-    /// It has a certificate.
+    /// The client has presented a certificate.
     Secured(Box<front::Secured>),
 }
 
@@ -319,7 +319,7 @@ fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Dura
     let mut watched = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     watched.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-    // Interrupted or not: everything is looked at again.
+    // Ignores errors: the caller checks everything again after any wake-up.
     let _ = poll(&mut watched, limit.as_ref());
     match &watched[..] {
         [stop, ..] if !stop.revents().is_empty() => Woken::Stop,

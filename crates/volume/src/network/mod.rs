@@ -1,12 +1,11 @@
-//! A volume over TCP, for clients elsewhere. Each connection is brought to the volume's Unix
-//! socket, after TLS where the file asks for it, and its bytes are carried from then on: what a
-//! volume does for a client is decided at that socket alone.
+//! Access to a volume over TCP. Each connection is relayed to the volume's Unix socket, after the
+//! TLS handshake if configured. Only the volume, at that socket, decides about requests.
 //!
-//! - [`certificates`] are what TLS needs, as they stand in files.
-//! - [`front`] is what is said on a connection before its bytes are carried.
-//! - [`Listening`] accepts connections, on a thread of its own.
+//! - [`certificates`] are the PEM files for TLS.
+//! - [`front`] runs the handshake before the relay.
+//! - [`Listening`] accepts connections on its own thread.
 //!
-//! Nothing here reads a file, or looks at a request.
+//! This module reads no file, and does not parse requests.
 
 pub mod certificates;
 pub mod front;
@@ -23,17 +22,17 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Where clients reach a volume by TCP.
+/// TCP endpoint of a volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Bind {
-    /// The address.
+    /// Listening address.
     pub address: SocketAddr,
-    /// What TLS needs. None: without TLS, on this machine only.
+    /// Certificates for TLS. None: plain text, on this machine only.
     pub tls: Option<Certificates>,
 }
 
 impl Bind {
-    /// Whether a listener at one of these addresses keeps the other one from its own.
+    /// Returns whether the two listeners conflict, so that both cannot be open.
     pub fn meets(&self, other: &Bind) -> bool {
         let (one, two) = (self.address, other.address);
         let is_all = one.ip().is_unspecified() || two.ip().is_unspecified();

@@ -1,5 +1,5 @@
-//! How many connections there are at a time. Those whose client is not known yet have slots of
-//! their own, and cannot take those of the others: so many for each address, and so many in all.
+//! Limits of concurrent connections. Connections in the handshake have their own slots, limited
+//! per address and in total, so that they cannot use up those of identified clients.
 
 use super::front::FrontError;
 use std::collections::BTreeMap;
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Unfinished handshakes of one address.
+/// Maximum number of unfinished handshakes per address.
 pub const OF_ADDRESS_MAX: usize = 16;
-/// Unfinished handshakes of one volume.
+/// Maximum number of unfinished handshakes per volume.
 pub const HANDSHAKES_MAX: usize = 64;
-/// Connections of one address whose bytes are carried: more than a volume has places for clients,
-/// because those that end take a moment.
+/// Maximum number of relayed connections per volume. Larger than the volume's number of client
+/// slots, because closing takes a moment.
 pub const CONNECTIONS_MAX: usize = 32;
-/// How long a handshake keeps its slot when another one of its address wants it.
+/// Time for which a handshake keeps its slot when another connection of its address needs one.
 const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
-/// Bits of an IPv6 address that are a network: one host may have all addresses of it.
+/// Prefix length of an IPv6 network: one host may use all addresses in it.
 const NETWORK_BITS: u32 = 64;
 
-/// Connections without a known client, the oldest one first.
+/// Connections in the handshake, the oldest first.
 #[derive(Debug, Default)]
 pub struct Handshakes {
     all: Mutex<Vec<Handshake>>,
@@ -34,7 +34,7 @@ struct Handshake {
     socket: TcpStream,
 }
 
-/// A slot that is free again once this is dropped.
+/// Slot of a connection in the handshake. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Young {
     of: Arc<Handshakes>,
@@ -42,11 +42,11 @@ pub struct Young {
 }
 
 impl Handshakes {
-    /// Takes a slot; it never waits. Where there is none, another handshake is closed for it: the
-    /// oldest one of the address that has the most.
+    /// Reserves a slot without waiting. If none is free, closes another handshake: the oldest one
+    /// of the address with the most handshakes.
     ///
     /// # Errors
-    /// The address has all slots that it can have, and the oldest one has just been taken.
+    /// The address uses all its slots, and its oldest handshake has only just begun.
     pub fn take(
         self: &Arc<Self>,
         (number, from): (u64, IpAddr),
@@ -89,14 +89,14 @@ impl Handshakes {
 }
 
 impl Handshake {
-    /// Its thread sees the end, and is done.
+    /// Shuts down the socket; the thread of the connection then ends.
     fn close(self) {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-/// The index of the oldest handshake of the address that has the most; of several such addresses,
-/// of the one with the oldest.
+/// Index of the oldest handshake of the address with the most handshakes. Among several such
+/// addresses, the one with the oldest handshake.
 fn greediest(all: &[Handshake]) -> usize {
     let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for one in all {
@@ -107,7 +107,7 @@ fn greediest(all: &[Handshake]) -> usize {
     all.iter().position(is_of_most).unwrap_or(0)
 }
 
-/// Returns whose address it is: one host has a whole network of IPv6.
+/// Key for counting by address: an IPv6 network counts as one host.
 fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => {
@@ -124,12 +124,12 @@ impl Drop for Young {
     }
 }
 
-/// A connection that is carried, until this is dropped.
+/// Slot of a relayed connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Carried(Arc<AtomicUsize>);
 
 impl Carried {
-    /// Counts it; None where there are too many.
+    /// Reserves a slot; None if all are in use.
     pub fn take(count: &Arc<AtomicUsize>) -> Option<Carried> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let place = Carried(Arc::clone(count));
@@ -149,7 +149,7 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    /// Clients that connect, and the handshakes of the server.
+    /// Clients of the test, and the server's handshakes.
     struct Crowd {
         listener: TcpListener,
         handshakes: Arc<Handshakes>,
@@ -165,7 +165,7 @@ mod tests {
             }
         }
 
-        /// Another client, as if it came from there.
+        /// Connects another client that seems to come from `from`.
         fn connect(&mut self, from: &str, now: Instant) -> Result<Young, FrontError> {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
             client.set_nonblocking(true).unwrap();
@@ -176,7 +176,7 @@ mod tests {
             self.handshakes.take(from, socket, now)
         }
 
-        /// Which clients were closed.
+        /// Indexes of the clients that were closed.
         fn closed(&mut self) -> Vec<usize> {
             let is_closed = |client: &mut TcpStream| matches!(client.read(&mut [0]), Ok(0));
             let clients = self.clients.iter_mut().map(is_closed).enumerate();
@@ -195,7 +195,7 @@ mod tests {
             .collect();
         let refused = connect(&mut crowd, now);
         assert!(matches!(refused, Err(FrontError::TooManyOfAddress)));
-        // It is closed, and others are not affected.
+        // The connection is closed; other addresses are not affected.
         assert_eq!(crowd.closed(), [OF_ADDRESS_MAX]);
         let other = crowd.connect("192.0.2.2", now).unwrap();
         let later = now + HANDSHAKE_LEAST;
@@ -205,7 +205,7 @@ mod tests {
             [0, OF_ADDRESS_MAX],
             "the oldest one is closed"
         );
-        // The slot of one that was closed is not returned twice.
+        // A slot of a closed handshake is not freed twice.
         drop(places.remove(0));
         assert!(connect(&mut crowd, now).is_err());
         drop(places.remove(0));

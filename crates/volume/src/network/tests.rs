@@ -1,16 +1,16 @@
-//! What is said before TLS, as tables of bytes.
+//! Table tests of the handshake before TLS.
 
 use super::front::{FrontError, start_tls};
 use protocol::nbd::{Fault, GREETING};
 use std::io::{self, Read, Write};
 
-/// A client that says all of this, so many bytes at a time, and hears what it is sent.
+/// Peer that sends these bytes in pieces of a given length, and records the replies.
 struct Peer {
     says: Vec<u8>,
     step: usize,
     at: usize,
     hears: Vec<u8>,
-    /// It is silent when it has said all, and does not end the connection.
+    /// The peer stays silent after its last byte instead of disconnecting.
     stays: bool,
 }
 
@@ -83,7 +83,7 @@ fn tls_begins_after_starttls_in_whatever_pieces_it_comes() {
         assert_eq!(ended.unwrap(), Some(3));
         assert_eq!(hears, reply(5, 1, ""));
     }
-    // The flag that leaves out zeroes is the client's own choice.
+    // The client may choose the flag that omits zeroes.
     let says = [&[0, 0, 0, 1][..], &option(5, b"")].concat();
     assert_eq!(said(&says, 99, true).0.unwrap(), Some(1));
 }
@@ -112,12 +112,12 @@ fn before_tls_every_other_option_is_refused() {
             );
             assert_eq!(hears, refusal);
         }
-        // It may begin TLS after that.
+        // The client may still start TLS afterwards.
         let (ended, hears) = said(&[&says[..], &option(5, b"")].concat(), 4096, true);
         assert_eq!(ended.unwrap(), Some(3));
         assert_eq!(hears, [refusal, reply(5, 1, "")].concat());
     }
-    // The old option for an export has no reply for an error.
+    // The old option NBD_OPT_EXPORT_NAME has no error reply.
     let (ended, hears) = said(&[&FLAGS[..], &option(1, b"mail")].concat(), 99, true);
     assert!(matches!(ended, Err(FrontError::WithoutTls)), "{ended:?}");
     assert_eq!(hears, b"");
@@ -180,7 +180,7 @@ fn nonsense_ends_the_connection() {
 proptest::proptest! {
     #[test]
     fn no_bytes_stop_it_or_begin_tls_by_themselves(says: Vec<u8>, step in 1_usize..64) {
-        // What is random has no magic number.
+        // Random data has no magic number.
         let (ended, _) = said(&says, step, false);
         proptest::prop_assert!(!matches!(ended, Ok(Some(_))));
     }

@@ -1,13 +1,13 @@
-//! Lines of the log about clients, a few each second, since all who reach the port can cause them.
+//! Rate limit of log lines about clients, which anybody who reaches the port can trigger.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines in each [`SPAN`].
+/// Maximum number of lines per [`SPAN`].
 const LINES_MAX: u32 = 5;
 const SPAN: Duration = Duration::from_secs(1);
 
-/// What was said lately.
+/// Recently logged lines.
 #[derive(Debug, Default)]
 pub struct Voice(Mutex<Said>);
 
@@ -19,7 +19,7 @@ struct Said {
 }
 
 impl Voice {
-    /// Returns what is to be logged instead of this line; None: nothing now.
+    /// Returns the line to log, possibly with a count of suppressed lines. None: suppressed.
     pub fn line(&self, line: &str, now: Instant) -> Option<String> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |since| now.saturating_duration_since(since) >= SPAN;

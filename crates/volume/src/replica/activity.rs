@@ -1,57 +1,57 @@
-//! The activity log: the extents that may differ between both copies after a crash. An
-//! extent is on disk as hot before its first write, and leaves when both disks have
-//! flushed all its writes, or with its dirty bits when the other copy is away.
+//! Activity log: the extents in which both copies may differ after a crash. An extent is stored as
+//! hot before its first write. It leaves the log when both disks have flushed all its writes, or
+//! with its dirty bits when the other copy is away.
 
 use super::geometry::Extent;
 
-/// What an extent in the log is waiting for.
+/// State of an extent in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// This store; before it no write is issued.
+    /// Waits for this store; no write is issued before.
     Storing(u64),
-    /// Nothing.
+    /// Stored in the log.
     Hot,
-    /// Its last requests and a flush; no further request starts.
+    /// Waits for its last requests and a flush; no further request starts.
     Leaving,
 }
 
-/// An extent in the log.
+/// Extent in the log.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     extent: Extent,
     state: State,
-    /// Requests under way.
+    /// Number of requests in progress.
     pins: u32,
-    /// The completion of its last write, in the log's count.
+    /// Completion number of its last write.
     written: u64,
-    /// Its last use, in the log's count.
+    /// Use number of its last use.
     used: u64,
 }
 
-/// Whether a request may be issued.
+/// Result of admitting a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// Now: its extents are hot.
+    /// The request may start: its extents are hot.
     Hot,
-    /// When this store is done.
+    /// The request may start when this store is complete.
     After(u64),
-    /// Later: there is no room yet.
+    /// The request has to wait for space in the log.
     Full,
 }
 
-/// The extents, in ascending order.
+/// Activity log; the extents are in ascending order.
 #[derive(Clone, Debug)]
 pub struct ActivityLog {
     capacity: usize,
     entries: Vec<Entry>,
     uses: u64,
     completed: u64,
-    /// Both disks have flushed what was completed up to here.
+    /// Completion number up to which both disks have flushed.
     stable: u64,
 }
 
 impl ActivityLog {
-    /// Creates a log of these extents; none of them is known to be stable.
+    /// Creates a log of these extents; none of their writes is known to be stable.
     pub fn new(capacity: usize, hot: &[Extent]) -> ActivityLog {
         let entry = |extent: &Extent| Entry {
             extent: *extent,
@@ -71,12 +71,12 @@ impl ActivityLog {
         }
     }
 
-    /// Returns the extents, for the disk.
+    /// Returns the extents to store on disk.
     pub fn extents(&self) -> impl Iterator<Item = Extent> {
         self.entries.iter().map(|entry| entry.extent)
     }
 
-    /// Returns whether it has no extent.
+    /// Returns whether the log is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -93,9 +93,9 @@ impl ActivityLog {
         true
     }
 
-    /// Pins extents for a request, and puts them into the log by the store `number`. What
-    /// leaves for them is appended to `left`. With `any` an extent leaves although its
-    /// writes are not stable: the other copy is away.
+    /// Pins extents for a request, and adds them to the log with the store `number`. Appends
+    /// evicted extents to `left`. `any` permits eviction of extents with unstable writes, because
+    /// the other copy is away.
     pub fn admit(
         &mut self,
         extents: impl Iterator<Item = Extent> + Clone,
@@ -140,7 +140,7 @@ impl ActivityLog {
         after.map_or(Admission::Hot, Admission::After)
     }
 
-    /// Removes extents that can leave now; returns whether one needs a flush first.
+    /// Evicts extents that can leave now. Returns whether one needs a flush first.
     pub fn leave(&mut self, any: bool, left: &mut Vec<Extent>) -> bool {
         let stable = self.stable;
         let mut needs_flush = false;
@@ -158,7 +158,7 @@ impl ActivityLog {
         needs_flush
     }
 
-    /// A store is done.
+    /// Marks the extents of a completed store as hot.
     pub fn stored(&mut self, number: u64) {
         for entry in &mut self.entries {
             if matches!(entry.state, State::Storing(after) if after <= number) {
@@ -167,7 +167,7 @@ impl ActivityLog {
         }
     }
 
-    /// A request in these extents has ended.
+    /// Unpins the extents of a completed request.
     pub fn complete(&mut self, extents: impl Iterator<Item = Extent>) {
         self.completed += 1;
         for extent in extents {
@@ -179,7 +179,7 @@ impl ActivityLog {
         }
     }
 
-    /// Ends all requests.
+    /// Unpins the extents of all requests.
     pub fn complete_all(&mut self) {
         self.completed += 1;
         for entry in &mut self.entries {
@@ -193,29 +193,29 @@ impl ActivityLog {
         }
     }
 
-    /// What a flush that starts now covers.
+    /// Completion number that a flush starting now covers.
     pub fn completed(&self) -> u64 {
         self.completed
     }
 
-    /// Both disks have flushed what was completed up to there.
+    /// Records that both disks have flushed up to this completion number.
     pub fn flushed(&mut self, completed: u64) {
         self.stable = self.stable.max(completed);
     }
 
-    /// Returns the extents with writes that are not known to be stable on both disks.
+    /// Returns the extents with writes that may not be stable on both disks.
     pub fn unstable(&self) -> impl Iterator<Item = Extent> {
         let unstable = |entry: &&Entry| entry.pins > 0 || entry.written > self.stable;
         let entries = self.entries.iter().filter(unstable);
         entries.map(|entry| entry.extent)
     }
 
-    /// Forgets the extents from `end` on: the volume ends there.
+    /// Removes the extents from `end` on, where the volume now ends.
     pub fn truncate(&mut self, end: u32) {
         self.entries.retain(|entry| entry.extent.0 < end);
     }
 
-    /// Forgets all extents.
+    /// Removes all extents.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
@@ -238,11 +238,11 @@ impl ActivityLog {
         Some(entry.state)
     }
 
-    /// Chooses the least recently used extents to leave, none of those that are `kept`.
+    /// Chooses the least recently used extents for eviction, except `kept`.
     fn choose(&mut self, count: usize, kept: impl Iterator<Item = Extent> + Clone) {
         let is_leaving = |entry: &&Entry| entry.state == State::Leaving;
         let leaving = self.entries.iter().filter(is_leaving).count();
-        // Some more at once: a flush and a store serve them all.
+        // Chooses several at once, because one flush and one store serve them all.
         let wanted = count.max(self.capacity / 16);
         for _ in leaving..wanted {
             let entries = self.entries.iter_mut();

@@ -1,23 +1,23 @@
-//! The dirty bitmap: a bit per block that the other copy may lack. In memory it is exact,
-//! except for blocks of hot extents after a loss; on disk an extent's bits are those of
-//! the time at which it left the activity log.
+//! Dirty bitmap: one bit per block that the other copy may lack. In memory it is exact, except for
+//! blocks of hot extents after a loss of the other copy. On disk the bits of an extent date from
+//! its last eviction from the activity log.
 
 use super::geometry::{Blocks, Extent, Geometry};
 
-/// Bits of all blocks, with what is needed to find and store them.
+/// Dirty bits of all blocks, in memory.
 #[derive(Clone, Debug)]
 pub struct DirtyBitmap {
     geometry: Geometry,
     words: Vec<u64>,
     count: u64,
-    /// Extents whose bits on disk may not be zero.
+    /// Extents that may have bits set on disk.
     stored: Vec<bool>,
-    /// Extents that were marked as a whole: many of their blocks may be equal.
+    /// Extents that were marked as a whole, in which many blocks may be equal.
     suspect: Vec<bool>,
 }
 
 impl DirtyBitmap {
-    /// Creates a bitmap without a bit set, here or on disk.
+    /// Creates a clean bitmap, in memory and on disk.
     pub fn new(geometry: Geometry) -> DirtyBitmap {
         let words = geometry.blocks.div_ceil(64) as usize;
         let extents = geometry.extents() as usize;
@@ -30,7 +30,7 @@ impl DirtyBitmap {
         }
     }
 
-    /// Creates the bitmap that a disk has.
+    /// Creates the bitmap from the words on disk.
     pub fn from_disk(geometry: Geometry, words: &[u64]) -> DirtyBitmap {
         let mut bitmap = DirtyBitmap::new(geometry);
         for block in 0..geometry.blocks {
@@ -46,7 +46,7 @@ impl DirtyBitmap {
         bitmap
     }
 
-    /// The volume has another size. New blocks are not dirty: they are zeros on both copies.
+    /// Resizes the bitmap. New blocks are clean, because they are zeroes on both copies.
     pub fn resize(&mut self, geometry: Geometry) {
         if geometry.blocks < self.geometry.blocks {
             let most = u64::from(u32::MAX);
@@ -79,13 +79,13 @@ impl DirtyBitmap {
         }
     }
 
-    /// Marks an extent of which some blocks may differ.
+    /// Marks a whole extent, in which some blocks may differ.
     pub fn set_extent(&mut self, extent: Extent) {
         self.set(self.geometry.blocks_of(extent));
         self.suspect[extent.0 as usize] = true;
     }
 
-    /// Marks everything.
+    /// Marks all blocks.
     pub fn set_all(&mut self) {
         for extent in 0..self.geometry.extents() {
             self.set_extent(Extent(extent));
@@ -93,7 +93,7 @@ impl DirtyBitmap {
         self.stored.fill(true);
     }
 
-    /// Forgets everything, also that bits on disk may be set.
+    /// Clears all bits, in memory and on disk.
     pub fn clear_all(&mut self) {
         self.words.fill(0);
         self.suspect.fill(false);
@@ -101,7 +101,7 @@ impl DirtyBitmap {
         self.count = 0;
     }
 
-    /// The other copy has these blocks now.
+    /// Clears the bits of blocks that the other copy now has.
     pub fn clear(&mut self, blocks: Blocks) {
         if self.count == 0 {
             return;
@@ -114,13 +114,13 @@ impl DirtyBitmap {
         }
     }
 
-    /// Returns whether a block of these is dirty.
+    /// Returns whether any of these blocks is dirty.
     pub fn any(&self, blocks: Blocks) -> bool {
         self.count > 0 && blocks.iter().any(|block| self.is_set(block))
     }
 
-    /// Returns the next dirty blocks from `from` on: at most `most`, in one extent, with
-    /// clean ones between them.
+    /// Returns the next dirty blocks from `from` on: at most `most`, within one extent, possibly
+    /// with clean ones in between.
     pub fn next(&self, from: u64, most: u32) -> Option<Blocks> {
         let first = self.first_from(from)?;
         let size = u64::from(self.geometry.extent_blocks);
@@ -139,8 +139,8 @@ impl DirtyBitmap {
         self.suspect[extent.0 as usize]
     }
 
-    /// Returns the bits of an extent that leaves the log, one a block and 64 a word, if
-    /// those on disk may be others.
+    /// Returns the bits of an evicted extent (one per block, 64 per word) if those on disk may
+    /// differ.
     pub fn to_store(&mut self, extent: Extent) -> Option<Vec<u64>> {
         let blocks = self.geometry.blocks_of(extent);
         let is_dirty = self.any(blocks);

@@ -1,4 +1,4 @@
-//! The local copy: what is on its disk or about to be stored, and the stores.
+//! Local copy: its durable state, and the stores that update it.
 
 use super::activity::{ActivityLog, Admission};
 use super::bitmap::DirtyBitmap;
@@ -9,39 +9,39 @@ use super::geometry::{Blocks, Extent, Geometry};
 use super::settings::Settings;
 use super::{Payload, Replica};
 
-/// The local copy.
+/// Local copy with its durable state.
 #[derive(Clone, Debug)]
 pub struct LocalCopy {
-    /// The values that change together, as they are to be.
+    /// Head values that change together, as of the next store.
     pub head: Head,
     /// The activity log.
     pub log: ActivityLog,
-    /// What the other copy may lack.
+    /// Blocks that the other copy may lack.
     pub dirty: DirtyBitmap,
-    /// Blocks that its backing is prepared for: behind the end of the volume there are zeros
-    /// up to there.
+    /// Blocks that the backing store is prepared for: zeroes follow the end of the volume up to
+    /// there.
     pub room: u64,
-    /// The size with the last store that is done, blocks.
+    /// Size in the last completed store, blocks.
     pub stored_blocks: u64,
-    /// It lost power with acknowledged writes that were not flushed.
+    /// The copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
-    /// Its disk failed in this process.
+    /// The local disk failed in this process.
     pub faulty: bool,
-    /// A failed store is repeated then.
+    /// Time at which a failed store is repeated.
     pub store_again_at: Option<Time>,
-    /// Extents whose bits the next store has.
+    /// Evicted extents whose bits the next store contains.
     left: Vec<Extent>,
     fill: Option<bool>,
     is_due: bool,
     under_way: Option<(u64, Change)>,
     /// Number of the last store that began.
     begun: u64,
-    /// Number of the last one that is done.
+    /// Number of the last completed store.
     done: u64,
 }
 
 impl LocalCopy {
-    /// Creates the local copy as it is on disk.
+    /// Creates the local copy from its durable state.
     pub fn new(settings: &Settings, durable: &Durable) -> LocalCopy {
         let head = durable.head;
         LocalCopy {
@@ -62,18 +62,18 @@ impl LocalCopy {
         }
     }
 
-    /// Has all changes up to now stored; returns the number of the store that has them.
+    /// Schedules a store of all changes so far. Returns its number.
     pub fn store(&mut self) -> u64 {
         self.is_due = true;
         self.begun + 1
     }
 
-    /// Returns whether this store is done.
+    /// Returns whether this store is complete.
     pub fn has_stored(&self, number: u64) -> bool {
         number <= self.done
     }
 
-    /// A store is done; returns whether it was the one under way.
+    /// Records that a store is complete. Returns whether it was the one in progress.
     pub fn stored(&mut self, number: u64) -> bool {
         let Some((_, change)) = self.under_way.take_if(|(n, _)| *n == number) else {
             return false;
@@ -84,8 +84,8 @@ impl LocalCopy {
         true
     }
 
-    /// The volume has another size from the store on whose number is returned. What follows
-    /// the end of one that is smaller is not known to be zeros.
+    /// Resizes the volume. Returns the number of the store that makes it durable. After shrinking,
+    /// the space behind the end is not known to be zeroes.
     pub fn resize(&mut self, geometry: Geometry, keeps_room: bool) -> u64 {
         if geometry.blocks < self.head.blocks {
             let end = geometry.extents();
@@ -100,7 +100,7 @@ impl LocalCopy {
         self.store()
     }
 
-    /// All bits become this, also on disk.
+    /// Sets all dirty bits to this value, also on disk.
     pub fn fill(&mut self, value: bool) {
         match value {
             true => self.dirty.set_all(),
@@ -110,7 +110,7 @@ impl LocalCopy {
         self.left.clear();
     }
 
-    /// The next change to store, if one is due and none is under way.
+    /// Returns the next change to store, if one is due and none is in progress.
     fn next(&mut self) -> Option<(u64, Change)> {
         if !self.is_due || self.under_way.is_some() {
             return None;
@@ -135,7 +135,7 @@ impl LocalCopy {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Begins the store that is due.
+    /// Starts the store that is due.
     pub(super) fn advance_store(&mut self) {
         if self.copy.store_again_at.is_some_and(|at| self.now >= at) {
             self.copy.store_again_at = None;
@@ -148,7 +148,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A store failed: it is repeated, and an owner gives way to the other copy.
+    /// Handles a failed store: repeats it, and as the owner yields to the other copy.
     pub(super) fn store_failed(&mut self, number: u64) {
         if self
             .copy
@@ -162,7 +162,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Pins the extents of a write or a copy, and puts them into the activity log.
+    /// Pins the extents of a write or a resync copy, and adds them to the activity log.
     pub(super) fn pin(&mut self, blocks: Blocks) -> Admission {
         let extents = self.settings.geometry.extents_of(blocks);
         let any = self.leaves_unstable();
@@ -185,16 +185,16 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether an extent may leave the log although the other copy may not have its
-    /// writes on stable storage: its dirty bits count from the time at which the record has
-    /// this copy alone. Before, the other one may become the owner, and knows the log only.
+    /// Returns whether an extent may leave the log before its writes are stable on the other copy.
+    /// Dirty bits are sufficient only once the record has this copy alone. Before that the other
+    /// node may become the owner, and it knows only the log.
     fn leaves_unstable(&self) -> bool {
         let recorded = self.may_have_another();
         let early = self.broken.is(Defect::LeavesBeforeRecord);
         (!self.other.receives() && (!recorded || early)) || self.broken.is(Defect::EvictsUnstable)
     }
 
-    /// Extents that leave the log do so if they can; returns whether a flush is needed.
+    /// Evicts extents that can leave the log. Returns whether a flush is needed.
     pub(super) fn leave_log(&mut self) -> bool {
         let any = self.leaves_unstable();
         let copy = &mut self.copy;

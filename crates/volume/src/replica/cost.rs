@@ -1,5 +1,5 @@
-//! What a mirrored write costs in the value, and that it asks for nothing but one operation
-//! of the disk, one message and one reply.
+//! Cost of a mirrored write in the state machine. Verifies that it needs exactly one disk
+//! operation, one message and one reply.
 
 use super::*;
 use std::time::Instant;
@@ -20,7 +20,7 @@ impl Payload for Handle {
     }
 }
 
-/// A node of a volume whose copies are both in sync, and how it gets the lease.
+/// Node of a volume with both copies in sync, and the inputs that give it the lease.
 pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     let settings = Settings {
         me: Node(0),
@@ -46,7 +46,7 @@ pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     (replica, [granted, Input::Stored(1)])
 }
 
-/// An owner whose other copy is in sync.
+/// Owner whose other copy is in sync.
 pub(super) fn mirrored() -> Replica<Handle> {
     let (mut replica, [granted, stored]) = granted();
     let head = Durable::created(GEOMETRY, VOLUME).head;
@@ -77,7 +77,7 @@ pub(super) fn mirrored() -> Replica<Handle> {
     replica
 }
 
-/// A write from the request to the reply.
+/// Runs a write from the request to the reply.
 fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<Action<Handle>>) {
     let blocks = Blocks {
         first: block,

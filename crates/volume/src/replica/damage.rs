@@ -1,16 +1,16 @@
-//! Damage: blocks that the disk returned without an error, and that do not match the checksums
-//! that a copy keeps on disk (`verify yes`).
+//! Damage: blocks that the disk returned without an error, but that do not match the checksums on
+//! disk (`verify yes`).
 //!
-//! - What is damaged is never returned to a client, nor copied to the other node as good.
-//! - A damaged block is repaired from the other copy if what that has matches the checksum
-//!   here: then it is what was written last, whether that copy is in sync or not. It does not
-//!   match if the other copy has an older content, or is damaged itself.
-//! - A repair holds its block alone, as a write does, from the read here to the write here:
-//!   it never overwrites something newer.
-//! - A read of a client that finds damage begins again behind its repairs. If they fail, the
-//!   client gets an error.
-//! - A resync goes around blocks that are damaged here and that the other copy does not have:
-//!   they stay dirty, so it does not end before they are overwritten.
+//! - Damaged blocks are never returned to a client, nor copied to the other node as valid.
+//! - A damaged block is repaired from the other copy if that content matches the local checksum.
+//! The match proves that it is the last content written, whether or not that copy is in sync.
+//! Older or damaged content of the other copy does not match.
+//! - A repair locks its block exclusively, like a write, from its local read to its local write.
+//! It never overwrites newer data.
+//! - A client's read that finds damage restarts after the repairs. If they fail, the client gets
+//! an error.
+//! - A resync skips blocks that are damaged here and missing on the other copy. They stay dirty,
+//! so the resync does not finish until they are overwritten.
 
 use super::defect::Defect;
 use super::exchange::{DiskResult, Notice, Operation};
@@ -24,37 +24,37 @@ use super::{Payload, Replica};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Damaged blocks that are known one by one.
+/// Maximum number of damaged blocks that are tracked individually.
 const KNOWN_MAX: usize = 1024;
-/// Blocks that are repaired at a time. With more of them damaged, the disk has failed.
+/// Maximum number of concurrent repairs. If more blocks are damaged, the disk has failed.
 const REPAIRS_MAX: usize = 128;
-/// How often a read begins again after repairs that succeeded: then the disk does not keep what
-/// is written.
+/// Maximum number of restarts of a read after successful repairs. Beyond it the disk does not
+/// retain writes.
 const ROUNDS_MAX: u8 = 3;
 
-/// Why a damaged block was not repaired.
+/// Reason why a damaged block was not repaired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unrepaired {
-    /// The other copy is not connected, or gets no writes yet.
+    /// The other copy is not connected, or does not receive writes yet.
     Away,
-    /// It is damaged there, too.
+    /// The block is also damaged on the other copy.
     Damaged,
-    /// It cannot be read there.
+    /// The block cannot be read on the other copy.
     Unreadable,
-    /// The other copy has something else: it is older, or nobody knows.
+    /// The other copy has different content: it is older, or its state is unknown.
     Differs,
 }
 
-/// The blocks of this copy that were not repaired, as far as they are known.
+/// Tracked damaged blocks of this copy that were not repaired.
 #[derive(Clone, Debug, Default)]
 pub struct Damage {
     known: BTreeMap<u64, Unrepaired>,
-    /// Blocks that are being repaired for reads and for a resync.
+    /// Blocks being repaired, for reads and for a resync.
     repairs: BTreeSet<u64>,
 }
 
 impl<P: Payload> Replica<P> {
-    /// A read of a client found blocks damaged.
+    /// Handles a client's read that found damaged blocks.
     pub(super) fn read_damaged(&mut self, place: u32, wrong: &[u64]) {
         let receives = self.other.receives();
         let rounds = self.requests.slot(place).rounds;
@@ -73,16 +73,16 @@ impl<P: Payload> Replica<P> {
                 self.cannot_repair(*block, Unrepaired::Away);
             }
         } else if !has_failed && self.other.phase == Phase::Mirrored {
-            // It was repaired again and again, or too much is damaged.
+            // Repairs did not last, or too many blocks are damaged.
             self.requests.slot_mut(place).local = Part::Failed;
             return self.local_failed();
         }
-        // Without data it fails.
+        // Without data the read fails.
         self.requests.slot_mut(place).local = Part::Done;
         self.settle(place);
     }
 
-    /// A resync found blocks damaged at the source.
+    /// Handles a resync read that found damaged blocks on the source.
     pub(super) fn copy_damaged(&mut self, place: u32, wrong: &[u64]) {
         let slot = self.requests.slot(place);
         if slot.replied || slot.origin == Origin::Verify {
@@ -105,7 +105,7 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// Begins the repair of a block, if none is under way.
+    /// Starts the repair of a block, unless one is in progress.
     fn repair(&mut self, block: u64) {
         if !self.damage.repairs.insert(block) {
             return;
@@ -118,14 +118,14 @@ impl<P: Payload> Replica<P> {
         self.begin_slot(slot);
     }
 
-    /// The local part of a repair has ended: the block was read, or written.
+    /// Handles the end of a repair's local read or write.
     pub(super) fn repair_went_on(&mut self, place: u32, result: DiskResult<P>) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
         let (blocks, is_written) = (slot.blocks, slot.remote == Part::Done);
         match result {
             DiskResult::Done | DiskResult::Data(_) => {
-                // Written, or not damaged any more.
+                // The block was rewritten, or is no longer damaged.
                 (slot.local, slot.remote) = (Part::Done, Part::Done);
                 self.forget_damage(blocks);
                 self.end_slot(place);
@@ -150,7 +150,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy returned the content of a block.
+    /// Handles the content of a block from the other copy.
     pub(super) fn content(&mut self, place: u32, data: P) {
         if !self.is_fetched(place) {
             return;
@@ -163,7 +163,7 @@ impl<P: Payload> Replica<P> {
         self.start(Purpose::Local(place), Operation::Repair { blocks, data });
     }
 
-    /// Whether a repair waits for the content that the other copy has.
+    /// Returns whether a repair waits for the content of the other copy.
     fn is_fetched(&self, place: u32) -> bool {
         self.requests.is_running(place) && {
             let slot = self.requests.slot(place);
@@ -171,7 +171,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy cannot read blocks.
+    /// Handles a report that the other copy cannot read blocks.
     pub(super) fn remote_unreadable(&mut self, place: u32) {
         match self.is_fetched(place) {
             true => self.not_repaired(place, Unrepaired::Unreadable),
@@ -179,7 +179,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Blocks of the other copy are damaged.
+    /// Handles a report that blocks of the other copy are damaged.
     pub(super) fn remote_damaged(&mut self, place: u32) {
         match self.is_fetched(place) {
             true => self.not_repaired(place, Unrepaired::Damaged),
@@ -196,7 +196,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy does not have what was written.
+    /// Handles content of the other copy that does not match the checksum.
     pub(super) fn not_repaired(&mut self, place: u32, why: Unrepaired) {
         let slot = self.requests.slot_mut(place);
         slot.local = Part::Failed;
@@ -205,12 +205,12 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// The repair of a block has ended, well or not.
+    /// Removes a repair that has ended, successfully or not.
     pub(super) fn repair_ended(&mut self, blocks: Blocks) {
         self.damage.repairs.remove(&blocks.first);
     }
 
-    /// No repair is under way any more.
+    /// Forgets all repairs in progress.
     pub(super) fn abandon_repairs(&mut self) {
         self.damage.repairs.clear();
     }
@@ -227,7 +227,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Blocks are what was written again.
+    /// Forgets damage of blocks that were rewritten or are intact.
     pub(super) fn forget_damage(&mut self, blocks: Blocks) {
         if !self.damage.known.is_empty() || !self.other.skips.is_empty() {
             for block in blocks.iter() {

@@ -1,17 +1,17 @@
-//! The replica broken on purpose: the simulation has to find each of these. Outside of
-//! tests nothing is ever broken, and the compiler drops every question.
+//! Deliberate bugs in the replica, each of which the simulation has to find. Outside of tests none
+//! is active, and the compiler removes all checks for them.
 
-/// One way to be broken.
+/// Deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(crate) enum Defect {
-    /// A write is acknowledged when the local disk has it.
+    /// A write is acknowledged when only the local disk has it.
     AcksWithoutOther,
-    /// A write goes on without the other copy before the record says so.
+    /// A write proceeds without the other copy before the record permits it.
     AcksBeforeRecord,
     /// A flush waits for the local disk only.
     FlushesLocalOnly,
-    /// Replies are given and requests started whatever the lease says.
+    /// Replies are sent and requests started regardless of the lease.
     IgnoresLeaseEnd,
     /// A write does not wait for the activity log.
     WritesBeforeHot,
@@ -22,69 +22,69 @@ pub(crate) enum Defect {
     LeavesBeforeRecord,
     /// Overlapping writes run at the same time.
     NoIntervalLock,
-    /// Reads do not wait for writes under way.
+    /// Reads do not wait for writes in progress.
     ReadsPassWrites,
-    /// The follower accepts each epoch.
+    /// The follower accepts every epoch.
     AcceptsOldEpochs,
-    /// A side is changed while former operations of the disk are under way.
+    /// The role changes while earlier disk operations are in progress.
     NeverDrains,
-    /// A loss of the other copy marks only what is under way.
+    /// A loss of the other copy marks only requests in progress as dirty.
     ForgetsUnstable,
     /// The activity log of the other copy is not marked.
     IgnoresTheirLog,
-    /// The own activity log is not marked after a restart.
+    /// The local activity log is not marked after a restart.
     IgnoresOwnLog,
     /// The follower joins without a flush.
     JoinsWithoutFlush,
-    /// A copy out of the record serves.
+    /// A copy that is not in the record serves.
     ServesOutOfRecord,
     /// A copy that lost power serves as if it had lost nothing.
     IgnoresPowerLoss,
-    /// The follower begins before the owner has stored that everything is dirty.
+    /// The follower begins a resync before the owner has stored that everything is dirty.
     BeginsUnstored,
-    /// After a join with unknown outcome the owner goes on alone.
+    /// After a join with an unknown outcome the owner continues alone.
     ForgetsProposal,
-    /// The other copy is taken out of the record before the own one has flushed.
+    /// The other copy leaves the record before the local one has flushed.
     ProposesUnflushed,
-    /// A hand-over does not wait for requests under way.
+    /// A hand-over does not wait for requests in progress.
     HandsOverUndrained,
-    /// Requests from before the ownership of the other node are executed.
+    /// Requests from before another node's ownership are executed.
     ExecutesStale,
-    /// The bits are trusted whatever the other copy is.
+    /// The dirty bits are trusted for any other copy.
     TrustsAnyBits,
-    /// A copy that the file does not name any longer is left in the record.
+    /// A copy that the configuration no longer names stays in the record.
     ForgetsStranger,
-    /// The owner grows while the other copy, which is in the record, is smaller.
+    /// The owner grows while the other copy in the record is smaller.
     GrowsAlone,
     /// The owner accepts requests for the new part before its size is stored.
     GrowsUnstored,
-    /// A copy that became smaller counts what follows its end as zeros.
+    /// A copy that has shrunk treats the space behind its end as zeroes.
     KeepsRoom,
-    /// A copy joins a larger volume in its old size.
+    /// A copy joins a larger volume with its old size.
     BeginsInOldSize,
-    /// The follower forgets its activity log when a resync begins.
+    /// The follower clears its activity log when a resync begins.
     ForgetsLogEarly,
     /// A request that failed without a majority is executed later.
     ExecutesFailed,
-    /// A write that failed without a majority leaves its range before both copies agree.
+    /// A write that failed without a majority releases its range before both copies agree.
     FailedLeavesRange,
-    /// A verify does not wait for writes under way.
+    /// A verify does not wait for writes in progress.
     VerifyPassesWrites,
-    /// A repair does not wait for writes under way: what it writes is compared before them.
+    /// A repair does not wait for writes in progress, so it compares its content before them.
     RepairPassesWrites,
-    /// A repair writes whatever the other copy has.
+    /// A repair writes any content of the other copy.
     RepairsUnchecked,
-    /// A resync sends zeros for blocks that are damaged.
+    /// A resync sends zeroes for damaged blocks.
     CopiesZeros,
-    /// A verify that repairs leaves the owner's damaged blocks.
+    /// A verify with repair skips the owner's damaged blocks.
     VerifyForgetsDamage,
-    /// The follower compares its blocks for a verify and ignores its checksums.
+    /// The follower compares its blocks for a verify without checking its checksums.
     VerifyTrustsTheirs,
-    /// Checksums are on disk as valid before the data is.
+    /// Checksums are stored as valid before their data.
     SumsBeforeData,
 }
 
-/// The injected defect, if any.
+/// Injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Broken {
     #[cfg(test)]
@@ -98,7 +98,7 @@ impl Broken {
         self.by == Some(defect)
     }
 
-    /// Never.
+    /// Always false outside of tests.
     #[cfg(not(test))]
     pub fn is(self, _: Defect) -> bool {
         false

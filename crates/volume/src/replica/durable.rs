@@ -1,77 +1,77 @@
-//! What a copy keeps on disk beside its data, and the changes of it. One [`Change`] is
-//! under way at a time; what depends on it waits until it is stored.
+//! Durable state of a copy besides its data, and its changes. One [`Change`] is stored at a time;
+//! actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
 use super::record::{Epoch, Generation, Incarnation};
 use serde::{Deserialize, Serialize};
 
-/// Identity of a volume: 16 random bytes, drawn when it is created.
+/// Identifier of a volume: 16 random bytes, generated at its creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VolumeId(pub [u8; 16]);
 
-/// One boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). What a disk had not
-/// flushed is there until the boot ends.
+/// One boot of a machine (Linux: `/proc/sys/kernel/random/boot_id`). Unflushed writes of a disk
+/// persist until the boot ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Boot(pub u128);
 
-/// How much of the volume a copy has.
+/// Completeness of a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyState {
-    /// All of it, when the copies joined at this generation, and what was sent since.
+    /// Complete: everything from the join at this generation, and all writes since.
     Joined(Generation),
-    /// Some of it: a resync is in progress.
+    /// Incomplete: a resync is in progress.
     Syncing {
-        /// The generation at which its source had joined, from which the source's dirty
-        /// bits count.
+        /// Generation at which the resync source had joined. The source's dirty bits count from
+        /// it.
         base: Generation,
     },
 }
 
-/// The values that change together, stored atomically.
+/// Head of a copy: values that change together, stored atomically.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Head {
-    /// The volume; None for a blank copy.
+    /// Identifier of the volume; None for a blank copy.
     pub volume: Option<VolumeId>,
-    /// Its size, blocks.
+    /// Size of the volume, blocks.
     pub blocks: u64,
-    /// No owner of an earlier epoch may write.
+    /// Promised epoch. No owner of an earlier epoch may write.
     pub promised: Epoch,
-    /// The history that its content belongs to.
+    /// History that the content belongs to.
     pub incarnation: Incarnation,
-    /// How much it has.
+    /// Completeness of the content.
     pub state: CopyState,
-    /// The boot in which it acknowledged writes that it may not have flushed. If another
-    /// boot follows, it may lack them.
+    /// Boot in which the copy acknowledged writes that may not be flushed. After another boot the
+    /// copy may lack them.
     pub unflushed: Option<Boot>,
 }
 
-/// All of it, as read at the start.
+/// Complete durable state, as read at the start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Durable {
-    /// The values that change together.
+    /// Head of the copy.
     pub head: Head,
     /// The activity log.
     pub hot: Vec<Extent>,
-    /// A bit a block that the other copy may lack, 64 a word.
+    /// Dirty bits of blocks that the other copy may lack, 64 per word.
     pub dirty: Vec<u64>,
 }
 
-/// A change, to be stored as a whole. The order on disk: `fill`, then `bits`, then, after a
-/// flush, `head` and `hot` together and at once.
+/// Change of the durable state, stored atomically. The order on disk: `fill`, then `bits`, then,
+/// after a flush, `head` and `hot` together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// The values that change together.
+    /// New head of the copy.
     pub head: Head,
-    /// The whole activity log.
+    /// Complete activity log.
     pub hot: Vec<Extent>,
-    /// All dirty bits are set to this first.
+    /// Value that all dirty bits are set to first.
     pub fill: Option<bool>,
-    /// The bits of extents that left the log, 64 blocks a word.
+    /// Dirty bits of evicted extents, 64 blocks per word.
     pub bits: Vec<(Extent, Vec<u64>)>,
 }
 
 impl Durable {
-    /// A copy that has never been part of a volume.
+    /// State of a copy that was never part of a volume.
     pub fn blank(geometry: Geometry) -> Durable {
         Durable {
             head: Head {
@@ -89,7 +89,7 @@ impl Durable {
         }
     }
 
-    /// A copy of a volume that was just created: its content is zeros.
+    /// State of the copy of a new volume: its content is zeroes.
     pub fn created(geometry: Geometry, volume: VolumeId) -> Durable {
         let mut durable = Durable::blank(geometry);
         durable.head.volume = Some(volume);
@@ -98,7 +98,7 @@ impl Durable {
         durable
     }
 
-    /// Makes a stored change.
+    /// Applies a stored change.
     pub fn apply(&mut self, geometry: Geometry, change: &Change) {
         let blocks = self.head.blocks.max(change.head.blocks);
         let geometry = Geometry { blocks, ..geometry };

@@ -1,5 +1,5 @@
-//! What goes into a replica and what comes out: requests of clients, results of the local
-//! disk, messages, the lease, orders; and the actions that the driver takes.
+//! Inputs and actions of a replica. Inputs: client requests, disk results, messages, lease events
+//! and orders. Actions: what the driver has to do.
 
 use super::damage::Unrepaired;
 use super::durable::Change;
@@ -10,256 +10,257 @@ use super::record::{Epoch, Node, Record};
 use super::verify::Verify;
 use std::fmt;
 
-/// Nanoseconds of a clock that goes on while the machine sleeps (CLOCK_BOOTTIME).
+/// Time in nanoseconds of a clock that includes suspend (CLOCK_BOOTTIME).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// The time so many nanoseconds later.
+    /// Returns the time this many nanoseconds later.
     pub fn after(self, ns: u64) -> Time {
         Time(self.0.saturating_add(ns))
     }
 }
 
-/// A request of a client; the driver chooses the number.
+/// Identifier of a client request, chosen by the driver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(pub u64);
 
-/// An operation of the local disk.
+/// Identifier of a local disk operation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OperationId(pub u32);
 
-/// What a client wants.
+/// Client request.
 #[derive(Clone, Debug)]
 pub enum Request<P> {
-    /// Returns the content.
+    /// Reads the content.
     Read(Blocks),
-    /// Changes the content.
+    /// Writes the content.
     Write {
-        /// The blocks.
+        /// Range to write.
         blocks: Blocks,
-        /// What they become.
+        /// New content of the blocks.
         body: Body<P>,
-        /// Done only when it is on stable storage.
+        /// The request completes only when the data is on stable storage.
         fua: bool,
     },
-    /// Done when all that was acknowledged before is on stable storage.
+    /// Makes all acknowledged writes durable.
     Flush,
 }
 
-/// How a request ended.
+/// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome<P> {
-    /// The write or flush is done.
+    /// The write or flush is complete.
     Done,
-    /// The content that was read.
+    /// Data of a read.
     Data(P),
     /// The disk failed, and no other copy is in sync (EIO).
     Failed,
-    /// This node is not the owner; the request was not executed. The client sends it to the
-    /// owner.
+    /// This node is not the owner, and has not executed the request. The client has to send it to
+    /// the owner.
     NotOwner,
-    /// This node is not the owner any longer. The request may have been executed,
-    /// but will not be from now on: the client sends it to the owner.
+    /// This node is no longer the owner. The request may have been executed, but will not be
+    /// from now on. The client has to send it to the owner.
     Moved,
-    /// The range lies outside of the volume, or is too long.
+    /// The range is outside of the volume, or too long.
     OutOfRange,
-    /// More requests than [`super::Bounds::requests`] are under way.
+    /// More than [`super::Bounds::requests`] requests are in progress.
     Busy,
 }
 
-/// An operation of the local disk. Operations that overlap are never under way together.
+/// Local disk operation. Overlapping operations never run concurrently.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation<P> {
-    /// Returns the content.
+    /// Reads the content.
     Read(Blocks),
-    /// Changes the content.
+    /// Writes the content.
     Write {
-        /// The blocks.
+        /// Range to write.
         blocks: Blocks,
-        /// What they become.
+        /// New content of the blocks.
         body: Body<P>,
-        /// Done only when it is on stable storage.
+        /// The operation completes only when the data is on stable storage.
         fua: bool,
     },
-    /// Puts all completed writes on stable storage.
+    /// Makes all completed writes durable.
     Flush,
-    /// Writes the content that the other copy has, if it matches the checksums that this copy
-    /// keeps of the blocks; otherwise nothing is written, and they are damaged as before.
+    /// Writes the content of the other copy if it matches the local checksums. Otherwise writes
+    /// nothing, and the blocks stay damaged.
     Repair {
-        /// The blocks.
+        /// Range to repair.
         blocks: Blocks,
-        /// What the other copy has.
+        /// Content of the other copy.
         data: P,
     },
 }
 
-/// How an operation ended.
+/// Result of a disk operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskResult<P> {
-    /// The write or flush is done.
+    /// The write or flush is complete.
     Done,
-    /// The content that was read.
+    /// Data of a read.
     Data(P),
-    /// An error: written blocks may have the old or the new content.
+    /// The disk reported an error. Blocks of a failed write have the old or the new content.
     Failed,
-    /// These blocks are not what was written, by their checksums.
+    /// Blocks that do not match their checksums.
     Damaged(Vec<u64>),
 }
 
-/// A command of an operator or of the guest's manager.
+/// Order of an operator or of the guest's manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Freezes requests, makes both copies clean and waits for [`Order::HandOver`] or
     /// [`Order::Thaw`].
     Freeze,
-    /// Goes on after [`Order::Freeze`].
+    /// Resumes after [`Order::Freeze`].
     Thaw,
     /// Makes both copies clean and releases the lease.
     HandOver,
-    /// Serves although this copy lost power and the other one cannot be asked.
+    /// Serves although this copy lost power and the other one is not reachable.
     ServeAlone,
     /// Compares both copies.
     Verify {
-        /// The other copy gets what differs.
+        /// Copies differing blocks to the other copy.
         repairs: bool,
     },
-    /// Ends the verify that runs.
+    /// Stops the running verify.
     StopVerify,
-    /// Resynchronises the other copy without a wait after attempts that failed.
+    /// Starts a resync of the other copy at once, despite earlier failures.
     Resync {
-        /// All of it is compared, also if it is in sync: it has no part in anything until then.
+        /// Compares all blocks, even if the copy is in sync. Until the end the copy does not count
+        /// as in sync.
         everything: bool,
     },
 }
 
-/// Something that happened.
+/// Event for a replica.
 #[derive(Clone, Debug)]
 pub enum Input<P> {
     /// A client sent a request.
     Request(RequestId, Request<P>),
-    /// An operation of the local disk ended.
+    /// A local disk operation has ended.
     Disk(OperationId, DiskResult<P>),
-    /// The disk was found shorter than the volume: what was behind its end is lost.
+    /// The disk is shorter than the volume; the data behind its end is lost.
     Short,
-    /// A change was stored.
+    /// A change is stored.
     Stored(u64),
-    /// A change may not be on disk.
+    /// A change may not be stored.
     StoreFailed(u64),
-    /// The other node is connected; a former session is lost by that.
+    /// The other node has connected. This ends a previous session.
     Connected(Session),
-    /// A connection ended.
+    /// A connection has ended.
     Lost(Session),
-    /// Whether nothing has come of the other node for longer than it takes to say that it lives.
+    /// Tells whether the other node has sent nothing for longer than its heartbeat interval.
     Silent(bool),
-    /// A message came.
+    /// A message has arrived.
     Message(Session, Message<P>),
-    /// The lease was granted, and renewed until then; the record is that of the grant.
+    /// The lease was granted and is valid until this time. The record is that of the grant.
     Granted {
-        /// Its epoch.
+        /// Epoch of the grant.
         epoch: Epoch,
-        /// By the local clock.
+        /// End of validity, by the local clock.
         until: Time,
-        /// What the cluster knows.
+        /// The cluster's record of the volume.
         record: Record,
     },
     /// The lease was renewed.
     Renewed {
-        /// Its epoch.
+        /// Epoch of the lease.
         epoch: Epoch,
-        /// By the local clock.
+        /// End of validity, by the local clock.
         until: Time,
     },
-    /// The lease is not held any longer; the same epoch may come back by a renewal.
+    /// The lease is no longer held. A renewal may restore the same epoch.
     LeaseEnded,
-    /// This record is the current one, in the epoch of this node.
+    /// This record is current, in the epoch of this node.
     Recorded(Record),
-    /// The backing has room for a volume of `to` blocks: what follows the end of the volume,
-    /// or its room up to `from` blocks, was made zeros.
+    /// The backing store has space for a volume of `to` blocks: the space from `from`, or from the
+    /// end of the volume, was zeroed.
     Room {
-        /// Room that was there before.
+        /// Previous space, blocks.
         from: u64,
-        /// Room that there is.
+        /// New space, blocks.
         to: u64,
     },
-    /// An operator's command.
+    /// An operator sent an order.
     Order(Order),
     /// The time of [`super::Replica::deadline`] has come.
     Tick,
 }
 
-/// Something to do, in this order.
+/// Action for the driver. Actions are executed in order.
 #[derive(Clone, Debug)]
 pub enum Action<P> {
-    /// Replies to a client.
+    /// Sends a reply to a client.
     Reply(RequestId, Outcome<P>),
-    /// Starts an operation of the local disk.
+    /// Starts a local disk operation.
     Disk(OperationId, Operation<P>),
     /// Stores a change, then reports [`Input::Stored`].
     Store(u64, Change),
     /// Sends a message.
     Send(Session, Message<P>),
-    /// Closes a connection, and opens another one.
+    /// Closes a connection, and opens a new one.
     Disconnect(Session),
-    /// Proposes a record: it takes effect if the epoch is the current one and the generation
-    /// follows the current one. Repeated until [`Input::Recorded`].
+    /// Proposes a record. The cluster accepts it if the epoch is current and the generation is the
+    /// next one. Repeated until [`Input::Recorded`].
     Propose(Epoch, Record),
     /// Releases the lease.
     Release(Epoch),
-    /// The volume has so many blocks, for clients that connect from now on.
+    /// The volume has this many blocks for clients that connect from now on.
     Resized(u64),
-    /// Reports something to operators.
+    /// Reports an event to operators.
     Say(Notice),
 }
 
-/// Something that operators want to know.
+/// Event for operators.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
-    /// The volume is served here.
+    /// This node serves the volume.
     Serves {
-        /// The epoch.
+        /// Epoch of the lease.
         epoch: Epoch,
-        /// With the other copy.
+        /// True if the other copy is in sync.
         mirrored: bool,
     },
-    /// The other copy is not reachable, or too slow.
+    /// The other copy is unreachable or too slow.
     OtherLost,
-    /// The other copy's disk failed.
+    /// The disk of the other copy failed.
     OtherFailed,
     /// The other copy has been refused.
     Refused(Refusal),
     /// Both copies are in sync again.
     InSync,
-    /// A resync begins.
+    /// A resync has started.
     Resync {
-        /// Blocks that are compared or copied.
+        /// Number of blocks to compare or copy.
         blocks: u64,
     },
-    /// The local disk failed; the other copy takes over.
+    /// The local disk failed, and the other copy becomes the owner.
     LocalFailed,
-    /// The disk of this copy is older than the record that has it.
+    /// This copy's disk is older than the record that contains it.
     Older,
     /// The disk of this copy was shorter than the volume.
     Cut,
-    /// This copy is not in sync, so it does not serve.
+    /// This copy is not in sync, so this node does not serve.
     NotInSync,
-    /// This copy lost power and the other one did not: it takes over.
+    /// This copy lost power and the other one did not, so the other one becomes the owner.
     GivesWay,
-    /// This copy lost power, and the other one cannot be asked.
+    /// This copy lost power, and the other one is not reachable.
     WaitsForOther(Node),
-    /// An operator has the other copy compared as a whole.
+    /// An operator ordered a full comparison of the other copy.
     ResyncOrdered,
     /// Requests are frozen and both copies are clean.
     Frozen,
-    /// A hand-over is not possible or was given up: the other copy is not in sync.
+    /// A hand-over was refused or cancelled, because the other copy is not in sync.
     NotHandedOver,
     /// A verify has ended.
     Verified(Box<Verify>),
-    /// A block is damaged on the disk of this copy, and the other one cannot repair it.
+    /// A block on this copy's disk is damaged, and the other copy cannot repair it.
     NotRepaired {
-        /// The block.
+        /// Number of the block.
         block: u64,
-        /// Why not.
+        /// Reason why it was not repaired.
         why: Unrepaired,
     },
 }

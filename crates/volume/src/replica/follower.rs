@@ -1,5 +1,5 @@
-//! The copy of a node that is not the owner: it promises an epoch, introduces itself, and
-//! does what the owner of that epoch sends, until the session ends.
+//! Follower: the copy of a node that is not the owner. It promises an epoch, introduces itself,
+//! and executes the owner's commands until the session ends.
 
 use super::defect::Defect;
 use super::exchange::{Action, DiskResult, Operation};
@@ -11,47 +11,47 @@ use super::tenure::Role;
 use super::{CopyState, Replica};
 use std::collections::VecDeque;
 
-/// Commands of an owner that are of no client, at most: of a resync, a verify, flushes.
+/// Limit of concurrent commands that do not come from clients: resync, verify and flushes.
 const OWN_REQUESTS_MAX: usize = 256;
 
-/// What the follower waits for.
+/// State of the follower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Task {
-    /// It follows nobody.
+    /// No owner.
     #[default]
     None,
-    /// Former operations of its disk are to end.
+    /// Waits for earlier operations of its disk to end.
     Draining,
-    /// Its promise is to be stored.
+    /// Stores its promise.
     Promising(u64),
-    /// Nothing.
+    /// Ready for commands.
     Ready,
-    /// It is to be stored that it is incomplete.
+    /// Stores that it is incomplete.
     Beginning(u64),
-    /// It is to be stored that it is not clean.
+    /// Stores that it is not clean.
     Marking(u64),
-    /// Its disk flushes before it joins at this generation.
+    /// Flushes its disk before it joins at this generation.
     Flushing(Generation),
-    /// It is to be stored that it has joined.
+    /// Stores that it has joined.
     Joining(u64),
-    /// It is to be stored that it is clean.
+    /// Stores that it is clean.
     Settling(u64),
-    /// Its new size is to be stored.
+    /// Stores its new size.
     Growing(u64),
 }
 
-/// The owner, as the follower sees it.
+/// Follower's state with regard to the owner.
 #[derive(Clone, Debug)]
 pub struct Following<P> {
     pub(super) task: Task,
     epoch: Epoch,
-    /// The owner's number of its greeting.
+    /// Number of the owner's greeting.
     number: u64,
-    /// Counts greetings of all owners.
+    /// Number of greetings by all owners.
     serial: u64,
     /// Messages that wait for a store.
     held: VecDeque<Message<P>>,
-    /// A write that shows whether a disk that failed is well again.
+    /// Write that tests whether a failed disk works again.
     tried: Option<u32>,
 }
 
@@ -69,7 +69,7 @@ impl<P> Default for Following<P> {
 }
 
 impl<P> Following<P> {
-    /// The session has ended, or another node is the owner: results go nowhere.
+    /// Ends the session; results of pending operations are dropped.
     pub fn end(&mut self) {
         self.task = Task::None;
         self.serial += 1;
@@ -77,28 +77,29 @@ impl<P> Following<P> {
         self.tried = None;
     }
 
-    /// Returns whether it follows an owner.
+    /// Returns whether an owner is being followed.
     pub fn is_active(&self) -> bool {
         self.task != Task::None
     }
 }
 
 impl<P: Payload> Replica<P> {
-    /// A message of an owner.
+    /// Handles a message of an owner.
     pub(super) fn follow(&mut self, message: Message<P>) {
         if let Message::Hello { epoch, number } = message {
             return self.greeted(epoch, number);
         }
         match self.following.task {
             Task::None | Task::Draining | Task::Promising(_) => {}
-            // No owner asks for so much at once: it waits in vain, and drops the session.
+            // No valid owner sends that much. Ending the session makes the owner time out and
+            // disconnect.
             _ if self.has_too_much() => self.following.end(),
             Task::Ready => self.obey(message),
             _ => self.following.held.push_back(message),
         }
     }
 
-    /// Returns whether more is under way or waits than an owner ever asks for.
+    /// Returns whether more is in progress or queued than a valid owner sends.
     fn has_too_much(&self) -> bool {
         let most = OWN_REQUESTS_MAX + self.settings.bounds.requests;
         self.following.held.len() + self.operations.count() >= most
@@ -173,7 +174,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Does what the owner wants, if it is the owner of the promised epoch.
+    /// Executes a message if it is from the owner of the promised epoch.
     fn obey(&mut self, message: Message<P>) {
         let (Message::Begin { epoch, .. }
         | Message::Command { epoch, .. }
@@ -196,7 +197,7 @@ impl<P: Payload> Replica<P> {
                 blocks,
                 ..
             } => {
-                // An owner that asks for more than it was told waits in vain.
+                // An owner that exceeds the reported space gets no response and times out.
                 if blocks == 0 || blocks > self.copy.room {
                     return self.following.end();
                 }
@@ -237,8 +238,8 @@ impl<P: Payload> Replica<P> {
 
     fn execute(&mut self, epoch: Epoch, tag: u32, command: Command<P>) {
         let is_write = matches!(command, Command::Write { .. });
-        // A copy that is in sync can serve after the owner's loss: it has to know that it
-        // acknowledged something.
+        // A copy in sync may serve after a loss of the owner, so it has to record that it has
+        // acknowledged writes.
         if is_write && joined(&self.copy.head).0 > 0 && self.copy.head.unflushed.is_none() {
             self.copy.head.unflushed = Some(self.settings.boot);
             self.following.task = Task::Marking(self.copy.store());
@@ -285,7 +286,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A command of the owner has ended.
+    /// Sends the result of an owner's command.
     pub(super) fn served(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;
@@ -302,7 +303,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Blocks were read for the owner, or could not be.
+    /// Sends blocks that were read for the owner, or an error.
     pub(super) fn fetched(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;
@@ -322,13 +323,13 @@ impl<P: Payload> Replica<P> {
             DiskResult::Data(data) if data.checksum() == expected => {
                 self.send(Message::Done { tag });
             }
-            // What is damaged is written anew.
+            // Damaged blocks are rewritten.
             DiskResult::Data(_) | DiskResult::Damaged(_) => self.send(Message::Differs { tag }),
             DiskResult::Done | DiskResult::Failed => self.follower_failed(tag),
         }
     }
 
-    /// Blocks were read for a verify, or could not be.
+    /// Sends the result of a comparison for a verify.
     pub(super) fn verified(&mut self, serial: u64, tag: u32, expected: u64, result: DiskResult<P>) {
         if serial != self.following.serial {
             return;
@@ -358,7 +359,7 @@ impl<P: Payload> Replica<P> {
             return;
         }
         match result {
-            // The owner waits in vain, and drops the session.
+            // Sends no response, so the owner times out and disconnects.
             DiskResult::Failed | DiskResult::Damaged(_) => self.following.end(),
             DiskResult::Done | DiskResult::Data(_) => self.join(generation),
         }

@@ -1,35 +1,35 @@
-//! Blocks, extents and ranges of blocks. Knows no bytes: a block is 4 KiB for the disk
-//! and the network, and a number here.
+//! Blocks, extents and block ranges. A block is only a number here; on the disk and the network it
+//! is 4 KiB.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a block: the unit of requests, of the dirty bitmap and of locks.
+/// Length of a block, bytes: the unit of requests, the dirty bitmap and locks.
 pub const BLOCK_BYTES: u64 = 4096;
-/// Blocks of an extent in production: 4 MiB, the unit of the activity log.
+/// Blocks per extent in production: 4 MiB, the unit of the activity log.
 pub const EXTENT_BLOCKS: u32 = 1024;
-/// Extents that the activity log of a copy holds in production.
+/// Capacity of the activity log in production, extents.
 pub const LOG_EXTENTS: usize = 1024;
 
-/// Number of an extent, from the start of the volume.
+/// Index of an extent, from the start of the volume.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Extent(pub u32);
 
-/// A range of blocks that is not empty.
+/// Nonempty range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Blocks {
-    /// The first block.
+    /// First block of the range.
     pub first: u64,
-    /// How many.
+    /// Number of blocks.
     pub count: u32,
 }
 
 impl Blocks {
-    /// The block after the last one.
+    /// Block after the last one.
     pub fn end(self) -> u64 {
         self.first + u64::from(self.count)
     }
 
-    /// Returns whether both have a block in common.
+    /// Returns whether the ranges overlap.
     pub fn overlaps(self, other: Blocks) -> bool {
         self.first < other.end() && other.first < self.end()
     }
@@ -40,12 +40,12 @@ impl Blocks {
     }
 }
 
-/// Size and division of a volume. Both copies have the same.
+/// Size and layout of a volume, the same on both copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Geometry {
-    /// Blocks of the volume.
+    /// Size of the volume, blocks.
     pub blocks: u64,
-    /// Blocks of an extent, a multiple of 8.
+    /// Blocks per extent, a multiple of 8.
     pub extent_blocks: u32,
     /// Capacity of the activity log, extents. A request must fit into half of it.
     pub log_extents: usize,
@@ -57,14 +57,14 @@ impl Geometry {
         self.blocks.div_ceil(u64::from(self.extent_blocks)) as u32
     }
 
-    /// The extents that a range touches.
+    /// Returns the extents that a range touches.
     pub fn extents_of(&self, blocks: Blocks) -> impl Iterator<Item = Extent> + Clone + use<> {
         let size = u64::from(self.extent_blocks);
         let (first, last) = (blocks.first / size, (blocks.end() - 1) / size);
         (first as u32..=last as u32).map(Extent)
     }
 
-    /// The blocks of an extent.
+    /// Returns the blocks of an extent.
     pub fn blocks_of(&self, extent: Extent) -> Blocks {
         let first = u64::from(extent.0) * u64::from(self.extent_blocks);
         let left = self.blocks - first;
@@ -74,7 +74,7 @@ impl Geometry {
         }
     }
 
-    /// Returns whether the range lies within the volume and is not empty.
+    /// Returns whether the range is nonempty and within the volume.
     pub fn contains(&self, blocks: Blocks) -> bool {
         blocks.count > 0
             && blocks.first < self.blocks

@@ -1,12 +1,11 @@
-//! A volume that becomes larger while it is served. Each node prepares its backing: what
-//! follows the end of the volume is zeros there. Then the owner has the other copy store the
-//! new size, stores it itself, and only then takes requests for the new part. So each copy in
-//! the record has the size that clients know, or a larger one, whichever node is lost.
+//! Online growth of a volume. Each node first zeroes the space behind the end of the volume. Then
+//! the owner makes the other copy store the new size, stores it itself, and only then accepts
+//! requests for the new part. Each copy in the record therefore has at least the size that clients
+//! know, whichever node is lost.
 //!
-//! An owner whose other copy is out of the record grows alone: a copy takes the size of the
-//! owner when its resync begins. One that is larger than the owner grew for an owner that was
-//! lost in between, or was created so: it becomes smaller, and what follows its end is
-//! prepared again.
+//! If the other copy is not in the record, the owner grows alone: a copy adopts the owner's size
+//! when its resync begins. A larger copy was grown by an owner that was lost meanwhile, or was
+//! created larger. It shrinks, and the space behind its end is prepared again.
 
 use super::defect::Defect;
 use super::exchange::Action;
@@ -17,27 +16,27 @@ use super::other::Phase;
 use super::tenure::Role;
 use super::{Payload, Replica};
 
-/// How far it is.
+/// Progress of a growth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// The other copy stores its new size.
     Asking,
-    /// This copy stores it, by this store.
+    /// This copy stores the new size with this store.
     Storing(u64),
 }
 
-/// A volume that becomes larger.
+/// Growth in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Growth {
-    /// The new size.
+    /// New size of the volume, blocks.
     blocks: u64,
     step: Step,
 }
 
 impl<P: Payload> Replica<P> {
-    /// The backing has room for more, or for less than it had.
+    /// Handles prepared space in the local backing store, more or less than before.
     pub(super) fn has_room(&mut self, from: u64, to: u64) {
-        // It became smaller meanwhile: something between is not known to be zeros.
+        // The copy has shrunk meanwhile, so a part in between may not be zeroed.
         if from > self.copy.room {
             return;
         }
@@ -48,14 +47,14 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The backing of the other copy has so much room.
+    /// Records the space in the other copy's backing store.
     pub(super) fn other_has_room(&mut self, blocks: u64) {
         self.other.room = blocks;
         let is_short = |growth: &Growth| growth.step == Step::Asking && growth.blocks > blocks;
         self.tenure.growth.take_if(|growth| is_short(growth));
     }
 
-    /// Begins to grow, if there is room and it is safe.
+    /// Starts to grow if there is space and it is safe.
     pub(super) fn advance_growth(&mut self) {
         let room = self.copy.room;
         let tenure = &self.tenure;
@@ -83,7 +82,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Has this copy store its new size.
+    /// Stores the new size on this copy.
     fn store_growth(&mut self, blocks: u64) {
         let step = Step::Storing(self.resize(blocks));
         self.tenure.growth = Some(Growth { blocks, step });
@@ -102,7 +101,7 @@ impl<P: Payload> Replica<P> {
         self.copy.resize(geometry, keeps_room)
     }
 
-    /// The other copy has stored its new size.
+    /// Handles the confirmation that the other copy has stored its new size.
     pub(super) fn other_grown(&mut self) {
         if let Some(growth) = self.tenure.growth
             && growth.step == Step::Asking
@@ -111,20 +110,20 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the other copy is to respond.
+    /// Returns whether the other copy has to confirm its new size.
     pub(super) fn waits_for_growth(&self) -> bool {
         let growth = self.tenure.growth;
         growth.is_some_and(|growth| growth.step == Step::Asking)
     }
 
-    /// The other copy is lost. What this one stores, it goes on with.
+    /// Cancels a growth after a loss of the other copy, unless this copy is storing the new size.
     pub(super) fn give_up_growth(&mut self) {
         if self.waits_for_growth() {
             self.tenure.growth = None;
         }
     }
 
-    /// A store is done, perhaps with another size.
+    /// Applies the size of a completed store.
     pub(super) fn resized(&mut self) {
         let blocks = self.copy.stored_blocks;
         if blocks != self.settings.geometry.blocks {
@@ -147,7 +146,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The owner wants this copy to have the new size.
+    /// Grows this copy on the owner's order.
     pub(super) fn grow_as_told(&mut self, blocks: u64) {
         let has = self.copy.head.blocks;
         if blocks > self.copy.room {
@@ -160,7 +159,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A resync begins: this copy has the owner's size from the next store on.
+    /// Adopts the owner's size at the start of a resync; the next store contains it.
     pub(super) fn take_size(&mut self, blocks: u64) {
         if blocks != self.copy.head.blocks {
             self.resize(blocks);

@@ -1,7 +1,7 @@
-//! A planned hand-over: requests freeze, those under way end, both disks flush, both copies
-//! are stored as clean, and the lease is released. The next owner starts without a resync.
-//! In two steps for a live migration: [`super::Order::Freeze`], then
-//! [`super::Order::HandOver`] or [`super::Order::Thaw`].
+//! Planned hand-over: requests freeze, those in progress end, both disks flush, both copies are
+//! stored as clean, and the lease is released. The next owner starts without a resync. A live
+//! migration uses two steps: [`super::Order::Freeze`], then [`super::Order::HandOver`] or
+//! [`super::Order::Thaw`].
 
 use super::defect::Defect;
 use super::exchange::Notice;
@@ -12,32 +12,32 @@ use super::requests::{Origin, Work};
 use super::tenure::Role;
 use super::{Payload, Replica};
 
-/// How far it is.
+/// Progress of a hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Requests under way are to end.
+    /// Waits for the requests in progress.
     Draining,
-    /// Both disks flush.
+    /// Flushes both disks.
     Flushing,
-    /// The other copy stores that it is clean.
+    /// Waits until the other copy has stored that it is clean.
     Settling,
-    /// This copy stores that it is clean, by this store.
+    /// Stores that this copy is clean, with this store.
     Storing(u64),
-    /// Both are clean.
+    /// Both copies are clean.
     Clean,
 }
 
-/// A hand-over in progress.
+/// Hand-over in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandOver {
-    /// How far it is.
+    /// Current step.
     pub step: Step,
-    /// Whether the lease is released then.
+    /// Releases the lease at the end.
     pub releases: bool,
 }
 
 impl<P: Payload> Replica<P> {
-    /// Begins a hand-over, or ends one that is frozen.
+    /// Starts a hand-over, or completes a frozen one.
     pub(super) fn hand_over(&mut self, releases: bool) {
         let can = self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored;
         if !can {
@@ -77,7 +77,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Both disks have flushed.
+    /// Continues after both disks have flushed.
     pub(super) fn hand_over_flushed(&mut self) {
         if self
             .tenure
@@ -90,7 +90,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy is clean.
+    /// Continues after the other copy is clean.
     pub(super) fn settled(&mut self) {
         if self
             .tenure

@@ -1,6 +1,6 @@
-//! What two copies decide when they meet: whether they are equal, whether the owner's
-//! dirty bits say what the other copy lacks, whether it is compared as a whole, or
-//! refused. Diverged copies are both kept.
+//! Decision when two copies connect: they are equal, the owner's dirty bits show what the other
+//! copy lacks, a full comparison is needed, or the copy is refused. Diverged copies are both
+//! preserved.
 
 use super::durable::{CopyState, Head, VolumeId};
 use super::geometry::Extent;
@@ -8,63 +8,63 @@ use super::record::{Epoch, Generation, Incarnation, Record};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A copy, as it introduces itself to the owner.
+/// Introduction of a copy to the owner.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Introduction {
-    /// Its volume; None for a blank copy.
+    /// Identifier of the copy's volume; None for a blank copy.
     pub volume: Option<VolumeId>,
-    /// Its size, blocks.
+    /// Size of the copy, blocks.
     pub blocks: u64,
-    /// Blocks that its backing has room for.
+    /// Space in the backing store, blocks.
     pub room: u64,
-    /// The history that its content belongs to.
+    /// History that the content belongs to.
     pub incarnation: Incarnation,
-    /// How much it has.
+    /// Completeness of the content.
     pub state: CopyState,
-    /// Extents that it wrote as an owner before, and that the copies may differ in.
+    /// Extents that the copy wrote as an earlier owner, in which the copies may differ.
     pub hot: Vec<Extent>,
-    /// It lost power and may lack acknowledged writes.
+    /// The copy lost power and may lack acknowledged writes.
     pub lacks: bool,
-    /// It has acknowledged writes since the last clean state.
+    /// The copy has acknowledged writes since its last clean state.
     pub unclean: bool,
 }
 
-/// What a resync begins with.
+/// Starting point of a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resume {
     /// The owner's dirty bits and both activity logs.
     Bits,
-    /// Everything is compared.
+    /// A comparison of all blocks.
     Everything,
 }
 
-/// Why a copy does not become part of the volume.
+/// Reason why a copy cannot join the volume.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Refusal {
-    /// Its volume is another one.
+    /// The copy belongs to another volume.
     #[error(
         "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
-    /// Its size is another one.
+    /// The copy has too little space for the volume.
     #[error(
         "the other copy has room for {theirs} blocks of 4 KiB, the volume has {ours}: the other node has not \
          reloaded the larger `size` yet, or its backing has no room for it (`evenkeel volume list` there)"
     )]
     OtherSize {
-        /// Blocks of the volume.
+        /// Size of the volume, blocks.
         ours: u64,
-        /// Blocks that there is room for.
+        /// Space of the copy, blocks.
         theirs: u64,
     },
-    /// It has writes that this copy never had.
+    /// The copy has writes that this copy never had.
     #[error(
         "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     Diverged {
-        /// The incarnation here.
+        /// Incarnation of the volume.
         ours: u64,
-        /// The incarnation there.
+        /// Incarnation of the copy.
         theirs: u64,
     },
     /// The cluster's record is older than the copy.
@@ -72,28 +72,28 @@ pub enum Refusal {
         "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
     )]
     Newer {
-        /// The generation of the record.
+        /// Generation of the record.
         known: u64,
-        /// The generation of the copy.
+        /// Generation of the copy.
         theirs: u64,
     },
-    /// It has promised a later epoch to another owner.
+    /// The copy has promised a later epoch to another owner.
     #[error("the other copy has promised epoch {}: this one is over", promised.0)]
     OldEpoch {
-        /// What it promised.
+        /// Promised epoch.
         promised: Epoch,
     },
 }
 
-/// Decides what a resync to a copy begins with. `mine` is the owner's, which is in sync.
+/// Decides the starting point of a resync. `mine` is the owner's head, which is in sync.
 ///
 /// # Errors
-/// The copy is no part of this volume's history.
+/// The copy does not belong to this volume's history.
 pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Resume, Refusal> {
     if theirs.volume.is_some() && theirs.volume != mine.volume {
         return Err(Refusal::OtherVolume);
     }
-    // A larger one takes the size of the owner: nothing behind that was acknowledged.
+    // A larger copy adopts the owner's size: nothing behind that was acknowledged.
     let room = theirs.room.max(theirs.blocks);
     if room < mine.blocks {
         return Err(Refusal::OtherSize {
@@ -114,15 +114,15 @@ pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Res
         return Ok(Resume::Everything);
     };
     Ok(match theirs.state {
-        // Later: it has joined, and this copy did not hear of that. The bits count from
-        // before.
+        // At a later generation the copy has joined, and this node missed the confirmation. The
+        // bits count from an earlier time.
         CopyState::Joined(at) if at >= joined => Resume::Bits,
         CopyState::Syncing { base } if base == joined => Resume::Bits,
         _ => Resume::Everything,
     })
 }
 
-/// Why a copy is no part of the history that the record has, if it is none.
+/// Reason why a copy does not belong to the recorded history; None if it does.
 fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Option<Refusal> {
     let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = state;
     if incarnation != record.incarnation {
@@ -134,7 +134,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
         };
         return former.is_none_or(|fork| at > fork.at).then_some(diverged);
     }
-    // A join that was not agreed on counts one more at most.
+    // An unconfirmed join is at most one generation ahead.
     let newer = Refusal::Newer {
         known: record.generation.0,
         theirs: at.0,
@@ -142,7 +142,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
     (at > record.generation.next()).then_some(newer)
 }
 
-/// Why the owner refuses a copy with this head of its volume, if it does.
+/// Reason why the owner refuses a copy with this head; None if it does not.
 pub fn refusal(record: &Record, head: &Head) -> Option<Refusal> {
     foreign(record, head.incarnation, head.state)
 }
@@ -162,33 +162,33 @@ pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduct
         && theirs.state == mine.state
 }
 
-/// Returns whether a copy is part of the history that the record has.
+/// Returns whether a copy belongs to the recorded history.
 pub fn belongs(mine: &Head, record: &Record) -> bool {
     mine.volume.is_some() && mine.incarnation == record.incarnation
 }
 
-/// Returns whether a copy may own the volume, as far as its disk and the record say, if it
-/// is the one that the record means ([`is_older`]).
+/// Returns whether a copy may own the volume according to its disk and the record, provided that
+/// it is not [older](is_older) than the record.
 pub fn may_own(mine: &Head, record: &Record) -> bool {
     let is_joined = matches!(mine.state, CopyState::Joined(_));
     belongs(mine, record) && is_joined
 }
 
-/// Returns whether a copy that the record has is older than the record: its disk was
-/// replaced by what it was before, and it may lack writes that were acknowledged.
+/// Returns whether a recorded copy is older than the record. Its disk was reset to an earlier
+/// state, so it may lack acknowledged writes.
 pub fn is_older(mine: &Head, record: &Record) -> bool {
-    // Both have stored the generation of a record with both before it was proposed, and
-    // each copy the promise of its epoch.
+    // Both copies stored the generation before a record with both was proposed, and each copy
+    // stored the promise of its epoch.
     let is_both = record.in_sync.is_both();
     is_cut(mine) || mine.promised < record.epoch || is_both && joined(mine) < record.generation
 }
 
-/// Returns whether a copy lost what was behind the end of its disk.
+/// Returns whether a copy lost the data behind the end of its disk.
 pub fn is_cut(mine: &Head) -> bool {
     mine.state == CopyState::Joined(Generation(0))
 }
 
-/// Generation at which the copy joined, or zero.
+/// Generation at which the copy joined; zero if it did not.
 pub fn joined(head: &Head) -> Generation {
     match head.state {
         CopyState::Joined(at) => at,
@@ -290,7 +290,7 @@ mod tests {
         assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
         small.volume = None;
         assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
-        // One that can become as large does, and a larger one becomes smaller.
+        // A copy that can grow does, and a larger one shrinks.
         for (blocks, room) in [(63, 64), (70, 70)] {
             (small.blocks, small.room) = (blocks, room);
             assert_eq!(decided(&small), Ok(Resume::Everything));
@@ -309,7 +309,7 @@ mod tests {
         assert!(is_older(&mine, &record));
         record.generation = Generation(7);
         assert!(!is_older(&mine, &record));
-        // Whoever is in a record has promised its epoch.
+        // Every copy in a record has promised its epoch.
         record.epoch = Epoch(5);
         for in_sync in [record.in_sync, InSync::One(Node(0))] {
             record.in_sync = in_sync;

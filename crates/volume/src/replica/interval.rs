@@ -1,16 +1,16 @@
-//! The interval lock: requests that overlap run one after the other, in the order of
-//! their arrival. So both disks apply them in the same order, and no read shows what may
-//! still vanish. Small on purpose: a scan over what is under way.
+//! Interval lock: overlapping requests run in order of arrival. Both disks therefore apply them in
+//! the same order, and no read returns data that may still vanish. Deliberately simple: a linear
+//! scan over the requests in progress.
 
 use super::geometry::Blocks;
 
-/// A range that is held or waited for.
+/// Range that is held or waited for.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     blocks: Blocks,
     exclusive: bool,
     slot: u32,
-    /// Earlier entries that it waits for.
+    /// Number of earlier entries that it waits for.
     blockers: u32,
 }
 
@@ -20,16 +20,16 @@ impl Entry {
     }
 }
 
-/// All ranges in the order of their arrival.
+/// All ranges in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct IntervalLock {
     entries: Vec<Entry>,
 }
 
 impl IntervalLock {
-    /// Enters a range; returns whether it is held at once. Otherwise [`IntervalLock::leave`]
-    /// of the last one that it waits for returns it. Writes are exclusive; reads, and copies
-    /// to the other node, are not.
+    /// Adds a range. Returns whether it is held at once. Otherwise [`IntervalLock::leave`] of the
+    /// last blocking entry returns its slot. Writes are exclusive; reads and resync copies are
+    /// shared.
     pub fn enter(&mut self, slot: u32, blocks: Blocks, exclusive: bool) -> bool {
         let mut entry = Entry {
             blocks,
@@ -43,7 +43,7 @@ impl IntervalLock {
         entry.blockers == 0
     }
 
-    /// Leaves the range, and appends the slots that hold theirs by that.
+    /// Releases the range, and appends the slots whose ranges are now held.
     pub fn leave(&mut self, slot: u32, granted: &mut Vec<u32>) {
         let Some(place) = self.entries.iter().position(|entry| entry.slot == slot) else {
             return;
@@ -59,12 +59,12 @@ impl IntervalLock {
         }
     }
 
-    /// Leaves all ranges.
+    /// Releases all ranges.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
 
-    /// Returns whether no range is held.
+    /// Returns whether the lock has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,183 +1,183 @@
-//! The messages of the two copies. They arrive in order and once within a session, or the
-//! session is lost.
+//! Messages between the two copies. Within a session they arrive in order and exactly once;
+//! otherwise the session is lost.
 
 use super::durable::VolumeId;
 use super::geometry::Blocks;
 use super::handshake::Introduction;
 use super::record::{Epoch, Generation, Incarnation};
 
-/// The bytes of a request, as a handle.
+/// Handle of a request's data.
 pub trait Payload: Clone {
-    /// A checksum of the bytes, to compare copies without sending them.
+    /// Checksum of the data, for comparing copies without sending them.
     fn checksum(&self) -> u64;
 }
 
-/// One connection of both nodes, numbered by the driver in ascending order.
+/// One connection of both nodes. The driver numbers sessions in ascending order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Session(pub u64);
 
-/// What blocks become. Blocks that are trimmed read as zeros, on both copies.
+/// New content of blocks. Trimmed blocks read as zeroes on both copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body<P> {
-    /// These bytes.
+    /// Data bytes.
     Data(P),
-    /// Zeros.
+    /// Zeroes.
     Zero,
-    /// Zeros, without space on the disk.
+    /// Zeroes; the space on the disk is freed.
     Trim,
 }
 
-/// From the owner to the follower.
+/// Command of the owner to the follower.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command<P> {
-    /// Write blocks: of a client, or of the resync.
+    /// Writes blocks, for a client or for the resync.
     Write {
-        /// The blocks.
+        /// Range to write.
         blocks: Blocks,
-        /// What they become.
+        /// New content of the blocks.
         body: Body<P>,
-        /// Done only when it is on stable storage.
+        /// The command completes only when the data is on stable storage.
         fua: bool,
     },
-    /// Flush everything that was reported as done.
+    /// Flushes all writes that were reported as done.
     Flush,
-    /// Compare blocks with this checksum: done when it is the same.
+    /// Compares blocks with this checksum; done if they are equal.
     Compare {
-        /// The blocks.
+        /// Range to compare.
         blocks: Blocks,
-        /// Of the owner's blocks.
+        /// Checksum of the owner's blocks.
         checksum: u64,
     },
-    /// As `Compare`, for a verify: a disk that cannot read the blocks has not failed.
+    /// Compares like `Compare`, for a verify: a read error does not count as a disk failure.
     Verify {
-        /// The blocks.
+        /// Range to compare.
         blocks: Blocks,
-        /// Of the owner's blocks.
+        /// Checksum of the owner's blocks.
         checksum: u64,
     },
-    /// Return the content of blocks that are damaged at the owner.
+    /// Reads blocks that are damaged at the owner.
     Read {
-        /// The blocks.
+        /// Range to read.
         blocks: Blocks,
     },
 }
 
-/// A message of either side.
+/// Message of either side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message<P> {
-    /// The owner of this epoch asks for the other copy.
+    /// Greeting: the owner of this epoch calls the other copy.
     Hello {
-        /// Its epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// Counts the owner's greetings; the response repeats it.
+        /// Number of the greeting; the response repeats it.
         number: u64,
     },
-    /// The copy has promised the epoch, and all its former operations have ended.
+    /// The copy has promised the epoch, and all its earlier operations have ended.
     Welcome {
-        /// Of the greeting.
+        /// Number of the greeting.
         number: u64,
-        /// What it is.
+        /// Properties of the copy.
         introduction: Introduction,
     },
-    /// It has promised a later epoch.
+    /// The copy has promised a later epoch.
     Refused {
-        /// Of the greeting.
+        /// Number of the greeting.
         number: u64,
         /// The later epoch.
         promised: Epoch,
     },
-    /// A resync is to begin.
+    /// Starts a resync.
     Begin {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// The volume that the copy becomes part of.
+        /// Volume that the copy joins.
         volume: VolumeId,
-        /// The history that its content will belong to.
+        /// History that the copy's content will belong to.
         incarnation: Incarnation,
-        /// From which generation the owner's bits count.
+        /// Generation from which the owner's dirty bits count.
         base: Generation,
-        /// The size of the volume, blocks: the copy has it from then on.
+        /// Size of the volume, blocks; the copy adopts it.
         blocks: u64,
     },
     /// The copy has stored that it is incomplete.
     Begun,
-    /// Something with a result of its own.
+    /// Command with a result of its own.
     Command {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// Returned with the result.
+        /// Identifier that the result repeats.
         tag: u32,
-        /// What to do.
+        /// Command to execute.
         command: Command<P>,
     },
-    /// A command is done.
+    /// The command is complete.
     Done {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
     },
     /// The compared blocks differ.
     Differs {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
     },
-    /// The blocks of a verify, or of a read, cannot be read.
+    /// The blocks of a verify or a read cannot be read.
     Unreadable {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
     },
-    /// They are damaged: they do not match their checksums.
+    /// The blocks do not match their checksums.
     Damaged {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
     },
-    /// The content of blocks that were read.
+    /// Content of blocks that were read.
     Content {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
-        /// The bytes.
+        /// Data bytes.
         data: P,
     },
     /// The disk failed.
     Failed {
-        /// Of the command.
+        /// Tag of the command.
         tag: u32,
     },
-    /// Both copies are equal: the copy flushes, and joins.
+    /// Both copies are equal: the copy has to flush and join.
     Finish {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// At this generation.
+        /// Generation of the join.
         generation: Generation,
     },
-    /// It has joined.
+    /// The copy has joined.
     Finished,
-    /// Everything is flushed, and no write follows: the copy stores that it is clean.
+    /// All data is flushed and no write follows: the copy has to store that it is clean.
     Settle {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
     },
-    /// It has stored that.
+    /// The copy has stored that it is clean.
     Settled,
-    /// The backing of this copy has room for a volume of so many blocks.
+    /// Space in the sender's backing store.
     Room {
-        /// Blocks.
+        /// Largest possible size of the volume, blocks.
         blocks: u64,
     },
-    /// The volume becomes larger: the copy stores its new size. No request is for the new
-    /// part yet.
+    /// The volume grows: the copy has to store its new size. No request addresses the new part
+    /// yet.
     Grow {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// The new size, blocks.
+        /// New size, blocks.
         blocks: u64,
     },
-    /// It has stored that.
+    /// The copy has stored its new size.
     Grown,
     /// Both copies have this size.
     Resized {
-        /// The owner's epoch.
+        /// Epoch of the owner.
         epoch: Epoch,
-        /// The size, blocks.
+        /// Size, blocks.
         blocks: u64,
     },
 }

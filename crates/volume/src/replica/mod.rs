@@ -1,22 +1,23 @@
-//! A copy of a volume and its side of the replication, as a value: requests, results of the
-//! disk, messages, the lease and the time in, actions out. No I/O, no clock, no randomness.
+//! Replication state machine of one copy of a volume. Inputs are requests, disk results, messages,
+//! lease events and the time; outputs are actions. No I/O, no clock, no randomness.
 //!
-//! What always holds:
-//! - A write or flush is acknowledged when both copies have it, or when this one has and the
-//!   record says that the other one is out; and the lease is valid at that time. A reply
-//!   that a driver delivers late was right when it was made.
-//! - Before a write reaches a disk, its extents are in the activity log on the owner's disk.
-//!   They leave it when both disks have flushed the writes, or with their dirty bits.
-//! - Requests that overlap run one after the other ([`interval`]), also copies of a resync.
-//! - What does not match the checksums on disk is never returned nor copied ([`damage`]).
-//! - Each copy in the record has the size that clients know, or a larger one ([`growth`]).
-//! - A follower refuses commands of an epoch other than the one it promised, on disk.
-//! - Before a copy changes sides, all former operations of its disk have ended.
-//! - A copy out of the record never serves. One that lost power while it had acknowledged
-//!   writes that were not flushed serves only if the other copy lost power, too, or is out
-//!   of the record, or an operator says so.
-//! - One proposal of a record is under way at a time, and is repeated until it is seen: so
-//!   its outcome is known before the next one, and until then both copies are required.
+//! Invariants:
+//! - A write or flush is acknowledged when both copies have it, or when this copy has it and the
+//! record excludes the other one. The lease must be valid at that time. A reply that a driver
+//! delivers late was valid when it was created.
+//! - Before a write reaches a disk, its extents are in the activity log on the owner's disk. They
+//! leave the log when both disks have flushed the writes, or with their dirty bits.
+//! - Overlapping requests run one after the other ([`interval`]), including resync copies.
+//! - Data that does not match its checksum is never returned or copied ([`damage`]).
+//! - Each copy in the record has at least the size that clients know ([`growth`]).
+//! - A follower executes only commands of the epoch that it has promised on disk.
+//! - Before a node switches between owner and follower, all its earlier disk operations have
+//! ended.
+//! - A copy that is not in the record never serves. A copy that lost power with acknowledged but
+//! unflushed writes serves only in three cases: the other copy also lost power, the record
+//! excludes the other copy, or an operator permits it.
+//! - At most one proposal of a record is pending, and is repeated until its outcome is known.
+//! Until then acknowledgements need both copies.
 
 pub mod activity;
 pub mod bitmap;
@@ -71,7 +72,7 @@ use requests::Requests;
 use tenure::{Role, Tenure};
 use verify::Verifying;
 
-/// One copy of a volume.
+/// State machine of one copy of a volume.
 #[derive(Debug)]
 pub struct Replica<P> {
     settings: Settings,
@@ -90,8 +91,8 @@ pub struct Replica<P> {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Creates the value for what a copy has on disk. No operation of a former process may
-    /// be under way on it.
+    /// Creates the state machine from the durable state of a copy. No disk operation of an earlier
+    /// process may be in progress.
     pub fn new(settings: Settings, durable: &Durable, now: Time) -> Replica<P> {
         let mut settings = settings;
         settings.geometry.blocks = durable.head.blocks;
@@ -112,7 +113,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Breaks it, to see that this is found.
+    /// Injects a defect, to check that the tests find it.
     #[cfg(test)]
     pub(crate) fn break_it(&mut self, broken: Broken) {
         self.broken = broken;
@@ -121,8 +122,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Processes what happened; appends the actions to `actions`, which the driver takes in
-    /// this order.
+    /// Processes an input, and appends actions to `actions`. The driver executes them in order.
     pub fn handle(&mut self, now: Time, input: Input<P>, actions: &mut Vec<Action<P>>) {
         self.now = self.now.max(now);
         std::mem::swap(&mut self.out, actions);
@@ -155,7 +155,7 @@ impl<P: Payload> Replica<P> {
         std::mem::swap(&mut self.out, actions);
     }
 
-    /// When [`Input::Tick`] is due, if nothing else happens.
+    /// Time at which [`Input::Tick`] is due, without another input.
     pub fn deadline(&self) -> Option<Time> {
         let stalls = (!self.requests.is_idle()).then_some(self.requests.checked_at);
         let stalls = stalls.map(|at| at.after(self.settings.bounds.stall_check_ns()));
@@ -172,7 +172,7 @@ impl<P: Payload> Replica<P> {
         .min()
     }
 
-    /// What follows from any input.
+    /// Advances all state machines after any input.
     fn advance(&mut self) {
         if self.now
             >= self
@@ -194,7 +194,7 @@ impl<P: Payload> Replica<P> {
         self.advance_store();
     }
 
-    /// An operation of the local disk ended.
+    /// Handles the end of a local disk operation.
     fn disk(&mut self, operation: OperationId, result: DiskResult<P>) {
         let Some(purpose) = self.operations.end(operation) else {
             return;
@@ -220,12 +220,12 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether no operation of the disk is under way.
+    /// Returns whether no disk operation is in progress.
     fn is_drained(&self) -> bool {
         self.operations.count() == 0 || self.broken.is(defect::Defect::NeverDrains)
     }
 
-    /// No former operation of the disk is under way.
+    /// Continues once no earlier disk operation is in progress.
     fn drained(&mut self) {
         if self.requests.abandoned {
             self.requeue();
@@ -236,7 +236,6 @@ impl<P: Payload> Replica<P> {
         self.follower_drained();
     }
 
-    /// A change is on disk.
     fn stored(&mut self, number: u64) {
         if !self.copy.stored(number) {
             return;

@@ -1,52 +1,52 @@
-//! The operations of the local disk that are under way, and what each is for.
+//! Local disk operations in progress, and the purpose of each.
 
 use super::exchange::OperationId;
 
-/// What an operation is for.
+/// Purpose of a disk operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// The local part of a request.
     Local(u32),
-    /// A command of the owner, with its tag; `serial` is the greeting it belongs to.
+    /// Command of the owner with its tag; `serial` identifies the owner's greeting.
     Serve {
-        /// The greeting.
+        /// Serial number of the greeting.
         serial: u64,
-        /// The owner's number.
+        /// Tag of the owner's command.
         tag: u32,
     },
-    /// A comparison with the owner's checksum.
+    /// Comparison with the owner's checksum.
     Compare {
-        /// The greeting.
+        /// Serial number of the greeting.
         serial: u64,
-        /// The owner's number.
+        /// Tag of the owner's command.
         tag: u32,
-        /// The owner's checksum.
+        /// Checksum of the owner's blocks.
         checksum: u64,
     },
-    /// A comparison for a verify: an error of the disk is a result of it.
+    /// Comparison for a verify. A disk error is reported as its result.
     Verify {
-        /// The greeting.
+        /// Serial number of the greeting.
         serial: u64,
-        /// The owner's number.
+        /// Tag of the owner's command.
         tag: u32,
-        /// The owner's checksum.
+        /// Checksum of the owner's blocks.
         checksum: u64,
     },
-    /// A read for the owner, whose blocks are damaged.
+    /// Read of blocks that are damaged at the owner.
     Fetch {
-        /// The greeting.
+        /// Serial number of the greeting.
         serial: u64,
-        /// The owner's number.
+        /// Tag of the owner's command.
         tag: u32,
     },
-    /// The flush before a follower joins.
+    /// Flush before a follower joins.
     Finish {
-        /// The greeting.
+        /// Serial number of the greeting.
         serial: u64,
     },
 }
 
-/// All that are under way.
+/// All disk operations in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Operations {
     slots: Vec<Option<Purpose>>,
@@ -54,7 +54,7 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Begins an operation.
+    /// Registers an operation.
     pub fn begin(&mut self, purpose: Purpose) -> OperationId {
         match self.free.pop() {
             Some(place) => {
@@ -68,14 +68,14 @@ impl Operations {
         }
     }
 
-    /// Ends an operation; None if there is none of this number.
+    /// Removes an operation; None if its identifier is unknown.
     pub fn end(&mut self, id: OperationId) -> Option<Purpose> {
         let purpose = self.slots.get_mut(id.0 as usize)?.take()?;
         self.free.push(id.0);
         Some(purpose)
     }
 
-    /// How many there are.
+    /// Number of operations in progress.
     pub fn count(&self) -> usize {
         self.slots.len() - self.free.len()
     }

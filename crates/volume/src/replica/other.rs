@@ -1,4 +1,4 @@
-//! The other copy, as the owner sees it: greeted, resynchronised, joined, in sync, lost.
+//! The other copy from the owner's view: greeted, resynchronised, joined, in sync, lost.
 
 use super::defect::Defect;
 use super::exchange::{Action, Notice, Time};
@@ -10,69 +10,69 @@ use super::tenure::Role;
 use super::{Payload, Replica};
 use std::collections::BTreeSet;
 
-/// How far the other copy is.
+/// Phase of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Phase {
-    /// It has no part in anything.
+    /// Not involved: not connected, refused, or lost.
     #[default]
     Away,
-    /// It was greeted.
+    /// The greeting was sent.
     Greeting,
-    /// This copy stores that everything is dirty, by this store.
+    /// The owner stores that everything is dirty, with this store.
     Storing(u64),
-    /// It stores that it is incomplete.
+    /// The other copy stores that it is incomplete.
     Beginning,
-    /// It gets copies and all writes.
+    /// Resync in progress; the other copy also receives all writes.
     Syncing,
-    /// It has everything. Acknowledgements need it from here on; requests that did not are
-    /// under way.
+    /// The other copy has everything, and acknowledgements need it from now on. Earlier requests
+    /// that did not need it are in progress.
     Joining,
-    /// It flushes and stores that it has joined.
+    /// The other copy flushes, and stores that it has joined.
     Finishing,
-    /// This copy stores that both have joined, by this store.
+    /// The owner stores that both have joined, with this store.
     Confirming(u64),
-    /// The record with both is proposed.
+    /// The record with both copies is proposed.
     Proposing,
-    /// It is in sync, and in the record.
+    /// In sync and in the record.
     Mirrored,
 }
 
-/// The other copy, and the resync to it.
+/// State of the other copy and of its resync.
 #[derive(Clone, Debug, Default)]
 pub struct Other {
-    /// How far it is.
+    /// Current phase.
     pub phase: Phase,
-    /// Counts greetings.
+    /// Number of the last greeting.
     pub number: u64,
-    /// When the phase began to wait for a response.
+    /// Time at which the wait for a response began.
     pub since: Time,
-    /// Not before then is it greeted again.
+    /// Earliest time of the next greeting.
     pub retry_at: Time,
-    /// Attempts that failed since it was in sync.
+    /// Number of failed attempts since the copy was in sync.
     pub attempts: u32,
-    /// Where the resync looks next.
+    /// Next block of the resync.
     pub cursor: u64,
-    /// Copies under way.
+    /// Number of copies in progress.
     pub copies: u32,
-    /// Blocks that it does not copy: they are damaged here.
+    /// Blocks that the resync skips, because they are damaged here.
     pub skips: BTreeSet<u64>,
-    /// The next copy starts then, by the rate.
+    /// Time of the next copy, according to the rate.
     pub copy_at: Time,
-    /// Blocks that its backing has room for.
+    /// Space in the other copy's backing store, blocks.
     pub room: u64,
-    /// Why it was refused, in this session.
+    /// Reason for a refusal in this session.
     pub refusal: Option<Refusal>,
-    /// Nothing comes of its node: a new owner does not wait for it.
+    /// The other node sends nothing, so a new owner does not wait for it.
     pub is_silent: bool,
 }
 
 impl Other {
-    /// Returns whether it gets all writes.
+    /// Returns whether the other copy receives all writes.
     pub fn receives(&self) -> bool {
         self.phase >= Phase::Syncing
     }
 
-    /// Returns whether it is about to be in sync.
+    /// Returns whether the other copy is about to be in sync.
     pub fn is_joining(&self) -> bool {
         (Phase::Joining..Phase::Mirrored).contains(&self.phase)
     }
@@ -86,7 +86,6 @@ impl Other {
 }
 
 impl<P: Payload> Replica<P> {
-    /// The other node is connected.
     pub(super) fn connected(&mut self, session: Session) {
         if let Some(former) = self.link {
             self.lost(former);
@@ -101,7 +100,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A connection has ended.
+    /// Handles the end of a connection.
     pub(super) fn lost(&mut self, session: Session) {
         if self.link == Some(session) {
             self.link = None;
@@ -113,7 +112,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Closes the connection: the other copy does not respond or cannot be used.
+    /// Closes the connection, because the other copy does not respond or cannot be used.
     pub(super) fn drop_other(&mut self, why: Notice) {
         self.say(why);
         if let Some(session) = self.link.take() {
@@ -123,7 +122,7 @@ impl<P: Payload> Replica<P> {
         self.lose_other();
     }
 
-    /// Sends a greeting, if the other node is connected.
+    /// Sends a greeting if the other node is connected.
     pub(super) fn greet(&mut self) {
         if self.link.is_none() {
             return;
@@ -135,7 +134,7 @@ impl<P: Payload> Replica<P> {
         self.send(Message::Hello { epoch, number });
     }
 
-    /// A message came in the current session.
+    /// Handles a message in the current session.
     pub(super) fn message(&mut self, _: Session, message: Message<P>) {
         match message {
             Message::Welcome {
@@ -212,7 +211,7 @@ impl<P: Payload> Replica<P> {
                 }
                 self.begin();
             }
-            // On disk before the other copy calls these bits its own.
+            // Stored before the other copy relies on these bits.
             Resume::Everything => {
                 self.copy.fill(true);
                 let number = self.copy.store();
@@ -250,7 +249,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy has joined; so does this one.
+    /// Stores the join of this copy after the other one has joined.
     fn finished(&mut self) {
         let generation = self.tenure.record.generation.next();
         self.copy.head.state = super::CopyState::Joined(generation);
@@ -259,8 +258,8 @@ impl<P: Payload> Replica<P> {
         self.other.phase = Phase::Confirming(self.copy.store());
     }
 
-    /// The other copy has no part in anything from here on: what it may not have, or not on
-    /// stable storage, is dirty.
+    /// Excludes the other copy. Blocks that it may lack, or may not have on stable storage, become
+    /// dirty.
     pub(super) fn lose_other(&mut self) {
         self.give_up_growth();
         let received = self.other.receives();
@@ -268,7 +267,7 @@ impl<P: Payload> Replica<P> {
             self.fail_other();
         }
         if received {
-            // With both disks in trouble, clients get errors from this one.
+            // If both disks have failed, clients get errors from this one.
             if self.tenure.role == Role::Yielding && self.tenure.proposal.is_none() {
                 self.tenure.role = Role::Serving;
             }
@@ -294,7 +293,7 @@ impl<P: Payload> Replica<P> {
         self.other.retry_at = self.now.after(wait);
     }
 
-    /// Returns whether a response is due that belongs to no request.
+    /// Returns whether a response is pending that does not belong to a request.
     fn waits_for_other(&self) -> bool {
         let yields = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
         self.other.waits_for_response() || yields || self.waits_for_growth()
@@ -303,7 +302,7 @@ impl<P: Payload> Replica<P> {
     pub(super) fn advance_other(&mut self) {
         let stall = self.settings.bounds.other_stall_ns;
         if self.waits_for_other() && self.now >= self.other.since.after(stall) {
-            // One that stores slowly may respond later to a further greeting.
+            // A copy that stores slowly may respond later to another greeting.
             self.drop_other(Notice::OtherLost);
         }
         if self.tenure.role != Role::Serving {

@@ -1,5 +1,5 @@
-//! The way of a node with the lease: it drains, promises its epoch, asks the other copy,
-//! has the record changed, serves, and gives way when its disk fails.
+//! Owner: a node with the lease drains its disk, promises its epoch, greets the other copy, has
+//! the record changed, serves, and yields when its disk fails.
 
 use super::defect::Defect;
 use super::durable::CopyState;
@@ -13,12 +13,12 @@ use super::requests::{Origin, Work};
 use super::tenure::{Proposal, Role, Tenure};
 use super::{Payload, Replica};
 
-/// Tag of the flush before the other copy is alone in the record.
+/// Tag of the flush before the record has the other copy alone.
 pub(super) const YIELD_TAG: u32 = u32::MAX;
 
 impl<P: Payload> Replica<P> {
-    /// Returns how much this node should have the lease: 0 not at all, otherwise the higher
-    /// the better. `record` is the last one that is known.
+    /// Lease rank of this node: 0 if it must not have the lease; higher is better. `record` is the
+    /// last known record.
     pub fn rank(&self, now: Time, record: &Record) -> u32 {
         let head = &self.copy.head;
         let is_cut = is_cut(head) && record.in_sync.contains(self.settings.me);
@@ -32,15 +32,14 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A node that released the lease may want it again, if another one has had it since, and
-    /// is followed.
+    /// Lets a node that released the lease request it again, if another owner is followed
+    /// meanwhile.
     pub fn end_rest(&mut self) {
         if self.following.is_active() {
             self.tenure.rests_until = Time(0);
         }
     }
 
-    /// The lease was granted.
     pub(super) fn granted(&mut self, epoch: Epoch, until: Time, record: Record) {
         if epoch <= self.copy.head.promised {
             return;
@@ -78,7 +77,7 @@ impl<P: Payload> Replica<P> {
                 self.release(if is_cut { Notice::Cut } else { Notice::Older });
                 return;
             }
-            // What the other copy has may differ anywhere.
+            // The other copy may differ anywhere.
             self.copy.fill(true);
         }
         if self.is_drained() {
@@ -86,7 +85,6 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The lease was renewed.
     pub(super) fn renewed(&mut self, epoch: Epoch, until: Time) {
         if epoch == self.tenure.epoch && self.tenure.role != Role::Idle {
             let was_frozen = !self.is_valid();
@@ -97,7 +95,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The lease is not valid any longer.
+    /// Marks the lease as expired.
     pub(super) fn end_lease(&mut self) {
         self.tenure.until = self.tenure.until.min(self.now);
     }
@@ -107,7 +105,7 @@ impl<P: Payload> Replica<P> {
         self.now < self.tenure.until || self.broken.is(Defect::IgnoresLeaseEnd)
     }
 
-    /// Stores the promise of the own epoch.
+    /// Stores the promise of this node's epoch.
     pub(super) fn promise(&mut self) {
         self.copy.head.promised = self.tenure.epoch;
         self.tenure.role = Role::Promising(self.copy.store());
@@ -129,7 +127,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy responded while this node waited for it.
+    /// Handles the introduction of the other copy that this node waited for.
     pub(super) fn introduced(&mut self, theirs: &Introduction) {
         let is_quiet = self.copy.log.is_empty() && self.copy.dirty.count() == 0;
         let record = &self.tenure.record;
@@ -149,7 +147,7 @@ impl<P: Payload> Replica<P> {
         self.secure();
     }
 
-    /// The other copy did not respond in time.
+    /// Continues without the other copy, which did not respond in time.
     fn not_introduced(&mut self) {
         self.other.phase = Phase::Away;
         if self.copy.lacks && !self.tenure.alone {
@@ -160,12 +158,11 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Begins to serve.
     fn serve(&mut self) {
         self.tenure.role = Role::Serving;
         self.copy.lacks = false;
         if is_cut(&self.copy.head) {
-            // An operator has declared it complete.
+            // An operator has declared the copy complete.
             self.copy.head.state = CopyState::Joined(self.tenure.record.generation);
             self.copy.store();
         }
@@ -177,13 +174,13 @@ impl<P: Payload> Replica<P> {
         }
         let epoch = self.tenure.epoch;
         self.say(Notice::Serves { epoch, mirrored });
-        // It may have more than the former owner's clients knew.
+        // The size may be larger than the one that the previous owner's clients knew.
         self.out
             .push(Action::Resized(self.settings.geometry.blocks));
     }
 
-    /// Returns whether the record has another copy beside this one. It may be one of a node
-    /// that the file does not name any longer: it could serve if it were named again.
+    /// Returns whether the record has another copy besides this one. That copy may belong to a
+    /// node that is no longer configured: it could serve if it were configured again.
     pub(super) fn has_another(&self) -> bool {
         let in_sync = self.tenure.record.in_sync;
         match self.broken.is(Defect::ForgetsStranger) {
@@ -192,8 +189,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the record has another copy, or may have it: the outcome of a proposal
-    /// is not known.
+    /// Returns whether the record has another copy, or may have one because the outcome of a
+    /// proposal is unknown.
     pub(super) fn may_have_another(&self) -> bool {
         let proposed = self.tenure.proposal.as_ref();
         let proposed = proposed.filter(|_| !self.broken.is(Defect::ForgetsProposal));
@@ -217,7 +214,6 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// A record is the current one.
     pub(super) fn recorded(&mut self, record: Record) {
         let tenure = &mut self.tenure;
         if tenure.role == Role::Idle || record.generation <= tenure.record.generation {
@@ -245,7 +241,7 @@ impl<P: Payload> Replica<P> {
         self.advance_log();
     }
 
-    /// Returns whether the node does not serve yet, and the other copy may.
+    /// Returns whether this node does not serve yet, and the other copy may.
     fn can_give_way(&self) -> bool {
         let serves = matches!(
             self.tenure.role,
@@ -254,13 +250,14 @@ impl<P: Payload> Replica<P> {
         !serves && self.tenure.record.in_sync.is_both() && self.tenure.proposal.is_none()
     }
 
-    /// When a disk has failed that does not become ready.
+    /// Deadline for a disk that does not become ready, after which it counts as failed.
     fn gives_up_at(&self) -> Time {
         let bounds = &self.settings.bounds;
         (self.tenure.granted_at).after(bounds.local_stall_ns + bounds.greet_ns)
     }
 
-    /// The local disk failed: if the other copy is in sync, it takes over.
+    /// Handles a failure of the local disk. If the other copy is in sync, its node becomes the
+    /// owner.
     pub(super) fn local_failed(&mut self) {
         if self.tenure.role != Role::Serving || self.other.phase != Phase::Mirrored {
             if self.can_give_way() {
@@ -272,7 +269,8 @@ impl<P: Payload> Replica<P> {
         self.tenure.role = Role::Yielding;
         self.tenure.hand_over = None;
         self.say(Notice::LocalFailed);
-        // What both acknowledged must not depend on the power of the other machine only.
+        // Flushes the other copy first: acknowledged data must not depend on the other machine's
+        // power supply alone.
         self.other.since = self.now;
         self.send(Message::Command {
             epoch: self.tenure.epoch,
@@ -281,8 +279,8 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// The disk was found shorter than the volume. What only this copy has, it returns as far as
-    /// it can; otherwise the other one fills it as a whole.
+    /// Handles a disk that is shorter than the volume. If only this copy has the data, it
+    /// continues to return what is left; otherwise the other copy resynchronises it completely.
     pub(super) fn shortened(&mut self) {
         if self.tenure.role == Role::Serving && self.other.phase != Phase::Mirrored {
             return;
@@ -294,12 +292,12 @@ impl<P: Payload> Replica<P> {
         };
         self.copy.store();
         if self.tenure.role == Role::Idle {
-            // Its owner connects again, and hears it.
+            // The owner reconnects, and then learns about the loss.
             self.following.end();
         }
     }
 
-    /// The other copy has flushed: it can be alone in the record.
+    /// Proposes the record with the other copy alone, which has flushed.
     pub(super) fn yield_flushed(&mut self) {
         let can = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
         if can && self.other.phase == Phase::Mirrored {
@@ -307,7 +305,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Releases the lease; requests under way are answered with `Moved`.
+    /// Releases the lease. Pending requests are answered with `Moved`.
     pub(super) fn release(&mut self, why: Notice) {
         self.say(why);
         self.out.push(Action::Release(self.tenure.epoch));
@@ -315,7 +313,7 @@ impl<P: Payload> Replica<P> {
         self.tenure.rests_until = self.now.after(self.settings.bounds.rest_ns);
     }
 
-    /// Is no owner any longer; another node may be.
+    /// Stops being the owner. Another node may be the owner now.
     pub(super) fn step_down(&mut self) {
         self.tenure.role = Role::Idle;
         self.tenure.until = Time(0);
@@ -335,7 +333,7 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn advance_tenure(&mut self) {
-        // A copy that lacks something cannot serve without the other one.
+        // A copy that lacks writes cannot serve without the other one.
         let is_hopeless = self.other.is_silent && !self.copy.lacks;
         if let Role::Greeting(until) = self.tenure.role
             && (self.now >= until || is_hopeless)
@@ -358,16 +356,16 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Returns whether the other copy is in the record and should not be. It can leave only
-    /// when the outcome of a former proposal is known.
+    /// Returns whether the other copy has to leave the record. Only possible when the outcome of
+    /// an earlier proposal is known.
     fn must_be_alone(&self) -> bool {
         let recorded = self.has_another();
         let lost = self.other.phase != Phase::Mirrored;
         recorded && lost && self.tenure.proposal.is_none()
     }
 
-    /// Flushes, then proposes the record with this copy alone: what both acknowledged must
-    /// not depend on the power of this machine only.
+    /// Flushes, then proposes the record with this copy alone: acknowledged data must not depend
+    /// on this machine's power supply alone.
     fn secure(&mut self) {
         if self.tenure.secures {
             return;
@@ -381,7 +379,7 @@ impl<P: Payload> Replica<P> {
         self.begin_slot(slot);
     }
 
-    /// The local disk has flushed.
+    /// Proposes the record with this copy alone, after the local flush.
     pub(super) fn propose_alone(&mut self) {
         self.tenure.secures = false;
         let can = matches!(self.tenure.role, Role::Serving | Role::Recording);
@@ -397,7 +395,7 @@ impl<P: Payload> Replica<P> {
         let own = match self.tenure.role {
             Role::Greeting(until) => Some(until),
             Role::Idle | Role::Serving | Role::Yielding => None,
-            // A time that has passed without an effect would come again and again.
+            // A deadline in the past without effect would fire again and again.
             _ => self.can_give_way().then(|| self.gives_up_at()),
         };
         proposal.into_iter().chain(own).min()
@@ -423,7 +421,7 @@ mod tests {
     use super::super::cost::{Handle, granted};
     use crate::replica::*;
 
-    /// What a node does that gets the lease of a volume whose copies are both in sync.
+    /// Replica that gets the lease of a volume with both copies in sync, and its actions.
     fn owner(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<Action<Handle>>) {
         let (mut replica, inputs) = granted();
         let mut actions = Vec::new();
@@ -433,7 +431,8 @@ mod tests {
         (replica, actions)
     }
 
-    /// Whether it is about to serve without the other copy: its disk is flushed before the record.
+    /// Returns whether the node is about to serve alone: it flushes its disk before the record
+    /// changes.
     fn alone(actions: &[Action<Handle>]) -> bool {
         actions.iter().any(|one| matches!(one, Action::Disk(..)))
     }
@@ -447,7 +446,7 @@ mod tests {
             replica.deadline(),
             Some(Time(1).after(Bounds::default().greet_ns))
         );
-        // It falls silent while it is waited for.
+        // The other node falls silent during the wait.
         replica.handle(Time(2), Input::Silent(true), &mut actions);
         assert!(alone(&actions));
         let lost = || vec![Input::Connected(session), Input::Lost(session)];

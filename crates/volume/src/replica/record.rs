@@ -1,49 +1,49 @@
-//! The record of a volume: what the cluster agrees on. Bound to the lease, so that only
-//! the holder of the current epoch changes it, and every grant comes with it.
+//! Record of a volume: the state that the cluster agrees on. The record is bound to the lease:
+//! only the holder of the current epoch changes it, and every grant includes it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A node that has a copy.
+/// Node with a copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Node(pub u16);
 
-/// Epoch of the volume's lease. Grows by one with every grant.
+/// Epoch of the volume's lease, incremented by every grant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// Counts the changes of a record.
+/// Number of changes of a record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
-/// One history of a volume's content. An operator who decides between diverged copies, or
-/// who serves a copy that may lack writes, starts another one.
+/// One history of a volume's content. A new one starts when an operator decides between diverged
+/// copies, or serves a copy that may lack writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
 
-/// Former incarnations that a record names at most.
+/// Maximum number of earlier incarnations in a record.
 pub const FORKS_MAX: usize = 16;
 
-/// A former incarnation, and the generation at which it was left.
+/// Earlier incarnation, and the generation at which it was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fork {
-    /// The incarnation that was left.
+    /// Earlier incarnation.
     pub incarnation: Incarnation,
-    /// Its last generation that the current incarnation contains.
+    /// Last generation of it that the current incarnation contains.
     pub at: Generation,
 }
 
-/// The copies that have every acknowledged write: one or both.
+/// Copies with every acknowledged write: one or both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InSync {
-    /// This one only.
+    /// One copy only.
     One(Node),
-    /// Both of them.
+    /// Both copies.
     Both(Node, Node),
 }
 
 impl InSync {
-    /// Returns whether the copy of this node is one of them.
+    /// Returns whether the node's copy is in sync.
     pub fn contains(self, node: Node) -> bool {
         match self {
             InSync::One(one) => one == node,
@@ -51,37 +51,36 @@ impl InSync {
         }
     }
 
-    /// Returns whether there are two.
+    /// Returns whether both copies are in sync.
     pub fn is_both(self) -> bool {
         matches!(self, InSync::Both(..))
     }
 }
 
-/// What the cluster knows of a volume's copies.
+/// The cluster's knowledge of a volume's copies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The history of content that is valid.
+    /// Valid history of the content.
     pub incarnation: Incarnation,
-    /// Counted up by every change.
+    /// Generation, incremented by every change.
     pub generation: Generation,
-    /// The epoch in which it was proposed, which each copy in it has promised; 0 if that is
-    /// not known.
+    /// Epoch of the proposal, which each copy in the record has promised; 0 if unknown.
     pub epoch: Epoch,
-    /// The copies that have every acknowledged write.
+    /// Copies with every acknowledged write.
     pub in_sync: InSync,
-    /// Former incarnations, the newest last; at most [`FORKS_MAX`].
+    /// Earlier incarnations, the newest last; at most [`FORKS_MAX`].
     pub forks: Vec<Fork>,
 }
 
 impl Generation {
-    /// The next one. A record that has the last one is damaged: it cannot be changed.
+    /// Returns the next generation. A record with the maximum is damaged and cannot be changed.
     pub fn next(self) -> Generation {
         Generation(self.0.saturating_add(1))
     }
 }
 
 impl Record {
-    /// The next record, which an owner in this epoch proposes, with other copies in sync.
+    /// Returns the next record with other copies in sync, proposed by an owner in this epoch.
     pub fn with(&self, epoch: Epoch, in_sync: InSync) -> Record {
         Record {
             generation: self.generation.next(),

@@ -1,4 +1,4 @@
-//! The state of a replica for operators.
+//! Report of a replica's state for operators.
 
 use super::other::Phase;
 use super::record::{Epoch, Record};
@@ -6,7 +6,7 @@ use super::tenure::Role;
 use super::verify::Verify;
 use super::{Payload, Replica, Time};
 
-/// The other copy, as the owner sees it.
+/// State of the other copy from the owner's view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OtherState {
     /// Not connected, or refused.
@@ -15,60 +15,61 @@ pub enum OtherState {
     Preparing,
     /// Gets what it lacks.
     Syncing,
-    /// Has everything; the record is about to say so.
+    /// Complete; the record is about to be changed.
     Joining,
     /// In sync.
     InSync,
 }
 
-/// What a replica does.
+/// State of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// It is the owner and serves.
+    /// True if this node is the owner and serves.
     pub serves: bool,
-    /// The latest ownership epoch that it knows: its own, or the one it has promised.
+    /// Latest known epoch: this node's own, or the promised one.
     pub epoch: Epoch,
-    /// Requests wait for the lease or for an agreement.
+    /// True if requests wait for the lease or for an agreement.
     pub frozen: bool,
-    /// The record, at the owner.
+    /// Current record, at the owner.
     pub record: Option<Record>,
-    /// The other copy.
+    /// State of the other copy.
     pub other: OtherState,
-    /// Blocks that the other copy may lack.
+    /// Number of blocks that the other copy may lack.
     pub dirty_blocks: u64,
-    /// Blocks that a resync cannot copy: they are damaged here, and the other copy does not
-    /// have them.
+    /// Number of blocks that a resync cannot copy, because they are damaged here and missing on
+    /// the other copy.
     pub damaged_blocks: u64,
-    /// Requests of clients under way or waiting.
+    /// Number of client requests in progress or waiting.
     pub requests: usize,
-    /// Its size, blocks.
+    /// Size of the volume, blocks.
     pub blocks: u64,
-    /// Blocks that the backings of this copy and, at the owner, of the other one have room for.
+    /// Space in the backing stores of this copy and, at the owner, of the other one, blocks.
     pub room: [u64; 2],
-    /// Another owner is followed.
+    /// True if another owner is followed.
     pub follows: bool,
-    /// This copy lost power with acknowledged writes that were not flushed.
+    /// True if this copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
-    /// The other copy is connected, and no part of the volume.
+    /// True if the other copy is connected but not part of the volume.
     pub refused: bool,
-    /// The local disk has failed since this copy joined.
+    /// True if the local disk has failed since this copy joined.
     pub faulty: bool,
-    /// The verify that runs, or the last one.
+    /// Running or last verify.
     pub verify: Option<Verify>,
 }
 
 impl<P: Payload> Replica<P> {
-    /// Returns the epoch in which this node serves, if it does.
+    /// Epoch in which this node serves; None if it does not.
     pub fn serves(&self) -> Option<Epoch> {
         (self.tenure.role == Role::Serving).then_some(self.tenure.epoch)
     }
 
-    /// Returns whether requests are taken, to be done now or when the lease is held again.
+    /// Returns whether requests are accepted, for execution now or when the lease is held again.
     pub fn takes_requests(&self) -> bool {
         self.tenure.waits
     }
 
-    /// Returns whether requests of clients have begun: their replies need no other owner.
+    /// Returns whether client requests have begun, which this node can reply to without another
+    /// owner.
     pub fn has_begun(&self) -> bool {
         self.requests.clients > 0
     }

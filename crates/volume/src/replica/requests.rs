@@ -1,5 +1,5 @@
-//! Requests under way: of clients, of the resync and of the activity log. Each waits for its
-//! range, for the activity log, for the local disk and for the other copy.
+//! Requests in progress: from clients, the resync and the activity log. Each waits for its range,
+//! the activity log, the local disk and the other copy.
 
 use super::activity::Admission;
 use super::damage::Unrepaired;
@@ -16,96 +16,96 @@ use std::collections::VecDeque;
 
 mod without_majority;
 
-/// Where a request comes from.
+/// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// A client.
     Client(RequestId),
-    /// The activity log, which needs room.
+    /// The activity log, which needs space.
     Log,
     /// The resync.
     Resync,
     /// A hand-over.
     HandOver,
-    /// The record that has this copy alone is to be proposed.
+    /// Flush before a record with this copy alone is proposed.
     Alone,
     /// A verify.
     Verify,
-    /// A block that is damaged.
+    /// Repair of a damaged block.
     Repair,
 }
 
-/// What it does.
+/// Operation of a request.
 #[derive(Clone, Debug)]
 pub enum Work<P> {
-    /// Reads here.
+    /// Reads from the local copy.
     Read,
     /// Writes on both copies.
     Write {
-        /// What the blocks become.
+        /// New content of the blocks.
         body: Body<P>,
-        /// Done only when it is on stable storage.
+        /// The write completes only when the data is on stable storage.
         fua: bool,
     },
     /// Flushes both copies.
     Flush,
-    /// Reads here, and writes on the other copy if that differs.
+    /// Reads locally, and writes to the other copy if its blocks differ.
     Copy {
-        /// Whether checksums are compared first.
+        /// Compares checksums first.
         compare: bool,
     },
-    /// Reads here, and compares at the other copy.
+    /// Reads locally, and compares on the other copy.
     Verify {
-        /// One block of a range that differs.
+        /// The request compares one block of a differing range.
         narrow: bool,
     },
-    /// Writes what the other copy has, if blocks are damaged here.
+    /// Writes the other copy's content to blocks that are damaged locally.
     Repair,
 }
 
 impl<P> Work<P> {
-    /// Returns whether it is no client's and copies, compares or repairs.
+    /// Returns whether the request is internal: resync, verify or repair.
     fn is_copy(&self) -> bool {
         matches!(self, Work::Copy { .. } | Work::Verify { .. } | Work::Repair)
     }
 }
 
-/// What a request waits for.
+/// Stage of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Free,
-    /// For the lease.
+    /// Waits for the lease.
     Queued,
-    /// For its range.
+    /// Waits for its range.
     Locking,
-    /// For room in the activity log.
+    /// Waits for space in the activity log.
     Cold,
-    /// For this store.
+    /// Waits for this store.
     Storing(u64),
-    /// For the disks.
+    /// Runs on the disks.
     Running,
-    /// For the end of former operations of the disk.
+    /// Waits for the end of earlier disk operations.
     Abandoned,
 }
 
-/// How far the part of one copy is.
+/// State of one copy's part of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// It has none.
+    /// The copy has no part in the request.
     Not,
-    /// It is under way.
+    /// In progress.
     Waiting,
-    /// It has it.
+    /// Complete.
     Done,
-    /// It may have it or not: the session was lost.
+    /// The outcome is unknown, because the session was lost.
     Lost,
-    /// It had it, in a session that was lost.
+    /// Completed in a session that was lost.
     Past,
     /// The disk failed.
     Failed,
 }
 
-/// A request.
+/// Request in progress.
 #[derive(Clone, Debug)]
 pub struct Slot<P> {
     pub(super) origin: Origin,
@@ -114,22 +114,22 @@ pub struct Slot<P> {
     stage: Stage,
     pub(super) local: Part,
     pub(super) remote: Part,
-    /// It is acknowledged only when the other copy has it.
+    /// The acknowledgement needs the other copy.
     needs_other: bool,
-    /// The client has its reply, or the copy is cancelled.
+    /// The client has its reply, or the internal request is cancelled.
     pub(super) replied: bool,
-    /// The client was told that it failed; what has begun is settled as if it had not been.
+    /// The client received an error. A write that has begun is still settled like any other.
     failed: bool,
     pub(super) data: Option<P>,
     pub(super) sent_at: Time,
     arrived: u64,
-    /// What a flush covers, in the activity log's count, and whether on both copies.
+    /// Completion number that a flush covers, and whether it covers both copies.
     covers: (u64, bool),
-    /// How often its blocks were damaged and then repaired.
+    /// Number of times that its blocks were damaged and repaired.
     pub(super) rounds: u8,
 }
 
-/// All requests.
+/// All requests in progress.
 #[derive(Debug)]
 pub struct Requests<P> {
     slots: Vec<Slot<P>>,
@@ -140,15 +140,15 @@ pub struct Requests<P> {
     storing: Vec<u32>,
     granted: Vec<u32>,
     arrivals: u64,
-    /// A flush for the activity log is under way.
+    /// A flush for the activity log is in progress.
     flushing: bool,
-    /// Requests of clients that have begun.
+    /// Number of client requests that have begun.
     pub clients: usize,
-    /// Those of them that do not need the other copy.
+    /// Number of those that do not need the other copy.
     pub loose: usize,
-    /// Some are abandoned.
+    /// Some requests are abandoned.
     pub abandoned: bool,
-    /// When stalled ones were looked for.
+    /// Time of the last check for stalled requests.
     pub checked_at: Time,
 }
 
@@ -173,7 +173,7 @@ impl<P> Default for Requests<P> {
 }
 
 impl<P> Requests<P> {
-    /// Takes a slot for a request that has not begun.
+    /// Allocates a slot for a request that has not begun.
     pub fn open(&mut self, origin: Origin, work: Work<P>, blocks: Blocks) -> u32 {
         self.arrivals += 1;
         let slot = Slot {
@@ -204,22 +204,22 @@ impl<P> Requests<P> {
         }
     }
 
-    /// Returns a request.
+    /// Returns the request in this slot.
     pub fn slot(&self, place: u32) -> &Slot<P> {
         &self.slots[place as usize]
     }
 
-    /// Returns a request.
+    /// Returns the request in this slot.
     pub fn slot_mut(&mut self, place: u32) -> &mut Slot<P> {
         &mut self.slots[place as usize]
     }
 
-    /// Returns whether none has begun.
+    /// Returns whether no request has begun.
     pub fn is_idle(&self) -> bool {
         self.slots.len() - self.free.len() == self.queue.len()
     }
 
-    /// Requests of clients that have no reply.
+    /// Number of client requests without a reply.
     pub fn open_clients(&self) -> usize {
         let is_open = |slot: &&Slot<P>| {
             slot.stage != Stage::Free && !slot.replied && matches!(slot.origin, Origin::Client(_))
@@ -227,7 +227,7 @@ impl<P> Requests<P> {
         self.slots.iter().filter(is_open).count()
     }
 
-    /// Stops all that have begun; they wait for the end of their disk operations.
+    /// Abandons all requests that have begun. They wait for the end of their disk operations.
     pub fn abandon(&mut self) {
         for slot in &mut self.slots {
             if !matches!(slot.stage, Stage::Free | Stage::Queued) {
@@ -237,7 +237,7 @@ impl<P> Requests<P> {
         self.abandoned = true;
     }
 
-    /// Nobody waits for the requests of this origin any longer.
+    /// Cancels the requests of this origin.
     pub fn cancel(&mut self, origin: Origin) {
         for slot in &mut self.slots {
             slot.replied |= slot.origin == origin && slot.stage != Stage::Free;
@@ -259,7 +259,7 @@ impl<P> Requests<P> {
 }
 
 impl<P: Payload> Replica<P> {
-    /// A client sent a request.
+    /// Handles a new client request.
     pub(super) fn request(&mut self, id: RequestId, request: Request<P>) {
         let (work, blocks) = match request {
             Request::Read(blocks) => (Work::Read, blocks),
@@ -284,7 +284,7 @@ impl<P: Payload> Replica<P> {
         self.requests.queue.push_back(place);
     }
 
-    /// Begins the requests that wait, while this node serves.
+    /// Starts waiting requests while this node serves.
     pub(super) fn admit(&mut self) {
         while self.tenure.role == Role::Serving
             && self.tenure.hand_over.is_none()
@@ -297,8 +297,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Begins a request of a client, if it lies in the volume: only an owner with a valid lease
-    /// knows how large that is.
+    /// Starts a client request if its range is within the volume. Only an owner with a valid lease
+    /// knows the size.
     fn begin_request(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         if self.settings.geometry.contains(slot.blocks) {
@@ -310,7 +310,6 @@ impl<P: Payload> Replica<P> {
         self.requests.close(place);
     }
 
-    /// Begins a request.
     pub(super) fn begin_slot(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
         slot.stage = Stage::Locking;
@@ -341,7 +340,7 @@ impl<P: Payload> Replica<P> {
             return self.run(place);
         }
         if !self.requests.cold.is_empty() {
-            // Behind the others that need room, unless it needs none.
+            // Waits behind other requests for the log, unless all extents are hot already.
             let extents = self.settings.geometry.extents_of(blocks);
             if self.copy.log.pin_hot(extents) {
                 return self.run(place);
@@ -356,7 +355,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Makes the extents hot, if there is room.
+    /// Makes the extents hot, if the log has space.
     fn heat(&mut self, place: u32) -> bool {
         match self.pin(self.requests.slot(place).blocks) {
             Admission::Hot => self.run(place),
@@ -369,7 +368,7 @@ impl<P: Payload> Replica<P> {
         true
     }
 
-    /// Makes room in the activity log, for requests that wait for it.
+    /// Makes space in the activity log for waiting requests.
     pub(super) fn advance_log(&mut self) {
         while let Some(place) = self.requests.cold.pop_front() {
             if !self.heat(place) {
@@ -377,7 +376,7 @@ impl<P: Payload> Replica<P> {
                 break;
             }
         }
-        // While the other copy is lost and in the record, no flush covers both.
+        // While the other copy is lost but in the record, no flush covers both copies.
         let recorded = self.may_have_another();
         let helps = self.other.receives() || !recorded;
         if !self.requests.cold.is_empty() && self.leave_log() && helps && !self.requests.flushing {
@@ -388,7 +387,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// A store is done: requests that waited for it begin.
+    /// Starts the requests that waited for a completed store.
     pub(super) fn requests_stored(&mut self) {
         let mut place = 0;
         while place < self.requests.storing.len() {
@@ -414,7 +413,7 @@ impl<P: Payload> Replica<P> {
         let slot = self.requests.slot_mut(place);
         slot.stage = Stage::Running;
         if slot.failed && !self.broken.is(Defect::ExecutesFailed) {
-            // It was not counted as one that does not.
+            // The request was not counted in `loose`.
             slot.needs_other = true;
             return self.end_slot(place);
         }
@@ -458,7 +457,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sends a command of a request.
+    /// Sends the command of a request.
     pub(super) fn command(&mut self, place: u32, command: Command<P>) {
         self.send(Message::Command {
             epoch: self.tenure.epoch,
@@ -467,7 +466,7 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// The local part of a request has ended.
+    /// Handles the end of a request's local part.
     pub(super) fn local_ended(&mut self, place: u32, result: DiskResult<P>) {
         if !self.requests.is_running(place) {
             return;
@@ -491,7 +490,8 @@ impl<P: Payload> Replica<P> {
             }
             (work, DiskResult::Done) => {
                 slot.local = Part::Done;
-                // A disk that failed is well again if it takes a write, and nobody is to take over.
+                // A failed disk counts as working if it completes a write while no other node is
+                // about to become the owner.
                 if matches!(work, Work::Write { .. }) && self.tenure.role == Role::Serving {
                     self.copy.faulty = false;
                 }
@@ -500,7 +500,7 @@ impl<P: Payload> Replica<P> {
         self.settle(place);
     }
 
-    /// The other copy's part of a request has ended.
+    /// Handles the end of a request's remote part.
     pub(super) fn remote_ended(&mut self, place: u32, differs: bool) {
         if !self.requests.is_running(place) {
             return;
@@ -522,7 +522,7 @@ impl<P: Payload> Replica<P> {
         self.settle(place);
     }
 
-    /// Replies to the client, and ends the request, if both are possible.
+    /// Replies to the client and ends the request, as far as possible.
     pub(super) fn settle(&mut self, place: u32) {
         let can_reply = self.tenure.role == Role::Serving && self.is_valid();
         let required = self.requires_other();
@@ -559,7 +559,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Settles all requests that can be.
+    /// Settles all requests that can be settled.
     pub(super) fn settle_all(&mut self) {
         for place in 0..self.requests.slots.len() as u32 {
             let is_copy = self.requests.slot(place).work.is_copy();
@@ -569,7 +569,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Ends a request: the next one in its range, and in the activity log, begins.
+    /// Ends a request, and starts those that waited for its range or its log entry.
     pub(super) fn end_slot(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         let (blocks, origin, cancelled) = (slot.blocks, slot.origin, slot.replied);
@@ -628,7 +628,7 @@ impl<P: Payload> Replica<P> {
         self.requests.granted = granted;
     }
 
-    /// A read begins again, behind what waits for its range.
+    /// Restarts a read behind the requests that wait for its range.
     pub(super) fn read_again(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
         (slot.stage, slot.local) = (Stage::Locking, Part::Not);
@@ -655,7 +655,7 @@ impl<P: Payload> Replica<P> {
             }
             Origin::Log => self.requests.flushing = false,
             Origin::Alone if is_flushed => self.propose_alone(),
-            // Without that flush this copy must not be alone.
+            // Without that flush this copy must not be alone in the record.
             Origin::Alone => self.release(Notice::LocalFailed),
             Origin::Client(_) | Origin::Resync | Origin::Verify | Origin::Repair => {}
         }
@@ -664,7 +664,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The other copy is lost: what it may lack is dirty, and copies to it are cancelled.
+    /// Handles the loss of the other copy: marks the blocks that it may lack as dirty, and cancels
+    /// copies to it.
     pub(super) fn lose_remote_parts(&mut self) {
         self.other.copies = 0;
         for place in 0..self.requests.slots.len() as u32 {
@@ -697,7 +698,7 @@ impl<P: Payload> Replica<P> {
         self.advance_log();
     }
 
-    /// Acknowledgements do not need the other copy any longer, if that is so.
+    /// Completes requests that waited for the other copy, if acknowledgements no longer need it.
     pub(super) fn release_other(&mut self) {
         if self.requires_other() {
             return;
@@ -711,7 +712,7 @@ impl<P: Payload> Replica<P> {
         self.settle_all();
     }
 
-    /// Replies to all clients that this node will not execute their requests.
+    /// Tells all clients that this node will not execute their requests.
     pub(super) fn disown(&mut self) {
         for slot in &mut self.requests.slots {
             if let (Origin::Client(id), false) = (slot.origin, slot.replied)
@@ -726,8 +727,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// The operations of abandoned requests have ended: those of clients wait again, in
-    /// their order.
+    /// Requeues the abandoned client requests in order, after their operations have ended.
     pub(super) fn requeue(&mut self) {
         let requests = &mut self.requests;
         requests.abandoned = false;
@@ -762,7 +762,7 @@ impl<P: Payload> Replica<P> {
         self.copy.log.complete_all();
     }
 
-    /// Looks for requests that take too long.
+    /// Checks for requests that take too long.
     pub(super) fn check_stalls(&mut self) {
         self.requests.checked_at = self.now;
         let bounds = self.settings.bounds;

@@ -1,6 +1,6 @@
-//! Resync: copies dirty blocks to the other copy until none is left, then joins both. It
-//! gives way to clients, and ends: blocks that fail are looked at again, and from the join
-//! on writes need both copies.
+//! Resync: copies dirty blocks to the other copy until none is left, then both copies join. Client
+//! requests take priority. The resync is guaranteed to end: blocks that failed are retried, and
+//! from the join on, writes need both copies.
 
 use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
@@ -11,8 +11,8 @@ use super::tenure::Role;
 use super::{Payload, Replica};
 
 impl<P: Payload> Replica<P> {
-    /// An operator wants a resync. If everything is to be compared, it begins as after a loss
-    /// of the other copy, which leaves the record first: one that is doubted never serves.
+    /// Executes an operator's order for a resync. A full comparison starts like a loss of the
+    /// other copy, which leaves the record first: a copy in doubt never serves.
     pub(super) fn order_resync(&mut self, everything: bool) {
         if everything && self.tenure.role == Role::Serving {
             self.drop_other(Notice::ResyncOrdered);
@@ -57,8 +57,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Sets how long a resync or a verify takes for a block at least, nanoseconds. What waits for
-    /// the rate before does so no longer.
+    /// Sets the minimum time per block of a resync or verify, nanoseconds. Waits according to the
+    /// old rate end at once.
     pub fn set_resync_rate(&mut self, block_ns: u64) {
         if self.settings.bounds.resync_block_ns == block_ns {
             return;
@@ -68,8 +68,8 @@ impl<P: Payload> Replica<P> {
         self.verifying.next_at = self.verifying.next_at.min(self.now);
     }
 
-    /// The next blocks to copy. What is behind the cursor may be under way: it is looked at
-    /// again when nothing is.
+    /// Returns the next blocks to copy. Blocks behind the cursor may be in progress; they are
+    /// checked again when nothing is.
     fn next_dirty(&mut self) -> Option<Blocks> {
         let most = self.settings.bounds.resync_blocks;
         if let Some(blocks) = self.next_undamaged(self.other.cursor, most) {
@@ -82,7 +82,7 @@ impl<P: Payload> Replica<P> {
         self.next_undamaged(0, most)
     }
 
-    /// The next dirty blocks, without those that are damaged here.
+    /// Returns the next dirty blocks, except those that are damaged locally.
     fn next_undamaged(&self, from: u64, most: u32) -> Option<Blocks> {
         let skips = &self.other.skips;
         let mut at = from;
@@ -101,8 +101,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Ends the resync when no request is under way that was acknowledged, or will be,
-    /// without the other copy: its flush covers all others.
+    /// Finishes the resync when no request is in progress that was or will be acknowledged without
+    /// the other copy. The final flush covers all others.
     fn finish(&mut self) {
         if self.requests.loose > 0 {
             return;
@@ -115,13 +115,14 @@ impl<P: Payload> Replica<P> {
         });
     }
 
-    /// The blocks of a copy were read here.
+    /// Handles the blocks of a copy that were read locally.
     pub(super) fn copy_read(&mut self, place: u32, result: DiskResult<P>) {
         if let DiskResult::Damaged(wrong) = result {
             return self.copy_damaged(place, &wrong);
         }
         let DiskResult::Data(data) = result else {
-            // Without these blocks there is no second copy; the attempt is repeated later.
+            // Without these blocks the other copy cannot be complete; the attempt is repeated
+            // later.
             let slot = self.requests.slot(place);
             if !slot.replied && slot.origin != Origin::Verify {
                 self.drop_other(Notice::LocalFailed);
@@ -151,7 +152,7 @@ impl<P: Payload> Replica<P> {
         self.command(place, command);
     }
 
-    /// The other copy has the blocks, or has compared them.
+    /// Handles the end of a copy: the other side has written or compared the blocks.
     pub(super) fn copy_ended(&mut self, place: u32, differs: bool) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Lets the replica process something, and each store that it wants end at once.
+    /// Processes an input, and completes each store at once.
     fn handle(
         replica: &mut Replica<Handle>,
         now: Time,
@@ -212,7 +213,7 @@ mod tests {
         others
     }
 
-    /// An owner whose other copy lacks everything, with the actions that it wants.
+    /// Owner whose other copy lacks everything, and its actions.
     fn resyncing() -> (Replica<Handle>, Vec<Action<Handle>>) {
         let settings = Settings {
             me: Node(0),
@@ -266,8 +267,8 @@ mod tests {
         (replica, actions)
     }
 
-    /// Ends the copies whose reads are in `actions`, and those that begin then, at one time.
-    /// Returns how many there were.
+    /// Completes the copies whose reads are in `actions`, and their successors, at one time.
+    /// Returns their number.
     fn copy_all(replica: &mut Replica<Handle>, actions: &[Action<Handle>], now: Time) -> usize {
         let read_of = |action: &Action<Handle>| match action {
             Action::Disk(id, Operation::Read(_)) => Some(*id),
@@ -296,7 +297,7 @@ mod tests {
         let (mut replica, actions) = resyncing();
         replica.set_resync_rate(SLOW);
         let window = Bounds::default().resync_window as usize;
-        // What had begun, and one more, after which the others wait for an hour or more.
+        // The copies in progress and one more; the next ones wait for an hour or longer.
         assert_eq!(copy_all(&mut replica, &actions, Time(2)), window + 1);
         let tick = |replica: &mut Replica<Handle>, now| handle(replica, now, Input::Tick);
         assert!(tick(&mut replica, Time(SLOW / 2)).is_empty());
@@ -306,8 +307,8 @@ mod tests {
         assert_eq!(replica.report(Time(SLOW - 1)).dirty_blocks, 0);
     }
 
-    /// The rule: while a client has a request under way, one copy at most is under way, and the
-    /// request of a client begins at once, whatever the resync has begun.
+    /// Invariant: while a client request is in progress, at most one copy is in progress. A client
+    /// request starts at once, whatever the resync has started.
     #[test]
     fn a_resync_leaves_its_turn_to_clients() {
         let (mut replica, mut actions) = resyncing();
@@ -321,7 +322,7 @@ mod tests {
             reads.extend(begun);
             let window = Bounds::default().resync_window as usize;
             assert!(reads.len() <= window, "{}", reads.len());
-            // A client reads one block after the other.
+            // A client reads blocks one after the other.
             let blocks = Blocks {
                 first: round * 7 % GEOMETRY.blocks,
                 count: 1,
@@ -331,7 +332,7 @@ mod tests {
             let [Action::Disk(own, _)] = actions[..] else {
                 panic!("round {round}: the client waits: {actions:?}");
             };
-            // While it waits, the resync does not begin more than one copy.
+            // While the client waits, the resync starts at most one copy.
             let before = reads.len();
             if let Some(copy) = reads.pop_front() {
                 let read = Input::Disk(copy, DiskResult::Data(Handle));
@@ -367,7 +368,7 @@ mod tests {
                 break;
             }
         }
-        // It ends all the same.
+        // The resync finishes nevertheless.
         assert_eq!(replica.report(Time(3)).dirty_blocks, 0);
         assert!(copies > 0 && served >= copies, "{copies} {served}");
     }

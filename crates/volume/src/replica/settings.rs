@@ -1,42 +1,42 @@
-//! The settings of a replica: which copy it is, and the bounds of waiting and of memory.
+//! Settings of a replica: its identity, timeouts and limits.
 
 use super::durable::Boot;
 use super::geometry::Geometry;
 use super::record::Node;
 
-/// Bounds of waiting, nanoseconds, and of memory.
+/// Timeouts, in nanoseconds, and limits of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Requests of clients that are under way or wait.
+    /// Maximum number of client requests in progress or waiting.
     pub requests: usize,
-    /// Blocks of a request.
+    /// Maximum number of blocks in a request.
     pub request_blocks: u32,
-    /// A new owner waits so long for the other copy before it serves without it, unless that one's
+    /// Time that a new owner waits for the other copy before it serves alone, unless the other
     /// node is silent.
     pub greet_ns: u64,
-    /// The other copy is lost when it does not respond for so long.
+    /// Response timeout of the other copy, after which it counts as lost.
     pub other_stall_ns: u64,
-    /// The local disk has failed when an operation takes so long, and the other copy is in
-    /// sync. Without another copy requests wait.
+    /// Timeout of a local disk operation, after which the disk counts as failed if the other copy
+    /// is in sync. Without another copy, requests wait.
     pub local_stall_ns: u64,
-    /// A proposal is repeated after this.
+    /// Interval at which a proposal is repeated.
     pub propose_ns: u64,
-    /// After a lost or refused copy the next attempt waits this long, doubled up to 64 times.
+    /// Delay before the next attempt after a loss or a refusal; doubled up to 64 times.
     pub retry_ns: u64,
-    /// A node that released the lease does not want it for so long.
+    /// Time for which a node that released the lease does not request it.
     pub rest_ns: u64,
-    /// Blocks that a resync copies at once.
+    /// Maximum number of blocks per resync copy.
     pub resync_blocks: u32,
-    /// Copies of a resync that are under way; one while clients have requests under way.
+    /// Maximum number of concurrent resync copies; one while client requests are in progress.
     pub resync_window: u32,
-    /// Shortest time of a resync per block: the inverse of its rate.
+    /// Minimum time per block of a resync: the inverse of its rate.
     pub resync_block_ns: u64,
-    /// Requests fail when the lease has been over for so long. None: they wait for it.
+    /// Time after the end of the lease at which requests fail. None: they wait for the lease.
     pub fail_ns: Option<u64>,
 }
 
 impl Bounds {
-    /// How often stalled requests are looked for.
+    /// Interval of the check for stalled requests.
     pub fn stall_check_ns(&self) -> u64 {
         self.other_stall_ns.min(self.local_stall_ns) / 4
     }
@@ -61,17 +61,17 @@ impl Default for Bounds {
     }
 }
 
-/// Which copy of which volume this is.
+/// Identity of the copy, and its limits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// This node.
+    /// Number of this node.
     pub me: Node,
-    /// The node with the other copy.
+    /// Number of the node with the other copy.
     pub other: Node,
-    /// The boot of this machine.
+    /// Boot identifier of this machine.
     pub boot: Boot,
-    /// Size and division.
+    /// Size and layout of the volume.
     pub geometry: Geometry,
-    /// Bounds of waiting and of memory.
+    /// Timeouts and limits.
     pub bounds: Bounds,
 }

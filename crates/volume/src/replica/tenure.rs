@@ -1,66 +1,66 @@
-//! The ownership of a node: its lease, its role, the record and the proposal of a further
-//! one.
+//! Ownership of a node: its lease, its role, the current record and a pending proposal.
 
 use super::exchange::Time;
 use super::growth::Growth;
 use super::hand_over::HandOver;
 use super::record::{Epoch, Generation, InSync, Incarnation, Node, Record};
 
-/// What a node does with its lease.
+/// Role of a node with regard to its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Role {
-    /// It has none, or one that ended.
+    /// No lease, or an ended one.
     #[default]
     Idle,
-    /// It waits until former operations of its disk have ended.
+    /// Waits until earlier operations of its disk have ended.
     Draining,
-    /// It stores its promise by this store.
+    /// Stores its promise with this store.
     Promising(u64),
-    /// It waits for the other copy until then.
+    /// Waits for the other copy until this time.
     Greeting(Time),
-    /// It waits for the record that has its copy alone.
+    /// Waits for the record that has this copy alone.
     Recording,
-    /// It serves.
+    /// Serves the volume.
     Serving,
-    /// Its disk failed, and it waits for the record that has the other copy alone.
+    /// Waits for the record that has the other copy alone, because the local disk failed.
     Yielding,
 }
 
-/// A record that was proposed.
+/// Proposed record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
-    /// The record.
+    /// Content of the proposal.
     pub record: Record,
-    /// When it was proposed the last time.
+    /// Time of the last proposal.
     pub at: Time,
 }
 
-/// The lease of this node and what it leads to.
+/// Lease of this node, and the state that depends on it.
 #[derive(Clone, Debug)]
 pub struct Tenure {
-    /// What it does.
+    /// Current role.
     pub role: Role,
-    /// The last epoch that was granted to this node.
+    /// Last epoch granted to this node.
     pub epoch: Epoch,
-    /// When it was granted.
+    /// Time of the grant.
     pub granted_at: Time,
-    /// Until when the lease is valid.
+    /// End of the lease's validity.
     pub until: Time,
-    /// The current record, while it has the lease.
+    /// Current record, while this node has the lease.
     pub record: Record,
-    /// A proposal whose outcome is not known.
+    /// Proposal with an unknown outcome.
     pub proposal: Option<Proposal>,
-    /// Requests wait for the next lease: no other node is known to have had it.
+    /// Requests wait for the next lease, because no other node is known to have had it since.
     pub waits: bool,
-    /// An operator lets it serve alone.
+    /// An operator permits this copy to serve alone.
     pub alone: bool,
-    /// Until then it does not want the lease.
+    /// Time until which this node does not request the lease.
     pub rests_until: Time,
-    /// This copy flushes what both acknowledged, before it is alone in the record.
+    /// A flush is in progress that makes acknowledged data durable here, before this copy is alone
+    /// in the record.
     pub secures: bool,
     /// A hand-over in progress.
     pub hand_over: Option<HandOver>,
-    /// The volume becomes larger.
+    /// Growth of the volume in progress.
     pub growth: Option<Growth>,
 }
 

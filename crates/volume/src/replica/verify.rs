@@ -1,12 +1,12 @@
-//! Verify: an owner compares both copies while the volume is used, and counts what differs.
-//! A range is read here and its checksum is compared at the other node, under the interval
-//! lock. So a write is never seen at one copy only. What differs is compared again block by
-//! block, and is copied to the other node if that was asked for: nobody knows which of two
-//! copies is right, and clients read the owner's. With checksums on disk it is known for blocks
-//! that do not match theirs: these get what the other copy has.
+//! Verify: the owner compares both copies online, and counts differences. A range is read locally,
+//! and its checksum is compared on the other node, under the interval lock. A write is therefore
+//! never seen on one copy only. Differing ranges are compared again block by block, and copied to
+//! the other node if requested: nobody knows which copy is right, and clients read the owner's.
+//! Blocks that do not match their checksums on disk are known to be wrong, and get the content of
+//! the other copy.
 //!
-//! It ends with the volume compared, or as soon as the other copy is not in sync, this node is
-//! not the owner any longer, or an operator stops it.
+//! A verify ends at the end of the volume, or when the other copy is no longer in sync, this node
+//! is no longer the owner, or an operator stops it.
 
 use super::defect::Defect;
 use super::exchange::{DiskResult, Notice, Time};
@@ -19,70 +19,70 @@ use super::{Payload, Replica};
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Ranges that are listed at most; all are counted.
+/// Maximum number of listed ranges; all are counted.
 pub const FOUND_MAX: usize = 64;
 
-/// What is wrong with blocks.
+/// Fault of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The copies differ.
     Differs,
-    /// They cannot be read at the owner.
+    /// The blocks cannot be read at the owner.
     UnreadableHere,
-    /// They cannot be read at the other node.
+    /// The blocks cannot be read on the other node.
     UnreadableThere,
-    /// They do not match their checksums on the disk of the owner, or of the only copy.
+    /// The blocks do not match their checksums on the owner's disk, or on that of the only copy.
     Damaged,
-    /// They do not match their checksums on the disk of the other node.
+    /// The blocks do not match their checksums on the other node's disk.
     DamagedThere,
 }
 
-/// Why a verify ended before the end of the volume.
+/// Reason why a verify ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interruption {
-    /// The node is not the owner, or is not any longer.
+    /// This node is not the owner, or no longer.
     NotOwner,
     /// The other copy was lost, or is not in sync.
     NotInSync,
     /// The local disk failed.
     LocalFailed,
-    /// An operator stopped it.
+    /// An operator stopped the verify.
     Stopped,
 }
 
-/// A verify: what it has found so far, or in the end.
+/// Progress or result of a verify.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verify {
-    /// Counts the verifies of this process.
+    /// Number of this verify within the process.
     pub number: u64,
-    /// The other copy gets what differs.
+    /// Copies differing blocks to the other copy.
     pub repairs: bool,
-    /// Blocks that were compared.
+    /// Number of compared blocks.
     pub done: u64,
-    /// Blocks of the volume.
+    /// Size of the volume, blocks.
     pub total: u64,
-    /// Blocks that differ.
+    /// Number of differing blocks.
     pub differing: u64,
-    /// Blocks that cannot be read at the owner, and at the other node.
+    /// Number of unreadable blocks at the owner, and on the other node.
     pub unreadable: [u64; 2],
-    /// It checks the only copy by its checksums.
+    /// True for a check of the only copy against its checksums.
     pub is_check: bool,
-    /// Blocks that do not match their checksums at the owner, or in the only copy.
+    /// Number of blocks with wrong checksums at the owner, or in the only copy.
     pub damaged: u64,
-    /// Blocks that do not match their checksums at the other node.
+    /// Number of blocks with wrong checksums on the other node.
     pub damaged_there: u64,
-    /// Blocks that a copy got from the other one.
+    /// Number of blocks that were repaired on either copy.
     pub repaired: u64,
-    /// Where, in the order of the volume; at most [`FOUND_MAX`].
+    /// Faulty ranges in order; at most [`FOUND_MAX`].
     pub found: Vec<(Fault, Blocks)>,
-    /// Ranges that are not in `found`.
+    /// Number of ranges not in `found`.
     pub more: u64,
-    /// How it ended.
+    /// Result; None while the verify runs.
     pub ended: Option<Result<(), Interruption>>,
 }
 
 impl Verify {
-    /// Blocks with a fault of any kind.
+    /// Number of blocks with any fault.
     pub fn faults(&self) -> u64 {
         self.differing + self.damaged + self.damaged_there + self.unreadable[0] + self.unreadable[1]
     }
@@ -109,18 +109,18 @@ impl Verify {
     }
 }
 
-/// The last verify, and what the present one has under way.
+/// Last verify, and the state of the running one.
 #[derive(Clone, Debug, Default)]
 pub struct Verifying {
-    /// The last one that was asked for.
+    /// Last requested verify.
     pub(super) last: Option<Verify>,
     cursor: u64,
-    /// Blocks that are compared one by one, because their range differs.
+    /// Ranges that are being compared block by block, because they differ.
     narrow: VecDeque<Blocks>,
-    /// Blocks that one copy gets from the other one, and what is wrong with them.
+    /// Blocks to copy from one copy to the other, and their faults.
     repairs: VecDeque<(Blocks, Fault)>,
     under_way: u32,
-    /// The next comparison begins then, by the rate.
+    /// Time of the next comparison, according to the rate.
     pub(super) next_at: Time,
 }
 
@@ -135,7 +135,7 @@ impl Verifying {
 }
 
 impl<P: Payload> Replica<P> {
-    /// An operator wants a verify. One that runs goes on.
+    /// Starts a verify on an operator's order. A running one continues.
     pub(super) fn verify(&mut self, repairs: bool) {
         if self.verifying.is_running() {
             return;
@@ -153,12 +153,12 @@ impl<P: Payload> Replica<P> {
         self.interrupt_verify();
     }
 
-    /// An operator stops the verify.
+    /// Stops the verify on an operator's order.
     pub(super) fn stop_verify(&mut self) {
         self.end_verify(Err(Interruption::Stopped));
     }
 
-    /// Ends the verify if it cannot go on.
+    /// Ends the verify if it cannot continue.
     pub(super) fn interrupt_verify(&mut self) {
         let why = match (self.tenure.role, self.other.phase) {
             (Role::Serving, Phase::Mirrored) => return,
@@ -182,7 +182,7 @@ impl<P: Payload> Replica<P> {
         self.say(Notice::Verified(Box::new(verify)));
     }
 
-    /// Begins comparisons, or ends the verify when none is left.
+    /// Starts comparisons, or ends the verify when none is left.
     pub(super) fn advance_verify(&mut self) {
         self.interrupt_verify();
         if self.tenure.hand_over.is_some() || !self.is_valid() {
@@ -232,7 +232,7 @@ impl<P: Payload> Replica<P> {
         (count > 0).then_some((Blocks { first, count }, Work::Verify { narrow: false }))
     }
 
-    /// Blocks were read here, or could not be.
+    /// Handles the local read of a comparison.
     pub(super) fn verify_read(&mut self, place: u32, result: DiskResult<P>) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
@@ -253,7 +253,7 @@ impl<P: Payload> Replica<P> {
         self.command(place, Command::Verify { blocks, checksum });
     }
 
-    /// The other copy has compared blocks.
+    /// Handles the other copy's result of a comparison.
     pub(super) fn verify_compared(&mut self, place: u32, fault: Option<Fault>) {
         let slot = self.requests.slot(place);
         let (blocks, cancelled) = (slot.blocks, slot.replied);
@@ -283,7 +283,7 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// A request of the verify that runs has ended; `repaired`: a copy got its blocks.
+    /// Handles the end of a request of the running verify. `repaired`: a copy received the blocks.
     pub(super) fn verify_slot_ended(&mut self, blocks: Blocks, repaired: bool) {
         self.verifying.under_way = self.verifying.under_way.saturating_sub(1);
         if let Some(verify) = self.verifying.present().filter(|_| repaired) {
@@ -359,11 +359,11 @@ mod tests {
     };
     use super::*;
 
-    /// What is wrong with a block.
+    /// Faults of the simulated disk, by block.
     type Faults = fn(u64) -> Option<Fault>;
 
-    /// Does what the owner of a volume wants, until its verify has ended, or it has asked for
-    /// the block `until`. Returns the blocks that the other copy got.
+    /// Runs the owner's actions until its verify ends, or until it requests the block `until`.
+    /// Returns the blocks that the other copy received.
     fn run(replica: &mut Replica<Handle>, repairs: bool, faults: Faults, until: u64) -> Vec<u64> {
         let order = Input::Order(Order::Verify { repairs });
         let (mut written, mut inputs) = (Vec::new(), VecDeque::from([order]));
@@ -457,7 +457,7 @@ mod tests {
             let expected: &[u64] = if repairs { &[5, 100, 101, 2000] } else { &[] };
             assert_eq!(written, expected);
             assert_eq!(verify.repaired, written.len() as u64);
-            // A sector that cannot be read is no reason to lose a copy.
+            // An unreadable sector is no reason to exclude a copy.
             assert_eq!(replica.report(Time(9)).other, OtherState::InSync);
             assert!(!replica.report(Time(9)).faulty);
         }

@@ -1,6 +1,6 @@
-//! Whole volumes that are copied from node to node. Here: a thread that connects a command to
-//! the other node. There: a thread that writes the volume, as a client of its socket. Who may
-//! begin is decided before: nodes of the cluster, and here those who may reach the supervisor.
+//! Copies of whole volumes between nodes. On the source node a thread connects a command to the
+//! target node. On the target node a thread writes the volume as a client of its socket. Access is
+//! checked before: nodes of the cluster, and local users that may reach the supervisor.
 
 use super::listening::Listening;
 use super::worker::Shared;
@@ -28,35 +28,35 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wire::{Peer, Relay, Trusted, Wire};
 
-/// Copies at a time, in each direction.
+/// Maximum number of concurrent copies in each direction.
 const COPIES_MAX: usize = 4;
-/// How long the copy before may take to end when its command connects again.
+/// Timeout for the end of the previous copy when its command reconnects.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
-/// Copies of this role.
+/// State of all copies of this role.
 #[derive(Debug)]
 pub(super) struct Copying {
     copies: Arc<Copies>,
     registry: Arc<Registry>,
     port: u16,
-    /// Where other nodes connect, if they do not at the place of the links.
+    /// Listener for other nodes, if the replication listener does not cover it.
     listening: Option<Listening>,
-    /// Commands that are connected with another node.
+    /// Number of local commands connected with another node.
     dialled: Arc<AtomicUsize>,
 }
 
-/// Volumes that other nodes write.
+/// Copies that other nodes write to this node.
 #[derive(Debug)]
 pub(super) struct Copies {
-    /// The volumes of this node.
     volumes: Mutex<BTreeMap<String, Arc<Shared>>>,
-    /// Those that are being written: for which command, and what ends that.
+    /// Volumes being written: the identifier of the command, and the socket whose shutdown ends
+    /// the copy.
     written: Mutex<BTreeMap<String, (u64, UnixStream)>>,
     ended: Condvar,
 }
 
 impl Copying {
-    /// None yet; other nodes may come by this registry, too.
+    /// Creates the state without copies. Other nodes may also connect through `links`.
     pub(super) fn new(links: &Registry) -> Copying {
         let copies = Arc::new(Copies {
             volumes: Mutex::default(),
@@ -75,28 +75,28 @@ impl Copying {
         }
     }
 
-    /// The cluster says this of its nodes.
+    /// Applies the cluster's nodes and certificates.
     pub(super) fn trust(&mut self, trusted: Arc<Trusted>, links: Option<&Cable>) {
         self.registry.trust(trusted);
-        // This node may have another address now.
+        // Restarts the listener, because this node's address may have changed.
         self.listening = None;
         self.listen(links);
     }
 
-    /// These volumes are configured; links use this cable here, if they listen.
+    /// Applies the configured volumes. `links` is the replication listener's link, if it listens.
     pub(super) fn change(&mut self, volumes: &Volumes, links: Option<&Cable>) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
         self.port = pairs.next().map_or(PORT, |pair| pair.cable.port);
         self.listen(links);
     }
 
-    /// These volumes run.
+    /// Replaces the set of running volumes.
     pub(super) fn know(&self, volumes: impl Iterator<Item = (String, Arc<Shared>)>) {
         *lock(&self.copies.volumes) = volumes.collect();
     }
 
-    /// Listens where other nodes connect to write a volume, if nothing does already. Without a
-    /// certificate nobody can.
+    /// Starts a listener for copies, unless the replication listener covers it. Does nothing
+    /// without a certificate, because copies need TLS.
     fn listen(&mut self, links: Option<&Cable>) {
         let trusted = self.registry.trusted();
         let covered = |trusted: &Trusted| {
@@ -117,10 +117,10 @@ impl Copying {
         }
     }
 
-    /// Connects a command, which waits at a socket, with another node.
+    /// Connects a command, which waits on a socket, with another node.
     ///
     /// # Errors
-    /// In words.
+    /// A message for the operator.
     pub(super) fn dial(
         &self,
         socket: &Path,
@@ -130,7 +130,7 @@ impl Copying {
         let failed = |error: std::io::Error| format!("cannot connect to the command: {error}");
         let trusted = self.registry.trusted();
         let trusted = trusted.ok_or_else(|| WireTrouble::NoCertificate.to_string())?;
-        // Names of nodes have no case.
+        // Node names are case-insensitive.
         let mut nodes = trusted.addresses.keys();
         let named = nodes.find(|one| one.eq_ignore_ascii_case(node));
         let node = named.map_or(node, String::as_str);
@@ -153,7 +153,7 @@ impl Copying {
         let thread = builder.spawn(move || {
             let _done = done;
             match dial_copy(port, &trusted, &ours) {
-                // How it ends the command sees.
+                // The command itself sees how the copy ends.
                 Ok(wire) => drop(Relay::new(wire, stream, Peer::Node).run()),
                 Err(trouble) => refuse(&stream, &unreachable(&trouble)),
             }
@@ -164,7 +164,7 @@ impl Copying {
     }
 }
 
-/// Does something at its end.
+/// Runs a closure when dropped.
 struct Guard(Box<dyn Fn() + Send>);
 
 impl Drop for Guard {
@@ -173,7 +173,7 @@ impl Drop for Guard {
     }
 }
 
-/// Why the other node is not connected. It may be soon, if it is one.
+/// Error for a node without a connection. The command retries if the node is in the cluster.
 fn unreachable(trouble: &WireTrouble) -> CopyError {
     CopyError::Refused {
         words: trouble.to_string(),
@@ -186,7 +186,7 @@ fn unreachable(trouble: &WireTrouble) -> CopyError {
 }
 
 impl Copies {
-    /// Takes the volume for a command, if it can be written now.
+    /// Reserves the volume for a command, if it can be written now.
     fn take(&self, theirs: &CopyGreeting, session: &UnixStream) -> Result<Address, CopyError> {
         let name = &theirs.volume;
         let refuse = |words: String, again| Err(CopyError::Refused { words, again });
@@ -197,7 +197,7 @@ impl Copies {
                 let words = format!("volume '{name}' is being written by another copy");
                 return refuse(words, true);
             }
-            // The connection before this one is of no use any more.
+            // Closes the command's previous connection, which is obsolete.
             let _ = before.shutdown(Shutdown::Both);
             let is_there = |all: &mut BTreeMap<_, _>| all.contains_key(name);
             let waited = self.ended.wait_timeout_while(written, LEAVE_MAX, is_there);
@@ -216,7 +216,7 @@ impl Copies {
         Ok(address)
     }
 
-    /// Refuses a volume that cannot be written.
+    /// Returns the volume's address, or refuses a volume that cannot be written.
     fn usable(&self, theirs: &CopyGreeting) -> Result<Address, CopyError> {
         let (name, me) = (&theirs.volume, &theirs.to);
         let refuse = |words: String, again| Err(CopyError::Refused { words, again });
@@ -252,7 +252,7 @@ impl Copies {
         if let Some(has) = clients_words(&clients) {
             let words =
                 format!("volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)");
-            // One that has just ended may not be noticed yet.
+            // A client that has just disconnected may still be counted, so a retry may succeed.
             return refuse(words, true);
         }
         Ok(Address {
@@ -266,7 +266,7 @@ impl Copies {
         self.ended.notify_all();
     }
 
-    /// Lets a node write a volume, until the end of that.
+    /// Lets a node write a volume until the copy ends.
     fn serve(&self, wire: Wire, theirs: &CopyGreeting) -> Result<(), CopyError> {
         let (near, far) = UnixStream::pair().map_err(CopyError::Broken)?;
         let ender = Arc::new(Ender::default());
@@ -292,8 +292,8 @@ impl Copies {
     }
 }
 
-/// Ends a copy when the other side has closed the connection, also while the volume is waited
-/// for: until the returned value is dropped.
+/// Ends a copy when the other side closes the connection, also while the copy waits for the
+/// volume. Stops watching when the returned value is dropped.
 fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeWriter> {
     let (wire, near) = (wire.as_fd().try_clone_to_owned()?, near.try_clone()?);
     let (ends, end) = io::pipe()?;
@@ -306,7 +306,7 @@ fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeW
                 PollFd::new(&wire, PollFlags::RDHUP),
                 PollFd::new(&ends, PollFlags::IN),
             ];
-            // Interrupted or not: everything is looked at again.
+            // Ignores errors: everything is checked again after any wake-up.
             let _ = poll(&mut watched, None);
             if !watched[1].revents().is_empty() {
                 return;
@@ -321,19 +321,19 @@ fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeW
     Ok(end)
 }
 
-/// Sends the other side a refusal.
+/// Sends a refusal to the other side.
 fn refuse(mut stream: &UnixStream, error: &CopyError) {
     let (words, again) = (error.to_string(), error.may_repeat());
     let mut bytes = Vec::new();
     Frame::Refused { again, words }.encode(&mut bytes);
-    // It may be gone.
+    // Ignores failures: the other side may have disconnected.
     let _ = stream.write_all(&bytes);
 }
 
 impl CopyReceiver for Copies {
     fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting) {
         let builder = std::thread::Builder::new().name("copy/write".to_owned());
-        // Without a thread the connection is closed, and the command tries again.
+        // Without a thread the connection closes, and the command retries.
         let _ = builder.spawn(move || {
             let (name, from) = (&theirs.volume, &theirs.from);
             let how = match self.serve(wire, &theirs) {

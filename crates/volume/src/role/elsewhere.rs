@@ -1,5 +1,5 @@
-//! Volumes whose copies a storage system keeps: this node owns one while a part here uses it alone and
-//! the lease is here. Nothing of their data passes through this role.
+//! Volumes whose data a storage system keeps. This node owns such a volume while it holds the
+//! lease and a local role uses the volume exclusively. No data passes through this role.
 
 use crate::clock::boottime_ns;
 use crate::config::{Elsewhere, size_words};
@@ -7,16 +7,16 @@ use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, 
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
 
-/// The rank of a node that alone uses the volume.
+/// Lease rank of a node that uses the volume exclusively.
 const USED_HERE: u32 = 4;
 
-/// A volume.
+/// Volume in external storage.
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) spec: Elsewhere,
     lease: Option<KnownLease>,
     used: Option<VolumeUse>,
-    /// How it was shown last, and since when.
+    /// Last reported state, and its start.
     shown: (&'static str, Moment),
 }
 
@@ -30,19 +30,19 @@ impl Owned {
         }
     }
 
-    /// The cluster knows this of its lease.
+    /// Applies the cluster's knowledge of the lease.
     pub(super) fn learn(&mut self, lease: Option<KnownLease>) {
         self.lease = lease;
         self.see();
     }
 
-    /// Parts of this node use it so from now on.
+    /// Applies the use by the roles of this node.
     pub(super) fn set_use(&mut self, used: Option<VolumeUse>) {
         self.used = used;
         self.see();
     }
 
-    /// How much this node is to have its lease; zero: it is only watched.
+    /// Lease rank of this node. Zero means that it only watches the lease.
     pub(super) fn rank(&self) -> u32 {
         match self.used {
             Some(VolumeUse::Alone) => USED_HERE,
@@ -55,7 +55,7 @@ impl Owned {
         !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
     }
 
-    /// The node that holds the lease, as far as this one knows; empty: none.
+    /// Node that holds the lease according to this node's knowledge; empty if none does.
     fn owner(&self) -> &str {
         match self.spec.has_lease() {
             true => self.lease.as_ref().map_or("", |lease| &lease.holder),
@@ -63,10 +63,10 @@ impl Owned {
         }
     }
 
-    /// Whether it is as this use needs it.
+    /// Checks that the volume is ready for a use.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// The reason, as text.
     pub(super) fn is_ready(&self, used: VolumeUse) -> Result<(), String> {
         let owner = self.owner();
         match used {
@@ -105,7 +105,7 @@ impl Owned {
         }
     }
 
-    /// How it is, for operators.
+    /// Report for operators.
     pub(super) fn subject(&self, name: &str) -> Subject {
         let (word, since) = self.shown;
         let grade = match word {
@@ -141,13 +141,13 @@ impl Owned {
             .number("epoch", epoch)
     }
 
-    /// Why an order about it is refused.
+    /// Error message for an order that does not apply to this volume.
     pub(super) fn refusal(&self, name: &str) -> String {
         refusal(name, &self.spec.external.storage.to_string())
     }
 }
 
-/// Why a command about copies does not apply to a volume that a storage system keeps.
+/// Error message for commands about replicas, which do not apply to external storage.
 pub fn refusal(name: &str, storage: &str) -> String {
     format!(
         "volume '{name}' is kept by its storage ({storage}): Evenkeel has no copy of it and no socket for it, so this \

@@ -1,12 +1,12 @@
-//! Snapshots of a copy that is about to be resynchronised, on a thread of their own: the thread
-//! of the volume may create no file, and the file system may take its time.
+//! Snapshots of a replica before a resync. They run on their own thread: the volume's thread is
+//! not allowed to create files, and the file system may be slow.
 
 use crate::device::{Backing, DeviceError, Kind, SnapshotError, Stamp, snapshot};
 use crate::mirror::mailbox::{Keep, Letter, Mailbox};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Does it, and tells the volume.
+/// Takes or removes the snapshot and notifies the volume.
 pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: Keep) {
     let (name, backing, own) = (name.to_owned(), backing.clone(), Arc::clone(mailbox));
     let builder = std::thread::Builder::new().name(format!("resync/{name}"));
@@ -23,8 +23,8 @@ pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: 
     }
 }
 
-/// Takes one, unless there is one from before a resync that has not ended. Returns whether there
-/// is one.
+/// Takes a snapshot, unless one from an unfinished resync exists. Returns whether a snapshot
+/// exists.
 fn take(backing: &Backing, name: &str) -> Result<bool, String> {
     let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
     if all.iter().any(|one| one.kind == Kind::BeforeResync) {
@@ -34,7 +34,7 @@ fn take(backing: &Backing, name: &str) -> Result<bool, String> {
     let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
     match snapshot::take(backing, name, stamp, Kind::BeforeResync) {
         Ok(_) | Err(SnapshotError::Device(DeviceError::Exists(_))) => Ok(true),
-        // Most file systems cannot: the manual says so.
+        // Most file systems do not support snapshots, as the manual says.
         Err(SnapshotError::NoClones(_) | SnapshotError::Backing(_)) => Ok(false),
         Err(error) => Err(error.to_string()),
     }

@@ -1,4 +1,4 @@
-//! The thread that listens for the other node, for all volumes.
+//! Thread that listens for the other node on behalf of all volumes.
 
 use crate::link::dial::{Cable, Registry, listen};
 use rustix::event::{EventfdFlags, eventfd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// It listens as long as this value lives.
+/// Replication listener, which runs until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Listening {
     cable: Cable,
@@ -15,7 +15,7 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Starts it; None where the system has no thread or descriptor for it.
+    /// Starts the listener. Returns None if the system has no thread or descriptor for it.
     pub(super) fn start(cable: &Cable, registry: &Arc<Registry>) -> Option<Listening> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).ok()?);
         let (own, at, registry) = (stop.clone(), cable.clone(), registry.clone());
@@ -35,10 +35,10 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // It fails only where it is readable already.
+        // The write fails only if the descriptor is readable already.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            // It is back at its poll within moments.
+            // The thread returns from its poll at once.
             let _ = thread.join();
         }
     }

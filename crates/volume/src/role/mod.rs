@@ -1,5 +1,5 @@
-//! The volumes of this node, each on a thread of its own. This thread starts
-//! and stops them, and reads how they are: it never waits for a disk.
+//! Role that runs the volumes of this node, each on its own thread. The role's thread starts and
+//! stops them and reads their status. It never waits for a disk.
 
 mod copies;
 mod elsewhere;
@@ -45,61 +45,62 @@ use usage::Usage;
 use wire::Trusted;
 use worker::Worker;
 
-/// The volumes that run.
+/// Volume role with its running volumes.
 #[derive(Debug)]
 pub struct Role {
     place: Place,
     workers: BTreeMap<String, Worker>,
-    /// Those whose copies a storage system keeps.
+    /// Volumes in external storage.
     elsewhere: BTreeMap<String, Owned>,
-    /// Those that were told to stop.
+    /// Volumes that are stopping.
     ending: Vec<Worker>,
-    /// All of them were told to stop: when nobody waits for them any longer.
+    /// Deadline for all volumes to stop. None unless the role is stopping.
     stops_at: Option<Instant>,
-    /// Scheduled snapshots of those that run.
+    /// Scheduled snapshots of the running volumes.
     snapshots: BTreeMap<String, Snapshots>,
-    /// What other parts of this node use.
+    /// Use of volumes by other roles of this node.
     usage: Usage,
-    /// Where clients reach volumes over TCP.
+    /// TCP listeners of the volumes.
     network: Network,
     ties: Ties,
-    /// Where the other node connects, and who listens there.
+    /// Listener for the replication connections of the other node.
     listening: Option<Listening>,
-    /// Whole volumes that are copied between nodes.
+    /// Copies of whole volumes between nodes.
     copying: Copying,
-    /// The leases that the cluster told last; None until it has told any.
+    /// Leases as the cluster reported them last; None before the first report.
     leases: Option<Vec<KnownLease>>,
-    /// How much this node should have the lease of each volume.
+    /// Lease rank of this node for each volume.
     ranks: BTreeMap<String, u32>,
-    /// The cluster has not been told of them.
+    /// The ranks have changed and were not reported to the cluster yet.
     is_new: bool,
-    /// The users that were connected to volumes at the process before this one.
+    /// Users connected to volumes of the previous process, by volume.
     former_users: BTreeMap<String, String>,
 }
 
-/// A record of a lease, to be written.
+/// Request to write a lease record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordWish {
-    /// The lease.
+    /// Name of the lease.
     pub name: String,
-    /// The epoch in which it is held.
+    /// Epoch in which the lease is held.
     pub epoch: u64,
-    /// Higher than the number of the record before it.
+    /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// The record.
+    /// Content of the record.
     pub value: Vec<u8>,
 }
 
-/// What volumes want of the cluster.
+/// Requests of the volumes to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wishes {
-    /// The ranks of all leases, by their names, if they have changed. Zero: it is only watched.
+    /// Ranks of all leases by name, if they have changed. Zero means that the lease is only
+    /// watched.
     pub leases: Option<Vec<(String, u32)>>,
-    /// Records to be written.
+    /// Records to write.
     pub records: Vec<RecordWish>,
 }
 
-/// Why an order would do nothing.
+/// Reason why an order would have no effect.
 fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
     let Some(shown) = shown else {
         return Some(
@@ -149,7 +150,7 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
     }
 }
 
-/// Orders for a volume with one copy: a check of its checksums, or to open it again.
+/// Executes an order for a volume with one replica: a check of its checksums, or a reopen.
 fn order_of_one(message: &Message, worker: &Worker) -> Result<(), String> {
     let name = worker.name();
     let sums = worker.status().sums.sums();
@@ -191,7 +192,7 @@ fn is_verifying(shown: &Shown) -> bool {
     verify.is_some_and(|verify| verify.ended.is_none())
 }
 
-/// Why the other copy cannot be resynchronised now.
+/// Reason why the other replica cannot be resynchronised now.
 fn unable(shown: &Shown, everything: bool) -> Option<String> {
     let (report, other) = (&shown.report, &shown.other);
     if !report.serves {
@@ -210,16 +211,16 @@ fn unable(shown: &Shown, everything: bool) -> Option<String> {
     is_needless.then(|| "both copies are in sync".to_owned())
 }
 
-/// The name of the lease of a volume.
+/// Name of a volume's lease.
 fn lease_of(name: &str) -> String {
     format!("{}/{name}", crate::keyword::NAME)
 }
 
 impl Role {
-    /// Without any volume. To be called before the process is confined.
+    /// Creates a role without volumes. Must be called before the process is confined.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// No file descriptor is available.
     pub fn new(place: Place) -> Result<Role, Errno> {
         let registry = Arc::new(Registry::default());
         Ok(Role {
@@ -245,10 +246,11 @@ impl Role {
         })
     }
 
-    /// The users of volumes, by the volume, for the process that follows this one.
+    /// Encodes the users of volumes for the next process.
     pub fn kept(&self) -> Vec<u8> {
         match self.stops_at {
-            // All connections end with it, and those of guests that run on come again at the next start.
+            // A stopping role closes all connections. The guests that keep running reconnect after
+            // the next start.
             Some(_) => codec::encode(&self.former_users),
             None => codec::encode(&self.users()),
         }
@@ -257,35 +259,37 @@ impl Role {
     fn users(&self) -> BTreeMap<String, String> {
         let users = { self.workers.iter() }
             .filter_map(|(name, worker)| Some((name.clone(), worker.named_user()?)));
-        // A command does not connect again.
+        // Skips commands, which do not reconnect.
         users
             .filter(|(_, user)| !user.starts_with("command/"))
             .collect()
     }
 
-    /// Takes what the process before this one has kept: each volume waits for its user, which connects again by itself.
+    /// Loads the state of the previous process. Each volume is reserved for its user, which
+    /// reconnects by itself.
     pub fn resume(&mut self, kept: &[u8]) {
-        // One of another version knows no users.
+        // Another version may have stored a format without users.
         self.former_users = codec::decode(kept).unwrap_or_default();
     }
 
-    /// Readable when a volume wants something of the cluster.
+    /// Descriptor that is readable when a volume has a request to the cluster.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.ties.wishes.as_fd()
     }
 
-    /// What volumes want, and how they are, is told again: to another supervisor.
+    /// Reports all requests and states again, for a new supervisor.
     pub fn tell_again(&mut self) {
         self.is_new = true;
         self.usage.tell_again();
     }
 
-    /// Takes out what volumes want of the cluster.
+    /// Takes the pending requests of the volumes to the cluster.
     pub fn wishes(&mut self) -> Wishes {
         let mut wishes = Wishes::default();
         for (name, wish) in self.ties.wishes.take() {
             match wish {
-                // Also of a volume whose file names one node, and whose copy is one of two.
+                // Also for a volume that is configured with one node, but whose replica is one of
+                // two.
                 Wish::Rank(rank) => {
                     let is_known = self.ranks.contains_key(&name);
                     if is_known || self.workers.contains_key(&name) {
@@ -317,7 +321,7 @@ impl Role {
         wishes
     }
 
-    /// The cluster tells what it knows of leases.
+    /// Applies lease news from the cluster.
     pub fn hear(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => {
@@ -341,13 +345,13 @@ impl Role {
         }
     }
 
-    /// The cluster says where its nodes are, and how to know them.
+    /// Applies the cluster's node addresses and certificates.
     pub fn trust(&mut self, trusted: Trusted) {
-        // Links and copies with nodes that are no longer accepted end.
+        // Connections with nodes that are no longer accepted end.
         let before = self.ties.registry.trusted();
         let trusted = Arc::new(trusted.after(before.as_deref()));
         self.ties.registry.trust(Arc::clone(&trusted));
-        // It may have another address now.
+        // Restarts the listener, because this node's address may have changed.
         if let Some(listening) = self.listening.take_if(|one| one.cable().ends.is_none()) {
             let cable = listening.cable().clone();
             drop(listening);
@@ -367,7 +371,7 @@ impl Role {
         }
     }
 
-    /// Does what an operator wants of a volume.
+    /// Executes an operator's order for a volume.
     pub fn order(&self, message: &Message) -> Told {
         let refused = |words: String| Told { good: false, words };
         let (name, letter) = match message {
@@ -437,10 +441,10 @@ impl Role {
         }
     }
 
-    /// Listens where the other node connects, if there is one.
+    /// Starts the replication listener, if a volume has another node that dials this one.
     fn listen(&mut self, volumes: &Volumes) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
-        // The node whose name comes first dials.
+        // The node whose name sorts first dials.
         let cable = pairs.find(|pair| pair.me > pair.other);
         let cable = cable.map(|pair| &pair.cable);
         if self.listening.as_ref().map(Listening::cable) != cable {
@@ -452,10 +456,10 @@ impl Role {
         self.copying.change(volumes, links);
     }
 
-    /// Goes over to the volumes of another version. Those that stay are not touched.
+    /// Applies a new configuration. Unchanged volumes keep running.
     ///
     /// # Errors
-    /// The payload cannot be read, or a volume would become smaller: then nothing changes.
+    /// The payload cannot be decoded, or a volume would shrink. Then nothing changes.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let mut volumes = codec::decode::<Volumes>(payload).map_err(|error| error.to_string())?;
         for (name, spec) in &volumes.0 {
@@ -483,7 +487,7 @@ impl Role {
             self.ending.push(worker);
         }
         self.ending.retain(|worker| !worker.has_ended());
-        // One that ends gives its lease up itself, when its requests have ended.
+        // A stopping volume releases its lease itself, after its requests have ended.
         let known = self.ranks.len();
         let (workers, ending, elsewhere) = (&self.workers, &self.ending, &self.elsewhere);
         self.ranks.retain(|name, _| {
@@ -527,7 +531,7 @@ impl Role {
         Ok(())
     }
 
-    /// Goes over to these volumes that a storage system keeps.
+    /// Applies the configured volumes in external storage.
     fn change_elsewhere(&mut self, volumes: BTreeMap<String, Elsewhere>) {
         self.elsewhere.retain(|name, one| {
             let spec = volumes.get(name);
@@ -549,7 +553,7 @@ impl Role {
         self.rank_elsewhere();
     }
 
-    /// What this node wants of the leases of volumes that a storage system keeps.
+    /// Updates this node's lease ranks for volumes in external storage.
     fn rank_elsewhere(&mut self) {
         for (name, one) in self
             .elsewhere
@@ -560,7 +564,7 @@ impl Role {
         }
     }
 
-    /// Returns the report for operators.
+    /// Report for operators.
     pub fn report(&self) -> Report {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
         let new = |name: &str| self.workers.contains_key(name);

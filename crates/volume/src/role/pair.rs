@@ -1,4 +1,4 @@
-//! A volume with two copies, on its thread.
+//! Thread of a volume with two replicas.
 
 use super::socket::Claim;
 use super::worker::{PREFERRED_BYTES, Shared, Trouble};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-/// The thread that dials. It ends with this value.
+/// Dialer's thread, which ends when this value is dropped.
 struct Dialing {
     dialer: Arc<Dialer>,
     thread: Option<JoinHandle<()>>,
@@ -49,13 +49,13 @@ impl Dialing {
 impl Drop for Dialing {
     fn drop(&mut self) {
         self.dialer.end();
-        // A connection attempt may take its time; nobody waits for that.
+        // Detaches the thread, because a connection attempt may take a while.
         drop(self.thread.take());
     }
 }
 
 impl Shared {
-    /// Serves one of two copies, until it is to stop.
+    /// Serves one of two replicas until the volume has to stop.
     pub(super) fn serve_pair(
         self: &Arc<Self>,
         claim: &Claim,
@@ -73,7 +73,7 @@ impl Shared {
         let no_descriptor = || failed("no descriptor is left".to_owned());
         let mailbox = mailbox.ok_or_else(no_descriptor)?;
         let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
-        // The node whose name comes first dials, the other one listens.
+        // The node whose name sorts first dials; the other one listens.
         let dialing = match !pair.other.is_empty() && pair.me < pair.other {
             true => Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name)),
             false => None,
@@ -188,7 +188,7 @@ impl Shared {
     }
 }
 
-/// Why a resync does not end.
+/// Explains why a resync does not finish.
 fn damaged_words(shown: &Shown) -> String {
     match shown.report.damaged_blocks * BLOCK_BYTES / 1024 {
         0 => String::new(),
@@ -199,7 +199,7 @@ fn damaged_words(shown: &Shown) -> String {
     }
 }
 
-/// The state of a volume with two copies, and why it is so. The file may name this node only.
+/// State of a volume with two replicas, and its reason. The configuration may name only this node.
 fn state(shown: &Shown, is_single: bool) -> (State, String) {
     let report = &shown.report;
     let other = &shown.other;
@@ -250,7 +250,7 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
     }
 }
 
-/// Why a copy is neither served nor follows the other one; `complete`: it has every
+/// Explains why a replica neither serves nor follows. `complete`: the replica has every
 /// acknowledged write.
 fn waiting(shown: &Shown, complete: bool) -> String {
     let other = &shown.other;
@@ -269,7 +269,7 @@ fn waiting(shown: &Shown, complete: bool) -> String {
         ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
         ("", true) => format!("no node holds its lease: {}{link}", shown.said),
         ("", false) => format!("this copy is not complete: it waits for the one of {other}{link}"),
-        // Whether the other node still holds it is not known here.
+        // The other node may still hold the lease.
         (owner, false) if owner == *other && is_away && shown.in_sync.is_some() => format!(
             "only the copy of {other} is complete, because {other} served alone: bring {other} or the connection to it \
              back{link}"

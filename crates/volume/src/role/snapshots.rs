@@ -1,6 +1,6 @@
-//! Scheduled snapshots of a volume, on a thread of their own: the file system may take its
-//! time. When the next one is due follows from those that there are, so a role that is
-//! started again continues.
+//! Scheduled snapshots of a volume, on their own thread, because the file system may be slow. The
+//! next due time is derived from the existing snapshots, so a restarted role continues the
+//! schedule.
 
 use crate::config::Schedule;
 use crate::device::{Backing, Kind, Snapshot, Stamp, snapshot};
@@ -10,14 +10,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How soon one that failed is tried again.
+/// Delay before a failed snapshot is retried.
 const RETRY: Duration = Duration::from_secs(60);
-/// How soon it is looked at again whether the volume is served.
+/// Interval for checking whether the volume is served.
 const SERVED_LOOK: Duration = Duration::from_secs(5);
-/// The clock may be set while nothing is due.
+/// Maximum sleep: the clock may be set while nothing is due.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The thread. It ends with this value.
+/// Snapshot thread, which ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     pub(super) schedule: Schedule,
@@ -26,7 +26,7 @@ pub(super) struct Snapshots {
     _stop: Sender<()>,
 }
 
-/// What the thread knows.
+/// State of the snapshot thread.
 struct Keeper<S> {
     name: String,
     backing: Backing,
@@ -36,7 +36,8 @@ struct Keeper<S> {
 }
 
 impl Snapshots {
-    /// Begins. `serves`: whether the volume is served, so that its data is good.
+    /// Starts the thread. `serves` returns whether the volume is served, so that its data is
+    /// valid.
     pub(super) fn start(
         name: &str,
         backing: &Backing,
@@ -71,7 +72,7 @@ impl Snapshots {
         }
     }
 
-    /// Whether this is what a file says.
+    /// Returns whether backing store and schedule match the configuration.
     pub(super) fn fits(&self, backing: &Backing, schedule: Option<Schedule>) -> bool {
         Some(self.schedule) == schedule && self.backing == *backing
     }
@@ -88,7 +89,7 @@ fn now() -> Stamp {
 }
 
 impl<S: Fn() -> bool> Keeper<S> {
-    /// Takes one if it is due, and returns how long to wait then.
+    /// Takes a snapshot if one is due. Returns the time until the next check.
     fn look(&self, now: Stamp) -> Duration {
         match self.keep(now) {
             Ok(wait) => wait.min(WAIT_MAX),
@@ -108,7 +109,7 @@ impl<S: Fn() -> bool> Keeper<S> {
         let mut all = self.scheduled()?;
         let every = self.schedule.every_seconds.max(1);
         let newest = all.last().map(|one| one.stamp);
-        // One from the future: the clock was set back.
+        // Ignores a snapshot from the future: the clock was set back.
         let newest = newest.filter(|stamp| *stamp <= now);
         let due = newest.map_or(now, |stamp| Stamp(stamp.0.saturating_add(every)));
         let is_due = due <= now;

@@ -1,10 +1,10 @@
-//! The socket of a volume in the runtime directory. A lock file beside it belongs to the
-//! thread that serves the volume, and ends with its process: so the thread that has the lock may
-//! replace the socket that a killed process left, and never one that is in use.
+//! Socket of a volume in the runtime directory. The serving thread holds a lock file, which the
+//! kernel releases when the process ends. The lock's owner may replace the socket of a killed
+//! process, and never replaces one in use.
 //!
-//! The socket itself is in a directory of its own, which stays. Root alone gets there through the
-//! runtime directory; a program that was given the directory's descriptor connects by it, whatever
-//! user it is, and again after a restart of this role. `volume-NAME.sock` is a link to it.
+//! The socket is in its own permanent directory, which only root reaches through the runtime
+//! directory. A program that received the directory's descriptor connects through it, as any user,
+//! also after a restart of this role. `volume-NAME.sock` is a link to the socket.
 
 use part::role::{VOLUME_SOCKET, volume_directory};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, unlink};
@@ -15,12 +15,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The socket's mode: for all who get there.
+/// Mode of the socket: any user that reaches it may connect.
 const MODE: u32 = 0o666;
-/// The mode of its directory.
+/// Mode of the socket's directory.
 const MODE_OF_DIRECTORY: u32 = 0o711;
 
-/// The right to the socket of a volume.
+/// Exclusive right to a volume's socket.
 #[derive(Debug)]
 pub(super) struct Claim {
     link: PathBuf,
@@ -28,13 +28,13 @@ pub(super) struct Claim {
     _lock: OwnedFd,
 }
 
-/// Returns where clients of a volume connect.
+/// Path at which clients of a volume connect.
 pub fn path(runtime: &Path, name: &str) -> PathBuf {
     runtime.join(format!("volume-{name}.sock"))
 }
 
 impl Claim {
-    /// Takes it; `WOULDBLOCK` if somebody has it.
+    /// Acquires the lock. Returns `WOULDBLOCK` if another thread or process holds it.
     pub(super) fn take(runtime: &Path, name: &str) -> Result<Claim, Errno> {
         let path = runtime.join(format!("volume-{name}.lock"));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -47,7 +47,7 @@ impl Claim {
         })
     }
 
-    /// Listens there. Clients that wait for the socket may connect once its mode is set.
+    /// Creates the socket and listens. Waiting clients may connect once the socket's mode is set.
     pub(super) fn listen(&self) -> io::Result<UnixListener> {
         self.remove();
         let mut builder = std::fs::DirBuilder::new();
@@ -62,15 +62,15 @@ impl Claim {
         let socket = self.directory.join(VOLUME_SOCKET);
         let listener = UnixListener::bind(&socket)?;
         mode(&socket, MODE)?;
-        // By its name alone: as good where the runtime directory is seen under another path.
+        // The link is relative, so it also works where the runtime directory is mounted elsewhere.
         let own = self.directory.file_name().unwrap_or_default();
         symlink(Path::new(own).join(VOLUME_SOCKET), &self.link)?;
         Ok(listener)
     }
 
-    /// Removes the socket, which nobody can use any more, and its link.
+    /// Removes the socket and its link. Clients can no longer connect.
     pub(super) fn remove(&self) {
-        // Most often there is none.
+        // Usually there is no old socket.
         let _ = unlink(&self.link);
         let _ = unlink(self.directory.join(VOLUME_SOCKET));
     }
@@ -95,7 +95,7 @@ mod tests {
         for path in [Path::new(&by), &super::path(scratch.path(), "mail")] {
             UnixStream::connect(path).unwrap();
         }
-        // Killed: its socket stays, and nobody listens.
+        // After a kill the socket remains, but nothing listens on it.
         drop((first, claim));
         assert!(UnixStream::connect(&by).is_err());
         let claim = Claim::take(scratch.path(), "mail").unwrap();

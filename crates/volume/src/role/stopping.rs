@@ -1,22 +1,23 @@
-//! The end of the role: all volumes stop at once, and the role goes on with what they want of the
-//! cluster until they have stopped. It never waits for longer than it may.
+//! Shutdown of the role. All volumes stop concurrently, and the role forwards their requests to
+//! the cluster until they have stopped. The deadlines below bound the wait.
 
 use super::Role;
 use super::worker::Worker;
 use part::role::Manner;
 use std::time::{Duration, Instant};
 
-/// How long volumes may take to stop, a little more than their requests may.
+/// Timeout for volumes to stop: slightly longer than the timeout of their requests.
 const STOP_MAX: Duration = Duration::from_secs(11);
-/// How long they may take to leave: their clients wait until the next role begins. A little more
-/// than a volume with two copies waits, and less than the supervisor does.
+/// Timeout for volumes to stop before a new process replaces this one; their clients wait
+/// meanwhile. Slightly longer than a volume with two replicas waits, and shorter than the
+/// supervisor's timeout.
 const LEAVE_MAX: Duration = Duration::from_millis(1500);
-/// How often it is looked at whether they have stopped.
+/// Interval for checking whether the volumes have stopped.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 impl Role {
-    /// Stops all volumes. What they want of the cluster until they have ended, and at the end, is
-    /// in [`Role::wishes`].
+    /// Stops all volumes. Until and when they end, their requests to the cluster are in
+    /// [`Role::wishes`].
     pub fn stop(&mut self, manner: Manner) {
         let leaves = manner == Manner::Leave;
         if self.stops_at.is_none() {
@@ -29,7 +30,7 @@ impl Role {
         self.stops_at = self.stops_at.or(Instant::now().checked_add(limit));
     }
 
-    /// Whether all volumes have stopped, or have had enough time to.
+    /// Returns whether all volumes have stopped or the deadline has passed.
     pub fn has_stopped(&self) -> bool {
         let is_late = self.stops_at.is_some_and(|at| Instant::now() >= at);
         is_late || self.ending.iter().all(Worker::has_ended)
@@ -62,7 +63,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
     const SIZE: u64 = 1 << 20;
 
-    /// A version with one volume, of two copies.
+    /// Configuration with one volume of two replicas.
     fn version(directory: &Path) -> Vec<u8> {
         let pair = Pair {
             me: "alpha".to_owned(),
@@ -84,7 +85,7 @@ mod tests {
         codec::encode(&Volumes([("mail".to_owned(), spec)].into(), [].into()))
     }
 
-    /// A role whose volume neither this node nor the other one owns.
+    /// Role with a volume that neither node owns.
     fn role(scratch: &Scratch) -> Role {
         create_mail(scratch.path(), joined(SIZE, 7));
         let confine = |_: &Path, _: &Backing| Ok(());
@@ -95,19 +96,19 @@ mod tests {
         role
     }
 
-    /// What the cluster is told of the lease, if that is news.
+    /// New rank of the lease that the cluster receives, if it has changed.
     fn rank(role: &mut Role) -> Option<u32> {
         let leases = role.wishes().leases?;
         assert_eq!(leases.len(), 1);
         leases.first().map(|(_, rank)| *rank)
     }
 
-    /// A client with a request that waits until a node owns the volume.
+    /// Client with a request that waits for an owner of the volume.
     fn waiting(role: &Role) -> UnixStream {
         let socket = role.workers["mail"].status().socket;
         let mut client = UnixStream::connect(socket).unwrap();
         client.read_exact(&mut [0; 18]).unwrap();
-        // No zeroes; NBD_OPT_EXPORT_NAME, of a name with four letters.
+        // NBD flag without zeroes; NBD_OPT_EXPORT_NAME with a name of four letters.
         client
             .write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x01\0\0\0\x04mail")
             .unwrap();
@@ -131,7 +132,7 @@ mod tests {
         let workers = |role: &Role| role.ending.iter().all(Worker::has_ended);
         assert!(eventually(SOON, || workers(&role)));
         assert!(role.has_stopped());
-        // The lease is not wanted any more; and no reply says that the request is done.
+        // The lease is released, and no reply confirms the request.
         assert_eq!(rank(&mut role), Some(0));
         assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
     }

@@ -1,5 +1,5 @@
-//! What other parts of this node use volumes for, and the news that they get: whether each
-//! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
+//! Use of volumes by other roles of this node, and the notifications that they receive about the
+//! readiness of their volumes. This module changes no volume; [`crate::mirror`] implements a use.
 
 use super::{Role, lease_of};
 use crate::config::Volumes;
@@ -13,26 +13,27 @@ use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
 use part::voice::write_error;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Parts that use volumes at most.
+/// Maximum number of roles that use volumes.
 const PARTS_MAX: usize = 8;
 
-/// What parts use.
+/// Volumes used by each role.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     parts: BTreeMap<String, Vec<UsedVolume>>,
-    /// Volumes that are kept as they were until nobody uses them, and the version that follows.
+    /// Volumes that keep their old configuration until they are unused, and the pending
+    /// configuration.
     held: (BTreeSet<String>, Vec<u8>),
-    /// What each part was told last.
+    /// Last notification of each role.
     told: BTreeMap<String, VolumeNews>,
 }
 
 impl Usage {
-    /// Each part is told again how its volumes are.
+    /// Sends all notifications again.
     pub(super) fn tell_again(&mut self) {
         self.told.clear();
     }
 
-    /// The use of a volume; if several parts use it, the one that asks for the most.
+    /// Use of a volume; with several roles, the most demanding use.
     pub(super) fn of(&self, name: &str) -> Option<VolumeUse> {
         let all = self.parts.values().flatten();
         let uses = all.filter(|used| used.name == name).map(|used| used.r#use);
@@ -43,7 +44,7 @@ impl Usage {
         })
     }
 
-    /// The user that may open a volume next: the first one that is to write.
+    /// User that may open a volume next: the first one that writes.
     pub(super) fn grant(&self, name: &str) -> Option<Grant> {
         let mut all = self.parts.values().flatten();
         let is_meant = |used: &&UsedVolume| {
@@ -56,12 +57,12 @@ impl Usage {
         })
     }
 
-    /// Whether a part uses it for more than reading.
+    /// Returns whether a role uses the volume for more than reading.
     fn is_written(&self, name: &str) -> bool {
         self.of(name).is_some_and(|used| used != VolumeUse::Reads)
     }
 
-    /// Adds to a report which parts use each volume, and for what.
+    /// Adds the uses of each volume to a report.
     pub(super) fn add_to(
         &self,
         report: &mut Report,
@@ -98,12 +99,12 @@ impl Usage {
 }
 
 impl Role {
-    /// A part says which volumes it uses.
+    /// Applies the volumes that a role uses.
     pub fn uses(&mut self, used: UsedVolumes) {
         let UsedVolumes { part, volumes } = used;
         let usage = &mut self.usage;
         if usage.parts.len() < PARTS_MAX || usage.parts.contains_key(&part) {
-            // It is told how they are, also if that is nothing new.
+            // Notifies the role even if nothing has changed.
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
             self.tell_uses();
@@ -111,9 +112,9 @@ impl Role {
         }
     }
 
-    /// Keeps those volumes as they are that a part uses alone, and that the new version has no longer,
-    /// elsewhere, or read-only: a guest whose section goes with that of its volume still has to write
-    /// while it shuts down.
+    /// Keeps the old configuration of volumes in exclusive use that the new one removes, moves or
+    /// makes read-only. A guest that is removed along with its volume still has to write while it
+    /// shuts down.
     pub(super) fn hold(&mut self, payload: &[u8], volumes: &mut Volumes) {
         let mut held = BTreeSet::new();
         for (name, worker) in &self.workers {
@@ -134,7 +135,7 @@ impl Role {
         self.usage.held = (held, payload.to_vec());
     }
 
-    /// Goes over to the version that was put off, when nobody uses its volumes any longer.
+    /// Applies the pending configuration once its volumes are unused.
     fn let_go(&mut self) {
         let (held, payload) = &self.usage.held;
         if held.is_empty() || held.iter().all(|name| self.usage.is_written(name)) {
@@ -146,7 +147,7 @@ impl Role {
         }
     }
 
-    /// A part has stopped, and uses no volume any longer.
+    /// Removes the uses of a role that has stopped.
     pub fn forget_user(&mut self, part: &str) {
         self.usage.told.remove(part);
         if self.usage.parts.remove(part).is_some() {
@@ -165,7 +166,8 @@ impl Role {
         self.rank_elsewhere();
     }
 
-    /// Whether a volume is as its use needs it, or why not; None: it is not on this node.
+    /// Returns whether a volume is ready for a use, or the reason why not. None: the volume is not
+    /// on this node.
     pub(super) fn is_ready(&self, name: &str, used: VolumeUse) -> Option<Result<(), String>> {
         let worker = self.workers.get(name);
         let elsewhere = || Some(self.elsewhere.get(name)?.is_ready(used));
@@ -174,7 +176,7 @@ impl Role {
             .or_else(elsewhere)
     }
 
-    /// Takes out what parts are to be told of the volumes that they use, by the part.
+    /// Takes the pending notifications, by role.
     pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
         let mut all = Vec::new();
         for (part, volumes) in &self.usage.parts {
@@ -199,7 +201,7 @@ impl Role {
                     (is_ready, can_move(status))
                 })
             })
-            // The copies of one that has no worker are not ours.
+            // A volume without a worker is in external storage.
             .or_else(|| Some((self.elsewhere.get(name)?.is_ready(*r#use), Ok(()))));
         let (is_ready, can_move) = seen.unwrap_or_else(|| {
             let words = format!("the served configuration has no volume '{name}' on this node");
@@ -219,7 +221,8 @@ impl Role {
         }
     }
 
-    /// Whether a volume cannot be served here for want of a copy, while the other node serves it.
+    /// Returns whether this node cannot serve a volume for lack of a usable replica, while the
+    /// other node serves it.
     fn is_gone(&self, name: &str) -> bool {
         let worker = self.workers.get(name);
         let other = worker.and_then(|worker| worker.look(other_of_gone));
@@ -229,7 +232,8 @@ impl Role {
     }
 }
 
-/// The other node of a volume whose copy here cannot be opened, is no part of it, or lacks data.
+/// Other node of a volume whose local replica cannot be opened, is not part of the volume, or
+/// lacks data.
 fn other_of_gone(status: &Status) -> Option<String> {
     let is_gone = matches!(
         status.state,
@@ -239,7 +243,7 @@ fn other_of_gone(status: &Status) -> Option<String> {
     Some(pair.other.clone())
 }
 
-/// Whether a volume that is served here could be handed over now, or why not.
+/// Returns whether a volume served here could be handed over now, or the reason why not.
 fn can_move(status: &Status) -> Result<(), String> {
     let shown = of_pair(status)?;
     match shown.report.other {
@@ -252,7 +256,7 @@ fn can_move(status: &Status) -> Result<(), String> {
     }
 }
 
-/// What is shown of a volume with two copies, or why it moves to no other node.
+/// Replication status of a volume with two replicas, or the reason why it cannot move.
 fn of_pair(status: &Status) -> Result<&Shown, String> {
     let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
     pair.ok_or_else(|| match status.spec.pair {
@@ -261,7 +265,7 @@ fn of_pair(status: &Status) -> Result<&Shown, String> {
     })
 }
 
-/// Whether a volume is as its use needs it, or why not.
+/// Returns whether a volume is ready for a use, or the reason why not.
 fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     match used {
         VolumeUse::Reads if is_readable(status.state) => Ok(()),
@@ -271,19 +275,19 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
     }
 }
 
-/// Whether another user has had a volume while a process of this node had it open.
+/// Returns whether another user had the volume while a process of this node had it open.
 fn is_superseded(status: &Status) -> bool {
     { status.mirror.as_ref() }.is_some_and(|shown| shown.admission.is_superseded)
 }
 
-/// Whether another user has a volume open at the other node.
+/// Returns whether another user has the volume open on the other node.
 fn waits_for_user(status: &Status, shown: &Shown) -> bool {
     let own = status.meter.tenure.granted();
     let there = own.zip(shown.users);
     there.is_some_and(|(own, users)| users.has_other(&own.user))
 }
 
-/// Whether no other user has a volume on this node, or which one has.
+/// Checks that no other user has the volume open on this node. The error names the user.
 fn is_free(status: &Status, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
     match holder {
@@ -300,7 +304,7 @@ fn is_readable(state: State) -> bool {
     state.is_served() || matches!(state, State::Following | State::Filling)
 }
 
-/// The reason of a state, or its word where it has none.
+/// Reason of a state, or the state's name without one.
 fn why(status: &Status) -> String {
     match &*status.why {
         "" => format!("it is {}", status.state.words().0),

@@ -1,5 +1,5 @@
-//! The thread of a volume: it opens the backing, serves it, and tries again where that
-//! fails, until it is told to stop.
+//! Thread of a volume. It opens the backing store, serves the volume, and retries failures until
+//! it is stopped.
 
 use super::keeper;
 use super::socket::{self, Claim};
@@ -31,49 +31,49 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How soon something is tried again first, and at most.
+/// First and maximum delay before a retry.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked at whether the volume was created.
+/// Interval for checking whether the volume was created.
 const CREATED_LOOK: Duration = Duration::from_millis(500);
-/// The size at which requests are fastest, bytes.
+/// Request size with the best performance, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
 
-/// What an operator asked of a volume with one copy: that all is checked by the checksums, or no
-/// longer; that it is opened again.
+/// Operator's orders for a volume with one replica: check all data against the checksums, end the
+/// check, reopen.
 const CHECK: u8 = 1;
 const END_CHECK: u8 = 2;
 const REOPEN: u8 = 3;
 
-/// Gives up what a thread does not need to serve a volume: everything but its backing and
-/// the runtime directory. Returns what went wrong, in words.
+/// Drops the privileges that a thread does not need to serve a volume; keeps its backing store and
+/// the runtime directory. Returns an error message.
 pub type Confine = fn(runtime: &Path, backing: &Backing) -> Result<(), String>;
 
-/// Where volumes run.
+/// Environment of the volumes.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The directory of their sockets.
+    /// Directory of the volumes' sockets.
     pub runtime: PathBuf,
-    /// What each of their threads does first.
+    /// Function that each volume's thread calls first.
     pub confine: Confine,
 }
 
-/// What volumes with two copies have in common.
+/// State shared by volumes with two replicas.
 #[derive(Clone, Debug)]
 pub(super) struct Ties {
-    /// Where the other node's connections come.
+    /// Registry for the other node's connections.
     pub(super) registry: Arc<Registry>,
-    /// What volumes want of the cluster.
+    /// Requests of the volumes to the cluster.
     pub(super) wishes: Arc<Queue<(String, Wish)>>,
-    /// The boot of this machine.
+    /// Boot identifier of this machine.
     pub(super) boot: u128,
 }
 
-/// A volume with its thread.
+/// Handle of a volume's thread.
 #[derive(Debug)]
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    /// None where the system has no thread for it.
+    /// None if the system could not create the thread.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -81,32 +81,32 @@ pub(super) struct Worker {
 pub(super) struct Shared {
     pub(super) place: Place,
     pub(super) ties: Ties,
-    /// Of a volume with two copies: where it is told things.
+    /// Mailbox of a volume with two replicas.
     pub(super) mailbox: Option<Arc<Mailbox>>,
     status: Mutex<Status>,
-    /// The size that the file says, bytes.
+    /// Configured size, bytes.
     wanted_bytes: AtomicU64,
-    /// What an operator asked last of a volume with one copy.
+    /// Last order of the operator for a volume with one replica.
     asked: AtomicU8,
-    /// The file names no other node.
+    /// The configuration names no other node.
     pub(super) is_single: AtomicBool,
-    /// A part of this node uses it, which is told how it is.
+    /// A role of this node uses the volume and receives notifications.
     is_used: AtomicBool,
-    /// Its user.
     pub(super) tenure: Arc<Tenure>,
-    /// It ends for a role that follows this one.
+    /// The volume stops because a new process replaces this one.
     pub(super) leaves: AtomicBool,
-    /// Readable once the thread is to end. None where the system has no descriptor.
+    /// Readable when the thread has to end. None if the system had no descriptor.
     pub(super) stop: Option<OwnedFd>,
-    /// Readable when the wanted size has changed.
+    /// Readable when the configured size has changed.
     wake: Option<OwnedFd>,
 }
 
-/// Why a volume is not served now.
+/// State of a volume that is not served, and its reason.
 pub(super) struct Trouble(pub(super) State, pub(super) String);
 
 impl Worker {
-    /// `user`: who was connected to the volume at a former process, and connects again.
+    /// Starts the thread. `user` was connected to the volume in the previous process, and
+    /// reconnects.
     pub(super) fn start(
         name: &str,
         spec: Spec,
@@ -141,7 +141,7 @@ impl Worker {
             to: pair.other,
             facts: Facts::default(),
         };
-        // Without a descriptor it fails, in words, when it is served.
+        // Without a descriptor the volume fails with an error message when it is served.
         let pair = spec.pair.clone().or_else(|| spec.single());
         let mailbox = pair.and_then(|pair| Mailbox::new(greeting(pair)).ok());
         let shared = Arc::new(Shared {
@@ -186,12 +186,12 @@ impl Worker {
         status
     }
 
-    /// Has all of a volume with one copy checked by its checksums, or ends that.
+    /// Starts or ends a check of all data of a volume with one replica against its checksums.
     pub(super) fn check(&self, begins: bool) {
         self.ask(if begins { CHECK } else { END_CHECK });
     }
 
-    /// Has a volume with one copy opened again.
+    /// Makes the thread reopen a volume with one replica.
     pub(super) fn reopen(&self) {
         self.ask(REOPEN);
     }
@@ -201,23 +201,23 @@ impl Worker {
         signal(self.shared.wake.as_ref());
     }
 
-    /// How it is, now and later.
+    /// Shared state, which stays current.
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
 
-    /// Tells whether clients can use it, now and later.
+    /// Returns a closure that reports whether clients can use the volume.
     pub(super) fn serves(&self) -> impl Fn() -> bool + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.status().state.is_served()
     }
 
-    /// Where a volume with two copies is told things.
+    /// Mailbox of a volume with two replicas.
     pub(super) fn mailbox(&self) -> Option<&Mailbox> {
         self.shared.mailbox.as_deref()
     }
 
-    /// How parts of this node use it from now on, if they do, and the user that may open it next.
+    /// Sets the use by this node's roles, and the user that may open the volume next.
     pub(super) fn set_use(&self, used: Option<VolumeUse>, grant: Option<Grant>) {
         self.shared.is_used.store(used.is_some(), Ordering::Release);
         let has_changed = self.shared.tenure.grant(grant);
@@ -230,12 +230,12 @@ impl Worker {
         }
     }
 
-    /// The named user that has it, or for which it is reserved.
+    /// Name of the connected user, or of the user that the volume is reserved for.
     pub(super) fn named_user(&self) -> Option<String> {
         self.shared.tenure.named_user()
     }
 
-    /// Looks at how it is at this moment.
+    /// Calls `look` with the current status.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
         look(&self.shared.status())
     }
@@ -248,24 +248,24 @@ impl Worker {
         }
     }
 
-    /// The size that it has, bytes, if it is open.
+    /// Current size, bytes; None unless the volume is open.
     pub(super) fn size_bytes(&self) -> Option<u64> {
         let status = self.shared.status();
         status.served.map(|served| served.size_bytes)
     }
 
-    /// Whether it is, or was, one of two copies.
+    /// Returns whether the volume has, or had, two replicas.
     pub(super) fn is_mirror(&self) -> bool {
         let status = self.shared.status();
         status.spec.pair.is_some() || status.mirror.is_some()
     }
 
-    /// Whether the file names this node for it.
+    /// Returns whether the configuration places a replica on the node.
     pub(super) fn has_copy_at(&self, node: &str) -> bool {
         self.shared.has_copy_at(node)
     }
 
-    /// Another version has this size of it, and may name one node of two.
+    /// Applies a new configuration: another size, or one node instead of two.
     pub(super) fn change(&self, spec: &Spec) {
         let size_bytes = spec.size_bytes;
         self.shared
@@ -296,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// Tells the thread to end; `leaves`: for a role that follows this one.
+    /// Stops the thread. `leaves`: a new process replaces this one.
     pub(super) fn stop(&self, leaves: bool) {
         self.shared.leaves.store(leaves, Ordering::Release);
         self.shared.enter(State::Stopping, String::new());
@@ -309,7 +309,7 @@ impl Worker {
 }
 
 fn signal(event: Option<&OwnedFd>) {
-    // It fails only where it is readable already.
+    // The write fails only if the descriptor is readable already.
     let _ = event.map(|event| rustix::io::write(event, &1_u64.to_ne_bytes()));
 }
 
@@ -324,7 +324,7 @@ impl Shared {
 
     pub(super) fn enter(&self, state: State, why: String) {
         let mut status = self.status();
-        // It says nothing else once it is to stop.
+        // A stopping volume keeps its state.
         if status.state == State::Stopping || !status.enter(state, why) {
             return;
         }
@@ -341,14 +341,14 @@ impl Shared {
         self.tell_users();
     }
 
-    /// The role looks at what its users need to know.
+    /// Wakes the role, which updates the users of the volume.
     pub(super) fn tell_users(&self) {
         if self.is_used.load(Ordering::Acquire) {
             self.ties.wishes.wake();
         }
     }
 
-    /// The life of the thread.
+    /// Main function of the thread.
     fn live(self: &Arc<Self>) {
         let mut retry = RETRY_FIRST;
         let mut confined = false;
@@ -376,7 +376,7 @@ impl Shared {
         }
     }
 
-    /// Waits until it is to stop, or its size has changed.
+    /// Waits until the volume has to stop or its size has changed. Returns whether it has to stop.
     fn is_stopped_within(&self, pause: Duration) -> bool {
         let Some((stop, wake)) = self.stop.as_ref().zip(self.wake.as_ref()) else {
             std::thread::sleep(pause);
@@ -386,14 +386,14 @@ impl Shared {
             PollFd::new(stop, PollFlags::IN),
             PollFd::new(wake, PollFlags::IN),
         ];
-        // Interrupted or not: everything is looked at again.
+        // Ignores errors: everything is checked again after any wake-up.
         let _ = poll(&mut watched, Timespec::try_from(pause).ok().as_ref());
         let stops = !watched[0].revents().is_empty();
         is_signalled(self.wake.as_ref());
         stops
     }
 
-    /// Opens and serves the volume, until it is to stop.
+    /// Opens and serves the volume until it has to stop.
     fn serve(self: &Arc<Self>, confined: &mut bool) -> Result<(), Trouble> {
         let (name, backing) = {
             let status = self.status();
@@ -433,7 +433,7 @@ impl Shared {
             return self.serve_pair(&claim, opened, pair, area);
         }
         let (device, layout, loaded) = opened;
-        // The other copy, and the cluster, would not know of what is written without a lease.
+        // Without a lease, the other replica and the cluster would not learn of new writes.
         let is_whole = matches!(loaded.head.state, layout::State::Joined(_));
         if !is_whole || loaded.head.promised > 0 {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
@@ -444,7 +444,7 @@ impl Shared {
         self.serve_single(&claim, (device, layout), (&name, &backing))
     }
 
-    /// Serves a volume with one copy, until it is to stop.
+    /// Serves a volume with one replica until it has to stop.
     fn serve_single(
         self: &Arc<Self>,
         claim: &Claim,
@@ -458,7 +458,7 @@ impl Shared {
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket = |error| failed(format!("cannot listen at its socket: {error}"));
         let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
-        // Checksums are of what the disk has.
+        // Checksums need direct I/O, because they verify the content of the disk.
         if area.is_none() {
             device.use_page_cache();
         }
@@ -516,22 +516,22 @@ impl Shared {
         })
     }
 
-    /// Its user is that of the tenure, and parts hear when it changes.
+    /// Connects the volume to its tenure, and notifies roles when the user changes.
     fn heed(self: &Arc<Self>, single: &mut Single) {
         let users = Arc::clone(self);
         let changed = Arc::new(move || users.tell_users());
         single.heed(Arc::clone(&self.tenure), changed);
     }
 
-    /// Checksums with the rate at which they are built, and their report.
+    /// Checksums with their build rate and their counters.
     pub(super) fn with_rate(&self, area: Area) -> (Area, u64, Arc<Tally>) {
         let status = self.status();
         let rate = status.spec.verify.unwrap_or(RESYNC_RATE);
         (area, rate, Arc::clone(&status.sums))
     }
 
-    /// Opens the checksums of one of two copies. If they are in the way of the size that the
-    /// file says, new ones are placed at the end of the device.
+    /// Opens the checksums of one of two replicas. Places new ones at the end of the device if the
+    /// existing ones block the configured size.
     fn pair_sums(&self, device: &Device, head: &Head) -> Result<Option<Area>, Trouble> {
         let area = self.sums(device, head, true)?;
         if area
@@ -544,7 +544,7 @@ impl Shared {
         self.sums(device, head, true)
     }
 
-    /// Opens the checksums of a copy, if the file wants them.
+    /// Opens the checksums of a replica, if they are configured.
     fn sums(&self, device: &Device, head: &Head, is_pair: bool) -> Result<Option<Area>, Trouble> {
         if self.status().spec.verify.is_none() {
             self.without_sums(device, head)?;
@@ -557,7 +557,7 @@ impl Shared {
                 tally.open(true, is_pair, None);
                 Ok(Some(area))
             }
-            // It is served, and the report shows what it lacks.
+            // Serves the volume without checksums. The report shows the reason.
             Err(error @ (AreaError::NoRoom { .. } | AreaError::NoLog)) => {
                 area::drop_sums(device, head).map_err(failed)?;
                 tally.open(false, is_pair, Some(error.to_string()));
@@ -567,7 +567,7 @@ impl Shared {
         }
     }
 
-    /// Gives up checksums that do not follow the data any longer.
+    /// Drops checksums that will not be updated with the data any more.
     fn without_sums(&self, device: &Device, head: &Head) -> Result<(), Trouble> {
         let dropped = area::drop_sums(device, head);
         dropped.map_err(|error| Trouble(State::Failed, error.to_string()))?;
@@ -575,7 +575,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the volume as large as the file says, before it is served.
+    /// Grows the volume to the configured size before it is served.
     fn fit(
         &self,
         device: &Device,
@@ -598,7 +598,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes it larger while it is served, and returns its size then.
+    /// Grows the volume while it is served. Returns the new size.
     fn grown(
         &self,
         device: &Device,
@@ -621,7 +621,7 @@ impl Shared {
                 self.enter(State::Serving, String::new());
                 Some(size)
             }
-            // It goes on with the size that it has.
+            // Continues with the current size.
             Err(Trouble(_, words)) => {
                 self.enter(State::Serving, words);
                 None
@@ -632,7 +632,7 @@ impl Shared {
     pub(super) fn has_copy_at(&self, node: &str) -> bool {
         let spec = &self.status().spec;
         let pair = spec.pair.clone().or_else(|| spec.single());
-        // One that runs keeps its pair when the file names one node only.
+        // A running volume keeps its pair, even if the configuration now names one node only.
         let is_single = self.is_single.load(Ordering::Acquire);
         pair.is_some_and(|pair| pair.me == node || pair.other == node && !is_single)
     }
@@ -642,7 +642,7 @@ impl Shared {
     }
 }
 
-/// A logical volume that is not there is no device to be confined to.
+/// A missing logical volume has no device that confinement could permit.
 fn is_active(backing: &Backing) -> Result<(), DeviceError> {
     match backing {
         Backing::Lvm(logical) if !logical.path.exists() => {
@@ -652,7 +652,7 @@ fn is_active(backing: &Backing) -> Result<(), DeviceError> {
     }
 }
 
-/// Why a backing was not opened.
+/// Reason why a backing store was not opened.
 fn refused(error: &DeviceError, name: &str, backing: &Backing) -> Trouble {
     let create = format!("`evenkeel volume create {name}` creates it");
     match error {

@@ -1,30 +1,30 @@
-//! What the other side sent and nobody has taken yet: mostly heads. Payloads go past it, into
+//! Receive buffer of a socket, mostly for headers. Payloads bypass it and go directly into disk
 //! buffers.
 
 use rustix::io::Errno;
 use std::io::IoSliceMut;
 use wire::Bytes;
 
-/// Bytes in the order of their arrival.
+/// Received bytes in order of arrival.
 pub(crate) struct Inbox {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-/// What a system call brought.
+/// Result of a receive call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Received {
-    /// All that was asked for: there may be more.
+    /// The full length was received; there may be more.
     Full,
-    /// Less: there is no more at this moment.
+    /// Less was received; there is no more at the moment.
     Short,
-    /// The other side sends nothing any more.
+    /// The other side has closed its sending direction.
     End,
 }
 
 impl Inbox {
-    /// Room for so many bytes.
+    /// Creates a buffer of this capacity.
     pub(crate) fn new(bytes: usize) -> Inbox {
         Inbox {
             bytes: vec![0; bytes].into_boxed_slice(),
@@ -33,7 +33,7 @@ impl Inbox {
         }
     }
 
-    /// What has not been taken.
+    /// Bytes that were not taken yet.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -45,10 +45,10 @@ impl Inbox {
         &self.bytes[start..self.start]
     }
 
-    /// Receives until there are `wanted` bytes, or as many as there are now.
+    /// Receives until `wanted` bytes are buffered, or until no more are available.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is broken.
     pub(crate) fn receive(
         &mut self,
         socket: &mut impl Bytes,
@@ -76,11 +76,11 @@ impl Inbox {
         }
     }
 
-    /// Receives into `payload`, and up to `behind` bytes of what follows it into the inbox,
-    /// which is empty. Returns also how much of the payload came.
+    /// Receives into `payload`, and up to `behind` following bytes into the inbox, which must be
+    /// empty. Also returns the received length of the payload.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is broken.
     pub(crate) fn receive_payload(
         &mut self,
         socket: &mut impl Bytes,

@@ -1,5 +1,5 @@
-//! Bytes of sockets that do not block: what came and nobody has taken yet, and what the other
-//! side has not taken yet. Payloads go from and to buffers of the disk without a copy.
+//! Send and receive buffers of non-blocking sockets. Payloads go between sockets and disk buffers
+//! without a copy.
 
 mod inbox;
 mod outbox;
@@ -13,10 +13,10 @@ use rustix::time::Timespec;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// Waits for events until a deadline. Returns how many there are.
+/// Waits for events until a deadline. Returns the number of events.
 ///
 /// # Errors
-/// The system's.
+/// The system call fails.
 pub(crate) fn wait(
     epoll: &OwnedFd,
     events: &mut [Event],
@@ -25,7 +25,8 @@ pub(crate) fn wait(
     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let timeout = left.and_then(|left| Timespec::try_from(left).ok());
     match epoll::wait(epoll, events, timeout.as_ref()) {
-        // The kernel has work of the ring for this thread: its completions are there now.
+        // The kernel interrupts the wait for io_uring work of this thread; the completions are
+        // available now.
         Err(Errno::INTR) => Ok(0),
         waited => waited,
     }

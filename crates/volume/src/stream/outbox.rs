@@ -1,5 +1,4 @@
-//! What the other side has not taken yet: heads, and buffers, which are sent from where the
-//! disk or another socket put the data.
+//! Send queue of a socket: headers, and buffers that are sent without a copy.
 
 use crate::disk::Buffer;
 use rustix::io::Errno;
@@ -8,9 +7,9 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use wire::Bytes;
 
-/// Pieces that one system call sends.
+/// Maximum number of pieces per system call.
 const PIECES_MAX: usize = 64;
-/// Heads that follow each other share a segment up to this length, bytes.
+/// Length up to which consecutive headers share a segment, bytes.
 const HEAD_BYTES_MAX: usize = 4096;
 
 enum Segment {
@@ -19,11 +18,11 @@ enum Segment {
     Shared(Rc<Buffer>),
 }
 
-/// Bytes in the order in which they are sent.
+/// Bytes in sending order.
 #[derive(Default)]
 pub(crate) struct Outbox {
     segments: VecDeque<Segment>,
-    /// Bytes of the first segment that have been sent.
+    /// Number of bytes of the first segment that were sent.
     sent: usize,
     head_bytes: usize,
 }
@@ -33,12 +32,12 @@ impl Outbox {
         self.segments.is_empty()
     }
 
-    /// Memory of the heads, bytes.
+    /// Memory of the queued headers, bytes.
     pub(crate) fn head_bytes(&self) -> usize {
         self.head_bytes
     }
 
-    /// Appends a head, which `write` makes.
+    /// Appends a header, which `write` encodes.
     pub(crate) fn head<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if !matches!(self.segments.back(), Some(Segment::Head(head)) if head.len() < HEAD_BYTES_MAX)
         {
@@ -61,15 +60,15 @@ impl Outbox {
         self.segments.push_back(Segment::Data(buffer));
     }
 
-    /// Appends data that somebody else reads, too.
+    /// Appends shared data that others also read.
     pub(crate) fn shared(&mut self, buffer: Rc<Buffer>) {
         self.segments.push_back(Segment::Shared(buffer));
     }
 
-    /// Sends as much as the other side takes. Returns whether it has taken any.
+    /// Sends until the socket would block. Returns whether any data was sent.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is broken.
     pub(crate) fn send(&mut self, socket: &mut impl Bytes) -> Result<bool, Errno> {
         let mut any = false;
         while !self.segments.is_empty() {

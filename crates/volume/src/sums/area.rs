@@ -1,5 +1,5 @@
-//! Where a copy has its sums: behind the bitmap in the file of its metadata, or, on a device, the
-//! log at the end of the room for metadata and the pages at the end of the device.
+//! Location of a replica's checksums. With files: behind the bitmap in the metadata file. On a
+//! device: the log at the end of the metadata space, and the pages at the end of the device.
 //!
 //! These functions block.
 
@@ -14,37 +14,37 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-/// Where the log begins in a file of metadata, bytes: behind the bitmap of the largest volume.
+/// Offset of the log in a metadata file, bytes: behind the bitmap of the largest volume.
 const FILE_OFFSET: u64 = 1 << 30;
-/// Bytes of the log.
+/// Length of the log, bytes.
 const LOG_BYTES: u64 = SLOTS * RECORD_BYTES as u64;
-/// Bytes of a page.
+/// Length of a page, bytes.
 const PAGE_BYTES: u64 = RECORD_BYTES as u64;
 
-/// Why a copy cannot have sums, or why it cannot be said that it has none.
+/// Reason why a replica cannot have checksums, or why they cannot be dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AreaError {
-    /// A device that is full of data.
+    /// The data fills the device.
     #[error(
         "no room for checksums on the device: {needs} bytes are needed behind the {size} bytes of the volume, it has {has}"
     )]
     NoRoom {
-        /// Bytes of the volume.
+        /// Size of the volume, bytes.
         size: u64,
-        /// Bytes behind it.
+        /// Space behind the volume, bytes.
         has: u64,
-        /// Bytes that the sums take.
+        /// Space that the checksums need, bytes.
         needs: u64,
     },
-    /// The room for metadata is full.
+    /// The metadata space is full.
     #[error("no room for checksums in the metadata of the device: create the volume anew")]
     NoLog,
-    /// The operating system refuses something.
+    /// A system call failed.
     #[error("cannot {action} the checksums: {errno}")]
     Io {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
-        /// Why not.
+        /// Error number.
         errno: Errno,
     },
 }
@@ -53,23 +53,24 @@ fn io(action: &'static str) -> impl FnOnce(Errno) -> AreaError {
     move |errno| AreaError::Io { action, errno }
 }
 
-/// Sums of a copy that were opened.
+/// Opened checksum area of a replica.
 #[derive(Clone, Debug)]
 pub struct Area {
     pub(super) target: Target,
-    /// Where the log is, bytes.
+    /// Offset of the log, bytes.
     pub(super) log: u64,
     pub(super) slot: Slot,
-    /// Blocks of the volume.
+    /// Size of the volume, blocks.
     pub(super) blocks: u64,
-    /// The largest volume for which there is room, bytes.
+    /// Largest volume for which there is space, bytes.
     pub size_max: u64,
 }
 
-/// Opens the sums of a copy, or begins new ones.
+/// Opens the checksums of a replica, or creates empty ones.
 ///
 /// # Errors
-/// There is no room for them: then [`drop_sums`] has to be called before the volume is used.
+/// There is no space for them. The caller then has to call [`drop_sums`] before the volume is
+/// used.
 pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
     let size = head.size_bytes;
     let blocks = size / BLOCK_BYTES;
@@ -111,14 +112,14 @@ pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
     Ok(area)
 }
 
-/// Gives up the sums of a copy, if it has some: they are never believed again.
+/// Invalidates the checksums of a replica, if it has some. They are never trusted again.
 ///
 /// # Errors
-/// The operating system refuses it.
+/// A system call fails.
 pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
     let log = log_of(device, head);
     if device.data.is_device && metadata_bytes(head.size_bytes).is_ok_and(|bytes| bytes > log) {
-        // The bitmap has grown over it.
+        // The bitmap has grown over the log.
         return Ok(());
     }
     let ring = read(&device.metadata, log)?;
@@ -129,8 +130,8 @@ pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
     write(&device.metadata, log, &[0; LOG_BYTES as usize])
 }
 
-/// The same with an open file of its own: the kernel reports an error of write-back once to each
-/// open file, and others write metadata, too.
+/// Reopens the target as a separate open file. The kernel reports a write-back error once to each
+/// open file, and other code writes metadata, too.
 fn apart(target: &Target) -> Result<Target, AreaError> {
     let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -148,7 +149,7 @@ fn log_of(device: &Device, head: &Head) -> u64 {
     }
 }
 
-/// Where pages can be at the end of a device, and where that is.
+/// Returns the area for pages at the end of a device: its start and its end, bytes.
 fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
     let size = head.size_bytes;
     if metadata_bytes(size).map_or(true, |bytes| bytes > log_of(device, head)) {
@@ -157,12 +158,12 @@ fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
     let length = seek(&device.metadata.file, SeekFrom::End(0)).map_err(io("find the end of"))?;
     let end = length / PAGE_BYTES * PAGE_BYTES;
     let data_end = head.data_offset + size;
-    // Room for the sums of all that the device can hold beside them.
+    // Reserves space for the checksums of the largest volume that fits on the device.
     let room = end.saturating_sub(head.data_offset);
     let pages = room.div_ceil((PAGE_BLOCKS + 1) * PAGE_BYTES);
     let needs = sums_bytes(size);
     let offset = end.saturating_sub(pages.saturating_mul(PAGE_BYTES));
-    // Less, if the volume takes more.
+    // Uses less space if the volume needs more.
     let offset = match offset >= data_end {
         true => offset,
         false => end.saturating_sub(needs),
@@ -174,7 +175,7 @@ fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
     Ok((offset, end))
 }
 
-/// Begins new sums, of which none is known.
+/// Creates an empty log with a new draw. No checksum is known.
 fn begin(area: &mut Area) -> Result<(), AreaError> {
     let mut draw = [0; 8];
     getrandom(&mut draw, GetRandomFlags::empty()).map_err(io("draw a number for"))?;
@@ -185,7 +186,7 @@ fn begin(area: &mut Area) -> Result<(), AreaError> {
 }
 
 impl Area {
-    /// Makes room for the sums of so many blocks in a file of metadata.
+    /// Extends a metadata file for the checksums of this number of blocks.
     pub(super) fn extend(&self, blocks: u64) -> Result<(), AreaError> {
         if self.target.is_device {
             return Ok(());
@@ -199,7 +200,7 @@ impl Area {
     }
 }
 
-/// Reads the log, which may not be there yet.
+/// Reads the log, which may be missing.
 fn read(target: &Target, offset: u64) -> Result<Vec<u8>, AreaError> {
     let mut bytes = vec![0; LOG_BYTES as usize];
     let mut filled = 0;

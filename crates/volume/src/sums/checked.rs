@@ -1,5 +1,5 @@
-//! Operations on the disk of a copy with their sums: as [`Disk`], with a check of each read. A
-//! volume without sums goes straight to its disk.
+//! Disk that verifies each read against checksums, with the interface of [`Disk`]. Without
+//! checksums the operations go directly to the disk.
 
 use super::area::{Area, AreaError};
 use super::jobs::{Job, Part};
@@ -21,21 +21,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
 
-/// Blocks of a part of a long operation: half of what the keeper takes at a time.
+/// Length of one part of a long operation, blocks: half of the keeper's maximum.
 const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
-/// When sums are built again after something failed.
+/// Delay before the checksum build is retried after a failure.
 const BUILD_PAUSE: Duration = Duration::from_secs(1);
 
-/// A disk, with or without sums.
+/// Disk with optional checksums.
 #[derive(Debug)]
 pub struct Checked {
     data: Disk,
-    /// Repairs of a copy without sums.
+    /// Failed completions of repairs, which need checksums.
     refused: Vec<Completion>,
     sums: Option<Box<Summing>>,
 }
 
-/// The sums of a disk.
+/// Checksums of a disk.
 #[derive(Debug)]
 pub(super) struct Summing {
     pub(super) keeper: Keeper,
@@ -43,7 +43,7 @@ pub(super) struct Summing {
     storing: Storing,
     pub(super) jobs: HashMap<u64, Job>,
     next: u64,
-    /// For what is read to build sums.
+    /// Account for buffers of the checksum build.
     account: Account,
     pool: Pool,
     pub(super) builder: Builder,
@@ -52,27 +52,27 @@ pub(super) struct Summing {
     began: Instant,
     actions: Vec<Action>,
     completions: Vec<Completion>,
-    /// Operations that ended before they began.
+    /// Completions of operations that failed before they began.
     refused: Vec<Completion>,
-    /// Which blocks reads have found damaged, until the caller asks.
+    /// Damaged blocks found by reads, until the caller takes them. None: not recorded.
     wrong: Option<Vec<(Token, Vec<u64>)>>,
-    /// The volume became smaller.
+    /// The volume has shrunk, so the checksums do not match it.
     is_stale: bool,
 }
 
-/// What builds the sums that are missing.
+/// Builder of the missing checksums.
 #[derive(Debug)]
 pub(super) struct Builder {
-    /// A part is under way, or waits.
+    /// A part is in progress or waits.
     is_busy: bool,
-    /// A part that has to be read from here on, for which there was no memory.
+    /// Part whose read is incomplete, because there was no buffer memory.
     starved: Option<(Id, Range<u64>, Vec<Sum>)>,
     next_at: Instant,
     pub(super) rate: u64,
 }
 
 impl Checked {
-    /// Without sums.
+    /// Disk without checksums.
     pub fn new(data: Disk) -> Checked {
         Checked {
             data,
@@ -81,10 +81,10 @@ impl Checked {
         }
     }
 
-    /// With the sums in `area`, which are built at `rate` bytes a second.
+    /// Disk with the checksums in `area`. Missing ones are built at `rate` bytes per second.
     ///
     /// # Errors
-    /// The disk of the sums cannot be used.
+    /// The disk of the checksums cannot be used.
     pub fn with(
         data: Disk,
         area: Area,
@@ -125,20 +125,20 @@ impl Checked {
         })
     }
 
-    /// Whether operations are done by io_uring.
+    /// Returns whether io_uring does the operations.
     pub fn uses_ring(&self) -> bool {
         self.data.uses_ring()
     }
 
-    /// Descriptors that are readable when operations may have ended: then call
-    /// [`Checked::completions`].
+    /// Returns the descriptors that become readable when operations may have ended. The caller
+    /// then calls [`Checked::completions`].
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sums = self.sums.iter().flat_map(|sums| sums.storing.descriptors());
         self.data.descriptors().chain(sums)
     }
 
-    /// Whether something was not taken for want of memory: [`Checked::completions`] has to be
-    /// called again soon.
+    /// Returns whether an operation waits for memory. The caller has to call
+    /// [`Checked::completions`] again soon.
     pub fn is_held_up(&self) -> bool {
         let is_starved = |sums: &Summing| {
             sums.builder.starved.is_some() || sums.storing.is_held_up() || !sums.refused.is_empty()
@@ -148,13 +148,14 @@ impl Checked {
             || self.sums.as_deref().is_some_and(is_starved)
     }
 
-    /// When [`Checked::completions`] has to be called, if nothing happens before.
+    /// Time at which the caller has to call [`Checked::completions`], without an earlier event.
     pub fn deadline(&self) -> Option<Instant> {
         let at_once = self.data.has_ended().then(Instant::now);
         at_once.or_else(|| self.sums.as_deref().and_then(Summing::deadline))
     }
 
-    /// Has the sums stored, and the log emptied. Returns true when that is done, or fails.
+    /// Starts to store all checksums and to empty the log. Returns true when that is complete or
+    /// has failed.
     pub fn stop(&mut self) -> bool {
         let Some(sums) = &mut self.sums else {
             return true;
@@ -164,10 +165,10 @@ impl Checked {
         sums.keeper.is_cold() || sums.keeper.is_unsure()
     }
 
-    /// The volume has another size, bytes.
+    /// Grows the checksums for a new size of the volume, bytes.
     ///
     /// # Errors
-    /// There is no room for its sums.
+    /// There is no space for the checksums.
     pub fn grow(&mut self, size: u64) -> Result<(), AreaError> {
         let Some(sums) = &mut self.sums else {
             return Ok(());
@@ -178,21 +179,21 @@ impl Checked {
         Ok(())
     }
 
-    /// What is read to build sums, or to check them, bytes a second from here on.
+    /// Sets the read rate for building and checking checksums, bytes per second.
     pub(crate) fn set_rate(&mut self, rate: u64) {
         if let Some(sums) = &mut self.sums {
             sums.builder.rate = rate.max(1);
         }
     }
 
-    /// The volume may have another size, bytes. If its sums cannot follow, it has to be opened
-    /// again ([`Checked::reopens`]).
+    /// Adapts to a new size of the volume, bytes. If that fails, the volume has to be reopened
+    /// ([`Checked::reopens`]).
     pub fn resize(&mut self, size: u64) {
         let Some(sums) = &mut self.sums else {
             return;
         };
         if size / BLOCK_BYTES < sums.keeper.progress().1 {
-            // What becomes of the blocks behind the end, nobody learns.
+            // Nothing tracks changes of the blocks behind the new end.
             sums.is_stale = true;
         } else if let Err(error) = self.grow(size) {
             self.tell(&error);
@@ -200,25 +201,25 @@ impl Checked {
         }
     }
 
-    /// Whether it has to be opened again, because its sums do not fit the volume any more.
+    /// Returns whether the volume has to be reopened, because the checksums no longer fit it.
     pub fn reopens(&self) -> bool {
         self.sums.as_ref().is_some_and(|sums| sums.is_stale)
     }
 
-    /// Shows why a damaged block was not repaired. Returns whether a line is to be printed.
+    /// Records why a damaged block was not repaired. Returns whether to log it.
     pub(crate) fn not_repaired(&self, why: String) -> bool {
         let sums = self.sums.as_ref();
         sums.is_some_and(|sums| sums.tally.not_repaired(why))
     }
 
-    /// Shows why something could not be done.
+    /// Reports a failure of the checksums.
     pub(crate) fn tell(&self, error: &AreaError) {
         if let Some(sums) = &self.sums {
             sums.tally.set_trouble(Some(error.to_string()));
         }
     }
 
-    /// Begins to read and check all of it, if it has sums.
+    /// Starts to read and check all data, if there are checksums.
     pub fn scrub(&mut self) {
         if let Some(sums) = &mut self.sums {
             sums.scrub = Some(Scrub::new());
@@ -226,7 +227,7 @@ impl Checked {
         }
     }
 
-    /// Ends what [`Checked::scrub`] began.
+    /// Ends the check that [`Checked::scrub`] began.
     pub fn end_scrub(&mut self) {
         if let Some(sums) = &mut self.sums
             && sums.scrub.take().is_some()
@@ -235,7 +236,7 @@ impl Checked {
         }
     }
 
-    /// Takes an operation. It starts with the next [`Checked::start`].
+    /// Queues an operation. The next [`Checked::start`] starts it.
     pub fn submit(&mut self, token: Token, operation: Operation) {
         match &mut self.sums {
             None => self.data.submit(token, operation),
@@ -243,11 +244,11 @@ impl Checked {
         }
     }
 
-    /// Writes blocks again, if the data is what their sums are of: otherwise it ends as a read
-    /// of damaged blocks does.
+    /// Rewrites blocks if the data matches their checksums. Otherwise the repair fails like a read
+    /// of damaged blocks.
     pub fn repair(&mut self, token: Token, blocks: Range<u64>, buffer: Rc<Buffer>) {
         match &mut self.sums {
-            // Without sums it is not known what was written.
+            // Without checksums the original data is unknown.
             None => self.refused.push(Completion {
                 token,
                 result: Err(Failure::Damaged),
@@ -261,14 +262,14 @@ impl Checked {
         }
     }
 
-    /// Keeps which blocks reads find damaged: [`Checked::take_damaged`].
+    /// Enables [`Checked::take_damaged`]: records the blocks that reads find damaged.
     pub fn keep_damaged(&mut self) {
         if let Some(sums) = &mut self.sums {
             sums.wrong.get_or_insert_default();
         }
     }
 
-    /// The blocks that the read with this token found damaged.
+    /// Takes the blocks that the read with this token found damaged.
     pub fn take_damaged(&mut self, token: Token) -> Vec<u64> {
         let wrong = self.sums.as_mut().and_then(|sums| sums.wrong.as_mut());
         let found = wrong.and_then(|wrong| {
@@ -278,12 +279,12 @@ impl Checked {
         found.unwrap_or_default()
     }
 
-    /// Lets flushes succeed again after one that failed: see [`Disk::forgive`].
+    /// Lets flushes succeed again after a failed one; see [`Disk::forgive`].
     pub fn forgive(&mut self) {
         self.data.forgive();
     }
 
-    /// Operations of the caller without a completion yet.
+    /// Number of the caller's operations without a completion.
     pub fn operations(&self) -> usize {
         let Some(sums) = &self.sums else {
             return self.data.operations() + self.refused.len();
@@ -291,7 +292,7 @@ impl Checked {
         sums.jobs.values().filter(|job| job.is_callers()).count() + sums.refused.len()
     }
 
-    /// Starts what was submitted.
+    /// Starts the queued operations.
     pub fn start(&mut self) {
         if let Some(sums) = &mut self.sums {
             sums.settle(&mut self.data);
@@ -299,7 +300,7 @@ impl Checked {
         self.data.start();
     }
 
-    /// Collects what has ended.
+    /// Collects completions.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
         match &mut self.sums {
             None => {
@@ -363,7 +364,7 @@ impl Summing {
         self.jobs.insert(id, Job::Waits(token, blocks, job));
     }
 
-    /// Begins the next part of a long operation.
+    /// Starts the next part of a long operation.
     fn part(&mut self, token: Token, part: Part) {
         let id = self.id();
         let blocks = part.next(PART_BLOCKS);
@@ -371,7 +372,7 @@ impl Summing {
         self.jobs.insert(id, Job::Part(token, part));
     }
 
-    /// Takes what has ended, and does what follows.
+    /// Processes completed operations and starts their successors.
     fn advance(&mut self, data: &mut Disk, out: &mut Vec<Completion>) {
         out.append(&mut self.refused);
         let mut completions = std::mem::take(&mut self.completions);
@@ -403,7 +404,7 @@ impl Summing {
                     token,
                     result: Err(failure),
                 }),
-                // What builds sums has no job before it reads.
+                // A build has no job until it reads.
                 _ => self.build_later(),
             }
         }
@@ -414,7 +415,7 @@ impl Summing {
         self.builder.next_at = Instant::now() + BUILD_PAUSE;
     }
 
-    /// Does what the keeper wants, until it wants nothing.
+    /// Executes the keeper's actions until there are none.
     fn settle(&mut self, data: &mut Disk) {
         if let Some((id, blocks, sums)) = self.builder.starved.take() {
             self.read_to_build(id, blocks, sums, data);
@@ -444,7 +445,7 @@ impl Summing {
                         }
                         self.storing.store(store);
                     }
-                    // It was there already.
+                    // The checksums exist already.
                     Action::Build(_, blocks) if blocks.is_empty() => {
                         self.builder.is_busy = false;
                         again = true;
@@ -462,14 +463,14 @@ impl Summing {
         }
     }
 
-    /// When the next part is read, by the rate.
+    /// Schedules the next build read according to the rate.
     fn pace(&mut self, blocks: &Range<u64>) {
         let bytes = (blocks.end - blocks.start) * BLOCK_BYTES;
         let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.builder.rate);
         self.builder.next_at = Instant::now() + takes;
     }
 
-    /// Reads the rest of what is built.
+    /// Reads the rest of the blocks whose checksums are being built.
     fn read_to_build(&mut self, id: Id, blocks: Range<u64>, sums: Vec<Sum>, data: &mut Disk) {
         let at = blocks.start + sums.len() as u64;
         let wanted = (blocks.end - at) * BLOCK_BYTES;
@@ -482,7 +483,7 @@ impl Summing {
         data.submit(Token(id.0), Operation::Read { offset, buffer });
     }
 
-    /// Begins an operation on the data.
+    /// Starts an operation on the data.
     fn begin(&mut self, id: u64, data: &mut Disk) {
         match self.jobs.remove(&id) {
             Some(Job::Waits(token, blocks, operation)) => {
@@ -521,7 +522,7 @@ impl Summing {
                         self.jobs.insert(id, Job::Scrubs(blocks));
                         data.submit(Token(id), Operation::Read { offset, buffer });
                     }
-                    // Clients have all of it: later.
+                    // Retries later: the clients use all buffers.
                     _ => {
                         self.keeper.read(Id(id), None);
                         self.scrub.iter_mut().for_each(Scrub::starve);
@@ -532,7 +533,7 @@ impl Summing {
         }
     }
 
-    /// An operation on the data has ended.
+    /// Processes the end of an operation on the data.
     fn ended(&mut self, completion: Completion, data: &mut Disk, out: &mut Vec<Completion>) {
         let (id, result) = (completion.token.0, completion.result);
         let Some(job) = self.jobs.remove(&id) else {
@@ -566,7 +567,7 @@ impl Summing {
         out.push(Completion { token, result });
     }
 
-    /// A read or a write has ended.
+    /// Processes the end of a read or a write.
     fn operated(
         &mut self,
         (id, token): (Id, Token),
@@ -587,7 +588,7 @@ impl Summing {
                 }
                 Err(Failure::Damaged)
             }
-            // A write has sums, a read has none before.
+            // A write has checksums; a read has none yet.
             Ok(output) if !sums.is_empty() => {
                 self.keeper.changed(id, Some(sums));
                 self.tally.overwritten(blocks);
@@ -604,7 +605,7 @@ impl Summing {
         }
     }
 
-    /// A part of a long operation has ended. Returns the rest of it.
+    /// Processes the end of one part of a long operation. Returns the remaining part.
     fn part_ended(
         &mut self,
         id: Id,
@@ -615,7 +616,7 @@ impl Summing {
         match result {
             Ok(_) => {
                 let sums: Vec<Sum> = match part.is_discard() {
-                    // They read as anything.
+                    // The content of discarded blocks is undefined.
                     true => vec![UNKNOWN; (blocks.end - blocks.start) as usize],
                     false => zero_sums(blocks.clone()),
                 };
@@ -634,7 +635,7 @@ impl Summing {
         }
     }
 
-    /// Something was read to build sums.
+    /// Processes the end of a build read.
     fn build_read(
         &mut self,
         id: Id,
@@ -652,14 +653,14 @@ impl Summing {
                 }
                 self.keeper.built(id, Some(&sums));
             }
-            // What cannot be read has no sum.
+            // Unreadable blocks get no checksum.
             _ => self.keeper.built(id, None),
         }
         self.builder.is_busy = false;
     }
 }
 
-/// The sums of blocks that begin with this one.
+/// Checksums of consecutive blocks from `first` on.
 pub(super) fn sums_of(first: u64, bytes: &[u8]) -> Vec<Sum> {
     let blocks = bytes.chunks(BLOCK_BYTES as usize);
     (first..)

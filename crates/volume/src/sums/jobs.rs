@@ -1,37 +1,37 @@
-//! What operations on the data are for.
+//! Purposes of the operations on the data.
 
 use super::{BLOCK_BYTES, Sum};
 use crate::disk::{Buffer, Operation, Token};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// What an operation on the data is for.
+/// Purpose of an operation on the data.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// A client's, which has nothing to do with sums.
+    /// Client operation that does not involve checksums.
     Plain(Token),
-    /// A client's, which has not begun.
+    /// Client operation that has not begun.
     Waits(Token, Range<u64>, Operation),
-    /// A client's: a write with the sums of its blocks, a read with none.
+    /// Running client operation. A write has the checksums of its blocks, a read has none.
     Runs(Token, Range<u64>, Vec<Sum>),
-    /// A repair, which has not begun.
+    /// Repair that has not begun.
     RepairWaits(Token, Range<u64>, Rc<Buffer>),
-    /// A repair.
+    /// Running repair.
     Repairs(Token, Range<u64>),
-    /// A part of a client's operation.
+    /// One part of a long client operation.
     Part(Token, Part),
-    /// These blocks are read for their sums; those of the first of them are known.
+    /// Read for a checksum build. The checksums of the first blocks are known.
     Builds(Range<u64>, Vec<Sum>),
-    /// These blocks are to be checked.
+    /// Blocks that wait for a scrub.
     ScrubWaits(Range<u64>),
-    /// These blocks are read to be checked.
+    /// Read for a scrub.
     Scrubs(Range<u64>),
-    /// The data is flushed before sums leave the log.
+    /// Flush of the data before pages leave the log.
     FlushToStore,
 }
 
 impl Job {
-    /// Whether the caller waits for it.
+    /// Returns whether the caller waits for the operation.
     pub(super) fn is_callers(&self) -> bool {
         match self {
             Job::Plain(_) | Job::Waits(..) | Job::Runs(..) | Job::Part(..) => true,
@@ -41,7 +41,7 @@ impl Job {
     }
 }
 
-/// What is left of an operation on a range that may be long.
+/// Remainder of an operation on a range of any length.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Zero {
@@ -53,7 +53,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The whole of an operation, if it is one of those.
+    /// Wraps an operation on a range; None for other operations.
     pub(super) fn of(operation: &Operation, blocks: &Range<u64>) -> Option<Part> {
         match *operation {
             Operation::Zero { allocate, fast, .. } => Some(Part::Zero {
@@ -76,13 +76,13 @@ impl Part {
         matches!(self, Part::Discard(_))
     }
 
-    /// The blocks of the next part.
+    /// Blocks of the next part.
     pub(super) fn next(&self, most: u64) -> Range<u64> {
         let blocks = self.blocks();
         blocks.start..blocks.end.min(blocks.start + most)
     }
 
-    /// The operation of the next part.
+    /// Operation for the next part.
     pub(super) fn operation(&self, most: u64) -> Operation {
         let blocks = self.next(most);
         let offset = blocks.start * BLOCK_BYTES;
@@ -98,7 +98,7 @@ impl Part {
         }
     }
 
-    /// What follows the next part.
+    /// Remainder after the next part.
     pub(super) fn rest(mut self, most: u64) -> Option<Part> {
         let first = self.next(most).end;
         let (Part::Zero { blocks, .. } | Part::Discard(blocks)) = &mut self;

@@ -1,28 +1,28 @@
-//! The sums of a copy, as a value: which are known, which pages are in the log, and which
-//! operation may begin. No I/O and no clock: its driver does what it asks for, in this order,
-//! and says how it ended.
+//! State machine of a replica's checksums, without I/O and clock. It tracks known checksums, pages
+//! in the log, and which operations may begin. The driver executes the returned actions in order
+//! and reports their results.
 
 use super::record::{HOT_MAX, Slot, Sums, decode_page, encode_page};
 use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-/// Blocks that are read at a time to build their sums: an eighth of a page.
+/// Length of one build read, blocks: an eighth of a page.
 pub(super) const BUILD_BLOCKS: u64 = PAGE_BLOCKS / 8;
 
-/// How often it is looked at which pages were not used for long, milliseconds.
+/// Interval of the search for idle pages, milliseconds.
 const LOOK_MS: u64 = 1_000;
 
-/// Bounds of memory and of waiting.
+/// Limits of memory and of the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Pages in memory.
+    /// Maximum number of pages in memory.
     pub(super) cached: usize,
-    /// Pages in the log.
+    /// Maximum number of pages in the log.
     pub(super) hot: usize,
-    /// Pages that leave the log at once.
+    /// Maximum number of pages that leave the log in one store.
     pub(super) batch: usize,
-    /// A page that was not used for so long leaves the log, milliseconds.
+    /// Time after which an unused page leaves the log, milliseconds.
     pub(super) idle_ms: u64,
 }
 
@@ -37,71 +37,69 @@ impl Default for Limits {
     }
 }
 
-/// Identifies a request, by its driver.
+/// Identifier of a request, chosen by the driver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Id(pub(super) u64);
 
-/// What a request does with its blocks.
+/// Effect of a request on its blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Reads them.
     Read,
-    /// Gives them other data.
+    /// Changes the data of the blocks.
     Change,
-    /// Reads them for their sums.
+    /// Reads the blocks to compute their checksums.
     Build,
-    /// Gives them the data again that their sums are of.
+    /// Rewrites the data that the checksums belong to.
     Repair,
 }
 
 impl Kind {
-    /// Whether the sums change, or are learned.
+    /// Returns whether the request changes or adds checksums.
     fn needs_log(self) -> bool {
         matches!(self, Kind::Change | Kind::Build)
     }
 }
 
-/// What the driver is to do.
+/// Action for the driver.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Action {
-    /// Do the operation of this request on the data, and say how it ended.
+    /// Execute the request's operation on the data, and report its result.
     Start(Id),
-    /// Read a page of sums: [`Keeper::loaded`].
+    /// Read a page of checksums, then call [`Keeper::loaded`].
     Load(u32),
-    /// Store this: [`Keeper::stored`].
+    /// Store this update, then call [`Keeper::stored`].
     Store(Store),
-    /// Read these blocks, and say what their sums are: [`Keeper::built`].
+    /// Read these blocks, then report their checksums with [`Keeper::built`].
     Build(Id, Range<u64>),
 }
 
-/// A change on disk. Each step is on stable storage before the next one.
+/// Update on disk. Each step is durable before the next one.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Store {
-    /// First: the data is flushed. In the same step as the pages.
+    /// Flush the data, in the same step as writing the pages.
     pub(super) flushes_data: bool,
-    /// Then: these pages.
+    /// Pages to write.
     pub(super) pages: Vec<(u32, Vec<u8>)>,
-    /// At last: this slot of the log.
+    /// Log slot to write last.
     pub(super) slot: Slot,
 }
 
-/// Whether a page is in the log.
+/// State of a page with regard to the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Heat {
     Cold,
-    /// Being written to the log.
+    /// The page is being written to the log.
     Warming,
     Hot,
-    /// Being stored without the log.
+    /// The page is being stored and leaves the log.
     Cooling,
 }
 
-/// A page in memory.
 struct Page {
-    /// None while it is read.
+    /// None while the page is being read.
     sums: Option<Sums>,
     heat: Heat,
-    /// Requests that are under way in it.
+    /// Number of running requests on the page.
     users: u32,
     used_ms: u64,
     turn: u64,
@@ -134,31 +132,31 @@ impl Request {
     }
 }
 
-/// Whether a request may begin.
+/// Result of checking whether a request may begin.
 enum Readiness {
     Ready,
     Waits,
-    /// Nor may those behind it: memory is short.
+    /// Memory is short, so later requests wait too.
     NoRoom,
 }
 
-/// What is known of sums, and the requests under way.
+/// Known checksums and the requests in progress.
 #[derive(Debug)]
 pub(super) struct Keeper {
     limits: Limits,
-    /// As it was stored last, or is being stored.
+    /// Log slot that was stored last or is being stored.
     slot: Slot,
     pages: BTreeMap<u32, Page>,
     requests: VecDeque<Request>,
-    /// A store is under way.
+    /// A store is in progress.
     stores: bool,
-    /// What the log has is not known: a store failed.
+    /// A store failed, so the content of the log is unknown.
     is_unsure: bool,
-    /// Pages that are to be built beside those from `slot.built` on; they stay hot until then.
+    /// Pages to build, in addition to those from `slot.built` on. They stay hot until then.
     pending: BTreeSet<u32>,
-    /// The page that is being built, and its next part.
+    /// Page being built, and its next part.
     building: Option<(u32, u64)>,
-    /// Pages leave the log as soon as they can.
+    /// Shutdown: pages leave the log as soon as possible.
     pub(super) ends: bool,
     looks_at_ms: u64,
     turn: u64,
@@ -167,8 +165,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Continues with what the log has, for a copy of so many blocks, at least as many as it
-    /// had.
+    /// Resumes from the log, for a replica with `blocks` blocks. The number is not smaller than
+    /// before.
     pub(super) fn open(slot: Slot, blocks: u64, limits: Limits) -> Keeper {
         let pending: BTreeSet<u32> = slot.hot.iter().copied().collect();
         let page = |index: &u32| {
@@ -200,10 +198,10 @@ impl Keeper {
         keeper
     }
 
-    /// The copy has this many blocks now.
+    /// Grows the replica to this number of blocks.
     pub(super) fn grow(&mut self, blocks: u64) {
         if blocks > self.slot.blocks {
-            // The last page may have sums for some of its blocks only.
+            // The last page may have checksums for only some of its blocks.
             let whole = (self.slot.blocks / PAGE_BLOCKS) as u32;
             self.slot.built = self.slot.built.min(whole);
             self.building = None;
@@ -211,7 +209,7 @@ impl Keeper {
         }
     }
 
-    /// Blocks whose sums have been built, and all of them.
+    /// Number of blocks with built checksums, and total number of blocks.
     pub(super) fn progress(&self) -> (u64, u64) {
         let built = u64::from(self.slot.built) * PAGE_BLOCKS;
         let pending = self.pending.range(..self.slot.built).count() as u64;
@@ -222,29 +220,28 @@ impl Keeper {
         )
     }
 
-    /// Whether nothing is left to be built.
+    /// Returns whether all checksums are built.
     pub(super) fn is_built(&self) -> bool {
         self.pending.is_empty() && self.slot.built >= pages_of(self.slot.blocks)
     }
 
-    /// Whether a request waits because the log is full of pages that are to be built.
+    /// Returns whether a request waits because pages to be built fill the log.
     pub(super) fn is_short(&self) -> bool {
         self.pending.len() + self.limits.batch > self.limits.hot
     }
 
-    /// Whether all sums are on stable storage, and no page is in the log but those that are to
-    /// be built.
+    /// Returns whether all checksums are durable, and the log contains only pages to be built.
     pub(super) fn is_cold(&self) -> bool {
         let is_left = |index: &u32| !self.pending.contains(index);
         !self.stores && !self.slot.hot.iter().any(is_left)
     }
 
-    /// When it is to be looked at again whether a page was not used for long, milliseconds.
+    /// Time of the next search for idle pages, milliseconds.
     pub(super) fn looks_at_ms(&self) -> Option<u64> {
         (!self.stores && !self.slot.hot.is_empty()).then_some(self.looks_at_ms)
     }
 
-    /// Takes a request for blocks of at most [`Limits::batch`] pages.
+    /// Queues a request for blocks of at most [`Limits::batch`] pages.
     pub(super) fn request(&mut self, id: Id, kind: Kind, blocks: Range<u64>) {
         self.requests.push_back(Request {
             id,
@@ -254,14 +251,14 @@ impl Keeper {
         });
     }
 
-    /// Begins to build the next sums that are missing. One such request runs at a time.
+    /// Starts to build the next missing checksums. Only one build runs at a time.
     pub(super) fn build(&mut self, id: Id) -> bool {
         let blocks = self.next_part();
         if blocks.is_empty() {
             self.building = None;
             return false;
         }
-        // What waits may wait for this.
+        // Placed first, because queued requests may wait for the build.
         self.requests.push_front(Request {
             id,
             kind: Kind::Build,
@@ -271,9 +268,9 @@ impl Keeper {
         true
     }
 
-    /// The blocks whose sums are built next; none if nothing is left.
+    /// Next blocks to build; empty if none are missing.
     fn next_part(&mut self) -> Range<u64> {
-        // Pages in the log come first: others may need their room.
+        // Pages in the log come first, because other requests may need their slots.
         let hot = self
             .pending
             .iter()
@@ -288,8 +285,7 @@ impl Keeper {
         first..(first + BUILD_BLOCKS).min(self.slot.blocks)
     }
 
-    /// What waits to build a page that is not in the log takes one that is: there may be no room
-    /// for another one.
+    /// Redirects a waiting build to a page in the log: there may be no slot for another page.
     fn redirect(&mut self) {
         let waits = |one: &Request| one.kind == Kind::Build && !one.is_running;
         let Some(place) = self.requests.iter().position(waits) else {
@@ -313,12 +309,12 @@ impl Keeper {
             .is_some_and(|one| one.heat == Heat::Hot)
     }
 
-    /// A page of sums was read; None if it cannot be.
+    /// Processes a page that was read; None if the read failed.
     pub(super) fn loaded(&mut self, index: u32, bytes: Option<&[u8]>) {
         let sums = bytes.and_then(|bytes| decode_page(bytes, self.slot.draw, index));
         if sums.is_none() {
             match index < self.slot.built {
-                // It was stored once: it is damaged.
+                // The page was stored before, so it is damaged.
                 true => self.miss(index),
                 false => self.restart(index),
             }
@@ -329,8 +325,8 @@ impl Keeper {
         page.sums = Some(sums.unwrap_or_else(unknown));
     }
 
-    /// A read has ended. Returns the blocks whose data is not what was written; `sums` are
-    /// those of what was read, None if nothing was.
+    /// Ends a read. Returns the damaged blocks. `sums` are the checksums of the data read, None if
+    /// the read failed.
     pub(super) fn read(&mut self, id: Id, sums: Option<&[Sum]>) -> Vec<u64> {
         let Some(request) = self.end(id) else {
             return Vec::new();
@@ -343,7 +339,7 @@ impl Keeper {
         wrong.map(|(block, _)| block).collect()
     }
 
-    /// A change has ended, and the blocks have these sums; None if nobody knows what they have.
+    /// Ends a change. The blocks now have these checksums; None if their content is unknown.
     pub(super) fn changed(&mut self, id: Id, sums: Option<&[Sum]>) {
         let Some(request) = self.end(id) else {
             return;
@@ -361,7 +357,7 @@ impl Keeper {
         }
     }
 
-    /// Whether these are the sums of the blocks of a request that runs.
+    /// Returns whether these checksums match the blocks of a running request.
     pub(super) fn matches(&self, id: Id, sums: &[Sum]) -> bool {
         let is_it = |one: &&Request| one.id == id && one.is_running;
         let Some(request) = self.requests.iter().find(is_it) else {
@@ -372,12 +368,12 @@ impl Keeper {
         blocks.end - blocks.start == sums.len() as u64 && blocks.zip(sums).all(has)
     }
 
-    /// A change did not happen, or was a repair: the sums are as before.
+    /// Ends a request that changed no checksum: a change that was not executed, or a repair.
     pub(super) fn unchanged(&mut self, id: Id) {
         self.end(id);
     }
 
-    /// Blocks were read for their sums; None where they cannot be read.
+    /// Ends a build. `sums` is None if the blocks cannot be read.
     pub(super) fn built(&mut self, id: Id, sums: Option<&[Sum]>) {
         let Some(request) = self.end(id) else {
             return;
@@ -390,7 +386,6 @@ impl Keeper {
         self.advance();
     }
 
-    /// A store has ended.
     pub(super) fn stored(&mut self, is_stored: bool) {
         self.stores = false;
         self.is_unsure = !is_stored;
@@ -403,13 +398,13 @@ impl Keeper {
         }
     }
 
-    /// Whether what the log has is not known, because a store failed. Then no change begins
-    /// before one succeeds.
+    /// Returns whether a failed store left the content of the log unknown. No change begins until
+    /// a store succeeds.
     pub(super) fn is_unsure(&self) -> bool {
         self.is_unsure
     }
 
-    /// Gives up what waits for the log, and returns it.
+    /// Cancels the requests that wait for the log, and returns them.
     pub(super) fn give_up(&mut self) -> Vec<Id> {
         let mut given_up = Vec::new();
         self.requests.retain(|request| {
@@ -422,12 +417,12 @@ impl Keeper {
         given_up
     }
 
-    /// Decides what to do next. `now_ms` never decreases.
+    /// Computes the next actions. `now_ms` never decreases.
     pub(super) fn settle(&mut self, now_ms: u64, out: &mut Vec<Action>) {
         self.turn += 1;
         let mut wanted = BTreeSet::new();
         self.redirect();
-        // Those that wait never hold more pages than the log has room for.
+        // Limits the waiting requests to the pages that the log has slots for.
         let mut claimed = self
             .pending
             .iter()
@@ -475,7 +470,7 @@ impl Keeper {
         })
     }
 
-    /// Whether the pages of a request are in memory, and in the log if it needs that.
+    /// Checks whether the pages of a request are in memory, and in the log if required.
     fn readiness(
         &mut self,
         place: usize,
@@ -513,7 +508,7 @@ impl Keeper {
         readiness
     }
 
-    /// Begins a request. Returns how many places to go on.
+    /// Starts a request. Returns the number of queue positions to advance.
     fn begin(&mut self, place: usize, out: &mut Vec<Action>) -> usize {
         let request = &mut self.requests[place];
         let (id, blocks) = (request.id, request.blocks.clone());
@@ -538,7 +533,7 @@ impl Keeper {
         1
     }
 
-    /// Begins to read a page of sums, if there is room for it.
+    /// Starts to read a page of checksums, if the cache has a slot.
     fn load(&mut self, index: u32, out: &mut Vec<Action>) -> bool {
         if self.pages.len() >= self.limits.cached {
             let turn = self.turn;
@@ -566,7 +561,7 @@ impl Keeper {
         true
     }
 
-    /// Stores what is needed next, if anything is.
+    /// Starts the next store, if one is needed.
     fn store(&mut self, wanted: &BTreeSet<u32>, now_ms: u64, out: &mut Vec<Action>) {
         if wanted.is_empty() && now_ms < self.looks_at_ms && !self.ends {
             return;
@@ -620,8 +615,8 @@ impl Keeper {
         out.push(Action::Store(store));
     }
 
-    /// The pages that may leave the log, the least recently used first: those that have not been
-    /// used for long, or, if room is needed, a batch.
+    /// Pages that may leave the log, the least recently used first: idle pages, or a batch if
+    /// slots are needed.
     fn leaving(&self, now_ms: u64, surplus: usize) -> Vec<u32> {
         let may_leave = |(index, page): &(&u32, &Page)| {
             let is_idle = page.used_ms + self.limits.idle_ms <= now_ms || self.ends;
@@ -637,18 +632,18 @@ impl Keeper {
         pages.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// Sums of a page are missing, and are to be built.
+    /// Marks a page with missing checksums for building.
     fn miss(&mut self, index: u32) {
         self.pending.insert(index);
         self.restart(index);
     }
 
-    /// Also the parts of a page that were built already are to be built.
+    /// Marks a page for building from its start, including parts that were built before.
     fn restart(&mut self, index: u32) {
         self.building.take_if(|(page, _)| *page == index);
     }
 
-    /// A part of the page that is being built is done.
+    /// Advances the page being built to its next part.
     fn advance(&mut self) {
         let Some((page, part)) = &mut self.building else {
             return;
@@ -694,7 +689,7 @@ impl Keeper {
         }
     }
 
-    /// Whether a sum is known, if its page is in memory.
+    /// Returns whether the block's checksum is known; None if its page is not in memory.
     #[cfg(test)]
     pub(super) fn sum_known(&self, block: u64) -> Option<bool> {
         let page = self.pages.get(&((block / PAGE_BLOCKS) as u32))?;

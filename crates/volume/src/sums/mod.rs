@@ -1,20 +1,21 @@
-//! Checksums of the data of a copy, on its own disk (`verify yes`): they find what the disk
+//! Checksums of a replica's data, on its own disk (`verify yes`). They detect data that a disk
 //! returns wrong without an error.
 //!
-//! - [`keeper`] knows the sums and decides what may begin, as a value; its simulation tries it.
-//! - [`record`] is what is stored, as bytes: pages of sums, and the log.
-//! - [`area`] is where a copy has them, and opens them. [`Checked`] does operations with them,
-//!   and [`scrub`] reads all of a copy.
+//! - [`keeper`] is the state machine that tracks checksums and schedules operations. Its
+//! simulation tests it.
+//! - [`record`] is the on-disk format: pages of checksums, and the log.
+//! - [`area`] locates and opens the checksums of a replica. [`Checked`] runs operations with
+//! checksums, and [`scrub`] checks all data of a replica.
 //!
-//! Data and its sum cannot be written at once, so:
-//! - A page of sums is in the log on stable storage (hot) before a block of it is written, and
-//!   leaves the log when the data is flushed and the page is on stable storage.
-//! - After a crash the sums of hot pages are not believed. They are computed from the data.
-//! - Sums belong to a draw of a number. Those of another draw count for nothing, so sums that
-//!   were given up are never believed later.
+//! Data and its checksum cannot be written atomically, so:
+//! - A page is in the durable log (hot) before any of its blocks is written. It leaves the log
+//! when the data is flushed and the page itself is durable.
+//! - After a crash the checksums of hot pages are not trusted. They are recomputed from the data.
+//! - Checksums carry a random number, the draw. Those with another draw are invalid, so dropped
+//! checksums are never trusted later.
 //!
-//! A sum covers one block of 4 KiB, so a write needs no read of what is around it. It includes
-//! the number of the block: data that was written to another place is found, too.
+//! A checksum covers one block of 4 KiB, so a write needs no read of adjacent data. It includes
+//! the block number, which detects misdirected writes.
 
 pub mod area;
 mod checked;
@@ -32,28 +33,28 @@ pub use shown::{Sums, Tally};
 
 use twox_hash::XxHash3_64;
 
-/// Bytes of a block, which has one sum.
+/// Length of a block, bytes. Each block has one checksum.
 pub const BLOCK_BYTES: u64 = crate::layout::BLOCK_BYTES;
-/// Sums in a page.
+/// Number of checksums in a page.
 pub const PAGE_BLOCKS: u64 = crate::layout::SUMS_BLOCKS;
 
-/// The checksum of a block; 0 where it is not known.
+/// Checksum of a block; 0 if unknown.
 type Sum = u64;
-/// No sum is known.
+/// Value of an unknown checksum.
 const UNKNOWN: Sum = 0;
 
-/// Returns the checksum of the block with this number.
+/// Computes the checksum of a block from its number and content.
 fn sum_of(block: u64, bytes: &[u8]) -> Sum {
     place(block, XxHash3_64::oneshot(bytes))
 }
 
-/// Binds a checksum of data to its place.
+/// Combines a checksum of data with its block number.
 fn place(block: u64, data: u64) -> Sum {
     let sum = data ^ (block + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     sum.max(1)
 }
 
-/// Returns how many pages the sums of so many blocks take.
+/// Number of pages for the checksums of this number of blocks.
 fn pages_of(blocks: u64) -> u32 {
     blocks.div_ceil(PAGE_BLOCKS) as u32
 }

@@ -1,25 +1,25 @@
-//! What is stored of sums, as bytes: pages, and the slots of the log. Each has a checksum of its
-//! own and its place, so what is torn, or of another draw, counts for nothing.
+//! On-disk format of checksums: pages, and slots of the log. Each record includes its own checksum
+//! and position, which exposes torn records and those of another draw.
 
 use super::{PAGE_BLOCKS, Sum, pages_of};
 use crate::layout::VOLUME_BYTES_MAX;
 use crate::layout::bytes::{Reader, seal, unseal};
 
-/// Bytes of a page, and of a slot of the log.
+/// Length of a page, and of a slot of the log, bytes.
 pub(super) const RECORD_BYTES: usize = 4096;
-/// Slots of the log: a store writes the oldest.
+/// Number of slots in the log. Each store overwrites the oldest.
 pub(super) const SLOTS: u64 = 16;
-/// Pages that a slot can list.
+/// Maximum number of pages in a slot.
 pub(super) const HOT_MAX: usize = 960;
 
 const PAGE_MAGIC: [u8; 8] = *b"EKsums01";
 pub(super) const LOG_MAGIC: [u8; 8] = *b"EKslog01";
 const CHECKSUM_BYTES: usize = 8;
 
-/// The sums of a page.
+/// Checksums of one page.
 pub(super) type Sums = Box<[Sum]>;
 
-/// The bytes of a page of sums.
+/// Encodes a page of checksums.
 pub(super) fn encode_page(draw: u64, index: u32, sums: &[Sum]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(RECORD_BYTES);
     bytes.extend_from_slice(&PAGE_MAGIC);
@@ -33,7 +33,8 @@ pub(super) fn encode_page(draw: u64, index: u32, sums: &[Sum]) -> Vec<u8> {
     bytes
 }
 
-/// Reads the page at a place. `None`: torn, damaged, never written, of another place or draw.
+/// Decodes the page with this index. Returns `None` if it is torn, damaged, missing, misplaced or
+/// of another draw.
 pub(super) fn decode_page(bytes: &[u8], draw: u64, index: u32) -> Option<Sums> {
     let mut reader = Reader(bytes.get(..RECORD_BYTES).and_then(unseal)?);
     if reader.array()? != PAGE_MAGIC || reader.u64()? != draw || reader.u64()? != u64::from(index) {
@@ -42,20 +43,19 @@ pub(super) fn decode_page(bytes: &[u8], draw: u64, index: u32) -> Option<Sums> {
     (0..PAGE_BLOCKS).map(|_| reader.u64()).collect()
 }
 
-/// A record of the log.
+/// Record of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Slot {
-    /// Counts the stores: the highest one counts.
+    /// Sequence number. The slot with the highest number is current.
     pub(super) number: u64,
-    /// The draw of the sums.
     pub(super) draw: u64,
-    /// Where the pages are on the disk of the metadata, bytes.
+    /// Offset of the pages on the metadata disk, bytes.
     pub(super) offset: u64,
-    /// Blocks that have sums.
+    /// Number of blocks with checksums.
     pub(super) blocks: u64,
-    /// Pages before this one have been built.
+    /// Number of leading pages that were built.
     pub(super) built: u32,
-    /// Pages whose sums are not believed after a crash.
+    /// Pages whose checksums are not trusted after a crash.
     pub(super) hot: Vec<u32>,
 }
 
@@ -102,13 +102,13 @@ impl Slot {
         })
     }
 
-    /// The newest whole slot of the log.
+    /// Newest valid slot of the log.
     pub(super) fn newest(ring: &[u8]) -> Option<Slot> {
         let slots = ring.chunks(RECORD_BYTES).filter_map(Slot::decode);
         slots.max_by_key(|slot| slot.number)
     }
 
-    /// Where it belongs in the log, bytes.
+    /// Offset of the slot in the log, bytes.
     pub(super) fn place(&self) -> u64 {
         self.number % SLOTS * RECORD_BYTES as u64
     }

@@ -1,4 +1,5 @@
-//! Reads and checks all of a copy: `evenkeel volume verify` of a volume with one copy.
+//! Scrub that reads and checks all data of a replica: `evenkeel volume verify` for a volume with
+//! one replica.
 
 use super::BLOCK_BYTES;
 use super::checked::Summing;
@@ -8,13 +9,12 @@ use crate::disk::{Failure, Output};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// When a part is read again for which there was no memory.
+/// Delay before a read without buffer memory is retried.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where it is.
 #[derive(Debug)]
 pub(super) struct Scrub {
-    /// The next block.
+    /// Next block to read.
     at: u64,
     is_busy: bool,
     next_at: Instant,
@@ -33,7 +33,7 @@ impl Scrub {
         (!self.is_busy).then_some(self.next_at)
     }
 
-    /// There was no memory for the part.
+    /// Delays the part, because there was no buffer memory.
     pub(super) fn starve(&mut self) {
         self.is_busy = false;
         self.next_at = Instant::now() + PAUSE;
@@ -41,7 +41,7 @@ impl Scrub {
 }
 
 impl Summing {
-    /// Begins the next part, if it is time.
+    /// Starts the next part when it is due.
     pub(super) fn scrub_on(&mut self, now: Instant) {
         let blocks = self.keeper.progress().1;
         let Some(scrub) = &mut self.scrub else {
@@ -61,7 +61,7 @@ impl Summing {
         self.jobs.insert(id, Job::ScrubWaits(part));
     }
 
-    /// A part was read.
+    /// Processes a part that was read.
     pub(super) fn scrubbed(
         &mut self,
         id: Id,

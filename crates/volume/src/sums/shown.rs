@@ -1,4 +1,4 @@
-//! What is reported of the sums of a copy: told by its thread, read for reports.
+//! Status of a replica's checksums. The volume's thread writes it, and reports read it.
 
 use super::BLOCK_BYTES;
 use crate::replica::{Blocks, Fault, Interruption, Verify};
@@ -9,45 +9,45 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Damaged blocks that are known one by one.
+/// Maximum number of damaged blocks that are listed individually.
 const DAMAGED_MAX: usize = 4096;
-/// Events that are kept.
+/// Maximum number of events in the history.
 const EVENTS_MAX: usize = 16;
-/// Lines that are printed of damaged blocks, until the volume is opened again.
+/// Maximum number of log lines about damaged blocks per opening of the volume.
 const LINES_MAX: u64 = 100;
 
-/// How the sums of a copy are.
+/// Status of a replica's checksums.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sums {
-    /// Bytes whose sums were built.
+    /// Data with built checksums, bytes.
     pub built_bytes: u64,
-    /// Bytes of the volume.
+    /// Size of the volume, bytes.
     pub total_bytes: u64,
-    /// Blocks that did not match their sums, counted at each read.
+    /// Number of checksum mismatches, counted at each read.
     pub mismatches: u64,
-    /// Damaged blocks that were not overwritten since, and when they were found.
+    /// Damaged blocks that were not overwritten since, with the time of detection.
     pub damaged: BTreeMap<u64, Moment>,
-    /// Damaged blocks that were repaired from the other copy.
+    /// Number of damaged blocks repaired from the other replica.
     pub repaired: u64,
-    /// How often one was not.
+    /// Number of failed repairs.
     not_repaired: u64,
-    /// Why the last one that was not repaired was not.
+    /// Reason for the last failed repair.
     pub why_not: Option<String>,
-    /// It is one of two copies.
+    /// True for one of two replicas.
     pub is_pair: bool,
-    /// Damage that was found, and overwritten or repaired.
+    /// History of damage, and of overwritten or repaired blocks.
     pub events: Vec<Event>,
-    /// The last time that all of it was checked.
+    /// Running or last check of all data.
     pub verified: Option<Verified>,
-    /// It is open, with sums.
+    /// True if the volume is open with checksums.
     pub is_on: bool,
-    /// Why sums cannot be stored, or that there is no room for them.
+    /// Reason why checksums cannot be stored.
     pub trouble: Option<String>,
-    /// Counts the checks.
+    /// Number of checks.
     checks: u64,
 }
 
-/// The sums of a volume, shared by its thread and those who report it.
+/// Checksum status of a volume, shared by its thread and the reports.
 #[derive(Debug)]
 pub struct Tally {
     volume: String,
@@ -55,7 +55,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of the volume with this name.
+    /// Creates the status of the volume with this name.
     pub fn new(volume: &str) -> Tally {
         Tally {
             volume: volume.to_owned(),
@@ -67,7 +67,7 @@ impl Tally {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How they are now.
+    /// Copy of the current status.
     pub fn sums(&self) -> Sums {
         self.lock().clone()
     }
@@ -81,7 +81,7 @@ impl Tally {
         self.lock().trouble = trouble;
     }
 
-    /// It was opened, with sums or without.
+    /// Resets the status after the volume was opened, with or without checksums.
     pub(crate) fn open(&self, is_on: bool, is_pair: bool, trouble: Option<String>) {
         let mut sums = self.lock();
         let checks = std::mem::take(&mut sums.checks);
@@ -98,7 +98,7 @@ impl Tally {
         };
     }
 
-    /// All of it begins to be checked.
+    /// Records the start of a check of all data.
     pub(super) fn scrub_begins(&self, blocks: u64) {
         let mut sums = self.lock();
         sums.checks += 1;
@@ -111,7 +111,7 @@ impl Tally {
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
-    /// This part was checked.
+    /// Records the result of one checked part.
     pub(super) fn scrubbed(&self, blocks: Range<u64>, wrong: &[u64], is_read: bool) {
         let mut sums = self.lock();
         let Some(verified) = &mut sums.verified else {
@@ -132,7 +132,7 @@ impl Tally {
         }
     }
 
-    /// The check has ended, at the end of the volume or before.
+    /// Records the end of the check, complete or not.
     pub(super) fn scrub_ends(&self, is_complete: bool) {
         let mut sums = self.lock();
         let Some(verified) = &sums.verified else {
@@ -146,7 +146,7 @@ impl Tally {
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }
 
-    /// A read found these blocks damaged.
+    /// Records and logs blocks that a read found damaged.
     pub(super) fn damaged(&self, blocks: &[u64]) {
         let mut sums = self.lock();
         let mut lines = String::new();
@@ -181,12 +181,12 @@ impl Tally {
         }
     }
 
-    /// These blocks were overwritten.
+    /// Records that blocks were overwritten.
     pub(super) fn overwritten(&self, blocks: Range<u64>) {
         self.intact(blocks, "were overwritten");
     }
 
-    /// These blocks were repaired from the other copy.
+    /// Records and logs blocks that were repaired from the other replica.
     pub(super) fn repaired(&self, blocks: Range<u64>) {
         let mut sums = self.lock();
         sums.repaired += blocks.end - blocks.start;
@@ -202,7 +202,7 @@ impl Tally {
         self.intact(blocks, "were repaired from the other copy");
     }
 
-    /// A damaged block was not repaired. Returns whether a line is to be printed.
+    /// Records a failed repair. Returns whether to log it.
     pub(crate) fn not_repaired(&self, why: String) -> bool {
         let mut sums = self.lock();
         sums.why_not = Some(why);
@@ -233,7 +233,7 @@ impl Tally {
 }
 
 impl Sums {
-    /// What is wrong, in words.
+    /// Current problem, as text; None without one.
     pub fn words(&self) -> Option<String> {
         if let Some(since) = self.damaged.values().map(|at| at.unix_ms).min() {
             let kib = self.damaged.len() as u64 * BLOCK_BYTES / 1024;

@@ -1,8 +1,9 @@
-//! Histories of one copy with sums: a disk that loses what was not flushed, tears what was under
-//! way and returns errors, power that goes, bits that flip at rest. A seed replays one.
+//! Simulated histories of one replica with checksums. The disk loses unflushed writes, tears
+//! writes in flight and returns errors; power fails, and stored bits flip. A seed reproduces a
+//! history.
 //!
-//! The disk knows which of its blocks are rotten. So what a read must find is known: a rotten
-//! block, unless its sum was not to be believed since, and never one that is right.
+//! The disk knows its rotten blocks. Each read of a rotten block must detect it, unless its
+//! checksum was untrusted meanwhile. No read of an intact block may fail the check.
 //!
 //! `VOLUME_SEED=n cargo test -p evenkeel-volume sums::simulation` repeats the history `n`.
 
@@ -14,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 const SEEDS: u64 = 500;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const DEFECT_SEEDS: u64 = 1_000;
 const STEPS: u64 = 400;
-/// Rotten blocks of a page that are read in the end.
+/// Number of rotten blocks per page that are read at the end.
 const ROTTEN_MAX: usize = 4;
-/// Blocks that clients use, from the start of each page and of the volume's end.
+/// Number of blocks that clients use, from the start of each page and at the volume's end.
 const USED: u64 = 5;
 const LIMITS: Limits = Limits {
     cached: 5,
@@ -28,28 +29,28 @@ const LIMITS: Limits = Limits {
     idle_ms: 50,
 };
 
-/// The keeper broken on purpose: the simulation has to find each of these.
+/// Deliberate bugs in the keeper. The simulation has to find each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Defect {
     /// A write begins before its page is in the log.
     WriteBeforeLog,
-    /// Sums of hot pages are believed after a crash.
+    /// Checksums of hot pages are trusted after a crash.
     HotSumsBelieved,
     /// A page leaves the log before its data is flushed.
     DataNotFlushed,
     /// A page leaves the log before it is stored.
     PageNotStored,
-    /// The sums of a write that failed stay as they were.
+    /// A failed write keeps the old checksums.
     FailedWriteKeepsSums,
-    /// Requests that overlap run at the same time.
+    /// Overlapping requests run concurrently.
     OverlapsRun,
-    /// What is added anew has the draw of what was given up.
+    /// New checksums reuse the draw of dropped ones.
     DrawRepeated,
-    /// What is read is not compared.
+    /// Data read is not verified.
     ReadNotChecked,
-    /// Blocks that come by growth count as built.
+    /// Blocks added by growth count as built.
     GrowthCountsAsBuilt,
-    /// A repair begins while a write of its block runs.
+    /// A repair begins during a write of its block.
     RepairOverlaps,
 }
 
@@ -66,7 +67,7 @@ const DEFECTS: [Defect; 10] = [
     Defect::RepairOverlaps,
 ];
 
-/// Spoils a store, as a defect wants it.
+/// Modifies a store according to a defect.
 pub(super) fn spoil(mut store: Store, defect: Option<Defect>) -> Store {
     match defect {
         Some(Defect::DataNotFlushed) => store.flushes_data = false,
@@ -76,14 +77,14 @@ pub(super) fn spoil(mut store: Store, defect: Option<Defect>) -> Store {
     store
 }
 
-/// What a block has on the disk.
+/// Content of a block on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Cell {
     content: u64,
-    /// What was written, if it has rotted.
+    /// Content as written, if it has rotted.
     was: u64,
     is_rotten: bool,
-    /// Its sum was not to be believed since it rotted.
+    /// The checksum was untrusted at some time since the block rotted.
     is_excused: bool,
 }
 
@@ -94,21 +95,21 @@ enum Work {
         kind: Kind,
         blocks: Range<u64>,
         content: u64,
-        /// It has happened on the disk; what a read brought.
+        /// Data of a read, once it was executed on the disk.
         landed: Option<Vec<Cell>>,
         is_discard: bool,
     },
     Load(u32),
     Store(Store, u8),
     Build(Id, Range<u64>),
-    /// With what is written, and whether it has happened.
+    /// Content to write, and whether it was written.
     Repair(Id, Range<u64>, Vec<u64>, bool),
 }
 
 #[derive(Default)]
 struct Disk {
     cells: BTreeMap<u64, Cell>,
-    /// What was not flushed, in order.
+    /// Unflushed writes in order.
     cached: Vec<(u64, Cell)>,
     pages: BTreeMap<u32, Vec<u8>>,
     cached_pages: Vec<(u32, Vec<u8>)>,
@@ -128,9 +129,9 @@ struct World {
     now_ms: u64,
     draw: u64,
     defect: Option<Defect>,
-    /// Blocks whose sums may be missing: they could not be read or changed.
+    /// Blocks whose checksums may be missing, because a read or change failed.
     lacks: BTreeSet<u64>,
-    /// Rotten blocks that were found by a read.
+    /// Number of rotten blocks that reads have found.
     found: u64,
 }
 
@@ -157,7 +158,7 @@ impl Disk {
             .or_else(|| self.pages.get(&index))
     }
 
-    /// Changes each cell of a block, wherever it is.
+    /// Changes all versions of a block, cached or stored.
     fn each(&mut self, block: u64, change: impl Fn(&mut Cell)) {
         let cached = self.cached.iter_mut().filter(|(one, _)| *one == block);
         cached.for_each(|(_, cell)| change(cell));
@@ -191,7 +192,7 @@ impl World {
         world
     }
 
-    /// As the driver does at its start.
+    /// Opens the checksums as the driver does at its start.
     fn open(&mut self) {
         let slot = Slot::newest(&self.disk.ring).unwrap_or_else(|| {
             if self.defect != Some(Defect::DrawRepeated) || self.draw == 0 {
@@ -208,7 +209,7 @@ impl World {
             self.write_slot(&slot);
             slot
         });
-        // What was rotten under a hot page is built as it is.
+        // Rot under a hot page gets a checksum of the rotten data.
         let mut hot = slot.hot.clone();
         let mut slot = slot;
         if self.defect == Some(Defect::HotSumsBelieved) {
@@ -240,12 +241,12 @@ impl World {
         self.disk.ring[at..at + RECORD_BYTES].copy_from_slice(&slot.encode());
     }
 
-    /// Blocks that clients use.
+    /// Picks blocks that clients use.
     fn blocks_of(&mut self) -> Range<u64> {
         let pages = u64::from(pages_of(self.blocks));
         let page = self.random.below(pages) * PAGE_BLOCKS;
         let first = match self.random.below(3) {
-            // Over the end of a page.
+            // Crosses the end of a page.
             0 if page > 0 => page - 1,
             1 => (self.blocks - USED).max(page),
             _ => page + self.random.below(USED),
@@ -273,7 +274,7 @@ impl World {
         }
     }
 
-    /// A block that has rotted, if there is one.
+    /// Picks a rotten block, if there is one.
     fn one_rotten(&mut self) -> Option<Range<u64>> {
         let rotten = self.disk.cells.iter().filter(|(_, cell)| cell.is_rotten);
         let rotten: Vec<u64> = rotten.map(|(block, _)| *block).collect();
@@ -282,8 +283,8 @@ impl World {
         Some(*block..block + 1)
     }
 
-    /// What another copy has of these blocks: what was written here last, or something older.
-    /// It is written if it has the sums that are known.
+    /// Repairs blocks with the other replica's content: the last content written here, or an older
+    /// one. The write happens only if the content matches the known checksums.
     fn repair(&mut self, id: Id, blocks: Range<u64>) {
         let is_old = self.random.percent(20);
         let cells: Vec<Cell> = blocks.clone().map(|block| self.disk.cell(block)).collect();
@@ -353,7 +354,7 @@ impl World {
         }
     }
 
-    /// Something that is under way gets on. `may_fail`: it may end with an error.
+    /// Advances one operation. `may_fail` permits an error.
     fn progress(&mut self, may_fail: bool) -> Result<(), String> {
         if self.work.is_empty() {
             return Ok(());
@@ -423,7 +424,7 @@ impl World {
         }
     }
 
-    /// What a repair writes is there.
+    /// Writes the content of a repair.
     fn repairs(&mut self, id: Id, blocks: Range<u64>, contents: Vec<u64>) {
         for (block, content) in blocks.clone().zip(&contents) {
             self.write(block..block + 1, *content);
@@ -511,7 +512,7 @@ impl World {
                 if let Some(keeper) = &mut self.keeper {
                     keeper.stored(!fails);
                     for id in if fails { keeper.give_up() } else { Vec::new() } {
-                        // Without a place among those that were asked for, it is a build.
+                        // A request that was not queued is a build.
                         if self.asked.remove(&id).is_none() {
                             self.building = false;
                         }
@@ -521,7 +522,7 @@ impl World {
         }
     }
 
-    /// The power goes, or the process is killed: what is under way happens in part.
+    /// Simulates a power failure or a kill. Operations in flight take effect in part.
     fn crash(&mut self, is_power: bool) {
         for work in std::mem::take(&mut self.work) {
             match work {
@@ -580,7 +581,7 @@ impl World {
         self.keeper = None;
     }
 
-    /// A bit flips where nothing is under way.
+    /// Flips a bit in a block without operations in flight.
     fn rot(&mut self) {
         let block = self.blocks_of().start;
         let is_used = self.work.iter().any(|work| match work {
@@ -603,7 +604,7 @@ impl World {
         let own = self.disk.cell(block).content;
         let mut others = self.disk.cells.values().map(|cell| cell.content);
         let other = others.find(|content| *content != own);
-        // Another block's data in this place is wrong, too.
+        // The data of another block at this position is wrong, too.
         let now = match other.filter(|_| self.random.percent(30)) {
             Some(other) => other,
             None => own ^ 1 << self.random.below(64),
@@ -617,7 +618,7 @@ impl World {
         self.disk.cells.insert(block, cell);
     }
 
-    /// The driver stops in order, then another one begins.
+    /// Stops the driver cleanly and starts another one.
     fn restart(&mut self) -> Result<(), String> {
         self.quiesce(true)?;
         let slot = Slot::newest(&self.disk.ring).ok_or("a slot")?;
@@ -629,7 +630,7 @@ impl World {
         Ok(())
     }
 
-    /// Everything that was asked for ends.
+    /// Runs until all requests have ended.
     fn quiesce(&mut self, ends: bool) -> Result<(), String> {
         for _ in 0..20_000 {
             self.now_ms += 100;
@@ -646,7 +647,7 @@ impl World {
         Err(format!("it stands still: {:?}", self.keeper))
     }
 
-    /// The line is removed from the file, the volume is used, and it is added again.
+    /// Removes the checksum option, uses the volume, and adds the option again.
     fn without(&mut self) {
         self.crash(false);
         self.disk.ring.fill(0);
@@ -686,7 +687,7 @@ impl World {
             self.step()?;
         }
         self.quiesce(false)?;
-        // Now each block has a sum, and each read is checked.
+        // Each block has a checksum now, so each read is verified.
         let pages = u64::from(pages_of(self.blocks));
         for page in 0..pages {
             let first = page * PAGE_BLOCKS;

@@ -1,5 +1,5 @@
-//! Reads and stores pages of sums and the log, without blocking. One store at a time, each of
-//! its steps on stable storage before the next one.
+//! Non-blocking I/O of checksum pages and the log. One store runs at a time, and each of its steps
+//! is durable before the next one.
 
 use super::area::Area;
 use super::keeper::Store;
@@ -9,17 +9,17 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-/// What is under way on the disk of the sums at a time.
+/// Maximum number of operations in flight on the checksum disk.
 const UNDER_WAY_MAX: usize = 32;
-/// Tokens from here on are those of a store; below are those of pages that are read.
+/// First token of store operations. Lower tokens belong to page reads.
 const STORE: u64 = 1 << 40;
 
-/// A page that was read; None if it cannot be.
+/// Page that was read; None if the read failed.
 type Loaded = (u32, Option<Vec<u8>>);
 
 #[derive(Debug)]
 enum Step {
-    /// The data is flushed, if need be, and pages are written.
+    /// Flush of the data if required, and writes of pages.
     Pages,
     Flush,
     Slot,
@@ -29,13 +29,13 @@ enum Step {
 struct Change {
     store: Store,
     step: Step,
-    /// Pages that are still to be written.
+    /// Pages left to write.
     queue: VecDeque<(u32, Vec<u8>)>,
     under_way: usize,
     failed: Option<Failure>,
 }
 
-/// The disk of the sums.
+/// Disk of the checksums.
 #[derive(Debug)]
 pub(super) struct Storing {
     disk: Disk,
@@ -48,7 +48,7 @@ pub(super) struct Storing {
     reading: usize,
     loaded: Vec<Loaded>,
     completions: Vec<Completion>,
-    /// There was no memory for the next operation.
+    /// No buffer memory was available for the next operation.
     is_starved: bool,
 }
 
@@ -77,16 +77,17 @@ impl Storing {
         self.is_starved || self.disk.is_held_up()
     }
 
-    /// Begins to read a page.
+    /// Queues the read of a page.
     pub(super) fn load(&mut self, index: u32) {
         self.waiting.push_back(index);
         self.go_on();
         self.disk.start();
     }
 
-    /// Begins a store. The caller flushes the data, if need be: [`Storing::flushed`].
+    /// Starts a store. The caller flushes the data if required, and then calls
+    /// [`Storing::flushed`].
     pub(super) fn store(&mut self, store: Store) {
-        // All that a failed flush may have lost is written again.
+        // Everything that a failed flush may have lost is written again.
         self.disk.forgive();
         self.change = Some(Change {
             queue: store.pages.iter().cloned().collect(),
@@ -95,12 +96,12 @@ impl Storing {
             step: Step::Pages,
             failed: None,
         });
-        // It cannot have ended: its last step waits for the disk.
+        // The store cannot have ended, because its last step waits for the disk.
         let ended = self.progress();
         debug_assert_eq!(ended, None);
     }
 
-    /// The data was flushed.
+    /// Records the result of the data flush.
     pub(super) fn flushed(&mut self, result: Result<(), Failure>) {
         if let Some(change) = &mut self.change {
             change.under_way = change.under_way.saturating_sub(1);
@@ -108,13 +109,13 @@ impl Storing {
         }
     }
 
-    /// Takes what was read.
+    /// Takes the pages that were read.
     pub(super) fn loads(&mut self) -> Vec<Loaded> {
         self.reap();
         std::mem::take(&mut self.loaded)
     }
 
-    /// Continues a store. Returns its end, once.
+    /// Continues a store. Returns its result once.
     pub(super) fn progress(&mut self) -> Option<Result<(), Failure>> {
         self.reap();
         self.go_on();
@@ -143,7 +144,7 @@ impl Storing {
                     let at = self.log + slot.place();
                     let bytes = slot.encode();
                     if !write(&mut self.disk, &self.pool, &self.account, at, &bytes, true) {
-                        // Tried again from the step before.
+                        // Retries from the previous step.
                         change.step = Step::Flush;
                         self.is_starved = true;
                         break;
@@ -175,7 +176,7 @@ impl Storing {
         self.completions = completions;
     }
 
-    /// Begins what waits, as far as there is memory.
+    /// Starts queued operations while there is memory.
     fn go_on(&mut self) {
         self.is_starved = false;
         while self.reading < UNDER_WAY_MAX
@@ -208,7 +209,7 @@ impl Storing {
     }
 }
 
-/// Begins to write a record. False: there is no memory for it.
+/// Starts to write a record. Returns false without memory.
 fn write(
     disk: &mut Disk,
     pool: &Pool,

@@ -1,26 +1,26 @@
-//! Image formats of other programs, by their first bytes. They are recognised to be refused:
-//! copied as they are, no guest could use them.
+//! Image formats of other programs, recognised by their first bytes and refused: a guest cannot
+//! use a raw copy of such an image.
 
 use crate::layout::{MAGIC, SLOT_BYTES};
 use std::fmt;
 
-/// How many bytes are looked at.
+/// Number of bytes that are examined.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
-/// Where metadata of a volume may begin.
+/// Number of positions where metadata of a volume may begin.
 const SLOTS: usize = 8;
 
-/// A format that is not a raw disk.
+/// Format that is not a raw disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Image {
-    /// QEMU, as `qemu-img` calls the format.
+    /// QEMU format, with its name in `qemu-img`.
     Qemu(&'static str),
-    /// A compressed file, and the program that reads it.
+    /// Compressed file, with the program that reads it.
     Compressed(&'static str),
-    /// The device of a volume, which begins with metadata.
+    /// Device of a volume, which begins with metadata.
     Volume,
 }
 
-/// What an image begins with: where, the bytes, and what it is.
+/// Signatures: offset, bytes and format.
 const SIGNATURES: [(usize, &[u8], Image); 12] = [
     (0, b"QFI\xfb", Image::Qemu("qcow2")),
     (0, b"QED\0", Image::Qemu("qed")),
@@ -36,8 +36,7 @@ const SIGNATURES: [(usize, &[u8], Image); 12] = [
     (0, b"\x28\xb5\x2f\xfd", Image::Compressed("zstd")),
 ];
 
-/// Returns the format that `head`, the first 64 KiB of a disk, belongs to. `None` for a
-/// raw disk.
+/// Returns the format of a disk from `head`, its first 64 KiB. `None` for a raw disk.
 pub fn recognise(head: &[u8]) -> Option<Image> {
     let meets = |(at, bytes, _): &&(usize, &[u8], Image)| {
         head.get(*at..).is_some_and(|rest| rest.starts_with(bytes))
@@ -71,7 +70,7 @@ mod tests {
         vdi[64..68].copy_from_slice(&0xbeda_107f_u32.to_le_bytes());
         assert_eq!(recognise(&vdi), Some(Image::Qemu("vdi")));
         assert_eq!(recognise(b"QFI\xfb\0\0\0\x03"), Some(Image::Qemu("qcow2")));
-        // A master boot record.
+        // Master boot record.
         let mut boot = disk;
         boot[..2].copy_from_slice(&[0xeb, 0x63]);
         boot[510..512].copy_from_slice(&[0x55, 0xaa]);

@@ -1,9 +1,8 @@
-//! Copies of whole disks, for commands: from an NBD server, a file or a block device, to an
-//! NBD server, a new file or a stream. What reads as zeroes is not copied, where source and
-//! target can tell.
+//! Copies of whole disks, for commands: from an NBD server, a file or a block device to an NBD
+//! server, a new file or a stream. Zeroes are not copied where source and target support holes.
 //!
-//! Two threads: one reads and one writes, with a bounded queue between them. It decides nothing
-//! about volumes, and prints nothing.
+//! Two threads, one that reads and one that writes, share a bounded queue. This module decides
+//! nothing about volumes, and prints nothing.
 
 mod image;
 mod source;
@@ -20,94 +19,94 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
-/// What is read and written at a time, bytes.
+/// Maximum length of a piece, bytes.
 const PIECE_BYTES: u32 = 512 << 10;
-/// Requests of this length that a server has at a time.
+/// Maximum number of concurrent requests of this length per server.
 const REQUESTS_MAX: usize = 8;
-/// Pieces between the two threads.
+/// Maximum number of pieces in the queue.
 const QUEUE_MAX: usize = 8;
-/// Pieces begin and end at multiples of this, the largest sector of a disk, bytes. Only the
-/// end of the source may be elsewhere.
+/// Alignment of pieces, bytes: the largest sector of a disk. Only the end of the source may be
+/// unaligned.
 const ALIGN_BYTES: u64 = 4096;
-/// How much is asked for at a time, of which parts are allocated, bytes.
+/// Length of one allocation query, bytes.
 const STATUS_BYTES: u64 = 1 << 30;
-/// Zeroes of at least this length are left out, bytes.
+/// Minimum length of zeroes that are skipped, bytes.
 const GRAIN_BYTES: usize = 64 << 10;
 
-/// A part of a disk. Parts follow each other without gaps.
+/// Part of a disk. Pieces follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece {
-    /// These bytes.
+    /// Data bytes.
     Data(Vec<u8>),
-    /// So many zeroes.
+    /// Number of zero bytes.
     Zeroes(u64),
 }
 
-/// How far a copy has got.
+/// Progress of a copy.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// All bytes of the source.
+    /// Size of the source, bytes.
     pub total: AtomicU64,
-    /// Bytes that the target has, zeroes included.
+    /// Completed part of the target, including zeroes, bytes.
     pub done: AtomicU64,
-    /// Bytes of data among them.
+    /// Data in the completed part, bytes.
     pub data: AtomicU64,
 }
 
-/// Why a copy failed.
+/// Reason why a copy failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The server of the source or of the target.
+    /// The server of the source or the target failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// A file.
+    /// A file operation failed.
     #[error("cannot {action} {}: {error}", .path.display())]
     File {
-        /// What was tried.
+        /// Action that failed.
         action: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         error: io::Error,
     },
-    /// A source that is no disk.
+    /// The source is not a disk.
     #[error("{} is {what}: a source is a raw image, a block device or an NBD address", .path.display())]
     NotADisk {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it is.
+        /// File type that was found.
         what: &'static str,
     },
-    /// The file to be written is there.
+    /// The target file exists already.
     #[error("{} exists: choose a new file", .0.display())]
     Exists(PathBuf),
-    /// Somebody has it.
+    /// Another process uses the file.
     #[error("{} is in use: {}", .path.display(), .what)]
     InUse {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// By whom, and what helps.
+        /// User of the file, and the remedy.
         what: &'static str,
     },
-    /// The source became shorter.
+    /// The source has become shorter during the copy.
     #[error("{} ended at byte {at} of {expected}: it has changed while it was read", .path.display())]
     Short {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where it ended, bytes.
+        /// Actual end of the file, bytes.
         at: u64,
-        /// Its size at the start, bytes.
+        /// Size at the start, bytes.
         expected: u64,
     },
-    /// Standard output.
+    /// Writing to standard output failed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
 }
 
-/// Returns how many bytes of an export are not holes: all of it where the server cannot tell.
+/// Returns the allocated bytes of an export; its full size if the server does not report holes.
 ///
 /// # Errors
-/// The server's.
+/// The server failed.
 pub fn allocated(client: &mut Client) -> Result<u64, ClientError> {
     let mut held = 0;
     let size = client.offer().size;
@@ -115,11 +114,11 @@ pub fn allocated(client: &mut Client) -> Result<u64, ClientError> {
     Ok(held)
 }
 
-/// Calls `each` with the begin and the end of each part of an export that may be data. The
-/// range begins and ends at blocks of it.
+/// Calls `each` with the start and end of each part of an export that may contain data. The parts
+/// are aligned to blocks of the export.
 ///
 /// # Errors
-/// The server's.
+/// The server failed.
 pub(crate) fn data_of(
     client: &mut Client,
     begin: u64,
@@ -152,11 +151,11 @@ pub(crate) fn data_of(
     Ok(())
 }
 
-/// Copies all of the source. The target is not complete before [`Target::finish`], which this
-/// calls in the end.
+/// Copies the whole source. The target is complete only after [`Target::finish`], which this
+/// function calls at the end.
 ///
 /// # Errors
-/// What went wrong first; the target has a part of the data then.
+/// Returns the first error. The target then contains a part of the data.
 pub fn run(
     mut source: Source,
     mut target: Target,
@@ -175,7 +174,7 @@ pub fn run(
                 Ok(())
             })
         });
-        // The reader ends, because nobody takes its pieces any more.
+        // The reader ends, because its pieces have no receiver.
         drop(receiver);
         let read = reader
             .join()
@@ -186,7 +185,7 @@ pub fn run(
 }
 
 impl Piece {
-    /// Its length, and how much of it is data, bytes.
+    /// Total length, and length of the data, bytes.
     pub(crate) fn length(&self) -> (u64, u64) {
         match self {
             Piece::Data(bytes) => (bytes.len() as u64, bytes.len() as u64),
@@ -195,7 +194,7 @@ impl Piece {
     }
 }
 
-/// Parts data from zeroes, in runs of whole grains.
+/// Splits a piece into data and zeroes, in multiples of the grain.
 fn split(
     piece: Piece,
     each: &mut dyn FnMut(Piece) -> Result<(), TransferError>,
@@ -226,7 +225,7 @@ fn split(
     Ok(())
 }
 
-/// Ends at the first byte that is not zero, so it costs nothing for most data.
+/// Stops at the first nonzero byte, so most data costs almost nothing.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<16>();
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
@@ -268,7 +267,7 @@ mod tests {
             Piece::Zeroes(512),
         ];
         assert_eq!(parts(mixed), expected);
-        // One byte is enough.
+        // A single nonzero byte makes the grain data.
         let mut one = grain(0, 2);
         one[GRAIN_BYTES * 2 - 1] = 1;
         assert_eq!(

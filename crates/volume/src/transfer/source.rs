@@ -1,4 +1,4 @@
-//! Where a copy comes from.
+//! Source of a copy.
 
 use super::image::HEAD_BYTES;
 use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, STATUS_BYTES, TransferError};
@@ -14,31 +14,30 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A disk that is read from its start to its end.
+/// Disk that is read from start to end.
 #[derive(Debug)]
 pub enum Source {
-    /// At an NBD server.
+    /// Export of an NBD server.
     Server(Box<Client>),
-    /// In a file, or on a block device.
+    /// File or block device.
     File(Disk),
 }
 
-/// A file or a block device.
+/// Open file or block device.
 #[derive(Debug)]
 pub struct Disk {
     file: File,
     path: PathBuf,
-    /// Where it begins in the file, bytes. Data and holes are looked for from 0 on only.
+    /// Offset of the disk in the file, bytes. Holes are detected only if this is 0.
     first: u64,
     size: u64,
 }
 
 impl Source {
-    /// Opens an NBD export, a file or a block device. Nothing else writes to a device as long
-    /// as this value lives.
+    /// Opens an NBD export, a file or a block device. A device is opened exclusively.
     ///
     /// # Errors
-    /// It is not there, is no disk, or is in use.
+    /// The source does not exist, is not a disk, or is in use.
     pub fn open(word: &str) -> Result<Source, TransferError> {
         if Address::is_uri(word) {
             let address = Address::parse(word).map_err(|error| TransferError::File {
@@ -55,7 +54,7 @@ impl Source {
     /// Opens a snapshot.
     ///
     /// # Errors
-    /// It is not there, or in use.
+    /// The snapshot does not exist, or is in use.
     pub fn snapshot(snapshot: &Snapshot) -> Result<Source, TransferError> {
         let mut disk = Disk::open(&snapshot.path)?;
         disk.first = snapshot.first;
@@ -65,7 +64,7 @@ impl Source {
         Ok(Source::File(disk))
     }
 
-    /// Connects to a volume, which may be silent for any time.
+    /// Connects to a volume, without a receive timeout.
     ///
     /// # Errors
     /// The server cannot be used.
@@ -73,7 +72,7 @@ impl Source {
         Ok(Source::Server(Box::new(Client::connect(address)?)))
     }
 
-    /// Its size in bytes.
+    /// Size of the source, bytes.
     pub fn size(&self) -> u64 {
         match self {
             Source::Server(client) => client.offer().size,
@@ -81,17 +80,17 @@ impl Source {
         }
     }
 
-    /// Returns its first bytes, by which an image format is recognised.
+    /// Returns the first bytes, for recognising an image format.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The source cannot be read.
     pub fn head(&mut self) -> Result<Vec<u8>, TransferError> {
         match self {
             Source::Server(client) => {
                 let offer = *client.offer();
                 let wanted = (HEAD_BYTES as u64).next_multiple_of(u64::from(offer.block_min));
                 let length = wanted.min(offer.size);
-                // At most a block.
+                // At most one block.
                 let length = u32::try_from(length).unwrap_or(0);
                 if length == 0 {
                     return Ok(Vec::new());
@@ -108,7 +107,7 @@ impl Source {
         }
     }
 
-    /// Reads all of it, in order. `give` returns false if nobody wants more.
+    /// Reads the whole source in order. `give` returns false to stop.
     pub(super) fn read(
         &mut self,
         give: &mut dyn FnMut(Piece) -> bool,
@@ -116,7 +115,8 @@ impl Source {
         self.read_from(0, give)
     }
 
-    /// Reads what is behind `begin`, a multiple of 64 KiB or the end. It can be called again.
+    /// Reads the source from `begin` on, a multiple of 64 KiB or the end. May be called
+    /// repeatedly.
     pub(crate) fn read_from(
         &mut self,
         begin: u64,
@@ -147,8 +147,8 @@ impl Disk {
             let path = path.to_path_buf();
             Err(TransferError::InUse { path, what })
         };
-        // Without waiting for the other end of a FIFO; exclusively only if it is a device, where
-        // this means that it is neither mounted nor part of something else.
+        // NONBLOCK avoids waiting for the other end of a FIFO. EXCL is for devices only: it
+        // requires that the device is neither mounted nor part of another one.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(CWD, path, flags, Mode::empty()).map_err(failed("open"))?;
         let stat = fstat(&file).map_err(failed("look at"))?;
@@ -190,7 +190,7 @@ impl Disk {
         }
     }
 
-    /// Reads so many bytes.
+    /// Reads this number of bytes.
     fn bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>, TransferError> {
         let mut bytes = vec![0; length];
         let mut filled = 0;
@@ -212,7 +212,8 @@ impl Disk {
         Ok(bytes)
     }
 
-    /// Where data begins from `at` on, and where it ends; the end of the disk if there is none.
+    /// Returns the start and end of the next data from `at` on; the end of the disk if there is
+    /// none.
     fn data_from(&self, at: u64) -> Result<(u64, u64), TransferError> {
         if self.first > 0 {
             return Ok((at, self.size));
@@ -220,7 +221,7 @@ impl Disk {
         let begin = match seek(&self.file, SeekFrom::Data(at)) {
             Ok(begin) => begin.min(self.size),
             Err(Errno::NXIO) => return Ok((self.size, self.size)),
-            // A block device, or a file system that does not know.
+            // Block devices and some file systems do not report holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, self.size)),
             Err(errno) => return Err(self.failed("find the data of")(errno)),
         };
@@ -241,7 +242,7 @@ impl Disk {
             }
             at = begin;
             while at < end {
-                // To multiples of the length, however the data lies.
+                // Aligns requests to the piece length, regardless of where the data begins.
                 let length = u64::from(PIECE_BYTES) - at % u64::from(PIECE_BYTES);
                 let length = length.min(end - at);
                 let bytes = self.bytes(at, usize::try_from(length).unwrap_or(0))?;
@@ -255,27 +256,27 @@ impl Disk {
     }
 }
 
-/// The reading of an export.
+/// State of reading an export.
 struct Reading<'c> {
     client: &'c mut Client,
     size: u64,
-    /// Pieces begin and end at multiples of this, bytes.
+    /// Alignment of pieces, bytes.
     align: u64,
-    /// Extents that are known, but not asked for yet: length, and whether it is zeroes.
+    /// Known extents that were not requested yet: length, and whether they are zeroes.
     known: VecDeque<(u64, bool)>,
-    /// Up to where they reach, bytes.
+    /// End of the known extents, bytes.
     known_to: u64,
-    /// Where the next request begins, bytes.
+    /// Start of the next request, bytes.
     asked_to: u64,
-    /// Up to where pieces were given, bytes.
+    /// End of the delivered pieces, bytes.
     given_to: u64,
-    /// Pieces behind it, by their offset.
+    /// Received pieces that cannot be delivered yet, by offset.
     early: BTreeMap<u64, Piece>,
 }
 
 impl<'c> Reading<'c> {
     fn new(client: &'c mut Client, begin: u64) -> Result<Reading<'c>, TransferError> {
-        // Of a reading that was given up.
+        // Discards replies of an earlier, cancelled read.
         while client.under_way() > 0 {
             client.receive()?;
         }
@@ -293,7 +294,7 @@ impl<'c> Reading<'c> {
 
     fn run(mut self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
         while self.given_to < self.size {
-            // Pieces that came early count as well: memory is bounded.
+            // Early pieces count too, which bounds the memory.
             while self.client.under_way() + self.early.len() < REQUESTS_MAX
                 && self.asked_to < self.size
             {
@@ -312,7 +313,7 @@ impl<'c> Reading<'c> {
         Ok(())
     }
 
-    /// Sends the next request for data, or goes on behind zeroes.
+    /// Requests the next data, or skips zeroes.
     fn ask(&mut self) -> Result<(), TransferError> {
         while self.needs_more() && self.known_to < self.size {
             self.learn()?;
@@ -339,7 +340,7 @@ impl<'c> Reading<'c> {
         Ok(self.client.submit(Ask::Read(at, count))?)
     }
 
-    /// What is known may end within a sector: more is needed to end a piece there.
+    /// Returns whether more extents are needed, because the known ones may end within a sector.
     fn needs_more(&self) -> bool {
         match self.known.front() {
             None => true,
@@ -347,7 +348,7 @@ impl<'c> Reading<'c> {
         }
     }
 
-    /// Adds an extent behind those that are known. Of zeroes only whole sectors count.
+    /// Appends an extent to the known ones. Zeroes are rounded to whole sectors.
     fn add(&mut self, length: u64, is_zero: bool) {
         let (at, end) = (self.known_to, self.known_to + length);
         self.known_to = end;
@@ -372,7 +373,7 @@ impl<'c> Reading<'c> {
         }
     }
 
-    /// Finds out which parts are allocated, from where nothing is known any more.
+    /// Queries the allocation from the end of the known extents on.
     fn learn(&mut self) -> Result<(), TransferError> {
         let length = STATUS_BYTES.min(self.size - self.known_to);
         if self.client.offer().allocation.is_none() {
@@ -395,7 +396,7 @@ impl<'c> Reading<'c> {
             }
             Done::Extents(_, extents) => {
                 for Extent { length, hole } in extents {
-                    // The last one may reach behind what was asked for.
+                    // The last extent may exceed the queried range.
                     let length = u64::from(length).min(self.size - self.known_to);
                     self.add(length, hole);
                 }

@@ -1,4 +1,4 @@
-//! Where a copy goes.
+//! Target of a copy.
 
 use super::{PIECE_BYTES, Piece, REQUESTS_MAX, TransferError};
 use crate::client::{Ask, Client};
@@ -14,39 +14,38 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest zeroes of one request, bytes: whole sectors of every size.
+/// Maximum length of one zero request, bytes: a multiple of every sector size.
 const ZEROES_BYTES_MAX: u64 = 1 << 30;
-/// Zeroes to write from.
+/// Source of zeroes.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
-/// A disk that is written from its start to its end.
+/// Disk that is written from start to end.
 #[derive(Debug)]
 pub enum Target {
-    /// At an NBD server.
+    /// Export of an NBD server.
     Server {
-        /// The server.
+        /// Client of the server.
         client: Box<Client>,
-        /// Up to where it was written, bytes.
+        /// Write position, bytes.
         at: u64,
     },
-    /// In a new file.
+    /// New file.
     File {
-        /// The file, which has another name until it is complete.
+        /// File with a temporary name until it is complete.
         partial: Arc<Partial>,
-        /// Up to where it was written, bytes.
+        /// Write position, bytes.
         at: u64,
     },
-    /// To an open file.
+    /// Open file or stream.
     Stream {
-        /// The file.
+        /// Open file descriptor.
         file: File,
-        /// Zeroes are skipped: it is a regular file that ends where it is written.
+        /// Skips zeroes: the stream is a regular file, and the write position is its end.
         skips: bool,
     },
 }
 
-/// A file that is not complete: it is called `NAME.partial`, and removed unless it becomes
-/// complete.
+/// Incomplete file with the name `NAME.partial`, which is removed unless it is completed.
 #[derive(Debug)]
 pub struct Partial {
     file: File,
@@ -61,7 +60,7 @@ impl Target {
         Target::Server { client, at: 0 }
     }
 
-    /// Writes to a file that is being made.
+    /// Writes to a new file.
     pub fn file(partial: Arc<Partial>) -> Target {
         Target::File { partial, at: 0 }
     }
@@ -69,7 +68,7 @@ impl Target {
     /// Writes to an open file, such as standard output.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// The file cannot be examined.
     pub fn stream(file: File) -> Result<Target, TransferError> {
         let skips = skips(&file).map_err(|errno| TransferError::Output(errno.into()))?;
         Ok(Target::Stream { file, skips })
@@ -95,11 +94,11 @@ impl Target {
         Ok(())
     }
 
-    /// Makes what was written complete and durable.
+    /// Makes the target complete and durable.
     pub(super) fn finish(self) -> Result<(), TransferError> {
         match self {
             Target::Server { mut client, at } => {
-                // What is behind a shorter source reads as zeroes, too.
+                // Zeroes the part of the export behind a shorter source.
                 let begin = at.next_multiple_of(u64::from(client.offer().block_min));
                 let rest = client.offer().size.saturating_sub(begin);
                 to_server(&mut client, begin, Piece::Zeroes(rest))?;
@@ -115,7 +114,7 @@ impl Target {
             Target::Stream { mut file, skips } => {
                 let finish = |file: &mut File| {
                     if skips {
-                        // Zeroes at the end were skipped as well.
+                        // Zeroes at the end were skipped, so the file may have to be extended.
                         let end = seek(&*file, SeekFrom::Current(0))?;
                         ftruncate(&*file, end)?;
                         return fsync(&*file).map_err(io::Error::from);
@@ -137,7 +136,8 @@ fn submit(client: &mut Client, ask: Ask) -> Result<(), TransferError> {
 
 fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferError> {
     let offer = *client.offer();
-    // Only the last piece may end within a sector; the export has the rest of it.
+    // Only the last piece may end within a sector; the rest of that sector in the export is
+    // zeroed.
     let end = at + piece.length().0;
     let end = end
         .next_multiple_of(u64::from(offer.block_min))
@@ -156,7 +156,7 @@ fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferE
     }
 }
 
-/// Calls `each` with the offset and the length of each piece of a range.
+/// Calls `each` with the offset and length of each piece of a range.
 fn pieces(
     mut at: u64,
     end: u64,
@@ -190,7 +190,8 @@ fn to_stream(file: &mut File, skips: bool, piece: &Piece) -> io::Result<()> {
     }
 }
 
-/// Whether zeroes may be skipped: only where the file ends here, so that nothing is behind.
+/// Returns whether zeroes may be skipped. The file must end at the write position, so that no old
+/// data follows.
 fn skips(file: &File) -> Result<bool, Errno> {
     let stat = fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
@@ -203,10 +204,10 @@ fn skips(file: &File) -> Result<bool, Errno> {
 }
 
 impl Partial {
-    /// Begins a new file.
+    /// Creates a new file.
     ///
     /// # Errors
-    /// It is there, or another process writes it.
+    /// The file exists, or another process is writing it.
     pub fn create(path: &Path) -> Result<Partial, TransferError> {
         let failed = |action, path: &Path| {
             let path = path.to_path_buf();
@@ -222,7 +223,7 @@ impl Partial {
         let mut name = path.file_name().map(OsString::from).unwrap_or_default();
         name.push(".partial");
         let partial = path.with_file_name(name);
-        // What a killed process left is written anew.
+        // Overwrites the leftover of a killed process.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let file = openat(CWD, &partial, flags, mode).map_err(failed("create", &partial))?;
@@ -245,14 +246,14 @@ impl Partial {
         })
     }
 
-    /// The name that it has until it is complete.
+    /// Temporary name until the file is complete.
     pub fn partial_path(&self) -> &Path {
         &self.partial
     }
 
-    /// Removes it: it will not become complete.
+    /// Removes the file, which will not be completed.
     pub fn discard(&self) {
-        // The copy has failed, and that is what is reported.
+        // Ignores failures, because the failed copy is reported anyway.
         let _ = unlinkat(CWD, &self.partial, rustix::fs::AtFlags::empty());
     }
 
@@ -267,7 +268,8 @@ impl Partial {
         fsync(&self.file).map_err(io("flush"))?;
         let flags = RenameFlags::NOREPLACE;
         let renamed = match renameat_with(CWD, &self.partial, CWD, &self.path, flags) {
-            // A file system that cannot do it in one step: it was not there a moment ago.
+            // The file system does not support RENAME_NOREPLACE. The target did not exist a moment
+            // ago.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::renameat(CWD, &self.partial, CWD, &self.path)
             }

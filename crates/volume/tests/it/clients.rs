@@ -1,4 +1,4 @@
-//! Real clients, and the bytes that they read and wrote.
+//! Tests with real NBD clients, which compare every byte read and written.
 
 use crate::served::{Served, run};
 use lab::{Random, skip_unless_installed};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const SIZE: u64 = 64 << 20;
 const ENGINES: [&str; 3] = ["ring", "threads", "buffered"];
 
-/// A file with data, zeroes and holes, in pieces of odd lengths.
+/// Creates a file with data, zeroes and holes, in pieces of odd lengths.
 fn sample(path: &Path, size: u64) -> Vec<u8> {
     let mut random = Random::new(7);
     let mut bytes = vec![0; size as usize];
@@ -78,7 +78,7 @@ fn nbdcopy_writes_and_reads_every_byte_with_either_engine() {
         same(&served.disk(), &bytes);
         run("nbdcopy", &[&served.uri(), back.to_str().expect("a name")]);
         same(&back, &bytes);
-        // Requests that are longer than any buffer, and only one at a time.
+        // Requests longer than any buffer, and only one at a time.
         let long = ["--request-size=8388608", "--requests=4", "--connections=3"];
         let (disk, uri) = (served.disk(), served.uri());
         fs::File::options()
@@ -198,7 +198,7 @@ fn qemu_with_reconnect_delay_sees_no_error_when_the_server_is_stopped_under_load
         .spawn()
         .expect("qemu-io");
     let mut stdin = client.stdin.take().expect("its input");
-    // Four at a time, and the next ones before these have ended.
+    // Four at a time; the next ones start before the previous ones have ended.
     let steps = std::thread::spawn(move || {
         for round in 0..400 {
             let at = |one: u64| (round * 4 + one) % 900 * 65_536;
@@ -211,7 +211,7 @@ fn qemu_with_reconnect_delay_sees_no_error_when_the_server_is_stopped_under_load
         }
         let _ = writeln!(stdin, "read -P 0x5a 0 56M\nquit");
     });
-    // It connects again, but the first time it has to succeed.
+    // qemu reconnects by itself, but its first connection has to succeed.
     let mut first = [0];
     let writes = || {
         let disk = fs::File::open(served.disk()).expect("the disk");

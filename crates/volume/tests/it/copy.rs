@@ -1,5 +1,4 @@
-//! Copies from node to node, without the network: both ends of a stream, and a volume that is
-//! served.
+//! Copies between nodes without the network: both ends of a stream, and a served volume.
 
 use crate::served::Served;
 use lab::{Random, Scratch};
@@ -19,7 +18,7 @@ use volume::transfer::Source;
 
 const SIZE: usize = 40 << 20;
 
-/// A sparse file with data that can be compressed and data that cannot. Returns its bytes.
+/// Creates a sparse file with compressible and incompressible data. Returns its bytes.
 fn sample(path: &Path, length: usize) -> Vec<u8> {
     let mut random = Random::new(5);
     let mut bytes = vec![0; length];
@@ -36,7 +35,7 @@ fn sample(path: &Path, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A volume that is served, and a source of a shorter length.
+/// Served volume, and a shorter source.
 struct Site {
     served: Served,
     source: PathBuf,
@@ -62,7 +61,7 @@ impl Site {
         Address::parse(&self.served.uri()).unwrap()
     }
 
-    /// Copies over a stream that breaks after so many bytes.
+    /// Copies over a stream that breaks after `budget` bytes.
     fn copy(&self, sending: &mut Sending, budget: Option<usize>) -> Result<(), CopyError> {
         let (near, middle) = UnixStream::pair().unwrap();
         let (far, other) = UnixStream::pair().unwrap();
@@ -89,15 +88,15 @@ impl Site {
         assert!(behind.iter().all(|byte| *byte == 0));
     }
 
-    /// Writes into the volume past its server, which has none of it in memory.
+    /// Writes into the volume's file directly, while the server has none of it cached.
     fn write(&self, at: u64, bytes: &[u8]) {
         let file = fs::File::options().write(true).open(self.served.disk());
         file.unwrap().write_all_at(bytes, at).unwrap();
     }
 }
 
-/// Carries bytes until the end, or until the budget is spent; then the connection is gone. What an
-/// end that is gone does not take is dropped, as the link does: its last words are still to come.
+/// Relays bytes until the end, or until the budget is spent; then closes the connection. Drops
+/// data for an end that is gone, as the link does, because its final message may still arrive.
 fn carry(mut from: &UnixStream, mut to: &UnixStream, budget: Option<usize>) {
     let mut left = budget.unwrap_or(usize::MAX);
     let mut buffer = vec![0; 64 << 10];
@@ -128,7 +127,7 @@ fn a_volume_becomes_equal_to_a_source_and_the_second_copy_sends_nothing() {
     let stored = site.bytes.iter().filter(|byte| **byte != 0).count() as u64;
     assert!((stored..stored * 2).contains(&first), "{first} of {stored}");
     assert!(packed < first * 3 / 4, "{packed} of {first}");
-    // It is still sparse.
+    // The target is still sparse.
     let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(site.served.disk()).unwrap());
     assert!(blocks * 512 < SIZE as u64 * 3 / 4, "{blocks}");
     let mut again = Sending::default();
@@ -155,12 +154,12 @@ fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
     once.overwrites = true;
     let other = Site::new();
     other.copy(&mut once, None).unwrap();
-    // What was under way when it broke is sent again, and nothing else.
+    // Only data in flight at the break is sent again.
     assert!(
         before > 0 && all < data(&once) + (24 << 20),
         "{before} {all}"
     );
-    // Another command continues as well, without a word about data that it would overwrite.
+    // Another command can also resume, without a message about data that it would overwrite.
     site.write(0, &[0; CHUNK_BYTES]);
     let mut other = Sending::default();
     site.copy(&mut other, None).unwrap();
@@ -250,11 +249,11 @@ fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
         let receiver = std::thread::spawn(move || receive(&far, "mail", &address, &Arc::default()));
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.encode(&mut bytes));
-        // It may end before all is sent.
+        // The receiver may end before everything is sent.
         let _ = (&near).write_all(&bytes);
         let error = receiver.join().unwrap().unwrap_err();
         assert!(!error.may_repeat(), "{frames:?}: {error}");
-        // It says so.
+        // The receiver reports the refusal.
         let mut input = &near;
         let refused = loop {
             match Frame::read(&mut input).unwrap() {

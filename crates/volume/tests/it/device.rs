@@ -1,4 +1,4 @@
-//! Copies that are created, opened and refused, in directories and on loop devices.
+//! Creation, opening and refusal of replicas, in directories and on loop devices.
 
 use crate::disk::Bench;
 use lab::{Scratch, skip_unless_root};
@@ -79,8 +79,7 @@ fn a_file_is_created_sparse_opened_and_locked() {
     );
 }
 
-/// The role looks for a copy again and again, and may have the files open when they have just
-/// been created.
+/// The role polls for a replica, and may have the files open just after their creation.
 #[test]
 fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
     const ROUNDS: usize = 400;
@@ -93,7 +92,7 @@ fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
                 for file in ["mail.volume", "mail.metadata"] {
                     let path = scratch.path().join(file);
                     let opened = File::options().read(true).write(true).open(path);
-                    // Held until the end of this statement.
+                    // The lock is held until the end of this statement.
                     let _ = opened.map(|file| file.try_lock());
                 }
             }
@@ -132,7 +131,7 @@ fn files_that_are_refused_leave_nothing_behind() {
         let refused = device::create(&backing, name, head(SIZE), false, &mut |_| {});
         assert_eq!(refused.unwrap_err(), DeviceError::Name(name.to_owned()));
     }
-    // Metadata without data: nobody knows whose it is.
+    // Metadata without data, whose owner is unknown.
     let metadata = directory.join("mail.metadata");
     fs::write(&metadata, "x").unwrap();
     let refused = create(&backing, SIZE, false).unwrap_err();
@@ -197,7 +196,7 @@ fn damaged_and_foreign_metadata_is_refused_in_words() {
     }
 }
 
-/// A loop device, detached when it is dropped.
+/// Loop device, which is detached when dropped.
 struct Loop {
     path: PathBuf,
     file: PathBuf,
@@ -281,7 +280,7 @@ fn a_device_is_overwritten_only_if_asked_and_then_it_is_all_zeroes() {
     disk.read_exact_at(&mut bytes, 20 << 20).unwrap();
     assert_eq!(bytes, [0; 6]);
     drop(opened);
-    // Another volume of ours is not overwritten either.
+    // A device of another volume of this program is not overwritten either.
     let refused = create(&backing, SIZE, false).unwrap_err().to_string();
     assert!(refused.contains("a volume of Evenkeel"), "{refused}");
 }
@@ -328,6 +327,6 @@ fn operations_on_a_device_begin_behind_its_metadata() {
         drop(bench);
         drop(opened);
     }
-    // The metadata is whole.
+    // The metadata is still valid.
     drop(open(&backing).unwrap());
 }

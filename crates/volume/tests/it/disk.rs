@@ -1,4 +1,4 @@
-//! The operations on a disk, by each engine.
+//! Disk operations with each engine.
 
 use lab::Scratch;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,7 +15,7 @@ use volume::disk::{
 
 const SIZE: u64 = 8 << 20;
 
-/// A disk whose operations are waited for.
+/// Disk with synchronous operations.
 pub(crate) struct Bench {
     disk: Disk,
     pool: Pool,
@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     _scratch: Option<Scratch>,
 }
 
-/// With direct I/O where there is.
+/// Opens a file, with direct I/O where supported.
 pub(crate) fn open(path: &Path) -> File {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
@@ -75,7 +75,7 @@ impl Bench {
         buffer
     }
 
-    /// Does them all at the same time.
+    /// Runs all operations concurrently.
     fn run(&mut self, operations: Vec<Operation>) -> Results {
         let count = operations.len();
         for (number, operation) in operations.into_iter().enumerate() {

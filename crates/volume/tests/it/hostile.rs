@@ -1,4 +1,4 @@
-//! Clients that break the protocol, or do not keep to its spirit.
+//! Clients that violate the protocol or abuse it.
 
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, head};
 use crate::served::Served;
@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const SIZE: u64 = 64 << 20;
-/// More than the server may take, KiB: the binary, its threads, 8 MiB of buffers, and heads.
+/// Memory limit of the server, KiB: the binary, its threads, 8 MiB of buffers, and headers.
 const MEMORY_KIB_MAX: u64 = 40 << 10;
 
 #[test]
@@ -15,9 +15,10 @@ fn a_client_that_reads_no_reply_waits_for_itself() {
     for structured in [false, true] {
         let served = Served::start("ring", SIZE);
         let mut good = Raw::new(served.connect(), false);
-        // Not zeroes, so that replies have data.
+        // Nonzero data, so that replies have a payload.
         good.write(0, 0, &vec![7; 1 << 20]);
-        // More of them than the shared memory holds, each with more requests than it may have.
+        // More clients than the shared memory has buffers for, each with more requests than
+        // allowed.
         let stalled: Vec<Raw> = (0..6)
             .map(|_| {
                 let mut one = Raw::new(served.connect(), structured);
@@ -101,7 +102,7 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
         let chunk = structured.chunk();
         assert_eq!((chunk.is_last, chunk.cookie), (true, cookie));
         assert!(chunk.content[8..] == bytes[..4 << 20]);
-        // In pieces, with others between them.
+        // Replies in pieces, with other replies in between.
         let long = structured.request(0, READ, 4096, 32 << 20);
         let short = structured.request(0, READ, 4096, 4096);
         let mut read = vec![0; 32 << 20];
@@ -150,7 +151,7 @@ fn random_bytes_close_their_own_connection_only() {
         random.fill(&mut bytes);
         if handshake {
             let mut raw = Raw::new(bad, round % 4 == 0);
-            // Valid heads with random content, too.
+            // Valid headers with random content.
             for _ in 0..random.below(8) {
                 let command = random.below(10) as u16;
                 let (offset, length) = (random.below(1 << 27), random.below(1 << 20) as u32);
@@ -207,7 +208,7 @@ fn a_failed_read_is_reported_or_closes_its_connection() {
             .expect("shorter");
         let cookie = plain.request(0, READ, 8 << 20, 4096);
         assert_eq!(plain.simple(), (cookie, 5));
-        // In pieces: the first ones are there.
+        // The first pieces of the structured reply arrive before the error.
         let cookie = structured.request(0, READ, 0, 4 << 20);
         let last = loop {
             let chunk = structured.chunk();
@@ -220,7 +221,7 @@ fn a_failed_read_is_reported_or_closes_its_connection() {
             (last.kind, &last.content[..4]),
             (1 << 15 | 1, &[0, 0, 0, 5][..])
         );
-        // A simple reply cannot say it any more.
+        // A simple reply that has begun cannot report an error.
         let cookie = plain.request(0, READ, 0, 4 << 20);
         assert_eq!(plain.simple(), (cookie, 0));
         let mut rest = Vec::new();
@@ -241,7 +242,7 @@ fn clients_beyond_the_limit_are_closed_until_one_leaves() {
         assert_eq!(served.connect().read(&mut [0; 1]).expect("an end"), 0);
     }
     clients.pop();
-    // The place is free when the end of that connection has been read.
+    // The slot becomes free when the server has read the end of that connection.
     let greeting = || {
         served
             .connect()

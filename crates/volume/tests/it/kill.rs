@@ -1,4 +1,4 @@
-//! The serving process is killed under load: what was flushed is there afterwards.
+//! Kills the serving process under load, and checks that flushed data survives.
 
 use crate::raw::{FUA, Raw};
 use crate::served::Served;
@@ -8,7 +8,7 @@ const SIZE: u64 = 16 << 20;
 const BLOCK: usize = 4096;
 const ROUNDS: u64 = 8;
 
-/// A block that says where it belongs and when it was written.
+/// Block that contains its position and the number of its write.
 fn block(place: u64, number: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BLOCK);
     while bytes.len() < BLOCK {
@@ -23,7 +23,7 @@ fn what_was_flushed_survives_a_kill_and_no_block_is_torn() {
     for engine in ["ring", "threads", "buffered"] {
         let mut served = Served::start(engine, SIZE);
         let places = SIZE / BLOCK as u64;
-        // By block: the number that was flushed, and the newest one that was sent.
+        // For each block: the number that was flushed, and the latest one that was sent.
         let mut flushed = vec![0_u64; places as usize];
         let mut sent = vec![0_u64; places as usize];
         let mut random = Random::new(5);

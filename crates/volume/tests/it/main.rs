@@ -1,5 +1,5 @@
-//! Volumes with the real clients of NBD: a volume is served by another process of this test
-//! binary, from a scratch directory.
+//! Tests of volumes with real NBD clients. Another process of this test binary serves a volume
+//! from a scratch directory.
 
 mod clients;
 mod copy;

@@ -1,4 +1,4 @@
-//! An export over TCP, served by a thread of the test; and timeouts.
+//! Export over TCP, served by a thread of the test; and timeouts.
 
 use crate::disk::open;
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};
@@ -79,7 +79,7 @@ fn a_client_that_chooses_no_export_in_time_is_closed() {
         (2, Some(now + HANDSHAKE_MAX))
     );
     let client = std::thread::spawn(|| Raw::new(quick, true));
-    // The second of the two: its events, as epoll would report them.
+    // The second client, with the events that epoll would report.
     let chosen = lab::eventually(Duration::from_secs(10), || {
         for place in 0..2 {
             export.handle_event((2 << 32) + place, EventFlags::IN, now);
@@ -123,12 +123,13 @@ fn silent_clients_do_not_keep_others_out() {
     assert_eq!(export.clients(), CLIENTS_MAX);
 }
 
-/// Takes events as a loop would, until there is none. Returns how many operations the disk gets.
+/// Processes events as an event loop would, until there are none. Returns the number of disk
+/// operations.
 fn drain(epoll: &OwnedFd, export: &mut Export) -> usize {
     operations(epoll, export).len()
 }
 
-/// As [`drain`]; returns the operations.
+/// Processes events like [`drain`]. Returns the disk operations.
 fn operations(epoll: &OwnedFd, export: &mut Export) -> Vec<(Token, Operation)> {
     let mut operations = Vec::new();
     loop {
@@ -164,13 +165,14 @@ fn no_request_that_was_received_waits_for_the_next_one() {
             client.is_finished()
         }));
         let mut client = client.join().unwrap();
-        // All of them are there before the first is looked at.
+        // All requests arrive before the first one is processed.
         let mut requests = Vec::new();
         for cookie in 0..count as u64 {
             requests.extend(head(0, WRITE, cookie, cookie * 512, 512));
             requests.resize(requests.len() + 512, 1);
         }
-        // The last bytes are a head behind a payload, so every receive gets all it asks for.
+        // The data ends with a header behind a payload, so every receive call gets its full
+        // length.
         requests.extend(head(0, FLUSH, 1000, 0, 0));
         client.stream.write_all(&requests).unwrap();
         assert_eq!(
@@ -202,7 +204,7 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
         clients.push(client.join().unwrap());
     }
     let [mut busy, mut idle] = <[Raw; 2]>::try_from(clients).ok().unwrap();
-    // A whole write, and one of which half has arrived.
+    // A complete write, and a half-received one.
     let whole = busy.request(0, WRITE, 0, 512);
     busy.stream.write_all(&[1; 512]).unwrap();
     busy.request(0, WRITE, 512, 8192);
@@ -213,7 +215,7 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
     let mut under_way: Vec<_> = export.settle().collect();
     assert_eq!(under_way.len(), 1, "{under_way:?}");
     export.stop();
-    // What comes now gets no reply, not even that the export is closed.
+    // Later requests get no reply, not even an error about the closed export.
     busy.stream.write_all(&[1; 4096]).unwrap();
     busy.request(0, FLUSH, 0, 0);
     idle.request(0, FLUSH, 0, 0);
@@ -228,13 +230,13 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
     assert_eq!((export.is_busy(), export.clients()), (false, 0));
     assert_eq!(busy.simple(), (whole, 0));
     for mut client in [busy, idle] {
-        // The kernel says so where the export left something unread.
+        // The kernel resets the connection if the export left input unread.
         let end = client.stream.read(&mut [0; 16]);
         assert!(end.as_ref().map_or(true, |count| *count == 0), "{end:?}");
     }
 }
 
-/// An export of 1 GiB without a disk, and a client of it for each number.
+/// Export of 1 GiB without a disk, and `count` clients.
 fn with_clients(count: usize) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
     with_memory(count, Pool::new().unwrap(), false)
 }
@@ -284,7 +286,7 @@ fn a_client_with_many_long_ranges_leaves_a_turn_to_the_others() {
     good.request(0, READ, 0, 4096);
     let wanted = operations(&epoll, &mut export);
     assert!(matches!(wanted[..], [(_, Operation::Read { .. })]));
-    // The others go on in turn, each with a flush and the next range.
+    // The other clients continue in turn, each with a flush and the next range.
     for _ in 0..15 {
         for (token, _) in std::mem::take(&mut at_disk) {
             let result = Ok(Output::Done);
@@ -320,8 +322,8 @@ fn a_client_has_short_ranges_at_the_disk_together() {
     let result = Ok(Output::Done);
     export.handle_completion(Completion { token, result });
     assert_eq!(drain(&epoll, &mut export), 1);
-    // A client that goes leaves nothing behind. A process that another test starts may have its connection, too,
-    // until it executes its program.
+    // A disconnected client leaves nothing behind. A process that another test starts may inherit
+    // its connection until it executes its program.
     clients.clear();
     let is_gone = || {
         drain(&epoll, &mut export);
@@ -340,7 +342,7 @@ fn a_client_that_waits_for_memory_goes_on_when_anybody_returns_some() {
     const WHOLE: u32 = 8 << 20;
     let pool = Pool::new().unwrap();
     let (_scratch, epoll, mut export, mut clients) = with_memory(1, pool.clone(), true);
-    // All that is shared: what the other node of a volume sends takes of it, too.
+    // Takes all shared memory, as data from the other node of a volume can.
     let other = pool.account();
     let mut held: Vec<_> = std::iter::from_fn(|| pool.take(&other, BUFFER_BYTES_MAX)).collect();
     clients[0].request(0, READ, 0, WHOLE);

@@ -1,4 +1,4 @@
-//! An NBD client made of bytes: it can do what no real one does.
+//! Low-level NBD client, which can do what no real client does.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,13 +10,13 @@ pub(crate) const FLUSH: u16 = 3;
 pub(crate) const WRITE_ZEROES: u16 = 6;
 pub(crate) const FUA: u16 = 1;
 
-/// A connection after its handshake.
+/// Connection after its handshake.
 pub(crate) struct Raw {
     pub(crate) stream: UnixStream,
     next: u64,
 }
 
-/// A chunk of a structured reply.
+/// Chunk of a structured reply.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) is_last: bool,
@@ -53,7 +53,7 @@ impl Raw {
         self.next
     }
 
-    /// Reads the head of a simple reply: cookie and error.
+    /// Reads the header of a simple reply. Returns cookie and error.
     pub(crate) fn simple(&mut self) -> (u64, u32) {
         let mut head = [0; 16];
         self.stream.read_exact(&mut head).expect("a simple reply");
@@ -77,7 +77,7 @@ impl Raw {
         }
     }
 
-    /// Writes and waits for the reply.
+    /// Writes, and waits for the reply.
     pub(crate) fn write(&mut self, flags: u16, offset: u64, bytes: &[u8]) {
         let cookie = self.request(flags, WRITE, offset, bytes.len() as u32);
         self.stream.write_all(bytes).expect("sent");
@@ -89,7 +89,7 @@ impl Raw {
         assert_eq!(self.simple(), (cookie, 0));
     }
 
-    /// Reads through a simple reply.
+    /// Reads with a simple reply.
     pub(crate) fn read(&mut self, offset: u64, length: u32) -> Vec<u8> {
         let cookie = self.request(0, READ, offset, length);
         assert_eq!(self.simple(), (cookie, 0));

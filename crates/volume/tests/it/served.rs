@@ -1,5 +1,5 @@
-//! A served volume: this test binary, started again with an environment variable that makes
-//! one of its tests the server.
+//! Served volume in another process: this test binary, started with an environment variable that
+//! turns one of its tests into the server.
 
 use lab::Scratch;
 use protocol::nbd;
@@ -21,7 +21,7 @@ const NAME: &str = "mail";
 const ID: VolumeId = VolumeId([5; 16]);
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// Does nothing as a test.
+/// Does nothing when it runs as a test.
 #[test]
 fn serves_a_volume_if_it_is_asked_to() {
     let Ok(asked) = std::env::var(SERVE) else {
@@ -33,7 +33,7 @@ fn serves_a_volume_if_it_is_asked_to() {
         "threads" => Preference::Threads,
         _ => Preference::Best,
     };
-    // The kernel may still end what a server before had at the disk when that one is gone already.
+    // The kernel may still be completing disk operations of a previous server that has exited.
     let mut opened = None;
     let is_free = lab::eventually(START_MAX, || {
         let one = device::open(&Backing::File(directory.into()), NAME, Some(ID));
@@ -65,7 +65,7 @@ fn serves_a_volume_if_it_is_asked_to() {
     single.run(std::io::stdin().as_fd()).expect("served");
 }
 
-/// A running server. It ends with this value.
+/// Running server, which is killed when dropped.
 pub(crate) struct Served {
     child: Child,
     pub(crate) scratch: Scratch,
@@ -73,7 +73,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Serves a volume of zeroes.
+    /// Serves a volume full of zeroes.
     pub(crate) fn start(engine: &'static str, size: u64) -> Served {
         let scratch = Scratch::new().expect("a directory");
         let head = Head {
@@ -95,7 +95,7 @@ impl Served {
         }
     }
 
-    /// Kills the server by SIGKILL, and starts another one.
+    /// Kills the server with SIGKILL, and starts another one.
     pub(crate) fn kill_and_start(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("its end");
@@ -110,7 +110,7 @@ impl Served {
         self.child = spawn(self.engine, self.scratch.path());
     }
 
-    /// Stops the server, which ends by itself.
+    /// Stops the server, which exits by itself.
     pub(crate) fn stop(&mut self) {
         drop(self.child.stdin.take());
         let mut ended = None;
@@ -130,7 +130,7 @@ impl Served {
         self.scratch.path().join("mail.volume")
     }
 
-    /// As clients want it.
+    /// NBD URI for clients.
     pub(crate) fn uri(&self) -> String {
         format!("nbd+unix:///mail?socket={}", self.socket().display())
     }
@@ -139,7 +139,7 @@ impl Served {
         UnixStream::connect(self.socket()).expect("a connection")
     }
 
-    /// Memory of the server that is in use, KiB.
+    /// Resident memory of the server, KiB.
     pub(crate) fn memory_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("its status");

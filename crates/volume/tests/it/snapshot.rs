@@ -1,4 +1,4 @@
-//! A snapshot is of one instant, while many write.
+//! Consistency of a snapshot under concurrent writes.
 
 use lab::{Scratch, skip_unless_installed, skip_unless_root};
 use std::os::unix::fs::FileExt;
@@ -11,7 +11,7 @@ use volume::layout::{Head, State, VolumeId};
 
 const SIZE: u64 = 32 << 20;
 const WRITERS: u64 = 4;
-/// Blocks that a writer writes in turn.
+/// Number of blocks that a writer writes in turn.
 const BLOCKS: u64 = 64;
 
 #[repr(align(4096))]
@@ -66,7 +66,8 @@ fn a_snapshot_has_all_that_was_acknowledged_before_it_and_no_gap() {
     let backing = Backing::File(mounted.0.path().join("at"));
     let (opened, _) = device::create(&backing, "mail", head(), false, &mut |_| {}).unwrap();
     assert!(opened.is_direct);
-    // Each writes its blocks in turn, and counts; a write begins when the one before has ended.
+    // Each writer writes its blocks in turn and counts them; each write begins when the previous
+    // one has ended.
     let acknowledged: Arc<Vec<AtomicU64>> =
         Arc::new((0..WRITERS).map(|_| AtomicU64::new(0)).collect());
     let ends = Arc::new(AtomicBool::new(false));
@@ -109,7 +110,7 @@ fn a_snapshot_has_all_that_was_acknowledged_before_it_and_no_gap() {
     assert_eq!(snapshot::list(&backing, "mail").unwrap(), []);
 }
 
-/// Each writer's blocks are those of its first writes: at least those that were acknowledged
+/// Checks that each writer's blocks are those of its first writes: at least the ones acknowledged
 /// `before` the snapshot, and at most one more than those `after` it.
 fn check(bytes: &[u8], before: &[u64], after: &[u64]) {
     assert_eq!(bytes.len() as u64, SIZE);

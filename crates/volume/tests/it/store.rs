@@ -1,4 +1,4 @@
-//! Changes of metadata, stored by each engine and read again.
+//! Metadata changes, stored with each engine and loaded again.
 
 use lab::{Random, Scratch};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -59,7 +59,7 @@ fn changes_of_metadata_are_stored_and_loaded() {
             let bits: BTreeMap<u32, u64> = bits.collect();
             dirty.extend(&bits);
             last = Head {
-                // The first change is that of every page.
+                // The first change writes every page.
                 volume: Some(ID),
                 promised,
                 hot: (0..random.below(1025) as u32).collect(),

@@ -1,4 +1,4 @@
-//! Checksums on disk: a served volume whose file is changed behind its back.
+//! Checksums on disk, with a served volume whose file is corrupted directly.
 
 use crate::raw::{READ, Raw};
 use lab::Scratch;
@@ -20,23 +20,23 @@ use volume::single::{Single, Waker, Wanted};
 use volume::sums::{Sums, Tally, area};
 
 const BLOCK: u64 = 4096;
-/// A little more than two pages of sums, and no whole number of them.
+/// Slightly more than two pages of checksums, and not a multiple of a page.
 const SIZE: u64 = 1030 * BLOCK;
 const RATE: u64 = 1 << 40;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A volume in a directory of its own.
+/// Volume in its own directory.
 struct Copy {
     scratch: Scratch,
 }
 
-/// The volume while it is served, on a thread.
+/// The volume while a thread serves it.
 struct Served<'c> {
     copy: &'c Copy,
     thread: Option<JoinHandle<()>>,
     stop: Arc<OwnedFd>,
     wake: Arc<OwnedFd>,
-    /// 1: all is to be checked. Larger: the volume has this size.
+    /// Pending change: 1 starts a check of all data; a larger value is the new size.
     wanted: Arc<AtomicU64>,
     tally: Arc<Tally>,
 }
@@ -68,7 +68,7 @@ impl Copy {
         self.scratch.path().join(name)
     }
 
-    /// Changes the file of the data behind the volume's back.
+    /// Corrupts a block of the data file directly.
     fn damage(&self, block: u64) {
         let mut options = std::fs::OpenOptions::new();
         let file = options
@@ -162,7 +162,7 @@ impl Served<'_> {
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).expect("woken");
     }
 
-    /// Waits until the sums are so.
+    /// Waits until the checksum status matches.
     fn wait(&self, is_so: impl Fn(&Sums) -> bool) -> Sums {
         let came = lab::eventually(WAIT_MAX, || is_so(&self.tally.sums()));
         assert!(came, "{:?}", self.tally.sums());
@@ -182,7 +182,7 @@ impl Drop for Served<'_> {
     }
 }
 
-/// The error of a read; 0 if there is none.
+/// Error number of a read; 0 on success.
 fn error_of(client: &mut Raw, block: u64) -> u32 {
     let cookie = client.request(0, READ, block * BLOCK, BLOCK as u32);
     let (replied, error) = client.simple();
@@ -207,7 +207,7 @@ fn a_block_that_was_damaged_cannot_be_read_until_it_is_overwritten() {
         client.write(0, 503 * BLOCK, &vec![8; 2 * BLOCK as usize]);
         client.flush();
         assert_eq!(client.read(503 * BLOCK, 4096), vec![8; 4096]);
-        // Also while its page is in the log.
+        // Also while the block's page is in the log.
         copy.damage(504);
         assert_eq!(error_of(&mut client, 504), EIO);
         assert_eq!(error_of(&mut client, 503), 0);

@@ -1,4 +1,4 @@
-//! A volume has one user at a time, whoever comes.
+//! A volume has one user at a time, regardless of who connects.
 
 use crate::served::Served;
 use lab::eventually;
@@ -51,7 +51,7 @@ fn client_without_a_name_keeps_the_volume_from_its_first_write() {
     let served = Served::start("threads", SIZE);
     let mut plain = connect(&served, "").unwrap();
     plain.call(Ask::Read(0, 4096)).unwrap();
-    // One that only reads keeps nobody away.
+    // A client that only reads excludes nobody.
     let mut guest = connect(&served, "guest/mail").unwrap();
     write(&mut guest, 1).unwrap();
     drop(guest);
@@ -59,7 +59,7 @@ fn client_without_a_name_keeps_the_volume_from_its_first_write() {
     assert!(is_written, "the volume stays with its former user");
     let words = connect(&served, "guest/mail").unwrap_err().to_string();
     assert!(words.contains("an NBD client uses the volume"), "{words}");
-    // Those of NBD share it, as before.
+    // NBD clients without a user name still share the volume.
     write(&mut connect(&served, "").unwrap(), 3).unwrap();
     drop(plain);
     let is_free = eventually(SOON, || connect(&served, "guest/mail").is_ok());

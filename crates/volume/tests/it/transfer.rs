@@ -1,4 +1,4 @@
-//! Whole disks that are copied: between files, our server and those of others.
+//! Copies of whole disks: between files, this program's server and other NBD servers.
 
 use crate::raw::option;
 use crate::served::{Served, run};
@@ -17,7 +17,7 @@ use volume::transfer::{self, Partial, Progress, Source, Target, TransferError};
 
 const SIZE: u64 = 64 << 20;
 
-/// A sparse file: data, zeroes that are stored, and holes, at odd places. Returns its bytes.
+/// Creates a sparse file with data, stored zeroes and holes at odd positions. Returns its bytes.
 fn sample(path: &Path, size: u64) -> Vec<u8> {
     let mut random = Random::new(11);
     let mut bytes = vec![0; size as usize];
@@ -73,7 +73,7 @@ fn export(uri: &str, path: &Path) -> Result<(), TransferError> {
     done
 }
 
-/// A server of others at a socket of a scratch directory. It ends with this value.
+/// NBD server of another project on a socket of a scratch directory, killed when dropped.
 struct Other {
     child: Child,
     socket: PathBuf,
@@ -121,7 +121,7 @@ fn a_sparse_file_is_imported_and_exported_and_stays_sparse() {
             served.scratch.path().join("source"),
             served.scratch.path().join("back"),
         );
-        // What was there is overwritten, also behind the source and where it has holes.
+        // Old data is overwritten, also behind the source and in its holes.
         run(
             "nbdcopy",
             &["--", "[", "nbdkit", "pattern", "64M", "]", &served.uri()],
@@ -174,12 +174,12 @@ fn a_stream_has_all_bytes_and_a_redirected_file_has_holes() {
     to_stream(File::create(&path).unwrap().into()).unwrap();
     same(&path, &bytes);
     assert!(fs::metadata(&path).unwrap().blocks() * 512 < SIZE / 2);
-    // A file that holds something is written in full.
+    // A nonempty file is written in full.
     fs::write(&path, vec![7; SIZE as usize]).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
     to_stream(file.into()).unwrap();
     same(&path, &bytes);
-    // A reader that leaves.
+    // Reader that disconnects.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let error = to_stream(writer.into()).unwrap_err();
@@ -195,8 +195,8 @@ fn servers_of_others_are_sources() {
     let expected = scratch.path().join("expected");
     let name = expected.to_str().unwrap();
     for words in [
-        // Extents of every length; without block status; without structured replies;
-        // of large sectors; between sectors; slow; empty.
+        // Extents of every length; no block status; no structured replies; large sectors; extents
+        // between sectors; slow; empty.
         &["sparse-random", "64M", "seed=3"][..],
         &["--filter=noextents", "sparse-random", "64M", "seed=4"],
         &["--no-sr", "sparse-random", "64M", "seed=5"],
@@ -247,7 +247,7 @@ fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
     let source = served.scratch.path().join("source");
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8 + 1).collect();
     fs::write(&source, &bytes).unwrap();
-    // An import, whose source is slow.
+    // Import from a slow source.
     skip_unless_installed!("nbdkit");
     let scratch = Scratch::new().unwrap();
     let name = source.to_str().unwrap().to_owned();
@@ -261,7 +261,7 @@ fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
     served.stop_and_start();
     importing.join().unwrap().unwrap();
     same(&served.disk(), &bytes);
-    // An export, whose reader is slow.
+    // Export to a slow reader.
     let (mut reader, writer) = std::io::pipe().unwrap();
     let uri = served.uri();
     let exporting = std::thread::spawn(move || {
@@ -289,7 +289,7 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
         "error-pread-rate=100%",
     ];
     let other = Other::nbdkit(&scratch, &words);
-    // Memory without data has no extents: this one is read.
+    // Unallocated memory would be skipped, so this part has data and is read.
     let mut client = connect(&other.uri());
     client.call(Ask::Write(1 << 20, vec![1; 4096])).unwrap();
     let error = export(&other.uri(), &back).unwrap_err().to_string();
@@ -318,8 +318,8 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
     assert!(error.contains("failed to write at byte 0"), "{error}");
 }
 
-/// A server that offers an export of 1 MiB with the oldest replies, each time to one client;
-/// `serve` has the connection then.
+/// Server of a 1 MiB export with simple replies, for one client at a time. `serve` handles the
+/// connection.
 fn scripted(scratch: &Scratch, serve: impl Fn(usize, UnixStream) + Send + 'static) -> String {
     // The eighth connection is to another export.
     scripted_of(
@@ -380,7 +380,7 @@ fn a_request_without_a_reply_is_sent_again_on_the_next_connection() {
         stream.read_exact(&mut head).unwrap();
         let cookie = u64::from_be_bytes(head[8..16].try_into().unwrap());
         match number {
-            // Gone in the middle of a reply.
+            // Disconnects in the middle of a reply.
             0 => stream
                 .write_all(&[simple(cookie), vec![9; 100]].concat())
                 .unwrap(),
@@ -419,7 +419,7 @@ fn a_client_that_is_ended_does_not_wait_for_a_server_that_never_replies() {
 fn a_server_that_breaks_the_protocol_or_comes_back_smaller_is_left_at_once() {
     let begun = Instant::now();
     let scratch = Scratch::new().unwrap();
-    // The reply to a request that there was not.
+    // Reply to a request that was never sent.
     let uri = scripted(&scratch, |_, mut stream| {
         stream.read_exact(&mut [0; 28]).unwrap();
         stream.write_all(&simple(99)).unwrap();
@@ -438,7 +438,7 @@ fn a_server_that_breaks_the_protocol_or_comes_back_smaller_is_left_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
-/// A chunk with data for an offset (NBD_REPLY_TYPE_OFFSET_DATA).
+/// Data chunk for an offset (NBD_REPLY_TYPE_OFFSET_DATA).
 fn chunk(cookie: u64, is_last: bool, offset: u64, data: &[u8]) -> Vec<u8> {
     let content = [&offset.to_be_bytes()[..], data].concat();
     [
@@ -453,7 +453,7 @@ fn chunk(cookie: u64, is_last: bool, offset: u64, data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_reply_in_parts_has_each_byte_once() {
-    // Which halves of a read come, in this order.
+    // Sends the halves of a read in this order.
     let read = |parts: &'static [(u64, usize)]| {
         let scratch = Scratch::new().unwrap();
         let uri = scripted(&scratch, move |_, mut stream| {
@@ -542,7 +542,7 @@ fn what_is_no_disk_or_in_use_is_refused() {
         "{}",
         refuse(&wrong)
     );
-    // A target that is there, or is being written.
+    // A target that exists, or that another process is writing.
     let file = scratch.write("file", "x").unwrap();
     let error = Partial::create(&file).unwrap_err();
     assert!(matches!(error, TransferError::Exists(_)), "{error}");
@@ -558,7 +558,7 @@ fn what_is_no_disk_or_in_use_is_refused() {
         other.to_string().contains("another process writes it"),
         "{other}"
     );
-    // What a killed process left is no obstacle.
+    // The leftover of a killed process is no obstacle.
     drop(one);
     assert!(scratch.path().join("new.partial").exists());
     export(&served.uri(), &scratch.path().join("new")).unwrap();

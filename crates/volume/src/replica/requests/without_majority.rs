@@ -1,10 +1,10 @@
-//! `without-majority error`: requests fail while the lease has been over for longer than
+//! `without-majority error`: requests fail when the lease has been over for longer than
 //! [`Bounds::fail_ns`](crate::replica::Bounds), instead of waiting for it.
 //!
-//! What is promised: a request that failed takes no effect afterwards. A write that had begun
-//! keeps its range until both copies agree on it, as if its client still waited: so its blocks
-//! have the old or the new content, and what a later read returns stays so. A request whose
-//! operation on the local disk is under way fails when that has ended.
+//! Guarantee: a failed request takes no effect afterwards. A write that had begun keeps its range
+//! locked until both copies agree on it, as if its client still waited. Its blocks therefore have
+//! the old or the new content, and later reads stay consistent. A request with a local disk
+//! operation in progress fails when that has ended.
 
 use super::super::defect::Defect;
 use super::super::exchange::{Action, Outcome, Time};
@@ -12,7 +12,7 @@ use super::super::{Body, Payload, Replica};
 use super::{Origin, Part, Stage, Work};
 
 impl<P: Payload> Replica<P> {
-    /// Sets how long after the end of the lease requests fail; None: they wait.
+    /// Sets the time from the end of the lease until requests fail; None: they wait.
     pub fn set_fail_ns(&mut self, fail_ns: Option<u64>) {
         self.settings.bounds.fail_ns = fail_ns;
     }
@@ -22,7 +22,7 @@ impl<P: Payload> Replica<P> {
         self.fails_at().is_some_and(|at| now >= at)
     }
 
-    /// When requests that wait for the lease fail, unless it is renewed before.
+    /// Time at which waiting requests fail, unless the lease is renewed before.
     fn fails_at(&self) -> Option<Time> {
         let fail_ns = self.settings.bounds.fail_ns?;
         let waits = self.tenure.waits;
@@ -33,7 +33,7 @@ impl<P: Payload> Replica<P> {
         self.fails_at().filter(|at| self.now < *at)
     }
 
-    /// Requests of clients fail, if the lease has been over for too long.
+    /// Fails client requests if the lease has been over for too long.
     pub(in super::super) fn advance_failing(&mut self) {
         if !self.fails_requests(self.now) {
             return;
@@ -65,7 +65,7 @@ impl<P: Payload> Replica<P> {
             }
             slot.replied = true;
             slot.failed = true;
-            // Its memory is the client's again.
+            // The memory belongs to the client again.
             slot.data = None;
             if let Work::Write { body, .. } = &mut slot.work {
                 *body = Body::Trim;
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// A node with the lease until 100.
+    /// Node with the lease until time 100.
     struct Owner {
         replica: Replica<Handle>,
         record: Record,
@@ -155,7 +155,7 @@ mod tests {
             owner
         }
 
-        /// Something happens; stores are done at once.
+        /// Processes an input. Stores complete at once.
         fn at(&mut self, now: u64, input: Input<Handle>) -> Vec<Action<Handle>> {
             let mut actions = Vec::new();
             self.replica.handle(Time(now), input, &mut actions);
@@ -171,7 +171,7 @@ mod tests {
             actions
         }
 
-        /// A client reads or writes a block.
+        /// Sends a client request that reads or writes a block.
         fn asks(&mut self, now: u64, id: u64, is_write: bool) -> Vec<Action<Handle>> {
             let blocks = Blocks { first: 9, count: 1 };
             let (body, fua) = (Body::Data(Handle), false);
@@ -195,7 +195,7 @@ mod tests {
         })
     }
 
-    /// Which requests failed.
+    /// Identifiers of the failed requests.
     fn failed(actions: &[Action<Handle>]) -> Vec<u64> {
         let failed = |action: &Action<Handle>| match action {
             Action::Reply(RequestId(id), Outcome::Failed) => Some(*id),
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(failed(&owner.at(110, Input::Tick)), [3, 1, 2]);
         assert_eq!(failed(&owner.asks(111, 4, false)), [4], "at once");
         assert_eq!(owner.replica.report(Time(111)).requests, 0);
-        // Nothing that failed is executed or answered again.
+        // A failed request is not executed or answered again.
         assert!(owner.renewed(120).is_empty());
         let read = disk(&owner.asks(121, 5, false)).unwrap();
         let read = owner.at(122, Input::Disk(read, DiskResult::Data(Handle)));
@@ -248,7 +248,7 @@ mod tests {
         let mut owner = Owner::new(InSync::One(Node(0)), None);
         assert_eq!(failed(&owner.asks(101, 1, true)), [0; 0]);
         assert_eq!(failed(&owner.at(u64::MAX / 2, Input::Tick)), [0; 0]);
-        // From now on they do.
+        // Requests fail from now on.
         owner.replica.set_fail_ns(Some(FAIL_NS));
         assert_eq!(failed(&owner.at(u64::MAX / 2, Input::Tick)), [1]);
     }
@@ -258,7 +258,7 @@ mod tests {
         let both = InSync::Both(Node(0), Node(1));
         let mut owner = Owner::new(both, Some(FAIL_NS));
         let write = disk(&owner.asks(50, 1, true)).unwrap();
-        // Whether the other copy has it is not known.
+        // The outcome on the other copy is unknown.
         owner.at(60, Input::Lost(Session(1)));
         owner.at(61, Input::Disk(write, DiskResult::Done));
         assert_eq!(failed(&owner.at(110, Input::Tick)), [1]);

@@ -1,38 +1,38 @@
-//! The lease and the record as the cluster has them: one linearizable value with what
-//! `cluster::lease` guarantees. A grant to another node comes after the quarantine of all
-//! renewals; the record changes by proposals of the current epoch only.
+//! Simulated lease and record of the cluster: one linearizable value with the guarantees of
+//! `cluster::lease`. Another node gets a grant only after the quarantine of all renewals. Only
+//! proposals of the current epoch change the record.
 
 use crate::replica::{Epoch, Record};
 
 /// Validity of a renewal, nanoseconds.
 pub const VALID_NS: u64 = 24_000_000;
-/// No clock is off by more than one part in so many.
+/// Inverse of the maximum clock drift: no clock is off by more than one part in this number.
 pub const DRIFT_DIVISOR: u64 = 8;
 
-/// How long a wish for the lease is remembered.
+/// Time for which a request for the lease is remembered, nanoseconds.
 const WISH_NS: u64 = 8_000_000;
 
-/// What a node asks.
+/// Request of a node.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// It wants the lease, with this rank; it uses no epoch up to this one.
+    /// Requests the lease with this rank. The node uses no epoch up to this one.
     Want(u32, Epoch),
     Renew(Epoch),
     Release(Epoch),
     Propose(Epoch, Record),
 }
 
-/// What it gets.
+/// Reply to a node.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Granted(Epoch, Record),
     Renewed(Epoch),
-    /// The epoch is over.
+    /// The epoch has ended.
     Over(Epoch),
     Recorded(Record),
 }
 
-/// The value.
+/// Simulated cluster state.
 #[derive(Clone, Debug)]
 pub struct Agreement {
     pub epoch: Epoch,
@@ -40,7 +40,7 @@ pub struct Agreement {
     free_at: u64,
     pub record: Record,
     wishes: [(u32, u64); 2],
-    /// The leader's clock, parts in a million too fast.
+    /// Error of the leader's clock, parts per million too fast.
     pub fast_ppm: u64,
 }
 
@@ -104,7 +104,8 @@ impl Agreement {
     }
 }
 
-/// For how long a holder uses a renewal, from its sending, by its own clock.
+/// Time for which a holder uses a renewal after sending the request, by its own clock,
+/// nanoseconds.
 pub fn usable_ns() -> u64 {
     VALID_NS - VALID_NS / DRIFT_DIVISOR
 }

@@ -1,11 +1,11 @@
-//! What clients may observe: each block is a register whose operations take effect at one
-//! moment between call and return. What was acknowledged and not flushed may vanish only
-//! with all machines that held it; what was flushed, never.
+//! Checker of client observations. Each block is a register whose operations take effect at one
+//! instant between call and return. Acknowledged but unflushed writes may vanish only if all
+//! machines that held them lose power. Flushed writes never vanish.
 //!
-//! All histories that are possible are followed at the same time: for each block the values
-//! that it may have now, and those that it may have had since the last flush.
+//! The checker tracks all possible histories at once: for each block its possible current values,
+//! and its possible values since the last flush.
 
-/// An attempt of a client: each has a value of its own.
+/// Attempt of a client. Each attempt writes a unique value.
 pub type Attempt = u32;
 
 /// One possible history of a block.
@@ -14,7 +14,7 @@ struct Possible {
     current: Attempt,
     /// Open writes that have taken effect.
     done: Vec<Attempt>,
-    /// What each open read may have seen.
+    /// Values that each open read may have seen.
     seen: Vec<(Attempt, Vec<Attempt>)>,
 }
 
@@ -28,7 +28,7 @@ impl Possible {
         }
     }
 
-    /// An open write takes effect.
+    /// Makes an open write take effect.
     fn take(&mut self, value: Attempt) {
         self.set(value);
         if let Err(place) = self.done.binary_search(&value) {
@@ -41,17 +41,16 @@ impl Possible {
     }
 }
 
-/// A block.
 #[derive(Clone, Debug)]
 struct Block {
-    /// Writes that were called and neither returned nor decided.
+    /// Writes that have neither returned nor been decided.
     open: Vec<Attempt>,
     possible: Vec<Possible>,
-    /// Values that it may have had since the last flush.
+    /// Possible values since the last flush.
     volatile: Vec<Attempt>,
 }
 
-/// When an attempt was called, and when it returned or was decided, in events.
+/// Call time of an attempt, and time of its return or decision, as event numbers.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     called: u64,
@@ -59,18 +58,18 @@ struct Times {
     acknowledged: bool,
 }
 
-/// Possible histories of a block at most.
+/// Maximum number of possible histories of a block.
 const POSSIBLE_MAX: usize = 4_000;
-/// From so many on, they are told apart by their current value and what is open only.
+/// Number of histories above which they are distinguished only by current value and open writes.
 const PRECISE_MAX: usize = 32;
 
-/// All blocks.
+/// State of all blocks.
 #[derive(Clone, Debug)]
 pub struct Checker {
     blocks: Vec<Block>,
     times: Vec<Times>,
     events: u64,
-    /// When all machines that held something lost power the last time.
+    /// Time of the last power loss of all machines that held data.
     lost_at: u64,
 }
 
@@ -99,13 +98,13 @@ impl Checker {
         }
     }
 
-    /// Counts events, for [`Checker::flushed`].
+    /// Returns the next event number, for [`Checker::flushed`].
     pub fn now(&mut self) -> u64 {
         self.events += 1;
         self.events
     }
 
-    /// A write is called.
+    /// Records the call of a write.
     pub fn write(&mut self, attempt: Attempt, block: u64) {
         let called = self.now();
         let open = Times {
@@ -120,7 +119,7 @@ impl Checker {
         self.blocks[block as usize].open.push(attempt);
     }
 
-    /// A read is called.
+    /// Records the call of a read.
     pub fn read(&mut self, attempt: Attempt, block: u64) {
         for possible in &mut self.blocks[block as usize].possible {
             let seen = vec![possible.current];
@@ -128,7 +127,7 @@ impl Checker {
         }
     }
 
-    /// A write returned.
+    /// Checks the return of a write.
     pub fn written(&mut self, attempt: Attempt, block: u64, fua: bool) -> Result<(), String> {
         let now = self.now();
         let times = &mut self.times[attempt as usize];
@@ -159,7 +158,7 @@ impl Checker {
         self.set(block, after, || format!("write {attempt} of block {block}"))
     }
 
-    /// A read returned.
+    /// Checks the return of a read.
     pub fn returned(&mut self, attempt: Attempt, block: u64, value: u32) -> Result<(), String> {
         let before = self.blocks[block as usize].clone();
         let register = &mut self.blocks[block as usize];
@@ -173,7 +172,7 @@ impl Checker {
                 add(&mut after, possible);
             } else if is_open && !possible.has(value) {
                 if seen.len() > 1 {
-                    // It came before one of those that returned meanwhile.
+                    // The write took effect before one that has returned meanwhile.
                     let mut other = possible.clone();
                     other.done.push(value);
                     other.done.sort_unstable();
@@ -191,7 +190,7 @@ impl Checker {
         })
     }
 
-    /// A read has no result.
+    /// Removes a read without a result.
     pub fn forget_read(&mut self, attempt: Attempt, block: u64) {
         for possible in &mut self.blocks[block as usize].possible {
             possible.seen.retain(|(read, _)| *read != attempt);
@@ -199,7 +198,7 @@ impl Checker {
         self.dedup(block as usize);
     }
 
-    /// A write is decided: it has taken effect, or never will.
+    /// Closes a write that is decided: it has taken effect, or never will.
     pub fn close(&mut self, attempt: Attempt, block: u64) {
         let now = self.now();
         let register = &mut self.blocks[block as usize];
@@ -224,7 +223,7 @@ impl Checker {
         self.dedup(block as usize);
     }
 
-    /// A write was not executed.
+    /// Records that a write was not executed.
     pub fn undo(&mut self, attempt: Attempt, block: u64) -> Result<(), String> {
         let register = &mut self.blocks[block as usize];
         register.open.retain(|open| *open != attempt);
@@ -235,7 +234,7 @@ impl Checker {
         })
     }
 
-    /// A flush that was called after so many events returned.
+    /// Records the return of a flush that was called at this event number.
     pub fn flushed(&mut self, called: u64) {
         let times = |value: &Attempt| self.times[*value as usize];
         let is_stable = |value: &&Attempt| {
@@ -246,7 +245,8 @@ impl Checker {
             if block.volatile.len() < 2 {
                 continue;
             }
-            // What was settled before one of these was called is overwritten for good.
+            // Values that were settled before the call of one of these are overwritten
+            // permanently.
             let stable = block.volatile.iter().filter(is_stable);
             let last = stable.map(|value| times(value).called).max();
             let last = last.unwrap_or_default();
@@ -254,7 +254,7 @@ impl Checker {
         }
     }
 
-    /// All machines that held what is not flushed have lost power.
+    /// Records a power loss of all machines that held unflushed data.
     pub fn power_lost(&mut self) {
         self.lost_at = self.now();
         for place in 0..self.blocks.len() {
@@ -290,7 +290,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Where there are too many, what reads may have seen is not told apart any longer.
+    /// Merges histories if there are too many: no longer distinguishes what reads may have seen.
     fn coarsen(&mut self, place: usize) {
         let possible = &mut self.blocks[place].possible;
         if possible.len() <= PRECISE_MAX {

@@ -1,12 +1,12 @@
-//! Clients: they send requests to the node that they think is the owner, and send them
-//! again, as another attempt, when it says that it is not, dies, or takes too long.
+//! Simulated clients. They send requests to the presumed owner. If the node is not the owner, dies
+//! or is too slow, they repeat the request as another attempt.
 
 use super::Content;
 use super::check::Attempt;
 use crate::replica::{Blocks, Body, Request, RequestId};
 use lab::Random;
 
-/// What a client wants.
+/// Operation that a client wants.
 #[derive(Clone, Copy, Debug)]
 pub enum Want {
     Read(Blocks),
@@ -14,32 +14,32 @@ pub enum Want {
     Flush,
 }
 
-/// One operation of a client, sent as one attempt after the other.
+/// Operation of a client, with one attempt after another.
 #[derive(Clone, Debug)]
 pub struct Op {
     pub client: usize,
     pub want: Want,
     pub node: usize,
     pub done: bool,
-    /// The current attempt.
+    /// Current attempt.
     pub attempt: Attempt,
 }
 
-/// An operation on its way to a node.
+/// Attempt that was sent to a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     pub op: usize,
     pub node: usize,
-    /// Of the process that it was sent to.
+    /// Process that the attempt was sent to.
     pub life: u64,
-    /// In the checker's events.
+    /// Event number of the call.
     pub called: u64,
-    /// Neither returned nor decided.
+    /// The attempt has neither returned nor been decided.
     pub open: bool,
 }
 
 impl Op {
-    /// The request of an attempt, which writes its own number.
+    /// Request of an attempt. A write contains the attempt's number.
     pub fn request(&self) -> (RequestId, Request<Content>) {
         let request = match self.want {
             Want::Read(blocks) => Request::Read(blocks),
@@ -53,7 +53,7 @@ impl Op {
         (RequestId(u64::from(self.attempt)), request)
     }
 
-    /// The blocks that are read or written.
+    /// Blocks to read or write.
     pub fn blocks(&self) -> Option<Blocks> {
         match self.want {
             Want::Read(blocks) | Want::Write(blocks, _) => Some(blocks),
@@ -62,13 +62,13 @@ impl Op {
     }
 }
 
-/// Draws an operation in the first `span` blocks, most of them in a crowd.
+/// Draws an operation in the first `span` blocks, mostly in a few hot ones.
 pub fn draw(random: &mut Random, reads: u64, flushes: u64, crowd: u64, span: u64) -> Want {
     if random.percent(flushes) {
         return Want::Flush;
     }
     let first = match random.percent(70) {
-        // Spread over the extents.
+        // Spreads the blocks over the extents.
         true => random.below(crowd) * 11 % span,
         false => random.below(span),
     };

@@ -1,5 +1,5 @@
-//! A disk with a volatile cache: what was not flushed may vanish with the power, in any
-//! part; what was under way may have happened in part.
+//! Simulated disk with a volatile cache. Any part of the unflushed writes may vanish at a power
+//! loss, and operations in flight may take effect in part.
 
 use super::Content;
 use super::sums::{Sums, is_rotten, rotten};
@@ -7,49 +7,49 @@ use crate::replica::defect::{Broken, Defect};
 use crate::replica::{Blocks, Body, Change, DiskResult, Durable, Geometry, Operation};
 use lab::Random;
 
-/// What is wrong with a disk.
+/// Faults of a disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// Operations that begin do not end before this time.
     pub stalled_until: u64,
-    /// This block cannot be read or written.
+    /// Block that cannot be read or written.
     pub bad_block: Option<u64>,
-    /// Nothing works.
+    /// All operations fail.
     pub dead: bool,
-    /// A flush is reported and does nothing.
+    /// Flushes report success without effect.
     pub lies: bool,
 }
 
-/// An operation under way.
+/// Operation in flight.
 #[derive(Clone, Debug)]
 enum Pending {
     Data(Operation<Content>),
-    /// With the number of cached writes that it covers.
+    /// Flush, with the number of cached writes that it covers.
     Flush(usize),
     Store(Change),
 }
 
-/// The disk of a machine.
+/// Disk of a machine.
 #[derive(Clone, Debug)]
 pub struct Disk {
     geometry: Geometry,
-    /// What reads return.
+    /// Content that reads return.
     pub image: Vec<u32>,
     durable: Vec<u32>,
-    /// Writes that are not flushed, with a place in the order of all.
+    /// Unflushed writes, with their position in the total order.
     cache: Vec<(u64, u32)>,
     flushed: usize,
-    /// What the copy stores beside its data.
+    /// Durable state of the copy besides its data.
     pub kept: Durable,
     pending: Vec<(u64, Pending)>,
     pub faults: Faults,
     sums: Option<Sums>,
     broken: Broken,
-    /// Repairs that fitted when they began.
+    /// Repairs whose content matched when they began.
     fitted: Vec<u64>,
-    /// Blocks that were repaired.
+    /// Number of repaired blocks.
     pub repaired: u64,
-    /// A block that is right, and that a read found damaged.
+    /// Intact block that a read reported as damaged.
     pub false_alarm: Option<u64>,
 }
 
@@ -72,13 +72,13 @@ impl Disk {
         }
     }
 
-    /// It keeps checksums from now on.
+    /// Enables checksums.
     pub fn keep_sums(&mut self, broken: Broken) {
         self.sums = Some(Sums::new(&self.image));
         self.broken = broken;
     }
 
-    /// A block becomes something else, if nothing is under way in it.
+    /// Corrupts a block, unless an operation on it is in flight.
     pub fn rot(&mut self, block: u64) -> bool {
         let place = block as usize;
         let content = self.image[place];
@@ -94,7 +94,7 @@ impl Disk {
         can
     }
 
-    /// What a block was before it rotted, if it has.
+    /// Content of a block before it rotted; None if it has not.
     pub fn rotten(&self, block: u64) -> Option<u32> {
         let sums = self.sums.as_ref()?;
         is_rotten(self.image[block as usize]).then(|| sums.get(block))
@@ -104,7 +104,7 @@ impl Disk {
         self.cache.iter().any(|(cached, _)| *cached == block)
     }
 
-    /// Whether a write of a block is under way.
+    /// Returns whether a write of the block is in flight.
     fn is_written(&self, block: u64) -> bool {
         self.pending.iter().any(|(_, pending)| match pending {
             Pending::Data(Operation::Write { blocks, .. } | Operation::Repair { blocks, .. }) => {
@@ -114,7 +114,7 @@ impl Disk {
         })
     }
 
-    /// A write begins: its sums are not believed after a crash from here on.
+    /// Marks the checksums of a starting write as untrusted after a crash.
     fn heat(&mut self, operation: &Operation<Content>) {
         let (Operation::Write { blocks, body, .. }, Some(sums)) = (operation, &mut self.sums)
         else {
@@ -162,7 +162,7 @@ impl Disk {
         DiskResult::Done
     }
 
-    /// Whether blocks may be repaired with this data.
+    /// Returns whether the data matches the checksums of the blocks.
     fn fits(&self, blocks: Blocks, data: &Content) -> bool {
         let Some(sums) = &self.sums else {
             return false;
@@ -171,7 +171,7 @@ impl Disk {
         self.broken.is(Defect::RepairsUnchecked) || blocks.iter().zip(&data.0).all(has)
     }
 
-    /// It works again, and lies if it did.
+    /// Ends all faults, except false flushes.
     pub fn heal(&mut self) {
         self.faults = Faults {
             lies: self.faults.lies,
@@ -179,7 +179,7 @@ impl Disk {
         };
     }
 
-    /// An operation begins; its key is the caller's.
+    /// Starts an operation. The caller chooses its key.
     pub fn begin(&mut self, key: u64, operation: Operation<Content>) {
         self.heat(&operation);
         if let Operation::Repair { blocks, data } = &operation
@@ -194,12 +194,12 @@ impl Disk {
         self.pending.push((key, pending));
     }
 
-    /// A store begins.
+    /// Starts a store.
     pub fn store(&mut self, key: u64, change: Change) {
         self.pending.push((key, Pending::Store(change)));
     }
 
-    /// The operation takes effect. None: it was lost in a crash.
+    /// Completes an operation. Returns None if a crash has discarded it.
     pub fn end(&mut self, key: u64, random: &mut Random) -> Option<DiskResult<Content>> {
         let place = self.pending.iter().position(|(k, _)| *k == key)?;
         let (_, pending) = self.pending.remove(place);
@@ -241,7 +241,7 @@ impl Disk {
         })
     }
 
-    /// The process is killed: what it had under way may have happened.
+    /// Simulates a kill of the process: operations in flight may have taken effect.
     pub fn kill(&mut self, random: &mut Random) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             if random.percent(60) {
@@ -253,7 +253,7 @@ impl Disk {
         }
     }
 
-    /// The power is gone: of what was not flushed, any part may be there.
+    /// Simulates a power loss: any part of the unflushed writes may survive.
     pub fn cut_power(&mut self, random: &mut Random) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             if random.percent(60) {
@@ -273,7 +273,7 @@ impl Disk {
         self.image.clone_from(&self.durable);
     }
 
-    /// Makes blocks zeros, at once and for good.
+    /// Zeroes blocks durably.
     pub fn prepare(&mut self, from: u64, to: u64) {
         let range = from as usize..to as usize;
         self.cache
@@ -285,7 +285,7 @@ impl Disk {
         self.durable[range].fill(0);
     }
 
-    /// Returns whether nothing is under way.
+    /// Returns whether no operation is in flight.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty()
     }
@@ -320,7 +320,7 @@ impl Disk {
             }
             Pending::Store(change) => match random.below(3) {
                 0 => self.kept.apply(self.geometry, &change),
-                // The bits only: head and log follow them.
+                // Stores only the bits; head and log would follow them.
                 1 => {
                     let (head, hot) = (self.kept.head, self.kept.hot.clone());
                     self.kept.apply(
@@ -338,8 +338,8 @@ impl Disk {
         }
     }
 
-    /// Sums of blocks of which nobody knows what they have become those of what is there. What
-    /// had rotted would count as right: as in a crash.
+    /// Recomputes the checksums of blocks with unknown content from the disk. Rot in them would
+    /// count as valid, as after a crash.
     fn failed(&mut self, pending: &Pending) {
         let (Pending::Data(Operation::Write { blocks, .. }), Some(sums)) =
             (pending, &mut self.sums)
@@ -358,7 +358,7 @@ impl Disk {
         }
     }
 
-    /// Sums whose blocks are on stable storage are believed after a crash.
+    /// Trusts checksums after a crash again, once their blocks are on stable storage.
     fn cool(&mut self, random: &mut Random) {
         let Some(mut sums) = self.sums.take() else {
             return;
@@ -374,7 +374,7 @@ impl Disk {
         self.image[block as usize] = value;
         if fua && !self.faults.lies {
             self.durable[block as usize] = value;
-            // An older value of the cache does not come back.
+            // Prevents an older cached value from overwriting this one.
             let value = |entry: &mut (u64, u32)| {
                 if entry.0 == block {
                     entry.1 = value;

@@ -1,9 +1,9 @@
-//! Histories of a volume: two nodes with disks that lose what was not flushed, fail and
-//! stall; a network that delays and breaks; a lease service; clients. Processes are killed,
-//! machines lose power and stand still, clocks drift. A seed replays one.
+//! Simulated histories of a volume: two nodes with disks that lose unflushed writes, fail and
+//! stall; a network with delays and breaks; a lease service; clients. Processes are killed,
+//! machines lose power and pause, clocks drift. A seed reproduces a history.
 //!
-//! `VOLUME_SEED=n cargo test -p evenkeel-volume simulation` repeats the history `n` and
-//! shows it when it fails, `VOLUME_SEEDS=n` runs so many.
+//! `VOLUME_SEED=n cargo test -p evenkeel-volume simulation` repeats the history `n` and prints it
+//! if it fails. `VOLUME_SEEDS=n` runs that many.
 
 mod agreement;
 mod check;
@@ -23,16 +23,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use world::World;
 
-/// Histories that are tried.
+/// Number of histories per run.
 const HISTORIES: u64 = 10_000;
-/// One in so many histories has verifies.
+/// One in this many histories contains verifies.
 const VERIFIES: u64 = 8;
-/// Histories with rot that are tried, and within which each defect of repairs is found.
+/// Number of histories with rot; each repair defect must be found within them.
 const ROT_HISTORIES: u64 = 1_500;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 10_000;
 
-/// The content of blocks: the number of the attempt that wrote each.
+/// Content of blocks: the number of the attempt that wrote each block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Content(pub Vec<u32>);
 
@@ -43,7 +43,7 @@ impl Payload for Content {
     }
 }
 
-/// One history: how many requests were acknowledged, or what was wrong.
+/// Runs one history. Returns the number of acknowledged requests, or the violation.
 fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
@@ -58,7 +58,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
         .map_err(|what| format!("{what}\n{}", world.told()))
 }
 
-/// The first of these seeds that fails, on all processors; the sum of what the others return.
+/// Runs these seeds on all processors. Returns the first failure, or the sum of the results.
 fn first_failure(
     seeds: std::ops::Range<u64>,
     history: impl Fn(u64) -> Result<u64, String> + Sync,
@@ -103,14 +103,14 @@ fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
         let what = history(seed, None).err().unwrap_or_default();
         panic!("VOLUME_SEED={seed}: {what}");
     }
-    // Histories in which nothing is done hold everything.
+    // A history without any activity would satisfy every invariant.
     assert!(
         acknowledged >= count * 30 || count < 100,
         "{acknowledged} in {count}"
     );
 }
 
-/// A history in which the majority is lost, and requests fail by `without-majority error`.
+/// Runs a history with losses of the majority, in which requests fail (`without-majority error`).
 fn history_without_majority(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
@@ -136,8 +136,8 @@ fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
     }
 }
 
-/// A history in which blocks rot, one copy of each at a time, and the copies keep checksums.
-/// Returns how many blocks were repaired.
+/// Runs a history with checksums in which blocks rot, in at most one copy at a time. Returns the
+/// number of repaired blocks.
 fn history_with_rot(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
@@ -188,7 +188,8 @@ fn a_replica_that_repairs_wrongly_is_found_out() {
     }
 }
 
-/// A history in which the disk of node 1 lies; without or with losses of its power.
+/// Runs a history in which node 1's disk reports flushes without effect, with or without power
+/// losses of that node.
 fn history_of_a_liar(seed: u64, loses_power: bool) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
@@ -199,8 +200,8 @@ fn history_of_a_liar(seed: u64, loses_power: bool) -> Result<u64, String> {
     World::new(plan, random, None, false).run()
 }
 
-/// What is promised: nothing is lost until the machine with that disk loses power. What is
-/// not: its copy then lacks what no copy knows of. Only a comparison of both finds that.
+/// Guarantee: nothing is lost until the machine with the lying disk loses power. Not guaranteed:
+/// after that, its copy lacks writes that no copy knows of, and only a full comparison detects it.
 #[test]
 fn a_disk_that_lies_about_flushes_loses_nothing_until_its_power_is_lost() {
     for seed in 0..1_000 {
@@ -221,7 +222,7 @@ fn a_seed_replays_its_history() {
 
 #[test]
 fn a_replica_that_is_broken_on_purpose_is_found_out() {
-    // Each with the seed from which on it is looked for.
+    // Each defect with the first seed to try.
     let all = [
         (Defect::AcksWithoutOther, 0),
         (Defect::AcksBeforeRecord, 0),

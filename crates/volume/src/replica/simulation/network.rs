@@ -1,34 +1,33 @@
-//! The connection of both nodes: in order within a session, as TCP keeps it. A cut delays
-//! what is sent until it heals, or until the connection is given up; then all that was
-//! under way is lost.
+//! Simulated connection of both nodes, in order within a session like TCP. A cut delays messages
+//! until it heals or the connection is closed; then all messages in flight are lost.
 
 use super::Content;
 use crate::replica::{Message, Session};
 use std::collections::VecDeque;
 
-/// What a side receives.
+/// Item that a side receives.
 #[derive(Clone, Debug)]
 pub enum Item {
     Connected,
     Message(Message<Content>),
 }
 
-/// One connection at a time.
+/// Network with at most one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     sessions: u64,
-    /// The current one.
+    /// Current session.
     pub session: Option<Session>,
-    /// By the receiver.
+    /// Messages in flight, by receiver.
     queues: [VecDeque<Item>; 2],
-    /// When the last one arrives, by the receiver.
+    /// Arrival time of the last message, by receiver.
     arrives: [u64; 2],
-    /// Whether nothing arrives, by the receiver.
+    /// True if nothing arrives, by receiver.
     pub cut: [bool; 2],
 }
 
 impl Network {
-    /// Connects both; a former connection has ended.
+    /// Connects both nodes. The previous connection must have ended.
     pub fn connect(&mut self) -> Session {
         self.sessions += 1;
         let session = Session(self.sessions);
@@ -37,20 +36,20 @@ impl Network {
         session
     }
 
-    /// The connection has ended.
+    /// Ends the connection.
     pub fn close(&mut self) {
         self.session = None;
         self.queues = Default::default();
     }
 
-    /// Sends to a node; returns when it arrives.
+    /// Sends an item to a node. Returns its arrival time.
     pub fn send(&mut self, to: usize, item: Item, at: u64) -> u64 {
         self.queues[to].push_back(item);
         self.arrives[to] = self.arrives[to].max(at);
         self.arrives[to]
     }
 
-    /// Something arrives, unless it is cut.
+    /// Receives an item, unless the connection is cut.
     pub fn receive(&mut self, session: Session, to: usize) -> Option<Item> {
         if self.session != Some(session) || self.cut[to] {
             return None;
@@ -58,7 +57,7 @@ impl Network {
         self.queues[to].pop_front()
     }
 
-    /// How many wait for a node.
+    /// Number of items in flight to a node.
     pub fn waiting(&self, to: usize) -> usize {
         self.queues[to].len()
     }

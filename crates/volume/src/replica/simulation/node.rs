@@ -1,5 +1,4 @@
-//! A machine of a history: its disk, its clock, and the process with the replica while one
-//! runs.
+//! Simulated machine: its disk, its clock, and its process with the replica, if one runs.
 
 use super::Content;
 use super::disk::Disk;
@@ -30,32 +29,32 @@ pub const BOUNDS: Bounds = Bounds {
     fail_ns: None,
 };
 
-/// A machine.
+/// Simulated machine.
 #[derive(Debug)]
 pub struct Node {
     pub replica: Option<Replica<Content>>,
     pub disk: Disk,
-    /// Counts processes.
+    /// Number of the current process.
     pub life: u64,
     boot: u64,
     powered: bool,
     pub paused_until: u64,
-    /// When the clock began, and how fast it goes.
+    /// Start time and drift of the clock.
     clock_from: u64,
     drift_ppm: i64,
-    /// When the replica wants to know the time.
+    /// Time of the replica's next tick.
     pub tick_at: Option<u64>,
-    /// The lease that this process was granted, and whether the replica knows.
+    /// Lease of this process, and whether the replica knows it.
     pub granted: Option<(Epoch, Record, bool)>,
-    /// No epoch up to this one is used.
+    /// Epoch up to which none is used.
     pub seen: Epoch,
-    /// Its file names no other node.
+    /// The configuration names no other node.
     pub single: bool,
-    /// The size that its file says, blocks.
+    /// Configured size, blocks.
     pub wanted: u64,
-    /// Up to where what follows its end was made zeros, as it was told.
+    /// End of the zeroed space behind the volume, as reported to the replica.
     pub prepared: u64,
-    /// In which epoch it served after the last event.
+    /// Epoch in which the node served after the last event.
     pub served: Option<Epoch>,
 }
 
@@ -80,14 +79,14 @@ impl Node {
         }
     }
 
-    /// What its clock shows.
+    /// Time on the node's clock.
     pub fn local(&self, now: u64) -> Time {
         let since = (now - self.clock_from) as i64;
         let shown = since + since / 1_000 * self.drift_ppm / 1_000;
         Time(1_000_000 + shown as u64)
     }
 
-    /// When its clock will show that, at the latest.
+    /// Latest real time at which the node's clock shows `local`.
     pub fn real(&self, local: Time) -> u64 {
         let shown = local.0.saturating_sub(1_000_000) as i64;
         let since = shown * 1_000 / (1_000 + self.drift_ppm / 1_000);
@@ -116,7 +115,7 @@ impl Node {
         true
     }
 
-    /// The process is gone.
+    /// Ends the process.
     pub fn stop(&mut self) {
         self.replica = None;
         self.life += 1;
@@ -125,7 +124,7 @@ impl Node {
         self.served = None;
     }
 
-    /// The power is gone.
+    /// Cuts the power.
     pub fn power_off(&mut self, now: u64) {
         self.stop();
         self.powered = false;

@@ -1,86 +1,86 @@
-//! What happens in a history: drawn from its seed, then healed, then calm.
+//! Plan of a history, drawn from its seed: a phase with faults, then healing, then calm.
 
 use super::node::GEOMETRY;
 use lab::Random;
 
-/// Milliseconds in the nanoseconds of a history.
+/// One millisecond, in nanoseconds.
 pub const MS: u64 = 1_000_000;
 
-/// Something that goes wrong, or that an operator does.
+/// Fault, or action of an operator.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// The process is killed, and restarts so much later.
+    /// The process is killed and restarts after this time.
     Kill(usize, u64),
-    /// The machine loses power, for so long.
+    /// The machine loses power for this time.
     Power(usize, u64),
-    /// Both do, for different times.
+    /// Both machines lose power, for different times.
     PowerOfBoth(u64, u64),
-    /// The machine stands still.
+    /// The machine pauses.
     Pause(usize, u64),
-    /// Nothing passes the direct link to these receivers.
+    /// Cuts the direct link to these receivers.
     Cut([bool; 2], u64),
     /// These nodes do not reach a majority.
     Alone([bool; 2], u64),
-    /// A node reaches nothing.
+    /// The node reaches neither the other node nor the cluster.
     Isolate(usize, u64),
     /// The connection is closed.
     Drop,
-    /// Operations of the disk take this long.
+    /// Disk operations take this long.
     Stall(usize, u64),
     /// A block cannot be read or written.
     BadBlock(usize, u64, u64),
     /// The disk fails.
     DeadDisk(usize, u64),
     HandOver,
-    /// A verify begins, or one that runs is stopped.
+    /// Starts a verify, or stops a running one.
     Verify(bool),
     StopVerify,
-    /// An operator has the other copy compared as a whole.
+    /// An operator orders a full comparison of the other copy.
     Resync,
-    /// Blocks of a copy become something else: so many are tried.
+    /// Blocks of a copy rot; the number is that of the tries.
     Rot(usize, u64),
-    /// The node reloads: its copy is to have so many blocks.
+    /// The node loads a configuration with this size, blocks.
     Reload(usize, u64),
-    /// The file of a node names it alone, for so long.
+    /// The node's configuration names only this node for this time.
     Single(usize, u64),
-    /// Freezes, and so much later hands over or goes on.
+    /// Freezes, and after this time hands over or resumes.
     Freeze(u64, bool),
 }
 
-/// A history before it happens.
+/// Plan of a history.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub faults: Vec<(u64, Fault)>,
     pub healed_at: u64,
-    /// Parts in a million that clocks are too fast: of both nodes, and of the leader.
+    /// Clock errors of both nodes and of the leader, parts per million too fast.
     pub drift_ppm: [i64; 2],
     pub leader_ppm: u64,
     pub clients: usize,
     pub depth: usize,
     pub think_ns: u64,
-    /// Clients that leave a node that does not respond.
+    /// Clients leave a node that does not respond.
     pub impatient: bool,
-    /// Blocks that most requests are for.
+    /// Number of hot blocks, which receive most requests.
     pub crowd: u64,
-    /// The disk of this node reports flushes that it does not do.
+    /// Node whose disk reports flushes without effect.
     pub liar: Option<usize>,
-    /// Requests fail when the lease has been over for so long.
+    /// Time after the end of the lease at which requests fail, nanoseconds.
     pub fail_ns: Option<u64>,
-    /// The size at the beginning, blocks, and that of a second copy that is blank.
+    /// Initial size, and that of a blank second copy, blocks.
     pub blocks: [u64; 2],
-    /// Both copies keep checksums, and blocks rot. In the end: everything is read before a
+    /// Both copies keep checksums, and blocks rot. True if everything is read before the final
     /// verify.
     pub rots: Option<bool>,
     /// The second copy is blank.
     pub blank: bool,
-    /// The second copy missed the beginning, or is from long ago.
+    /// The second copy missed the beginning, or is outdated.
     pub stale: bool,
-    /// Percent of requests.
+    /// Percentages of requests.
     pub reads: u64,
     pub flushes: u64,
     pub net_ns: u64,
     pub disk_ns: u64,
-    /// Percent of proposals and responses of the cluster that are lost.
+    /// Percentage of the cluster's proposals and responses that are lost.
     pub cluster_loss: u64,
 }
 
@@ -89,7 +89,7 @@ pub fn draw(random: &mut Random) -> Plan {
     let mut faults = Vec::new();
     let mut at = 8 * MS;
     for _ in 0..count {
-        // Some at nearly the same time.
+        // Several faults may occur at nearly the same time.
         at += random.pick(&[MS / 5, 2 * MS, 8 * MS, 20 * MS, 40 * MS]) * random.between(1, 4) / 3;
         faults.push((at, fault(random)));
     }
@@ -131,14 +131,14 @@ pub fn draw(random: &mut Random) -> Plan {
 }
 
 impl Plan {
-    /// Some histories have `without-majority error`.
+    /// Enables `without-majority error` in some histories.
     pub fn may_fail(&mut self, random: &mut Random) {
         let bound = random.pick(&[MS / 2, 3 * MS, 12 * MS]);
         self.fail_ns = random.percent(35).then_some(bound);
     }
 
-    /// The majority is lost again and again, and requests fail; the copies lose each other, and
-    /// a node that has the lease again is lost soon.
+    /// Adds repeated losses of the majority, in which requests fail. The copies lose each other,
+    /// and a node that regains the lease is soon lost.
     pub fn lose_majority(&mut self, random: &mut Random) {
         self.fail_ns = Some(random.pick(&[MS / 2, 2 * MS]));
         (self.blank, self.stale, self.cluster_loss) = (false, false, 60);
@@ -160,7 +160,7 @@ impl Plan {
         self.healed_at = at;
     }
 
-    /// Blocks rot again and again.
+    /// Adds repeated rot.
     pub fn rot(&mut self, random: &mut Random) {
         self.rots = Some(random.percent(50));
         for _ in 0..random.between(4, 24) {
@@ -185,7 +185,7 @@ impl Plan {
         }
     }
 
-    /// Leaves out all losses of power of a node.
+    /// Removes all power losses of a node.
     pub fn keep_power(&mut self, of: usize) {
         self.faults.retain(|(_, fault)| match fault {
             Fault::Power(node, _) => *node != of,

@@ -1,18 +1,18 @@
-//! The checksums that a disk keeps of its blocks, as far as the replica sees them: which reads
-//! find damage, and which repairs fit. What they are on disk has a simulation of its own
-//! (`sums/simulation.rs`); here each block is a page of them.
+//! Simulated checksums of a disk, as the replica observes them: which reads find damage, and which
+//! repairs match. The on-disk format has its own simulation (`sums/simulation.rs`). Here each
+//! block is a page of its own.
 
 use lab::Random;
 
-/// A block that has rotted has this bit. No attempt has it, and what nobody knows has all.
+/// Bit that marks a rotten block. No attempt has this bit; unknown content has all bits.
 const ROT: u32 = 1 << 31;
 
-/// The checksums of a disk.
+/// Checksums of a disk.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    /// What each is of: what was written last.
+    /// Content that each checksum belongs to: the last content written.
     known: Vec<u32>,
-    /// Those that are not believed after a crash.
+    /// Checksums that are not trusted after a crash.
     hot: Vec<bool>,
 }
 
@@ -34,17 +34,17 @@ impl Sums {
         }
     }
 
-    /// A write of a block begins.
+    /// Marks a block's checksum as hot at the start of a write.
     pub fn begin(&mut self, block: u64) {
         self.hot[block as usize] = true;
     }
 
-    /// A block has this content.
+    /// Sets the checksum of a block.
     pub fn set(&mut self, block: u64, content: u32) {
         self.known[block as usize] = content;
     }
 
-    /// What a block is to be.
+    /// Expected content of a block.
     pub fn get(&self, block: u64) -> u32 {
         self.known[block as usize]
     }
@@ -53,13 +53,13 @@ impl Sums {
         self.hot[block as usize]
     }
 
-    /// Blocks are zeros, for good.
+    /// Resets blocks to durable zeroes.
     pub fn clear(&mut self, blocks: std::ops::Range<usize>) {
         self.known[blocks.clone()].fill(0);
         self.hot[blocks].fill(false);
     }
 
-    /// All that is not `used` is on stable storage.
+    /// Makes the checksums of unused blocks durable.
     pub fn cool(&mut self, used: impl Fn(u64) -> bool, random: &mut Random) {
         for block in 0..self.hot.len() as u64 {
             if self.is_hot(block) && !used(block) && random.percent(50) {
@@ -68,9 +68,9 @@ impl Sums {
         }
     }
 
-    /// The process is gone, or the power: sums that are hot become those of what is there. What
-    /// had rotted and was being overwritten would count as right: that is not promised, so it
-    /// becomes what it was.
+    /// Simulates a crash: hot checksums are recomputed from the disk. Rot in a block that was
+    /// being overwritten would then count as valid. Detection is not guaranteed there, so such a
+    /// block gets its old content.
     pub fn crash(&mut self, image: &mut [u32]) {
         for (block, content) in image.iter_mut().enumerate() {
             match is_rotten(*content) {

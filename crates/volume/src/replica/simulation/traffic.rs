@@ -1,4 +1,5 @@
-//! The clients of a history, what they were told, and whether that can be.
+//! Clients of a history, the replies that they received, and the check whether these are
+//! consistent.
 
 use super::Content;
 use super::check::{Attempt, Checker};
@@ -8,35 +9,35 @@ use super::plan::Plan;
 use crate::replica::{Outcome, Request, RequestId};
 use lab::Random;
 
-/// Blocks that clients use; the others are never written.
+/// Number of blocks that clients use; others are never written.
 pub const SPAN: u64 = 56;
 
-/// What a client does after a reply.
+/// Next step of a client after a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// The operation is done.
+    /// The operation is complete.
     Done,
-    /// It is sent again, to the other node.
+    /// Repeats the operation on the other node.
     Elsewhere(usize),
-    /// It is sent again, to the same node.
+    /// Repeats the operation on the same node.
     Again(usize),
-    /// Nobody waits for this reply.
+    /// Ignores the reply, because no client waits for it.
     Nothing,
 }
 
-/// All clients.
+/// All clients of a history.
 #[derive(Debug)]
 pub struct Traffic {
     pub checker: Checker,
     pub ops: Vec<Op>,
     sent: Vec<Sent>,
-    /// To which node each client sends.
+    /// Current node of each client.
     pub at: Vec<usize>,
     pub under_way: Vec<usize>,
     pub acknowledged: u64,
-    /// The end of all that was acknowledged: clients know that the volume is as large.
+    /// End of the highest acknowledged range. Clients know that the volume is at least that large.
     reached: u64,
-    /// Attempts that neither returned nor are decided.
+    /// Attempts that have neither returned nor been decided.
     open: Vec<Attempt>,
 }
 
@@ -49,7 +50,7 @@ impl Traffic {
             called: 0,
             open: false,
         };
-        // One more than the plan has: it reads everything in the end.
+        // One more than planned: it reads everything at the end.
         let clients = plan.clients + 1;
         Traffic {
             checker: Checker::new(GEOMETRY.blocks),
@@ -63,7 +64,7 @@ impl Traffic {
         }
     }
 
-    /// A client begins an operation.
+    /// Starts an operation of a client.
     pub fn begin(&mut self, client: usize, plan: &Plan, random: &mut Random) -> usize {
         let want = draw(random, plan.reads, plan.flushes, plan.crowd, SPAN);
         self.open_op(client, want)
@@ -81,7 +82,7 @@ impl Traffic {
         self.ops.len() - 1
     }
 
-    /// An attempt is sent to the process of the client's node.
+    /// Sends an attempt to the process of the client's node.
     pub fn attempt(&mut self, op: usize, life: u64) -> (RequestId, Request<Content>) {
         let attempt = self.sent.len() as Attempt;
         let called = self.checker.now();
@@ -106,14 +107,14 @@ impl Traffic {
         self.ops[op].request()
     }
 
-    /// A node replied.
+    /// Handles a reply of a node.
     pub fn reply(&mut self, id: RequestId, outcome: &Outcome<Content>) -> Result<Next, String> {
         let attempt = id.0 as Attempt;
         let sent = self.sent[attempt as usize];
         let op = self.ops[sent.op].clone();
         let is_current = op.attempt == attempt && !op.done;
         if !is_current {
-            // The client has gone elsewhere; what is decided is decided.
+            // The client has changed nodes, but the outcome is still decided.
             match outcome {
                 Outcome::Moved => self.decide(attempt),
                 Outcome::NotOwner => self.undo(attempt)?,
@@ -178,8 +179,8 @@ impl Traffic {
         Ok(Next::Done)
     }
 
-    /// A node begins to serve: what was sent to others, or to former processes, has taken
-    /// effect by now or never will.
+    /// Records that a node begins to serve: attempts sent to other nodes or earlier processes have
+    /// taken effect by now, or never will.
     pub fn serves(&mut self, node: usize, life: u64) {
         for attempt in self.open.clone() {
             let sent = self.sent[attempt as usize];
@@ -217,7 +218,7 @@ impl Traffic {
         }
     }
 
-    /// An attempt was not executed.
+    /// Records that an attempt was not executed.
     fn undo(&mut self, attempt: Attempt) -> Result<(), String> {
         if !self.sent[attempt as usize].open {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The machines, the network, the cluster and the clients of one history, in virtual time.
+//! Machines, network, cluster and clients of one history, in virtual time.
 
 mod faults;
 
@@ -18,32 +18,32 @@ use lab::Random;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// How long calm may last until everything is in sync and answered.
+/// Maximum time in the calm phase until everything is in sync and answered, nanoseconds.
 const CALM_NS: u64 = 2_000 * MS;
-/// Events of a history at most.
+/// Maximum number of events in a history.
 const EVENTS_MAX: u64 = 400_000;
 
-/// What an operation of a disk reports.
+/// Kind of report of a disk operation.
 #[derive(Clone, Copy, Debug)]
 enum Report {
     Operation(OperationId),
     Store(u64),
 }
 
-/// Something that happens.
+/// Event of the simulation.
 #[derive(Debug)]
 enum Event {
     Deliver(Session, usize),
     LinkLost(Session, usize),
-    /// Both sides see that the connection has ended.
+    /// Both sides notice the end of the connection.
     GiveUp(Session),
     Connect,
-    /// An operation of a disk takes effect; then its process hears of it.
+    /// A disk operation takes effect; its process is notified later.
     DiskEnd(usize, u64, u64, Report),
     Hear(usize, u64, Box<Input<Content>>),
     Tick(usize, u64, u64),
     Agent(usize, u64),
-    /// Asked by this process at this time of its clock.
+    /// A request of this process, sent at this time of its clock, arrives.
     AskArrives(usize, u64, Time, Box<Ask>),
     ReplyArrives(usize, u64, Time, Box<Reply>),
     Client(usize),
@@ -55,15 +55,15 @@ enum Event {
     Uncut([bool; 2]),
     Reach(usize),
     DiskHealed(usize),
-    /// The file of a node names both again.
+    /// The node's configuration names both nodes again.
     Both(usize),
-    /// A process has made zeros of what follows, from and up to there.
+    /// A process has zeroed the space behind the volume, from one block to another.
     Prepared(usize, u64, u64, u64),
     Order(Order),
     Heal,
 }
 
-/// One history.
+/// Complete history.
 #[derive(Debug)]
 pub struct World {
     plan: Plan,
@@ -76,24 +76,24 @@ pub struct World {
     nodes: [Node; 2],
     network: Network,
     agreement: Agreement,
-    /// Whether each node reaches a majority.
+    /// Reachability of a majority from each node.
     reaches: [bool; 2],
     traffic: Traffic,
-    /// What each copy has of what was acknowledged is all there.
+    /// True for each copy that still has all of its acknowledged writes.
     intact: [bool; 2],
-    /// The last epoch that began to serve.
+    /// Last epoch that began to serve.
     decided: Epoch,
     told: Option<String>,
-    /// What is done after everything is healed.
+    /// Steps after everything is healed.
     steps: VecDeque<Step>,
 }
 
-/// Something that is done when all is calm in the end.
+/// Step of the calm phase at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     /// A last client reads everything.
     Read,
-    /// A verify repairs what differs, and nothing rotten is left then.
+    /// A verify repairs all differences; nothing rotten may be left.
     Verify,
 }
 
@@ -115,7 +115,7 @@ impl World {
         let mut kept = [(); 2].map(|()| Durable::created(first, VOLUME));
         let mut images = [vec![0; blocks], vec![0; blocks]];
         for image in &mut images {
-            // Nobody knows what is behind the end.
+            // Space behind the end has unknown content.
             image[plan.blocks[0] as usize..].fill(u32::MAX);
         }
         if plan.blank || plan.stale {
@@ -185,7 +185,7 @@ impl World {
         self.at(self.now + ns, event);
     }
 
-    /// Runs the history; returns how many requests were acknowledged.
+    /// Runs the history. Returns the number of acknowledged requests.
     pub fn run(&mut self) -> Result<u64, String> {
         for node in 0..2 {
             self.nodes[node].disk.faults.lies = self.plan.liar == Some(node);
@@ -226,7 +226,7 @@ impl World {
         let Some(event) = self.bodies[place].take() else {
             return Ok(());
         };
-        // What a machine that stands still does not see, it sees later.
+        // A paused machine processes events after its pause.
         let node = match &event {
             Event::Hear(node, ..)
             | Event::Tick(node, ..)
@@ -246,8 +246,9 @@ impl World {
         self.happen(event)
     }
 
-    /// Tells a node that the other one is silent, or not any more: nothing depends on when it hears
-    /// that. Defects are looked for without it, since some are shown by a handful of histories.
+    /// Reports the silence of the other node or its end. Correctness must not depend on the time
+    /// of that report. Searches for defects disable it, because only a few histories expose some
+    /// defects.
     fn tell_silence(&mut self, session: Session, node: usize, is: bool) -> Result<(), String> {
         match session.0 % 2 == 1 && self.broken.by.is_none() {
             true => self.handle(node, Input::Silent(is)),
@@ -322,7 +323,7 @@ impl World {
         }
     }
 
-    /// The replica of a node processes something.
+    /// Passes an input to the replica of a node.
     fn handle(&mut self, node: usize, input: Input<Content>) -> Result<(), String> {
         if self.nodes[node].replica.is_none() {
             return Ok(());
@@ -343,11 +344,11 @@ impl World {
         Ok(())
     }
 
-    /// Whether it began to serve: by that, what is true is decided.
+    /// Checks whether the node has begun to serve, which decides earlier attempts.
     fn served(&mut self, node: usize) {
         let serves = (self.nodes[node].replica.as_ref()).and_then(|replica| replica.serves());
         let before = std::mem::replace(&mut self.nodes[node].served, serves);
-        // A node may stop and go on within its epoch, which decides nothing.
+        // A node may pause and resume within its epoch, which decides nothing.
         let is_new = serves.is_some_and(|epoch| epoch > self.decided);
         if is_new && before != serves {
             self.decided = serves.unwrap_or_default();
@@ -361,8 +362,7 @@ impl World {
         }
     }
 
-    /// A time that has come leads to something: a driver would wait for it in vain, again
-    /// and again.
+    /// Checks that a tick had an effect: otherwise a driver would wake up again and again.
     fn has_ticked(&self, node: usize) -> Result<(), String> {
         let now = self.nodes[node].local(self.now);
         let replica = self.nodes[node].replica.as_ref();
@@ -474,7 +474,7 @@ impl World {
         Ok(())
     }
 
-    /// The lease of a node's process: it wants it, or renews it.
+    /// Requests or renews the lease for a node's process.
     fn agent(&mut self, node: usize, life: u64) -> Result<(), String> {
         if self.nodes[node].life != life {
             return Ok(());
@@ -496,7 +496,7 @@ impl World {
         Ok(())
     }
 
-    /// A node asks the cluster.
+    /// Sends a request to the cluster.
     fn inquire(&mut self, node: usize, life: u64, ask: Ask) {
         let sent = self.nodes[node].local(self.now);
         let copies = if self.random.percent(10) { 2 } else { 1 };
@@ -517,7 +517,7 @@ impl World {
             let loss = self.plan.cluster_loss;
             self.random.percent(loss)
         };
-        // A request for another life's lease would be a grant that nobody uses.
+        // Granting another process's request would waste the grant.
         let is_stale = matches!(ask, Ask::Want(..)) && self.nodes[node].life != life;
         if !self.reaches[node] || is_lost || is_stale {
             return Ok(());
@@ -605,7 +605,7 @@ impl World {
                 "node {node} replied in {serves:?}, and {current:?} is current"
             ));
         }
-        // Each error leaves the checker with one more possible history.
+        // Each failure adds a possible history to the checker, so clients wait longer.
         let patience = match (outcome, self.plan.fail_ns) {
             (Outcome::Failed, Some(_)) => 8 * MS,
             _ => MS / 5,
@@ -646,7 +646,7 @@ impl World {
     }
 
     fn send(&mut self, op: usize) -> Result<(), String> {
-        // Done by another attempt meanwhile.
+        // Another attempt has completed the operation meanwhile.
         if self.traffic.ops[op].done {
             return Ok(());
         }
@@ -671,7 +671,7 @@ impl World {
         Ok(())
     }
 
-    /// A client leaves a node that does not respond; its request stays there.
+    /// Moves a client away from a node that does not respond; its request stays there.
     fn impatient(&mut self, op: usize, attempt: u32) -> Result<(), String> {
         let entry = &self.traffic.ops[op];
         if entry.done || entry.attempt != attempt {
@@ -695,7 +695,7 @@ impl World {
         Ok(())
     }
 
-    /// The connection ends; the other side, or both, see that a moment later.
+    /// Ends the connection. The other side, or both, notice it a moment later.
     fn disconnect(&mut self, session: Session, by: Option<usize>) {
         if self.network.session != Some(session) {
             return;

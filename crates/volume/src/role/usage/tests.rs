@@ -1,4 +1,5 @@
-//! The news of volumes for the parts that use them, from a role with a volume of one copy.
+//! Tests of notifications to roles that use volumes. The volume role has one volume with one
+//! replica.
 
 use super::super::{Place, Role};
 use super::*;
@@ -20,7 +21,7 @@ fn role(runtime: &Path) -> Role {
     Role::new(Place { runtime, confine }).unwrap()
 }
 
-/// A version with one volume, of one copy.
+/// Configuration with one volume of one replica.
 fn version(directory: &Path) -> Vec<u8> {
     let spec = Spec {
         size_bytes: SIZE,
@@ -51,7 +52,7 @@ fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {
     UsedVolumes { part, volumes }
 }
 
-/// The news of one part about one volume, if there are some.
+/// Notification of one role about one volume, if there is one.
 fn one(role: &mut Role) -> Option<VolumeState> {
     let mut news = role.news();
     assert!(news.len() <= 1, "{news:?}");
@@ -76,7 +77,7 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
     let mut last = None;
     let mut is = |role: &mut Role, ready: bool, words: &str| {
         let is = || {
-            // What changes wakes the role: nothing has to be polled.
+            // A change wakes the role, so that no polling is needed.
             let second = Timespec::try_from(Duration::from_secs(1)).unwrap();
             let wakes = role.wakes();
             let mut watched = [PollFd::from_borrowed_fd(wakes, PollFlags::IN)];
@@ -91,7 +92,7 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
     is(&mut role, false, "`evenkeel volume create mail` creates it");
     create(directory.path());
     is(&mut role, true, "");
-    // Another supervisor does not know it.
+    // A new supervisor has not received the states.
     assert_eq!(one(&mut role), None);
     role.tell_again();
     let ready = one(&mut role).unwrap();
@@ -123,7 +124,7 @@ fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
         let mut role = role(runtime.path());
         role.change(&now).unwrap();
         role.uses(used("guest", "mail", VolumeUse::Alone));
-        // A version that is refused is none that follows.
+        // A refused configuration does not become the pending one.
         let mut smaller: Volumes = codec::decode(&now).unwrap();
         smaller.0.values_mut().for_each(|spec| spec.size_bytes /= 2);
         let has_opened = || role.workers["mail"].size_bytes().is_some();
@@ -132,7 +133,7 @@ fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
         assert!(role.usage.held.1 == now);
         role.change(&then).unwrap();
         assert!(!role.workers["mail"].spec().read_only);
-        // Also in the next version, which does not have it either.
+        // The next configuration, which lacks the volume too, also keeps it.
         role.change(&then).unwrap();
         assert!(!role.workers["mail"].spec().read_only);
         let empty = UsedVolumes {
@@ -184,7 +185,7 @@ fn the_strongest_use_of_several_parts_counts_and_parts_have_a_bound() {
         role.uses(used(&part, "mail", VolumeUse::Reads));
     }
     assert_eq!(role.news().len(), PARTS_MAX);
-    // Those that are known go on.
+    // Known roles can still change their use.
     role.uses(used("guest", "mail", VolumeUse::Reads));
     assert_eq!(role.news().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What goes wrong in a history, its healing, and what has to be true in the end.
+//! Faults of a history, their healing, and the final checks.
 
 use super::super::client::Want;
 use super::super::node::{GEOMETRY, Node};
@@ -57,7 +57,7 @@ impl World {
                 self.after(wait, Event::Both(node));
             }
             Fault::Reload(node, blocks) => {
-                // Its file never says less than the copy has.
+                // The configured size is never smaller than the copy.
                 self.nodes[node].wanted = blocks.max(self.nodes[node].wanted);
                 self.prepare(node);
             }
@@ -89,7 +89,7 @@ impl World {
         Ok(())
     }
 
-    /// The file of a node names it alone, or both: its process restarts.
+    /// Changes a node's configuration to one node or both, and restarts its process.
     pub(super) fn names(&mut self, node: usize, single: bool) {
         if self.nodes[node].single != single {
             self.stop(node, false);
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// A node's process begins to make zeros of what follows the end of its copy.
+    /// Starts to zero the space behind the end of a node's copy.
     pub(super) fn prepare(&mut self, node: usize) {
         let one = &self.nodes[node];
         let (life, from, to) = (one.life, one.prepared, one.wanted);
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// It has done so.
+    /// Handles the end of zeroing.
     pub(super) fn prepared(
         &mut self,
         node: usize,
@@ -121,7 +121,7 @@ impl World {
             return Ok(());
         }
         if one.prepared != from {
-            // The copy became smaller, or another one has done it: what is left, anew.
+            // Restarts the preparation: the copy has shrunk, or another preparation was faster.
             self.prepare(node);
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl World {
         self.handle(node, Input::Room { from, to })
     }
 
-    /// A process or a machine is gone.
+    /// Ends a process, or cuts a machine's power.
     fn stop(&mut self, node: usize, power: bool) {
         let is_alive = self.nodes[node].replica.is_some();
         if !is_alive && !power {
@@ -169,7 +169,7 @@ impl World {
             self.network.cut[node] |= cut;
         }
         self.after(wait, Event::Uncut(cut));
-        // A connection that waits too long is given up, at different times.
+        // A connection that is cut for too long is closed by both sides at different times.
         if let Some(session) = self.network.session
             && self.random.percent(60)
         {
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Everything works from here on.
+    /// Ends all faults.
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.tell(|| "everything is healed".to_owned());
         self.reaches = [true; 2];
@@ -211,11 +211,11 @@ impl World {
         self.order(Order::Thaw)
     }
 
-    /// Whether everything is answered, and both copies are in sync.
+    /// Returns whether all requests are answered and both copies are in sync.
     pub(super) fn is_calm(&self) -> bool {
         let mirrored = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
         let verifies = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_verifying());
-        // A request that was late may still be under way.
+        // A late request may still be in flight.
         let is_quiet = (0..2).all(|node| self.network.waiting(node) == 0);
         is_quiet
             && self.traffic.is_done()
@@ -226,7 +226,7 @@ impl World {
                 .all(|node| node.disk.is_idle() && node.disk.kept.head.blocks == GEOMETRY.blocks)
     }
 
-    /// Blocks of a copy rot, if the other one has not.
+    /// Corrupts blocks of a copy that are intact in the other one.
     fn rot(&mut self, node: usize, tries: u64) {
         for _ in 0..tries {
             let block = match self.random.percent(70) {
@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    /// Blocks that only a copy had which has rotted are overwritten: reads of them fail.
+    /// Overwrites blocks whose only complete copy has rotted, because reads of them fail.
     fn overwrite_lost(&mut self) {
         for node in 0..2 {
             for first in 0..SPAN {
@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    /// Everything is calm: what is done next.
+    /// Executes the next step of the calm phase.
     pub(super) fn step(&mut self) -> Result<(), String> {
         match self.steps.front() {
             Some(Step::Read) => {
@@ -263,13 +263,13 @@ impl World {
                 self.read_all();
                 Ok(())
             }
-            // Until one has gone over all of the volume.
+            // Repeats until one verify has covered the whole volume.
             Some(Step::Verify) => self.order(Order::Verify { repairs: true }),
             None => Ok(()),
         }
     }
 
-    /// A verify has ended.
+    /// Checks the result of a verify.
     pub(super) fn verified(&mut self, verify: &Verify) -> Result<(), String> {
         if verify.differing > 0 {
             return Err(format!("copies in sync differ: {verify}"));
@@ -295,7 +295,7 @@ impl World {
         self.nodes.iter().map(|node| node.disk.repaired).sum()
     }
 
-    /// A last client reads everything.
+    /// Reads everything with a last client.
     pub(super) fn read_all(&mut self) {
         let client = self.plan.clients;
         for first in (0..GEOMETRY.blocks).step_by(8) {
