@@ -134,7 +134,7 @@ impl Heirs {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (to, mark) in std::mem::take(&mut *all) {
             let told = part(&mark.rest(Some(runtime)));
-            // The successor may have ended; then its counters are gone as well.
+            // The successor may have ended; then no process continues the counters.
             let _ = send(&to, &told, Instant::now() + REST_LIMIT);
         }
     }

@@ -56,7 +56,7 @@ pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show tasks`: the tasks that are running now; there is no profile of them.
+/// `show tasks`: the number of running tasks; there is no profile of them.
 pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let threads = context.runtime.threads();
     let tasks: usize = (0..threads).map(reactor::load).sum();
