@@ -544,7 +544,8 @@ pub fn algorithm(balance: &Balance) -> &'static str {
     balance.name()
 }
 
-/// Returns the total weights of the active servers: the effective and the configured one.
+/// Returns the total weights of the servers that currently share the load: the effective and
+/// the configured one.
 fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
     let backups = proxy.state.active_usable() == 0;
     let share = |server: &&Server| server.state.usable() && server.state.backup() == backups;

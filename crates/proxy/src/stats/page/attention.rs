@@ -124,7 +124,7 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]
     out.push_str("</span></p>\n");
 }
 
-/// Returns the URL of the page with every row: an empty one if this page hides none.
+/// Returns the link to the page with every row; empty if this page hides none.
 fn base(view: &View<'_>) -> String {
     if !view.asked.up && !view.asked.no_maintenance {
         return String::new();
