@@ -183,8 +183,8 @@ fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Appends `2003-10-11T22:14:15.003Z`. An RFC 3164 date has neither year nor zone, so the
-/// current ones are used.
+/// Appends `2003-10-11T22:14:15.003Z`. An RFC 3164 date has neither year nor zone; it
+/// gets the current year.
 fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     let bsd = |date: &[u8]| {
         let month = Message::bsd_month(date)? + 1;

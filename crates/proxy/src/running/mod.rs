@@ -120,7 +120,7 @@ impl Running {
         if !leave {
             // Another process may have claimed the memory meanwhile.
             vitals::claim(self.runtime);
-            // The end of the pause must not enable frontends that are disabled.
+            // The end of the pause also enables frontends that an operator has disabled.
             self.runtime.apply_frontend_states();
         }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
