@@ -75,7 +75,7 @@ impl Driver {
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
             if let (true, Some(peers), Some(section)) = (stays, goes_on(name), runs.as_mut()) {
-                // Kept: this is the socket in use.
+                // Not needed: the section already serves this socket.
                 drop(peers.socket.take());
                 section.renew_tls(peers);
             }

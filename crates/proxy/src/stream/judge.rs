@@ -190,7 +190,7 @@ async fn statistics(
 /// Returns the verdict for a request whose body did not arrive in time, or failed.
 pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
     match stream.outcome.termination {
-        // Nobody reads the response on an HTTP/2 stream that was reset.
+        // A client that has reset its HTTP/2 stream does not read a response.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
         // A client that only closed its sending side may still read.
         Termination::ClientAbort => Ruled::Answer(error_page(stream, 400)),

@@ -23,8 +23,8 @@ impl<'c> Watch<'c> {
         link.is_http2().then_some(Watch { link, half })
     }
 
-    /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream always: nobody
-    /// reads the response on a stream that was reset.
+    /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream always: a client
+    /// that has reset its stream does not read a response.
     pub fn of(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
         let half = stream
             .backend()

@@ -86,7 +86,7 @@ pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
 }
 
 fn served(config: &Config, frontend: &Proxy) -> Served {
-    // An operator disabled the frontend, so it is not counted.
+    // An operator disabled the frontend, so it serves nothing.
     if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
         return Served::Nothing;
     }
