@@ -101,6 +101,7 @@ pub enum CarryError {
     /// The format is unknown to this program.
     #[error("the state has version {found}, but this program supports version {VERSION}")]
     Version {
+        /// Version of the received state.
         found: u16,
     },
     /// The bytes are truncated or malformed.

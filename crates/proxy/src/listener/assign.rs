@@ -16,9 +16,9 @@ pub enum AssignError {
     /// The number of descriptors differs from that of the listeners.
     #[error("expected {wanted} listening sockets, got {given}")]
     Count {
-        /// Listeners.
+        /// Number of listeners in the configuration.
         wanted: usize,
-        /// Descriptors.
+        /// Number of descriptors supplied.
         given: usize,
     },
     /// A descriptor is not open.
@@ -26,6 +26,7 @@ pub enum AssignError {
     Descriptor {
         /// Index of the descriptor in the order.
         place: usize,
+        /// Error of the system call.
         errno: Errno,
     },
 }

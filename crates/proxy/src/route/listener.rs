@@ -24,6 +24,7 @@ pub enum NotThere {
     /// No frontend has the given name.
     #[error("no frontend is named '{name}'; there are: {there}")]
     NoFrontend {
+        /// Name of the requested frontend.
         name: String,
         /// Names of all frontends.
         there: String,
@@ -49,6 +50,7 @@ pub enum NotThere {
     /// The named frontend has no listener with the request's protocol.
     #[error("frontend {name} does not listen {how}; there are: {there}")]
     Otherwise {
+        /// Name of the requested frontend.
         name: String,
         /// With or without TLS.
         how: &'static str,
