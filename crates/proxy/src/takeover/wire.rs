@@ -5,7 +5,7 @@
 //! sockets, a 32-bit integer in native byte order. Parts of at most 252 descriptors follow.
 //! Each part has a record for each descriptor: a length byte and the name of a network
 //! namespace, a length byte and the name of an interface, and 32 bits of options, which are
-//! 0. Before every part but the first the receiver sends how many sockets came before the
+//! zero. Before every part but the first the receiver sends how many sockets came before the
 //! part that it has just received, as an integer of the same format.
 
 /// Command that requests the sockets.
