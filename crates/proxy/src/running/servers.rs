@@ -7,8 +7,8 @@ use model::config::{Config, ProxyIndex};
 use model::{balance, state};
 use std::sync::Arc;
 
-/// Maximum number of live configurations at which another edit is still accepted. Long
-/// connections may keep each of them alive.
+/// Number of live configurations at which further edits are refused. Long connections may
+/// keep each of them alive.
 const VERSIONS_MAX: usize = 4096;
 
 impl Runtime {

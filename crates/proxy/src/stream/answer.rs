@@ -474,8 +474,8 @@ async fn checked(
     Ok(())
 }
 
-/// Returns whether the response may be sent to the client by the response rules and `option
-/// checkcache`. None: a rule waits for more data, and the check has to be repeated.
+/// Applies the response rules and `option checkcache`. None: the response may be sent to the
+/// client. Otherwise a rule waits for this verdict's event, and the check has to be repeated.
 fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
     if let Some(inspection) = stream
         .rules

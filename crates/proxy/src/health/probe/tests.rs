@@ -247,7 +247,7 @@ fn checks_speak_http2_where_the_server_does() {
     assert_eq!(text.status, CheckStatus::Layer7Ok);
     let header = result("/ok", "http-check expect hdr name x-a value b", "proto h2");
     assert_eq!(header.status, CheckStatus::Layer7Ok);
-    // A server that nevertheless uses HTTP/1 does not get a valid response.
+    // A check that uses HTTP/1 on this HTTP/2 server gets no valid response.
     let other = result("/ok", "", "proto h2 check-proto h1");
     assert_eq!(other.status, CheckStatus::Layer7Invalid);
 }
