@@ -1,11 +1,10 @@
-//! Accepting: one task a listener and thread. It stops taking connections
-//! while the frontend, the listener or the process is full or got enough this
-//! second (they wait in the kernel's queue), and pauses when descriptors run
-//! out, instead of turning in a circle. A connection that was taken is given to
-//! another thread where that has clearly less to do.
+//! Accepts connections: one task per listener and thread. The task stops accepting while the
+//! frontend, the listener or the process has reached `maxconn` or a rate limit; connections
+//! then wait in the kernel's queue. It pauses when descriptors run out, instead of looping.
+//! An accepted connection is passed to another thread if that has clearly less to do.
 //!
-//! A loop belongs to a socket, not to a configuration: a change gives it
-//! another [`Target`], and what waits in the kernel's queue stays there.
+//! A loop belongs to a socket, not to a configuration: a change gives it another [`Target`],
+//! and connections in the kernel's queue stay there.
 
 use crate::listener::{Listening, SocketKey};
 use crate::runtime::{self, Runtime, Seat};
@@ -25,29 +24,29 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// How long a full frontend or a process without descriptors waits at most
-/// until it looks again; the end of a session on the thread wakes it earlier.
+/// Maximum pause of a loop whose frontend is full or whose process has no descriptors. The
+/// end of a session on the thread ends it earlier.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
-/// So many tasks more than another thread has make it worth the wake-up of that
-/// thread to give it a new connection.
+/// Minimum difference in tasks at which a connection is passed to another thread; below it
+/// the wake-up of that thread costs more.
 const CLEARLY_MORE: usize = 3;
-/// Most connections that a listener which is no more takes out of the kernel's
-/// queue: its clients were accepted there before it went.
+/// Maximum number of connections that a removed listener still accepts from the kernel's
+/// queue. Their clients connected before the removal.
 const LAST_MAX: usize = 4096;
 
-/// For whom a loop accepts: places in one configuration.
+/// The listener and the configuration for which a loop accepts.
 pub(crate) struct Target {
     config: Arc<Config>,
     listening: Listening,
 }
 
 impl Target {
-    /// A listener of a configuration; None where it has no such bind.
+    /// Finds a listener in a configuration; None if there is no such bind.
     pub(crate) fn new(config: &Arc<Config>, listening: &Listening) -> Option<Rc<Target>> {
         let mut listening = listening.clone();
         let proxy = config.proxies.get(listening.proxy.0 as usize)?;
         let bind = proxy.binds.get(listening.bind as usize)?;
-        // That of the tree that serves, which may have been adopted.
+        // Uses the state of the configuration in service, which may have been adopted.
         listening.state = proxy.state.listener(bind.id);
         Some(Rc::new(Target {
             config: Arc::clone(config),
@@ -63,7 +62,7 @@ impl Target {
         &self.frontend().binds[self.listening.bind as usize]
     }
 
-    /// How many are taken in a row.
+    /// Returns how many connections are accepted in a row.
     fn in_one_go(&self) -> u32 {
         let global = &self.config.global;
         let one_by_one =
@@ -74,33 +73,31 @@ impl Target {
     }
 }
 
-/// What a loop is to do.
+/// Current task of a loop.
 #[derive(Clone)]
 enum Orders {
     Accept(Rc<Target>),
-    /// Other threads accept here.
+    /// Other threads accept on this listener.
     Leave,
-    /// The listener is no more.
+    /// The listener was removed.
     Close,
 }
 
-/// How a thread reaches one of its accept loops.
+/// Handle to an accept loop, held by its thread.
 pub(crate) struct AcceptLoop {
-    /// Its socket.
     pub(crate) key: SocketKey,
     orders: RefCell<Orders>,
-    /// Its task.
+    /// Wakes the loop's task.
     task: Cell<Option<Waker>>,
-    /// The same while it waits for room.
+    /// Wakes the loop's task while it waits for a connection slot.
     full: Rc<Room>,
     ended: Cell<bool>,
-    /// New connections are another process's: what the kernel woke this loop for
-    /// was taken.
+    /// New connections belong to another process, and the ones that woke this loop were accepted.
     left: Cell<bool>,
 }
 
 impl AcceptLoop {
-    /// Accepts on this thread from now on.
+    /// Starts to accept on this thread.
     pub(crate) fn start(key: SocketKey, target: Rc<Target>) -> Rc<AcceptLoop> {
         let fd = Arc::clone(&target.listening.fd);
         let started = Rc::new(AcceptLoop {
@@ -113,7 +110,7 @@ impl AcceptLoop {
         });
         let own = Running(Rc::clone(&started));
         reactor::spawn(async move {
-            // Without memory for it the other threads accept.
+            // If memory is short, the other threads accept.
             if let Ok(listener) = Listener::from_shared(fd) {
                 accept(&own.0, listener).await;
             }
@@ -121,22 +118,22 @@ impl AcceptLoop {
         started
     }
 
-    /// Whether its task is no more (it found no memory, or was told to end).
+    /// Returns whether the loop's task has ended: it found no memory, or was told to end.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }
 
-    /// Accepts for another configuration from now on.
+    /// Makes the loop accept for another configuration.
     pub(crate) fn accept_for(&self, target: Rc<Target>) {
         self.order(Orders::Accept(target));
     }
 
-    /// Leaves the socket to the other threads.
+    /// Makes the loop leave the socket to the other threads.
     pub(crate) fn leave(&self) {
         self.order(Orders::Leave);
     }
 
-    /// Takes what was accepted by the kernel already, and ends.
+    /// Makes the loop accept what is in the kernel's queue, and end.
     pub(crate) fn close(&self) {
         self.order(Orders::Close);
     }
@@ -152,7 +149,7 @@ impl AcceptLoop {
         self.orders.borrow().clone()
     }
 
-    /// Whether the orders are still to accept for `target`.
+    /// Returns whether the loop is still to accept for `target`.
     fn is_for(&self, target: &Rc<Target>) -> bool {
         matches!(&*self.orders.borrow(), Orders::Accept(now) if Rc::ptr_eq(now, target))
     }
@@ -164,8 +161,8 @@ impl Drop for AcceptLoop {
     }
 }
 
-/// A loop's own hold of itself: when its task ends, in whatever way, it lets go
-/// of its configuration and its socket, though the thread still knows it.
+/// Releases the loop's configuration and socket when its task ends in any way, although the
+/// thread still holds the loop.
 struct Running(Rc<AcceptLoop>);
 
 impl Drop for Running {
@@ -175,17 +172,13 @@ impl Drop for Running {
     }
 }
 
-/// Why no connection came out of [`next`].
+/// Reason why [`next`] returned no connection.
 enum Quiet {
-    /// The process is stopping.
     Ended,
-    /// There are other orders.
     Ordered,
-    /// Another process accepts.
     Elsewhere,
     /// The frontend, the listener or the process is full.
     Full,
-    /// The system refused.
     Failed,
 }
 
@@ -213,8 +206,8 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
     }
 }
 
-/// Leaves the socket, and takes what this loop may have been woken for: nobody
-/// tells the other processes.
+/// Leaves the socket, and accepts the connections that may have woken this loop: the kernel
+/// does not wake the other processes for them.
 fn take_what_is_left(listener: &Listener, target: &Rc<Target>) {
     listener.pause();
     for _ in 0..LAST_MAX {
@@ -226,13 +219,13 @@ fn take_what_is_left(listener: &Listener, target: &Rc<Target>) {
     }
 }
 
-/// Accepts for one configuration. False: the process is stopping.
+/// Accepts for one configuration. Returns false when the process is stopping.
 async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -> bool {
     let in_one_go = target.in_one_go();
     let mut taken = 0;
     while own.is_for(&target) {
         if taken >= in_one_go {
-            // The sessions that began are counted when they run.
+            // Lets the new sessions run first, because they are counted only when they run.
             taken = 0;
             reactor::yield_now().await;
         }
@@ -251,7 +244,7 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -
     true
 }
 
-/// Leaves new connections to another process, until it is to accept again.
+/// Leaves new connections to another process until this one is to accept again.
 async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
     take_what_is_left(listener, target);
     own.left.set(true);
@@ -262,14 +255,14 @@ async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
     own.left.set(runtime.elsewhere());
 }
 
-/// Leaves new connections to the kernel's queue for a moment.
+/// Leaves new connections in the kernel's queue for a moment.
 async fn pause(own: &AcceptLoop, listener: &Listener) {
     listener.pause();
     let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
 }
 
-/// Whether the limits of connections and sessions a second leave room for
-/// another one.
+/// Returns whether the limits on connections and sessions per second allow another
+/// connection.
 fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
     let tls_max = config.global.tls.rate_max.filter(|_| bind.tls.is_some());
     let (thread, process) = (here(), here().process);
@@ -284,16 +277,16 @@ fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
         && below(tls_max, &tls::counters().rate)
 }
 
-/// The places of a connection that was accepted. Another thread may have taken
-/// the last ones since this one looked: then it waits until there are some,
-/// under the newest configuration that has the listener.
+/// Takes the connection slots for an accepted connection. Another thread may have taken the
+/// last ones meanwhile. Then this waits for a free one, under the newest configuration that
+/// has the listener.
 async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> (Rc<Target>, Seat) {
     let runtime = runtime::of_thread();
     let (frontend, state) = (target.frontend(), &target.listening.state);
     if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
         return (target, seat);
     }
-    // The thread does not end while it has a connection in hand.
+    // Keeps the thread from ending while it holds the connection.
     let _in_hand = InHand::new();
     loop {
         pause(own, listener).await;
@@ -315,7 +308,7 @@ async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> 
     }
 }
 
-/// A connection without a session yet.
+/// A connection without a session yet; it keeps the thread alive.
 struct InHand;
 
 impl InHand {
@@ -331,8 +324,8 @@ impl Drop for InHand {
     }
 }
 
-/// Waits until the loop is woken once: by the end of a session on this thread,
-/// by other orders, or by the end of the process.
+/// Waits until the loop is woken once: by the end of a session on this thread, by new orders,
+/// or by the end of the process.
 async fn woken(own: &AcceptLoop) {
     let mut first = true;
     poll_fn(|context| {
@@ -409,7 +402,7 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     match less_busy(runtime) {
         None => session(),
         Some(thread) => {
-            // One that takes no more jobs has enough to do after all.
+            // A thread that accepts no more jobs is busy after all.
             if let Err(refused) = reactor::inject(thread, session) {
                 (refused.job)();
             }
@@ -417,14 +410,14 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     }
 }
 
-/// Whether a client comes from a port that only services have.
+/// Returns whether a client's port is a privileged one (below 1024).
 fn is_privileged(peer: &SocketAddrAny) -> bool {
     let address = std::net::SocketAddr::try_from(peer.clone());
     address.is_ok_and(|address| (1..1024).contains(&address.port()))
 }
 
-/// A thread that has clearly less to do than this one. Which of the threads
-/// that sleep the kernel wakes for a connection has nothing to do with that.
+/// Finds a thread that has clearly less to do than this one. The kernel wakes a sleeping
+/// thread for a connection without regard to its load.
 fn less_busy(runtime: &Runtime) -> Option<usize> {
     let threads = runtime.threads();
     if threads < 2 || runtime.stopping() {

@@ -1,8 +1,8 @@
-//! Compression of bodies on their way: which algorithm a client takes, which
-//! answers may be compressed, and the encoder that the copying of a body feeds
-//! (manual, `compression algo`). Values only; bodies are moved by
-//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) for as long as its
-//! body flows, and nearly nothing while it does not.
+//! HTTP compression (manual, `compression algo`): chooses the algorithm for a client, decides
+//! which responses may be compressed, and provides the encoder for the body. No IO here;
+//! [`crate::stream`] forwards the bodies. An encoder needs about
+//! [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) while its body is transferred,
+//! and almost nothing while the transfer pauses.
 
 mod encoder;
 
@@ -16,12 +16,12 @@ use model::state::compression::OfClient;
 use model::thread::here;
 use model::transaction::Stream;
 
-/// Codings of an `Accept-Encoding` that are looked at.
+/// Maximum number of codings that are read from `Accept-Encoding`.
 const CODINGS_MAX: usize = 64;
-/// Room in a head that the headers of compression take at most, bytes.
+/// Maximum size in bytes of the header fields that compression adds.
 const HEADERS_BYTES: usize = 128;
 
-/// The settings that count: the backend's, where it has some, else the frontend's.
+/// Returns the settings that apply: the backend's if it has some, otherwise the frontend's.
 fn settings(stream: &Stream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
     stream
         .backend()
@@ -43,15 +43,15 @@ fn of_request(proxy: &Proxy) -> Option<&Compressed> {
     (applies && !compressed.algorithms.is_empty()).then_some(compressed)
 }
 
-/// Whether either proxy of a stream has something about compression.
+/// Returns whether the frontend or the backend of a stream configures compression.
 #[inline]
 fn is_configured(stream: &Stream) -> bool {
     stream.route.rare.has(Rare::COMPRESSION)
 }
 
-/// Looks at a request that is about to go to a server: what its client takes, and
-/// with `offload` the server is not asked. With an encoder its body is to be
-/// compressed.
+/// Processes a request for a server. Records the algorithms that the client accepts, and with
+/// `offload` removes them from the request. If an encoder is returned, the request body is to
+/// be compressed.
 pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>> {
     if !is_configured(stream) {
         return None;
@@ -77,8 +77,8 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
     Some(encoder)
 }
 
-/// Looks at an answer. With an encoder its body is to be compressed: its length
-/// is no more in its head, and HTTP/1 gets it in chunks (`in_chunks`).
+/// Processes a response. If an encoder is returned, the body is to be compressed: the length
+/// was removed from the head, and an HTTP/1 client gets chunks (`in_chunks`).
 pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option<Box<Encoder>> {
     let algorithm = stream.transfer.compression.wanted?;
     let settings = settings(stream, of_response)?;
@@ -106,7 +106,7 @@ pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option
     Some(encoder)
 }
 
-/// Counts at both proxies of a stream.
+/// Counts at the frontend and the backend of a stream.
 pub fn count(stream: &Stream, tally: Tally, n: u64) {
     stream
         .frontend()
@@ -120,16 +120,16 @@ pub fn count(stream: &Stream, tally: Tally, n: u64) {
     }
 }
 
-/// Bytes of one body.
+/// Bytes of one body before and after compression.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Coded {
-    /// That were given to its encoder.
+    /// Bytes before compression.
     pub given: u64,
-    /// That the encoder made of them.
+    /// Bytes after compression.
     pub made: u64,
 }
 
-/// Counts what an encoder was given and what it gave, where there was one.
+/// Counts the input and output bytes of an encoder, if there was one.
 pub fn count_coded(stream: &Stream, Coded { given, made }: Coded) {
     if given > 0 {
         count(stream, Tally::CompressedIn, given);
@@ -137,7 +137,7 @@ pub fn count_coded(stream: &Stream, Coded { given, made }: Coded) {
     }
 }
 
-/// An encoder, where the process's limits allow one more.
+/// Creates an encoder if the process's limits allow one more.
 fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
     let level = limits.level(here().now_ms(), here().process.threads())?;
@@ -145,7 +145,7 @@ fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     Encoder::new(algorithm, level, limits, client)
 }
 
-/// Adds `Accept-Encoding` to `Vary`: behind what stands in its first line already.
+/// Adds `Accept-Encoding` to `Vary`, at the end of its first line if there is one.
 fn vary(fields: &mut Fields) {
     const NAME: &[u8] = b"Accept-Encoding";
     let Some(at) = fields.position(b"vary", 0) else {
@@ -169,7 +169,8 @@ fn vary(fields: &mut Fields) {
     _ = fields.replace_value(at, &value);
 }
 
-/// There was room for it: [`is_compressible`] looked.
+/// Sets the header fields of a compressed message. [`is_compressible`] has checked that there
+/// is room.
 fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
     if varies {
         vary(head.fields_mut());
@@ -179,7 +180,7 @@ fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
     }
 }
 
-/// Whether a body may be compressed by what its head says.
+/// Returns whether a body may be compressed according to its head.
 fn is_compressible(head: &Message, settings: &Compressed, length: &BodyLength) -> bool {
     match length {
         BodyLength::Length(bytes) if *bytes < settings.size_min => return false,
@@ -207,8 +208,8 @@ fn begins_with(text: &[u8], begin: &[u8]) -> bool {
         .is_some_and(|text| text.eq_ignore_ascii_case(begin))
 }
 
-/// What stands between the quotes of an entity tag is not looked at
-/// (RFC 9110, section 8.8.3).
+/// Returns whether the head has at most one entity tag, and a valid one. The text between its
+/// quotes is not examined (RFC 9110, section 8.8.3).
 fn has_one_valid_etag(head: &Message) -> bool {
     let mut tags = head.fields().get_all(b"etag");
     let Some(tag) = tags.next() else {
@@ -219,7 +220,7 @@ fn has_one_valid_etag(head: &Message) -> bool {
     quoted && tags.next().is_none()
 }
 
-/// What is compressed is not the same byte by byte, so no strong tag names it.
+/// Makes a strong entity tag weak, because the compressed body differs byte by byte.
 fn weaken_etag(head: &mut Message) {
     let Some(tag) = head.get(b"etag").filter(|tag| !tag.starts_with(b"W/")) else {
         return;
@@ -228,7 +229,7 @@ fn weaken_etag(head: &mut Message) {
     _ = head.set(b"etag", &weak);
 }
 
-/// The algorithm that a client likes best of those that are offered.
+/// Returns the offered algorithm that the client prefers.
 fn choose(request: &Message, offered: &[Algorithm]) -> Option<Algorithm> {
     if request.version() == Version::Http10
         || request.method() == b"HEAD"
@@ -257,7 +258,7 @@ fn choose(request: &Message, offered: &[Algorithm]) -> Option<Algorithm> {
     best.map(|(_, algorithm)| algorithm).or(identity.copied())
 }
 
-/// `q=0.5` in thousandths; what cannot be read counts as 0.
+/// Parses `q=0.5` into thousandths; an invalid value counts as 0.
 fn quality(parameter: &[u8]) -> Option<u16> {
     let value = parameter
         .strip_prefix(b"q=")
@@ -280,8 +281,8 @@ fn quality(parameter: &[u8]) -> Option<u16> {
     Some(thousandths.min(1000))
 }
 
-/// Browsers that say they can and cannot: "Mozilla/4" but Internet Explorer 6 of
-/// XP SP2, or 7 and later.
+/// Returns whether the browser wrongly claims to support compression: "Mozilla/4" except
+/// Internet Explorer 6 of XP SP2, or 7 and later.
 fn is_old_explorer(agent: &[u8]) -> bool {
     let Some(rest) = agent.strip_prefix(b"Mozilla/4") else {
         return false;

@@ -1,6 +1,6 @@
-//! Where this data plane differs from HAProxy, and why: the table that the
-//! manual prints and that the tests which hold both against each other name by
-//! its keys. A difference that is not written down here is a mistake.
+//! Differences of this data plane from HAProxy, with reasons. The manual prints this table,
+//! and the tests that compare both refer to its keys. A difference that is not listed here is
+//! a bug.
 
 mod lines;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod tests;
 use language::manual::{Applies, Difference};
 use lines::*;
 
-/// All of them, by what they are about.
+/// All differences, by subject.
 pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "body-cut",

@@ -1,7 +1,6 @@
-//! Servers that operators add and remove while the process serves. A server is
-//! built from its words as its line in a file would be, against the configuration
-//! that it becomes part of; no file is read and no name is looked up. What was
-//! added is kept over changes of the file, restarts of the role and upgrades.
+//! Servers that operators add and remove at run time. A server is built from its arguments
+//! like a `server` line, within the configuration that it becomes part of. No file is read
+//! and no name is resolved. Added servers survive reloads, restarts of the role and upgrades.
 
 use keyword::load::one_server;
 use model::config::{
@@ -11,7 +10,7 @@ use model::config::{
 use model::log::{self, Level};
 use std::sync::Arc;
 
-/// Why an operator's wish is not carried out, as it is printed.
+/// Reason why an operator's order was refused, as it is printed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused(pub String);
 
@@ -19,7 +18,7 @@ fn refused(why: impl std::fmt::Display) -> Refused {
     Refused(format!("{why}\n"))
 }
 
-/// A server that could not be kept, and why.
+/// A server that could not be kept, and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lost {
     backend: Box<str>,
@@ -27,10 +26,10 @@ pub struct Lost {
     why: String,
 }
 
-/// Servers of one backend.
+/// Maximum number of servers in one backend.
 const SERVERS_MAX: usize = 1 << 16;
 
-/// The index of a proxy of this tree.
+/// Returns the index of a proxy of this configuration.
 pub(crate) fn index(config: &Config, proxy: &Proxy) -> ProxyIndex {
     let at = config
         .proxies
@@ -39,7 +38,7 @@ pub(crate) fn index(config: &Config, proxy: &Proxy) -> ProxyIndex {
     ProxyIndex(at.unwrap_or(0) as u32)
 }
 
-/// Whether the algorithm takes servers in and gives them up while it runs.
+/// Returns whether the balancing algorithm supports adding and removing servers at run time.
 fn is_dynamic(proxy: &Proxy) -> bool {
     match &proxy.balance {
         Balance::StaticRoundRobin => false,
@@ -48,7 +47,8 @@ fn is_dynamic(proxy: &Proxy) -> bool {
     }
 }
 
-/// Adds a server of these words, its name first, to a tree that does not serve yet.
+/// Adds a server with these arguments, the name first, to a configuration that is not in
+/// service yet.
 pub(crate) fn add(
     config: &mut Config,
     backend: ProxyIndex,
@@ -56,7 +56,7 @@ pub(crate) fn add(
 ) -> Result<(), Refused> {
     let proxy = config.proxy(backend);
     if !is_dynamic(proxy) {
-        // The words of HAProxy up to 3.3, then those of 3.4.
+        // HAProxy's wording up to 3.3, then that of 3.4.
         return Err(refused(format!(
             "Backend must use a dynamic load balancing to support dynamic servers: backend '{}' uses a non dynamic load \
              balancing method.",
@@ -92,7 +92,7 @@ pub(crate) fn add(
     }
     track(config, backend, &mut server)?;
     server.added = Some(words);
-    // Until `enable health` and `enable agent`.
+    // The checks wait for `enable health` and `enable agent`.
     server.state.stop_checks(server.options.check);
     server.state.stop_agent(server.options.agent.check);
     let proxy = &mut config.proxies[backend.0 as usize];
@@ -101,13 +101,13 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// The lowest id that no server has.
+/// Returns the lowest id that no server has.
 fn free_id(proxy: &Proxy) -> u32 {
     let taken: std::collections::HashSet<u32> = proxy.servers.iter().map(|one| one.id).collect();
     (1..=u32::MAX).find(|id| !taken.contains(id)).unwrap_or(0)
 }
 
-/// Finds the server whose state a new one is to have.
+/// Resolves `track`: finds the server whose state the new one follows.
 fn track(config: &Config, backend: ProxyIndex, server: &mut Server) -> Result<(), Refused> {
     let Some((_, name)) = &server.options.track else {
         return Ok(());
@@ -179,7 +179,7 @@ pub(crate) fn removable(
     Ok(ServerIndex(at as u32))
 }
 
-/// Whether another line of the file means this server.
+/// Returns whether another line of the configuration refers to this server.
 fn is_named(config: &Config, backend: ProxyIndex, at: ServerIndex) -> bool {
     let proxy = config.proxy(backend);
     let server = &proxy.servers[at.0 as usize];
@@ -202,7 +202,7 @@ fn is_named(config: &Config, backend: ProxyIndex, at: ServerIndex) -> bool {
     by_rule || by_expression || tracked || proxy.dispatch_server == Some(at)
 }
 
-/// Removes a server from a tree that does not serve yet.
+/// Removes a server from a configuration that is not in service yet.
 pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) {
     let later = |index: &mut ServerIndex| {
         if index.0 > at.0 {
@@ -252,7 +252,7 @@ pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     lost
 }
 
-/// Adds a server again; says why where that cannot be.
+/// Adds a server again. Err: the reason why that is not possible.
 pub(crate) fn keep_one(
     config: &mut Config,
     backend: &str,
@@ -283,8 +283,8 @@ pub(crate) fn keep_one(
     }
 }
 
-/// Removes a server of the file that an operator had removed before, unless the file
-/// needs it by now.
+/// Removes a configured server again that an operator had removed before, unless the
+/// configuration requires it now.
 pub(crate) fn remove_again(config: &mut Config, backend: &str, name: &[u8]) {
     let Some(index) = config.backend(backend) else {
         return;
@@ -299,7 +299,7 @@ pub(crate) fn remove_again(config: &mut Config, backend: &str, name: &[u8]) {
     }
 }
 
-/// Logs which servers could not be kept.
+/// Logs the servers that could not be kept.
 pub fn log_lost(config: &Config, lost: &[Lost]) {
     for one in lost {
         let text = format!(

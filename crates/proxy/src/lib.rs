@@ -1,10 +1,10 @@
-//! The data plane: listeners, streams, rules, balancing, queues, health checks,
-//! logs and statistics, and the keywords that configure them.
+//! The data plane: listeners, streams, rules, load balancing, queues, health checks, logs and
+//! statistics, and the keywords that configure them.
 //!
-//! One request's way: listener -> stream -> rules of the frontend -> backend ->
-//! queue and balance -> server connection -> rules of the answer -> log. Each
-//! is a folder with that name. Protocol engines, rules and balancing are values
-//! without IO; all sockets of the data plane go through the reactor.
+//! Path of a request: listener -> stream -> rules of the frontend -> backend -> queue and
+//! load balancing -> server connection -> response rules -> log. Each is a folder of that
+//! name. Protocol engines, rules and load balancing work without IO; all sockets of the data
+//! plane go through the reactor.
 
 pub mod accept;
 pub mod carry;
@@ -33,10 +33,10 @@ mod tls_orders;
 pub mod vitals;
 pub mod worker;
 
-/// The proxy, as a part of a configuration.
+/// The proxy as a part of a configuration.
 pub static PART: configuration::Part = keyword::load::part(documented);
 
-/// The keywords, and what else the manual has of the proxy.
+/// Returns the keywords, and the other topics that the manual covers for the proxy.
 fn documented() -> Vec<language::Documented> {
     [keyword::registry().documented(), reference::documented()].concat()
 }

@@ -1,10 +1,10 @@
-//! What is said to the proxy role besides what every role is told. Supervisor and other
-//! parts pass it on as bytes ([`PartMessage`]).
+//! Messages to the proxy role besides those that every role gets. The supervisor and other
+//! parts forward them as bytes ([`PartMessage`]).
 
 use part::role::{Level, PartMessage};
 use serde::{Deserialize, Serialize};
 
-/// The part's name.
+/// Name of this part in messages.
 pub const PART: &str = "proxy";
 
 /// A message to the proxy role.
@@ -12,32 +12,31 @@ pub const PART: &str = "proxy";
 pub enum Message {
     /// Serve statistics commands on this connection. Descriptors: the connection.
     Operate {
-        /// What may be done there.
+        /// Access level of the connection.
         level: Level,
     },
-    /// A question: how well is served? The answer is a descriptor with that as JSON, or
-    /// none.
+    /// Requests the health of the service. The response is a descriptor with JSON, or none.
     TellHealth,
-    /// A question of a command: how is everything at this moment? The answer is a descriptor
-    /// with that for `route::prepare_live`, or none.
+    /// Requests the live state of everything for a command. The response is a descriptor with
+    /// data for `route::prepare_live`, or none.
     TellLive {
-        /// Entries of large tables that are told besides.
+        /// Entries of large tables to include.
         keys: Vec<AskedKey>,
     },
 }
 
-/// The key of an entry of a stick table.
+/// Key of an entry in a stick table.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskedKey {
-    /// The table.
+    /// Name of the stick table.
     pub table: String,
-    /// The key, as it is stored.
+    /// Key in its stored form.
     #[serde(with = "serde_bytes")]
     pub key: Vec<u8>,
 }
 
 impl Message {
-    /// As it is passed on.
+    /// Wraps the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::Operate { .. } => 1,

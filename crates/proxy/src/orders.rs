@@ -1,17 +1,17 @@
-//! Orders of operators that replace a value of the file for the process or for a backend: the
-//! rates of `set rate-limit`, and `enable` and `disable dynamic-cookie`. They hold over a change
-//! of the file, the death of the process and an upgrade. An order ends when the file has another
-//! value than the one that it replaced.
+//! Operator orders that replace a configured value of the process or of a backend: the rates
+//! of `set rate-limit`, and `enable` and `disable dynamic-cookie`. They survive a reload, a
+//! restart of the role and an upgrade. An order ends when the configuration changes the value
+//! that the order replaced.
 //!
-//! The orders belong to the runtime and are guarded by its lock. [`crate::carry`] tells them to
-//! the next process.
+//! The orders belong to the runtime and are guarded by its lock. [`crate::carry`] passes them
+//! to the next process.
 
 use model::config::{Config, Proxy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The settings of `set rate-limit`.
+/// Settings of `set rate-limit`.
 pub(crate) const RATES: [&str; 4] = [
     "connections",
     "sessions",
@@ -19,7 +19,7 @@ pub(crate) const RATES: [&str; 4] = [
     "http-compression",
 ];
 
-/// An ordered value, and the value of the file that it replaces.
+/// An ordered value, and the configured value that it replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Replaced<T> {
@@ -27,17 +27,17 @@ struct Replaced<T> {
     ordered: T,
 }
 
-/// The orders that hold.
+/// The orders in effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Orders {
-    /// By the setting; 0 is no limit. Compression counts bytes.
+    /// Rates by setting; 0 is no limit. The one of compression counts bytes.
     rates: BTreeMap<String, Replaced<u64>>,
-    /// By the backend.
+    /// Dynamic cookies by backend.
     dynamic_cookies: BTreeMap<String, Replaced<bool>>,
 }
 
-/// The rate of a setting; None if there is no such setting.
+/// Returns the rate of a setting; None if there is no such setting.
 fn rate(config: &Config, setting: &str) -> Option<u64> {
     let global = &config.global;
     let of = |limit: Option<u32>| u64::from(limit.unwrap_or(0));
@@ -77,7 +77,7 @@ fn backend<'c>(config: &'c mut Config, name: &str) -> Option<&'c mut Proxy> {
 }
 
 impl Orders {
-    /// Sets a rate of a configuration that is about to serve.
+    /// Sets a rate in a configuration that is about to be installed.
     pub fn set_rate(&mut self, config: &mut Config, setting: &str, value: u64) {
         let before = rate(config, setting).unwrap_or(0);
         let new = Replaced {
@@ -89,7 +89,7 @@ impl Orders {
         set_rate(config, setting, value);
     }
 
-    /// Switches the dynamic cookies of a backend. False if it has no cookie.
+    /// Enables or disables the dynamic cookies of a backend. Returns false if it has no cookie.
     pub fn set_dynamic_cookie(&mut self, proxy: &mut Proxy, on: bool) -> bool {
         let Some(before) = is_dynamic(proxy) else {
             return false;
@@ -104,8 +104,8 @@ impl Orders {
         true
     }
 
-    /// Carries out the orders in a configuration that does not serve yet. Those whose value the
-    /// file has changed end.
+    /// Applies the orders to a configuration that is not in service yet. Orders whose configured
+    /// value has changed end.
     pub fn apply(&mut self, config: &mut Config) {
         self.rates.retain(|setting, order| {
             let holds = rate(config, setting) == Some(order.of_file);
@@ -125,7 +125,7 @@ impl Orders {
         });
     }
 
-    /// The orders that this configuration carries out.
+    /// Returns the orders that this configuration applies.
     pub fn in_effect(mut self, config: &Config) -> Orders {
         self.rates
             .retain(|setting, order| rate(config, setting) == Some(order.ordered));

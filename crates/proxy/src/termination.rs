@@ -1,6 +1,6 @@
-//! The two or four letters of `%ts` and `%tsc`, with what they mean.
+//! Termination states, the two or four letters of `%ts` and `%tsc`, with their meanings.
 
-/// Pairs of letters that logs show.
+/// Pairs of letters for `%ts` that logs show.
 pub static STATES: &[(&str, &str)] = &[
     (
         "--",
@@ -142,7 +142,7 @@ pub static STATES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Letters in third and fourth place, of `%tsc`.
+/// Letters three and four of `%tsc`, about the persistence cookie.
 pub static COOKIES: &[(&str, &str)] = &[
     (
         "--N-",
@@ -200,8 +200,8 @@ pub static COOKIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What four letters of a log mean, one sentence or more for each thing that they tell; a letter
-/// that says nothing has none.
+/// Explains the four letters of a log line, with at least one sentence for each piece of
+/// information. Letters without information have none.
 pub fn meaning(letters: [u8; 4]) -> Vec<&'static str> {
     let [first, second, third, fourth] = letters.map(char::from);
     let of = |table: &[(&str, &'static str)], name: &str| {

@@ -1,5 +1,5 @@
-//! Changes of certificates and other TLS files by operators (`new`, `set`, `commit`, `del ssl …`),
-//! as functions of a configuration. The store keeps each command that took effect, and
+//! Operator changes of certificates and other TLS files (`new`, `set`, `commit`, `del ssl
+//! …`), as functions of a configuration. The store records each command that took effect, and
 //! [`crate::carry`] repeats them in the next process.
 
 use base64::Engine;
@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 use tls::store::{Order, StoreError};
 use zeroize::Zeroizing;
 
-/// What a command is about.
+/// Kind of file that a command changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A certificate, or a part of it.
+    /// A certificate, or a part of one.
     Certificate,
     /// A CA file.
     Authorities,
@@ -21,7 +21,7 @@ pub enum Kind {
     Revocations,
 }
 
-/// The kind of a command. The table of commands has let nothing else pass.
+/// Returns the kind of file of a command. The table of commands accepts no other words.
 pub fn kind(words: &[&str]) -> Kind {
     match words.get(2) {
         Some(&"ca-file") => Kind::Authorities,
@@ -30,14 +30,14 @@ pub fn kind(words: &[&str]) -> Kind {
     }
 }
 
-/// A change: the configuration, the words of the command and its payload.
+/// A change, given the configuration, the words of the command and its payload.
 pub type Change = fn(&Config, &[&str], Option<&str>) -> Result<String, StoreError>;
 
 fn refused<T>(words: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError(words.into()))
 }
 
-/// Carries out a command, which is carried to the next process ([`crate::carry`]).
+/// Executes a command and records it for the next process ([`crate::carry`]).
 pub fn recorded(
     config: &Config,
     words: &[&str],
@@ -52,8 +52,8 @@ pub fn recorded(
     Ok(told)
 }
 
-/// Carries out the orders of an earlier process. Those about a file that has changed since do
-/// not hold any more: the file counts.
+/// Repeats the orders of an earlier process. Orders for a file that has changed since are
+/// dropped: the file takes precedence.
 pub fn repeat(config: &Config, orders: &[Order]) {
     let mut subjects: HashMap<(&str, &str), bool> = HashMap::new();
     for order in orders {
@@ -77,12 +77,13 @@ pub fn repeat(config: &Config, orders: &[Order]) {
             _ => continue,
         };
         let payload = order.payload.as_ref().map(|payload| payload.as_str());
-        // What it needs may be gone with a file that has changed.
+        // A file that the command needs may have been removed with a changed one.
         let _ = recorded(config, &words, payload, change);
     }
 }
 
-/// What operators changed in the files of a configuration, for a reload that loads the files.
+/// Lists what operators changed in the files of a configuration, for a reload that loads the
+/// files again.
 pub fn replaced_by_files(config: &Config) -> Vec<String> {
     let orders = config.certificates.orders();
     let names = orders.iter().filter_map(|order| {
@@ -142,7 +143,7 @@ pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<Str
 pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String, StoreError> {
     let (kind, store) = (kind(words), &config.certificates);
     let Some(name) = words.get(3) else {
-        // Of a file of revoked certificates HAProxy says the same.
+        // HAProxy uses the same wording for a CRL file.
         let what = match kind {
             Kind::Certificate => "cert",
             Kind::Authorities | Kind::Revocations => "ca-file",
@@ -243,8 +244,7 @@ pub fn set_ocsp(
     }
 }
 
-/// Connections to servers that were made with another file are not kept for
-/// requests from now on.
+/// Stops reusing server connections that were made with the previous file.
 fn renew(config: &Config, name: &str) {
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
     for server in servers {

@@ -1,8 +1,7 @@
-//! A thread of the data plane, from its begin on, and how it goes over to the newest configuration: its accept loops, the
-//! streams that it keeps, its idle clients, its idle server connections. All of
-//! it a little at a time, between the turns of the loop, so that no client
-//! waits for a change of ten thousand listeners or servers; and each thing
-//! once a change.
+//! A thread of the data plane, and how it switches to the newest configuration: its accept
+//! loops, recycled streams, idle clients and idle server connections. Each is done once per
+//! change, and in small steps between the turns of the event loop, so that no client waits
+//! for a change of ten thousand listeners or servers.
 
 use crate::accept::{AcceptLoop, Target};
 use crate::listener::{Open, SocketKey};
@@ -17,14 +16,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Accept loops that are given other orders, or started, in one go.
+/// Maximum number of accept loops that are started or changed in one step.
 const LOOPS_AT_ONCE: usize = 64;
-/// Tasks that are woken in one go, to look whether they can go over.
+/// Maximum number of tasks that are woken in one step to check for the new configuration.
 const TASKS_AT_ONCE: usize = 64;
-/// Streams kept for reuse that are freed in one go.
+/// Maximum number of recycled streams that are freed in one step.
 const STREAMS_AT_ONCE: usize = 64;
 
-/// A thread of the data plane, and what it accepts.
+/// A thread of the data plane, and its accept loops.
 struct Worker {
     runtime: &'static Runtime,
     thread: &'static Thread,
@@ -45,7 +44,7 @@ pub fn begin(runtime: &'static Runtime, thread: usize) {
     reactor::spawn(crate::vitals::beat(runtime, thread));
 }
 
-/// Follows the configurations for as long as the thread lives.
+/// Follows the newest configuration for the lifetime of the thread.
 async fn follow(worker: &'static Worker) {
     let mut reached = None;
     let mut cpus = None;
@@ -58,7 +57,7 @@ async fn follow(worker: &'static Worker) {
     }
 }
 
-/// Waits for a configuration of another number than the last.
+/// Waits for a configuration with another number than the last.
 async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
     let mut told = false;
     poll_fn(|context| {
@@ -79,14 +78,14 @@ async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
     .await
 }
 
-/// The thread ends when it has nothing left.
+/// Ends the thread when its last work is done.
 fn soft_stop() {
     pools().clear();
     reactor::end_when(|| thread::here().sessions() == 0);
 }
 
-/// `cpu-map` of the newest file; where it says nothing more, the thread may run
-/// where the process may.
+/// Applies the `cpu-map` of the newest configuration. Without one the thread may run on all
+/// CPUs of the process.
 fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
     let wanted = config
         .global
@@ -101,7 +100,7 @@ fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
     *cpus = wanted;
 }
 
-/// Takes the thread over. Returns early when there is a newer one still.
+/// Switches the thread to a configuration. Returns early when there is a newer one.
 async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
     worker.thread.go_over();
     listen(worker, config, open).await;
@@ -110,7 +109,7 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
         older.truncate(older.len().saturating_sub(STREAMS_AT_ONCE));
         reactor::yield_now().await;
     }
-    // Idle clients look for themselves where they are in the newest one.
+    // Idle clients look up their listener in the newest configuration themselves.
     let mut next = Some(0);
     while let Some(at) = next.filter(|_| worker.thread.is_newest(config)) {
         next = reactor::wake_some(at, TASKS_AT_ONCE);
@@ -119,8 +118,8 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
     pools().tidy().await;
 }
 
-/// Gives the accept loops their places in a configuration, ends those whose
-/// listener is gone, starts those that are new.
+/// Gives the accept loops their targets in a configuration, ends those whose listener was
+/// removed, and starts new ones.
 async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
     worker.accepting.borrow_mut().retain(|one| !one.has_ended());
     let present = worker.accepting.borrow().clone();

@@ -1,5 +1,5 @@
-//! What the things of a process have counted at one moment. The same numbers are
-//! told and remembered, so that what is told later is exactly the rest.
+//! Snapshot of all counters of a process. The numbers that are sent are also remembered, so
+//! that a later message contains exactly the difference.
 
 use super::tally::Sums;
 use crate::runtime::Runtime;
@@ -9,14 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The sums of everything.
 #[derive(Debug)]
 pub(super) struct Gathered {
     pub process: Option<Sums>,
     pub proxies: Vec<GatheredProxy>,
 }
 
-/// Those of a proxy, or of a frontend and a backend of one name: they share the
+/// Sums of a proxy, or of a frontend and a backend with the same name, which share their
 /// state.
 #[derive(Debug)]
 pub(super) struct GatheredProxy {
@@ -28,12 +27,12 @@ pub(super) struct GatheredProxy {
     pub servers: Vec<(Arc<ServerState>, Sums)>,
     /// Names of servers that an operator has removed.
     pub removed: Vec<Box<str>>,
-    /// The words of those that one has added.
+    /// Arguments of the servers that an operator has added.
     pub added: Vec<Arc<[Box<str>]>>,
 }
 
 impl Gathered {
-    /// Everything that a configuration has.
+    /// Takes a snapshot of everything in a configuration.
     pub fn of(config: &Config, runtime: Option<&Runtime>) -> Self {
         let mut proxies: Vec<GatheredProxy> = Vec::new();
         let mut places: HashMap<*const ProxyState, usize> = HashMap::new();
@@ -58,7 +57,8 @@ impl Gathered {
         }
     }
 
-    /// What was counted since; things that no configuration has any more count on.
+    /// Returns what was counted since the snapshot, including counters of objects that no
+    /// configuration contains any longer.
     pub fn since(&self, runtime: Option<&Runtime>) -> Self {
         let process = runtime.map(|runtime| {
             let now = runtime.counters.tallies();
@@ -113,8 +113,8 @@ impl GatheredProxy {
     }
 }
 
-/// What was counted between two moments. A sum that is lower than before was
-/// cleared in between, and all of it is new.
+/// Returns what was counted between two snapshots. A sum that is lower than before was
+/// cleared in between, so all of it is new.
 fn difference(now: &Sums, then: &Sums) -> Sums {
     let mut rest = *now;
     for (n, then) in rest.iter_mut().zip(then) {

@@ -1,13 +1,14 @@
-//! What was changed at run time in lists of patterns and maps, from one process to the
-//! next. Of lists that are kept, in case the process is killed, only short ones
-//! ([`Which::entries_max`]): looking for what differs costs time with each entry.
+//! Passes runtime changes of ACLs and maps from one process to the next. Of the lists stored
+//! in case the process is killed, only short ones are included ([`Which::entries_max`]),
+//! because the search for differences takes time for each entry.
 
 use super::tables::Which;
 use super::told::ListTold;
 use model::rules::live::{Changes, Lists};
 use serde_bytes::ByteBuf;
 
-/// Tells the lists that differ from their files, and takes what they need from the room.
+/// Exports the lists that differ from their files, and subtracts their size from the
+/// remaining room.
 pub(super) fn tell(lists: &Lists, which: Which, room_bytes: &mut usize) -> Vec<ListTold> {
     let changes = lists.changes(which.entries_max() as usize);
     let mut told = Vec::new();
@@ -32,7 +33,7 @@ fn bytes(bytes: Box<[u8]>) -> ByteBuf {
 }
 
 impl ListTold {
-    /// As the changes that they were.
+    /// Converts the exported list back to changes.
     pub fn changes(self) -> Changes {
         let keys = self.keys.into_iter().map(|(key, values)| {
             let values = values.into_iter();
@@ -139,7 +140,7 @@ mod tests {
             for byte in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut bytes = bytes.clone();
                 bytes[at] = byte;
-                // Whatever it is, it is refused or it is a list.
+                // Any bytes are either rejected or a valid list.
                 let _ = import(&bytes, &new, None);
             }
         }

@@ -1,6 +1,6 @@
-//! Everything at one moment, for a command that shows where a request would go: what another
-//! process would go on with, and besides what that never gets: connections, queues, and entries
-//! of large tables that are asked for by their keys. The process that tells it goes on unchanged.
+//! Live state for a command that shows where a request would go. It contains what a successor
+//! would get, and also what a successor never gets: connections, queues, and entries of large
+//! tables requested by their keys. The exporting process continues unchanged.
 
 use super::gather::Gathered;
 use super::tables::{self, Which};
@@ -13,32 +13,34 @@ use model::state::{HealthState, ServerState, now_ms};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Keys of large tables that are looked up for one command.
+/// Maximum number of keys of large tables for one command.
 pub const KEYS_MAX: usize = 256;
 
-/// What the process that takes the state in does not have.
+/// Data that the importing process does not get.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct LeftOut {
-    /// Tables too large to be told for one request, and the number of their entries.
+    /// Tables too large to export for one request, with their numbers of entries.
     pub tables: Vec<(String, u32)>,
-    /// The maps and lists, and the number of their entries.
+    /// Maps and lists, with their numbers of entries.
     pub lists: Vec<(String, u64)>,
-    /// How many requests wait, by backend and server; without a server for any.
+    /// Numbers of queued requests by backend and server; without a server for the backend's
+    /// queue.
     pub waiting: Vec<Waiting>,
 }
 
-/// Requests that wait in a queue.
+/// Requests waiting in a queue.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Waiting {
-    /// Of the backend.
+    /// Name of the backend.
     pub backend: String,
-    /// Of one server.
+    /// Name of the server; None for the backend's queue.
     pub server: Option<String>,
-    /// How many.
+    /// Number of waiting requests.
     pub count: u32,
 }
 
-/// Tells how everything is: small tables and lists whole, of large tables these entries.
+/// Exports the live state: small tables and lists completely, and these entries of large
+/// tables.
 pub fn export_live(config: &Config, runtime: Option<&Runtime>, keys: &[AskedKey]) -> Vec<u8> {
     let gathered = Gathered::of(config, runtime);
     let most = Which::Small.entries_max();
@@ -94,11 +96,12 @@ fn proxy(proxy: &Proxy) -> ProxyLive {
     }
 }
 
-/// Takes it in, in a process that serves nobody else. The configuration must be installed. Returns
-/// what is not in it.
+/// Imports the live state into a process that serves no clients. The configuration must be
+/// installed. Returns what the state does not contain.
 ///
 /// # Errors
-/// It is not whole, or not of a process that told it for this.
+///
+/// The state is incomplete, or was not exported for this purpose.
 pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError> {
     let mut told = hear(bytes)?;
     let live = told.live.as_mut().map(std::mem::take);
@@ -145,7 +148,7 @@ pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError>
 }
 
 fn server(told: &ServerLive, state: &Arc<ServerState>) {
-    // One that counts up to the highest number would end there.
+    // A counter at its maximum could not count any further.
     let most = u32::MAX / 2;
     state
         .traffic

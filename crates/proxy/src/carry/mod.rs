@@ -1,17 +1,16 @@
-//! What a process tells another one of ours that takes over from it (`-sf`, `-x`,
-//! an upgrade of the binary, a role that is started again): counters, rates,
-//! highest values, the states of servers, by the names of the proxies, servers and
-//! listeners that they belong to, stick tables, and what was changed in maps and lists. It is what [`fn@model::control::install`] keeps within
-//! a process.
+//! State that a process passes to its Evenkeel successor (`-sf`, `-x`, an upgrade of the
+//! binary, a restarted role): counters, rates and maxima; the states of servers, by the names
+//! of their proxies, servers and listeners; stick tables; and runtime changes of maps and
+//! lists. It is the same state that [`fn@model::control::install`] keeps within a process.
 //!
-//! Never the momentary: connections, queues and slots belong to the process that
-//! has the sockets. Only a command that asks where a request would go is told those ([`live`]). Ages travel in place of times. Names of fields ([`told`])
-//! and numbers of counters ([`tally`]) are for ever, so that an older and a newer program
-//! understand each other.
+//! Momentary state is never included: connections, queues and slots belong to the process
+//! that has the sockets. Only a command that asks where a request would go gets it
+//! ([`live`]). Ages are sent instead of times. Field names ([`told`]) and numbers of counters
+//! ([`tally`]) never change, so that older and newer programs understand each other.
 //!
-//! The old process counts on while it finishes its connections. At its end it
-//! tells the rest ([`Mark::rest`]), which the new one adds by the same [`import`]:
-//! then the totals are right.
+//! The old process continues to count while it finishes its connections. At its end it sends
+//! the difference ([`Mark::rest`]), which the new process adds by the same [`import`]. The
+//! totals are then correct.
 
 mod gather;
 mod lists;
@@ -36,43 +35,43 @@ use tell::Receiver;
 use told::{CarriedState, ProcessTold};
 use zeroize::Zeroizing;
 
-/// What such bytes begin with.
+/// First bytes of an exported state.
 const HEAD: &[u8] = b"evenkeel state\n";
-/// The version of their structure. New fields do not change it.
+/// Version of the format. New fields do not change it.
 const VERSION: u16 = 2;
 
-/// Maximum accepted words of one command.
+/// Maximum number of arguments accepted for one command.
 const ADDED_WORDS_MAX: usize = 1024;
 
-/// What was told, and what is needed to tell the rest.
+/// An exported state, and the snapshot needed to export the later counts.
 #[derive(Debug)]
 pub struct Exported {
-    /// For [`import`].
+    /// Bytes for [`import`].
     pub bytes: Zeroizing<Vec<u8>>,
-    /// For the rest.
+    /// Snapshot from which the later counts are calculated.
     pub mark: Mark,
 }
 
-/// What everything had counted when it was told.
+/// Snapshot of all counters at the time of an export.
 #[derive(Debug)]
 pub struct Mark(Gathered);
 
 impl Mark {
-    /// What was counted since, for [`import`]: counters and highest values, no
-    /// states. To be told once, when the last connection has ended.
+    /// Exports what was counted since, for [`import`]: counters and maxima, no states. Called
+    /// once, when the last connection has ended.
     pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
         let since = self.0.since(runtime);
         tell::tell(&since, runtime, false, None, Receiver::Successor).to_vec()
     }
 }
 
-/// Tells everything that another process may go on with, but for orders that hold keys. Counting
-/// goes on meanwhile: what is not in it is in the rest.
+/// Exports everything that a successor can continue with, except for orders that contain
+/// keys. Counting continues; counts that are missing here are in [`Mark::rest`].
 pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
     export_to(Receiver::Successor, config, runtime)
 }
 
-/// The same for the supervisor, which gives it to the next process: with keys.
+/// Exports for the supervisor, which passes it to the next process: includes keys.
 pub fn export_to_supervisor(config: &Config, runtime: Option<&Runtime>) -> Exported {
     export_to(Receiver::Supervisor, config, runtime)
 }
@@ -85,47 +84,46 @@ fn export_to(to: Receiver, config: &Config, runtime: Option<&Runtime>) -> Export
     }
 }
 
-/// The same for the supervisor, which only keeps it, in case this process is killed: of
-/// tables and lists the small ones.
+/// Exports for the supervisor, which stores it in case this process is killed: includes only
+/// small tables and lists.
 pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Zeroizing<Vec<u8>> {
     let gathered = Gathered::of(config, runtime);
     let contents = Some((config, Which::Small));
     tell::tell(&gathered, runtime, true, contents, Receiver::Supervisor)
 }
 
-/// Why nothing was taken in.
+/// Reason why nothing was imported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CarryError {
-    /// These are no states of this program.
+    /// The bytes are not a state of this program.
     #[error("not a state of evenkeel")]
     Foreign,
-    /// They have a structure that this program does not know.
+    /// The format is unknown to this program.
     #[error("the state has version {found}, but this program supports version {VERSION}")]
     Version {
-        /// Its number.
+        /// Version of the received state.
         found: u16,
     },
-    /// They end too early, or are no values.
+    /// The bytes are truncated or malformed.
     #[error("the state is truncated")]
     Cut,
 }
 
-/// What was taken in.
+/// Result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Proxies whose names are known here.
+    /// Number of proxies whose names are known here.
     pub proxies: usize,
-    /// Servers whose names are known here.
+    /// Number of servers whose names are known here.
     pub servers: usize,
-    /// Proxies, servers and listeners that the file has no more.
+    /// Number of proxies, servers and listeners that the configuration no longer contains.
     pub unknown: usize,
     process: Option<ProcessTold>,
     elapsed_ms: u64,
 }
 
 impl Imported {
-    /// Adds the counters of the process as a whole, which only exists once it
-    /// serves. To be called once.
+    /// Adds the counters of the process as a whole, which exist only once it serves. Called once.
     pub fn give_process(&self, runtime: &Runtime) {
         if let Some(told) = &self.process {
             take::process(told, runtime, self.elapsed_ms);
@@ -133,9 +131,9 @@ impl Imported {
     }
 }
 
-/// Gives a configuration, before its states are installed, the servers that operators
-/// had added to that of another process, takes out those that they had removed, and carries
-/// out the orders that replace values of the file. Names each server that could not be added.
+/// Applies the operators' server changes of another process to a configuration whose states
+/// are not installed yet: adds and removes servers, and applies the orders that replace
+/// configured values. Returns each server that could not be added.
 pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
     let Ok(told) = hear(bytes) else {
         return Vec::new();
@@ -157,10 +155,9 @@ pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
     lost
 }
 
-/// Takes in what another process told, everything or the rest: counters are added
-/// to what is there, states are set where they are told. The configuration must be
-/// installed; `runtime` is None before it serves. Nothing is taken from bytes that
-/// are not whole.
+/// Imports the state of another process, or its later counts: adds counters, and sets the
+/// states that it contains. The configuration must be installed; `runtime` is None before it
+/// serves. Nothing is imported from incomplete bytes.
 pub fn import(
     bytes: &[u8],
     config: &Config,
@@ -170,8 +167,8 @@ pub fn import(
     Ok(take::take(told, config, runtime))
 }
 
-/// States as another process told them. Takes any bytes; changes nothing yet, so that
-/// what is cut off leaves no half.
+/// Decodes the state of another process. Accepts any bytes and changes nothing yet, so that a
+/// truncated state is not half applied.
 fn hear(bytes: &[u8]) -> Result<CarriedState, CarryError> {
     let rest = bytes.strip_prefix(HEAD).ok_or(CarryError::Foreign)?;
     let (version, rest) = rest.split_first_chunk().ok_or(CarryError::Cut)?;
@@ -186,8 +183,8 @@ fn hear(bytes: &[u8]) -> Result<CarriedState, CarryError> {
     Ok(told)
 }
 
-/// The clock that all processes of the machine share, for what passes between
-/// telling and hearing.
+/// Returns the clock that all processes of the machine share, for measuring the time in
+/// transit.
 fn monotonic_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000

@@ -1,19 +1,18 @@
-//! Entries of tables as packed numbers and bytes: numbers are in groups of seven bits,
-//! the lowest first; bytes stand behind their length.
+//! Table entries as packed numbers and bytes. Numbers are in groups of seven bits, the lowest
+//! first; bytes follow their length.
 
 use super::CarryError;
 
-/// Bytes that a number has at most.
+/// Maximum size of a packed number in bytes.
 const NUMBER_BYTES_MAX: usize = 10;
 
-/// Packs.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     pub bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// A number.
+    /// Packs a number.
     pub fn plain(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.bytes.push(n as u8 | 0x80);
@@ -22,14 +21,13 @@ impl Writer {
         self.bytes.push(n as u8);
     }
 
-    /// Bytes and their length.
+    /// Packs bytes, with their length in front.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.plain(bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
     }
 }
 
-/// Reads what was packed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'b> {
     rest: &'b [u8],
@@ -40,7 +38,7 @@ impl<'b> Reader<'b> {
         Reader { rest: bytes }
     }
 
-    /// A number.
+    /// Reads a number.
     pub fn plain(&mut self) -> Result<u64, CarryError> {
         let mut n = 0;
         for (at, byte) in self.rest.iter().take(NUMBER_BYTES_MAX).enumerate() {
@@ -54,7 +52,7 @@ impl<'b> Reader<'b> {
         Err(CarryError::Cut)
     }
 
-    /// Bytes behind their length.
+    /// Reads bytes, with their length in front.
     pub fn bytes(&mut self) -> Result<&'b [u8], CarryError> {
         let count = usize::try_from(self.plain()?).map_err(|_| CarryError::Cut)?;
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(CarryError::Cut)?;
@@ -62,7 +60,7 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 
-    /// Whether all was read.
+    /// Returns whether everything was read.
     pub fn done(&self) -> bool {
         self.rest.is_empty()
     }

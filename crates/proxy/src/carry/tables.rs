@@ -1,7 +1,6 @@
-//! Entries of stick tables from one process to the next. What another process
-//! goes on with is everything; what the supervisor keeps, in case this process is
-//! killed, are small tables only ([`KEPT_ENTRIES_MAX`]): it is told anew every few
-//! seconds.
+//! Passes stick table entries from one process to the next. A successor gets all entries. The
+//! supervisor, which stores them in case this process is killed, gets only small tables
+//! ([`KEPT_ENTRIES_MAX`]), because the export repeats every few seconds.
 
 use super::CarryError;
 use super::packed::{Reader, Writer};
@@ -9,22 +8,22 @@ use model::tables::{DataType, Held, KeyType, Shape, Table, Tables};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Entries of a table that is kept in case the process is killed.
+/// Maximum number of entries in a table that is stored in case the process is killed.
 const KEPT_ENTRIES_MAX: u32 = 10_000;
 /// Maximum size of all tables in transit, in bytes.
 pub(super) const BYTES_MAX: usize = 200 << 20;
 
-/// Which tables and lists are told.
+/// Selection of the tables and lists to export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Which {
-    /// For somebody who goes on with them.
+    /// Everything, for a successor.
     All,
-    /// For somebody who keeps them.
+    /// Small ones, for storage.
     Small,
 }
 
 impl Which {
-    /// How many entries one has at most.
+    /// Returns the maximum number of entries in an exported table or list.
     pub fn entries_max(self) -> u32 {
         match self {
             Which::All => u32::MAX,
@@ -43,7 +42,7 @@ fn key_number(key: KeyType) -> u64 {
     }
 }
 
-/// Tells the tables, and takes what they need from the room.
+/// Exports the tables, and subtracts their size from the remaining room.
 pub(super) fn tell(tables: &Tables, which: Which, room_bytes: &mut usize) -> Vec<TableTold> {
     let mut told = Vec::new();
     for table in tables.serving() {
@@ -56,7 +55,7 @@ pub(super) fn tell(tables: &Tables, which: Which, room_bytes: &mut usize) -> Vec
     told
 }
 
-/// Tells entries of a table by their keys.
+/// Exports entries of a table by their keys.
 pub(super) fn some<'k>(table: &Arc<Table>, keys: impl Iterator<Item = &'k [u8]>) -> TableTold {
     let mut entries = Writer::default();
     for key in keys {
@@ -122,22 +121,22 @@ fn entry(w: &mut Writer, key: &[u8], held: &Held) {
     }
 }
 
-/// What was told of one table.
+/// An exported table.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct TableTold {
     name: String,
     key: u64,
     length: u32,
-    /// The place of each type in [`DataType::ALL`], its elements and its period in
+    /// For each type its index in [`DataType::ALL`], its number of elements and its period in
     /// milliseconds.
     data: Vec<(u64, u32, u32)>,
-    /// Packed: there may be millions.
+    /// Packed, because there may be millions.
     #[serde(with = "serde_bytes")]
     entries: Vec<u8>,
 }
 
-/// A value as it was told.
+/// A decoded value.
 enum Value<'b> {
     Number(u64),
     Rate(u32, u32, u32),
@@ -145,7 +144,7 @@ enum Value<'b> {
 }
 
 impl TableTold {
-    /// The types of its data; None if this program does not know one.
+    /// Returns the data types; None if this program does not know one.
     fn kinds(&self) -> Option<Vec<(DataType, u32, u32)>> {
         let known = |(kind, elements, period_ms): &(u64, u32, u32)| {
             let kind = DataType::ALL.get(usize::try_from(*kind).ok()?)?;
@@ -154,7 +153,7 @@ impl TableTold {
         self.data.iter().map(known).collect()
     }
 
-    /// Nothing is taken of what is not whole.
+    /// Checks that the table is complete, so that nothing of an incomplete one is imported.
     pub fn check(&self) -> Result<(), CarryError> {
         match self.kinds() {
             Some(kinds) => self.each(&kinds, |_, _, _| {}),
@@ -162,7 +161,7 @@ impl TableTold {
         }
     }
 
-    /// Shows every entry: key, milliseconds left, values.
+    /// Passes every entry to a function: key, remaining milliseconds, values.
     fn each<'b>(
         &'b self,
         kinds: &[(DataType, u32, u32)],
@@ -193,8 +192,8 @@ impl TableTold {
         Ok(())
     }
 
-    /// Puts the entries into the table of the same name, as far as they fit: what
-    /// is there already stays. `holds`: with the connections that the other process has.
+    /// Adds the entries to the table of the same name, as far as they fit; existing entries
+    /// remain. `holds`: includes the connections of the other process.
     pub fn take(&self, tables: &Tables, elapsed_ms: u64, holds: bool) {
         let (Some(table), Some(kinds)) = (tables.live(&self.name), self.kinds()) else {
             return;
@@ -207,7 +206,7 @@ impl TableTold {
         }
         let elapsed_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
         let most = make.key.bytes(make.length) as usize;
-        // It was heard to its end before.
+        // `check` has already decoded it completely.
         let _ = self.each(&kinds, |key, left_ms, values| {
             let fits = match make.key.is_text() {
                 true => key.len() <= most,
@@ -222,7 +221,7 @@ impl TableTold {
             }
             let Some(held) = table.get(key) else { return };
             for (kind, element, value) in values {
-                // Who holds it is with the process before.
+                // The connections that hold the entry belong to the previous process.
                 if *kind != DataType::ConnCur || holds {
                     self.set(&held, *kind, *element, value, elapsed_ms);
                 }

@@ -1,4 +1,4 @@
-//! States as another process told them, put into those of this one.
+//! Imports the state of another process into the state of this one.
 
 use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
@@ -21,7 +21,7 @@ const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 /// Maximum accepted rate in events per second, so that calculations cannot overflow.
 const RATE_MAX: u64 = u32::MAX as u64;
 
-/// Puts everything in its place.
+/// Imports everything.
 pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime>) -> Imported {
     let elapsed_ms = monotonic_ms()
         .saturating_sub(told.at_ms)
@@ -58,7 +58,7 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
     taker.imported
 }
 
-/// Puts in what the process as a whole counted.
+/// Imports the counters of the process as a whole.
 pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
     counted(&told.counted, &runtime.counters);
     runtime.connections.carry_highest(told.connections_highest);
@@ -70,12 +70,12 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         elapsed_ms,
     );
     rate(told.session_rate, &runtime.session_rate, now_ms, elapsed_ms);
-    // A file with a lower limit than the order counts.
+    // A lower configured limit takes precedence over the order.
     if let Some(max) = told.connections_max.filter(|max| *max > 0) {
         let most = runtime.connections_max_of_file();
         runtime.connections_max.store(max.min(most), Relaxed);
     }
-    // The rest of a process that ends has none.
+    // The later counts of an ending process contain no orders.
     if told.orders != Orders::default() {
         *lock(&runtime.orders) = told.orders.clone().in_effect(&runtime.config());
     }
@@ -120,7 +120,7 @@ impl Taker {
             self.listener(&listener, sides);
         }
         self.servers(told.servers, sides);
-        // Behind its servers: what became of those is not a change of now.
+        // Comes after the servers, so that their imported states do not count as a change now.
         if let Some(told) = told.states {
             state.frontend.maxconn_set.store(told.maxconn_set, Relaxed);
             state.frontend.paused.store(told.paused, Relaxed);
@@ -137,7 +137,7 @@ impl Taker {
     }
 
     fn listener(&mut self, told: &ListenerTold, sides: &[&Proxy]) {
-        // Only those of the file: else bytes could make any number of them.
+        // Only listeners in the configuration, because malformed bytes could create any number.
         let has = |proxy: &&&Proxy| proxy.binds.iter().any(|bind| bind.id == told.id);
         let Some(proxy) = sides.iter().find(has) else {
             self.imported.unknown += 1;
@@ -197,7 +197,7 @@ impl Taker {
         kept
     }
 
-    /// An age when the way of the bytes has taken its time.
+    /// Adds the time in transit to an age.
     fn later(&self, age_ms: u64) -> u64 {
         age_ms.min(AGE_MAX_MS) + self.elapsed_ms
     }
@@ -212,8 +212,8 @@ fn counted(told: &CountedTold, counters: &Counters) {
     counters.carry_highest_times(told.highest_times);
 }
 
-/// Seconds of the other process begin at other moments than ours: what it counted
-/// in one goes where the middle of that lies.
+/// Seconds of the other process begin at other moments. The count of one is assigned to the
+/// second that contains its middle.
 fn rate(told: RateTold, rate: &Rate, now_ms: u64, elapsed_ms: u64) {
     let phase_ms = now_ms % 1000;
     let told_phase_ms = told.phase_ms.min(999);

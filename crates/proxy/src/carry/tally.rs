@@ -1,12 +1,12 @@
-//! Counters on their way: each tally has a number here that never changes, so
-//! that programs whose lists differ understand each other.
+//! Permanent numbers of the counters, so that programs with different lists of counters
+//! understand each other.
 
 use model::state::{TALLIES, Tally};
 
-/// All sums of a thing, in the order of [`Tally`].
+/// All sums of an object, in the order of [`Tally`].
 pub(super) type Sums = [u64; TALLIES];
 
-/// The number of each tally. A new one gets the next number; none is used again.
+/// Number of each counter. A new one gets the next number; none is ever reused.
 const NUMBERS: [(u64, Tally); TALLIES] = [
     (1, Tally::Sessions),
     (2, Tally::Connections),
@@ -52,7 +52,7 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (42, Tally::Http2Streams),
 ];
 
-/// Those that are not 0, with their numbers.
+/// Returns the sums that are not 0, with their numbers.
 pub(super) fn numbered(sums: &Sums) -> Vec<(u64, u64)> {
     let all = NUMBERS
         .iter()
@@ -60,7 +60,7 @@ pub(super) fn numbered(sums: &Sums) -> Vec<(u64, u64)> {
     all.filter(|(_, n)| *n != 0).collect()
 }
 
-/// The tally of a number; None if this program does not know it.
+/// Returns the counter of a number; None if this program does not know it.
 pub(super) fn of_number(number: u64) -> Option<Tally> {
     let known = NUMBERS.iter().find(|(known, _)| *known == number);
     known.map(|(_, tally)| *tally)

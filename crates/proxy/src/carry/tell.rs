@@ -1,4 +1,4 @@
-//! The states of this process as values that travel.
+//! Exports the state of this process.
 
 use super::gather::{Gathered, GatheredProxy};
 use super::tables::{BYTES_MAX, TableTold, Which};
@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 /// Maximum size of tables and lists for a command, in bytes.
 const LIVE_BYTES_MAX: usize = 32 << 20;
 
-/// Tells everything, or (not `whole`) only what is added up: the rest that was
-/// counted after everything was told.
+/// Exports everything, or (not `whole`) only sums: those counted after everything was
+/// exported.
 pub(super) fn tell(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
@@ -39,16 +39,17 @@ pub(super) fn tell(
     Zeroizing::new(encode(&told))
 }
 
-/// Who gets the state.
+/// Recipient of the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Receiver {
     /// The supervisor, which keeps it in memory: it gets keys, too.
     Supervisor,
-    /// Another process, over a socket.
+    /// A successor, over a socket.
     Successor,
 }
 
-/// Tells what a command goes by: small tables and lists, and `by_key` of the others.
+/// Exports the state for a command: small tables and lists, and the entries `by_key` of the
+/// others.
 pub(super) fn tell_live(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
@@ -92,8 +93,8 @@ struct Teller {
     state_ms: u64,
     rate_ms: u64,
     whole: bool,
-    /// All listeners are paused by a signal or for another process. Whether the next process is
-    /// paused is what the supervisor tells it: the signal that ends the pause may come before it
+    /// All listeners are paused by a signal or for another process. The supervisor tells the next
+    /// process whether it is paused, because the signal that ends the pause may come before it
     /// serves.
     is_elsewhere: bool,
 }
@@ -168,7 +169,7 @@ impl Teller {
         }
     }
 
-    /// The highest rate; with everything also that of now.
+    /// Exports the maximum rate, and in a complete export also the current one.
     fn rate(&self, rate: &Rate) -> RateTold {
         let highest = rate.highest(self.rate_ms);
         let (previous, current) = rate.seconds(self.rate_ms);

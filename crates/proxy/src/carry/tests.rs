@@ -1,4 +1,4 @@
-//! From one process to the next, both of them here.
+//! Tests the transfer of state between two processes, both simulated here.
 
 use super::*;
 use model::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
@@ -17,7 +17,7 @@ fn checked() -> ServerOptions {
     }
 }
 
-/// A process of its own: a tree with fresh states and one listener.
+/// Creates the state of a process: a configuration with fresh states and one listener.
 fn process(servers: usize) -> Config {
     let tree = tree(Balance::RoundRobin, &vec![checked(); servers]);
     let mut config = Config {
@@ -39,7 +39,7 @@ fn server(config: &Config, n: usize) -> &Arc<ServerState> {
     &config.proxies[0].servers[n].state
 }
 
-/// Something of everything happens.
+/// Changes some of every kind of state.
 fn live(config: &Config) {
     let proxy = &config.proxies[0].state;
     proxy.frontend.counters.here().add(Tally::BytesIn, 1000);

@@ -1,6 +1,5 @@
-//! What travels from one process to the next, as values. A field that was not told has
-//! its default, and one that this program does not know is skipped, so an older and a
-//! newer program understand each other.
+//! Data format of the state passed between processes. A missing field has its default, and an
+//! unknown field is skipped, so older and newer programs understand each other.
 
 use super::tables::TableTold;
 use crate::orders::Orders;
@@ -15,7 +14,6 @@ use std::sync::Arc;
 use tls::store::Order;
 use zeroize::Zeroizing;
 
-/// Everything.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct CarriedState {
@@ -24,22 +22,22 @@ pub(super) struct CarriedState {
     pub proxies: Vec<ProxyTold>,
     pub tables: Vec<TableTold>,
     pub lists: Vec<ListTold>,
-    /// Orders for TLS files, which may hold keys: only told to the supervisor.
+    /// Orders for TLS files, which may contain keys: sent only to the supervisor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_orders: Vec<TlsOrderTold>,
-    /// What is only told to a command ([`super::live`]).
+    /// Data that only a command gets ([`super::live`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveTold>,
 }
 
-/// The momentary.
+/// Momentary state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LiveTold {
     pub proxies: Vec<ProxyLive>,
-    /// Tables that are too large to be told, and their entries.
+    /// Tables too large to export, with their numbers of entries.
     pub tables_left_out: Vec<(String, u32)>,
-    /// The lists, and their entries.
+    /// The lists, with their numbers of entries.
     pub lists_left_out: Vec<(String, u64)>,
 }
 
@@ -66,7 +64,7 @@ pub(super) struct ServerLive {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct CountedTold {
-    /// By the numbers of [`super::tally`].
+    /// Sums by the numbers of [`super::tally`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sums: Vec<(u64, u64)>,
     #[serde(skip_serializing_if = "is_default")]
@@ -89,9 +87,9 @@ pub(super) struct ProcessTold {
     pub connections_highest: u32,
     pub connection_rate: RateTold,
     pub session_rate: RateTold,
-    /// `set maxconn global`, where that is not the limit of the file.
+    /// `set maxconn global`, if it differs from the configured limit.
     pub connections_max: Option<u32>,
-    /// Orders that replace values of the file.
+    /// Orders that replace configured values.
     #[serde(skip_serializing_if = "is_default")]
     pub orders: Orders,
 }
@@ -111,11 +109,11 @@ pub(super) struct ProxyTold {
     pub backend_session_rate: RateTold,
     pub log_lines: u64,
     pub last_session_ago_s: Option<u64>,
-    /// Where states are told, not only counters.
+    /// States; None where only counters are sent.
     pub states: Option<ProxyStates>,
     pub listeners: Vec<ListenerTold>,
     pub servers: Vec<ServerTold>,
-    /// Servers of the file that an operator has removed.
+    /// Configured servers that an operator has removed.
     pub removed: Vec<String>,
 }
 
@@ -164,15 +162,14 @@ pub(super) struct ServerTold {
     pub last_session_ago_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<KeptTold>,
-    /// The words of the command that added it.
+    /// Arguments of the command that added the server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// Whether an operator has stopped its checks, and its agent.
+    /// Whether an operator has stopped the checks, and those of the agent.
     #[serde(skip_serializing_if = "is_default")]
     pub stopped: Option<(bool, bool)>,
 }
 
-/// A server's state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct KeptTold(#[serde(with = "KeptFields")] pub Kept);
 
@@ -212,7 +209,7 @@ struct KeptFields {
     tls: Option<bool>,
 }
 
-/// A state of a newer program that has no name here is the harmless one.
+/// A state of a newer program that is unknown here becomes the harmless one.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "AdminState")]
 enum AdminNames {
@@ -222,7 +219,7 @@ enum AdminNames {
     Ready,
 }
 
-/// As [`AdminNames`]: the checks will show what it is.
+/// As for [`AdminNames`]; the checks will determine the health.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "HealthState")]
 enum HealthNames {
@@ -241,12 +238,12 @@ enum VerdictNames {
     Failed,
 }
 
-/// The last check and how long ago it ended. One whose status has no code here is none.
+/// The last check and its age. A check with an unknown status is left out.
 mod last_check {
     use super::{CheckResult, CheckStatus, Deserialize, Serialize, Verdict, VerdictNames};
     use serde::{Deserializer, Serializer};
 
-    /// Longest words of a check that are told.
+    /// Maximum length of a check's text that is sent, bytes.
     const INFO_BYTES_MAX: usize = 1024;
 
     #[derive(Serialize, Deserialize)]
@@ -296,7 +293,7 @@ mod last_check {
     }
 }
 
-/// What was changed in the list of a file.
+/// Runtime changes of the list in a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ListTold {
@@ -305,7 +302,7 @@ pub(super) struct ListTold {
     pub keys: Vec<(ByteBuf, Vec<Option<ByteBuf>>)>,
 }
 
-/// An order for a TLS file.
+/// An operator's order for a TLS file.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct TlsOrderTold {
@@ -316,7 +313,7 @@ pub(super) struct TlsOrderTold {
     pub of_file: Option<[u8; 32]>,
 }
 
-/// What was sent with an order. It is wiped when it is dropped.
+/// Payload of an order, wiped when it is dropped.
 mod payload {
     use super::{Arc, Deserialize, Serialize, Zeroizing};
     use serde::{Deserializer, Serializer};

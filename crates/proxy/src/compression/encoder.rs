@@ -1,9 +1,9 @@
-//! An encoder of one body: bytes in, bytes out.
+//! Encoder for one body: bytes in, bytes out.
 //!
-//! All that it makes is raw deflate with a head and an end of our own, so that the
-//! library's state, which is most of its memory, can be given back while nobody takes
-//! the output ([`Encoder::park`]) and a new one can go on where it stopped. Where the
-//! limits allow none, the rest goes as stored blocks: larger, but right.
+//! The output is raw deflate between a header and a trailer of our own. The library's state,
+//! which is most of the memory, can therefore be released while the output is not read
+//! ([`Encoder::park`]), and a new one continues later. If the limits allow none, the rest is
+//! sent as stored blocks: larger, but correct.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use model::config::Algorithm;
@@ -11,28 +11,28 @@ use model::state::compression::{EncoderPermit, Limits, OfClient};
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Room that is made for output at once, bytes; more is made while there is more.
+/// Number of bytes by which the output buffer grows; repeated as needed.
 const OUTPUT_MIN: usize = 1024;
-/// States that a thread keeps for the next bodies.
+/// Maximum number of states that a thread keeps for reuse.
 const STATES_KEPT: usize = 4;
-/// The longest stored block.
+/// Maximum size of a stored block, bytes.
 const STORED_BYTES_MAX: usize = 65_535;
-/// Adler-32 counts modulo this, and so many bytes fit into its sums before.
+/// Modulus of Adler-32. This many bytes fit into its sums before a reduction is necessary.
 const ADLER_MODULUS: u32 = 65_521;
 const ADLER_RUN: usize = 5552;
 
-/// What is to be delivered of what was given so far.
+/// Part of the input whose output has to be complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flush {
-    /// What the encoder likes: more input follows at once.
+    /// The encoder decides; more input follows at once.
     No,
-    /// All of it: who reads it must not wait for more.
+    /// All input so far, because the reader must not have to wait for more.
     All,
-    /// All of it, and the end.
+    /// All input, and the end of the body.
     End,
 }
 
-/// What an algorithm says at the end of what was put in.
+/// Checksum at the end of the body.
 #[derive(Debug)]
 enum Check {
     None,
@@ -40,15 +40,15 @@ enum Check {
     Zlib { low: u32, high: u32 },
 }
 
-/// What compresses one body.
+/// Compressor of one body.
 #[derive(Debug)]
 pub struct Encoder {
     algorithm: Algorithm,
     level: u32,
-    /// The library's state; None while it is parked.
+    /// State of the library; None while it is released.
     state: Option<State>,
     check: Check,
-    /// What was made and not given yet.
+    /// Output that was not taken yet.
     output: Vec<u8>,
     began: bool,
     ended: bool,
@@ -56,7 +56,7 @@ pub struct Encoder {
     client: OfClient,
 }
 
-/// The library's state, and its place among those of the process.
+/// State of the library, counted against the limits of the process.
 #[derive(Debug)]
 struct State {
     compress: Compress,
@@ -64,24 +64,22 @@ struct State {
 }
 
 thread_local! {
-    /// States of bodies that have ended, with level and window.
+    /// States of bodies that have ended, with level and window size.
     static KEPT: RefCell<Vec<(u32, u8, Compress)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Frees the states that this thread keeps for the next bodies.
+/// Frees the states that this thread keeps for reuse.
 pub fn release_kept() {
     let kept = KEPT.try_with(|kept| std::mem::take(&mut *kept.borrow_mut()));
     drop(kept);
 }
 
-/// Why a body could not be compressed on: the library refused, which it has no
-/// reason to.
+/// Failure of the library, which should not occur.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncoderBroke;
 
 impl Encoder {
-    /// An encoder; None where too much memory is taken by others, or by others of
-    /// the same client.
+    /// Creates an encoder; None if too much memory is in use, in total or by the same client.
     pub(super) fn new(
         algorithm: Algorithm,
         level: u32,
@@ -108,7 +106,7 @@ impl Encoder {
         ready.then(|| Box::new(encoder))
     }
 
-    /// Takes a state of the library; false where the limits allow none.
+    /// Allocates a state of the library; returns false if the limits allow none.
     fn unpark(&mut self) -> bool {
         let Some(place) = self.limits.take(&self.client) else {
             return false;
@@ -129,29 +127,29 @@ impl Encoder {
         true
     }
 
-    /// Gives the library's state back while nobody takes the output, or gives input.
-    /// What it still held comes with the next output.
+    /// Releases the library's state while no output is read or no input arrives. The output that
+    /// it still holds comes with the next output.
     pub fn park(&mut self) {
         if self.state.is_some() && !self.ended && self.deflate(&[], FlushCompress::Sync).is_err() {
-            // The next bytes are told.
+            // The error is reported with the next input.
             return;
         }
         self.give_back();
     }
 
-    /// Ends the use of the library's state; one that ended its body is kept.
+    /// Releases the library's state. A state whose body has ended is kept for reuse.
     fn give_back(&mut self) {
         let Some(mut state) = self.state.take() else {
             return;
         };
-        // Reset in the middle of a body, level 1 of zlib-rs 0.6.8 goes on in the block
-        // that it had begun, and the next body is damaged.
+        // After a reset in the middle of a body, level 1 of zlib-rs 0.6.8 continues the current
+        // block, and the next body would be corrupted.
         if !self.ended {
             return;
         }
         state.compress.reset();
         let (level, bits) = (self.level, self.limits.window_bits);
-        // Without a list (the thread is ending) or with a full one, freed.
+        // Freed if there is no list (the thread is ending) or the list is full.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             if kept.len() < STATES_KEPT {
@@ -160,14 +158,14 @@ impl Encoder {
         });
     }
 
-    /// Whether the library's state is there.
+    /// Returns whether the library's state is released.
     #[cfg(test)]
     pub fn is_parked(&self) -> bool {
         self.state.is_none()
     }
 
-    /// Takes data and gives what is to be sent for it; behind the end nothing. The
-    /// memory may be given back by [`Encoder::recycle`].
+    /// Compresses data and returns the output; nothing after the end. [`Encoder::recycle`] may
+    /// return the buffer.
     pub fn feed(
         &mut self,
         data: &[u8],
@@ -199,7 +197,7 @@ impl Encoder {
         Ok(std::mem::take(&mut self.output))
     }
 
-    /// Takes memory back that [`Encoder::feed`] gave.
+    /// Returns a buffer that [`Encoder::feed`] provided.
     pub fn recycle(&mut self, mut output: Vec<u8>) {
         if self.output.is_empty() {
             output.clear();
@@ -223,7 +221,7 @@ impl Encoder {
             let has_room = self.output.len() < self.output.capacity();
             match status {
                 Status::StreamEnd => return Ok(()),
-                // With room left over, all that was asked for is there.
+                // With room left in the buffer, the requested output is complete.
                 Status::Ok | Status::BufError if rest.is_empty() && has_room => {
                     if how != FlushCompress::Finish {
                         return Ok(());
@@ -234,7 +232,7 @@ impl Encoder {
         }
     }
 
-    /// Stored blocks: what costs no memory.
+    /// Appends stored blocks, which need no state.
     fn store(&mut self, data: &[u8], end: bool) {
         for piece in data.chunks(STORED_BYTES_MAX) {
             let length = piece.len() as u16;
@@ -248,21 +246,21 @@ impl Encoder {
         }
     }
 
-    /// What stands before the data.
+    /// Appends the header of the format.
     fn begin(&mut self) {
         if std::mem::replace(&mut self.began, true) {
             return;
         }
         match self.check {
             Check::None => {}
-            // No name, no time; made on Unix.
+            // No name, no time; the operating system is Unix.
             Check::Gzip(_) => {
                 let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
                 self.output.extend_from_slice(&head);
             }
             Check::Zlib { .. } => {
                 let method = (u32::from(self.limits.window_bits) - 8) << 4 | 8;
-                // Both bytes together are a multiple of 31.
+                // Both bytes together must be a multiple of 31 (RFC 1950).
                 let flags = 31 - (method << 8) % 31;
                 self.output.extend_from_slice(&[method as u8, flags as u8]);
             }
@@ -286,7 +284,7 @@ impl Encoder {
         }
     }
 
-    /// What stands behind the data.
+    /// Appends the trailer of the format.
     fn end(&mut self) {
         match &self.check {
             Check::None => {}

@@ -1,4 +1,4 @@
-//! What a client takes, which messages may be compressed, what comes out.
+//! Tests what clients accept, which messages may be compressed, and the output.
 
 use super::*;
 use flate2::{Decompress, FlushDecompress};
@@ -141,7 +141,7 @@ fn a_strong_tag_becomes_weak_and_a_strange_one_stops_compression() {
     }
 }
 
-/// What a decoder makes of bytes.
+/// Decodes compressed bytes.
 fn decoded(algorithm: Algorithm, bytes: &[u8], length: usize) -> Vec<u8> {
     let mut decoder = match algorithm {
         Algorithm::Gzip => Decompress::new_gzip(15),

@@ -2,7 +2,7 @@
 
 use language::manual::Statement;
 
-/// A listener of HTTP/2.
+/// Returns whether the line is a listener with HTTP/2.
 pub(super) fn bind_with_http2(line: &Statement) -> bool {
     is_bind(line) && line.names("h2")
 }
@@ -15,7 +15,7 @@ pub(super) fn is_server(line: &Statement) -> bool {
     line.begins_any(&[&["server"], &["default-server"], &["server-template"]])
 }
 
-/// A listener or a server with an option: behind its address.
+/// Returns whether the line is a listener or a server with this option behind its address.
 pub(super) fn has_option(line: &Statement, option: &str) -> bool {
     (is_bind(line) || is_server(line)) && line.words.iter().skip(2).any(|word| word == option)
 }
@@ -24,13 +24,13 @@ pub(super) fn is_table(line: &Statement) -> bool {
     line.begins_any(&[&["stick-table"], &["table"]])
 }
 
-/// The entries of a table; None: they are not written as a number.
+/// Returns the size of a stick table in entries; None: it is not written as a number.
 pub(super) fn table_size(line: &Statement) -> Option<u32> {
     let mut words = line.words.iter().skip_while(|word| *word != "size");
     words.nth(1)?.parse().ok()
 }
 
-/// A counter that is looked for in a table.
+/// Returns whether the line looks up a counter in a table.
 pub(super) fn tracked_in_table(line: &Statement) -> bool {
     line.words.iter().any(|word| {
         let behind = word.split_once("_tracked(").map(|(_, behind)| behind);
@@ -43,7 +43,7 @@ pub(super) fn tracked_in_table(line: &Statement) -> bool {
     })
 }
 
-/// A rule of HAProxy 1.x, which edits lines of messages.
+/// Returns whether the line is a rule of HAProxy 1.x that edits lines of messages.
 pub(super) fn edits_lines(line: &Statement) -> bool {
     const ACTIONS: [&str; 12] = [
         "add", "allow", "del", "deny", "iallow", "idel", "ideny", "irep", "ipass", "pass", "rep",
@@ -56,14 +56,14 @@ pub(super) fn edits_lines(line: &Statement) -> bool {
     action.is_some_and(|action| ACTIONS.contains(&action) || action == "itarpit")
 }
 
-/// The regular expression of such a rule has look-around or a back-reference.
+/// Returns whether the regular expression of such a rule has look-around or a back-reference.
 pub(super) fn backtracks(line: &Statement) -> bool {
     let signs = ["(?=", "(?!", "(?<", r"\1", r"\2"];
     let regex = line.words.get(1).map_or("", String::as_str);
     signs.iter().any(|sign| regex.contains(sign))
 }
 
-/// Servers are chosen by a hash.
+/// Returns whether servers are chosen by a hash.
 pub(super) fn balances_by_hash(line: &Statement) -> bool {
     let kinds = ["source", "uri", "url_param", "hash", "rdp-cookie"];
     line.begins(&["balance"]) && { line.words.get(1) }.is_some_and(|kind| {
@@ -71,7 +71,7 @@ pub(super) fn balances_by_hash(line: &Statement) -> bool {
     })
 }
 
-/// Whether an action changes headers.
+/// Returns whether an action changes header fields.
 pub(super) fn rewrites(action: &str) -> bool {
     let verbs = [
         "set-header",

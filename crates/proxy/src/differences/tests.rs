@@ -1,4 +1,4 @@
-//! What the table says, and to what it applies.
+//! Tests the table of differences, and the lines to which they apply.
 
 use super::*;
 use language::manual::{Files, Statement};
@@ -23,8 +23,8 @@ fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
     }
 }
 
-/// For each difference that applies to lines: a section with one, and one that is like it and
-/// has another meaning. Where `|` stands, the lines before it are of another section.
+/// For each difference that applies to lines: a section with such a line, and a similar one
+/// that the difference does not affect. A `|` separates lines of different sections.
 const LINES: &[(&str, &str, &str)] = &[
     (
         "content-rules-once",
@@ -345,7 +345,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What a section with these lines is.
+/// Returns whether the difference applies to a section with these lines.
 fn places(one: &Difference, text: &str) -> bool {
     let mut lines = text.split('|');
     let section = lines.next().unwrap();

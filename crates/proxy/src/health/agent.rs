@@ -1,5 +1,5 @@
-//! Agents: programs on the hosts of servers that say how those are. What their
-//! one line means is a value; asking is a connection, a text and that line.
+//! Agents: programs on the servers' hosts that report the servers' state. Parsing their one
+//! line needs no IO; a query is a connection, a text to send and that line.
 
 use model::config::{Proxy, Server, ServerAddress};
 use model::state::{AdminState, AgentResult, AgentVerdict, CheckStatus, WEIGHT_MAX};
@@ -10,29 +10,29 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Longest line that is read.
+/// Maximum length of a line, bytes.
 const LINE_BYTES_MAX: usize = 4096;
-/// Longest description that is kept.
+/// Maximum length of a description, bytes.
 const WORDS_BYTES_MAX: usize = 256;
-/// How often an agent is asked where nothing says so.
+/// Default of `agent-inter`, milliseconds.
 pub(super) const INTER_MS: u32 = 2000;
 
-/// What an agent's line says.
+/// Parsed line of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Line {
     pub admin: Option<AdminState>,
-    /// Percent of the file's weight.
+    /// Weight in percent of the configured one.
     pub percent: Option<u32>,
     pub maxconn: Option<u32>,
-    /// Of health: what it said, in its own word.
+    /// The reported health: whether the server is up, and the agent's word for it.
     pub health: Option<(bool, &'static str)>,
-    /// What stands behind `#`.
+    /// Text behind `#`.
     pub description: String,
-    /// The first word that says nothing.
+    /// The first word that is not known.
     pub unknown: Option<String>,
 }
 
-/// Reads the line of an agent.
+/// Parses the line of an agent.
 pub(super) fn read(bytes: &[u8]) -> Line {
     let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
     let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
@@ -66,21 +66,21 @@ pub(super) fn read(bytes: &[u8]) -> Line {
     line
 }
 
-/// Text of others for logs: short, and without what would break a line.
+/// Prepares foreign text for logs: shortened, and without characters that would break a line.
 fn words(text: &str) -> String {
     let good = text.trim().chars().filter(|c| !c.is_control());
     good.take(WORDS_BYTES_MAX).collect()
 }
 
 impl Line {
-    /// The weight that it asks for.
+    /// Returns the weight that the agent requests, from the configured one.
     pub fn weight(&self, of_file: u32) -> Option<u32> {
         let percent = u64::from(self.percent?);
         let weight = u64::from(of_file) * percent / 100;
         Some(weight.min(u64::from(WEIGHT_MAX)) as u32)
     }
 
-    /// What it says of health, and the result that statistics show.
+    /// Returns the reported health, and the result that statistics show.
     pub fn result(&self, duration_ms: u32) -> (AgentVerdict, AgentResult) {
         let described = match self.description.is_empty() {
             true => String::new(),
@@ -113,7 +113,7 @@ impl Line {
     }
 }
 
-/// Where the agent of a server is.
+/// Returns the address of a server's agent.
 pub(super) fn target(server: &Server) -> Option<SocketAddr> {
     let set = server.state.agent_set();
     let agent = &server.options.agent;
@@ -131,7 +131,7 @@ pub(super) fn target(server: &Server) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, set.port.or(agent.port)?))
 }
 
-/// Asks an agent. Err: there is nothing of it but how that failed.
+/// Queries an agent. Err: the failure of the query.
 pub(super) async fn ask(proxy: &Proxy, server: &Server) -> (Result<Line, AgentResult>, u32) {
     let began = Instant::now();
     let inter = server.options.agent.inter_ms.unwrap_or(INTER_MS);

@@ -1,6 +1,6 @@
-//! Runs the checks that are due: one task for the schedule, one per running check, on the
-//! side thread. Results go to the server's state, lines to the logs. It keeps no
-//! configuration alive but the newest and those of running checks.
+//! Runs the checks that are due: one task for the schedule and one per running check, on the
+//! side thread. Results go to the server's state, messages to the logs. Only the newest
+//! configuration and those of running checks are kept alive.
 
 use super::agent;
 use super::outbox::alert;
@@ -18,26 +18,25 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-/// Takes the lines that tell what happened, with the backend that they are
-/// about and its tree.
+/// Receives the messages about checks, with their backend and its configuration.
 pub type Notice = Arc<dyn Fn(&Config, &Proxy, Level, &str) + Send + Sync>;
 
-/// How often servers that warm up (`slowstart`) get more.
+/// Interval at which the weights of servers in `slowstart` are raised.
 const WARM_UP_TICK: Duration = Duration::from_millis(500);
-/// Most that the plan waits where nothing is due; whatever changes wakes it.
+/// Maximum wait of the schedule while nothing is due. Any change wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The running checks; dropping it ends them.
+/// The running checks; dropping it stops them.
 #[derive(Debug)]
 pub struct Checks {
-    /// Of servers, and of agents.
+    /// The health checks of servers, and those of agents.
     parts: [(Arc<ChecksState>, AbortHandle); 2],
 }
 
 impl Checks {
-    /// Goes on with another tree, which must be installed: servers that stay
-    /// keep their rhythm, new ones are checked soon, those that are gone no
-    /// more. May be called on any thread.
+    /// Applies a new configuration, which must be installed already. Remaining servers keep their
+    /// schedule, new ones are checked soon, and the checks of removed ones stop. May be called on
+    /// any thread.
     pub fn change(&self, config: &Arc<Config>) {
         for (shared, _) in &self.parts {
             shared.plan().change(config, shared.now_ms());
@@ -48,7 +47,7 @@ impl Checks {
         }
     }
 
-    /// Ends them. A check that runs is abandoned without a result.
+    /// Stops the checks. A running check is abandoned without a result.
     pub fn stop(self) {}
 }
 
@@ -61,8 +60,8 @@ impl Drop for Checks {
     }
 }
 
-/// Starts the checks of a tree on the Tokio runtime of this thread. The tree
-/// must be installed.
+/// Starts the checks of a configuration on the Tokio runtime of this thread. The
+/// configuration must be installed already.
 pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     let seed = std::process::id().wrapping_mul(0x9e37_79b9);
     let parts = [Asked::Servers, Asked::Agents].map(|asked| {
@@ -83,20 +82,20 @@ pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     Checks { parts }
 }
 
-/// What the tasks share.
+/// State shared by the tasks.
 struct ChecksState {
     asked: Asked,
-    /// Held for moments only, never across a wait.
+    /// Held only briefly, never across an await.
     plan: Mutex<Plan>,
-    /// The plan is another, or a check has ended.
+    /// Notified when the plan changes or a check ends.
     changed: Notify,
     began: Instant,
     notice: Notice,
-    /// Servers with too many errors of their traffic, and the last of them.
+    /// Servers that reached their `error-limit`, with the last error of each.
     errors: Mutex<Vec<(u32, &'static str)>>,
 }
 
-/// Most servers with too many errors that wait to be looked at.
+/// Maximum number of servers with too many errors that wait to be processed.
 const ERRORS_MAX: usize = 4096;
 
 impl TakesErrors for ChecksState {
@@ -126,7 +125,7 @@ impl ChecksState {
     }
 }
 
-/// Has servers tell of errors of their traffic, where their lines say so.
+/// Makes servers report errors of their traffic where `observe` is set.
 fn observe(shared: &Arc<ChecksState>, config: &Config) {
     let observer: Arc<dyn TakesErrors> = Arc::<ChecksState>::clone(shared);
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
@@ -136,7 +135,7 @@ fn observe(shared: &Arc<ChecksState>, config: &Config) {
     }
 }
 
-/// `on-error`: what errors of the traffic come to.
+/// Applies `on-error` to servers with too many errors.
 fn take_errors(shared: &ChecksState) {
     let errors = std::mem::take(&mut *shared.errors.lock().unwrap_or_else(PoisonError::into_inner));
     for (uid, what) in errors {
@@ -174,9 +173,9 @@ fn take_errors(shared: &ChecksState) {
     }
 }
 
-/// Begins what is due, then waits for what comes next.
+/// Begins the checks that are due, then waits for the next event.
 async fn run(shared: Arc<ChecksState>) {
-    // Its end ends those that run.
+    // Dropped with this task, which aborts the running checks.
     let mut running = JoinSet::new();
     let mut warm_at = Instant::now() + WARM_UP_TICK;
     loop {
@@ -205,7 +204,7 @@ async fn run(shared: Arc<ChecksState>) {
         if warms {
             until = until.min(warm_at);
         }
-        // Whichever came, all is looked at again.
+        // Re-evaluates everything after any wake-up.
         let _ = timeout_at(until, shared.changed.notified()).await;
     }
 }
@@ -216,7 +215,7 @@ fn warm_up(shared: &ChecksState) {
     warming.iter().for_each(|server| server.warm_up(now));
 }
 
-/// A check that runs: at its end, a panic included, the next one is planned.
+/// A running check. When it ends, even by a panic, the next one is scheduled.
 struct Unfinished(Arc<ChecksState>, Run);
 
 impl Drop for Unfinished {
@@ -227,7 +226,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// One check, under the tree that was the newest when it began.
+/// Runs one check under the configuration that was the newest when it began.
 async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
     if shared.asked == Asked::Agents {
         return ask_agent(shared, run, place).await;
@@ -244,25 +243,26 @@ async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer
     });
     let asked = target(server);
     let result = probe(&place, state.as_deref()).await;
-    // Its name may stand for another address by now: then it says nothing.
+    // The server's name may have resolved to another address since. The result is then
+    // meaningless.
     let moved = asked != target(server);
     drop(place);
     if moved {
         return;
     }
-    // What it means is the newest tree's business, if that still asks.
+    // The newest configuration interprets the result, if it still has the check.
     let newest = shared.plan().place(run);
     let Some(newest) = newest else { return };
     let Some((proxy, server)) = newest.get() else {
         return;
     };
-    // It can have gone into maintenance meanwhile: then nobody asks any more.
+    // The server may have gone into maintenance during the check. The result is then ignored.
     if !server.state.is_left_alone() {
         take(shared, &newest.config, (proxy, server), result);
     }
 }
 
-/// One visit to an agent.
+/// Queries an agent once.
 async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
     let Some((proxy, server)) = place.get() else {
         return;
@@ -284,7 +284,7 @@ async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedSe
     let line = match line {
         Ok(line) => line,
         Err(result) => {
-            // It says nothing of the server.
+            // The query failed, which says nothing about the server.
             server
                 .state
                 .take_agent(AgentVerdict::Nothing, result, now_ms());
@@ -312,7 +312,7 @@ async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedSe
     tell_trackers(shared, config, server);
 }
 
-/// An operator said it in place of the agent.
+/// Reports a state that an operator set in place of the agent.
 pub(crate) fn tell_of_agent(
     config: &Config,
     proxy: &Proxy,
@@ -338,21 +338,21 @@ pub(crate) fn log_level(level: Level) -> model::log::Level {
     }
 }
 
-/// What became of the servers that track one.
+/// Reports the changes of the servers that track one.
 fn tell_trackers(shared: &ChecksState, config: &Config, tracked: &Server) {
     tell_of_trackers(config, tracked, &mut |proxy, level, line| {
         (shared.notice)(config, proxy, level, line);
     });
 }
 
-/// The same, for the logs.
+/// Reports the changes of tracking servers to the logs.
 pub(crate) fn tell_of_trackers(
     config: &Config,
     tracked: &Server,
     say: &mut dyn FnMut(&Proxy, Level, &str),
 ) {
     for proxy in &config.proxies {
-        // The last one comes first, as with HAProxy.
+        // The last server comes first, as in HAProxy.
         for server in proxy.servers.iter().rev().filter(|s| s.tracks.is_some()) {
             let of = server.state.tracked();
             if !of.is_some_and(|of| Arc::ptr_eq(&of, &tracked.state)) {
@@ -379,7 +379,7 @@ fn take(shared: &ChecksState, config: &Arc<Config>, of: (&Proxy, &Server), resul
     tell(shared, config, of, (&result, &change, told));
 }
 
-/// Logs a line, and mails it where it is to be mailed.
+/// Logs a message, and mails it if `email-alert` applies.
 fn say(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
     (shared.notice)(config, proxy, line.level, &line.text);
     if let Some(level) = line.mail {
@@ -387,7 +387,7 @@ fn say(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine
     }
 }
 
-/// What follows a check, or what counts as one.
+/// Processes the result of a check, or of what counts as one.
 fn tell(
     shared: &ChecksState,
     config: &Arc<Config>,
@@ -404,7 +404,6 @@ fn tell(
     }
 }
 
-/// `on-marked-down`, `on-marked-up`.
 fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &Change) {
     if change.was_up && !change.is_up && server.options.shutdown_sessions_on_down {
         server.state.shut_sessions_down(Shutdown::Down);

@@ -26,11 +26,11 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// Stands for an address or a port that there is none of.
+/// Value that stands for a missing address or port.
 const NOT_USED: &str = "NOT_USED";
-/// How much later than its program's end a result may come.
+/// Extra time for a result after the timeout of its program.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long a check waits for a process that runs its program.
+/// Maximum time for which a check waits for a process that runs its program.
 const PROCESS_LIMIT: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 4_096;
 
@@ -38,30 +38,30 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static LINK: Mutex<Link> = Mutex::new(Link::None);
 static BROUGHT: Notify = Notify::const_new();
-/// Programs that run: further checks wait for a place before their time begins.
+/// Limits the running programs. Further checks wait for a permit before their timeout starts.
 static PLACES: Semaphore = Semaphore::const_new(EXTERNAL_RUNNING_MAX);
 
 enum Link {
     None,
-    /// Brought, and not used yet.
+    /// Supplied by the supervisor and not used yet.
     Fresh(OwnedFd),
     Open(Arc<Open>),
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
 
-/// A connection in use. It ends when nobody holds this any more.
+/// A connection in use. It is closed when the last reference is dropped.
 struct Open {
     requests: mpsc::Sender<Vec<u8>>,
     waiting: Waiting,
 }
 
-/// Whether a check waits for a process that runs its program.
+/// Returns whether a check waits for a process that runs its program.
 pub fn wants_programs() -> bool {
     WANTED.load(Relaxed)
 }
 
-/// Has programs run at the other end of this connection from now on.
+/// Supplies the connection through which programs run from now on.
 pub fn use_programs(connection: OwnedFd) {
     let mut link = lock(&LINK);
     *link = Link::Fresh(connection);
@@ -70,8 +70,8 @@ pub fn use_programs(connection: OwnedFd) {
     BROUGHT.notify_waiters();
 }
 
-/// The connection in use, opened on the Tokio runtime of this thread; where there is none,
-/// one is asked for.
+/// Returns the connection in use, opened on the Tokio runtime of this thread. If there is
+/// none, one is requested.
 fn open() -> Option<Arc<Open>> {
     let mut link = lock(&LINK);
     match std::mem::replace(&mut *link, Link::None) {
@@ -97,7 +97,7 @@ fn open() -> Option<Arc<Open>> {
     }
 }
 
-/// Lets a connection go that is of no use any more, where it is still the one in use.
+/// Drops a connection that no longer works, if it is still the one in use.
 fn let_go(open: &Arc<Open>) {
     let mut link = lock(&LINK);
     if matches!(&*link, Link::Open(used) if Arc::ptr_eq(used, open)) {
@@ -105,7 +105,7 @@ fn let_go(open: &Arc<Open>) {
     }
 }
 
-/// Carries requests and results until the connection breaks, or nobody uses it.
+/// Carries requests and results until the connection breaks or is no longer used.
 async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waiting: Waiting) {
     let (mut reads, mut writes) = stream.into_split();
     let write = async move {
@@ -126,22 +126,22 @@ async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waitin
             while let Some((body, taken)) = external_frame(&input).map_err(io::Error::other)? {
                 let result = ExternalResult::decode(body).map_err(io::Error::other)?;
                 if let Some(waits) = lock(&waiting).remove(&result.id) {
-                    // Its check may have been given up.
+                    // The check may have been abandoned.
                     let _ = waits.send(result.end);
                 }
                 input.drain(..taken);
             }
         }
     };
-    // It ends when nobody uses the connection, and the other end closes its half then.
+    // Ends when the connection is no longer used; the other end then closes its half.
     let writing = tokio::spawn(write).abort_handle();
-    // However that ends, checks that wait ask another process.
+    // Waiting checks then send their request to another process.
     let _ = read.await;
     writing.abort();
     lock(&waiting).clear();
 }
 
-/// A request under way: given up, it is not waited for any more.
+/// A pending request. Dropping it abandons the result.
 struct Asked(Arc<Open>, u64);
 
 impl Drop for Asked {
@@ -150,12 +150,13 @@ impl Drop for Asked {
     }
 }
 
-/// Has a program run; None where no process did in time.
+/// Runs a program; None if no process ran it in time.
 async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     let by = Instant::now() + PROCESS_LIMIT;
     let limit = Duration::from_millis(check.timeout_ms.into()) + GRACE;
     loop {
-        // It is notified of what is brought from here on, polled or not.
+        // Created before the check for a connection, because it receives notifications from its
+        // creation on, even unpolled.
         let brought = BROUGHT.notified();
         let Some(open) = open() else {
             match timeout_at(by, brought).await {
@@ -185,9 +186,9 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     }
 }
 
-/// One check of a server by the program of its backend.
+/// Checks a server with the program of its backend.
 pub(super) async fn probe(proxy: &Proxy, server: &Server) -> CheckResult {
-    // Never closed.
+    // The semaphore is never closed.
     let _place = PLACES.acquire().await;
     let began = Instant::now();
     let limit = Limits::of(proxy, server).program();
@@ -222,7 +223,7 @@ fn result(end: Option<ExternalEnd>, duration_ms: u32) -> CheckResult {
     }
 }
 
-/// The address and port of the first listener.
+/// Returns the address and port of the first listener.
 fn listener(proxy: &Proxy) -> (String, String) {
     let not_used = || NOT_USED.to_owned();
     proxy
@@ -240,12 +241,12 @@ fn words_of(address: &SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
 }
 
-/// The address and port of the server; checks of a program know no others.
+/// Returns the address and port of the server; external checks use no others.
 fn address(server: &Server) -> (String, String) {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => words_of(address),
-        // HAProxy writes the offset that stands in place of a port.
+        // HAProxy passes the offset in place of a port.
         ServerAddress::SamePort(ip, offset) => (ip.to_string(), offset.to_string()),
         ServerAddress::Unix(path) => (path.display().to_string(), NOT_USED.to_owned()),
         ServerAddress::Abstract(_) => (String::new(), NOT_USED.to_owned()),

@@ -1,25 +1,23 @@
-//! HTTP over HTTP/2 in checks: one question on one stream, and its answer in the
-//! form in which HTTP/1 would have it. It judges nothing itself, and nothing but
-//! that stream is of interest to it.
+//! HTTP/2 in checks: one request on one stream. The response is returned in the form of
+//! HTTP/1. Only the checks judge it, and all other streams are ignored.
 
 use model::check::expect::ANSWER_MAX;
 use model::check::http::Request;
 use protocol::http2::{Connection, Event, Options, Role, StreamId};
 
-/// Bytes that a server may send besides its answer: settings, pings.
+/// Maximum number of bytes that a server may send in total, settings and pings included.
 const BYTES_MAX: usize = 16 * ANSWER_MAX;
 
-/// A connection with a question under way.
+/// A connection with a pending request.
 pub(super) struct Http2 {
     connection: Connection,
     stream: Option<StreamId>,
-    /// What came of the answer and was not taken yet.
+    /// Bytes of the response that were not taken yet.
     answer: Vec<u8>,
-    /// Its head came.
+    /// The response head was received.
     headed: bool,
-    /// No more of it comes.
+    /// The response is complete.
     ended: bool,
-    /// Bytes that were read.
     bytes: usize,
 }
 
@@ -35,8 +33,8 @@ impl Http2 {
         }
     }
 
-    /// Sends a question; what belongs to HTTP/1 is left out. `secure`: TLS is
-    /// below. One that cannot be asked ends the answer.
+    /// Sends a request without the header fields that only HTTP/1 uses. `secure`: the connection
+    /// uses TLS. A request that cannot be sent ends the response.
     pub(super) fn send(&mut self, request: &Request, secure: bool, out: &mut Vec<u8>) {
         (self.stream, self.headed) = (None, false);
         self.answer.clear();
@@ -72,12 +70,12 @@ impl Http2 {
             .connection
             .send_headers(stream, fields.iter().copied(), body.is_empty());
         sent.is_ok()
-            // A question longer than a server's first window is none.
+            // A body larger than the initial window of a server is not sent.
             && (body.is_empty()
                 || self.connection.send_data(stream, body, true).ok() == Some(body.len()))
     }
 
-    /// Takes what was read; none is the end.
+    /// Processes input; no bytes mean the end of the input.
     pub(super) fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.bytes += bytes.len();
         self.take_in(bytes);
@@ -85,13 +83,13 @@ impl Http2 {
         self.put_out(out);
     }
 
-    /// What came of the answer, if something did; nothing at its end.
+    /// Takes the received part of the response, if any; an empty one at its end.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let answer = std::mem::take(&mut self.answer);
         (self.ended || !answer.is_empty()).then_some(answer)
     }
 
-    /// No more of the answer comes.
+    /// Returns whether the response is complete.
     pub(super) fn is_over(&self) -> bool {
         self.ended && self.answer.is_empty()
     }
@@ -103,7 +101,7 @@ impl Http2 {
         self.connection.output_consumed(written);
     }
 
-    /// Takes what the server sent.
+    /// Processes the frames of the server.
     fn take_in(&mut self, mut input: &[u8]) {
         let connection = &mut self.connection;
         loop {
@@ -120,7 +118,7 @@ impl Http2 {
                     self.ended |= end_stream;
                     let status = fields.iter().find(|(name, _)| *name == b":status");
                     let status = status.map_or(&b""[..], |(_, value)| value);
-                    // Trailers have none, interim answers are not the last word.
+                    // Trailers have no status, and interim responses (1xx) are not final.
                     if self.headed || status.is_empty() || status.starts_with(b"1") {
                         continue;
                     }

@@ -1,26 +1,25 @@
-//! A mail about a server, and the dialogue that hands it to a mail server, as a
-//! value: lines in, lines out. It has no socket and no clock.
+//! A mail about a server, and the SMTP dialogue that delivers it, without a socket or a
+//! clock: lines in, lines out.
 
 use std::mem;
 
-/// Bytes of a mail server's lines that are kept; more is no SMTP.
+/// Maximum number of input bytes of a mail server that are kept; more is not SMTP.
 const INPUT_MAX: usize = 4096;
 
-/// A mail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Mail {
-    /// Who says hello.
+    /// Host name for HELO or EHLO.
     pub(super) host_name: String,
     pub(super) from: String,
     pub(super) to: String,
-    /// As RFC 5322 has it.
+    /// Date in the format of RFC 5322.
     pub(super) date: String,
-    /// The subject, and all of the text.
+    /// Subject, which is also the whole text.
     pub(super) text: String,
 }
 
-/// What a line may hold: an answer of a server stands in it, which must not
-/// become a line of its own.
+/// Cleans text for a line. A server's response may be part of it and must not become a line
+/// of its own.
 fn clean(text: &str) -> String {
     let text = text.trim_end_matches(['\r', '\n']);
     let shown = |c: char| if c.is_control() { ' ' } else { c };
@@ -32,7 +31,7 @@ impl Mail {
         let (from, to) = (clean(&self.from), clean(&self.to));
         let text = clean(&self.text);
         let text = text.strip_suffix('.').unwrap_or(&text);
-        // A line that begins with a dot is told by another one.
+        // A second dot escapes a dot at the beginning of a line (RFC 5321, 4.5.2).
         let dot = if text.starts_with('.') { "." } else { "" };
         format!(
             "From: {from}\r\nTo: {to}\r\nDate: {}\r\nSubject: [HAProxy Alert] {text}\r\n\r\n\
@@ -42,22 +41,20 @@ impl Mail {
     }
 }
 
-/// What is to be done next.
+/// Next step of a delivery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Then {
-    /// Wait for more.
     Wait,
     Send(Vec<u8>),
-    /// The mail was taken.
     Done,
-    /// The server's line says why not.
+    /// The mail server rejected the mail with this line.
     Refused(String),
 }
 
-/// The delivery of one mail.
+/// Delivery of one mail.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// What is still to be said, with the code that must have come before.
+    /// Lines still to be sent, each with the response code that must precede it.
     rest: std::vec::IntoIter<(u16, Vec<u8>)>,
     input: Vec<u8>,
 }
@@ -81,7 +78,7 @@ impl Delivery {
         }
     }
 
-    /// Takes what the server said.
+    /// Processes input of the mail server.
     pub(super) fn received(&mut self, bytes: &[u8]) -> Then {
         self.input.extend_from_slice(bytes);
         if self.input.len() > INPUT_MAX {
@@ -90,7 +87,7 @@ impl Delivery {
         while let Some(end) = memchr::memchr(b'\n', &self.input) {
             let rest = self.input.split_off(end + 1);
             let line = mem::replace(&mut self.input, rest);
-            // All but the last line of an answer have a dash behind the code.
+            // All lines of a response but the last have a dash behind the code.
             if line.get(3) == Some(&b'-') {
                 continue;
             }

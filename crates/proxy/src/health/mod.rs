@@ -1,6 +1,6 @@
-//! Health checks at work: when to ask a server, and what the results ([`model::check`])
-//! mean. The driver and `probe`, on the side thread, are the only parts with sockets and a
-//! clock. Results go to the server's state.
+//! Runs health checks: when to check a server, and the interpretation of the results
+//! ([`model::check`]). The driver and `probe`, on the side thread, are the only parts with
+//! sockets and a clock. Results go to the server's state.
 
 mod agent;
 mod driver;

@@ -1,5 +1,5 @@
-//! What an operator can do to a server, by the page or by a socket, and the
-//! notices that logs get of it, in HAProxy's words: scripts read them.
+//! Changes that an operator can make to a server by the statistics page or a socket, and the
+//! log messages about them, with HAProxy's wording, because scripts parse them.
 
 use super::report::state_name;
 use model::config::{Config, Proxy, Server};
@@ -10,10 +10,10 @@ use model::state::{
     ServerReport, now_ms,
 };
 
-/// A line for the logs of a backend.
+/// A log message of a backend, with its severity.
 type Line = (Level, String);
 
-/// Puts a server into service, drains it, or takes it out for maintenance.
+/// Sets the administrative state of a server: ready, drain or maintenance.
 pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminState) {
     let now = now_ms();
     let before = server.state.report(now);
@@ -28,14 +28,14 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
     tell_of_trackers(config, server);
 }
 
-/// Those that have its state are others, too.
+/// Reports the changes of the servers that track this one.
 fn tell_of_trackers(config: &Config, server: &Server) {
     super::tell_of_trackers(config, server, &mut |proxy, level, line| {
         log::notice(config, proxy, super::log_level(level), line);
     });
 }
 
-/// Says in place of the checks whether a server is well.
+/// Sets the health of a server in place of its checks (`set server … health`).
 pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: HealthState) {
     let change = server.state.set_health(health, now_ms());
     let line = change
@@ -45,7 +45,7 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
     tell_of_trackers(config, server);
 }
 
-/// Puts a word in the mouth of the server's agent: it is up, or it is down.
+/// Sets the agent's state of a server (`set server … agent`): up or down.
 pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info: &'static str) {
     let (said, status) = match up {
         true => (AgentVerdict::Up, CheckStatus::Layer7Ok),
@@ -60,7 +60,7 @@ pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info
     super::tell_of_agent(config, proxy, server, &result, &change);
 }
 
-/// Another weight.
+/// Sets the weight of a server.
 pub fn set_weight(config: &Config, proxy: &Proxy, server: &Server, weight: u32) {
     let change = server.state.set_weight(weight, now_ms());
     tell(config, proxy, None, &change);
@@ -76,7 +76,7 @@ fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
     }
 }
 
-/// `. 1 active and 0 backup servers left. …`: what is left when a server goes.
+/// Formats what remains after a server goes down: `. 1 active and 0 backup servers left. …`.
 fn left(server: &Server, change: &Change) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);
@@ -89,7 +89,7 @@ fn left(server: &Server, change: &Change) -> String {
     )
 }
 
-/// The same when it goes on with those that it has.
+/// Formats what remains after a server comes up.
 fn online(server: &Server, change: &Change) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);
@@ -106,7 +106,8 @@ fn on_backup(change: &Change) -> &'static str {
     if only { " Running on backup." } else { "" }
 }
 
-/// A server that goes is worth an alert, unless it was to stop anyway.
+/// Returns the severity of a server going down: an alert, unless the server was already
+/// draining or stopping.
 fn gravity(before: &ServerReport) -> Level {
     let stopping = before.admin == AdminReport::Drain || before.health == HealthState::Stopping;
     if stopping {

@@ -15,13 +15,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-/// Mails that wait for one mail server.
+/// Maximum number of queued mails per mail server.
 const QUEUE_MAX: usize = 64;
-/// Mail servers that have a queue at a time.
+/// Maximum number of mail servers with a queue at the same time.
 const SERVERS_MAX: usize = 256;
-/// How long a queue that is empty stays.
+/// Time after which an empty queue is removed.
 const IDLE: Duration = Duration::from_secs(60);
-/// Bytes read at once.
+/// Size of a read in bytes.
 const READ_BYTES: usize = 1024;
 
 /// Level of informational mails, as syslog's number.
@@ -29,11 +29,11 @@ pub const INFO: u8 = 6;
 /// The default of `email-alert level`.
 const LEVEL: u8 = log::Level::Alert as u8;
 
-/// One mail that waits.
+/// One queued mail.
 struct Letter {
     mail: Mail,
     timeout: Duration,
-    /// Where it is told that it was not delivered.
+    /// Where a failed delivery is logged.
     config: Arc<Config>,
     proxy: Box<str>,
     mailer: Box<str>,
@@ -46,8 +46,7 @@ fn queues() -> &'static Queues {
     QUEUES.get_or_init(Queues::default)
 }
 
-/// Sends a line about a backend to those who take its mails, if any do and it is
-/// grave enough for them.
+/// Mails a message about a backend if `email-alert` is configured and the severity suffices.
 pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
     let Some(email) = proxy.email.as_deref() else {
         return;
@@ -89,7 +88,7 @@ pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
     }
 }
 
-/// Puts a letter into its queue; false where there is no room.
+/// Puts a mail into its queue; returns false if the queue is full.
 fn put(runtime: &Handle, mailer: &Mailer, letter: Letter) -> bool {
     let mut queues = queues().lock().unwrap_or_else(PoisonError::into_inner);
     queues.retain(|_, queue| !queue.is_closed());
@@ -104,13 +103,13 @@ fn put(runtime: &Handle, mailer: &Mailer, letter: Letter) -> bool {
     queue.try_send(letter).is_ok()
 }
 
-/// Delivers what is in a queue, one after the other, until none comes for a while.
+/// Delivers the mails of a queue one by one, until none arrives for a while.
 async fn deliver_all(address: SocketAddr, mut queue: Receiver<Letter>) {
     loop {
         match timeout(IDLE, queue.recv()).await {
             Ok(Some(letter)) => deliver(address, letter).await,
             Ok(None) => return,
-            // No more is taken in; what came meanwhile is still delivered.
+            // Closes the queue. Mails that arrived meanwhile are still delivered.
             Err(_) => {
                 queue.close();
                 while let Ok(letter) = queue.try_recv() {
@@ -138,7 +137,7 @@ async fn deliver(address: SocketAddr, letter: Letter) {
     }
 }
 
-/// One dialogue; Err says why it failed.
+/// Delivers one mail. Err: the reason of the failure.
 async fn hand_over(address: SocketAddr, mail: &Mail) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
     let mut wire = TcpStream::connect(address).await.map_err(told)?;
@@ -150,7 +149,7 @@ async fn hand_over(address: SocketAddr, mail: &Mail) -> Result<(), String> {
             return Err("it closed the connection".to_owned());
         }
         let mut then = delivery.received(&bytes[..read]);
-        // Several answers may have come at once.
+        // Several responses may have arrived at once.
         while let Then::Send(say) = then {
             wire.write_all(&say).await.map_err(told)?;
             then = delivery.received(b"");

@@ -1,17 +1,17 @@
-//! Which server is checked when, over changes of the configuration: a value.
-//! It owns no socket and reads no clock; times are milliseconds since it began.
+//! Schedule of the checks across changes of the configuration. It owns no socket and reads
+//! no clock; times are milliseconds since its creation.
 //!
-//! A server is known by the uid of its state, so one that stays keeps its
-//! rhythm whatever else changes. What a change does to it:
+//! A server is identified by the uid of its state, so a remaining server keeps its schedule
+//! whatever else changes. A change of the configuration has these effects:
 //!
-//! - it is checked when it was due, or when its new interval says so if that is
-//!   sooner. So new settings count within the shorter of both intervals, and a
-//!   change brings no burst and no pause;
-//! - where its checks go elsewhere now (another address), a result of the old
-//!   place that is still to come counts for nothing, and the new place is asked
-//!   soon. Its state stays as it is until then: what an operator said, and what
-//!   the checks found, so that no server is up by a change alone;
-//! - new ones are checked soon, spread as at the start; removed ones no more.
+//! - a remaining server is checked when it was due, or after its new interval if that is
+//!   sooner. New settings thus apply within the shorter of both intervals, and a change
+//!   causes neither a burst nor a pause;
+//! - if the checks of a server go to another address now, a pending result of the old
+//!   address is ignored, and the new address is checked soon. Until then the server keeps
+//!   its state, both what an operator set and what the checks found, so that a change alone
+//!   brings no server up;
+//! - new servers are checked soon, spread as at the start; removed servers are not checked.
 
 use super::agent;
 use super::schedule::Schedule;
@@ -21,28 +21,28 @@ use model::state::ServerState;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A server's place in the newest tree, and when it is due.
+/// A server's position in the newest configuration, and the time of its next check.
 #[derive(Debug)]
 struct Entry {
     proxy: ProxyIndex,
     server: ServerIndex,
-    /// None while a check of it runs.
+    /// None while a check is running.
     due_ms: Option<u64>,
-    /// Which run is meant: a result of an older one counts for nothing.
+    /// Generation of the current run; results of an older generation are ignored.
     epoch: u32,
-    /// Where its checks go by the file, to see when that changes.
+    /// Address that the configuration gives for the checks, kept to notice changes.
     target: Option<Target>,
 }
 
-/// A check that is to run, or runs.
+/// A check that is about to run, or is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Run {
     uid: u32,
     epoch: u32,
 }
 
-/// A server in the tree that described it when it was asked for. It holds the
-/// tree, so it is to be dropped soon.
+/// A server within the configuration that described it when the run began. Holds the
+/// configuration, so it should be dropped soon.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedServer {
     pub(super) config: Arc<Config>,
@@ -51,23 +51,21 @@ pub(super) struct CheckedServer {
 }
 
 impl CheckedServer {
-    /// What it names.
     pub(super) fn get(&self) -> Option<(&Proxy, &Server)> {
         let proxy = self.config.proxy(self.proxy);
         Some((proxy, proxy.servers.get(self.server.0 as usize)?))
     }
 }
 
-/// What is asked.
+/// Kind of check that a plan schedules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     /// The servers, by their health checks.
     Servers,
-    /// Their agents.
     Agents,
 }
 
-/// The checks of the newest tree.
+/// Schedule of the checks of the newest configuration.
 #[derive(Debug)]
 pub(super) struct Plan {
     asked: Asked,
@@ -76,13 +74,13 @@ pub(super) struct Plan {
     due: BTreeSet<(u64, u32)>,
     warming: Vec<Arc<ServerState>>,
     seed: u32,
-    /// That of what the last change began: no run of before has it, also where a
-    /// uid was given out again.
+    /// Generation of the runs that the last change began. No earlier run has it, even if a uid is
+    /// assigned again.
     epoch: u32,
 }
 
 impl Plan {
-    /// The checks of a tree, all of them to begin.
+    /// Creates the plan for all checks of a configuration; none has run yet.
     pub(super) fn new(config: &Arc<Config>, asked: Asked, seed: u32) -> Plan {
         let mut plan = Plan {
             asked,
@@ -97,7 +95,7 @@ impl Plan {
         plan
     }
 
-    /// Goes on with another tree.
+    /// Applies a new configuration. Checks of removed servers stop.
     pub(super) fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
         self.config = Arc::clone(config);
         self.epoch = self.epoch.wrapping_add(1);
@@ -157,12 +155,12 @@ impl Plan {
         }
     }
 
-    /// When the next check is due.
+    /// Returns when the next check is due.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// A check that is due: it runs from now on, until [`Plan::again`].
+    /// Takes a check that is due. It counts as running until [`Plan::again`].
     pub(super) fn begin(&mut self, now_ms: u64) -> Option<(Run, CheckedServer)> {
         let (at, uid) = *self.due.first()?;
         if at > now_ms {
@@ -178,8 +176,8 @@ impl Plan {
         Some((run, self.place(run)?))
     }
 
-    /// The server of a run in the newest tree; None when its result counts no
-    /// more.
+    /// Returns the server of a run in the newest configuration; None if the result of the run is
+    /// to be ignored.
     pub(super) fn place(&self, run: Run) -> Option<CheckedServer> {
         let entry = self.entries.get(&run.uid)?;
         (entry.epoch == run.epoch).then(|| CheckedServer {
@@ -189,7 +187,7 @@ impl Plan {
         })
     }
 
-    /// A run is over and its result was taken: the next one is planned.
+    /// Ends a run whose result was processed, and schedules the next one.
     pub(super) fn again(&mut self, run: Run, now_ms: u64) {
         let Some(place) = self.place(run) else {
             return;
@@ -202,7 +200,7 @@ impl Plan {
         self.put(run.uid, now_ms + wait);
     }
 
-    /// A server of the newest tree by its uid.
+    /// Finds a server of the newest configuration by its uid.
     pub(super) fn place_of(&self, uid: u32) -> Option<CheckedServer> {
         let entry = self.entries.get(&uid)?;
         Some(CheckedServer {
@@ -212,7 +210,7 @@ impl Plan {
         })
     }
 
-    /// A server is asked sooner than planned, where that is not under way.
+    /// Schedules the next check of a server earlier, unless one is running.
     pub(super) fn hurry(&mut self, uid: u32, at_ms: u64) {
         let due = self.entries.get(&uid).and_then(|entry| entry.due_ms);
         if due.is_some_and(|due| due > at_ms) {
@@ -220,19 +218,19 @@ impl Plan {
         }
     }
 
-    /// Servers that may be warming up.
+    /// Returns servers that may be in `slowstart`.
     pub(super) fn warming(&self) -> &[Arc<ServerState>] {
         &self.warming
     }
 
-    /// Nothing is checked any more, and what runs counts for nothing.
+    /// Stops all checks. Results of running ones are ignored.
     pub(super) fn end(&mut self) {
         self.entries.clear();
         self.due.clear();
         self.warming.clear();
     }
 
-    /// The next of a row of numbers.
+    /// Returns the next pseudo-random number.
     fn random(&mut self) -> u32 {
         self.seed = self
             .seed
@@ -242,8 +240,9 @@ impl Plan {
     }
 }
 
-/// What is known of a server, at its place in another tree; and whether it is
-/// to be checked soon, because it is new or its checks go elsewhere.
+/// Carries the schedule of a server over to its position in a new configuration. Also returns
+/// whether the server is to be checked soon, because it is new or its checks go to another
+/// address.
 fn go_on(
     before: Option<Entry>,
     (proxy, server_index): (ProxyIndex, ServerIndex),
@@ -299,7 +298,7 @@ fn schedule(config: &Config, server: &Server, asked: Asked) -> Schedule {
 }
 
 impl Schedule {
-    /// The longest that a server may wait in the phase that it is in.
+    /// Returns the longest wait that the server's current phase allows.
     fn longest_ms(&self, server: &Server) -> u64 {
         let interval = u64::from(self.interval_ms(server.state.check_phase()));
         interval + self.spread_ms(interval)
@@ -319,7 +318,7 @@ mod tests {
         Arc::new(config)
     }
 
-    /// A backend of servers with these words behind their names.
+    /// Builds a backend of servers with these options behind their names.
     fn backend(servers: &[(&str, &str)]) -> String {
         let lines: String = servers
             .iter()
@@ -328,8 +327,8 @@ mod tests {
         format!("listen b\n bind 127.0.0.1:1\n{lines}")
     }
 
-    /// Runs whatever is due until a time, each check taking no time, and says
-    /// which server was checked when.
+    /// Runs all checks that are due before a time, each with duration zero. Returns which server
+    /// was checked when.
     fn until(plan: &mut Plan, end_ms: u64) -> Vec<(String, u64)> {
         let mut seen = Vec::new();
         while let Some(at) = plan.next_ms().filter(|at| *at <= end_ms) {
@@ -345,7 +344,7 @@ mod tests {
         of.map(|(_, at)| *at).collect()
     }
 
-    /// Passes until it is surely up, so that no phase but `Up` is met.
+    /// Passes checks until the server is certainly up, so that only the phase `Up` occurs.
     fn surely_up(config: &Config) {
         for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
             for _ in 0..3 {
@@ -367,7 +366,7 @@ mod tests {
         let mut seen = until(&mut plan, 1200);
         let mut config = first;
         for n in 0..100 {
-            // Each change moves them within the file, and adds and removes others.
+            // Each change moves the servers within the file, and adds and removes others.
             let extra = format!("x{n}");
             let mut lines = vec![(&*extra, "127.0.0.1:9 check inter 1000")];
             lines.extend(servers.iter().rev().cloned());
@@ -415,7 +414,7 @@ mod tests {
         let (running, place) = plan.begin(10_000).unwrap();
         assert_eq!(Arc::strong_count(&place.config), 3);
         drop(place);
-        // The next check of the old address runs while the address changes.
+        // The next check of the old address is running while the address changes.
         let second = tree(
             &backend(&[("a", "127.0.0.1:81 check inter 10s")]),
             Some(&first),
@@ -437,7 +436,7 @@ mod tests {
     fn a_check_of_a_server_that_is_no_more_says_nothing_of_one_with_its_uid() {
         let with = |name| backend(&[("stays", "127.0.0.1:1"), (name, "127.0.0.1:80 check")]);
         let without = backend(&[("stays", "127.0.0.1:1")]);
-        // Tests beside this one take uids, too.
+        // Tests that run concurrently take uids, too.
         for _ in 0..100 {
             let first = tree(&with("a"), None);
             let uid = first.proxies[0].servers[1].state.uid;

@@ -1,7 +1,7 @@
-//! One check: its script is run over connections, each step within its time. A
-//! connection ends with a reset, so that no TIME_WAIT of it stays on this host or
-//! on the server, unless its step says `linger` (HAProxy resets those that it
-//! gives up; here it is so for all).
+//! Runs one health check: plays its script over connections, with a timeout for each step. A
+//! connection is closed by a reset, so that no TIME_WAIT remains on this host or on the
+//! server, unless the step has `linger`. (HAProxy resets only the connections that it
+//! aborts.)
 
 use super::http2::Http2;
 use super::plan::CheckedServer;
@@ -27,16 +27,16 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-/// Bytes read at once.
+/// Size of a read in bytes.
 const READ_BYTES: usize = 4096;
 
-/// How long the two parts of a check may take. Without `timeout check` both
-/// together have `inter`; with it the connection has the lesser of `timeout
-/// connect` and `inter`, and the answer has `timeout check`.
+/// Timeouts of the two parts of a check. Without `timeout check` both together have `inter`.
+/// With it the connection has the lesser of `timeout connect` and `inter`, and the response
+/// has `timeout check`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limits {
     connect: Duration,
-    /// None: what is left of `connect`.
+    /// None: the remaining part of `connect`.
     answer: Option<Duration>,
 }
 
@@ -61,13 +61,13 @@ impl Limits {
 }
 
 impl Limits {
-    /// How long the program of an external check may run.
+    /// Returns the timeout for the program of an external check.
     pub(super) fn program(&self) -> Duration {
         self.connect
     }
 }
 
-/// What is asked of a server.
+/// Returns the check that applies to a server.
 pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
     match &server.options.health_check {
         Some(named) => &named.check,
@@ -75,7 +75,7 @@ pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
     }
 }
 
-/// Runs one check. `state`: what `http-check send-state` sends.
+/// Runs one check. `state`: the value that `http-check send-state` sends.
 pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckResult {
     let began = Instant::now();
     let Some((proxy, server)) = place.get() else {
@@ -107,7 +107,7 @@ pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckRe
     }
 }
 
-/// Why a connection was not made, and what of it is told.
+/// Reason why a connection failed, and what is reported of it.
 enum Unmade {
     TimedOut(CheckStatus),
     Failed(CheckStatus, String),
@@ -122,16 +122,15 @@ impl From<ConnectError> for Unmade {
     }
 }
 
-/// A connection that is ready for what a script sends.
+/// A connection that is ready for the steps of a script.
 struct Open {
     wire: BoxedWire,
-    /// It speaks HTTP/2.
     http2: Option<Http2>,
     secured: bool,
-    /// A PROXY header that goes before the first bytes.
+    /// A PROXY header that is sent before the first bytes.
     first: Vec<u8>,
     linger: bool,
-    /// Its place among the connections with TLS.
+    /// Counts the connection among those with TLS.
     _counted: Option<Counted>,
 }
 
@@ -146,7 +145,7 @@ impl Open {
         self.wire.write_all(&out).await
     }
 
-    /// Reads once; what is none is the end.
+    /// Reads once; an empty result means the end of the input.
     async fn receive(&mut self, has_input: bool) -> io::Result<Vec<u8>> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -158,9 +157,9 @@ impl Open {
         let mut bytes = vec![0; READ_BYTES];
         loop {
             let read = match self.wire.read(&mut bytes).await {
-                // What came before a reset can be enough.
+                // Input that arrived before a reset can be sufficient for the check.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && has_input => 0,
-                // Nor does every server end TLS before it ends the connection.
+                // Some servers close the connection without close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                 other => other?,
             };
@@ -179,7 +178,7 @@ impl Open {
         }
     }
 
-    /// Ends it, by a reset where it is not to linger.
+    /// Closes the connection; by a reset unless it is to linger.
     async fn close(mut self, until: Instant) {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -191,13 +190,12 @@ impl Open {
     }
 }
 
-/// What one check has to know.
+/// Parameters of one running check.
 struct Probe<'c> {
     proxy: &'c Proxy,
     server: &'c Server,
     limits: Limits,
     asks_http: bool,
-    /// `pp2-never-send-local`.
     never_local: bool,
 }
 
@@ -260,8 +258,7 @@ impl Probe<'_> {
         result
     }
 
-    /// Makes a connection as a step asks for it. `silent`: the server does not speak
-    /// first.
+    /// Opens a connection as a step requires. `silent`: the server does not send first.
     async fn open(
         &self,
         connect: &Connect,
@@ -302,7 +299,7 @@ impl Probe<'_> {
             _counted: None,
         };
         let protocol = match connect.default {
-            // Without a word of either, ALPN decides.
+            // Without a configured protocol, ALPN decides.
             true => connect
                 .protocol
                 .or(options.check_proto)
@@ -325,7 +322,7 @@ impl Probe<'_> {
         Ok(made)
     }
 
-    /// Makes the handshake of TLS; says whether HTTP/2 was chosen.
+    /// Performs the TLS handshake; returns whether HTTP/2 was negotiated.
     async fn secured(
         &self,
         open: &mut Open,
@@ -356,7 +353,7 @@ impl Probe<'_> {
     }
 }
 
-/// How a server's checks speak TLS, if they do.
+/// Returns the TLS settings of a server's checks, if they use TLS.
 fn tls_of(server: &Server) -> Option<&Connector> {
     let options = &server.options;
     let elsewhere = options.check_host.is_some() || options.check_port.is_some();
@@ -366,7 +363,8 @@ fn tls_of(server: &Server) -> Option<&Connector> {
         .map(|connector| &**connector)
 }
 
-/// What a check offers by ALPN. What it will not speak is not offered.
+/// Returns the protocols that a check offers by ALPN, without those that the check cannot
+/// use.
 fn offered(
     server: &Server,
     connector: &Connector,
@@ -384,7 +382,7 @@ fn offered(
     alpn
 }
 
-/// Counts a handshake of a check; None has failed.
+/// Counts a TLS handshake of a check; None: it failed.
 fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
     let tally = match made {
         Some(made) if made.resumed => Tally::TlsResumed,
@@ -395,15 +393,15 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
     proxy.state.backend.counters.here().count(tally);
 }
 
-/// A connection whose handshake is done.
+/// A connection whose TLS handshake is complete.
 struct Secured {
     wire: BoxedWire,
     chose_http2: bool,
     resumed: bool,
 }
 
-/// Makes the handshake of a check, behind what is to be sent in clear; Err says
-/// why not, in HAProxy's words.
+/// Performs the TLS handshake of a check, after sending the bytes that precede it in clear
+/// text. Err: the reason, with HAProxy's wording.
 async fn secure(
     mut wire: BoxedWire,
     connector: &Connector,
@@ -439,7 +437,7 @@ async fn secure(
     }
 }
 
-/// Whether a handshake failed because the certificate is for another name.
+/// Returns whether a handshake failed because the certificate is for another name.
 fn is_mismatch(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(
@@ -452,7 +450,7 @@ fn is_mismatch(error: &io::Error) -> bool {
 
 struct Connection {
     wire: BoxedWire,
-    /// This end and the other, of TCP.
+    /// The local and the remote address of a TCP connection.
     ends: Option<(SocketAddr, SocketAddr)>,
 }
 
@@ -466,17 +464,17 @@ impl Connection {
 }
 
 enum ConnectError {
-    /// This host could not even try.
+    /// A local error prevented the connection attempt.
     Local(io::Error),
     Remote(io::Error),
 }
 
-/// How a TCP connection begins and ends.
+/// Options for opening and closing a TCP connection.
 #[derive(Clone, Copy)]
 struct Manners {
-    /// It ends without a reset.
+    /// The connection is closed without a reset.
     linger: bool,
-    /// The server does not speak first.
+    /// The server does not send first.
     silent: bool,
 }
 
@@ -490,15 +488,15 @@ async fn reach(
         Target::Inet(address) => {
             let socket = tcp_socket(*address, proxy, server).map_err(ConnectError::Local)?;
             if silent {
-                // The handshake's last ACK waits for the first data. A check that only
-                // connects resets before it, so the server never sees a connection.
+                // Delays the last ACK of the handshake until the first data. A check that only
+                // connects resets before that, so the server never sees a connection.
                 let _ = rustix::net::sockopt::set_tcp_quickack(&socket, false);
             }
             let stream: TcpStream = socket
                 .connect(*address)
                 .await
                 .map_err(ConnectError::Remote)?;
-            // Both only spare a packet or two.
+            // Both options only save a packet or two.
             let _ = stream.set_nodelay(true);
             if !linger {
                 let reset = Some(Duration::ZERO);
@@ -518,7 +516,7 @@ async fn reach(
         Target::Abstract(name) => {
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)
                 .map_err(ConnectError::Local)?;
-            // A connection to a Unix socket stands at once or not at all.
+            // Connecting to a Unix socket succeeds or fails at once.
             let stream = std::os::unix::net::UnixStream::connect_addr(&address)
                 .map_err(ConnectError::Remote)?;
             stream.set_nonblocking(true).map_err(ConnectError::Local)?;
@@ -542,23 +540,24 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
         && source.is_ipv4() == address.is_ipv4()
     {
         socket.set_reuseaddr(true)?;
-        // A fixed port is for the sessions; checks would take it from them.
+        // Uses an ephemeral port: a fixed source port is for sessions, and checks would occupy it.
         socket.bind(SocketAddr::new(source.ip(), 0))?;
     }
     Ok(socket)
 }
 
-/// `check-send-proxy`, or `send-proxy` where the check goes to the same place.
+/// Returns whether the check sends a PROXY header: `check-send-proxy`, or `send-proxy` if the
+/// check goes to the server's own address.
 fn announces(server: &Server) -> bool {
     let options = &server.options;
     let same_place = options.check_host.is_none() && options.check_port.is_none();
-    // Of a server that was added at run time only its own words count, as in HAProxy.
+    // A server added at run time does not inherit `send-proxy` for its checks, as in HAProxy.
     let follows = same_place && server.added.is_none();
     options.check_send_proxy || (follows && options.send_proxy.is_some())
 }
 
-/// The PROXY header of a check. As HAProxy does, version 1 tells the ends of the
-/// check's own connection, version 2 says that the proxy speaks for itself.
+/// Builds the PROXY header of a check. As in HAProxy, version 1 contains the addresses of the
+/// check's own connection, and version 2 uses the LOCAL command.
 fn proxy_header(
     server: &Server,
     ends: Option<(SocketAddr, SocketAddr)>,

@@ -1,5 +1,5 @@
-//! What logs say of checks and of servers that go up or down, in HAProxy's
-//! words: scripts read them.
+//! Log messages about checks and about servers that go up or down, with HAProxy's wording,
+//! because scripts parse them.
 
 use super::outbox::INFO;
 use model::config::{Proxy, ProxyOption, Server};
@@ -9,7 +9,7 @@ use model::state::{
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// How grave a line is, by syslog's numbers.
+/// Severity of a message, as a syslog number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Level {
@@ -17,23 +17,22 @@ pub enum Level {
     Emergency = 0,
     /// A server is down.
     Alert = 1,
-    /// The rest.
+    /// All other messages.
     Notice = 5,
 }
 
-/// One line for the logs of a backend.
+/// One message for the logs of a backend.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogLine {
-    /// How grave it is.
+    /// Severity for the logs.
     pub level: Level,
-    /// The line.
+    /// Text of the message.
     pub text: String,
-    /// How grave it is to those who take mails, by syslog's numbers; None is not
-    /// for them.
+    /// Severity for `email-alert`, as a syslog number; None: not mailed.
     pub mail: Option<u8>,
 }
 
-/// The lines that a finished check gives. `told`: it is another than the last.
+/// Returns the messages about a finished check. `told`: its result differs from the last one.
 pub fn lines(
     proxy: &Proxy,
     server: &Server,
@@ -47,7 +46,8 @@ pub fn lines(
     checked_lines(proxy, server, change, report, &reason, checked)
 }
 
-/// The line of a check itself, where checks are told, and those of what it changed.
+/// Returns the message about the check itself (`option log-health-checks`), and those about
+/// the resulting changes.
 fn checked_lines(
     proxy: &Proxy,
     server: &Server,
@@ -66,7 +66,7 @@ fn checked_lines(
         });
     }
     if change.happened() {
-        // Where every check is told, its reason stands there.
+        // If every check is logged, the message of the check has the reason already.
         let reason = if log_checks { "" } else { reason };
         lines.push(state_line(proxy, server, change, reason, report));
     }
@@ -74,7 +74,7 @@ fn checked_lines(
     lines
 }
 
-/// The lines that a visit to an agent gives. `told`: it is another than the last.
+/// Returns the messages about an agent's reply. `told`: it differs from the last one.
 pub fn agent_lines(
     proxy: &Proxy,
     server: &Server,
@@ -108,7 +108,7 @@ pub fn agent_lines(
     checked_lines(proxy, server, change, report, &reason, checked)
 }
 
-/// The lines of a server whose state changed with the one that it tracks.
+/// Returns the messages about a server whose state changed with the server that it tracks.
 pub fn tracked_lines(
     proxy: &Proxy,
     server: &Server,
@@ -127,7 +127,7 @@ pub fn tracked_lines(
         });
     };
     match (told.was_maintained, report.tracked_maintenance) {
-        // Its own maintenance stands over it.
+        // The server's own maintenance takes precedence.
         _ if server.state.in_maintenance() => {}
         (false, true) if change.was_up => {
             let text = format!(
@@ -139,7 +139,7 @@ pub fn tracked_lines(
                 change.requeued,
                 server.state.queue.waiting.current()
             );
-            // One that was to stop anyway is no surprise.
+            // A server that was already draining or stopping is no surprise.
             let level = match change.was_usable {
                 true => Level::Alert,
                 false => Level::Notice,
@@ -214,7 +214,7 @@ fn reason(result: &CheckResult) -> String {
     text
 }
 
-/// Control characters of what a server sent, as logs show them.
+/// Replaces the control characters of a server's text in the way that logs show them.
 fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -297,7 +297,7 @@ fn told(level: Level, text: String) -> LogLine {
     LogLine { level, text, mail }
 }
 
-/// The value of `X-Haproxy-Server-State`.
+/// Returns the value of `X-Haproxy-Server-State`.
 pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerReport) -> String {
     let share = u64::from(server.state.weight() / model::state::WEIGHT_SCALE);
     let total: u64 = proxy

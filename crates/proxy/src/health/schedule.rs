@@ -1,11 +1,11 @@
-//! When to check next. Time and randomness are arguments.
+//! Calculates when to check next. Time and randomness are arguments.
 
 use model::state::CheckPhase;
 
-/// Most percent of spread.
+/// Maximum of `spread-checks`, percent.
 pub const SPREAD_MAX: u32 = 50;
 
-/// A server's intervals.
+/// Check intervals of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Schedule {
     /// `inter`, milliseconds.
@@ -19,7 +19,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The interval of a phase.
+    /// Returns the interval of a phase, milliseconds.
     pub fn interval_ms(&self, phase: CheckPhase) -> u32 {
         let own = match phase {
             CheckPhase::Up => None,
@@ -29,8 +29,8 @@ impl Schedule {
         own.unwrap_or(self.inter_ms).max(1)
     }
 
-    /// How long to wait between the end of a check and the next one. `random`
-    /// moves it by at most `spread` percent to either side.
+    /// Returns the wait between the end of a check and the next one, milliseconds. `random`
+    /// shifts it by at most `spread` percent in either direction.
     pub fn next_ms(&self, phase: CheckPhase, random: u32) -> u64 {
         let interval = u64::from(self.interval_ms(phase));
         let most = self.spread_ms(interval);
@@ -38,13 +38,13 @@ impl Schedule {
         (interval - most + move_by).max(1)
     }
 
-    /// By how much an interval may be longer or shorter.
+    /// Returns by how much an interval may be longer or shorter, milliseconds.
     pub(super) fn spread_ms(&self, interval_ms: u64) -> u64 {
         interval_ms * u64::from(self.spread.min(SPREAD_MAX)) / 100
     }
 
-    /// How long the first check of the `n`-th of `total` servers waits, so that
-    /// the checks of a process are spread over the shortest of their intervals.
+    /// Returns the wait before the first check of the `n`-th of `total` servers. The checks of a
+    /// process are spread over the shortest of their intervals.
     pub fn first_ms(shortest_ms: u32, spread_max_ms: Option<u32>, n: usize, total: usize) -> u64 {
         let over = spread_max_ms.map_or(shortest_ms, |max| max.min(shortest_ms));
         u64::from(over) * n as u64 / total.max(1) as u64

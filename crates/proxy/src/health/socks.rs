@@ -1,4 +1,4 @@
-//! Asking a SOCKS4 proxy for the connection of a check (`check-via-socks4`).
+//! Requests the connection of a check from a SOCKS4 proxy (`check-via-socks4`).
 
 use model::config::target::Target;
 use protocol::socks4;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use tls::side::BoxedWire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// On whose behalf connections are asked for; proxies of HAProxy's users know it.
+/// User ID in SOCKS4 requests; SOCKS proxies may be configured to expect it from HAProxy.
 pub(crate) const USER: &str = "HAProxy";
 
-/// Asks; Err says why there is none, in HAProxy's words.
+/// Sends the request. Err: the reason of the failure, with HAProxy's wording.
 pub(super) async fn ask(wire: &mut BoxedWire, target: &Target) -> Result<(), String> {
     let Target::Inet(SocketAddr::V4(to)) = target else {
         return Err("SOCKS4 Proxy knows IPv4 addresses only".to_owned());

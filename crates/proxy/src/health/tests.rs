@@ -1,4 +1,4 @@
-//! Checks over the loopback, against servers that behave as they are told.
+//! Tests checks over loopback, against scripted servers.
 
 use super::{Checks, Level, Notice, start};
 use model::check::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
@@ -13,15 +13,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How the server answers; changed while it runs.
+/// Behaviour of the server, which can change while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Manner {
     Answer(&'static str),
-    /// Byte by byte, so many milliseconds apart.
+    /// Sends the bytes one by one, with this pause in milliseconds.
     Slow(&'static str, u64),
     Stall,
     Close,
-    /// A head and a body without an end.
+    /// Sends a head and an endless body.
     Huge,
 }
 
@@ -32,7 +32,7 @@ struct Origin {
 }
 
 const OK: Manner = Manner::Answer("HTTP/1.0 200 OK\r\nserver: x\r\n\r\nall is well");
-/// Longest wait for something that has to happen.
+/// Timeout for anything that has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn origin(manner: Manner) -> Origin {
@@ -86,7 +86,7 @@ struct Bed {
     config: Arc<Config>,
     lines: Arc<Mutex<Vec<(Level, String)>>>,
     checks: Option<Checks>,
-    /// Its end ends the side thread.
+    /// Stops the side thread when it is dropped.
     _running: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -229,7 +229,7 @@ impl Bed {
     }
 }
 
-/// Durations are the machine's business.
+/// Removes the duration, which depends on the machine.
 fn without_duration(line: &str) -> String {
     let Some(at) = line.find("duration: ") else {
         return line.to_owned();
@@ -448,7 +448,7 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     let mut bed = bed(&[(origin.address, quick())], http(), &[]);
     bed.until_status(CheckStatus::Layer7Ok);
     let count = || origin.requests.lock().unwrap().len();
-    // One that is under way may still come, however late.
+    // A check in progress may still arrive, however late.
     let ended = |what: &str| {
         let before = count();
         lab::let_pass(Duration::from_millis(300), "that nothing is asked");
@@ -507,7 +507,7 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         std::thread::sleep(Duration::from_millis(10));
     }
     bed.until("the new one was asked", |_| count(&comes) > 0);
-    // What ran when the last change came may still arrive.
+    // A check that was running at the last change may still arrive.
     bed.until("the others are at rest", |_| {
         let before = (count(&goes), count(&comes));
         std::thread::sleep(Duration::from_millis(200));
@@ -524,7 +524,7 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
 }
 
-/// A mail server that takes everything, and what it was sent.
+/// Starts a mail server that accepts everything; returns its address and what it received.
 fn mail_server() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

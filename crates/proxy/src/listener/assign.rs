@@ -1,5 +1,5 @@
-//! Listeners whose sockets were opened by another process, which knows the
-//! same configuration: given by their order.
+//! Assigns sockets that another process opened for the same configuration to listeners, by
+//! their order.
 
 use super::identity::{inode, prefixed};
 use super::open::Listening;
@@ -10,23 +10,23 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Why descriptors do not fit a configuration.
+/// Reason why descriptors do not match a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AssignError {
-    /// There are more or fewer than the configuration has listeners.
+    /// The number of descriptors differs from that of the listeners.
     #[error("expected {wanted} listening sockets, got {given}")]
     Count {
-        /// Listeners.
+        /// Number of listeners in the configuration.
         wanted: usize,
-        /// Descriptors.
+        /// Number of descriptors supplied.
         given: usize,
     },
-    /// One of them is not open.
+    /// A descriptor is not open.
     #[error("socket {place} cannot be used ({errno})")]
     Descriptor {
-        /// Its place in the order.
+        /// Index of the descriptor in the order.
         place: usize,
-        /// The system's reason.
+        /// Error of the system call.
         errno: Errno,
     },
 }
@@ -59,7 +59,7 @@ pub fn addresses(config: &Config) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// The same with what they are.
+/// Returns the listeners that the configuration opens, each with its bind.
 pub(super) fn places(
     config: &Config,
 ) -> impl Iterator<Item = (ProxyIndex, &Proxy, u32, &Bind)> + '_ {
@@ -71,8 +71,8 @@ pub(super) fn places(
     })
 }
 
-/// Gives the listeners of a configuration their sockets, in the order of [`wanted`], but for
-/// those at the indices `left_out`, which have none.
+/// Assigns sockets to the listeners of a configuration, in the order of [`wanted`], except
+/// for those at the indices `left_out`, which have none.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
@@ -101,8 +101,8 @@ pub fn assign(
     .collect()
 }
 
-/// Notes in the states of the frontends how many of their listeners are not open. The states are
-/// those of a former configuration, so this follows their adoption.
+/// Records in the frontends' states how many of their listeners are not open. Called after
+/// the states of the previous configuration were adopted.
 pub(crate) fn note_unopened(config: &Config, listening: &[Listening]) {
     let mut open: HashMap<u32, u32> = HashMap::new();
     for one in listening {

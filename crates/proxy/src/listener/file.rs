@@ -1,5 +1,5 @@
-//! Which file a Unix socket is bound to, by what the kernel says: a name says
-//! nothing, since somebody may have put another socket there.
+//! Finds the file that a Unix socket is bound to by asking the kernel. The name alone proves
+//! nothing, since another socket may have been created there.
 
 use super::identity::inode;
 use nix::libc;
@@ -8,21 +8,21 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-/// Opens the file of a Unix socket; of the rights it needs NET_ADMIN.
+/// ioctl that opens the file of a Unix socket; requires the capability NET_ADMIN.
 const SIOCUNIXFILE: libc::Ioctl = 0x89E0;
-/// linux/sock_diag.h, linux/unix_diag.h: the request and its answer.
+/// From linux/sock_diag.h and linux/unix_diag.h: the request and its response.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const UDIAG_SHOW_VFS: u32 = 2;
 const UNIX_DIAG_VFS: u16 = 1;
-/// Sizes of the two headers of an answer and of an attribute's.
+/// Sizes in bytes of the two headers of a response, and of an attribute's header.
 const ANSWER_HEAD_BYTES: usize = 16 + 16;
 const ATTRIBUTE_HEAD_BYTES: usize = 4;
-/// Room for an answer, which is a tenth of it.
+/// Size of the response buffer, ten times what a response needs.
 const ANSWER_BYTES: usize = 512;
 
-/// Whether the file at a path is that of the socket. A kernel that does not say
-/// is no reason to give up a socket whose name is there.
+/// Returns whether the file at a path is that of the socket. If the kernel does not tell, the
+/// answer is yes for any socket at the path, so that it is not given up.
 pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     let Ok(there) = rustix::fs::lstat(path) else {
         return false;
@@ -33,8 +33,8 @@ pub(super) fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
     if let Ok(own) = open_file(fd).and_then(rustix::fs::fstat) {
         return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
     }
-    // It has the low half of the number only, and no other file can have the
-    // number for as long as the socket lives.
+    // The response contains only the low half of the inode number. No other file can get the
+    // number while the socket exists.
     file_inode(fd).map_or(true, |own| own == there.st_ino as u32)
 }
 
@@ -48,7 +48,7 @@ fn open_file(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(file) })
 }
 
-/// Asks the kernel's socket diagnostics, which everyone may.
+/// Queries the kernel's socket diagnostics, which needs no privileges.
 fn file_inode(fd: &OwnedFd) -> Result<u32, Errno> {
     let flags = SocketFlags::CLOEXEC;
     let (family, kind) = (AddressFamily::NETLINK, SocketType::DGRAM);
@@ -56,7 +56,7 @@ fn file_inode(fd: &OwnedFd) -> Result<u32, Errno> {
     let question = question(inode(fd)? as u32);
     rustix::net::send(&kernel, &question, SendFlags::empty())?;
     let mut answer = [0; ANSWER_BYTES];
-    // The answer is there when the question has been sent.
+    // The response is available as soon as the request was sent.
     let (read, _) = rustix::net::recv(&kernel, &mut answer, RecvFlags::DONTWAIT)?;
     inode_of(answer.get(..read).unwrap_or_default()).ok_or(Errno::NOENT)
 }
@@ -64,12 +64,12 @@ fn file_inode(fd: &OwnedFd) -> Result<u32, Errno> {
 fn question(socket: u32) -> Vec<u8> {
     const LENGTH: u32 = 40;
     let mut bytes = Vec::with_capacity(LENGTH as usize);
-    // The header: length, type, flags, a number, whose.
+    // The header: length, type, flags, sequence number, port ID.
     bytes.extend(LENGTH.to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
     bytes.extend([0; 8]);
-    // The family, in any state, this one, its file, whatever its cookie.
+    // The family, any state, this inode, its file, any cookie.
     bytes.extend([AddressFamily::UNIX.as_raw() as u8, 0, 0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(socket.to_ne_bytes());
@@ -78,14 +78,14 @@ fn question(socket: u32) -> Vec<u8> {
     bytes
 }
 
-/// The file's inode in an answer.
+/// Finds the file's inode in a response.
 fn inode_of(answer: &[u8]) -> Option<u32> {
     let kind = answer.get(4..6)?;
     if kind != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
         return None;
     }
     let mut attributes = answer.get(ANSWER_HEAD_BYTES..)?;
-    // Each takes at least its head, so it ends.
+    // Each attribute consumes at least its header, so the loop ends.
     while let Some((head, _)) = attributes.split_first_chunk::<ATTRIBUTE_HEAD_BYTES>() {
         let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
         let value = attributes.get(ATTRIBUTE_HEAD_BYTES..length)?;

@@ -1,6 +1,6 @@
-//! What the kernel says that a socket is: where it listens, and the options
-//! that make two listeners on one address different ones. Nothing here depends
-//! on who opened the socket, so that HAProxy's are recognized like our own.
+//! Identity of a listening socket by the kernel's information: the address, and the options
+//! that distinguish two listeners on one address. The identity does not depend on the process
+//! that opened the socket, so HAProxy's sockets are recognized like our own.
 
 use super::options::{get_option, int_option, transparent};
 use model::config::{Bind, BindAddress};
@@ -13,64 +13,63 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The cookie of a socket's network namespace, since Linux 5.14.
+/// Cookie of a socket's network namespace, since Linux 5.14.
 const SO_NETNS_COOKIE: i32 = 71;
-/// Room for an interface's name and its end.
+/// Buffer size for an interface's name with its terminator, bytes.
 const INTERFACE_BYTES: usize = 16;
 
-/// Where a socket listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum ListenAddress {
     Inet(SocketAddr),
-    /// By the name that clients use.
+    /// Path under which clients find the socket.
     Unix(PathBuf),
     Abstract(Vec<u8>),
 }
 
-/// What makes a listening socket the one that it is.
+/// Identity of a listening socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Identity {
     pub place: ListenAddress,
-    /// It takes datagrams.
+    /// A datagram socket.
     datagrams: bool,
     interface: Option<Box<[u8]>>,
     v6only: bool,
     transparent: bool,
 }
 
-/// Why a descriptor is of no use as a listener.
+/// Reason why a descriptor cannot be used as a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unrecognized {
-    /// It is no socket, or the kernel says nothing of it.
+    /// The descriptor is not a socket, or the kernel does not describe it.
     #[error("it is not a socket ({0})")]
     NoSocket(#[from] Errno),
-    /// It is a socket of another kind: datagrams, another protocol or family.
+    /// The socket has another type, protocol or family.
     #[error("it is a socket of another type")]
     OtherKind,
-    /// It does not listen.
+    /// The socket does not listen.
     #[error("it does not listen")]
     NotListening,
-    /// It has no address.
+    /// The socket has no address.
     #[error("it has no address")]
     Unnamed,
-    /// It belongs to another network namespace.
+    /// The socket belongs to another network namespace.
     #[error("it belongs to another network namespace")]
     OtherNamespace,
 }
 
 impl Identity {
-    /// Asks the kernel.
+    /// Queries the kernel for the identity of a socket.
     pub fn of(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
         let datagrams = match sockopt::socket_type(fd)? {
             SocketType::STREAM => false,
             SocketType::DGRAM => true,
             _ => return Err(Unrecognized::OtherKind),
         };
-        // Who is bound gets datagrams; connections are only taken by who listens.
+        // A datagram socket receives once it is bound; a stream socket must listen.
         let listens = datagrams || sockopt::socket_acceptconn(fd)?;
         match sockopt::socket_domain(fd)? {
             AddressFamily::UNIX if listens => Identity::of_unix(fd, datagrams),
-            // That of a frontend which HAProxy has disabled only keeps its address.
+            // The socket of a frontend that HAProxy has disabled only keeps its address.
             AddressFamily::INET | AddressFamily::INET6 if listens || is_paused(fd) => {
                 Identity::of_inet(fd, datagrams)
             }
@@ -118,8 +117,8 @@ impl Identity {
         })
     }
 
-    /// What a listener of a configuration will be; None where only the kernel
-    /// will know (`fd@`, any port).
+    /// Returns the identity that a configured listener will have; None where only the kernel
+    /// knows it (`fd@`, any port).
     pub fn wanted(bind: &Bind, prefix: Option<&Path>) -> Option<Identity> {
         match &bind.address {
             BindAddress::Inet(address) if address.port() == 0 => None,
@@ -153,27 +152,27 @@ impl Identity {
     }
 }
 
-/// The path of a Unix listener. The manual's prefix is text before the path,
-/// not a directory.
+/// Returns the path of a Unix listener. `unix-bind prefix` is text in front of the path, not
+/// a directory.
 pub(super) fn prefixed(prefix: Option<&Path>, path: &Path) -> PathBuf {
     let mut whole = prefix.map_or_else(Default::default, |p| p.as_os_str().to_owned());
     whole.push(path.as_os_str());
     whole.into()
 }
 
-/// The inode of a socket, by which the same one is known under any number.
+/// Returns the inode of a socket, which identifies it under any descriptor number.
 pub fn inode(fd: &OwnedFd) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino)
 }
 
-/// Whether a socket has an address and no peer.
+/// Returns whether a socket has an address and no peer.
 fn is_paused(fd: &OwnedFd) -> bool {
     let address = rustix::net::getsockname(fd).map(inet_address);
     matches!(address, Ok(Ok(address)) if address.port() != 0)
         && rustix::net::getpeername(fd).is_err_and(|errno| errno == Errno::NOTCONN)
 }
 
-/// Whether an address of IPv6 may take IPv4, too.
+/// Returns whether an IPv6 address may also accept IPv4.
 fn both_families(ip: IpAddr) -> bool {
     ip.is_ipv6() && ip.is_unspecified()
 }
@@ -182,7 +181,7 @@ fn inet_address(address: SocketAddrAny) -> Result<SocketAddr, Unrecognized> {
     SocketAddr::try_from(address).map_err(|_| Unrecognized::OtherKind)
 }
 
-/// The interface that a socket is bound to.
+/// Returns the interface that a socket is bound to.
 pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     let mut name = [0; INTERFACE_BYTES];
     let length = get_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
@@ -191,8 +190,8 @@ pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     Ok((end > 0).then(|| name[..end].into()))
 }
 
-/// Whether a socket is of the network namespace that this process is in. Where
-/// the kernel does not say, it is taken to be.
+/// Returns whether a socket is in the network namespace of this process. If the kernel does
+/// not tell, the answer is yes.
 fn same_namespace(fd: &OwnedFd) -> bool {
     let cookie = |fd: &OwnedFd| {
         let mut bytes = [0; size_of::<u64>()];
@@ -203,8 +202,8 @@ fn same_namespace(fd: &OwnedFd) -> bool {
     ours.is_ok_and(|ours| ours == theirs)
 }
 
-/// A Unix socket is bound beside its name, as `name.NUMBER.tmp`, and then gets
-/// the name itself; the kernel goes on telling the first.
+/// Returns the path that clients use. A Unix socket is first bound as `name.NUMBER.tmp` and
+/// then renamed; the kernel continues to report the first name.
 fn name_of_clients(bound: &Path) -> PathBuf {
     let name = bound.as_os_str().as_bytes();
     let stripped = name.strip_suffix(b".tmp").and_then(|rest| {

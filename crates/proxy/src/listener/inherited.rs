@@ -1,11 +1,10 @@
-//! Listening sockets that this process inherited: from its parent, from an earlier
-//! version of the configuration, or from another process. They are identified by what the
-//! kernel reports about them, and a configuration takes those that it needs; no name and
-//! no order is trusted.
+//! Listening sockets that this process inherited: from its parent, an earlier configuration,
+//! or another process. They are identified by what the kernel reports about them, not by
+//! names or order, and a configuration uses those that it needs.
 //!
 //! Externally visible changes (the names of Unix sockets, options of sockets that other
-//! processes may still serve) are delayed until [`Inherited::settle`], so that a file
-//! with one address that cannot be opened disturbs nothing.
+//! processes may still serve) are delayed until [`Inherited::settle`]. A configuration with
+//! one address that cannot be opened thus changes nothing.
 
 use super::identity::{Identity, ListenAddress, Unrecognized};
 use super::names::{self, Name};
@@ -21,19 +20,19 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Sockets that a configuration may take over.
+/// Sockets that a configuration may use.
 ///
-/// Dropped, it settles if all that was asked of it succeeded, and else leaves
-/// everything as it was.
+/// On drop the pending changes are applied if everything was opened; otherwise nothing
+/// changes.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Option<OwnedFd>>,
     by_identity: HashMap<Identity, VecDeque<usize>>,
     by_number: HashMap<RawFd, Numbered>,
     pending: Vec<Pending>,
-    /// Something could not be opened: nothing is to be put in place.
+    /// An address could not be opened, so pending changes must not be applied.
     pub(super) failed: bool,
-    /// It is only tried whether all could be opened.
+    /// Dry run: only tests whether all listeners can be opened.
     pub(super) dry: bool,
 }
 
@@ -41,16 +40,16 @@ pub struct Inherited {
 #[derive(Debug, Default)]
 struct Numbered {
     free: VecDeque<usize>,
-    /// The last that was taken: several listeners may name one number.
+    /// The last descriptor taken, because several listeners may name the same number.
     taken: Option<Arc<OwnedFd>>,
 }
 
-/// What is only done when everything was opened.
+/// A change that is applied only after everything was opened.
 #[derive(Debug)]
 enum Pending {
     /// A new Unix socket gets its name.
     Name { name: Name, span: Span },
-    /// A socket that was taken gets the options of its new listener.
+    /// A reused socket gets the options of its new listener.
     Options {
         fd: Arc<OwnedFd>,
         place: Option<ListenAddress>,
@@ -60,12 +59,12 @@ enum Pending {
     },
 }
 
-/// What could not be put in place in the end.
+/// Failure to apply a pending change.
 #[derive(Debug)]
 pub struct SettleError {
-    /// Where the listener's line stands.
+    /// Position of the listener's line.
     pub span: Span,
-    /// The file of the Unix socket; None for a socket that has none.
+    /// File of the Unix socket; None for other sockets.
     pub path: Option<PathBuf>,
     /// The step that failed.
     pub step: OpenStep,
@@ -86,14 +85,13 @@ impl fmt::Display for SettleError {
 impl std::error::Error for SettleError {}
 
 impl Inherited {
-    /// Only whether everything can be opened is to be found: nothing that is opened
-    /// with these listens, so that nobody connects to it, and nothing is put in
-    /// place.
+    /// Switches to a dry run, which only tests whether everything can be opened. The new sockets
+    /// do not listen, so no client connects to them, and no pending change is applied.
     pub fn only_try(&mut self) {
         self.dry = true;
     }
 
-    /// Adds a socket that listens; it is closed if it is of no use.
+    /// Adds a listening socket; one that cannot be used is closed.
     pub fn add(&mut self, fd: OwnedFd) -> Result<(), Unrecognized> {
         let identity = Identity::of(&fd)?;
         let place = self.keep(fd, &identity);
@@ -102,7 +100,7 @@ impl Inherited {
         Ok(())
     }
 
-    /// Adds the socket that files name `fd@NUMBER`, whatever number it has here.
+    /// Adds the socket that the configuration names `fd@NUMBER`, regardless of its number here.
     /// It need not listen yet.
     pub fn add_tagged(&mut self, fd: OwnedFd, number: RawFd) -> Result<(), Unrecognized> {
         let place = match Identity::of(&fd) {
@@ -130,28 +128,27 @@ impl Inherited {
 
     fn keep(&mut self, fd: OwnedFd, identity: &Identity) -> usize {
         if matches!(identity.place, ListenAddress::Inet(_)) {
-            // Another listener may have to be opened beside it, on an address
-            // that it covers. Where that is refused, bind(2) will tell.
+            // Another listener may have to be opened on an address that this one covers. If the
+            // option is refused, bind(2) will fail and report it.
             let _ = sockopt::set_socket_reuseport(&fd, true);
         }
         self.sockets.push(Some(fd));
         self.sockets.len() - 1
     }
 
-    /// How many sockets nobody has taken.
+    /// Returns the number of sockets that no listener has taken.
     pub fn len(&self) -> usize {
         self.sockets.iter().flatten().count()
     }
 
-    /// Whether there is none.
+    /// Returns whether all sockets were taken.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts in place what was opened with these sockets: the names of new Unix
-    /// sockets, and the options of sockets that were taken. If anything of it
-    /// fails the names are what they were. Nothing is done where an address
-    /// could not be opened.
+    /// Applies the pending changes: names of new Unix sockets, and options of reused sockets. If
+    /// a change fails, the names are restored. Nothing is applied if an address could not be
+    /// opened.
     pub fn settle(&mut self) -> Result<(), Vec<SettleError>> {
         let pending = std::mem::take(&mut self.pending);
         if self.failed || self.dry {
@@ -204,12 +201,12 @@ impl Inherited {
         }
     }
 
-    /// What could not be opened is left out: everything else is put in place nevertheless.
+    /// Ignores listeners that could not be opened, so that the changes of all others are applied.
     pub fn go_on_without(&mut self) {
         self.failed = false;
     }
 
-    /// The sockets that nobody took, after what was taken has been settled.
+    /// Returns the sockets that no listener took, after the pending changes were applied.
     pub fn unused(mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.sockets)
             .into_iter()
@@ -217,7 +214,7 @@ impl Inherited {
             .collect()
     }
 
-    /// Takes a socket of that identity.
+    /// Takes a socket with this identity.
     pub(super) fn take(&mut self, wanted: &Identity) -> Option<OwnedFd> {
         let same = self.by_identity.get_mut(wanted)?;
         while let Some(place) = same.pop_front() {
@@ -241,12 +238,12 @@ impl Inherited {
         numbered.taken.clone()
     }
 
-    /// Gives a new Unix socket its name in the end.
+    /// Records that a new Unix socket gets its name.
     pub(super) fn name_later(&mut self, name: Name, span: Span) {
         self.pending.push(Pending::Name { name, span });
     }
 
-    /// Gives a socket that was taken the options of its listener in the end.
+    /// Records that a reused socket gets the options of its listener.
     pub(super) fn set_later(
         &mut self,
         fd: Arc<OwnedFd>,
@@ -266,7 +263,7 @@ impl Inherited {
 
 impl Drop for Inherited {
     fn drop(&mut self) {
-        // Who wants to know what failed has settled before.
+        // A caller that needs the errors has called `settle` before.
         let _ = self.settle();
     }
 }

@@ -1,6 +1,6 @@
-//! Files of Unix sockets. A socket is bound beside its name and renamed onto
-//! it, so that there is no moment at which a client finds none, or one with the
-//! wrong owner; and the file that was there is kept until all is in place.
+//! Files of Unix sockets. A socket is bound under a temporary name and renamed, so that
+//! clients always find one, and with the right owner. The previous file is kept until all
+//! listeners are set up.
 
 use super::file::is_bound_to;
 use super::identity::ListenAddress;
@@ -14,15 +14,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The mode of a new socket's file before the mask of the process.
+/// Mode of a new socket's file before the umask of the process applies.
 const MODE_OF_NEW: u32 = 0o777;
-/// What of a file's mode are permissions.
+/// Permission bits in a file's mode.
 const MODE_BITS: u32 = 0o7777;
 
-/// Sockets that this process has bound beside their names.
+/// Number of sockets that this process has bound under temporary names.
 static BESIDE: AtomicU32 = AtomicU32::new(0);
 
-/// A socket's file that does not have its name yet. Dropped, it is removed.
+/// A socket's file that still has its temporary name. Dropping it removes the file.
 #[derive(Debug)]
 pub(super) struct Name {
     path: PathBuf,
@@ -30,16 +30,16 @@ pub(super) struct Name {
     placed: bool,
 }
 
-/// What was done, as long as it can be undone.
+/// A rename that can be reverted.
 #[derive(Debug)]
 pub(super) struct Placed {
     path: PathBuf,
-    /// The file that was there before.
+    /// The previous file.
     before: Option<PathBuf>,
 }
 
-/// Binds a socket beside its name and listens; without a backlog it is one for
-/// datagrams, which are there when it is bound.
+/// Binds a socket under a temporary name and listens. Without a backlog it is a datagram
+/// socket, which receives once it is bound.
 pub(super) fn bind_beside(
     path: &Path,
     owner: BindOwner,
@@ -85,8 +85,7 @@ fn own(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     }
 }
 
-/// Gives the file of a socket that stays the owner and mode that a new one of
-/// its line would have.
+/// Sets the owner and mode of a reused socket's file to those that a new one would have.
 pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     let file = rustix::fs::lstat(path)?;
     let folder = path
@@ -101,7 +100,7 @@ pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
         of_folder.map_or_else(own, |folder| folder.st_gid)
     });
     let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
-    // Only what differs: who may not change an owner need not.
+    // Changes only what differs, because the process may lack the privilege to change the owner.
     let mode = owner.mode.or_else(|| Some(MODE_OF_NEW & !umask()?));
     own(
         path,
@@ -113,7 +112,7 @@ pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     )
 }
 
-/// The mask of the process; asking the system call would change it for a moment.
+/// Returns the umask of the process. The system call would change it for a moment.
 fn umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let mask = status
@@ -122,7 +121,7 @@ fn umask() -> Option<u32> {
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
-/// Whether a socket still is the one that clients find at its place.
+/// Returns whether clients still find this socket at its address.
 pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
     match place {
         ListenAddress::Inet(_) | ListenAddress::Abstract(_) => true,
@@ -131,16 +130,16 @@ pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
 }
 
 impl Name {
-    /// The name that it will have.
+    /// Returns the final path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it its name.
+    /// Renames the file to its final name.
     pub fn place(mut self) -> Result<Placed, Errno> {
         let before = with_suffix(&self.beside, ".bak");
         let _ = rustix::fs::unlink(&before);
-        // Where there was none, or it cannot be kept, there is nothing to go back to.
+        // If there was no previous file, or it cannot be kept, the rename cannot be reverted.
         let kept = rustix::fs::link(&self.path, &before).is_ok();
         if let Err(errno) = rustix::fs::rename(&self.beside, &self.path) {
             if kept {
@@ -165,14 +164,14 @@ impl Drop for Name {
 }
 
 impl Placed {
-    /// It stays.
+    /// Makes the rename permanent.
     pub fn keep(self) {
         if let Some(before) = &self.before {
             let _ = rustix::fs::unlink(before);
         }
     }
 
-    /// The file that was there before is back.
+    /// Restores the previous file.
     pub fn undo(self) {
         let _ = match &self.before {
             Some(before) => rustix::fs::rename(before, &self.path),

@@ -1,4 +1,4 @@
-//! Opening listening sockets, or taking over those that listen already.
+//! Opens listening sockets, or reuses inherited ones.
 
 use super::assign::places;
 use super::identity::{Identity, ListenAddress, inode, prefixed};
@@ -16,37 +16,36 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A listening socket and the listener that it belongs to.
+/// A listening socket and its listener.
 #[derive(Debug, Clone)]
 pub struct Listening {
     /// The descriptor; all threads accept from it.
     pub fd: Arc<OwnedFd>,
-    /// The socket's inode: the same socket has the same one in every process
-    /// and under every number.
+    /// Inode of the socket; the same in every process and under every descriptor number.
     pub inode: u64,
     /// The frontend.
     pub proxy: ProxyIndex,
-    /// The place in its `binds`.
+    /// Index in the frontend's `binds`.
     pub bind: u32,
-    /// Its counts on all threads: connections where it has a `maxconn`, all
-    /// with `option socket-stats`.
+    /// Counts on all threads: connections if the listener has `maxconn`, everything with `option
+    /// socket-stats`.
     pub state: Arc<ListenerState>,
 }
 
 impl Listening {
-    /// Whether it is a TCP socket.
+    /// Returns whether this is a TCP socket.
     pub(crate) fn is_inet(&self) -> bool {
         let domain = sockopt::socket_domain(&self.fd);
         domain.is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6))
     }
 }
 
-/// Closes the TCP listeners of frontends that are disabled or shut down, so that the kernel refuses
-/// their clients, and lets those of other frontends listen again. A listener that cannot listen
-/// again accepts nothing.
+/// Shuts down the TCP listeners of disabled or shut-down frontends, so that the kernel
+/// refuses their clients, and makes those of other frontends listen again. A listener for
+/// which that fails accepts nothing.
 ///
-/// shutdown(2) closes a listener, because other processes may hold the same socket. A Unix socket
-/// could not listen again after that: its clients wait.
+/// Uses shutdown(2), because other processes may hold the same socket. A Unix socket could
+/// not listen again after that, so its clients wait.
 pub(crate) fn apply_frontend_states<'a>(
     config: &Config,
     listening: impl IntoIterator<Item = &'a Listening>,
@@ -73,12 +72,12 @@ pub(crate) fn apply_frontend_states<'a>(
     }
 }
 
-/// Why a listener could not be opened.
+/// Failure to open a listener.
 #[derive(Debug)]
 pub struct OpenError {
     /// The frontend.
     pub proxy: ProxyIndex,
-    /// The place in its `binds`.
+    /// Index in the frontend's `binds`.
     pub bind: u32,
     /// The step that failed.
     pub step: OpenStep,
@@ -99,7 +98,7 @@ pub enum OpenStep {
     Listen,
     /// chown(2), chmod(2) of a Unix socket
     Own,
-    /// The inherited descriptor is none.
+    /// Use of an inherited descriptor
     Inherit,
 }
 
@@ -116,11 +115,11 @@ impl fmt::Display for OpenStep {
     }
 }
 
-/// Opens every listener of a configuration, or takes its socket from those that
-/// were inherited. What could be opened is returned beside what could not.
+/// Opens every listener of a configuration, or uses its inherited socket. Returns both the
+/// opened listeners and the failures.
 ///
-/// What others can see of it is put in place by [`Inherited::settle`], for all
-/// that was opened with the same value at once.
+/// [`Inherited::settle`] applies the externally visible changes, for everything opened with
+/// the same value at once.
 pub fn open(config: &Config, inherited: &mut Inherited) -> (Vec<Listening>, Vec<OpenError>) {
     let (mut opened, mut errors) = (Vec::new(), Vec::new());
     for (index, proxy, n, bind) in places(config) {
@@ -173,7 +172,7 @@ fn open_one(
         && let Some(fd) = inherited.take(&wanted)
     {
         let fd = Arc::new(fd);
-        // There is nothing of TCP to set of a socket for datagrams.
+        // A datagram socket has no TCP options.
         if !bind.datagrams {
             inherited.set_later(fd.clone(), Some(wanted.place), (options, owner), bind.span);
         }
@@ -192,7 +191,7 @@ fn open_one(
         BindAddress::Abstract(name) => {
             open_abstract(name, (!bind.datagrams).then_some(options.backlog))
         }
-        // Names are looked up while loading; this one was only checked.
+        // Names are resolved while loading; this address was only checked.
         BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
         BindAddress::Fd(number) if bind.datagrams => {
             return take_numbered(*number, inherited);
@@ -202,7 +201,7 @@ fn open_one(
     opened.map(Arc::new)
 }
 
-/// The same, as it is.
+/// Uses an inherited descriptor unchanged.
 fn take_numbered(number: RawFd, inherited: &mut Inherited) -> Step<Arc<OwnedFd>> {
     if let Some(fd) = inherited.take_numbered(number) {
         return Ok(fd);
@@ -215,7 +214,7 @@ fn take_numbered(number: RawFd, inherited: &mut Inherited) -> Step<Arc<OwnedFd>>
     Ok(Arc::new(fd))
 }
 
-/// The socket that the file knows by the number that it had at the start.
+/// Uses the socket that had this descriptor number at the start.
 fn open_numbered(
     number: RawFd,
     options: Options,
@@ -224,10 +223,10 @@ fn open_numbered(
 ) -> Step<Arc<OwnedFd>> {
     let fd = take_numbered(number, inherited)?;
     if !sockopt::socket_acceptconn(&fd).map_err(at(OpenStep::Inherit))? {
-        // Nobody can be served by it yet.
+        // Listens only now: no client was served on this socket yet.
         rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     }
-    // Its file, where it has one, is not ours.
+    // The file of the socket, if any, belongs to another process.
     let place = Identity::of(&fd).ok().map(|identity| identity.place);
     let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
     inherited.set_later(fd.clone(), place, (options, BindOwner::default()), span);
@@ -265,8 +264,8 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> 
     Ok(fd)
 }
 
-/// A socket for datagrams. The address is shared with an older process that still
-/// takes them, as with listeners.
+/// Opens a datagram socket. The address is shared with an older process that still receives,
+/// as with listeners.
 fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
     let family = match address.is_ipv4() {
         true => AddressFamily::INET,
@@ -275,7 +274,8 @@ fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
     let fd = create_for_datagrams(family).map_err(at(OpenStep::Create))?;
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
     if dry {
-        // Bound, it would take some of the datagrams of who shares the address.
+        // A bound socket would receive some of the datagrams of the processes that share the
+        // address.
         return Ok(fd);
     }
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
@@ -283,7 +283,7 @@ fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
     Ok(fd)
 }
 
-/// Without a backlog it is one for datagrams.
+/// Opens a socket in the abstract namespace. Without a backlog it is a datagram socket.
 fn open_abstract(name: &[u8], backlog: Option<i32>) -> Step<OwnedFd> {
     let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
     let created = match backlog {
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn buffer_sizes_of_clients_are_those_of_the_listening_socket() {
         let fd = opened("tune.rcvbuf.client 30000\ntune.sndbuf.client 40000", "");
-        // The system reserves as much again for its own books.
+        // The kernel reserves the same amount again for its bookkeeping.
         assert_eq!(sockopt::socket_recv_buffer_size(&fd).unwrap(), 60_000);
         assert_eq!(sockopt::socket_send_buffer_size(&fd).unwrap(), 80_000);
     }

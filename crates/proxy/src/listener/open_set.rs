@@ -1,13 +1,13 @@
-//! The listeners that are open, as the threads of the data plane find them
-//! again after a change: by the socket, whatever its descriptor, address and
-//! place in the file are. It opens nothing and accepts nothing.
+//! The open listeners of a configuration. After a change the threads of the data plane find a
+//! listener by its socket, whatever its descriptor, address and position in the file are.
+//! This module opens nothing and accepts nothing.
 
 use super::Listening;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What one accept loop listens to: a socket, and which of the listeners that
-/// share it (`bind fd@3` twice).
+/// Key of an accept loop: a socket, and the index among the listeners that share it (`bind
+/// fd@3` twice).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SocketKey {
     inode: u64,
@@ -22,8 +22,8 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// These listeners, where sockets that `before` has keep the descriptor
-    /// that is served already; the one given here is closed.
+    /// Creates the set for these listeners. A socket that `before` contains keeps the descriptor
+    /// in use, and its new descriptor is closed.
     pub(crate) fn following(listening: Vec<Listening>, before: &Open) -> Open {
         let mut sharing: HashMap<u64, u32> = HashMap::new();
         let mut open = Open::default();
@@ -43,12 +43,11 @@ impl Open {
         open
     }
 
-    /// The listener of a socket.
+    /// Returns the listener of a socket.
     pub(crate) fn get(&self, key: SocketKey) -> Option<&Listening> {
         self.places.get(&key).map(|at| &self.list[*at].1)
     }
 
-    /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(SocketKey, Listening)> {
         self.list.iter()
     }

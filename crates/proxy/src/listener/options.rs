@@ -1,6 +1,5 @@
-//! Socket options of listeners. [`fixed`] are those that a socket must have
-//! before it is bound; [`Options`] those that one which already listens can be
-//! given anew.
+//! Socket options of listeners. [`fixed`] sets those that a socket must have before it is
+//! bound. [`Options`] are those that can also be changed on a listening socket.
 
 use model::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
 use nix::libc;
@@ -9,18 +8,19 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Connections that wait in the kernel when neither `backlog` nor `maxconn` says.
+/// Default length of the kernel's accept queue, without `backlog` and `maxconn`.
 const BACKLOG_DEFAULT: i32 = 4096;
-/// Handshakes with data that may wait on one listener.
+/// Maximum number of pending TCP Fast Open handshakes on one listener.
 const FAST_OPEN_QUEUE: i32 = 256;
-/// Which buffer sizes were asked for, and so are not the system's to change.
+/// Socket option: the buffer sizes that were set explicitly, so that the kernel does not tune
+/// them.
 const SO_BUF_LOCK: i32 = 72;
 
-/// What a socket that listens can be given anew. Accepted connections inherit
-/// most of it, which saves system calls for each.
+/// Options that can be changed on a listening socket. Accepted connections inherit most of
+/// them, which saves system calls for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Options {
-    /// Connections that wait to be accepted.
+    /// Length of the accept queue.
     pub backlog: i32,
     keepalive: bool,
     keepalive_pace: KeepAlive,
@@ -34,7 +34,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Those of a listener.
+    /// Returns the options of a listener.
     pub fn of(config: &Config, proxy: &Proxy, bind: &Bind) -> Options {
         let backlog = bind
             .backlog
@@ -54,8 +54,8 @@ impl Options {
         }
     }
 
-    /// Sets them on a new TCP socket, before listen(2): the window of the
-    /// handshake is known only before it.
+    /// Sets the options on a new TCP socket, before listen(2), because the window of the
+    /// handshake is fixed by then.
     pub fn set_on_new(&self, fd: &OwnedFd) -> Result<(), Errno> {
         sockopt::set_tcp_nodelay(fd, true)?;
         if self.keepalive {
@@ -80,8 +80,8 @@ impl Options {
         self.set_buffer_sizes(fd)
     }
 
-    /// Sets them on a TCP socket that already listens, also back to what the
-    /// system gives where nothing is asked for.
+    /// Sets the options on a TCP socket that already listens. Options that are not configured
+    /// return to the system's defaults.
     pub fn set_on_listening(&self, fd: &OwnedFd) -> Result<(), Errno> {
         sockopt::set_tcp_nodelay(fd, true)?;
         sockopt::set_socket_keepalive(fd, self.keepalive)?;
@@ -96,16 +96,16 @@ impl Options {
         if self.fast_open {
             set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
         } else {
-            // A system without it has nothing to be switched off.
+            // Fails on a system without Fast Open, where there is nothing to disable.
             let _ = set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0);
         }
-        // 0 is what the system has for all.
+        // 0 selects the system-wide default.
         set_unsent(fd, self.unsent_bytes.unwrap_or(0))?;
         self.free_buffer_sizes(fd);
         self.set_buffer_sizes(fd)
     }
 
-    /// `mss`; below zero it counts from what the system would take.
+    /// Sets `mss`; a negative value is relative to the system's segment size.
     fn set_segment_size(&self, fd: &OwnedFd) -> Result<(), Errno> {
         let size = match self.mss {
             None => return Ok(()),
@@ -115,7 +115,7 @@ impl Options {
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, size)
     }
 
-    /// `tune.rcvbuf.client`, `tune.sndbuf.client`.
+    /// Sets `tune.rcvbuf.client` and `tune.sndbuf.client`.
     fn set_buffer_sizes(&self, fd: &OwnedFd) -> Result<(), Errno> {
         if let Some(bytes) = self.receive_bytes {
             sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;
@@ -126,8 +126,8 @@ impl Options {
         Ok(())
     }
 
-    /// Gives sizes that an earlier file asked for back to the system: those of a
-    /// new socket, and no lock. Kernels before 5.15 keep the earlier ones.
+    /// Returns configured buffer sizes to the system: the sizes of a new socket, and no lock.
+    /// Kernels before 5.15 keep the configured ones.
     fn free_buffer_sizes(&self, fd: &OwnedFd) {
         if int_option(fd, libc::SOL_SOCKET, SO_BUF_LOCK).is_ok_and(|locked| locked != 0) {
             let _ = back_to_system(fd);
@@ -135,7 +135,7 @@ impl Options {
     }
 }
 
-/// How much unsent data makes a socket unwritable.
+/// Sets the amount of unsent data, in bytes, that makes a socket unwritable.
 pub(crate) fn set_unsent(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
     set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
@@ -143,7 +143,7 @@ pub(crate) fn set_unsent(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
 
 fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {
     let fresh = create(sockopt::socket_domain(fd)?)?;
-    // What is set is doubled by the system, for its own books.
+    // The kernel doubles the value that is set, for its bookkeeping.
     let receive = sockopt::socket_recv_buffer_size(&fresh)? / 2;
     let send = sockopt::socket_send_buffer_size(&fresh)? / 2;
     sockopt::set_socket_recv_buffer_size(fd, receive)?;
@@ -151,26 +151,24 @@ fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {
     set_int_option(fd, libc::SOL_SOCKET, SO_BUF_LOCK, 0)
 }
 
-/// A socket for connections.
 pub(super) fn create(family: AddressFamily) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     rustix::net::socket_with(family, SocketType::STREAM, flags, None)
 }
 
-/// A socket for datagrams.
 pub(super) fn create_for_datagrams(family: AddressFamily) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     rustix::net::socket_with(family, SocketType::DGRAM, flags, None)
 }
 
-/// What a socket of an address must have before it is bound; another value of one of
-/// these makes it another listener.
+/// Sets the options that a socket must have before it is bound. A listener with another value
+/// of one of these is a different listener.
 pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;
-    // An older process of ours, or HAProxy, may still accept on the address,
-    // and so may the listener that this one takes the place of.
+    // An older Evenkeel process, or HAProxy, may still accept on the address, and so may the
+    // listener that this one replaces.
     let _ = sockopt::set_socket_reuseport(fd, true);
-    // An address that this host does not have (yet) is bound all the same.
+    // Binds also to an address that this host does not have (yet).
     if address.is_ipv4() {
         let _ = sockopt::set_ip_freebind(fd, true);
     } else {
@@ -188,8 +186,8 @@ pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<()
     Ok(())
 }
 
-/// What is only needed until the socket is bound. HAProxy takes a listener with
-/// it for one of another kind, and would not take it over.
+/// Clears the options that are needed only for bind(2). HAProxy would take the listener for a
+/// different one and not take it over.
 pub(super) fn unfix(fd: &OwnedFd, address: SocketAddr) {
     let _ = match address {
         SocketAddr::V4(_) => sockopt::set_ip_freebind(fd, false),
@@ -197,7 +195,7 @@ pub(super) fn unfix(fd: &OwnedFd, address: SocketAddr) {
     };
 }
 
-/// The option of `transparent`.
+/// Returns the level and name of the socket option for `transparent`.
 pub(super) fn transparent(ipv4: bool) -> (i32, i32) {
     if ipv4 {
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT)
@@ -206,19 +204,19 @@ pub(super) fn transparent(ipv4: bool) -> (i32, i32) {
     }
 }
 
-/// The segment size that the system would take by itself.
+/// Returns the segment size that the system would choose.
 pub(super) fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
     int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG)
 }
 
-/// Reads a number that rustix has no function for.
+/// Reads an integer option that rustix does not support.
 pub(super) fn int_option(fd: &OwnedFd, level: i32, name: i32) -> Result<i32, Errno> {
     let mut bytes = [0; size_of::<i32>()];
     get_option(fd, level, name, &mut bytes)?;
     Ok(i32::from_ne_bytes(bytes))
 }
 
-/// Reads an option that rustix has no function for; how many bytes it has.
+/// Reads an option that rustix does not support; returns its length in bytes.
 pub(super) fn get_option(
     fd: &OwnedFd,
     level: i32,
@@ -247,7 +245,7 @@ fn set_int_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result<(),
     set_option(fd, level, name, &value.to_ne_bytes())
 }
 
-/// Sets an option that rustix has no function for.
+/// Sets an option that rustix does not support.
 fn set_option(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
     // SAFETY: the pointer and the length are those of a live slice, which the
     // kernel only reads.

@@ -1,4 +1,4 @@
-//! Sockets that are handed over are recognized by what the kernel says of them.
+//! Tests that inherited sockets are recognized by the kernel's information.
 
 use super::identity::{Identity, ListenAddress};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, note_unopened, open, wanted};
@@ -55,7 +55,7 @@ fn opened(config: &Config, inherited: &mut Inherited) -> Vec<Listening> {
     listening
 }
 
-/// What the next loading is given.
+/// Returns the inherited sockets for the next load.
 fn handed_over(listening: &[Listening]) -> Inherited {
     let mut inherited = Inherited::default();
     for one in listening {
@@ -68,7 +68,7 @@ fn inodes(listening: &[Listening]) -> Vec<u64> {
     listening.iter().map(|one| one.inode).collect()
 }
 
-/// A port that nobody has at the moment.
+/// Returns a port that is currently free.
 fn port() -> u16 {
     lab::free_port().unwrap()
 }
@@ -355,7 +355,7 @@ fn what_is_no_listener_is_refused_with_the_reason() {
         assert_eq!(inherited.add(fd), Err(why));
         assert!(inherited.is_empty());
     }
-    // One for datagrams is of use as soon as it is bound.
+    // A datagram socket can be used as soon as it is bound.
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
     assert_eq!(Inherited::default().add(datagrams.into()), Ok(()));
 }
@@ -403,7 +403,7 @@ fn assigned_sockets_go_by_the_order_of_what_is_wanted() {
     note_unopened(&config, &some);
     let state = |n: usize| config.proxies[n].state.frontend.unopened.load(Relaxed);
     assert_eq!((state(0), state(1)), (1, 0));
-    // It is open later, and the state is the same one.
+    // The listener is opened later, and the state is the same object.
     note_unopened(&config, &before);
     assert_eq!((state(0), state(1)), (0, 0));
 }

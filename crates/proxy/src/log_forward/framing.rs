@@ -1,23 +1,23 @@
-//! Where a message ends in a stream of bytes (RFC 6587): its length stands before
-//! it, or a newline behind it. Each message says by its first byte which.
+//! Framing of syslog messages in a byte stream (RFC 6587): a length in front, or a newline
+//! behind. The first byte of each message determines which.
 
 use std::ops::Range;
 
-/// Digits of a length at most.
+/// Maximum number of digits of a length.
 const DIGITS_MAX: usize = 8;
 
-/// What the bytes begin with.
+/// Result of parsing the front of the input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// Not a whole message yet.
+    /// The message is incomplete.
     More,
-    /// A message, and how many bytes it takes with what frames it.
+    /// Range of a message, and its total length with the framing.
     Message(Range<usize>, usize),
-    /// No message, or one that is too long.
+    /// The message is malformed or too long.
     Broken,
 }
 
-/// Looks at the bytes of a connection. With `newlines_only` no length is looked for.
+/// Parses the front of a connection's input. `newlines_only`: lengths are not recognized.
 pub fn next(bytes: &[u8], newlines_only: bool, message_max: usize) -> Frame {
     match bytes.first() {
         None => Frame::More,

@@ -1,10 +1,10 @@
-//! A message of syslog as somebody sent it: RFC 3164, RFC 5424, or neither. What
-//! cannot be read as one of these is text, and nothing of it is lost.
+//! Parses syslog messages: RFC 3164, RFC 5424, or neither. A message in neither format is
+//! plain text and forwarded completely.
 
-/// How a message was written.
+/// Format of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Form {
-    /// Text, perhaps behind a priority.
+    /// Text, with or without a priority in front.
     #[default]
     Plain,
     /// RFC 3164.
@@ -13,41 +13,41 @@ pub enum Form {
     Ietf,
 }
 
-/// A message and its parts; what was not told, or told as `-`, is None.
+/// A parsed message; a missing part, or one given as `-`, is None.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Message<'a> {
-    /// How it was written.
+    /// Format of the message.
     pub form: Form,
-    /// Facility times eight and level.
+    /// Facility times eight, plus the level.
     pub priority: Option<u16>,
-    /// The date in the form's own way.
+    /// Date in the notation of the format.
     pub date: Option<&'a [u8]>,
-    /// The host.
+    /// Host name.
     pub host: Option<&'a [u8]>,
-    /// The program.
+    /// Program name.
     pub tag: Option<&'a [u8]>,
-    /// The process.
+    /// Process ID.
     pub pid: Option<&'a [u8]>,
-    /// The kind of message (RFC 5424).
+    /// Message ID (RFC 5424).
     pub id: Option<&'a [u8]>,
     /// Structured data with its brackets (RFC 5424).
     pub structured: Option<&'a [u8]>,
-    /// The rest.
+    /// Text of the message.
     pub text: &'a [u8],
 }
 
-/// Digits of a priority at most.
+/// Maximum number of digits of a priority.
 const PRIORITY_DIGITS_MAX: usize = 3;
-/// Bytes of a date of RFC 3164 and the space behind it.
+/// Size in bytes of an RFC 3164 date, with the space behind it.
 const BSD_DATE_BYTES: usize = 16;
-/// Bytes of a date of RFC 5424 up to its seconds.
+/// Size in bytes of an RFC 5424 date up to its seconds.
 const IETF_DATE_BYTES: usize = 19;
 const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
 impl<'a> Message<'a> {
-    /// Bytes that are not looked into.
+    /// Creates a message from bytes without parsing them.
     pub fn opaque(bytes: &'a [u8]) -> Message<'a> {
         Message {
             text: bytes,
@@ -55,7 +55,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Reads a message, without the newline at its end.
+    /// Parses a message, without the newline at its end.
     pub fn read(bytes: &'a [u8]) -> Message<'a> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let (priority, rest) = match priority(bytes) {
@@ -73,19 +73,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The month (from 0 on) of a date of RFC 3164.
+    /// Returns the month (0 to 11) of an RFC 3164 date.
     pub fn bsd_month(date: &[u8]) -> Option<usize> {
         MONTHS.iter().position(|month| date.starts_with(month))
     }
 
-    /// The name of a month that two digits tell.
+    /// Returns the name of a month given by two digits.
     pub fn month_name(digits: &[u8]) -> Option<&'static [u8]> {
         let number: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
         MONTHS.get(number.checked_sub(1)?).copied()
     }
 }
 
-/// `<13>` and what follows.
+/// Parses `<13>`; returns the priority and the rest.
 fn priority(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let rest = bytes.strip_prefix(b"<")?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -99,20 +99,20 @@ fn priority(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((number, rest.strip_prefix(b">")?))
 }
 
-/// A word and what follows the space behind it.
+/// Returns a word, and the rest behind the following space.
 fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b' ', bytes).filter(|end| *end > 0)?;
     Some((&bytes[..end], &bytes[end + 1..]))
 }
 
-/// `Oct 11 22:14:15 host tag[12]: text`.
+/// Parses `Oct 11 22:14:15 host tag[12]: text`.
 fn bsd(bytes: &[u8]) -> Option<Message<'_>> {
     let (date, rest) = bytes.split_at_checked(BSD_DATE_BYTES)?;
     Message::bsd_month(date)?;
     let shape = date.iter().zip(b"Mmm dd dd:dd:dd ");
     let mut shape = shape.skip(3).enumerate();
     let fits = shape.all(|(at, (byte, wanted))| match wanted {
-        // The day may have a space in front.
+        // A day below ten may have a space in front.
         b'd' => byte.is_ascii_digit() || (at == 1 && *byte == b' '),
         other => byte == other,
     });
@@ -135,7 +135,6 @@ fn bsd(bytes: &[u8]) -> Option<Message<'_>> {
     })
 }
 
-/// `tag:` or `tag[12]:`.
 fn tag(word: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let word = word.strip_suffix(b":").filter(|word| !word.is_empty())?;
     let Some(bracket) = memchr::memchr(b'[', word) else {
@@ -146,7 +145,7 @@ fn tag(word: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     (!tag.is_empty()).then_some((tag, Some(pid).filter(|pid| !pid.is_empty())))
 }
 
-/// `2003-10-11T22:14:15.003Z host app 12 ID47 - text`, behind the version.
+/// Parses `2003-10-11T22:14:15.003Z host app 12 ID47 - text`, the part behind the version.
 fn ietf(bytes: &[u8]) -> Option<Message<'_>> {
     let some = |word: &'static [u8; 1]| move |field: &&[u8]| *field != word;
     let (date, rest) = word(bytes)?;
@@ -187,8 +186,8 @@ fn is_ietf_date(date: &[u8]) -> bool {
             .all(|b| b.is_ascii_digit() || b".:+-Z".contains(b))
 }
 
-/// Structured data, and the text behind it. A bracket inside of quotes ends
-/// nothing.
+/// Returns the structured data, and the text behind it. A bracket within quotes does not end
+/// the data.
 fn structured(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let split = |end: usize| {
         let (data, rest) = bytes.split_at_checked(end)?;
@@ -238,7 +237,7 @@ mod tests {
         )
     }
 
-    /// Messages, and what is understood of them.
+    /// Messages, and their parsed form.
     const ROWS: [(&str, &str); 24] = [
         (
             "<165>Aug  4 05:34:00 h p[10]: hello\n",

@@ -1,6 +1,6 @@
-//! `log-forward`: messages that others send, passed on to the section's targets.
-//! `message` and `framing` are what is read, as values; `serving` has the sockets,
-//! on the side thread. The way out is the one of our own lines: a full queue drops.
+//! `log-forward`: forwards received syslog messages to the targets of a section. `message`
+//! and `framing` parse without IO; `serving` has the sockets, on the side thread. Messages
+//! are sent like our own log lines: a full queue drops them.
 
 mod framing;
 mod message;
@@ -17,21 +17,21 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// What a form that must name a host says where none is known.
+/// Host name in a format that requires one, if none is known.
 const NO_HOST: &[u8] = b"localhost";
-/// Bytes of a date of RFC 5424 up to its day, and up to its seconds.
+/// Size in bytes of an RFC 5424 date up to its day, and up to its seconds.
 const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 
-/// Messages that were received, since the start.
+/// Number of messages received since the start.
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 
-/// Messages that sections have received, since the start.
+/// Returns the number of messages that `log-forward` sections have received since the start.
 pub fn received() -> u64 {
     RECEIVED.load(Ordering::Relaxed)
 }
 
-/// Passes a message on to every target that wants it.
+/// Forwards a message to every target that accepts it.
 pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
     RECEIVED.fetch_add(1, Ordering::Relaxed);
     let message = match section.opaque {
@@ -51,7 +51,7 @@ pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Opti
     }
 }
 
-/// The host's name in what is passed on.
+/// Returns the host name for the forwarded message.
 fn host<'a>(
     message: &Message<'a>,
     wanted: ForwardedHost,
@@ -69,7 +69,7 @@ fn host<'a>(
     }
 }
 
-/// The form of the line for a target: the target's own, or that of the message.
+/// Returns the format of the line for a target: the target's own, or that of the message.
 fn form_of(target: &LogTarget, message: &Message<'_>) -> SyslogFormat {
     match message.form {
         _ if target.format_said => target.format,
@@ -138,8 +138,8 @@ fn write(
     };
     out.extend_from_slice(message.text);
     out.truncate(target.length_max);
-    // A datagram has its own end; elsewhere a newline would begin another line,
-    // which its sender could make look like anybody's.
+    // A datagram needs no terminator. Elsewhere a newline would begin another line, which the
+    // sender could forge.
     if !matches!(
         target.address,
         LogTargetAddress::Udp(_) | LogTargetAddress::Unix(_)
@@ -150,7 +150,7 @@ fn write(
     out.push(b'\n');
 }
 
-/// `Oct 11 22:14:15 `
+/// Appends `Oct 11 22:14:15 `.
 fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     let date = message.date.filter(|date| match message.form {
         Form::Ietf => append_bsd_date(out, date).is_some(),
@@ -165,7 +165,7 @@ fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     out.push(b' ');
 }
 
-/// `Oct 11 22:14:15` of `2003-10-11T22:14:15.003Z`.
+/// Converts `2003-10-11T22:14:15.003Z` to `Oct 11 22:14:15`.
 fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
     let month = Message::month_name(date.get(5..7)?)?;
     let (day, time) = (
@@ -183,8 +183,8 @@ fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// `2003-10-11T22:14:15.003Z`; of a date of RFC 3164, which has neither year nor
-/// zone, this year's.
+/// Appends `2003-10-11T22:14:15.003Z`. An RFC 3164 date has neither year nor zone; it
+/// gets the current year.
 fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     let bsd = |date: &[u8]| {
         let month = Message::bsd_month(date)? + 1;
@@ -202,7 +202,6 @@ fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     }
 }
 
-/// `tag[12]: `
 fn bsd_tag(out: &mut Vec<u8>, message: &Message<'_>) {
     let Some(tag) = message.tag else { return };
     out.extend_from_slice(tag);

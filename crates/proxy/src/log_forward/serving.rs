@@ -1,6 +1,6 @@
-//! The sockets of `log-forward` sections at work, on the side thread, over changes
-//! of the configuration: a socket that stays (the same inode) is never closed, and
-//! each message is passed on under the newest tree.
+//! Serves the sockets of `log-forward` sections on the side thread, across changes of the
+//! configuration. A remaining socket (the same inode) is never closed, and each message is
+//! forwarded under the newest configuration.
 
 use super::framing::{self, Frame};
 use super::pass_on;
@@ -22,11 +22,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// How long taking anything rests when descriptors or memory run out.
+/// Pause in receiving after descriptors or memory ran out.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a handshake of TLS may take.
+/// Timeout for a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// Most connections of a section, whatever `maxconn` says: each may hold a message.
+/// Upper limit of `maxconn` for a section, because each connection may hold a message.
 const CONNECTIONS_MAX: u32 = 10_000;
 
 /// A socket of a section.
@@ -34,15 +34,15 @@ const CONNECTIONS_MAX: u32 = 10_000;
 pub struct LogSocket {
     /// The socket.
     pub fd: OwnedFd,
-    /// The name of the section.
+    /// Name of the section.
     pub section: Arc<str>,
-    /// It takes datagrams.
+    /// The socket receives datagrams.
     pub datagrams: bool,
-    /// Who answers senders that connect by TLS.
+    /// TLS settings for senders that connect; None: without TLS.
     pub tls: Option<Arc<Acceptor>>,
 }
 
-/// The TLS of a socket, which a newer configuration changes.
+/// TLS settings of a socket, which a newer configuration replaces.
 type Tls = Arc<Mutex<Option<Arc<Acceptor>>>>;
 
 #[derive(Debug)]
@@ -53,10 +53,10 @@ struct Loop {
     task: AbortHandle,
 }
 
-/// How many connections a section may have, and the places for them.
+/// Connection limit of each section, and its free slots.
 type Places = HashMap<Arc<str>, (u32, Arc<Semaphore>)>;
 
-/// The sockets that are served.
+/// The active sockets.
 #[derive(Debug)]
 pub struct Serving {
     runtime: &'static Runtime,
@@ -73,7 +73,7 @@ enum Socket {
 }
 
 impl Serving {
-    /// One that serves nothing yet; what it serves runs on this Tokio runtime.
+    /// Creates a value without sockets; its tasks will run on this Tokio runtime.
     pub fn new(runtime: &'static Runtime, handle: &Handle) -> Serving {
         Serving {
             runtime,
@@ -83,11 +83,11 @@ impl Serving {
         }
     }
 
-    /// Goes on with these sockets, those of the newest configuration. An error
-    /// leaves all as it was.
+    /// Replaces the sockets by those of the newest configuration. An error leaves everything
+    /// unchanged.
     pub fn change(&self, sockets: Vec<LogSocket>) -> io::Result<()> {
         let mut loops = lock(&self.loops);
-        // Whatever may fail comes first.
+        // All steps that may fail come first.
         let mut wanted = Vec::with_capacity(sockets.len());
         for socket in sockets {
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
@@ -123,7 +123,7 @@ impl Serving {
         Ok(())
     }
 
-    /// `maxconn`: connections that came before another number do not count.
+    /// Applies `maxconn`. Connections accepted under an earlier limit do not count.
     fn limit(&self, config: &Config) {
         let mut places = lock(&self.places);
         let before = std::mem::take(&mut *places);
@@ -172,12 +172,12 @@ impl Serving {
     }
 }
 
-/// The section of a name in the newest tree, which may have none any more.
+/// Finds a section in the newest configuration, which may no longer contain it.
 fn section<'c>(config: &'c Config, name: &str) -> Option<&'c LogForward> {
     config.log_forwards.iter().find(|one| *one.name == *name)
 }
 
-/// Longest message: what is longer in a datagram is cut off.
+/// Returns the maximum length of a message; the rest of a longer datagram is cut off.
 fn message_max(runtime: &Runtime) -> usize {
     runtime.config().global.tune.bufsize
 }
@@ -206,8 +206,7 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
     }
 }
 
-/// Serves a connection as soon as there is a place for it; until then nobody else
-/// is accepted.
+/// Serves a connection as soon as a slot is free; until then no other is accepted.
 async fn admit<S>(
     runtime: &'static Runtime,
     (name, tls): (&Arc<str>, &Tls),
@@ -221,7 +220,7 @@ async fn admit<S>(
     };
     let semaphore = lock(places).get(name).map(|known| Arc::clone(&known.1));
     let Some(semaphore) = semaphore else { return };
-    // Never closed, so a place always comes.
+    // The semaphore is never closed, so this always gets a permit.
     let Ok(place) = semaphore.acquire_owned().await else {
         return;
     };
@@ -243,8 +242,8 @@ async fn admit<S>(
     });
 }
 
-/// Takes messages until the peer goes, is silent for too long, or sends what is
-/// none. What is unfinished then is no message.
+/// Receives messages until the sender disconnects, times out, or sends a malformed one. An
+/// incomplete message is discarded.
 async fn connection(
     runtime: &'static Runtime,
     name: &str,
@@ -286,7 +285,7 @@ async fn connection(
                 }
             }
         }
-        // At most a message with its length stays.
+        // At most an incomplete message with its length remains.
         buffer.drain(..taken);
     }
 }

@@ -1,10 +1,10 @@
-//! What targets get of messages, by what the section and the target say.
+//! Tests the messages that targets get, by the settings of the section and the target.
 
 use super::*;
 use keyword::testing::load_text;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The line that a target gets of a message.
+/// Returns the line that a target gets for a message.
 fn line(target: &str, message: &str, wanted: ForwardedHost) -> String {
     let text = format!("log-forward f\ndgram-bind 127.0.0.1:1\nlog {target}\n");
     let loaded = load_text(&text);
@@ -25,7 +25,7 @@ fn line(target: &str, message: &str, wanted: ForwardedHost) -> String {
 fn messages_get_the_form_of_their_target() {
     let bsd = "<165>Aug  4 05:34:00 h p[10]: hello";
     let ietf = "<165>1 2003-10-01T22:14:15.003Z h p 10 m [x@1 y=\"z\"] hello";
-    // What the real program sends for the same bytes.
+    // Recorded from HAProxy for the same bytes.
     let rows = [
         ("", bsd, "<165>Aug  4 05:34:00 h p[10]: hello\n"),
         ("format local", bsd, "<165>Aug  4 05:34:00 p[10]: hello\n"),

@@ -1,7 +1,7 @@
-//! One connection of a statistics socket: lines in, answers out. A line without
-//! `prompt` ends it, as scripts expect; with it the connection stays. A line that
-//! ends in `<<` has a payload: the lines behind it up to an empty one. Any of
-//! that may hold keys, so whatever came is wiped when it is dropped.
+//! One connection of a statistics socket: command lines in, responses out. Without `prompt`
+//! the connection ends after one line, as scripts expect; with it the connection stays open.
+//! A line that ends in `<<` has a payload: the following lines up to an empty one. Any input
+//! may contain keys, so it is wiped when it is dropped.
 
 use super::command::{self, Action, Context, Payload, Reply, Session};
 use super::places::{ConnectionPermit, Rest};
@@ -20,52 +20,53 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Longest line, bytes.
+/// Maximum length of a line, bytes.
 pub const LINE_MAX: usize = 16 * 1024;
-/// Longest payload, bytes.
+/// Maximum length of a payload, bytes.
 pub const PAYLOAD_MAX: usize = 4 << 20;
-/// The last word of a line that has a payload.
+/// Last word of a line that has a payload.
 const PAYLOAD_MARK: &str = "<<";
-/// Commands in one line.
+/// Maximum number of commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
-/// What a process says that wants our sockets.
+/// Command of a process that requests the listening sockets.
 const HAND_OVER: &str = "_getsocks";
-/// What one of ours says that also wants our state.
+/// Command of an Evenkeel process that also requests the state.
 const TELL_STATE: &str = "_getstate";
-/// How long a connection may be silent where `stats timeout` says nothing.
+/// Inactivity timeout of a connection without `stats timeout`.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// How often it is looked for new lines of a ring.
+/// Poll interval for new lines of a ring.
 const EVENTS_EVERY: Duration = Duration::from_millis(50);
-/// Bytes that a reader has to take within the timeout.
+/// Number of bytes that the client must read within the timeout.
 const WRITE_BYTES: usize = 16 * 1024;
-/// Room for a word: no key of tickets outgrows it and leaves a copy behind.
+/// Initial capacity for a word. No ticket key outgrows it, so no copy of one remains in freed
+/// memory.
 const WORD_BYTES: usize = 128;
 
-/// What came and may hold keys.
+/// Input that may contain keys; wiped when dropped.
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// The response to a payload that the connection's end cuts.
+/// Response to a payload that the end of the connection truncates.
 const CUT: &[u8] = b"The payload does not end with an empty line; nothing was changed.\n\n";
 
-/// What came as a payload.
+/// Result of reading a payload.
 enum Lines {
-    /// The lines up to an empty one.
+    /// The lines up to the empty one.
     Whole(Zeroizing<String>),
-    /// More than there may be.
+    /// The payload exceeds its maximum length.
     TooLong,
-    /// The connection ended before an empty line. The last line may be half of one, so
-    /// that nothing of it counts.
+    /// The connection ended before an empty line. The last line may be incomplete, so the payload
+    /// is discarded.
     Cut,
 }
 
-/// Why a connection ends early.
+/// Reason why a connection ended early.
 #[derive(Debug)]
 pub enum Ended {
-    /// The peer was silent, or took nothing, for too long.
+    /// The client sent nothing, or accepted nothing, until the timeout expired.
     Timeout,
     /// The connection failed.
     Failed,
-    /// Another connection needed its place, and it did nothing.
+    /// Another connection needed the slot of this idle one.
     Displaced,
 }
 
@@ -81,7 +82,7 @@ impl From<tokio::time::error::Elapsed> for Ended {
     }
 }
 
-/// Tells the lines of a ring as they come, until the peer sends anything or goes.
+/// Sends the lines of a ring as they arrive, until the client sends anything or disconnects.
 async fn tell_events<S>(
     stream: &mut At<'_, S>,
     follow: &command::Follow,
@@ -94,7 +95,7 @@ where
         true => ring::since(&follow.name, 0).map_or(0, |(_, end)| end),
         false => 0,
     };
-    // A ring that a change of the file takes away ends it.
+    // Ends when a reload removes the ring.
     while let Some((lines, end)) = ring::since(&follow.name, from) {
         from = end;
         let mut text = Vec::new();
@@ -110,7 +111,7 @@ where
     Ok(())
 }
 
-/// A line without the mark that says that a payload follows, and whether it has it.
+/// Removes the payload mark from a line, and returns whether the line had it.
 fn without_mark(line: &str) -> (&str, bool) {
     match line.trim_end().strip_suffix(PAYLOAD_MARK) {
         Some(before) if before.ends_with([' ', '\t']) => (before, true),
@@ -126,7 +127,7 @@ where
     serve_at(stream, rights, context, &ConnectionPermit::alone()).await
 }
 
-/// The same of one that may have to give its place to another connection.
+/// Serves a connection that may have to give up its slot to another one.
 pub(super) async fn serve_at<S>(
     stream: S,
     rights: impl Into<Rights>,
@@ -166,7 +167,8 @@ where
                 Lines::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
-        // What a client has seen to be over is over for its operator, too.
+        // Waits for the threads, so that a request whose end a client has seen is finished for the
+        // operator, too.
         context.runtime.turn().await;
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
@@ -178,12 +180,12 @@ where
                 let peer = stream.stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;
             }
-            // Who may have the sockets may know this, too; the others are told
-            // that there is no such command.
+            // A connection that may get the sockets may get the state, too. Others are told that
+            // the command is unknown.
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }
-            // It is the last command's.
+            // The payload belongs to the last command of the line.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
             session.payload = payload;
@@ -198,7 +200,7 @@ where
     }
 }
 
-/// What a connection begins with.
+/// Creates the initial settings of a connection.
 fn begin(rights: &Rights, context: &Context) -> Session {
     Session {
         level: rights.level,
@@ -212,7 +214,7 @@ fn begin(rights: &Rights, context: &Context) -> Session {
     }
 }
 
-/// Says which bound the input exceeds, which ends the connection.
+/// Reports the limit that the input exceeds; the connection then ends.
 async fn refuse<S: AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     session: &Session,
@@ -224,15 +226,15 @@ async fn refuse<S: AsyncWrite + Unpin>(
     write(stream, told.as_bytes(), session.timeout).await
 }
 
-/// Hands the listening sockets to the peer, which is the end of the connection;
-/// HAProxy says nothing where that is not allowed.
+/// Hands the listening sockets to the client, which ends the connection. As in HAProxy,
+/// nothing is sent if that is not allowed.
 async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), Ended> {
     if !rights.expose_listeners {
         return Ok(());
     }
     let listeners = context.runtime.listeners();
     let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
-    // Not those of a frontend that was shut down.
+    // Leaves out the sockets of a frontend that was shut down.
     sockets.retain(|fd| rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false));
     sockets.extend(context.shared.descriptors());
     let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
@@ -248,7 +250,8 @@ fn silence(context: &Context) -> Duration {
     configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()))
 }
 
-/// What our heir goes on with; the rest comes when the process ends.
+/// Sends the state that a successor continues with. The counts since then follow when the
+/// process ends.
 async fn tell_state<S>(
     stream: &mut At<'_, S>,
     silent: Duration,
@@ -263,16 +266,16 @@ where
         let (heirs, runtime) = (&context.shared.heirs, context.runtime);
         heirs.answer(peer, &runtime.config(), runtime)
     };
-    // It fails only when the process ends.
+    // Fails only when the process ends.
     let answer = tokio::task::spawn_blocking(work).await.unwrap_or_default();
     write(stream, &answer, silent).await
 }
 
-/// Commands that may have changed something, in this process.
+/// Number of commands in this process that may have changed something.
 static ORDERS: AtomicU64 = AtomicU64::new(0);
 
-/// Returns how many commands may have changed something so far: the process tells its supervisor
-/// of them soon, so that they survive its death.
+/// Returns the number of commands so far that may have changed something. The process soon
+/// reports these changes to its supervisor, so that they survive a crash.
 pub fn orders() -> u64 {
     ORDERS.load(Ordering::Relaxed)
 }
@@ -282,12 +285,12 @@ const CHANGING: &[&str] = &[
     "add", "clear", "commit", "del", "disable", "enable", "new", "set", "shutdown",
 ];
 
-/// Whether a first word, which may be cut short, can be that of a change.
+/// Returns whether a first word, which may be abbreviated, can be that of a changing command.
 fn may_change(word: &str) -> bool {
     !word.is_empty() && CHANGING.iter().any(|changing| changing.starts_with(word))
 }
 
-/// Runs a command; a report of many servers on a thread of its own.
+/// Runs a command; a report on many servers on a thread of its own.
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let mut bare = false;
     let reply = match command::find(session, words) {
@@ -327,7 +330,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
     answer
 }
 
-/// Makes a reply on a thread of its own.
+/// Creates a reply on a thread of its own.
 async fn beside(
     context: &Context,
     session: &Session,
@@ -341,13 +344,13 @@ async fn beside(
         let words: Vec<&str> = owned.iter().map(String::as_str).collect();
         report(&context, &session, &words)
     };
-    // It fails only when the process ends.
+    // Fails only when the process ends.
     let made = tokio::task::spawn_blocking(work).await;
     made.unwrap_or_else(|_| Reply::report(""))
 }
 
-/// The next line without its end; an inner None for one that is too long, an
-/// outer one for the end.
+/// Reads the next line without its end. Inner None: the line is too long; outer None: the
+/// input has ended.
 async fn read_line<S: AsyncRead + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
@@ -369,7 +372,7 @@ async fn read_line<S: AsyncRead + Unpin>(
         let room = bytes.len().min(LINE_MAX + 1 - searched);
         let read = stream.read(&mut bytes[..room], silent, wait).await?;
         if read == 0 {
-            // A last line without its end is one all the same.
+            // A last line without a line feed counts, too.
             let line = std::mem::take(&mut **input);
             return Ok((!line.is_empty()).then(|| Some(text(line))));
         }
@@ -403,7 +406,7 @@ async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Adds to what came; a buffer that is outgrown is wiped.
+/// Appends input. If the buffer has to grow, the old one is wiped.
 fn append(to: &mut Bytes, bytes: &[u8]) {
     if to.capacity() - to.len() < bytes.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * (to.len() + bytes.len())));
@@ -413,13 +416,13 @@ fn append(to: &mut Bytes, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// A line without its end.
+/// Converts a line to text, without its end.
 fn text(mut line: Vec<u8>) -> Zeroizing<String> {
     while line.pop_if(|b| matches!(*b, b'\r' | b'\n')).is_some() {}
     string(line)
 }
 
-/// Bytes as text, not copied unless they are none.
+/// Converts bytes to text, with a copy only if they are not valid UTF-8.
 fn string(bytes: Vec<u8>) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8(bytes).unwrap_or_else(|error| {
         let mut bytes = error.into_bytes();
@@ -441,14 +444,14 @@ async fn write<S: AsyncWrite + Unpin>(
     Ok(timeout(silent, stream.flush()).await??)
 }
 
-/// A connection on its place.
+/// A connection and its slot.
 struct At<'p, S> {
     stream: S,
     place: &'p ConnectionPermit,
 }
 
 impl<S: AsyncRead + Unpin> At<'_, S> {
-    /// Reads what there is, while the place is nobody else's.
+    /// Reads available input, unless another connection gets the slot first.
     async fn read(
         &mut self,
         into: &mut [u8],
@@ -459,7 +462,7 @@ impl<S: AsyncRead + Unpin> At<'_, S> {
     }
 }
 
-/// Waits for the peer: for so long, and until the place is wanted by another connection.
+/// Waits for the client until the timeout expires or another connection wants the slot.
 async fn waits<T>(
     place: &ConnectionPermit,
     silent: Duration,
@@ -468,7 +471,7 @@ async fn waits<T>(
 ) -> Result<T, Ended> {
     place.rests(wait);
     let (mut work, mut wanted) = (pin!(timeout(silent, work)), pin!(place.wanted()));
-    // The peer's input takes precedence.
+    // Input of the client takes precedence.
     let done = poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => wanted.as_mut().poll(context).map(|()| None),
@@ -478,8 +481,8 @@ async fn waits<T>(
     Ok(done)
 }
 
-/// Splits a line into its commands and their words. A backslash escapes the next
-/// character. Commands without words are ignored, but a line always has one.
+/// Splits a line into commands and their words. A backslash escapes the next character.
+/// Commands without words are ignored, but every line has at least one command.
 pub fn split(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;

@@ -1,5 +1,4 @@
-//! Servers that operators add and remove, in conversations, over changes of the
-//! file and from process to process.
+//! Tests adding and removing servers by commands, over reloads and from process to process.
 
 use super::command::Context;
 use super::tests::{ask, context};
@@ -189,7 +188,7 @@ fn only_what_nobody_means_or_uses_is_removed() {
     assert_eq!(admin(&context, "del server b/s4"), "Server deleted.\n\n");
     let config = context.runtime.config();
     assert!(server(&config, "s4").is_none() && s4.state.is_retired());
-    // Those behind it have moved up, and are found where they are now.
+    // The servers behind it have moved up, and are found at their new index.
     let n = server(&config, "n").unwrap();
     assert_eq!(
         config.proxies[0].place_of(n.state.uid),

@@ -1,12 +1,11 @@
-//! Conversations about maps and lists: their changes and versions, and what a new
-//! configuration keeps of them.
+//! Tests commands about maps and ACLs: changes, versions, and what a new configuration keeps.
 
 use super::tests::{ask, context};
 use keyword::testing::load_text;
 use model::config::StatsLevel;
 use model::state;
 
-/// A folder of a test's own; removed at the end.
+/// A directory of one test, removed at the end.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -40,8 +39,8 @@ fn with_lists(folder: &Folder) -> String {
     )
 }
 
-/// Commands about a map M and a list L, one after the other, and their answers:
-/// word for word those of haproxy 2.6.12, but for the numbers behind 0x.
+/// Consecutive commands about a map M and a list L, and their responses: identical to those
+/// of HAProxy 2.6.12, except for the numbers behind 0x.
 const LIST_COMMANDS: &[(&str, &str)] = &[
     ("show map M", "0x1 www.a.com be1\n0x2 www.b.com be2\n\n"),
     ("show acl L", "0x1 /admin\n0x2 /secret\n\n"),

@@ -1,7 +1,6 @@
-//! What operators do while traffic flows: the statistics sockets and their
-//! commands. All of it runs on the side thread (a large report on a thread of
-//! its own); a state is changed through the methods of the state alone, and no
-//! stream ever waits for a command.
+//! Runtime operations: the statistics sockets and their commands. All of it runs on the side
+//! thread (a large report on a thread of its own). Commands change a state only through the
+//! state's own methods, and no stream ever waits for a command.
 
 mod command;
 mod connection;

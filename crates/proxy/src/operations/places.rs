@@ -1,8 +1,8 @@
-//! Places of operators' connections (`stats maxconn`). A connection that works keeps its
-//! place. Where all are taken, the next connection gets that of one that rests: first of
-//! those that never sent a command, then of those between two commands, then of those
-//! that do not read their output; each time the one that rests longest. So connections
-//! that say nothing lock nobody out.
+//! Slots of operators' connections (`stats maxconn`). A connection that executes a command
+//! keeps its slot. If all slots are taken, the next connection gets that of an idle one:
+//! first of those that never sent a command, then of those between two commands, then of
+//! those that do not read their output. Within a group the one that is idle longest loses its
+//! slot. Silent connections thus cannot lock operators out.
 
 use model::thread::lock;
 use std::collections::BTreeMap;
@@ -11,30 +11,29 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A reader is slow when it takes nothing for so long.
+/// Time without progress after which a reader counts as slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// How often it is looked again for a place while none is free.
+/// Interval at which a waiting connection looks for a slot.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Why a connection rests.
+/// Reason why a connection is idle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Rest {
-    /// It has sent no command yet.
+    /// No command was sent yet.
     Silent,
-    /// It may send another one.
+    /// A command was executed, and another may follow.
     Between,
-    /// Its peer is to read output.
+    /// The client has to read output.
     Reader,
 }
 
-/// Why, and which rest of all.
+/// Reason of an idle period, and its number.
 type Key = (Rest, u64);
 
-/// The places.
 #[derive(Debug)]
 pub(super) struct Places {
     taken: Mutex<Taken>,
-    /// Notified whenever there may be a place.
+    /// Notified whenever a slot may have become free.
     changed: Notify,
 }
 
@@ -42,14 +41,15 @@ pub(super) struct Places {
 struct Taken {
     most: usize,
     places: usize,
-    /// Grows with every rest.
+    /// Number of idle periods so far.
     rests: u64,
     resting: BTreeMap<Key, (Instant, Arc<Notify>)>,
-    /// The rest of the connection that was asked to go, and neither went nor works since.
+    /// Idle period of the connection that was asked to leave. None once that connection has left
+    /// or executes a command.
     asked: Option<Key>,
 }
 
-/// One place, while its connection lives.
+/// A slot, held for the lifetime of its connection.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     places: Arc<Places>,
@@ -71,19 +71,19 @@ impl Places {
         })
     }
 
-    /// So many from now on; connections that are there stay.
+    /// Sets the number of slots; existing connections keep theirs.
     pub(super) fn set_most(&self, most: usize) {
         lock(&self.taken).most = most;
         self.changed.notify_one();
     }
 
-    /// A place, as soon as there is one.
+    /// Waits for a slot and takes it.
     pub(super) async fn take(self: &Arc<Places>) -> ConnectionPermit {
         loop {
             if let Some(place) = self.try_take(Instant::now()) {
                 return place;
             }
-            // Looked again in any case: a slow reader becomes one by time alone.
+            // Also checks periodically, because a reader becomes slow by time alone.
             let _ = timeout(LOOK_EVERY, self.changed.notified()).await;
         }
     }
@@ -118,7 +118,7 @@ impl Places {
 }
 
 impl ConnectionPermit {
-    /// The place of a connection that competes with no other.
+    /// Returns a slot for a connection that does not compete with others.
     pub(super) fn alone() -> ConnectionPermit {
         ConnectionPermit {
             places: Places::new(1),
@@ -127,7 +127,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// The connection has something to do, and is asked to go no longer.
+    /// Marks the connection as busy. A request to leave is withdrawn.
     pub(super) fn works(&self) {
         if let Some(rest) = lock(&self.rest).take() {
             lock(&self.places.taken).forget(rest);
@@ -135,7 +135,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// The connection waits for its peer.
+    /// Marks the connection as idle: it waits for its client.
     pub(super) fn rests(&self, why: Rest) {
         let before = lock(&self.rest).take();
         let mut taken = lock(&self.places.taken);
@@ -151,12 +151,12 @@ impl ConnectionPermit {
         self.places.changed.notify_one();
     }
 
-    /// Until another connection wants the place of this one, which rests.
+    /// Waits until another connection wants the slot of this idle one.
     pub(super) async fn wanted(&self) {
         loop {
             self.wanted.notified().await;
             let rest = *lock(&self.rest);
-            // A notice may be of a rest that is over.
+            // The notification may be for an earlier idle period.
             if rest.is_some() && lock(&self.places.taken).asked == rest {
                 return;
             }
@@ -205,7 +205,7 @@ mod tests {
         assert!(places.try_take(now).is_none());
         let who: Vec<bool> = all.iter().map(asked).collect();
         assert_eq!(who, [false, false, true]);
-        // It has something to do after all: the next one is asked.
+        // The connection is busy after all, so the next one is asked.
         all[2].works();
         assert!(places.try_take(now).is_none());
         assert!(asked(&all[0]));

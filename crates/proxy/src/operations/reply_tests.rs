@@ -1,4 +1,4 @@
-//! How grave a reply is, and what the level `user` does not see.
+//! Tests the severity of replies, and what the level `user` cannot see.
 
 use super::tests::{ask, block_on, context, talk};
 use model::config::StatsLevel;

@@ -1,5 +1,5 @@
-//! Secrets of a configuration at statistics sockets: a marker in every place that can hold one is
-//! shown to nobody below the level `admin`.
+//! Tests that secrets of a configuration are not shown below the level `admin`: a marker is
+//! placed wherever a secret is possible.
 
 use super::tests::{ask, context};
 use base64::Engine;
@@ -58,7 +58,7 @@ backend b
  server s 127.0.0.1:2 check agent-check agent-port 3 agent-send mArKer7Q
 ";
 
-/// Commands with arguments, besides each command that reads without any.
+/// Commands with arguments, in addition to each reading command without any.
 const COMMANDS: &[&str] = &[
     "show env API_TOKEN",
     "show env DB_PASSWORD",

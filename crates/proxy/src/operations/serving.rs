@@ -1,6 +1,6 @@
-//! The statistics sockets at work: who may connect, over changes of the
-//! configuration. A socket that stays (the same inode) is never closed; one that
-//! goes ends with its accept loop, and the connections that it has finish.
+//! Serves the statistics sockets across changes of the configuration. A socket that remains
+//! (the same inode) is never closed. A removed one ends with its accept loop, while its
+//! connections finish.
 
 use super::command::Context;
 use super::connection;
@@ -22,33 +22,32 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// Connections of all sockets together where `stats maxconn` says nothing.
+/// Maximum number of connections on all sockets without `stats maxconn`.
 const CONNECTIONS_DEFAULT: u32 = 10;
-/// Most that `stats maxconn` may say with an effect: each may hold a report.
+/// Upper limit for `stats maxconn`, because each connection may hold a report.
 const CONNECTIONS_MAX: u32 = 1000;
-/// Connections of other processes' sockets ([`Serving::adopt`]) at one time.
+/// Maximum number of concurrent connections of other processes' sockets ([`Serving::adopt`]).
 const ADOPTED_MAX: usize = 100;
-/// How long accepting rests when descriptors run out.
+/// Pause in accepting after descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket as commands show it.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    /// Its address.
     pub(super) text: String,
-    /// What its users may do.
+    /// Permissions of the socket's users.
     pub(super) rights: Rights,
 }
 
-/// What all connections share, and commands see of it.
+/// State shared by all connections; commands see it.
 #[derive(Debug)]
 pub(super) struct SocketsState {
-    /// The sockets that are served, in the order of the file.
+    /// The active sockets, in configuration order.
     shown: Mutex<Arc<[Shown]>>,
     places: Arc<Places>,
-    /// Their descriptors, which end with their accept loops.
+    /// Descriptors of the active sockets; dropped with their accept loops.
     descriptors: Mutex<Vec<Weak<OwnedFd>>>,
-    /// Processes that took the state over.
+    /// Processes that requested the state of this one.
     pub(super) heirs: Heirs,
 }
 
@@ -62,13 +61,13 @@ impl SocketsState {
         })
     }
 
-    /// The descriptors of the sockets that are served.
+    /// Returns the descriptors of the active sockets.
     pub(super) fn descriptors(&self) -> Vec<Arc<OwnedFd>> {
         let descriptors = lock(&self.descriptors);
         descriptors.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The sockets that are served.
+    /// Returns the active sockets.
     pub(super) fn sockets(&self) -> Arc<[Shown]> {
         Arc::clone(&lock(&self.shown))
     }
@@ -81,30 +80,30 @@ impl SocketsState {
     }
 }
 
-/// One socket that is accepted on.
+/// The accept loop of one socket.
 #[derive(Debug)]
 struct Loop {
     inode: u64,
-    /// For a process that takes it over.
+    /// Descriptor for a process that takes the socket over.
     fd: Weak<OwnedFd>,
     task: AbortHandle,
     shown: Arc<Mutex<Shown>>,
 }
 
-/// The statistics sockets of the process. The accept loops run on the Tokio
-/// runtime that they were started on, for as long as that does, also when this
-/// is dropped. All of it may be called on any thread.
+/// The statistics sockets of the process. The accept loops run on the Tokio runtime that
+/// started them, for its lifetime, even after this value is dropped. All methods may be
+/// called on any thread.
 #[derive(Debug)]
 pub struct Serving {
     context: Context,
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
     adopted: Arc<Semaphore>,
-    /// Those that take log messages.
+    /// The sockets that receive log messages.
     messages: log_forward::Serving,
 }
 
-/// Serves the sockets on a Tokio runtime, until that ends.
+/// Serves the sockets on a Tokio runtime until the runtime ends.
 pub fn start(
     runtime: &'static Runtime,
     sockets: Vec<OperationsSocket>,
@@ -125,13 +124,13 @@ pub fn start(
 }
 
 impl Serving {
-    /// Goes on with these sockets, those of the newest configuration. What is
-    /// served already (the same inode) goes on by the descriptor that it has,
-    /// under the level of now. An error leaves all as it was.
+    /// Replaces the sockets by those of the newest configuration. An active socket (the same
+    /// inode) keeps its descriptor and gets the new permissions. An error leaves everything
+    /// unchanged.
     pub fn change(&self, sockets: Vec<OperationsSocket>) -> io::Result<()> {
         self.context.shared.limit(&self.context.runtime.config());
         let mut loops = lock(&self.loops);
-        // Whatever may fail comes first.
+        // All steps that may fail come first.
         let mut wanted = Vec::with_capacity(sockets.len());
         let mut messages = Vec::new();
         for socket in sockets {
@@ -189,9 +188,8 @@ impl Serving {
         Ok(())
     }
 
-    /// Serves a connection that another process accepted (the master's `@1`),
-    /// beside those of the sockets and not counted among them. `WouldBlock` when
-    /// there are too many.
+    /// Serves a connection that another process accepted (the master's `@1`). It does not count
+    /// among those of the sockets. `WouldBlock`: too many such connections.
     pub fn adopt(&self, stream: StdUnixStream, rights: impl Into<Rights>) -> io::Result<()> {
         let rights = rights.into();
         let Ok(place) = Arc::clone(&self.adopted).try_acquire_owned() else {
@@ -202,15 +200,15 @@ impl Serving {
         let stream = UnixStream::from_std(stream)?;
         let context = self.context.clone();
         self.handle.spawn(async move {
-            // A peer that goes away is nothing to tell anyone.
+            // A client that disconnects is not worth a message.
             let _ = connection::serve(stream, rights, &context).await;
             drop(place);
         });
         Ok(())
     }
 
-    /// Tells those who took over from this process what was counted since. To
-    /// be called once, when nobody is served any more; it may take a moment.
+    /// Sends the counts since then to the processes that took over. Call it once, after all
+    /// clients are served; it may take a moment.
     pub fn tell_heirs(&self) {
         self.context.shared.heirs.tell_rest(self.context.runtime);
     }
@@ -234,11 +232,11 @@ impl Serving {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
-            // Exposed for as long as it is served.
+            // Visible to other processes for as long as the socket is active.
             let _exposed = fd;
             loop {
-                // On a task of its own: an accepted connection is served, also if this
-                // loop ends while it waits for a slot.
+                // A separate task, so that an accepted connection is served even if this loop ends
+                // while it waits for a slot.
                 let admitted = match &listener {
                     Listener::Unix(listener) => {
                         let accepted = listener.accept().await.map(|(stream, _)| stream);
@@ -249,7 +247,7 @@ impl Serving {
                         tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
                     }
                 };
-                // It fails only by a panic, which the hook has told.
+                // Fails only by a panic, which the panic hook has reported.
                 let _ = admitted.await;
             }
         });
@@ -257,13 +255,12 @@ impl Serving {
     }
 }
 
-/// A socket that listens.
 enum Listener {
     Unix(UnixListener),
     Inet(TcpListener),
 }
 
-/// Serves a connection as soon as there is a place for it.
+/// Serves a connection as soon as a slot is free.
 async fn admit<S>(accepted: io::Result<S>, shown: Arc<Mutex<Shown>>, context: Context)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
@@ -274,7 +271,7 @@ where
     let place = context.shared.places.take().await;
     let rights = lock(&shown).rights;
     tokio::spawn(async move {
-        // A peer that goes away is nothing to tell anyone.
+        // A client that disconnects is not worth a message.
         let _ = connection::serve_at(stream, rights, &context, &place).await;
     });
 }

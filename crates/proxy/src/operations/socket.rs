@@ -1,6 +1,6 @@
-//! The sockets of the side thread, opened with the rights of the start: those for
-//! operators, those on which peers are listened to, and those of `log-forward`
-//! sections. `serving` has the first, `peers` and `log_forward` the others.
+//! Sockets of the side thread, opened with the initial privileges: statistics sockets,
+//! sockets for peers, and those of `log-forward` sections. `serving` uses the first, `peers`
+//! and `log_forward` the others.
 
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
@@ -13,12 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use tls::acceptor::Acceptor;
 
-/// The permissions of a connection to a statistics socket.
+/// Permissions of a connection to a statistics socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rights {
-    /// With commands.
+    /// Access level for commands.
     pub level: StatsLevel,
-    /// `expose-fd listeners`: the listening sockets are handed to him.
+    /// The client may request the listening sockets (`expose-fd listeners`).
     pub expose_listeners: bool,
 }
 
@@ -40,14 +40,13 @@ pub struct OperationsSocket {
     pub(super) takes: Takes,
 }
 
-/// What a socket takes.
+/// Purpose of a socket.
 #[derive(Clone, Debug)]
 pub(super) enum Takes {
-    /// Commands.
     Commands(Rights),
-    /// Connections of peers: `peers` has a descriptor of its own.
+    /// Connections of peers, which are served through a descriptor of their own.
     Peers,
-    /// Log messages for a `log-forward` section, perhaps as datagrams.
+    /// Log messages of a `log-forward` section, in connections or datagrams.
     Messages {
         section: Arc<str>,
         datagrams: bool,
@@ -55,7 +54,7 @@ pub(super) enum Takes {
     },
 }
 
-/// One that a file describes.
+/// A socket as the configuration describes it.
 enum Described<'c> {
     Stats(&'c StatsSocket),
     Peers(&'c Peers, Bind),
@@ -71,7 +70,7 @@ impl Described<'_> {
         }
     }
 
-    /// Whose it is, in the words of messages.
+    /// Returns the owner of the socket as messages name it.
     fn owner(&self) -> Cow<'static, str> {
         match self {
             Described::Stats(_) => "frontend GLOBAL".into(),
@@ -106,7 +105,7 @@ impl Described<'_> {
     }
 }
 
-/// All of them, in the order in which their descriptors are handed on.
+/// Returns all sockets, in the order in which their descriptors are handed over.
 fn described(config: &Config) -> Vec<Described<'_>> {
     let stats = config.global.stats_sockets.iter().map(Described::Stats);
     let peers = config.peers.iter().filter(|peers| peers.runs());
@@ -119,17 +118,17 @@ fn described(config: &Config) -> Vec<Described<'_>> {
     stats.chain(peers).chain(logs).collect()
 }
 
-/// Why a statistics socket could not be opened.
+/// Failure to open a statistics socket.
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
-    /// Its index among the sockets of [`open`].
+    /// Index among the sockets of [`open`].
     pub index: u32,
-    /// Whose it is: `frontend GLOBAL`, `peers NAME`.
+    /// Owner of the socket: `frontend GLOBAL`, `peers NAME`.
     pub of: Cow<'static, str>,
-    /// Where its line stands.
+    /// Position of the socket's line.
     pub span: Span,
-    /// Its address.
+    /// Address of the socket.
     pub address: String,
     /// The step that failed.
     pub step: OpenStep,
@@ -137,11 +136,10 @@ pub struct OpenFailure {
     pub errno: Errno,
 }
 
-/// Opens every `stats socket` and what peers connect to, or takes it from those that
-/// were inherited. What
-/// could be opened is returned beside what could not.
+/// Opens every `stats socket` and the sockets for peers, or uses inherited ones. Returns both
+/// the opened sockets and the failures.
 ///
-/// What others can see of it is put in place by [`Inherited::settle`].
+/// [`Inherited::settle`] applies the externally visible changes.
 pub fn open(
     config: &Config,
     inherited: &mut Inherited,
@@ -172,8 +170,8 @@ pub fn open(
     (opened, failures)
 }
 
-/// Opens a socket for commands that no file names (the master's), with the
-/// rights of the start.
+/// Opens a socket for commands that is not in the configuration (the master's), with the
+/// initial privileges.
 pub fn open_one(
     address: BindAddress,
     owner: BindOwner,
@@ -195,7 +193,7 @@ pub fn open_one(
     };
     let mut inherited = Inherited::default();
     let opened = open_alone(&Config::default(), &bind, &mut inherited).map_err(failed)?;
-    // A Unix socket has its name from here on.
+    // This gives a Unix socket its name.
     if let Err(errors) = inherited.settle() {
         let first = errors.first().map(|error| (error.step, error.errno));
         return Err(failed(first.unwrap_or((OpenStep::Bind, Errno::INVAL))));
@@ -203,15 +201,15 @@ pub fn open_one(
     own(opened).map_err(failed)
 }
 
-/// A descriptor of its own: two lines may name one that was inherited.
+/// Duplicates the descriptor, because two lines may name the same inherited one.
 fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     Arc::try_unwrap(fd).or_else(|shared| {
         rustix::io::fcntl_dupfd_cloexec(&shared, 0).map_err(|errno| (OpenStep::Inherit, errno))
     })
 }
 
-/// Gives the `stats socket`s, and the peers behind them, sockets that another process
-/// opened, in the order of the file, but for those at the indices `left_out`.
+/// Assigns sockets that another process opened to the `stats socket`s and then the peers, in
+/// configuration order, except for those at the indices `left_out`.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
@@ -233,13 +231,13 @@ pub fn assign(
     .collect()
 }
 
-/// The `fd@` numbers of the `stats socket`s, in the order of the file.
+/// Returns the `fd@` numbers of the `stats socket`s, in configuration order.
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
     let sockets = described(config).into_iter();
     sockets.map(|socket| socket.bind().address.inherited_number())
 }
 
-/// Whether an address is a Unix socket's, and its text.
+/// Returns whether an address is that of a Unix socket, and its text.
 fn describe(address: &BindAddress) -> (bool, String) {
     match address {
         BindAddress::Inet(address) if address.is_ipv4() => (false, format!("ipv4@{address}")),
@@ -258,7 +256,8 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    /// An inherited descriptor is what it is.
+    /// Returns whether the socket is a Unix socket. An inherited descriptor may be of either
+    /// kind.
     pub(super) fn is_unix(&self) -> bool {
         match rustix::net::sockopt::socket_domain(&self.fd) {
             Ok(domain) => domain == rustix::net::AddressFamily::UNIX,

@@ -1,5 +1,5 @@
-//! Which orders of operators the next process carries out: a row for each command that changes
-//! something.
+//! Tests which operators' orders survive into the next process: one row for each command that
+//! changes something.
 
 use super::command::Context;
 use super::tests::{ask, context};
@@ -14,13 +14,13 @@ use model::config::StatsLevel;
 use model::state::now_ms;
 use std::sync::Arc;
 
-/// What becomes of an order when the process dies.
+/// Effect of an order after the process has died.
 enum After {
-    /// The next process shows the same to this command.
+    /// The next process has the same output for this command.
     Kept(&'static str),
-    /// The next process shows what the file says.
+    /// The next process shows the configured value.
     Lost(&'static str),
-    /// It is a step, a report to the process, or holds for the connection: there is nothing to keep.
+    /// A step, a message to the process, or a setting of the connection: nothing to keep.
     Nothing,
 }
 use After::{Kept, Lost, Nothing};
@@ -29,12 +29,12 @@ const CERT: &str = "show ssl cert AT/a.pem";
 const LIST: &str = "show ssl crt-list AT/list";
 const TABLE: &str = "show table t data.gpc0 ge 0";
 const SERVERS: &str = "show servers state b";
-/// Not a command: which checks operators have stopped.
+/// Pseudo command: the checks that operators have stopped.
 const STOPPED: &str = "stopped checks";
 const STAT: &str = "show stat b 7 -1 json";
 
-/// The first words of a command, an example of it, and what becomes of that. `AT` is the
-/// directory of the files.
+/// First words of a command, an example, and its effect afterwards. `AT` is the directory of
+/// the files.
 const ORDERS: &[(&str, &str, After)] = &[
     ("abort ssl ca-file", "", Nothing),
     ("abort ssl cert", "", Nothing),
@@ -219,7 +219,7 @@ const ORDERS: &[(&str, &str, After)] = &[
     ("quit", "", Nothing),
 ];
 
-/// Commands whose examples take an order back, or whose effect no command shows.
+/// Commands whose examples revert an order, or whose effect no command shows.
 const AS_BEFORE: &[&str] = &[
     "clear table",
     "del ssl ca-file",
@@ -233,7 +233,7 @@ const AS_BEFORE: &[&str] = &[
     "set dynamic-cookie-key",
 ];
 
-/// The files of a process, what is sent in place of them, and the process.
+/// Files of a process, their replacements, and the process.
 struct Bed {
     scratch: Scratch,
     authority: Authority,
@@ -285,7 +285,7 @@ impl Bed {
         )
     }
 
-    /// The commands of an example.
+    /// Returns the commands of an example.
     fn commands(&self, example: &str) -> Vec<String> {
         let at = self.scratch.path().display().to_string();
         let replace = |kind: &str, file: &str, payload: &str| {

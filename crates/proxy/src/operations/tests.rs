@@ -1,4 +1,4 @@
-//! Tests of whole conversations, over socket pairs and over a real socket.
+//! Tests whole dialogues, over socket pairs and over a real socket.
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
@@ -70,7 +70,7 @@ pub(super) fn ask(context: &Context, level: StatsLevel, command: &str) -> String
 
 const SET_SERVER_USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n\n";
 
-/// Commands, one after the other on one state, and their answers.
+/// Consecutive commands on one state, and their responses.
 const COMMANDS: &[(&str, &str)] = &[
     (
         "show version;show cli level",
@@ -472,7 +472,7 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
     );
     block_on(async {
         start(context.runtime, sockets, &tokio::runtime::Handle::current()).unwrap();
-        // Who says nothing gives the only place up to the next one.
+        // A silent connection gives the only slot to the next one.
         let mut silent = UnixStream::connect(&path).await.unwrap();
         let mut second = UnixStream::connect(&path).await.unwrap();
         second.write_all(b"show cli level\n").await.unwrap();

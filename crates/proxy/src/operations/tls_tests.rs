@@ -1,5 +1,5 @@
-//! Conversations about certificates. The sequence beside haproxy's is a scenario;
-//! here is what can only be seen from within, and what differs from it on purpose.
+//! Tests commands about certificates: internal effects, and intentional differences from
+//! HAProxy. A scenario compares the sequence with HAProxy's.
 
 use super::command::{Context, Payload};
 use super::connection::{self, PAYLOAD_MAX};

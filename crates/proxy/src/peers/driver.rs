@@ -1,6 +1,5 @@
-//! Moves the bytes of peers, on the side thread: one task for the address where
-//! this process listens, one for each peer that it connects to, one for each
-//! connection.
+//! Transfers the bytes of the peers protocol on the side thread: one task for the listening
+//! address, one for each peer that this process connects to, one for each connection.
 
 use model::config::Config;
 use model::shared_tables::{
@@ -24,32 +23,32 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// How often it is looked whether tables have news.
+/// Interval at which tables are checked for updates.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The same for so long after there were some: haproxy waits for nothing.
+/// Shorter interval after an update, because HAProxy sends updates at once.
 const LOOK_OFTEN: Duration = Duration::from_millis(2);
 const LIVELY: Duration = Duration::from_secs(1);
-/// Between two attempts to reach a peer.
+/// Pause between two attempts to connect to a peer.
 const RECONNECT: Duration = Duration::from_secs(3);
-/// How long the second of two peers leaves the first attempt to the other.
+/// Time for which the second of two peers leaves the first attempt to the other.
 const COURTESY: Duration = Duration::from_millis(50);
-/// How long one attempt may take.
+/// Timeout of one attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Between two attempts to listen.
+/// Pause between two attempts to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// Bytes that wait for a peer before no more updates are made.
+/// Number of bytes waiting for a peer at which no more updates are created.
 const OUTPUT_MAX: usize = 64 * 1024;
-/// Bytes that are read at once.
+/// Size of a read in bytes.
 const INPUT_BYTES: usize = 16 * 1024;
-/// Connections from elsewhere than the peers' addresses that may be there at once.
+/// Maximum number of concurrent connections from addresses that are no peers.
 const STRANGERS_MAX: usize = 64;
-/// Connections from the peers' addresses that may be there at once: strangers take
-/// no place of theirs.
+/// Maximum number of concurrent connections from peers' addresses. Other connections cannot
+/// take these slots.
 const KNOWN_MAX: usize = 256;
-/// Connections that wait to be accepted.
+/// Length of the accept queue.
 const BACKLOG: u32 = 64;
 
-/// The sections that run; dropping it ends them.
+/// The running sections; dropping it ends them.
 pub struct Driver {
     sections: HashMap<Box<str>, (Arc<PeersState>, AbortHandle)>,
 }
@@ -76,7 +75,7 @@ impl Driver {
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
             if let (true, Some(peers), Some(section)) = (stays, goes_on(name), runs.as_mut()) {
-                // It is the socket that is served.
+                // Not needed: the section already serves this socket.
                 drop(peers.socket.take());
                 section.renew_tls(peers);
             }
@@ -91,7 +90,7 @@ impl Driver {
             }
             let state = Arc::clone(&peers.state);
             let mut section = Section::new(config, peers, now_ms());
-            // A section that only changed has learned already.
+            // A section that only changed has been synchronized already.
             let before = state.lock().as_ref().map(|before| before.resync);
             if before == Some(Resync::Done) {
                 section.resync = Resync::Done;
@@ -117,12 +116,12 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-/// Looks at the section, or does nothing once it is gone.
+/// Calls a function with the section; does nothing once the section is removed.
 fn with<T>(state: &PeersState, look: impl FnOnce(&mut Section) -> T) -> Option<T> {
     state.lock().as_mut().map(look)
 }
 
-/// A whole section. Its tasks end with it.
+/// Runs a whole section. Its tasks end with it.
 async fn run(state: Arc<PeersState>, socket: Option<OwnedFd>) {
     let mut tasks = JoinSet::new();
     let found = with(&state, |section| (section.peers.len(), section.listens));
@@ -138,7 +137,7 @@ async fn run(state: Arc<PeersState>, socket: Option<OwnedFd>) {
     while tasks.join_next().await.is_some() {}
 }
 
-/// A listening socket. The process before may have one still, so it is shared.
+/// Opens a listening socket. The previous process may still have one, so the port is shared.
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -158,10 +157,10 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
             Some(socket) => socket
                 .set_nonblocking(true)
                 .and_then(|()| TcpListener::from_std(socket)),
-            // Only without a process that opened the sockets at the start.
+            // Only used without a process that opened the sockets at the start.
             None => match address {
                 Some(address) => open(address),
-                // An inherited socket that nobody gave cannot be opened again.
+                // An inherited socket that was not supplied cannot be opened again.
                 None => return,
             },
         };
@@ -172,7 +171,7 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
         loop {
             let (stream, from) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                // Descriptors may have run out for a moment.
+                // Descriptors may have run out temporarily.
                 Err(_) => {
                     sleep(LISTEN_AGAIN).await;
                     continue;
@@ -191,7 +190,7 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
     }
 }
 
-/// Somebody connected.
+/// Serves an accepted connection.
 async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
     let Some((tables, tls)) = with(&state, |s| (s.descriptions(), s.tls.clone())) else {
         return;
@@ -209,7 +208,7 @@ async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
     connection.run().await;
 }
 
-/// Reaches a peer whenever there is no connection with it.
+/// Connects to a peer whenever there is no connection with it.
 async fn connect_always(state: Arc<PeersState>, peer: usize) {
     let found = with(&state, |section| {
         let peer = section.peers.get(peer)?;
@@ -218,7 +217,7 @@ async fn connect_always(state: Arc<PeersState>, peer: usize) {
     let Some((address, name, local)) = found.flatten() else {
         return;
     };
-    // Of two that start together one is first.
+    // If two peers start together, one of them goes first.
     if *local > *name {
         sleep(COURTESY).await;
     }
@@ -258,7 +257,7 @@ async fn connect(
         return;
     };
     let begun = with(state, |section| {
-        // It may have come by itself meanwhile.
+        // The peer may have connected by itself meanwhile.
         let free = section.peers.get(peer)?.connection.is_none();
         free.then(|| (section.connect(peer), section.descriptions()))
     });
@@ -276,19 +275,18 @@ async fn connect(
     connection.run().await;
 }
 
-/// All that is known, told table by table.
+/// A full synchronization, sent table by table.
 struct Lesson {
     table: usize,
     shard: usize,
     keys: Vec<Box<[u8]>>,
 }
 
-/// One connection.
 struct Connection {
     state: Arc<PeersState>,
     wire: BoxedWire,
     session: Session,
-    /// Whose it is, and its number.
+    /// Index of the peer, and the number of its connection.
     peer: Option<(usize, u64)>,
     lesson: Option<Lesson>,
 }
@@ -331,7 +329,8 @@ impl Connection {
         });
     }
 
-    /// Until one side ends it; a fault where there is one.
+    /// Exchanges messages until one side closes the connection; returns the fault if there is
+    /// one.
     async fn exchange(&mut self) -> Option<Fault> {
         let mut input = vec![0; INPUT_BYTES];
         let mut lively_until = Instant::now();
@@ -379,7 +378,7 @@ impl Connection {
         }
     }
 
-    /// Writes what can be written now.
+    /// Writes as much as possible without waiting.
     async fn write(&mut self) -> io::Result<()> {
         poll_fn(|context| {
             while !self.session.output().is_empty() {
@@ -394,7 +393,7 @@ impl Connection {
                     Poll::Pending => break,
                 }
             }
-            // TLS holds records that the socket did not take yet.
+            // TLS holds records that the socket has not accepted yet.
             match self.wire.as_mut().poll_flush(context) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
@@ -417,7 +416,7 @@ impl Connection {
         }
     }
 
-    /// Makes what there is to send.
+    /// Creates pending messages.
     fn fill(&mut self) {
         let Some((peer, _)) = self.peer else { return };
         if self.session.state() != State::Established || self.session.output().len() > OUTPUT_MAX {
@@ -440,7 +439,7 @@ impl Connection {
         self.session.acknowledge();
     }
 
-    /// A part of the lesson.
+    /// Creates a part of the full synchronization.
     fn teach(&mut self) {
         let Some(mut lesson) = self.lesson.take() else {
             return;
@@ -492,7 +491,8 @@ impl Connection {
         }
     }
 
-    /// Takes bytes that came, and what came together with a greeting once that is welcomed.
+    /// Processes input. Messages that arrive together with the hello message are processed once
+    /// it is accepted.
     fn input(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let before = self.session.state();
         let events = self.session.handle(bytes, now_ms())?;
@@ -504,7 +504,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Does what came.
+    /// Processes received messages.
     fn take(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
@@ -557,7 +557,7 @@ impl Connection {
         }
     }
 
-    /// Somebody said who it is.
+    /// Processes the hello message of a peer.
     fn greeted(&mut self, hello: &Hello) {
         let answer = with(&self.state, |section| {
             if hello.to != *section.local {
@@ -575,7 +575,7 @@ impl Connection {
                 && peer.connection.is_some()
             {
                 peer.counts[COLLISIONS] += 1;
-                // Both began: the connection of one of them stays.
+                // Both sides connected; only one of the connections remains.
                 if !peer.established && local_first {
                     return Err(Status::TryAgain);
                 }

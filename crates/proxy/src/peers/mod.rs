@@ -1,7 +1,7 @@
-//! Peers: tables that several processes share, by HAProxy's protocol
-//! ([`protocol::peers`]). [`model::shared_tables`] is what all connections of one
-//! `peers` section have in common, `driver` moves the bytes on the side thread. The data plane knows nothing
-//! of it: it notes in a table which entries are news.
+//! Peers: stick tables shared by several processes, with HAProxy's protocol
+//! ([`protocol::peers`]). [`model::shared_tables`] is the state that all connections of a
+//! `peers` section share. `driver` transfers the bytes on the side thread. The data plane
+//! does not know the protocol; it only marks updated entries in a table.
 
 mod driver;
 mod report;

@@ -1,5 +1,5 @@
-//! `show peers`: in HAProxy's form. Addresses in memory say nothing here; in
-//! their places stand numbers that tell things apart.
+//! `show peers` in HAProxy's format. Numbers that only distinguish objects replace the memory
+//! addresses, which would mean nothing here.
 
 use model::config::{Config, Peers};
 use model::shared_tables::{
@@ -8,7 +8,7 @@ use model::shared_tables::{
 use std::fmt::Write;
 use std::time::SystemTime;
 
-/// All sections, or the one of a name; None: there is none of it.
+/// Reports on all sections, or on the named one; None: there is no such section.
 pub fn report(config: &Config, name: Option<&str>) -> Option<String> {
     let mut out = String::new();
     let mut found = name.is_none();

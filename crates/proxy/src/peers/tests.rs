@@ -1,4 +1,4 @@
-//! Two processes in one: what one of them counts the other one has soon.
+//! Tests two peers in one process: the counts of one soon reach the other.
 
 use super::{Driver, report, start};
 use keyword::testing::load_text;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long anything may take: long, for machines that are busy.
+/// Timeout for anything, long enough for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two addresses where nobody listens.
+/// Returns two unused addresses.
 fn addresses() -> [SocketAddr; 2] {
     let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
     sockets.map(|socket| socket.local_addr().expect("it is bound"))
@@ -27,7 +27,7 @@ fn config(name: &str, addresses: [SocketAddr; 2], old: Option<&Config>) -> Confi
     config_with(name, addresses, old, "")
 }
 
-/// With `lines` in the section.
+/// Returns a configuration with `lines` in the section.
 fn config_with(
     name: &str,
     addresses: [SocketAddr; 2],
@@ -69,7 +69,7 @@ fn count(table: &Arc<Table>, key: &[u8], n: u64) {
     held.note();
 }
 
-/// What another process knows of a key.
+/// Returns the values that a table has for a key.
 fn known(table: &Arc<Table>, key: &[u8]) -> Option<[u64; 4]> {
     let held = table.find(key)?;
     let get = |kind, element| held.get(kind, element).unwrap_or(0);
@@ -217,7 +217,7 @@ fn strangers_take_no_place_of_a_peer() {
             socket.bind((from, 0).into()).expect("an address of ours");
             match socket.connect(to).await {
                 Ok(stream) => return stream,
-                // It does not listen yet.
+                // The peer does not listen yet.
                 Err(error) => assert!(waited < PATIENCE, "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -256,7 +256,7 @@ fn what_a_peer_sends_with_its_greeting_is_taken_at_once() {
         let _first = start(&one);
         let mut connected = TcpStream::connect(own).await;
         while connected.is_err() {
-            // It does not listen yet.
+            // The peer does not listen yet.
             tokio::task::yield_now().await;
             connected = TcpStream::connect(own).await;
         }
@@ -278,7 +278,7 @@ fn what_a_peer_sends_with_its_greeting_is_taken_at_once() {
     });
 }
 
-/// A section of `one` whose peer `two` just came.
+/// Returns a section of `one` to which the peer `two` has just connected.
 fn section(config: &Config) -> (Section, u64) {
     let peers = config.peers.first().expect("a section");
     let mut section = Section::new(config, peers, 0);
@@ -325,7 +325,7 @@ fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
     let t = table(&config, "t");
     let shared = Section::new(&config, peers, 0);
     let at = shared.tables.iter().position(|s| Arc::ptr_eq(&s.table, t));
-    // What a peer knows of each: as it is told now.
+    // Values that the peer has for each key.
     let lesson = |key: &[u8]| Update {
         table: at.expect("it is shared"),
         number: 1,
@@ -362,7 +362,7 @@ fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
     assert!(!section.asks(0, 4_999));
     assert!(!section.asks(0, 5_000), "it was asked");
     assert_eq!(section.resync, Resync::Done, "and there is nobody else");
-    // One whose lessons break off is not asked for ever.
+    // A peer whose synchronizations fail is not asked forever.
     let mut section = Section::new(&config, config.peers.first().expect("one"), 0);
     let mut connection = connection;
     let mut asked = 0;
@@ -410,7 +410,7 @@ fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
     assert!(section.learns(0, 4_000));
     assert!(!section.asks(0, 8_000));
     assert_eq!(section.resync, Resync::Asked(0));
-    // It breaks off, and is asked for anew.
+    // The synchronization fails and is requested again.
     section.disconnect(0, connection);
     section.connect(0);
     section.peers[0].established = true;

@@ -1,4 +1,4 @@
-//! `appsession` of HAProxy 1.x: the sessions of an application, by its own
+//! `appsession` of HAProxy 1.x: application sessions, identified by the application's own
 //! cookie or URL parameter, and the server of each ([`model::state::AppSessions`]).
 
 use http::message::{request_cookies, response_cookies};
@@ -7,7 +7,7 @@ use model::thread::here;
 use model::transaction::Stream;
 use std::sync::Arc;
 
-/// The session that a cookie of this name and value is of.
+/// Returns the session id of a cookie with this name and value.
 fn id_of<'v>(
     settings: &AppSession,
     name: &'v [u8],
@@ -24,14 +24,14 @@ fn id_of<'v>(
     id.get(..bytes).filter(|id| !id.is_empty())
 }
 
-/// From the beginning of the name to the end of the value, which lie in one text.
+/// Returns the text from the name to the end of the value. Both are parts of the same text.
 fn pair_of<'t>(text: &'t [u8], name: &[u8], value: &[u8]) -> &'t [u8] {
     let offset = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
     text.get(offset(name)..offset(value).saturating_add(value.len()))
         .unwrap_or_default()
 }
 
-/// The session that a request shows: in a cookie, else in its target.
+/// Returns the session id in a request: from a cookie, otherwise from its target.
 fn shown<'s>(stream: &'s Stream, settings: &AppSession) -> Option<&'s [u8]> {
     for line in stream.request.fields().get_all(b"cookie") {
         for (name, value) in request_cookies(line) {
@@ -55,7 +55,7 @@ fn shown<'s>(stream: &'s Stream, settings: &AppSession) -> Option<&'s [u8]> {
     })
 }
 
-/// Lets a stream belong to the server of its session.
+/// Binds a stream to the server of its session.
 pub(super) fn look(stream: &mut Stream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -73,8 +73,8 @@ pub(super) fn look(stream: &mut Stream) {
     }
 }
 
-/// Remembers the server of the session that an answer begins, or with
-/// `request-learn` goes on with.
+/// Stores the server of the session that a response begins, or continues with
+/// `request-learn`.
 pub(super) fn learn(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
     let (Some(backend), Some(server)) = (stream.route.backend, stream.route.server) else {

@@ -1,4 +1,4 @@
-//! The persistence cookie (`cookie`): read in requests, set in answers.
+//! The persistence cookie (`cookie`): read from requests, set in responses.
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};
@@ -10,12 +10,12 @@ use model::transaction::{Date, Persistence, RequestCookie, ResponseCookie, Strea
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-/// What parts the name of the server from the value of the application's cookie.
+/// Separator between the server's name and the value of the application's cookie.
 const PREFIX_END: u8 = b'~';
-/// Cookies of one request that are looked up: a client has one, and a lookup may
-/// go through all servers.
+/// Maximum number of cookies looked up per request. A client has only one, and each lookup
+/// may search all servers.
 const JUDGED_MAX: u32 = 16;
-/// What parts the value of a cookie from its dates.
+/// Separator between the value of a cookie and its dates.
 const DATES: u8 = b'|';
 
 fn now_s() -> u64 {
@@ -23,8 +23,8 @@ fn now_s() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Looks at the cookies of a request: which server the client belongs to, and
-/// what of them the server is to see.
+/// Processes the cookies of a request: finds the server that the client is bound to, and
+/// removes what the server must not see.
 pub(super) fn look(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
     let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
@@ -52,7 +52,6 @@ pub(super) fn look(stream: &mut Stream) {
     stream.route.persistence = Some(known);
 }
 
-/// Edits all `cookie` lines.
 fn edit_lines(fields: &mut Fields, mut visit: impl FnMut(&[u8], &[u8]) -> Edit) {
     let mut from = 0;
     while let Some(at) = fields.position(b"cookie", from) {
@@ -62,7 +61,7 @@ fn edit_lines(fields: &mut Fields, mut visit: impl FnMut(&[u8], &[u8]) -> Edit) 
         from = at + 1;
         match line::edit(value, &mut visit) {
             Edited::Same => {}
-            // It became shorter, so it fits.
+            // The line became shorter, so it fits.
             Edited::Changed(value) => _ = fields.replace_value(at, &value),
             Edited::Gone => {
                 fields.remove_at(at);
@@ -72,15 +71,15 @@ fn edit_lines(fields: &mut Fields, mut visit: impl FnMut(&[u8], &[u8]) -> Edit) 
     }
 }
 
-/// What the cookies of a request are looked at with.
+/// State while processing the cookies of a request.
 struct Look<'l> {
     backend: &'l Proxy,
     cookie: &'l Cookie,
     known: &'l mut Persistence,
-    /// The server is known: what comes is only taken out.
+    /// The server is already known, so further cookies are only removed.
     settled: bool,
     now_s: u64,
-    /// How many were looked up.
+    /// Number of cookies looked up.
     judged: u32,
 }
 
@@ -104,7 +103,8 @@ impl Look<'_> {
         }
     }
 
-    /// The part that names a server, and how many bytes the server does not see.
+    /// Returns the part of a value that names a server, and the number of bytes hidden from the
+    /// server.
     fn parts<'v>(&self, value: &'v [u8]) -> (&'v [u8], usize) {
         if self.cookie.mode == Some(CookieMode::Prefix) {
             return match memchr::memchr(PREFIX_END, value) {
@@ -116,7 +116,7 @@ impl Look<'_> {
         (&value[..end], 0)
     }
 
-    /// What the client's cookie is worth; sets the server.
+    /// Evaluates the client's cookie and sets the server.
     fn judge(&mut self, id: &[u8], value: &[u8]) -> RequestCookie {
         if self.cookie.is_dated() {
             let mut dates = value.get(id.len() + 1..).unwrap_or_default();
@@ -167,7 +167,7 @@ impl Look<'_> {
         }
     }
 
-    /// The servers of a value, until one is taken.
+    /// Passes the servers with this cookie value to a function, until it accepts one.
     fn candidates(&self, id: &[u8], mut take: impl FnMut(ServerIndex, &Server) -> bool) {
         let servers = &self.backend.servers;
         for at in self.backend.cookie_places.of(servers, id) {
@@ -192,7 +192,7 @@ impl Look<'_> {
     }
 }
 
-/// The backend, its cookie and the server of an answer.
+/// Returns the backend, its cookie settings and the server of a response.
 fn of_answer<'c>(
     config: &'c Config,
     stream: &Stream,
@@ -202,7 +202,7 @@ fn of_answer<'c>(
     Some((backend, backend.cookie.as_deref()?, server))
 }
 
-/// What a server's cookie is: of its line, or made of its address.
+/// Returns a server's cookie value: configured, or derived from its address.
 fn value_of<'v>(
     backend: &Proxy,
     cookie: &Cookie,
@@ -219,7 +219,7 @@ fn value_of<'v>(
     made.as_ref().map(|value| &value[..])
 }
 
-/// Rewrites the server's cookie, or takes it out.
+/// Rewrites or removes the cookie that the server has set.
 pub(super) fn look_at_answer(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
@@ -235,7 +235,7 @@ pub(super) fn look_at_answer(stream: &mut Stream) {
     stream.route.persistence = Some(known);
 }
 
-/// Inserts a cookie where the client is to have one.
+/// Inserts a persistence cookie if the client needs one.
 pub(super) fn insert(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
@@ -253,7 +253,7 @@ pub(super) fn insert(stream: &mut Stream) {
     stream.route.persistence = Some(known);
 }
 
-/// What becomes of the cookie that the server set.
+/// Processes the cookie that the server has set.
 fn servers_own(
     fields: &mut Fields,
     cookie: &Cookie,
@@ -270,7 +270,7 @@ fn servers_own(
         from = at + 1;
         if line::set_by(line).is_none_or(|(name, _)| name != &*cookie.name) {
             if let Some(line) = line::without_blanks(line) {
-                // Shorter than it was.
+                // Shorter than before, so it fits.
                 _ = fields.replace_value(at, &line);
             }
             continue;
@@ -290,7 +290,7 @@ fn servers_own(
             }
             _ => continue,
         };
-        // A head that is full keeps the server's own.
+        // If the head is full, the server's own cookie remains.
         if fields.replace_value(at, &new).is_ok() {
             became = ResponseCookie::Rewritten;
         }
@@ -298,7 +298,7 @@ fn servers_own(
     became
 }
 
-/// Whether a cookie is inserted, and how that is called.
+/// Returns whether a cookie is inserted, as the log shows it.
 fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<ResponseCookie> {
     if cookie.mode != Some(CookieMode::Insert)
         || known.response == ResponseCookie::Passed
@@ -321,7 +321,7 @@ fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<Resp
     (stale || unmade).then_some(ResponseCookie::Updated)
 }
 
-/// What a client whose server has no cookie gets, so that it forgets its own.
+/// Attribute that makes a client forget its cookie, if its server has none.
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
 fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
@@ -346,7 +346,7 @@ fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<
     line.extend_from_slice(b"; path=/");
     line.extend_from_slice(&cookie.attributes);
     let cacheable = cookie.nocache && http1::is_cacheable(&stream.request, &stream.response);
-    // A head that rules filled to its limit goes without.
+    // A head that rules have filled to its limit lacks the cookie.
     let added = stream.response.add(b"set-cookie", &line);
     if added.is_ok() && cacheable {
         let _ = stream.response.add(b"cache-control", b"private");

@@ -1,17 +1,17 @@
-//! The cookie of a server that its address stands for (`cookie … dynamic`): a
-//! hash under a secret, so that all balancers with the same key and servers
-//! agree on it and clients learn no address.
+//! Dynamic cookies (`cookie … dynamic`): a keyed hash of a server's address. All load
+//! balancers with the same key and servers calculate the same value, and clients learn no
+//! address.
 
 use model::config::{Server, ServerAddress};
 use std::net::{IpAddr, SocketAddr};
 use twox_hash::XxHash64;
 
-/// Hexadecimal digits of it.
+/// Number of hexadecimal digits.
 pub(super) const DIGITS: usize = 16;
-/// Bytes of a key that count; longer ones are cut.
+/// Maximum number of key bytes used; longer keys are truncated.
 const KEY_MAX: usize = 1024;
 
-/// That of a server; None where it has no address of its own.
+/// Returns the dynamic cookie of a server; None if the server has no address of its own.
 pub(super) fn of(server: &Server, key: &[u8]) -> Option<[u8; DIGITS]> {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn servers_have_the_cookies_that_haproxy_gives_them() {
-        // Recorded from haproxy 2.6.12.
+        // Recorded from HAProxy 2.6.12.
         let of = |address: &str| value(address.parse().unwrap(), b"secret");
         assert_eq!(&of("127.0.0.1:42843"), b"913ac8954e41e5c8");
         assert_ne!(of("127.0.0.1:1"), of("127.0.0.2:1"));

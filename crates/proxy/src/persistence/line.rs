@@ -1,31 +1,29 @@
-//! One `cookie` or `set-cookie` line and what is done to its cookies. Values
-//! only: a line comes in, and what it becomes goes out.
+//! Edits the cookies in one `cookie` or `set-cookie` line, without IO.
 
 use http::message::{end_of, trim};
 
-/// What becomes of one cookie of a request.
+/// Change to one cookie of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Edit {
-    /// It stays.
     Keep,
-    /// It goes, with the attributes behind it.
+    /// Remove the cookie and the attributes behind it.
     Delete,
-    /// So many bytes in front of its value go.
+    /// Remove this many bytes in front of the value.
     Strip(usize),
 }
 
-/// What became of a line.
+/// Result of editing a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Edited {
-    /// It is as it was.
+    /// The line is unchanged.
     Same,
-    /// It is this.
+    /// The new line.
     Changed(Vec<u8>),
-    /// Nothing of it is left that matters.
+    /// Nothing relevant is left of the line.
     Gone,
 }
 
-/// Name and value of a cookie as it stands between two delimiters.
+/// Returns the name and value of a cookie between two delimiters.
 fn parts(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = memchr::memchr(b'=', cookie)?;
     Some((trim(&cookie[..equals]), trim(&cookie[equals + 1..])))
@@ -36,13 +34,13 @@ fn leading(text: &[u8]) -> usize {
     text.iter().take_while(blank).count()
 }
 
-/// Where the blanks around the equals sign are, which haproxy takes out of
-/// every cookie that it looks at.
+/// Returns the positions of the blanks around the equals sign. HAProxy removes them from
+/// every cookie that it examines.
 fn blanks(cookie: &[u8]) -> Option<(usize, usize)> {
     let equals = memchr::memchr(b'=', cookie)?;
     let before = equals - trim_end(&cookie[..equals]).len();
     let after = leading(&cookie[equals + 1..]);
-    // Blanks in front of a sign without a name are those of the line.
+    // Blanks in front of a sign without a name belong to the line.
     let before = if before == equals { 0 } else { before };
     (before + after > 0).then_some((before, after))
 }
@@ -52,8 +50,8 @@ fn trim_end(text: &[u8]) -> &[u8] {
     &text[..text.len() - text.iter().rev().take_while(blank).count()]
 }
 
-/// Appends a cookie, without the blanks around its sign, and without so many
-/// bytes of its value.
+/// Appends a cookie without the blanks around its sign, and without this many bytes of its
+/// value.
 fn put(out: &mut Vec<u8>, cookie: &[u8], strip: usize) {
     let Some(equals) = memchr::memchr(b'=', cookie) else {
         return out.extend_from_slice(cookie);
@@ -65,13 +63,14 @@ fn put(out: &mut Vec<u8>, cookie: &[u8], strip: usize) {
     out.extend_from_slice(value.get(strip..).unwrap_or_default());
 }
 
-/// Goes over the cookies of a `cookie` line. `visit` is shown name and value of
-/// each and says what becomes of it; attributes (`$Path`) are not shown.
+/// Edits the cookies of a `cookie` line. `visit` gets the name and value of each cookie and
+/// returns the change; attributes (`$Path`) are skipped.
 pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> Edited {
-    // Copied from the first change on.
+    // Allocated at the first change.
     let mut out: Option<Vec<u8>> = None;
     let (mut at, mut deleted, mut kept, mut cookies) = (0, false, false, false);
-    // The last one that was no attribute was deleted; so was the last at all.
+    // Whether the last cookie that was no attribute was deleted, and whether the last cookie or
+    // attribute was.
     let (mut drops_attributes, mut last_deleted) = (false, false);
     loop {
         let end = at + end_of(&line[at..], b";,");
@@ -91,7 +90,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         }
         let changes = edit != Edit::Keep || blanks(cookie).is_some();
         if changes && out.is_none() {
-            // What stands before, without its delimiter.
+            // The text in front of the cookie, without its delimiter.
             let mut copy = Vec::with_capacity(line.len());
             copy.extend_from_slice(&line[..at.saturating_sub(1)]);
             out = Some(copy);
@@ -99,7 +98,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         if edit == Edit::Delete {
             (deleted, last_deleted) = (true, true);
             if let Some(out) = &mut out {
-                // Blanks in front of its delimiter go with it.
+                // Blanks in front of the delimiter are removed, too.
                 let kept = trim_end(out).len();
                 out.truncate(kept);
             }
@@ -134,12 +133,12 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
     }
 }
 
-/// Name and value of the cookie that a `set-cookie` line sets.
+/// Returns the name and value of the cookie that a `set-cookie` line sets.
 pub(super) fn set_by(line: &[u8]) -> Option<(&[u8], &[u8])> {
     parts(&line[..end_of(line, b";,")])
 }
 
-/// The line without blanks around the sign of its cookie; None: it has none.
+/// Returns the line without blanks around the sign of its cookie; None: it has none.
 pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
     let end = end_of(line, b";,");
     blanks(&line[..end])?;
@@ -149,7 +148,7 @@ pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The line with `new` in place of its cookie's value, or in front of it.
+/// Returns the line with `new` in place of its cookie's value, or in front of it.
 pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> {
     let end = end_of(line, b";,");
     let mut out = Vec::with_capacity(line.len() + 64);
@@ -164,7 +163,7 @@ pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> 
     if keep_old {
         out.extend_from_slice(value);
     }
-    // What stands between the value and the delimiter stays.
+    // The blanks between the value and the delimiter remain.
     let blanks = end - trim_end(&line[..end]).len();
     out.extend_from_slice(&line[end - blanks..]);
     out
@@ -187,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_taken_out_as_haproxy_takes_it_out() {
-        // Recorded from haproxy 2.6.12 with `cookie SRV insert indirect`.
+        // Recorded from HAProxy 2.6.12 with `cookie SRV insert indirect`.
         for (line, want) in [
             ("x=1; SRV=b; y=2", "x=1; y=2"),
             ("SRV=b; y=2", "y=2"),

@@ -1,13 +1,12 @@
-//! Who belongs to which server: `use-server`, the persistence cookie, the
-//! cookie of remote desktops, the sessions of applications. It says which
-//! server a stream belongs to before one is looked for, and sets cookies in
-//! the answer.
+//! Persistence: `use-server`, the persistence cookie, the RDP cookie, application sessions.
+//! Before load balancing it determines whether a stream is bound to a server, and it sets
+//! cookies in the response.
 //!
-//! A stream that belongs to a server is `direct`: it waits for that server where
-//! it is full, and is not balanced. Who is sent elsewhere after all (the server is
-//! down, its queue full, a retry) is direct no more, and gets a new cookie.
+//! A stream that is bound to a server is `direct`: it waits for that server if it is full,
+//! and is not balanced. A stream that is nevertheless sent elsewhere (the server is down, its
+//! queue is full, a retry) is no longer direct and gets a new cookie.
 //!
-//! It takes no slot, waits for nothing and touches no socket.
+//! This module takes no slot, waits for nothing and uses no socket.
 
 mod app_session;
 mod cookie;
@@ -21,13 +20,13 @@ use model::config::{
 use model::transaction::trace::{Step, Tie};
 use model::transaction::{Owner, Stream};
 
-/// Whether a server may take a stream that belongs to it, up or not.
+/// Returns whether a server accepts a stream bound to it, even if the server is down.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
     forced || proxy.has(ProxyOption::Persist) || server.state.usable_for_persistence()
 }
 
-/// The stream has come to its backend: `force-persist` and `ignore-persist`,
-/// which look at the request as it came.
+/// Applies `force-persist` and `ignore-persist` when a stream enters its backend, to the
+/// request as received.
 pub fn enter(stream: &mut Stream) {
     let Some(backend) = stream.backend().filter(|b| !b.persist_rules.is_empty()) else {
         return;
@@ -41,7 +40,7 @@ pub fn enter(stream: &mut Stream) {
     }
 }
 
-/// Finds out which server a stream belongs to, before one is looked for.
+/// Determines the server that a stream is bound to, before load balancing.
 pub fn belongs(stream: &mut Stream) {
     if !stream.backend().is_some_and(Proxy::persists) {
         return;
@@ -62,7 +61,8 @@ fn dispatch(stream: &mut Stream) {
     }
 }
 
-/// Looks whether a stream belongs to a server by this, and notes it.
+/// Applies one kind of persistence to a stream, and records it as the reason if it binds the
+/// stream.
 pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
     let was_direct = stream.route.is_direct();
     look(stream);
@@ -85,15 +85,14 @@ pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
     }
 }
 
-/// The server that a stream belongs to, and whether it is to be taken even where
-/// it is down.
+/// Returns the server that a stream is bound to, and whether to use it even if it is down.
 pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
     let known = stream.route.persistence.as_deref()?;
     known.server.map(|server| (server, stream.is_forced()))
 }
 
-/// Lets a stream belong to a server, unless it belongs to one already or to
-/// nobody, or this one is down. Says whether it does now.
+/// Binds a stream to a server, unless the stream is already bound, persistence is ignored, or
+/// the server is down. Returns whether the stream is bound to it.
 pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
     let forced = match stream.route.persistence.as_deref() {
         Some(known) if known.server.is_some() || known.ignored => return false,
@@ -110,8 +109,8 @@ pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
     takes
 }
 
-/// Looks at the cookies that the server set, and takes its own out or rewrites
-/// it: behind all rules but `http-after-response`.
+/// Processes the cookies that the server has set, and removes or rewrites the persistence
+/// cookie: after all rules but `http-after-response`.
 pub fn look_at_answer(stream: &mut Stream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -125,14 +124,14 @@ pub fn look_at_answer(stream: &mut Stream) {
     }
 }
 
-/// Inserts a cookie where the client is to have one.
+/// Inserts a persistence cookie if the client needs one.
 pub fn answer(stream: &mut Stream) {
     if stream.backend().is_some_and(|b| b.cookie.is_some()) {
         cookie::insert(stream);
     }
 }
 
-/// The cookie that stands for a server, for people.
+/// Returns the cookie value of a server, for display.
 pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     if let Some(value) = &server.options.cookie {
         return Some(String::from_utf8_lossy(value).into_owned());
@@ -143,7 +142,7 @@ pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     Some(String::from_utf8_lossy(&value).into_owned())
 }
 
-/// The first `use-server` that applies and whose server is there.
+/// Applies the first matching `use-server` whose server exists.
 fn use_server(stream: &mut Stream) {
     let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
         return;
@@ -172,7 +171,7 @@ fn use_server(stream: &mut Stream) {
     };
     let found = backend.use_server.iter().find_map(&mut found);
     if let Some((server, rule)) = found {
-        // It comes before all that could be ignored.
+        // Not affected by `ignore-persist`, because `use-server` comes before it.
         stream.route.persistence_mut().server = Some(server);
         stream.decide_owner(Owner {
             server,

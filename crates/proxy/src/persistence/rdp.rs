@@ -1,13 +1,12 @@
-//! `persist rdp-cookie`: a client of remote desktops names in its first packet
-//! the server that told it to come back (`msts=IP.PORT.0000`, the numbers as
-//! that server's processor has them in memory).
+//! `persist rdp-cookie`: the first packet of an RDP client names the server that redirected
+//! it (`msts=IP.PORT.0000`, with the numbers in that server's byte order).
 
 use model::config::{ServerAddress, ServerIndex};
 use model::sample::rdp_cookie;
 use model::transaction::Stream;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Lets a stream belong to the server that its first packet names.
+/// Binds a stream to the server that its first packet names.
 pub(super) fn look(stream: &mut Stream) {
     let Some(backend) = stream.backend() else {
         return;
@@ -28,7 +27,7 @@ pub(super) fn look(stream: &mut Stream) {
     }
 }
 
-/// The address that the value of such a cookie means.
+/// Decodes the address in such a cookie's value.
 fn address(value: &[u8]) -> Option<SocketAddr> {
     let mut parts = std::str::from_utf8(value).ok()?.split('.');
     let ip: u32 = parts.next()?.parse().ok()?;

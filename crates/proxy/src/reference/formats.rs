@@ -1,5 +1,4 @@
-//! Formats of log lines that options name, with each of their fields, and the
-//! flags of variables.
+//! Log formats that options select, with each of their fields, and the flags of variables.
 
 use super::{kept, row};
 use language::keyword::Documented;
@@ -52,7 +51,7 @@ pub(super) fn documented() -> Vec<Documented> {
     all
 }
 
-/// A line for each variable of a format.
+/// Returns a line for each variable of a format.
 fn fields(format: &str) -> String {
     let mut list = String::new();
     for part in format.split('%').skip(1) {

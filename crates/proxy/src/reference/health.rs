@@ -1,10 +1,10 @@
-//! What logs, statistics and `show stat` say of servers: results of checks, and states.
+//! Terms for servers in logs, statistics and `show stat`: results of checks, and states.
 
 use super::row;
 use language::keyword::Documented;
 use model::state::CheckStatus;
 
-/// What the result of a check means; a star stands before it while the next one runs.
+/// Explains the result of a check. A star in front marks that the next check is running.
 fn meaning(status: CheckStatus) -> &'static str {
     use CheckStatus::*;
     match status {

@@ -1,5 +1,4 @@
-//! How ACLs compare: flags, matching methods, operators, and the ACLs that
-//! every file has.
+//! Terms of ACLs: flags, matching methods, operators, and predefined ACLs.
 
 use super::{kept, row};
 use language::keyword::Documented;

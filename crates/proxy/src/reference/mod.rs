@@ -1,7 +1,8 @@
-//! What people look up besides keywords: sections, termination states, results of checks
-//! and states of servers, flags and matching methods of ACLs, data types of stick tables, formats of logs, commands of the
-//! statistics socket. Each is a row of the manual, so that `evenkeel keyword`
-//! and the search find it. What the code has a table of is taken from there.
+//! Reference topics besides keywords: sections, termination states, results of checks and
+//! states of servers, flags and matching methods of ACLs, data types of stick tables, log
+//! formats, commands of the statistics socket. Each is a row of the manual, so that `evenkeel
+//! keyword` and the search find it. Rows for which the code has a table are created from
+//! that.
 
 mod formats;
 mod health;
@@ -18,7 +19,7 @@ use language::keyword::Documented;
 use model::tables::data::{DataType, Shape};
 use std::sync::OnceLock;
 
-/// A row of such a table.
+/// Creates a row of such a table.
 const fn row(
     kind: &'static str,
     family: &'static str,
@@ -36,7 +37,7 @@ const fn row(
     }
 }
 
-/// All rows.
+/// Returns all rows.
 pub fn documented() -> Vec<Documented> {
     static ALL: OnceLock<Vec<Documented>> = OnceLock::new();
     let all = ALL.get_or_init(|| {

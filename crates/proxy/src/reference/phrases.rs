@@ -1,6 +1,6 @@
-//! What people call things, and the keywords that are meant.
+//! Search phrases of users, and the keywords that they mean.
 
-/// Words of a search, and the keywords that are shown first for it.
+/// Words of a search, and the keywords shown first for it.
 pub static PHRASES: &[(&str, &[&str])] = &[
     ("sticky", &["cookie", "stick on", "stick-table", "balance"]),
     (

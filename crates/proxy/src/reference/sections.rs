@@ -1,10 +1,10 @@
-//! The sections of a file, each with what it is for.
+//! The sections of a configuration file, each with its purpose.
 
 use super::row;
 use language::keyword::Documented;
 use model::known::SECTIONS;
 
-/// How each begins.
+/// First line of each section.
 static FIRST_LINES: &[(&str, &str)] = &[
     ("backend", "backend <name> [from <defaults>]"),
     ("cache", "cache <name>"),

@@ -1,4 +1,5 @@
-//! The two or four letters of `%ts` and `%tsc`: how and where a stream ended.
+//! Termination states, the two or four letters of `%ts` and `%tsc`: how and where a stream
+//! ended.
 
 use super::row;
 use crate::termination::{COOKIES, STATES};
@@ -14,8 +15,8 @@ pub(super) fn documented() -> Vec<Documented> {
     pairs.map(of).collect()
 }
 
-/// What four letters of a log say (`sD--`, `--NI`, `SHVN`), one row for each thing that
-/// they tell; empty where they are no such letters.
+/// Explains four letters of a log line (`sD--`, `--NI`, `SHVN`), with one row for each piece
+/// of information; empty if they are not such letters.
 pub fn letters(name: &str) -> Vec<Documented> {
     let (Some(pair), Some(third), Some(fourth)) = (name.get(..2), name.get(2..3), name.get(3..))
     else {

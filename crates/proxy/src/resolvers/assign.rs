@@ -1,18 +1,18 @@
-//! Which of the servers that share a name takes which address, or which host and
-//! port of a service. Values only. A server keeps what it has for as long as
-//! the name stands for that, so that a change of one moves no other.
+//! Assigns addresses to the servers that share a name, or hosts and ports to those of a
+//! service, without IO. A server keeps its assignment while the name still resolves to it, so
+//! that a change of one does not move the others.
 
 use model::config::{AddressFamily, Resolving};
 use protocol::dns::Service;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// A server, and where it is.
+/// A server, and its current address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot<'s> {
     pub address: Option<IpAddr>,
     pub resolving: &'s Resolving,
-    /// Only addresses of this version fit (`ipv4@name`).
+    /// Only addresses of this family are acceptable (`ipv4@name`).
     pub only: Option<AddressFamily>,
 }
 
@@ -21,7 +21,7 @@ impl Slot<'_> {
         self.only.is_none_or(|family| family.has(ip))
     }
 
-    /// How well an address suits it.
+    /// Returns how well an address suits the server.
     fn rank(&self, ip: IpAddr) -> u8 {
         let resolving = self.resolving;
         let near = resolving.networks.iter().any(|network| network.holds(ip));
@@ -29,7 +29,7 @@ impl Slot<'_> {
     }
 }
 
-/// The address of each server; None where none is left for it.
+/// Returns the address of each server; None where none is left.
 pub(super) fn addresses(slots: &[Slot<'_>], found: &[IpAddr]) -> Vec<Option<IpAddr>> {
     let mut taken: HashSet<IpAddr> = HashSet::with_capacity(slots.len());
     let there: HashSet<IpAddr> = found.iter().copied().collect();
@@ -47,7 +47,8 @@ pub(super) fn addresses(slots: &[Slot<'_>], found: &[IpAddr]) -> Vec<Option<IpAd
             slot.takes(**ip) && (slot.resolving.same_address || !taken.contains(*ip))
         };
         let now = given.map(|ip| slot.rank(ip));
-        // The first of the best; one that suits as well as the present is no reason to move.
+        // The first of the best addresses. One that is equally good as the present one is no reason
+        // to move.
         let better = found
             .iter()
             .filter(free)
@@ -65,8 +66,8 @@ pub(super) fn addresses(slots: &[Slot<'_>], found: &[IpAddr]) -> Vec<Option<IpAd
     given
 }
 
-/// The service of each slot, by its place in `found`; `now` is the host and port that
-/// each has.
+/// Returns the service of each slot, as an index in `found`; `now` is the current host and
+/// port of each.
 pub(super) fn services(now: &[Option<(&str, u16)>], found: &[&Service]) -> Vec<Option<usize>> {
     let mut taken = vec![false; found.len()];
     let mut given: Vec<Option<usize>> = now
@@ -87,7 +88,7 @@ pub(super) fn services(now: &[Option<(&str, u16)>], found: &[&Service]) -> Vec<O
     given
 }
 
-/// The weight of a server for that of its record. Only 0 becomes 0: no new clients.
+/// Returns a server's weight for that of its SRV record. Only 0 becomes 0: no new clients.
 pub(super) fn weight(of_record: u16) -> u32 {
     u32::from(of_record).div_ceil(256)
 }

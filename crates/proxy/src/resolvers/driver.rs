@@ -1,6 +1,6 @@
-//! Asks what the plan says is due: one task for the plan, one for each question to
-//! a server, on the side thread. What answers come to goes to the servers of the
-//! newest tree.
+//! Sends the DNS queries that are due: one task for the schedule, one for each query to a
+//! nameserver, on the side thread. The results are applied to the servers of the newest
+//! configuration.
 
 use super::exchange::Exchange;
 use super::follow;
@@ -15,17 +15,18 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-/// Most questions that are under way at one time; each has a socket.
+/// Maximum number of concurrent queries; each has a socket.
 const EXCHANGES_MAX: usize = 512;
-/// Of these, how many there may be before names that only rules ask for wait: who
-/// names hosts whose servers are silent does not keep ours from being followed.
+/// Number of concurrent queries from which names requested only by rules have to wait. Hosts
+/// with silent nameservers, which a client may choose, then cannot delay the names of our
+/// servers.
 const EXCHANGES_OF_RULES_MAX: usize = EXCHANGES_MAX / 2;
-/// How long it waits for one of them to end before it looks again.
+/// Maximum wait for a query to end before the schedule is checked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Most that the plan waits where nothing is due; whatever changes wakes it.
+/// Maximum wait while nothing is due. Any change wakes the task.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The names that are followed; dropping it ends that.
+/// The name resolution; dropping it stops it.
 #[derive(Debug)]
 pub struct Following {
     names: &'static Names,
@@ -33,8 +34,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// Goes on with another tree, which must be installed. May be called on any
-    /// thread.
+    /// Applies a new configuration, which must be installed already. May be called on any thread.
     pub fn change(&self, config: &Arc<Config>) {
         self.names.plan().change(config, self.names.now_ms());
         self.names.changed.notify_one();
@@ -50,8 +50,8 @@ impl Drop for Following {
     }
 }
 
-/// Follows the names of the newest tree, which must be installed, on the Tokio
-/// runtime of this thread.
+/// Starts to resolve the names of the newest configuration, which must be installed already,
+/// on the Tokio runtime of this thread.
 pub fn start(runtime: &'static Runtime, notice: Notice) -> Following {
     let names = &runtime.names;
     let following = Following {
@@ -63,7 +63,7 @@ pub fn start(runtime: &'static Runtime, notice: Notice) -> Following {
 }
 
 async fn run(names: &'static Names, notice: Notice) {
-    // Its end ends those that run.
+    // Dropped with this task, which aborts the pending queries.
     let mut exchanges = JoinSet::new();
     loop {
         while exchanges.try_join_next().is_some() {}
@@ -73,37 +73,36 @@ async fn run(names: &'static Names, notice: Notice) {
             let Some((key, due)) = begun else { break };
             match due {
                 Some(due) => ask(names, &notice, due, &mut exchanges),
-                // It ended in silence.
+                // The query ended without a response.
                 None => conclude(names, &notice, &key),
             }
         }
         let next = names.plan().next_ms();
         let due = next.map(|ms| Instant::from_std(names.began) + Duration::from_millis(ms));
         let until = match due {
-            // One of those that run ends, and wakes this.
+            // A pending query ends and wakes this task.
             _ if exchanges.len() >= EXCHANGES_MAX => Instant::now() + IDLE,
-            // Names that are due may wait for others.
+            // Names that are due may have to wait for others.
             Some(due) if exchanges.len() >= EXCHANGES_OF_RULES_MAX => {
                 due.max(Instant::now() + LOOK_AGAIN)
             }
             Some(due) => due,
             None => Instant::now() + IDLE,
         };
-        // Whichever came, all is looked at again.
+        // Re-evaluates everything after any wake-up.
         let _ = timeout_at(until, names.changed.notified()).await;
     }
 }
 
-/// An id that nobody can guess.
+/// Returns a query ID that cannot be guessed.
 fn id() -> u16 {
     let mut bytes = [0; 2];
-    // It fails only where the system gives no randomness at all; the port is
-    // still one that nobody knows.
+    // Fails only if the system has no randomness at all; the source port is still unpredictable.
     let _ = rand::fill(&mut bytes);
     u16::from_be_bytes(bytes)
 }
 
-/// Puts a question to all servers of its section.
+/// Sends a query to all nameservers of its section.
 fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet<()>) {
     let config = names.plan().config();
     let section = config.resolvers.iter().find(|s| s.name == due.key.section);
@@ -126,7 +125,7 @@ fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet
                 .plan()
                 .answered(&key, (round, at), came, names.now_ms());
             if let Some(next) = next {
-                // The plan's task has the sockets.
+                // The task of the schedule has the sockets.
                 names.plan().again(next);
             }
             if ended {
@@ -137,7 +136,7 @@ fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet
     }
 }
 
-/// A name's resolution came to an end for now: those who want it are told.
+/// Ends the resolution of a name for now, and notifies those that wait for it.
 fn conclude(names: &'static Names, notice: &Notice, key: &Key) {
     let (found, config) = {
         let mut plan = names.plan();

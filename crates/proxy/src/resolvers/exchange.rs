@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// Datagrams that are no answer to us which one question puts up with.
+/// Maximum number of unrelated datagrams that a query tolerates.
 const FOREIGN_MAX: u32 = 100;
 
-/// What is asked, and how.
+/// A query and its nameserver.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub server: NameServer,
@@ -25,7 +25,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Asks, and waits for the answer.
+    /// Sends the query and waits for the response.
     pub async fn run(&self) -> (QueryOutcome, Events) {
         let mut events = Events::default();
         let message = self.question.message(self.id, self.payload_max);
@@ -41,7 +41,7 @@ impl Exchange {
                 events.unsent = true;
                 QueryOutcome::Unusable
             }
-            // Nobody listens there: as silent as one who says nothing.
+            // Nobody listens at the address, which counts like a missing response.
             Ok(Err(Trouble::Closed)) => QueryOutcome::Silent,
         };
         (outcome, events)
@@ -69,7 +69,7 @@ impl Exchange {
         };
         let unreachable = |_: io::Error| Trouble::Unreachable;
         let socket = UdpSocket::bind(own).await.map_err(unreachable)?;
-        // Connected: the kernel takes datagrams of nobody else.
+        // The socket is connected, so the kernel accepts datagrams of the nameserver only.
         socket
             .connect(self.server.address)
             .await
@@ -92,7 +92,7 @@ impl Exchange {
             .await
             .map_err(|_| Trouble::Unreachable)?;
         let mut out = Vec::with_capacity(message.len() + 2);
-        // A question is never as long as that.
+        // A query is never longer than 65535 bytes.
         out.extend_from_slice(&(message.len() as u16).to_be_bytes());
         out.extend_from_slice(message);
         let closed = |_: io::Error| Trouble::Closed;
@@ -104,7 +104,7 @@ impl Exchange {
     }
 }
 
-/// Why there is no answer.
+/// Reason why there is no response.
 enum Trouble {
     Unreachable,
     Closed,

@@ -1,6 +1,6 @@
-//! What answers come to for the servers that follow a name: another address,
-//! another host and port, or maintenance until there is one; and the lines that
-//! logs get of it, in HAProxy's words: scripts read them.
+//! Applies DNS results to the servers that follow a name: another address, another host and
+//! port, or maintenance until there is an address. Logs these changes with HAProxy's wording,
+//! because scripts parse it.
 
 use super::assign::{self, Slot};
 use crate::health::{Level, Notice};
@@ -10,22 +10,22 @@ use model::state::{AdminReport, Change, HostNow, now_ms};
 use protocol::dns::Service;
 use std::net::{IpAddr, SocketAddr};
 
-/// What it came to.
+/// Effect of a DNS result.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effect {
-    /// Something of a server.
+    /// A server changed.
     pub changed: bool,
-    /// The hosts of services are others: their names are to be asked for.
+    /// The hosts of services changed, so their names have to be resolved.
     pub hosts_changed: bool,
 }
 
-/// Lets the servers of a tree follow what was found.
+/// Applies a result to the servers of a configuration.
 pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) -> Effect {
     let mut outcome = Effect::default();
     if found.status == Status::Unknown {
         return outcome;
     }
-    // They stand in the order of the file: those of a backend together.
+    // The followers are in configuration order, so those of a backend are adjacent.
     for group in found.followers.chunk_by(|one, other| one.0 == other.0) {
         let Some(proxy) = config.proxies.get(group[0].0.0 as usize) else {
             continue;
@@ -48,7 +48,7 @@ pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) 
     outcome
 }
 
-/// One backend's servers.
+/// Servers of one backend, and the result being applied.
 struct Applying<'a> {
     config: &'a Config,
     proxy: &'a Proxy,
@@ -56,7 +56,7 @@ struct Applying<'a> {
     outcome: &'a mut Effect,
 }
 
-/// Where a server is as far as is known.
+/// Returns the known address of a server.
 fn address_of(server: &Server) -> Option<IpAddr> {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -66,7 +66,7 @@ fn address_of(server: &Server) -> Option<IpAddr> {
     }
 }
 
-/// An address with the port of the server's line, or of its service.
+/// Returns an address with the port of the server's line, or of its service.
 fn with_port(server: &Server, ip: IpAddr) -> ServerAddress {
     let record = server.state.host().filter(|host| host.by_record);
     let port = match (&server.host, record) {
@@ -80,7 +80,7 @@ fn with_port(server: &Server, ip: IpAddr) -> ServerAddress {
     }
 }
 
-/// The name that a server has now.
+/// Returns the current host name of a server.
 fn name_of(server: &Server) -> String {
     match (server.state.host(), &server.host) {
         (Some(now), _) => now.text.to_string(),
@@ -111,7 +111,7 @@ impl Applying<'_> {
             })
             .collect();
         let given = assign::addresses(&slots, &found.addresses);
-        // As in HAProxy, who comes second to an answer finds it in the cache.
+        // As in HAProxy, the second server that uses a result gets it from the cache.
         let mut by = found.by.as_str();
         for (server, given) in servers.iter().zip(given) {
             match given {
@@ -125,7 +125,7 @@ impl Applying<'_> {
         }
     }
 
-    /// Says whether the server had another address.
+    /// Sets the address of a server; returns whether it had another one.
     fn move_to(&mut self, server: &Server, ip: IpAddr, by: &str) -> bool {
         let moved = self.tell_moved(server, ip, by);
         if self.resume(server, ip) {
@@ -136,7 +136,6 @@ impl Applying<'_> {
         moved
     }
 
-    /// Logs a changed address.
     fn tell_moved(&self, server: &Server, ip: IpAddr, by: &str) -> bool {
         let was = address_of(server);
         if was == Some(ip) {
@@ -149,7 +148,7 @@ impl Applying<'_> {
         true
     }
 
-    /// Sends it there from now on. Says whether it had no address.
+    /// Sets the address of a server and ends its maintenance. Returns whether it had no address.
     fn resume(&mut self, server: &Server, ip: IpAddr) -> bool {
         let lost = server.state.report(now_ms()).unresolved;
         let address = with_port(server, ip);
@@ -168,7 +167,7 @@ impl Applying<'_> {
         lost
     }
 
-    /// It has no address: it waits in maintenance.
+    /// Puts a server without an address into maintenance.
     fn suspend(&mut self, server: &Server, reason: &str) {
         let before = server.state.report(now_ms());
         if before.unresolved {
@@ -176,7 +175,7 @@ impl Applying<'_> {
         }
         let change = server.state.set_resolved(None, now_ms());
         self.outcome.changed = true;
-        // Nobody misses one that an operator took out.
+        // A server that an operator put into maintenance needs no message.
         if before.admin == AdminReport::Maintenance {
             return;
         }
@@ -203,7 +202,7 @@ impl Applying<'_> {
             true => " Running on backup.",
             false => "",
         };
-        // One that was to stop anyway is no surprise.
+        // A server that was already draining or stopping is no surprise.
         let level = match change.was_usable {
             true => Level::Alert,
             false => Level::Notice,
@@ -228,7 +227,7 @@ impl Applying<'_> {
             .map(|host| host.as_ref().map(|host| (&*host.text, host.port)))
             .collect();
         let mut services: Vec<&Service> = found.services.iter().collect();
-        // The most important ones come first where there are more than servers.
+        // Services with the best priority come first, because there may be more than servers.
         services.sort_by_key(|service| service.priority);
         let given = assign::services(&now, &services);
         for ((server, host), given) in servers.iter().zip(&hosts).zip(given) {
@@ -244,7 +243,7 @@ impl Applying<'_> {
         }
     }
 
-    /// A server is one host and port of a service.
+    /// Assigns one host and port of a service to a server.
     fn serve(&mut self, server: &Server, was: Option<&HostNow>, service: &Service) {
         let resolving = &server.options.resolving;
         let fits = |ip: &&IpAddr| {

@@ -1,8 +1,8 @@
-//! Resolution of host and service names while traffic flows: the `resolvers` sections.
-//! The schedule of queries and the results of responses are values ([`model::names`],
-//! [`assign`]). The driver on the side thread is the only part with sockets and a clock,
-//! and changes servers through the methods of their state. No thread of the data plane
-//! waits for any of it, except for a rule that resolves.
+//! Runtime resolution of host and service names (`resolvers` sections). The schedule of
+//! queries and the evaluation of responses need no IO ([`model::names`], [`assign`]). The
+//! driver on the side thread is the only part with sockets and a clock, and changes servers
+//! through the methods of their state. No thread of the data plane waits for it, except in a
+//! rule that resolves a name.
 
 mod assign;
 mod driver;

@@ -1,60 +1,60 @@
-//! The listener that a request comes to.
+//! Finds the listener that receives a request.
 
 use model::config::{BindAddress, Config, ListenerIndex, Mode, Proxy, ProxyIndex};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What is known of it.
+/// Criteria for the listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
-    /// The request is made over TLS.
+    /// The request uses TLS.
     pub tls: bool,
-    /// The port that it is sent to.
+    /// Destination port of the request.
     pub port: u16,
-    /// The address that it is sent to, if it is known.
+    /// Destination address of the request, if known.
     pub address: Option<IpAddr>,
     /// The client has an IPv6 address.
     pub v6: bool,
-    /// The frontend, if it is named.
+    /// Name of the frontend, if given.
     pub frontend: Option<String>,
 }
 
-/// There is none, or there are several.
+/// Failure: no listener matches, or several do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotThere {
-    /// No frontend has that name.
+    /// No frontend has the given name.
     #[error("no frontend is named '{name}'; there are: {there}")]
     NoFrontend {
-        /// The name.
+        /// Name of the requested frontend.
         name: String,
-        /// All names.
+        /// Names of all frontends.
         there: String,
     },
-    /// Nobody listens there.
+    /// No listener accepts connections at the destination.
     #[error("no frontend listens {at} {how}; there are: {there}")]
     Nobody {
-        /// Where: the port, or address and port, in words.
+        /// The port, or address and port, as text.
         at: String,
         /// With or without TLS.
         how: &'static str,
-        /// All listeners.
+        /// All listeners, as text.
         there: String,
     },
-    /// Several do.
+    /// Several listeners match.
     #[error("several frontends listen {at}: {there}")]
     Several {
-        /// Where: the port, or address and port, in words.
+        /// The port, or address and port, as text.
         at: String,
-        /// Those.
+        /// The matching listeners, as text.
         there: String,
     },
-    /// The named one does not speak as the request does.
+    /// The named frontend has no listener with the request's protocol.
     #[error("frontend {name} does not listen {how}; there are: {there}")]
     Otherwise {
-        /// Its name.
+        /// Name of the requested frontend.
         name: String,
         /// With or without TLS.
         how: &'static str,
-        /// Its listeners.
+        /// Listeners of the frontend, as text.
         there: String,
     },
 }
@@ -69,7 +69,8 @@ struct Candidate<'c> {
 }
 
 impl Candidate<'_> {
-    /// With TLS the bytes may also be passed on as they are.
+    /// Returns whether the listener matches. A TLS request may also reach a listener that
+    /// forwards the bytes unchanged.
     fn fits(&self, wanted: &Wanted) -> bool {
         match wanted.tls {
             true => self.tls || self.proxy.mode == Mode::Tcp,
@@ -77,7 +78,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// Whether it takes connections of a family.
+    /// Returns whether the listener accepts connections of an address family.
     fn takes(&self, v6: bool) -> bool {
         self.address.is_none_or(|at| match at.ip() {
             IpAddr::V4(_) => !v6,
@@ -97,10 +98,11 @@ impl Candidate<'_> {
     }
 }
 
-/// Finds it, and the address that the client connects to.
+/// Finds the listener, and the address that the client connects to.
 ///
 /// # Errors
-/// There is none, or there are several.
+///
+/// No listener matches, or several do.
 pub fn find(
     config: &Config,
     wanted: &Wanted,
@@ -141,7 +143,7 @@ impl Wanted {
         }
     }
 
-    /// The family of the connection.
+    /// Returns whether the connection uses IPv6.
     fn is_v6(&self) -> bool {
         self.address.map_or(self.v6, |address| address.is_ipv6())
     }
@@ -155,7 +157,7 @@ fn listed(some: &[&Candidate<'_>]) -> String {
     }
 }
 
-/// The listener of a frontend that is named: it may have another port.
+/// Finds the listener of a named frontend, which may have another port.
 fn named<'a, 'c>(
     all: &'a [Candidate<'c>],
     name: &str,
@@ -186,7 +188,8 @@ fn named<'a, 'c>(
     Ok(best.into_iter().collect())
 }
 
-/// All that listen there. As in the kernel, an exact address comes before all addresses.
+/// Returns all matching listeners. As in the kernel, an exact address takes precedence over a
+/// wildcard.
 fn listening<'a, 'c>(all: &'a [Candidate<'c>], wanted: &Wanted) -> Vec<&'a Candidate<'c>> {
     let is_there = |one: &&Candidate<'_>| {
         let is_port = one.address.is_some_and(|at| at.port() == wanted.port);
@@ -233,11 +236,12 @@ fn candidates(config: &Config) -> Vec<Candidate<'_>> {
     all
 }
 
-/// The address that a client of it connects to, of a wildcard one for examples; None: a Unix socket.
+/// Returns the address that a client connects to; for a wildcard one an example address.
+/// None: a Unix socket.
 fn destination(one: &Candidate<'_>, wanted: &Wanted) -> Option<SocketAddr> {
     let known = one.address.filter(|at| !at.ip().is_unspecified());
     let port = one.address.map_or(wanted.port, |at| at.port());
-    // RFC 5737 and RFC 3849.
+    // Documentation addresses of RFC 5737 and RFC 3849.
     let example = match wanted.is_v6() {
         true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
         false => IpAddr::from([192, 0, 2, 1]),

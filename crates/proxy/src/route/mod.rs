@@ -1,5 +1,5 @@
-//! Where a request would go, and why: the data plane serves it on a socket that nobody else
-//! has, by the same code as all others, and notes what it decides. No server is reached.
+//! Shows where a request would go, and why. The data plane serves the request on a private
+//! socket, by the same code as all others, and records its decisions. No server is contacted.
 
 mod listener;
 
@@ -20,45 +20,46 @@ use std::time::Duration;
 use tls::certified;
 use tls::connector::{self, ClientSettings};
 
-/// How long a reply may take: nothing is waited for but rules.
+/// Timeout for the reply. Only rules can delay it.
 const REPLY_MAX: Duration = Duration::from_secs(3);
-/// The bytes of a reply that are looked at.
+/// Maximum number of reply bytes that are read.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
-/// Connections of the data plane that answers.
+/// Connection limit of the data plane that serves the request.
 const CONNECTIONS_MAX: u32 = 16;
 
-/// A request.
+/// The request to trace.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The listener that it comes to.
+    /// Listener that receives the request.
     pub at: ListenerIndex,
-    /// The client, and the address that it connects to; None: both are at a Unix socket.
+    /// Addresses of the client and of its destination; None: both use a Unix socket.
     pub ends: Option<[SocketAddr; 2]>,
-    /// Who connects to a listener with `accept-proxy`, for the client.
+    /// Address of the proxy that connects for the client to a listener with `accept-proxy`.
     pub through: SocketAddr,
-    /// The name that it asks for, with TLS; None: without TLS.
+    /// Server name for TLS; None: without TLS.
     pub tls: Option<String>,
-    /// What it sends.
+    /// Bytes of the request.
     pub bytes: Vec<u8>,
-    /// It closes its direction then: rules that wait for further bytes need not.
+    /// The client closes its sending side after the request, so that rules do not wait for
+    /// further bytes.
     pub closes: bool,
 }
 
-/// What became of it.
+/// Result of the trace.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// What was decided, in order.
+    /// Decisions, in order.
     pub trace: Trace,
-    /// What the proxy replied, as far as it came within [`REPLY_MAX`].
+    /// Reply of the proxy, as far as it arrived within [`REPLY_MAX`].
     pub reply: Vec<u8>,
-    /// The host names of the certificate that was shown.
+    /// Host names of the certificate that the listener presented.
     pub certificate: Option<Vec<String>>,
-    /// Why there was no connection over TLS.
+    /// Reason why the TLS handshake failed.
     pub failure: Option<String>,
 }
 
-/// Makes a configuration that was loaded one that serves: servers are as their lines say, and
-/// those that are checked, or have a name that was not resolved, are up.
+/// Prepares a loaded configuration for tracing. Servers have the state of their lines. Those
+/// with checks, or with an unresolved name, count as up.
 pub fn prepare(mut config: Config) -> Arc<Config> {
     install(&mut config);
     Arc::new(config)
@@ -75,7 +76,7 @@ pub fn prepare_live(
     mut config: Config,
     state: &[u8],
 ) -> Result<(Arc<Config>, LeftOut), CarryError> {
-    // Servers that cannot be added here, operators added beside other files.
+    // A server cannot be added here if operators added it under other files.
     let _ = carry::import_servers(state, &mut config);
     install(&mut config);
     let left_out = carry::import_live(state, &config)?;
@@ -86,7 +87,7 @@ fn install(config: &mut Config) {
     for proxy in &mut config.proxies {
         for server in &mut proxy.servers {
             if server.address == ServerAddress::Unresolved {
-                // Nobody connects to it.
+                // No connection to this address is ever made.
                 server.address = ServerAddress::Inet((Ipv4Addr::UNSPECIFIED, 0).into());
             }
         }
@@ -94,14 +95,15 @@ fn install(config: &mut Config) {
     model::control::install(config, None, model::state::now_ms());
 }
 
-/// Held while somebody asks: a process has the threads of one data plane.
+/// Held during a trace, because a process has the threads of one data plane.
 static ASKING: Mutex<()> = Mutex::new(());
 
-/// Asks, with a configuration that is prepared. It starts threads of the data plane, so a process that
-/// serves cannot ask.
+/// Traces a request in a prepared configuration. This starts data plane threads, so a serving
+/// process cannot call it.
 ///
 /// # Errors
-/// Threads or sockets are missing, or the name for TLS is none.
+///
+/// Threads or sockets cannot be created, or the name for TLS is invalid.
 pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     let _one = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let secured = question.tls.as_deref().map(secure).transpose();
@@ -123,7 +125,7 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
         let known = |[source, destination]: [SocketAddr; 2]| Header::tcp(source, destination);
         let mut header = Vec::new();
         ends.map_or(Header::Local, known).encode_text(&mut header);
-        // A listener that does not read it is seen by its reply.
+        // If the listener does not read the header, its reply shows that.
         let _ = (&own).write_all(&header);
         ends = ends.map(|[_, destination]| [question.through, destination]);
     }
@@ -138,7 +140,7 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
     Ok(answer)
 }
 
-/// Sends what is asked, and reads the head of what comes.
+/// Sends the request, and reads the head of the reply.
 fn talk(mut socket: UnixStream, question: &Question, secured: Option<ClientConnection>) -> Answer {
     let bytes = &*question.bytes;
     let mut answer = Answer {
@@ -161,12 +163,12 @@ fn talk(mut socket: UnixStream, question: &Question, secured: Option<ClientConne
         return answer;
     }
     answer.certificate = shown(&stream.conn);
-    // A certificate that is missing is known only now.
+    // A missing certificate is reported only now.
     (answer.reply, answer.failure) = exchange(&mut stream, bytes);
     answer
 }
 
-/// The host names of the certificate that the listener shows.
+/// Returns the host names of the certificate that the listener presents.
 fn shown(connection: &ClientConnection) -> Option<Vec<String>> {
     let certificate = connection.peer_certificates()?.first()?;
     let names = certified::alternative_names(certificate);
@@ -178,7 +180,7 @@ fn shown(connection: &ClientConnection) -> Option<Vec<String>> {
 }
 
 fn secure(name: &str) -> Result<ClientConnection, String> {
-    // Any certificate will do: nothing secret is sent.
+    // Any certificate is accepted, because nothing secret is sent.
     let settings = ClientSettings {
         alpn: vec![b"http/1.1".to_vec()],
         ..ClientSettings::default()
@@ -194,10 +196,11 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
     ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
 }
 
-/// The head of the reply, as far as one comes, and why no more does.
+/// Sends the request. Returns the received part of the reply's head, and the reason if it is
+/// incomplete.
 fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut reply = Vec::new();
-    // A listener that closes before it has read all has replied, or has not.
+    // A listener may close before it has read everything; its reply tells more.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut piece = [0; 4096];
     while reply.len() < REPLY_BYTES_MAX && !ends(&reply) {
@@ -210,7 +213,7 @@ fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> (Vec<u8>, Option<
     (reply, None)
 }
 
-/// Whether the last head is complete: those before it are interim ones.
+/// Returns whether the final head is complete, which follows the interim ones.
 fn ends(reply: &[u8]) -> bool {
     let mut rest = reply;
     while let Some(at) = memchr::memmem::find(rest, b"\r\n\r\n") {

@@ -1,7 +1,7 @@
-//! Puts another configuration into the running data plane. What is costly
-//! happens here, on the caller's thread; then the threads are told and go over
-//! by themselves, a little in each turn (see [`crate::worker`]). Nothing that
-//! exists is closed, and a change that fails has changed nothing.
+//! Installs another configuration in the running data plane. Expensive work happens on the
+//! caller's thread. Then the threads are notified and switch by themselves, a little in each
+//! turn (see [`crate::worker`]). Nothing that exists is closed, and a failed change has no
+//! effect.
 
 use super::{Running, ServeOptions};
 use crate::dynamic;
@@ -14,26 +14,25 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What a change did.
+/// Result of a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changed {
-    /// The number of the configuration that serves now.
+    /// Number of the configuration in service.
     pub version: u64,
-    /// Settings that are others in the new file, and which a process that runs
-    /// cannot take over: they are as they were until it is started again.
+    /// Settings that differ in the new configuration but cannot change while the process runs.
+    /// They keep their values until it is restarted.
     pub not_changed: Vec<&'static str>,
-    /// What operators changed in lists, maps and TLS files, and what becomes of that.
+    /// Messages about operators' changes of lists, maps and TLS files, and what becomes of them.
     pub runtime_changes: Vec<String>,
 }
 
 impl Running {
-    /// Serves by this configuration from now on. `listening` are its listeners;
-    /// one that is open already (the same inode) goes on as it is, and the
-    /// descriptor given here is closed. To be called on a thread that may take
-    /// its time.
+    /// Installs this configuration. `listening` are its listeners; one that is already open (the
+    /// same inode) continues unchanged, and its new descriptor is closed. Call this on a thread
+    /// that may block.
     ///
-    /// `ResourceBusy`: the process is stopping. Any other error is that of a
-    /// thread that could not be started. In both cases all is as it was.
+    /// `ResourceBusy`: the process is stopping. Any other error comes from a thread that could
+    /// not be started. In both cases nothing changes.
     pub fn change(
         &self,
         mut config: Config,
@@ -57,12 +56,12 @@ impl Running {
         lock(&runtime.orders).apply(&mut config);
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
-        // From now on no connection to them is kept, and when the threads look
-        // through what they kept, none is left.
+        // Closed first: from now on no connection to these servers is kept, so none is left after
+        // the threads have checked their pools.
         outdated.close_ways();
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
-        // While the process leaves its listeners to another one, that one decides.
+        // While the listeners are left to another process, that process decides.
         if !runtime.ending.elsewhere.load(Ordering::Relaxed) {
             listener::apply_frontend_states(&config, &listening);
         }
@@ -74,11 +73,11 @@ impl Running {
         runtime.threads.store(threads, Ordering::Relaxed);
         {
             let _held = runtime.hold_lists();
-            // What an operator changed since they were taken over above.
+            // Includes changes by operators since the lists were copied above.
             config.lists.adopt(&old.lists);
             runtime.publish(Arc::clone(&config), listening);
         }
-        // Each stream of the older configuration is notified; these are few by now.
+        // Notifies each stream of the older configuration; these are few by now.
         outdated.end(state::now_ms());
         dynamic::log_lost(&config, &lost);
         Ok(Changed {
@@ -88,20 +87,20 @@ impl Running {
         })
     }
 
-    /// The configurations that are alive, the newest last.
+    /// Returns the live configurations, the newest last.
     pub fn versions(&self) -> Vec<crate::runtime::VersionReport> {
         self.runtime.versions()
     }
 
-    /// Frees the configurations that nobody holds any more, on this thread.
-    /// Says how many they were.
+    /// Frees the configurations that are no longer referenced, on the calling thread. Returns
+    /// their number.
     pub fn forget_unused(&self) -> usize {
         self.runtime.forget_unused()
     }
 }
 
-/// Names what differs and cannot change while the process runs; what the data
-/// plane itself goes by stays as it was.
+/// Returns the settings that differ and cannot change while the process runs. The data
+/// plane's own ones keep their old values in `new`.
 fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = [
         ("chroot", old.chroot != new.chroot),
@@ -116,7 +115,7 @@ fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
     .collect();
-    // Buffers that are in use have their size: a head has to fit into one.
+    // Existing buffers keep their size, and a head has to fit into one.
     let room = reactor::buffer_size();
     if new.tune.bufsize.saturating_sub(new.tune.maxrewrite) > room {
         names.push("tune.bufsize");

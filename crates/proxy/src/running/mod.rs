@@ -1,5 +1,5 @@
-//! The threads of the data plane, from their start to their end. `change` puts another
-//! configuration in, `servers` a copy of the newest that an operator has edited.
+//! The threads of the data plane, from start to end. `change` installs another configuration,
+//! `servers` a copy of the newest one that an operator has edited.
 
 mod change;
 mod servers;
@@ -16,31 +16,31 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-/// A data plane that serves.
+/// A running data plane.
 #[derive(Debug)]
 pub struct Running {
-    /// What it shares.
+    /// State shared by the threads.
     pub runtime: &'static Runtime,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
-/// How to serve.
+/// Settings for starting the data plane.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Threads of the data plane, 1 to [`reactor::THREADS_MAX`].
+    /// Number of data plane threads, 1 to [`reactor::THREADS_MAX`].
     pub threads: usize,
-    /// Most connections of clients at one time.
+    /// Maximum number of concurrent client connections.
     pub connections_max: u32,
 }
 
-/// Starts the threads and serves.
+/// Starts the threads and begins to serve.
 pub fn serve(
     config: Arc<Config>,
     listening: Vec<Listening>,
     options: &ServeOptions,
 ) -> io::Result<Running> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
-    // A head that `tune.bufsize` allows must fit into one.
+    // A buffer must hold any head that `tune.bufsize` allows.
     let tune = &config.global.tune;
     let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
@@ -64,8 +64,8 @@ pub fn serve(
 }
 
 impl Running {
-    /// Starts threads until there are so many, and waits until each runs its
-    /// loop. Those that were started before one that could not be only rest.
+    /// Starts threads up to this number, and waits until each runs its event loop. If one fails,
+    /// those already started stay idle.
     fn start_threads(&self, threads: usize) -> io::Result<()> {
         let runtime = self.runtime;
         for thread in runtime.started_threads.load(Ordering::Relaxed)..threads {
@@ -75,12 +75,12 @@ impl Running {
                 reactor::set_shard(thread);
                 reactor::run(thread, || {
                     worker::begin(runtime, thread);
-                    // Nobody listens only where the start was given up.
+                    // Fails only if the start was abandoned.
                     let _ = ready.send(());
                 })
             })?;
             if started.recv().is_err() {
-                // It ended before its loop began, and says why.
+                // The thread ended before its event loop began; its result contains the reason.
                 let ended = handle.join().unwrap_or(Ok(()));
                 return Err(ended.err().unwrap_or_else(|| io::ErrorKind::Other.into()));
             }
@@ -90,8 +90,8 @@ impl Running {
         Ok(())
     }
 
-    /// Takes no new connections; what is there finishes. [`Running::wait`]
-    /// returns when the last one ended.
+    /// Stops accepting connections; existing ones finish. [`Running::wait`] returns when the last
+    /// one has ended.
     pub fn soft_stop(&self) {
         let now_ms = self.runtime.now_ms();
         self.runtime
@@ -100,9 +100,9 @@ impl Running {
             .store(now_ms, Ordering::Relaxed);
         self.runtime.ending.stopping.store(true, Ordering::Release);
         vitals::rest(self.runtime);
-        // A change that is under way has started its threads.
+        // Waits for a change in progress, so that its threads are included.
         let _one = lock(&self.runtime.changing);
-        // Closed with the last accept loop.
+        // The sockets are closed with the last accept loop.
         *lock(&self.runtime.listening) = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // Waiting tasks check whether the process is stopping.
@@ -110,39 +110,39 @@ impl Running {
         }
     }
 
-    /// Leaves new connections to another process that has the same listeners, or
-    /// accepts them again. What the kernel has woken this process for is taken.
+    /// Leaves new connections to another process with the same listeners, or accepts them again.
+    /// Connections that have already woken this process are accepted.
     pub fn leave_listeners(&self, leave: bool) {
         self.runtime
             .ending
             .elsewhere
             .store(leave, Ordering::Relaxed);
         if !leave {
-            // Another one may have said meanwhile that it serves.
+            // Another process may have claimed the memory meanwhile.
             vitals::claim(self.runtime);
-            // The end of the pause enables frontends that an operator disabled, too.
+            // The end of the pause also enables frontends that an operator has disabled.
             self.runtime.apply_frontend_states();
         }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // A loop that sleeps would be woken for connections that it does
-            // not take, and nobody else would be.
+            // Wakes the accept loops to leave the sockets. Otherwise the kernel would wake a
+            // sleeping loop, and no other process, for connections that the loop does not accept.
             reactor::wake_all(thread);
         }
     }
 
-    /// Ends the threads now, with all their connections.
+    /// Ends the threads immediately, with all their connections.
     pub fn stop(&self) {
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             reactor::stop(thread);
         }
     }
 
-    /// Waits until all threads have ended. One waits, while others may still
-    /// ask for the end; who comes second finds nothing to wait for.
+    /// Waits until all threads have ended. Only one caller waits; others may still request the
+    /// end. A second caller finds nothing to wait for.
     pub fn wait(&self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
-            // A change may start more meanwhile.
+            // A change may start more threads meanwhile.
             let Some(thread) = lock(&self.threads).pop() else {
                 return result;
             };

@@ -1,6 +1,5 @@
-//! Operators add and remove servers and change limits: the newest configuration
-//! is replaced by a copy of it that differs in that. Whatever runs under the
-//! older one goes on as it would after any change.
+//! Runtime changes of servers and limits: the newest configuration is replaced by an edited
+//! copy. Streams of the older one continue as after any other change.
 
 use crate::dynamic::Refused;
 use crate::runtime::{Runtime, lock};
@@ -8,19 +7,18 @@ use model::config::{Config, ProxyIndex};
 use model::{balance, state};
 use std::sync::Arc;
 
-/// Living configurations above which no further one is made: long connections may
-/// hold each of them.
+/// Number of live configurations at which further edits are refused. Long connections may
+/// keep each of them alive.
 const VERSIONS_MAX: usize = 4096;
 
 impl Runtime {
-    /// Lets a copy of the newest configuration be edited, which becomes the newest. The
-    /// edit names the backend whose servers it has changed. To be called on a thread
-    /// that may take its time.
+    /// Edits a copy of the newest configuration and installs it. The edit returns the backend
+    /// whose servers it has changed. Call this on a thread that may block.
     ///
     /// # Errors
     ///
-    /// What `edit` says, or that no other configuration can be taken in now; then
-    /// nothing has changed.
+    /// The error of `edit`, or that no other configuration can be installed now. Nothing has
+    /// changed then.
     pub(crate) fn edit(
         &self,
         edit: impl FnOnce(&mut Config) -> Result<Option<ProxyIndex>, Refused>,

@@ -6,19 +6,19 @@ use super::{Runtime, lock};
 use model::state::Tally;
 use rustix::time::{ClockId, clock_gettime};
 
-/// How long a measurement lasts at least, milliseconds.
+/// Minimum duration of a measurement, milliseconds.
 const MEASURE_MS: u64 = 1000;
 
-/// Over the last second that was measured.
+/// Values measured over the last second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Measured {
-    /// Bytes to clients.
+    /// Bytes sent to clients.
     pub bytes_out: u64,
-    /// Bytes given to compression.
+    /// Bytes before compression.
     pub compressed_in: u64,
-    /// Bytes that it made.
+    /// Bytes after compression.
     pub compressed_out: u64,
-    /// Percent of the threads' time that was not used.
+    /// Percent of the threads' time that was idle.
     pub idle_percent: u32,
 }
 
@@ -33,7 +33,7 @@ impl Default for Measured {
     }
 }
 
-/// The last sample, and what it came to.
+/// The last sample, and the rates derived from it.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     at_ms: u64,
@@ -43,13 +43,13 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes a sample, where the last one is long enough ago.
+    /// Takes a sample if enough time has passed since the last one.
     fn take(&mut self, now_ms: u64, threads: u64, totals: [u64; 3], used_ms: u64) {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
         if passed_ms < MEASURE_MS {
             return;
         }
-        // `clear counters all` makes a total lower than it was.
+        // `clear counters all` can make a total lower than before.
         let a_second = |at: usize| totals[at].saturating_sub(self.totals[at]) * 1000 / passed_ms;
         let used_ms_since = used_ms.saturating_sub(self.used_ms);
         let used = used_ms_since * 100 / (passed_ms * threads.max(1));
@@ -64,7 +64,7 @@ impl Samples {
 }
 
 impl Runtime {
-    /// Measures, where a second has passed since the last time. Cheap otherwise.
+    /// Measures if a second has passed since the last time; cheap otherwise.
     pub fn measure(&self) {
         let now_ms = self.now_ms();
         let mut samples = lock(&self.samples);
@@ -87,7 +87,7 @@ impl Runtime {
         samples.take(now_ms, self.threads() as u64, totals, used_ms);
     }
 
-    /// What was measured over the last second.
+    /// Returns the values measured over the last second.
     pub fn measured(&self) -> Measured {
         self.measure();
         lock(&self.samples).measured
@@ -111,7 +111,7 @@ mod tests {
             idle_percent: 75,
         };
         assert_eq!(samples.measured, want);
-        // Counters were cleared.
+        // The counters were cleared.
         samples.take(3000, 2, [0; 3], 9000);
         assert_eq!(samples.measured.bytes_out, 0);
         assert_eq!(samples.measured.idle_percent, 0);

@@ -1,7 +1,6 @@
-//! What the process shares: what its streams share ([`Process`]), and the listeners of the
-//! newest configuration. `versions`
-//! keeps the configurations that are alive; [`crate::running`] starts the threads and puts
-//! another configuration in.
+//! State shared by the whole process: that of its streams ([`Process`]), and the listeners of
+//! the newest configuration. `versions` keeps the live configurations. [`crate::running`]
+//! starts the threads and installs new configurations.
 
 mod measured;
 mod seat;
@@ -26,31 +25,32 @@ use std::task::Waker;
 use std::time::Duration;
 use versions::Versions;
 
-/// What the process shares. It lives as long as the process does.
+/// State shared by the whole process, for its lifetime.
 #[derive(Debug)]
 pub struct Runtime {
-    /// What its streams share.
+    /// State shared by the streams.
     process: Process,
-    /// The listeners of the newest configuration: they change together, while this is held.
+    /// Listeners of the newest configuration. Held while both are replaced, so that they change
+    /// together.
     pub(crate) listening: Mutex<Arc<Open>>,
-    /// Held by who edits lists, and while another configuration becomes the newest.
+    /// Held while lists are edited, and while a new configuration is installed.
     lists: Mutex<()>,
-    /// Held while a configuration is replaced: one change at a time.
+    /// Held while a configuration is replaced, so that there is one change at a time.
     pub(crate) changing: Mutex<()>,
-    /// Orders of operators that replace values of the file.
+    /// Operator orders that replace configured values.
     pub(crate) orders: Mutex<Orders>,
-    /// What is measured over a second.
+    /// Rates measured over a second.
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
     pub edited: tokio::sync::Notify,
     versions: Versions,
-    /// Whom to wake on each thread when there is a newer configuration.
+    /// Wakers of the threads, for a newer configuration.
     followers: Vec<Mutex<Option<Waker>>>,
-    /// Threads that were ever started: those beyond `threads` rest.
+    /// Number of threads ever started; those beyond `threads` are idle.
     pub(crate) started_threads: AtomicUsize,
-    /// Processors that the process may use.
+    /// CPUs that the process may use.
     pub(crate) cpus: Vec<u32>,
-    /// The same as the file has it, which an operator may have changed since.
+    /// Configured connection limit; an operator may have changed the effective one since.
     connections_max_of_file: AtomicU32,
     /// The memory shared with the role that moves virtual addresses.
     pub(crate) vitals: VitalsMemory,
@@ -68,18 +68,19 @@ thread_local! {
     static RUNTIME: OnceCell<&'static Runtime> = const { OnceCell::new() };
 }
 
-/// This thread serves for it from now on.
+/// Makes this thread serve for the runtime.
 pub(crate) fn begin(runtime: &'static Runtime) {
     RUNTIME.with(|cell| {
-        // A thread begins once; a second call changes nothing.
+        // A thread begins once; a second call has no effect.
         let _ = cell.set(runtime);
     });
 }
 
-/// The one that this thread serves for.
+/// Returns the runtime of this thread.
 ///
 /// # Panics
-/// On a thread that is not of the data plane; only its tasks call this.
+///
+/// On a thread outside the data plane; only tasks of the data plane call this.
 pub(crate) fn of_thread() -> &'static Runtime {
     RUNTIME.with(|cell| {
         *cell
@@ -89,7 +90,7 @@ pub(crate) fn of_thread() -> &'static Runtime {
 }
 
 impl Runtime {
-    /// What a process shares that begins to serve now.
+    /// Creates the shared state of a process that begins to serve.
     pub(crate) fn leak(
         config: Arc<Config>,
         threads: usize,
@@ -116,8 +117,7 @@ impl Runtime {
         }))
     }
 
-    /// The listeners that are served, with their descriptors; none while the
-    /// process is stopping.
+    /// Returns the active listeners with their descriptors; none while the process is stopping.
     pub fn listeners(&self) -> Vec<Listening> {
         let open = self.listening();
         open.iter()
@@ -125,30 +125,30 @@ impl Runtime {
             .collect()
     }
 
-    /// The same, by their sockets.
+    /// Returns the active listeners by their sockets.
     pub(crate) fn listening(&self) -> Arc<Open> {
         Arc::clone(&lock(&self.listening))
     }
 
-    /// While this is held no other configuration becomes the newest: for who
-    /// edits the lists of the newest one, on a thread that may take its time.
+    /// Keeps the newest configuration from being replaced while its lists are edited. For threads
+    /// that may block.
     pub(crate) fn hold_lists(&self) -> MutexGuard<'_, ()> {
         lock(&self.lists)
     }
 
-    /// The newest configuration and its listeners.
+    /// Returns the newest configuration and its listeners.
     pub(crate) fn newest(&self) -> (Arc<Config>, Arc<Open>) {
         let listening = lock(&self.listening);
         (self.config(), Arc::clone(&listening))
     }
 
-    /// Makes the kernel refuse clients of disabled frontends, and accept those of the others.
+    /// Makes the kernel refuse connections to disabled frontends, and accept those to the others.
     pub(crate) fn apply_frontend_states(&self) {
         let (config, open) = self.newest();
         crate::listener::apply_frontend_states(&config, open.iter().map(|(_, one)| one));
     }
 
-    /// From now on this is the newest; the threads are told.
+    /// Publishes the newest configuration and wakes the threads.
     pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
         self.versions.add(Arc::clone(&config));
         let before = {
@@ -164,44 +164,44 @@ impl Runtime {
         drop(before);
     }
 
-    /// Remembers whom to wake on a thread when there is a newer configuration.
+    /// Registers the waker of a thread for a newer configuration.
     pub(crate) fn follow(&self, thread: usize, waker: &Waker) {
         if let Some(follower) = self.followers.get(thread) {
             *lock(follower) = Some(waker.clone());
         }
     }
 
-    /// Waits until every thread has ended what it was about, so that what a client has
-    /// the end of is also counted; but not for a thread that hangs.
+    /// Waits until every thread has finished its current turn, so that a response that a client
+    /// has received is also counted. Does not wait for a thread that hangs.
     pub(crate) async fn turn(&self) {
         let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         for thread in 0..self.started_threads.load(Ordering::Relaxed) {
             let under_way = under_way.clone();
-            // One that takes no more jobs is not waited for.
+            // A thread that accepts no more jobs is not waited for.
             let _ = reactor::inject(thread, move || drop(under_way));
         }
         drop(under_way);
         let _ = tokio::time::timeout(TURN_MAX, ended.recv()).await;
     }
 
-    /// The configurations that are alive, the newest last.
+    /// Returns the live configurations, the newest last.
     pub fn versions(&self) -> Vec<VersionReport> {
         self.versions.report()
     }
 
-    /// Whether there are configurations to forget.
+    /// Returns whether there are unused configurations to free.
     pub fn has_unused(&self) -> bool {
         self.versions.has_unused()
     }
 
-    /// Frees the configurations that nobody holds any more, on this thread,
-    /// which is none that serves. Says how many they were.
+    /// Frees the configurations that are no longer referenced, on the calling thread, which must
+    /// not be one that serves. Returns their number.
     pub fn forget_unused(&self) -> usize {
         self.versions.forget_unused()
     }
 
-    /// The file's limit of connections. What an operator set since the last
-    /// file stays where this one says what that one said.
+    /// Sets the configured connection limit. A limit that an operator has set remains if the
+    /// configured one is unchanged.
     pub(crate) fn set_connections_max(&self, of_file: u32) {
         if self
             .connections_max_of_file
@@ -212,12 +212,12 @@ impl Runtime {
         }
     }
 
-    /// The limit of connections as the newest file and the system have it.
+    /// Returns the connection limit of the newest configuration and the system.
     pub fn connections_max_of_file(&self) -> u32 {
         self.connections_max_of_file.load(Ordering::Relaxed)
     }
 
-    /// Whether a frontend takes new sessions.
+    /// Returns whether a frontend accepts new sessions.
     pub fn takes(&self, frontend: &Proxy) -> bool {
         !frontend.state.frontend.paused.load(Ordering::Relaxed)
             && !frontend.state.is_shut_down()
@@ -226,10 +226,10 @@ impl Runtime {
     }
 }
 
-/// How long a thread may take to end what it is about.
+/// Maximum wait for a thread to finish its current turn.
 const TURN_MAX: Duration = Duration::from_secs(1);
 
-/// `maxconn` of a frontend as it stands.
+/// Returns the effective `maxconn` of a frontend.
 pub fn maxconn(frontend: &Proxy) -> u32 {
     match frontend.state.frontend.maxconn_set.load(Ordering::Relaxed) {
         0 => frontend.maxconn.unwrap_or(u32::MAX),
@@ -237,7 +237,7 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
     }
 }
 
-/// The processors that this thread, and so those that it starts, may use.
+/// Returns the CPUs that this thread, and those that it starts, may use.
 fn cpus() -> Vec<u32> {
     use rustix::thread::{CpuSet, sched_getaffinity};
     let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
@@ -246,8 +246,8 @@ fn cpus() -> Vec<u32> {
         .collect()
 }
 
-/// `cpu-map`: pins this thread to processors. Those that the machine does not have are
-/// ignored; with none left, the thread runs on any.
+/// Pins this thread to CPUs (`cpu-map`). CPUs that the machine does not have are ignored;
+/// with none left, the thread runs on any.
 pub(crate) fn keep_to(cpus: &[u32]) {
     use rustix::thread::{CpuSet, sched_setaffinity};
     let mut set = CpuSet::new();
@@ -258,7 +258,7 @@ pub(crate) fn keep_to(cpus: &[u32]) {
     {
         set.set(cpu);
     }
-    // Refused when the machine has none of them, which was told at the start.
+    // Fails if the machine has none of the CPUs, which was reported at the start.
     let _ = sched_setaffinity(None, &set);
 }
 

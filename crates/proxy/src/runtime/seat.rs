@@ -1,6 +1,6 @@
-//! The places that a connection of a client takes: in the process, in its
-//! frontend, and at its listener where that has a `maxconn` of its own. They
-//! are taken all or none, so the limits hold exactly on any number of threads.
+//! Connection slots of a client: one in the process, one in its frontend, and one at its
+//! listener if that has a `maxconn` of its own. All are taken or none, so the limits hold
+//! exactly on any number of threads.
 
 use super::{Runtime, maxconn};
 use model::config::{Bind, Proxy, ProxyOption};
@@ -8,7 +8,7 @@ use model::state::{ListenerState, ProxyState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The places of one connection; dropping it gives them back.
+/// Slots of one connection; dropping it releases them.
 #[derive(Debug)]
 pub struct Seat {
     runtime: &'static Runtime,
@@ -17,9 +17,8 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Takes the places where there are some. `listener` counts the connections
-    /// of a listener; it is looked at only where `maxconn` bounds them or
-    /// `option socket-stats` shows them.
+    /// Takes the slots if all are free. `listener` counts the connections of a listener; it is
+    /// used only if `maxconn` limits them or `option socket-stats` shows them.
     pub fn take(
         runtime: &'static Runtime,
         frontend: &Proxy,
@@ -53,8 +52,8 @@ impl Seat {
         })
     }
 
-    /// Takes the places whether there are some or not: for a connection that
-    /// was accepted when the accept loop was told to end.
+    /// Takes the slots regardless of the limits, for a connection accepted when the accept loop
+    /// was told to end.
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> Seat {
         frontend.state.frontend.sessions.up();
         runtime.connections.up();

@@ -1,21 +1,21 @@
-//! The configurations that are alive. The runtime keeps each of them until
-//! nobody else does, so that the last reference to a tree, which frees all of
-//! it, is never dropped on a thread that serves.
+//! The live configurations. The runtime keeps each of them until nothing else references it.
+//! The last reference, whose drop frees the whole configuration, is therefore never dropped
+//! on a thread that serves.
 
 use model::config::Config;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// One living configuration.
+/// Report on one live configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VersionReport {
-    /// Its number, from 1 upwards.
+    /// Number of the configuration, from 1 upwards.
     pub number: u64,
-    /// When it began to serve.
+    /// Time at which the configuration was installed.
     pub since: SystemTime,
-    /// Connections of clients that run under it.
+    /// Number of client connections under this configuration.
     pub connections: u64,
-    /// New requests and connections come to it.
+    /// New requests and connections use this configuration.
     pub newest: bool,
 }
 
@@ -25,7 +25,7 @@ struct Living {
     since: SystemTime,
 }
 
-/// All of them, the newest last.
+/// All live configurations, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Versions(Mutex<Vec<Living>>);
 
@@ -34,7 +34,7 @@ impl Versions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more begins to serve.
+    /// Adds a configuration that goes into service.
     pub(super) fn add(&self, config: Arc<Config>) {
         let since = SystemTime::now();
         self.list().push(Living { config, since });
@@ -54,19 +54,19 @@ impl Versions {
             .collect()
     }
 
-    /// Whether there is one that nobody else holds.
+    /// Returns whether an older configuration is no longer referenced elsewhere.
     pub(super) fn has_unused(&self) -> bool {
         let older = self.list();
         let mut older = older.iter().rev().skip(1);
         older.any(|living| Arc::strong_count(&living.config) == 1)
     }
 
-    /// Drops those that nobody else holds; says how many they were.
+    /// Drops the configurations that are not referenced elsewhere; returns their number.
     pub(super) fn forget_unused(&self) -> usize {
         let mut unused = Vec::new();
         {
             let mut list = self.list();
-            // Nobody can take hold of one of which this is the only reference.
+            // A configuration with this one reference only cannot gain another.
             let last = list.len().saturating_sub(1);
             let mut at = 0;
             list.retain(|living| {
@@ -78,7 +78,7 @@ impl Versions {
                 keeps
             });
         }
-        // Freed without the lock: a large tree takes its time.
+        // Frees outside the lock, because freeing a large configuration takes time.
         unused.len()
     }
 }

@@ -1,5 +1,5 @@
-//! The memory shared with the role that moves virtual addresses ([`crate::vitals`]), and
-//! the addresses that are about to be released on purpose.
+//! The memory shared with the role that moves virtual addresses ([`crate::vitals`]), and the
+//! addresses that are about to be released intentionally.
 
 use protocol::vitals::Vitals;
 use reactor::Instant;
@@ -7,35 +7,35 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// What the process has of the memory.
+/// Access of the process to the shared memory.
 #[derive(Debug, Default)]
 pub(crate) struct VitalsMemory {
     pub(crate) memory: OnceLock<(Vitals<'static>, u64)>,
-    /// Counts how often this process claimed the memory: the table of slots is
-    /// written again after each time.
+    /// Number of times this process has claimed the memory; the table of slots is written again
+    /// after each.
     pub(crate) claims: AtomicU64,
     pub(crate) draining: Draining,
 }
 
 impl VitalsMemory {
-    /// The memory, and the number by which this process writes in it.
+    /// Returns the memory, and the number by which this process writes in it.
     pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
         self.memory.get().copied()
     }
 }
 
-/// Which addresses, since when and until when.
+/// Addresses that drain, with the start and end of each drain.
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
-    /// Whether there are any: all that a request asks otherwise.
+    /// Set while any address drains; otherwise a request checks only this.
     any: AtomicBool,
     list: Mutex<Vec<(IpAddr, Drain)>>,
 }
 
-/// The time in which connections of an address can end.
+/// Period in which the connections of an address can end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drain {
-    /// The hand-over began.
+    /// Start of the hand-over.
     pub since: Instant,
     /// The address leaves this machine, and connections that are left are reset.
     pub until: Instant,
@@ -60,7 +60,7 @@ impl Draining {
         found.map(|(_, drain)| *drain)
     }
 
-    /// These are now. True: some are that were not before.
+    /// Sets the draining addresses. Returns whether any is new.
     pub(crate) fn set(&self, addresses: &[(IpAddr, Instant)], now: Instant) -> bool {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|(address, _)| addresses.iter().any(|(other, _)| other == address));

@@ -1,4 +1,4 @@
-//! Making a connection to a server.
+//! Connects to a server.
 
 use super::pool::pools;
 use super::secured::{Secured, Wanted, forced_version, secure};
@@ -22,28 +22,28 @@ use tls::Connector;
 use tls::handshake::Failure;
 use tls::transport::Transport;
 
-/// Why a connection was not made.
+/// Reason why a connection failed.
 #[derive(Debug)]
 pub enum ConnectFailure {
-    /// `timeout connect` passed.
+    /// `timeout connect` expired.
     Timeout,
-    /// The server (or the system) refused.
+    /// The server (or the system) refused the connection.
     Refused(io::Error),
     /// The server has no address.
     Unresolved,
-    /// There is no TLS with it.
+    /// The TLS handshake failed.
     Insecure(Failure),
-    /// The name that TLS is to be spoken with is none.
+    /// The name for the TLS handshake is invalid.
     BadName,
 }
 
-/// Where a server is for a stream.
+/// Address of a server for a stream.
 pub(super) enum Target {
     Inet(SocketAddr),
     Unix(SocketAddrUnix),
 }
 
-/// Where a connection to a server would go for a stream, for people.
+/// Returns the address of a server for a stream, for display.
 pub fn address(server: &Server, stream: &Stream) -> Option<String> {
     match target(server, stream).ok()? {
         Target::Inet(address) => Some(address.to_string()),
@@ -80,7 +80,7 @@ pub(super) fn target(server: &Server, stream: &Stream) -> Result<Target, Connect
     }
 }
 
-/// An address, or in place of none the one that the client connected to.
+/// Returns an address, or, if it is unspecified, the one that the client connected to.
 fn or_destination(ip: IpAddr, stream: &Stream) -> Result<IpAddr, ConnectFailure> {
     if ip.is_unspecified() {
         stream.destination().ip().ok_or(ConnectFailure::Unresolved)
@@ -89,7 +89,8 @@ fn or_destination(ip: IpAddr, stream: &Stream) -> Result<IpAddr, ConnectFailure>
     }
 }
 
-/// Whether where each client connected to decides where a server is for it.
+/// Returns whether the address of a server depends on the address that each client connected
+/// to.
 pub(super) fn goes_by_client(server: &Server) -> bool {
     let followed = server.is_followed();
     let own = || server.state.address_override().is_none();
@@ -105,7 +106,8 @@ pub(super) fn goes_by_client(server: &Server) -> bool {
 }
 
 impl ServerConnection {
-    /// Whether it goes where a new one for this stream would.
+    /// Returns whether the connection leads to the same destination as a new one for this stream
+    /// would.
     pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
         if !Wanted::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
             return false;
@@ -159,7 +161,7 @@ fn begin(
     }
 }
 
-/// What a server's line and `tune.` say of the sockets of its connections.
+/// Sets the socket options of the `server` line and of `tune.` settings.
 fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
     let options = &server.options;
     if let Some(ms) = options.tcp_user_timeout_ms {
@@ -175,15 +177,15 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
         crate::listener::set_unsent(fd, bytes)?;
     }
     if options.tcp_fast_open {
-        // Connected at once then: the handshake waits for the first data.
+        // The connection counts as established at once; the handshake waits for the first data.
         setsockopt(fd, TcpFastOpenConnect, &true).map_err(io::Error::from)?;
     }
     Ok(())
 }
 
-/// Connects to a server for a stream, within `timeout connect`, and sends the
-/// PROXY header where the server's line asks for one. `shared`: where it speaks
-/// HTTP/2 others may use it at the same time.
+/// Connects to a server for a stream, within `timeout connect`, and sends the PROXY header if
+/// it is configured. `shared`: if the connection speaks HTTP/2, other streams may use it at
+/// the same time.
 pub async fn connect(
     stream: &Stream,
     backend: &Proxy,
@@ -192,16 +194,16 @@ pub async fn connect(
 ) -> Result<ServerConnection, ConnectFailure> {
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
-    // Streams of other kinds are not for it.
+    // An authenticated connection must not carry streams of other clients.
     let is_authenticated = stream.http && stream.request.has_connection_credentials();
     let private = forced.is_some() || is_authenticated || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
-    // Streams that could share the connection wait for it, also while ALPN is undecided.
+    // Streams that could share the connection wait for it, even while ALPN is undecided.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
     server.state.traffic.counters.here().count(Tally::Connects);
     backend.state.backend.counters.here().count(Tally::Connects);
-    // Before the address is read: an older one must not pass for the newest.
+    // Read before the address, so that an older address is not taken for the newest one.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
@@ -252,7 +254,7 @@ pub async fn connect(
     })
 }
 
-/// Waits until the system has made a connection or refuses to.
+/// Waits until the system has established the connection or refuses it.
 async fn wait_until_connected(
     transport: &Transport,
     deadline: Option<Instant>,
@@ -263,16 +265,15 @@ async fn wait_until_connected(
     }
 }
 
-/// Whether connections to a server stay with their client: a PROXY header is
-/// that of one client, so nobody else finds a use for a connection with it,
-/// unless the first requests of sessions use idle connections, too.
-/// `dispatch` and `option transparent` are no server that clients share.
+/// Returns whether connections to a server stay with their client. A PROXY header describes
+/// one client, so other clients cannot use the connection, unless `http-reuse always` is set.
+/// The targets of `dispatch` and `option transparent` are not shared, either.
 fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
     let told = server.options.send_proxy.is_some() && backend.reuse != ReuseMode::Always;
     told || backend.dispatch_server.is_some()
 }
 
-/// A connection that speaks HTTP/2, and a stream on it.
+/// Creates the HTTP/2 connection, and the first stream on it.
 fn first_stream(
     transport: Transport,
     tune: &Tune,
@@ -284,8 +285,8 @@ fn first_stream(
     Ok((Link::Http2(link), Some(mux)))
 }
 
-/// Says what goes before all else where the server's line asks for it: to a SOCKS
-/// proxy where it is to lead, then the PROXY header.
+/// Sends what precedes the request: the request to a SOCKS proxy, then the PROXY header, if
+/// configured.
 async fn announce(
     transport: &Transport,
     stream: &Stream,
@@ -307,7 +308,7 @@ async fn announce(
     }
 }
 
-/// Asks the proxy of `socks4` for the connection.
+/// Requests the connection from the proxy of `socks4`.
 async fn tunnel(
     transport: &Transport,
     target: &Target,
@@ -342,7 +343,7 @@ async fn tunnel(
     }
 }
 
-/// Whether a connection may come to HTTP/2: by `proto`, else by ALPN.
+/// Returns whether a connection may turn out to speak HTTP/2: by `proto`, otherwise by ALPN.
 fn may_speak_http2(protocol: Option<HttpProtocol>, connector: Option<&Connector>) -> bool {
     let offers = |connector: &Connector| connector.alpn().iter().any(|name| name == b"h2");
     match protocol {
@@ -351,7 +352,7 @@ fn may_speak_http2(protocol: Option<HttpProtocol>, connector: Option<&Connector>
     }
 }
 
-/// Whether a connection that stands speaks HTTP/2: by `proto`, else by ALPN.
+/// Returns whether an established connection speaks HTTP/2: by `proto`, otherwise by ALPN.
 fn speaks_http2(protocol: Option<HttpProtocol>, tls: Option<&Secured>) -> bool {
     match protocol {
         Some(protocol) => protocol == HttpProtocol::Http2,

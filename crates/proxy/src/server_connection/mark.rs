@@ -1,6 +1,6 @@
-//! What sets a connection apart from others to the same server besides its TLS:
-//! the name of `pool-conn-name`, an address that goes by the client, a PROXY
-//! header, what rules say of its packets. A stream is served only over a connection that has its own mark.
+//! Properties besides TLS that distinguish a connection from others to the same server: the
+//! name of `pool-conn-name`, an address that depends on the client, a PROXY header, packet
+//! marks set by rules. A stream uses only a connection whose mark equals its own.
 
 use super::connect::{Target, goes_by_client, target};
 use super::{proxy_header, source};
@@ -10,18 +10,18 @@ use model::transaction::{Packets, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The mark of a connection; most have none.
+/// Mark of a connection; most have none.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Mark(Option<Arc<[u8]>>);
 
 impl Mark {
-    /// Whether nothing sets the connection apart.
+    /// Returns whether the connection has no distinguishing property.
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The mark of a new connection for a stream; None where the server has no
-    /// address for it.
+    /// Returns the mark of a new connection for a stream; None if the server has no address for
+    /// it.
     pub(super) fn of(server: &Server, stream: &Stream) -> Option<Mark> {
         let options = &server.options;
         let by_client = goes_by_client(server);
@@ -56,7 +56,7 @@ impl Mark {
         if let Some(version) = options.send_proxy {
             push(&mut bytes, b'p', &proxy_header::of(stream, server, version));
         }
-        // Packets of a connection have the same mark and kind of service to its end.
+        // The packets of a connection keep their mark and type of service until it is closed.
         if let Some(Packets { mark, tos }) = packets {
             push(&mut bytes, b'm', &mark.map_or([0; 4], u32::to_be_bytes));
             push(&mut bytes, b't', tos.as_slice());
@@ -65,7 +65,8 @@ impl Mark {
     }
 }
 
-/// A part with its length, so that no two lists of parts are the same bytes.
+/// Appends a part with its length, so that different lists of parts never produce the same
+/// bytes.
 fn push(bytes: &mut Vec<u8>, tag: u8, part: &[u8]) {
     bytes.push(tag);
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -76,7 +77,7 @@ fn push_address(bytes: &mut Vec<u8>, tag: u8, address: SocketAddr) {
     push(bytes, tag, address.to_string().as_bytes());
 }
 
-/// The name that a stream gives; without a value the empty one.
+/// Evaluates the name for a stream; empty without a value.
 fn name_of(name: &Expression, stream: &Stream) -> Vec<u8> {
     let value = name.evaluate(stream);
     value.map_or_else(Vec::new, |value| value.into_text().into_owned())

@@ -1,6 +1,6 @@
-//! Connections to servers: made ([`fn@connect`]), kept idle per thread
-//! ([`Pools`]), taken again. A server connection is not a stream: it may carry
-//! many, one after the other, and of HTTP/2 at the same time ([`shared`]).
+//! Connections to servers: established by [`fn@connect`], kept idle per thread in [`Pools`],
+//! and reused. A server connection may carry many streams, one after the other, and with
+//! HTTP/2 also at the same time ([`shared`]).
 
 mod connect;
 mod mark;
@@ -29,44 +29,44 @@ use std::sync::Arc;
 
 /// An open connection to a server, or one stream of it.
 pub struct ServerConnection {
-    /// How the server is reached.
+    /// Transport of the connection, or the HTTP/2 stream.
     pub link: Link,
-    /// The connection whose stream the link is.
+    /// HTTP/2 connection of the stream, if the link is one.
     pub mux: Option<ServerMux>,
-    /// Its TLS.
+    /// Properties of the TLS session.
     pub tls: Option<Rc<Secured>>,
     /// The server's state, which counts its idle connections.
     pub state: Arc<ServerState>,
-    /// Bytes that came and were not used; taken only when there are some.
+    /// Bytes received and not consumed yet; None while there are none.
     pub input: Option<Buffer>,
-    /// Streams that it carried before this one.
+    /// Number of streams carried before this one.
     pub streams: u32,
-    /// The way that it went to the server.
+    /// Route to the server at the time of the connection.
     pub way: Way,
-    /// What sets it apart from others to this server.
+    /// Properties that distinguish the connection from others to this server.
     pub mark: Mark,
-    /// It must not carry another client's streams.
+    /// The connection must not carry streams of other clients.
     pub private: bool,
-    /// Whether its server authenticates the connection instead of its requests.
+    /// State of connection-oriented authentication by the server.
     pub authentication: Authentication,
 }
 
-/// Whether a server authenticates a connection instead of each of its requests, as with
-/// NTLM and Negotiate.
+/// State of connection-oriented authentication, as with NTLM and Negotiate: the server
+/// authenticates a connection instead of each request.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Authentication {
-    /// Nothing says so.
+    /// No sign of such an authentication.
     #[default]
     None,
     /// The server has sent a challenge, which only the next request on this connection can
     /// answer.
     Challenged,
-    /// The server offers to, or has done so.
+    /// The server offers the authentication, or has completed it.
     Bound,
 }
 
 impl ServerConnection {
-    /// Leaves the connection to the client of the present stream, because its server
+    /// Reserves the connection for the client of the current stream, because its server
     /// authenticates it. Streams of other clients that an HTTP/2 connection carries already
     /// continue.
     pub fn bind_to_client(&mut self, authentication: Authentication) {
@@ -77,13 +77,13 @@ impl ServerConnection {
         }
     }
 
-    /// Whether an HTTP/2 connection carries streams of other requests, too.
+    /// Returns whether an HTTP/2 connection also carries other streams.
     pub fn carries_others(&self) -> bool {
         self.mux.as_ref().is_some_and(|mux| mux.streams() > 1)
     }
 
-    /// Whether another stream can use it, by what is known without a system
-    /// call: bytes without a request, or the end, spoil it.
+    /// Returns whether another stream can use the connection, as far as known without a system
+    /// call. Unexpected bytes, or a close, make it unusable.
     pub fn is_fit(&self) -> bool {
         self.way == self.state.way()
             && match (&self.link, &self.mux) {
@@ -96,7 +96,7 @@ impl ServerConnection {
             }
     }
 
-    /// The same for another stream.
+    /// Returns the connection for another stream; None if it cannot be used.
     pub fn again(self) -> Option<ServerConnection> {
         let Some(mux) = &self.mux else {
             return Some(self);
@@ -111,7 +111,7 @@ impl ServerConnection {
         })
     }
 
-    /// Looks at the descriptor, for addresses; None when it is closed.
+    /// Inspects the descriptor, to read addresses; None if it is closed.
     fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         match (&self.link, &self.mux) {
             (Link::Http1(transport), _) => Some(look(transport.fd())),
@@ -120,7 +120,7 @@ impl ServerConnection {
         }
     }
 
-    /// A weak handle of its socket, for queries only.
+    /// Returns a weak handle to the socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         match (&self.link, &self.mux) {
             (Link::Http1(transport), _) => Some(transport.socket().downgrade()),
@@ -129,7 +129,7 @@ impl ServerConnection {
         }
     }
 
-    /// Our own address on it.
+    /// Returns the local address.
     pub fn local_address(&self) -> Option<SocketAddr> {
         let address = self
             .with_fd(|fd| rustix::net::getsockname(fd).ok())

@@ -1,10 +1,10 @@
-//! Idle connections of other threads. A stream whose own thread has none for it asks the
-//! threads that keep one to its server, one after the other, before it makes another.
+//! Idle connections of other threads. A stream whose own thread has none asks the threads
+//! that have one to its server, one after the other, before it opens another.
 //!
-//! Question and connection travel between the loops: only the thread that owns a pool
-//! touches it, so that nothing is locked, and a stream that finds a connection at home
-//! pays nothing. A connection that arrives when its stream has gone is kept where it
-//! arrived, or where it came from.
+//! Requests and connections are passed between the event loops. Only the owning thread
+//! accesses a pool, so nothing is locked, and a stream that finds a connection on its own
+//! thread pays nothing. If the stream ends before the connection arrives, the connection is
+//! kept by the receiving thread or its previous one.
 
 use super::pool::Idle;
 use super::pool::pools;
@@ -23,25 +23,25 @@ use std::time::Duration;
 use tls::transport::{Parts, Transport};
 use tokio::sync::oneshot;
 
-/// How long a stream waits for its neighbours. Their turns last about a millisecond;
-/// the rest is for a machine that runs other processes first.
+/// Maximum wait for other threads. Their turns last about a millisecond; the rest is for a
+/// machine that schedules other processes first.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-/// Buckets of the counts of marked connections; a power of two.
+/// Number of buckets for counting marked connections; a power of two.
 const BUCKETS: usize = 1024;
 
-/// Idle connections with a mark, counted by it. Marks are many (a client's address, a
-/// name), and asking every thread for one that no thread has would be in vain.
+/// Number of idle connections with a mark, by hash of the mark. There are many marks (client
+/// addresses, names), so asking every thread for one that none has would waste time.
 static MARKED: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 
-/// Threads that let a stream wait in vain, a bit each. Nobody asks them until they have
-/// looked at that question: one that is held up does not hold up the others.
+/// Bit mask of threads whose response a stream awaited in vain. They get no requests until
+/// they have processed that one, so a blocked thread does not delay the others.
 static LATE: AtomicU64 = AtomicU64::new(0);
 
-/// An idle connection with a mark, counted for as long as this lives.
+/// Counts an idle connection with a mark, for the lifetime of this value.
 pub(super) struct Marked(&'static AtomicU32);
 
 impl Marked {
-    /// Counts a connection; None where its mark is none.
+    /// Counts a connection; None if it has no mark.
     pub(super) fn new(server: &ServerState, mark: &Mark) -> Option<Marked> {
         if mark.is_none() {
             return None;
@@ -64,7 +64,7 @@ fn bucket(server: &ServerState, mark: &Mark) -> Option<&'static AtomicU32> {
     MARKED.get(hasher.finish() as usize & (BUCKETS - 1))
 }
 
-/// Whether some thread may have an idle connection with this mark.
+/// Returns whether a thread may have an idle connection with this mark.
 fn exists(server: &ServerState, mark: &Mark) -> bool {
     let counted = |count: &AtomicU32| count.load(Ordering::Relaxed) > 0;
     mark.is_none() || bucket(server, mark).is_some_and(counted)
@@ -74,7 +74,7 @@ fn bit(thread: usize) -> u64 {
     1_u64.checked_shl(thread as u32).unwrap_or(0)
 }
 
-/// A connection between two loops: it belongs to neither.
+/// A connection that is being moved between two event loops and belongs to neither.
 pub(super) struct Travelling {
     parts: Parts,
     secured: Option<(ServerName<'static>, tls::Info)>,
@@ -85,11 +85,11 @@ pub(super) struct Travelling {
 }
 
 impl Travelling {
-    /// Takes an idle connection out of this thread's loop.
+    /// Removes an idle connection from this thread's event loop.
     fn depart(idle: Idle) -> io::Result<Travelling> {
         Ok(Travelling {
             parts: idle.transport.into_parts()?,
-            // Who logs the stream before may still look at the original.
+            // The log of the previous stream may still need the original.
             secured: idle.tls.as_deref().map(Secured::duplicate),
             mark: idle.mark,
             streams: idle.streams,
@@ -98,7 +98,7 @@ impl Travelling {
         })
     }
 
-    /// Joins it to this thread's loop.
+    /// Adds the connection to this thread's event loop.
     fn arrive(self) -> io::Result<Idle> {
         Ok(Idle {
             transport: Transport::from_parts(self.parts)?,
@@ -130,7 +130,8 @@ impl Drop for Asked {
     }
 }
 
-/// Which threads have an idle connection that a stream of this one might use: a bit each.
+/// Returns a bit mask of the threads with an idle connection that a stream of this thread
+/// might use.
 pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
     let state = &server.state;
     let others = state.idle_threads() & !bit(here().thread()) & !LATE.load(Ordering::Relaxed);
@@ -145,7 +146,7 @@ pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
     }
 }
 
-/// Asks these threads for an idle connection that has carried at least so many streams.
+/// Asks these threads for an idle connection that has carried at least this many streams.
 pub(super) async fn ask(
     server: &Server,
     wanted: &Wanted,
@@ -158,7 +159,7 @@ pub(super) async fn ask(
     if way.of_file(server.way) != way {
         return None;
     }
-    // Each begins with its successor, so that not all ask the same one.
+    // Each thread begins with its successor, so that not all ask the same one.
     let here = here().thread() as u32;
     let mut left = threads.rotate_right(here);
     while left != 0 {
@@ -181,7 +182,7 @@ pub(super) async fn ask(
     None
 }
 
-/// Sends a question; None where that thread takes none.
+/// Sends a request; None if that thread accepts none.
 fn question(
     thread: usize,
     server: &Arc<ServerState>,
@@ -212,7 +213,7 @@ fn question(
 }
 
 impl Idle {
-    /// The connection for another stream.
+    /// Prepares the connection for another stream.
     pub(super) fn used_for(self, server: &Arc<ServerState>, way: Way) -> ServerConnection {
         ServerConnection {
             link: Link::Http1(self.transport),

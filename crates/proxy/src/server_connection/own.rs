@@ -1,6 +1,6 @@
-//! Connections to servers that only one client's streams may use: `http-reuse never`, a
-//! PROXY header of that client, an address that goes by it, a server that authenticates the
-//! connection.
+//! Server connections reserved for the streams of one client: because of `http-reuse never`,
+//! a PROXY header of that client, an address that depends on it, or a server that
+//! authenticates the connection.
 
 use super::{Authentication, ServerConnection};
 use model::config::{Proxy, Server, ServerIndex};
@@ -10,19 +10,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A client's own connections, the one that was used last at the end. A clone is the same
-/// list: the streams of a client's HTTP/2 connection share one. Most clients have none,
-/// which takes no memory.
+/// Connections reserved for a client, the most recently used at the end. A clone refers to
+/// the same list: the streams of a client's HTTP/2 connection share one. Most clients have
+/// none, which takes no memory.
 #[derive(Default)]
 pub struct Own(Option<Rc<RefCell<Vec<ServerConnection>>>>);
 
 impl Own {
-    /// The same list, for another stream of the same client.
+    /// Returns the same list for another stream of the same client.
     pub fn share(&mut self) -> Own {
         Own(Some(Rc::clone(self.0.get_or_insert_default())))
     }
 
-    /// Takes one that a stream may use.
+    /// Takes a connection that a stream may use.
     pub fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
         let mut kept = self.0.as_ref()?.borrow_mut();
         if kept.is_empty() {
@@ -34,8 +34,7 @@ impl Own {
                 && own.way == own.way.of_file(server.way)
                 && own.leads_to(server, stream)
         };
-        // Another request of the same client must not come between a challenge and its
-        // response.
+        // Another request of the same client must not come between a challenge and its response.
         let waits = |own: &ServerConnection| own.authentication == Authentication::Challenged;
         loop {
             let challenged = || kept.iter().rposition(|own| waits(own) && may_use(own));
@@ -48,8 +47,8 @@ impl Own {
         }
     }
 
-    /// Keeps one for the client's next streams. Beyond `connections_max` the oldest is
-    /// closed, rather one whose server does not wait for credentials.
+    /// Keeps a connection for the client's next streams. Beyond `connections_max` the oldest is
+    /// closed, preferably one whose server does not wait for credentials.
     pub fn keep(&mut self, connection: ServerConnection, connections_max: u32) {
         let mut kept = self.0.get_or_insert_default().borrow_mut();
         kept.push(connection);
@@ -61,14 +60,14 @@ impl Own {
         }
     }
 
-    /// Whether one leads to a server.
+    /// Returns whether a connection leads to a server.
     pub fn holds(&self, server: &Arc<ServerState>) -> bool {
         let kept = self.0.as_ref().map(|kept| kept.borrow());
         kept.is_some_and(|kept| kept.iter().any(|own| Arc::ptr_eq(&own.state, server)))
     }
 
-    /// The server of this backend that has authenticated a connection of the client, or is
-    /// about to.
+    /// Returns the server of this backend that has authenticated a connection of the client, or
+    /// is about to.
     pub fn authenticating_server(&self, backend: &Proxy) -> Option<ServerIndex> {
         let kept = self.0.as_ref()?.borrow();
         let authenticates = |own: &&ServerConnection| own.authentication != Authentication::None;
@@ -79,7 +78,7 @@ impl Own {
         })
     }
 
-    /// Closes what leads to a server that moved, or is no more.
+    /// Closes connections to servers that have moved or were removed.
     pub fn forget_moved(&mut self) {
         if let Some(kept) = &mut self.0 {
             kept.borrow_mut().retain(|own| own.way == own.state.way());

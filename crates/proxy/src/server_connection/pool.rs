@@ -1,7 +1,8 @@
-//! Idle connections to servers, per thread. A connection that the server closed
-//! or spoke on out of turn is known without a system call, never taken, and closed at
-//! once ([`watch`]): a server that serves one connection at a time waits for that. A
-//! thread that has none asks the others ([`super::neighbours`]).
+//! Idle connections to servers, per thread. If the server closes a connection or sends
+//! unexpected data, that is noticed without a system call. Such a connection is never reused
+//! and is closed at once ([`watch`]), because a server that serves one connection at a time
+//! waits for that. A thread without an idle connection asks the others
+//! ([`super::neighbours`]).
 
 use super::neighbours::{self, Marked};
 use super::secured::{Secured, Wanted};
@@ -24,13 +25,13 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// How often idle connections are looked through.
+/// Interval at which idle connections are checked.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Idle connections that are closed in one go, and pools that are looked at.
+/// Maximum number of idle connections closed, and pools checked, in one step.
 const CLOSED_AT_ONCE: usize = 16;
 const POOLS_AT_ONCE: usize = 256;
 
-/// A connection that carries nothing.
+/// A connection that carries no stream.
 pub(super) struct Idle {
     pub(super) transport: Transport,
     pub(super) tls: Option<Rc<Secured>>,
@@ -38,12 +39,12 @@ pub(super) struct Idle {
     pub(super) streams: u32,
     pub(super) since: Instant,
     pub(super) way: Way,
-    /// It is counted by its mark.
+    /// Counts the connection by its mark.
     pub(super) marked: Option<Marked>,
 }
 
-/// Wakes [`watch`] for a server, on the thread of its pool. It is the waker of all idle
-/// connections of that pool, so that none of them needs memory or a task of its own.
+/// Wakes [`watch`] for a server, on the thread of its pool. All idle connections of the pool
+/// share this waker, so that none needs memory or a task of its own.
 struct Stirred {
     server_uid: u32,
 }
@@ -58,7 +59,7 @@ impl Wake for Stirred {
     }
 }
 
-/// The servers of whose idle connections something was heard, each once.
+/// Servers with events on their idle connections, each listed once.
 #[derive(Default)]
 struct StirredServers {
     uids: RefCell<Vec<u32>>,
@@ -91,7 +92,8 @@ impl StirredServers {
 }
 
 impl Idle {
-    /// Bytes without a request, or the end: no stream can use it.
+    /// Returns whether the server closed the connection or sent unexpected data, so that no
+    /// stream can use it.
     fn is_spoiled(&self) -> bool {
         self.transport.is_peer_closed() || self.transport.is_readable()
     }
@@ -99,15 +101,16 @@ impl Idle {
 
 struct Pool {
     server: Arc<ServerState>,
-    /// Of each of its connections.
+    /// Waker of all connections in this pool.
     waker: Waker,
     idle: Vec<Idle>,
-    /// Most connections in use at once in this second and in the one before.
+    /// Maximum number of connections in use at once, in the current second and in the previous
+    /// one.
     peaks: [u32; 2],
 }
 
 impl Pool {
-    /// So many are no longer in it.
+    /// Subtracts connections that left the pool.
     fn dropped(&self, n: usize) {
         self.server
             .idle
@@ -135,8 +138,8 @@ impl Pool {
         self.idle.push(idle);
     }
 
-    /// Whether the oldest was one that its server has closed: then it is gone. That no
-    /// stream could use it does not make the others too many.
+    /// Drops the oldest connection if its server has closed it, and returns whether it did. The
+    /// other connections are then not too many, although no stream could use this one.
     fn drops_ended(&mut self) -> bool {
         let ended = |idle: &Idle| idle.transport.socket().has_ended();
         let drops = self.idle.first().is_some_and(ended);
@@ -146,8 +149,8 @@ impl Pool {
         drops
     }
 
-    /// Takes out the connection that was used last, is still good and has carried
-    /// at least so many streams.
+    /// Takes the most recently used connection that is usable and has carried at least this many
+    /// streams.
     fn find(&mut self, wanted: &Wanted, streams_min: u32) -> Option<Idle> {
         let way = self.server.way();
         while let Some(at) = self.idle.iter().rposition(|idle| {
@@ -166,12 +169,12 @@ thread_local! {
     static POOLS: &'static Pools = Box::leak(Box::default());
 }
 
-/// This thread's pools.
+/// Returns this thread's pools.
 pub fn pools() -> &'static Pools {
     POOLS.with(|pools| *pools)
 }
 
-/// The pools of a thread, by the servers' unique numbers.
+/// Pools of a thread, by the unique numbers of the servers.
 #[derive(Default)]
 pub struct Pools {
     by_server: RefCell<Vec<Option<Pool>>>,
@@ -180,8 +183,8 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// A stream of an HTTP/2 connection that carries those of others, or of an
-    /// idle one that has carried at least so many.
+    /// Opens a stream on an HTTP/2 connection that carries streams of other clients, or on an
+    /// idle one that has carried at least this many.
     pub fn join(
         &self,
         server: &Server,
@@ -191,12 +194,12 @@ impl Pools {
         self.shared.join(server, wanted, streams_min)
     }
 
-    /// Takes an HTTP/2 connection away from those that clients share.
+    /// Removes an HTTP/2 connection from the shared ones.
     pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
         self.shared.withdraw(server, mux);
     }
 
-    /// The same of one that is being made, for which it waits.
+    /// Waits for an HTTP/2 connection that is being established, and opens a stream on it.
     pub async fn join_begun(
         &self,
         stream: &Stream,
@@ -206,8 +209,8 @@ impl Pools {
         self.shared.join_begun(stream, backend, server).await
     }
 
-    /// Takes the connection that was used last, is still good and has carried
-    /// at least so many streams.
+    /// Takes the most recently used connection that is usable and has carried at least this many
+    /// streams.
     pub fn take(
         &self,
         described: &Server,
@@ -219,13 +222,14 @@ impl Pools {
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // What is kept goes the newest way, the stream another.
+            // Pooled connections use the newest route to the server, but this stream uses another
+            // one.
             return None;
         }
         Some(pool.find(wanted, streams_min)?.used_for(server, way))
     }
 
-    /// The same from another thread's pool; None where that would have none.
+    /// Takes a connection from another thread's pool; None if none can have one.
     pub async fn take_from_neighbours(
         &self,
         described: &Server,
@@ -249,14 +253,14 @@ impl Pools {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
         let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
-            // One was announced that was not kept.
+            // A connection was announced but not kept.
             server.has_idle(here().thread(), false);
             return None;
         };
         pool.find(wanted, streams_min)
     }
 
-    /// Keeps an idle connection that its stream did not wait for.
+    /// Keeps an idle connection whose stream has not waited for it.
     pub(super) fn put_back(&self, server: &Arc<ServerState>, idle: Idle) {
         if here().keeps_nothing() || idle.way != server.way() {
             return reset(&idle.transport);
@@ -264,7 +268,7 @@ impl Pools {
         self.pool(server).keep(idle);
     }
 
-    /// The pool of a server, made where there is none.
+    /// Returns the pool of a server; creates it if necessary.
     fn pool(&self, server: &Arc<ServerState>) -> RefMut<'_, Pool> {
         let place = server.uid as usize;
         RefMut::map(self.by_server.borrow_mut(), |pools| {
@@ -282,7 +286,7 @@ impl Pools {
         })
     }
 
-    /// Whether this thread keeps a connection to a server.
+    /// Returns whether this thread keeps a connection to a server.
     pub fn holds(&self, server: &ServerState) -> bool {
         let pools = self.by_server.borrow();
         pools
@@ -292,7 +296,7 @@ impl Pools {
             || self.shared.holds(server)
     }
 
-    /// Keeps a connection for the next stream, if the server's options allow.
+    /// Keeps a connection for the next stream, if the server's options allow it.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection {
             link,
@@ -332,8 +336,8 @@ impl Pools {
         let mut pool = self.pool(&state);
         let used = pool.server.traffic.sessions.current().saturating_add(1);
         pool.peaks[0] = pool.peaks[0].max(used);
-        // More than were in use at once lately will not be needed at once:
-        // clients that come for one request each would fill the process.
+        // More connections than were recently in use at once will not be needed. Otherwise clients
+        // that send one request each would fill the process.
         if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize && !pool.drops_ended() {
             return reset(&transport);
         }
@@ -348,8 +352,8 @@ impl Pools {
         });
     }
 
-    /// Closes the connection of this thread that has been idle for longest, if
-    /// a new one finds more files in use than `tune.pool-high-fd-ratio` allows.
+    /// Closes the connection of this thread that has been idle longest, if a new one finds more
+    /// files in use than `tune.pool-high-fd-ratio` allows.
     pub fn make_room(&self, new: &Transport, high: Option<u32>) {
         if high.is_none() || !files_above(new, high) {
             return;
@@ -359,13 +363,13 @@ impl Pools {
             .iter_mut()
             .flatten()
             .filter(|pool| !pool.idle.is_empty());
-        // The one that was idle for longest stands first in its pool.
+        // The connection that has been idle longest is the first one in its pool.
         if let Some(pool) = used.min_by_key(|pool| pool.idle.first().map(|idle| idle.since)) {
             pool.remove(0);
         }
     }
 
-    /// Closes all of them.
+    /// Closes all idle connections.
     pub fn clear(&self) {
         for pool in self.by_server.borrow_mut().iter_mut().flatten() {
             let idle = std::mem::take(&mut pool.idle);
@@ -374,9 +378,9 @@ impl Pools {
         self.shared.clear();
     }
 
-    /// Closes what has been idle for the purge delay, and what leads to servers that get no
-    /// streams any more, or by a way that is no more theirs; a few at a time. `second`:
-    /// another one began.
+    /// Closes connections that have been idle for the purge delay, and those to servers that get
+    /// no streams any longer or have another route now; a few at a time. `second`: a new second
+    /// has begun.
     async fn look_through(&self, second: bool) {
         self.shared.purge();
         let mut next = Some(0);
@@ -386,7 +390,7 @@ impl Pools {
         }
     }
 
-    /// Looks at some of the pools; says where to go on.
+    /// Checks some of the pools; returns where to continue.
     fn look_at_some(&self, from: usize, second: bool) -> Option<usize> {
         let mut pools = self.by_server.borrow_mut();
         let mut left = CLOSED_AT_ONCE;
@@ -401,7 +405,7 @@ impl Pools {
             if second {
                 pool.peaks = [pool.server.traffic.sessions.current(), pool.peaks[0]];
             }
-            // Nothing is ever kept for a server that is no more.
+            // No connection to a removed server is ever kept.
             if pool.idle.is_empty() && pool.server.is_retired() {
                 *place = None;
             }
@@ -409,7 +413,7 @@ impl Pools {
         (end < pools.len()).then_some(end)
     }
 
-    /// Closes the idle connections to a server that the server closed, or spoke on.
+    /// Closes the idle connections to a server that the server has closed or sent data on.
     fn close_spoiled(&self, server_uid: u32) {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server_uid as usize).and_then(Option::as_mut);
@@ -420,14 +424,14 @@ impl Pools {
         }
     }
 
-    /// After a change: closes what it left without a use.
+    /// Closes connections that are useless after a change of the configuration.
     pub async fn tidy(&self) {
         self.look_through(false).await;
     }
 }
 
 impl Pool {
-    /// Closes what is not to be kept, at most so many.
+    /// Closes connections that must not be kept, up to a maximum number.
     fn purge(&mut self, left: &mut usize) {
         let now = reactor::now();
         let before = self.idle.len();
@@ -448,23 +452,23 @@ impl Pool {
     }
 }
 
-/// Closes a connection that has nothing more to carry by a reset: an orderly
-/// close would keep the port of each for a minute, and ports run out.
+/// Closes an unused connection by a reset. An orderly close would keep its port in TIME_WAIT
+/// for a minute, and ports would run out.
 fn reset(transport: &Transport) {
     let _ = transport.set_linger_zero();
 }
 
-/// Whether more files are in use than so many percent of those that the process
-/// may have. The system gives out the lowest free number, so that of a new
-/// socket tells how many there are, or lately were.
+/// Returns whether more than this percentage of the process's maximum number of files is in
+/// use. The system assigns the lowest free number, so the number of a new socket shows how
+/// many there are, or recently were.
 fn files_above(socket: &Transport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
     number.saturating_mul(100) > u64::from(percent).saturating_mul(here().process.files_max)
 }
 
-/// Closes idle connections of the thread as soon as their servers close them, for as long
-/// as it lives.
+/// Closes idle connections of the thread as soon as their servers close them, for the
+/// lifetime of the thread.
 pub async fn watch() {
     loop {
         let server_uid = pools().stirred.next().await;
@@ -472,7 +476,7 @@ pub async fn watch() {
     }
 }
 
-/// Looks through the thread's idle connections for as long as the thread lives.
+/// Checks the thread's idle connections periodically, for the lifetime of the thread.
 pub async fn purge() {
     loop {
         reactor::sleep(PURGE_EVERY).await;

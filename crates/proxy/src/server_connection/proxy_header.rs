@@ -1,5 +1,5 @@
-//! The PROXY header that a connection to a server begins with: whose stream it
-//! carries and, in version 2, what is known of the client's TLS.
+//! The PROXY header at the beginning of a server connection: the client of the stream and, in
+//! version 2, details of the client's TLS.
 
 use model::config::{ProxyExtensions, Server};
 use model::transaction::{Endpoint, Stream};
@@ -10,7 +10,7 @@ use protocol::proxy_protocol::{
 use std::borrow::Cow;
 use tls::{Info, Shown, describe};
 
-/// The header of this version for a stream.
+/// Builds the header of this version for a stream.
 pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {
     let endpoints = match (stream.source(), stream.destination()) {
         (Endpoint::Inet(source), Endpoint::Inet(destination)) => {
@@ -41,8 +41,8 @@ pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {
     bytes
 }
 
-/// What the server is told besides. One that does not fit is left out: a client
-/// must not be able to keep its stream from the server by a long name.
+/// Builds the TLV extensions. One that does not fit is left out: a client must not be able to
+/// make its stream fail by a long name.
 fn extensions(stream: &Stream, wanted: ProxyExtensions) -> Tlvs {
     let mut tlvs = Tlvs::default();
     let info = stream.session.tls.as_deref();

@@ -1,5 +1,5 @@
-//! TLS of connections to servers: the handshake once a connection stands, and
-//! under which name one was made, since it is of use for that name only.
+//! TLS on server connections: the handshake on an established connection, and the verified
+//! name, since the connection can be reused for that name only.
 
 use super::ConnectFailure;
 use super::mark::Mark;
@@ -18,50 +18,49 @@ use tls::keylog::Collector;
 use tls::transport::Transport;
 use tls::{Connector, Info, counters};
 
-/// What is known of the TLS of a connection to a server.
+/// Properties of TLS on a server connection.
 #[derive(Debug)]
 pub struct Secured {
-    /// The name that its certificate was verified for.
+    /// Name that the certificate was verified for.
     name: ServerName<'static>,
-    /// What its handshake came to.
+    /// Result of the handshake.
     pub info: Rc<Info>,
 }
 
 impl Secured {
-    /// The same with an `Info` that nobody else holds, for another thread.
+    /// Copies the values, with an `Info` that is not shared, for another thread.
     pub(super) fn duplicate(&self) -> (ServerName<'static>, Info) {
         (self.name.clone(), Info::clone(&self.info))
     }
 
-    /// What [`Secured::duplicate`] gave.
+    /// Creates the value from the parts of [`Secured::duplicate`].
     pub(super) fn from_parts((name, info): (ServerName<'static>, Info)) -> Rc<Secured> {
         let info = Rc::new(info);
         Rc::new(Secured { name, info })
     }
 }
 
-/// The name that a connection must have been made for.
+/// Required server name of a connection.
 #[derive(Clone, Debug)]
 enum WantedName {
-    /// Each is as good as the other.
+    /// Any name is acceptable.
     Any,
-    /// This one.
     Name(ServerName<'static>),
-    /// One that cannot be asked for: no connection is one for it.
+    /// The name is invalid, so no connection matches.
     Impossible,
 }
 
-/// What a connection must be for a stream to use it.
+/// Properties that a connection must have for a stream to use it.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     name: WantedName,
-    /// None: no connection is one for it.
+    /// None: no connection matches.
     mark: Option<Mark>,
 }
 
-/// The version of HTTP that a stream's connection has to speak whatever the
-/// others speak: that of WebSockets, by `ws`. With `auto` they keep to HTTP/1
-/// where ALPN lets them choose, which every server knows.
+/// Returns the HTTP version that a stream's connection must speak regardless of other
+/// streams: for WebSockets, by `ws`. With `auto` they use HTTP/1 if ALPN offers a choice,
+/// because every server supports that.
 #[inline]
 pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> {
     let options = &server.options;
@@ -75,7 +74,7 @@ pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> 
     forced_for(server, stream, by_alpn)
 }
 
-/// The same, where it depends on the stream.
+/// Returns the forced version where it depends on the stream.
 #[inline(never)]
 fn forced_for(
     server: &Server,
@@ -98,8 +97,8 @@ fn forced_for(
 }
 
 impl Wanted {
-    /// The TLS settings that a stream wants; an invalid server name is reported when a
-    /// connection is made.
+    /// Returns the requirements of a stream. An invalid server name is reported when a connection
+    /// is made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.traffic_tls();
         let by_name = server.options.pool_name.is_none() && server.options.tls.sni.is_some();
@@ -113,12 +112,12 @@ impl Wanted {
         Wanted { name, mark }
     }
 
-    /// The mark of its connection; None: no connection is one for it.
+    /// Returns the required mark; None: no connection matches.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
 
-    /// Whether a connection was made for it.
+    /// Returns whether a connection meets the requirements.
     pub fn is_of(&self, secured: Option<&Rc<Secured>>, mark: &Mark) -> bool {
         let named = match (&self.name, secured) {
             (WantedName::Name(name), Some(secured)) => secured.name == *name,
@@ -129,7 +128,7 @@ impl Wanted {
     }
 }
 
-/// The name for a new connection: the value of `sni`, or none.
+/// Returns the name for a new connection: the value of `sni`, or none.
 fn name_of(
     server: &Server,
     connector: &Connector,
@@ -142,7 +141,7 @@ fn name_of(
     }
 }
 
-/// The handshake over a connection that stands.
+/// Performs the TLS handshake on an established connection.
 pub(super) async fn secure(
     transport: &mut Transport,
     (server, connector): (&Server, &Connector),

@@ -1,6 +1,5 @@
-//! HTTP/2 connections to servers, per thread: each carries streams of many
-//! clients at once. One that nobody uses stands here as an idle one does in the
-//! pools, and by the same rules.
+//! HTTP/2 connections to servers, per thread. Each carries streams of many clients at once.
+//! An unused one is kept here under the same rules as an idle one in the pools.
 
 use super::pool::pools;
 use super::secured::{Secured, Wanted};
@@ -20,7 +19,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Streams that wait for one connection that is being made. More make another.
+/// Maximum number of streams that wait for one connection being established. Further ones
+/// open another.
 const WAITING_MAX: usize = 100;
 
 struct Entry {
@@ -28,7 +28,7 @@ struct Entry {
     tls: Option<Rc<Secured>>,
     mark: Mark,
     way: Way,
-    /// It is counted among the idle ones of its server.
+    /// The connection counts as idle for its server.
     counted: bool,
 }
 
@@ -38,23 +38,23 @@ struct Group {
     begun: Vec<Rc<Begun>>,
 }
 
-/// A connection that is being made, for those who would share it.
+/// A connection that is being established, for the streams that want to share it.
 #[derive(Default)]
 struct Begun {
-    /// What became of it: it stands, or not.
+    /// Result: true if established, false if failed, None while pending.
     made: Cell<Option<bool>>,
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// The stream that makes a connection for which others may wait; they continue when this
-/// is dropped.
+/// Held by the stream that establishes a connection. Streams that wait for the connection
+/// continue when this is dropped.
 pub(super) struct Making {
     server: u32,
     begun: Rc<Begun>,
 }
 
 impl Making {
-    /// It stands.
+    /// Marks the connection as established.
     pub(super) fn made(self) {
         self.begun.made.set(Some(true));
     }
@@ -72,15 +72,15 @@ impl Drop for Making {
     }
 }
 
-/// The HTTP/2 connections of a thread, by the servers' unique numbers.
+/// HTTP/2 connections of a thread, by the unique numbers of the servers.
 #[derive(Default)]
 pub(super) struct SharedConnections {
     by_server: RefCell<Vec<Option<Group>>>,
 }
 
 impl SharedConnections {
-    /// A stream of a connection to a server. Of one that nobody uses only if it
-    /// has carried at least so many streams; None: of none such.
+    /// Opens a stream on a connection to a server. An unused connection must have carried at
+    /// least this many streams; None: unused ones are excluded.
     #[inline]
     pub(super) fn join(
         &self,
@@ -114,7 +114,8 @@ impl SharedConnections {
         let group = groups.get_mut(server.uid as usize)?.as_mut()?;
         let way = server.way();
         if way.of_file(described.way) != way {
-            // What is kept goes the newest way, the stream another.
+            // Kept connections use the newest route to the server, but this stream uses another
+            // one.
             return None;
         }
         let most = described.options.reuse_max;
@@ -150,8 +151,7 @@ impl SharedConnections {
         None
     }
 
-    /// Waits for a connection to a server that is being made now, and has a
-    /// stream of it.
+    /// Waits for a connection to a server that is being established, and opens a stream on it.
     pub(super) async fn join_begun(
         &self,
         stream: &Stream,
@@ -204,7 +204,7 @@ impl SharedConnections {
         }))
     }
 
-    /// A connection to a server is being made, for many.
+    /// Registers that a connection to a server is being established for many streams.
     pub(super) fn making(&self, server: &Arc<ServerState>) -> Making {
         let begun = Rc::<Begun>::default();
         self.group(server, |group| group.begun.push(Rc::clone(&begun)));
@@ -221,7 +221,7 @@ impl SharedConnections {
         }
     }
 
-    /// Others may use a connection from now on.
+    /// Adds a connection that other streams may use from now on.
     pub(super) fn add(
         &self,
         server: &Arc<ServerState>,
@@ -241,7 +241,7 @@ impl SharedConnections {
         });
     }
 
-    /// No other client gets streams of a connection any more.
+    /// Excludes a connection from further streams of other clients.
     pub(super) fn withdraw(&self, server: &ServerState, mux: &ServerMux) {
         let mut groups = self.by_server.borrow_mut();
         let Some(Some(group)) = groups.get_mut(server.uid as usize) else {
@@ -255,8 +255,8 @@ impl SharedConnections {
         }
     }
 
-    /// A stream of a connection is over. What nobody uses then is kept if the
-    /// server's options allow.
+    /// Releases a stream of a connection. A connection without streams is kept if the server's
+    /// options allow it.
     pub(super) fn released(&self, state: &ServerState, mux: &ServerMux, options: &ServerOptions) {
         let mut groups = self.by_server.borrow_mut();
         let Some(Some(group)) = groups.get_mut(state.uid as usize) else {
@@ -277,22 +277,22 @@ impl SharedConnections {
         }
     }
 
-    /// Whether this thread has a connection to a server.
+    /// Returns whether this thread has a connection to a server.
     pub(super) fn holds(&self, server: &ServerState) -> bool {
         let groups = self.by_server.borrow();
         let group = groups.get(server.uid as usize).and_then(Option::as_ref);
         group.is_some_and(|group| group.entries.iter().any(|entry| entry.mux.is_usable()))
     }
 
-    /// Closes those that nobody uses.
+    /// Closes the unused connections.
     pub(super) fn clear(&self) {
         for group in self.by_server.borrow_mut().iter_mut().flatten() {
             group.close_if(|entry| entry.mux.streams() == 0);
         }
     }
 
-    /// Closes what ended, what has been idle for the purge delay, and what leads
-    /// to servers that get no streams any more or by a way that is no more theirs.
+    /// Closes connections that have ended or have been idle for the purge delay, and those to
+    /// servers that get no streams any longer or have another route now.
     pub(super) fn purge(&self) {
         for place in self.by_server.borrow_mut().iter_mut() {
             let Some(group) = place else { continue };
@@ -306,7 +306,7 @@ impl SharedConnections {
 }
 
 impl Group {
-    /// Counts a connection among the idle ones if it is one.
+    /// Counts a connection as idle if it is unused.
     fn count(&mut self, at: usize) {
         let Some(entry) = self.entries.get_mut(at) else {
             return;
@@ -321,7 +321,7 @@ impl Group {
         }
     }
 
-    /// Forgets a connection, which closes when its last stream ends.
+    /// Removes a connection, which closes when its last stream ends.
     fn remove(&mut self, at: usize) {
         let entry = self.entries.remove(at);
         if entry.counted {

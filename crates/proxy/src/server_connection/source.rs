@@ -1,6 +1,6 @@
-//! Where a connection to a server comes from: an address of ours, a port of a
-//! range, an interface, or the address of the client itself (`usesrc`), which
-//! needs IP_TRANSPARENT and the routes of a transparent proxy.
+//! Source address of a server connection: a local address, a port of a range, an interface,
+//! or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of a
+//! transparent proxy.
 
 use model::config::{Borrowed, Proxy, Server, Source};
 use model::transaction::{Endpoint, Stream};
@@ -14,10 +14,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Which port of a range is tried first: they take turns, over all ranges.
+/// Counter for the first port to try in a range; shared by all ranges.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// Binds the socket of a connection that is about to begin.
+/// Binds the socket of a connection that is about to be established.
 pub(super) fn bind(
     fd: &OwnedFd,
     (backend, server): (&Proxy, &Server),
@@ -47,7 +47,7 @@ pub(super) fn bind(
 fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Result<()> {
     let count = u32::from(last.saturating_sub(first)) + 1;
     let begin = TURN.fetch_add(1, Ordering::Relaxed) % count;
-    // Each port once: 65536 at most.
+    // Tries each port once, at most 65536.
     for step in 0..count {
         let port = first + ((begin + step) % count) as u16;
         match rustix::net::bind(fd, &SocketAddr::new(address.ip(), port)) {
@@ -58,7 +58,7 @@ fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Res
     Err(Errno::ADDRNOTAVAIL.into())
 }
 
-/// The address that a connection for this stream shows in place of ours.
+/// Returns the foreign source address for a stream's connection (`usesrc`).
 pub(super) fn borrowed(source: Source<'_>, stream: &Stream) -> Option<SocketAddr> {
     let inet = |endpoint| match endpoint {
         Endpoint::Inet(address) => Some(address),
@@ -74,12 +74,12 @@ pub(super) fn borrowed(source: Source<'_>, stream: &Stream) -> Option<SocketAddr
             SocketAddr::new(ip, 0)
         }
     };
-    // A client that came mapped into IPv6 is one of IPv4.
+    // An IPv4 client whose address is mapped into IPv6 counts as IPv4.
     let ip = address.ip().to_canonical();
     (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
 }
 
-/// Whether connections differ from client to client.
+/// Returns whether the source address differs between clients.
 pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
     let borrowed = &server.source(backend).ways.borrowed;
     matches!(
@@ -88,7 +88,7 @@ pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
     )
 }
 
-/// Lets a socket have an address that is not this host's.
+/// Allows a socket to use an address that is not local.
 fn make_transparent(fd: &OwnedFd, ipv4: bool) -> io::Result<()> {
     let (level, name) = if ipv4 {
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT)

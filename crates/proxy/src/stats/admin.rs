@@ -1,4 +1,4 @@
-//! The actions of the page (`stats admin`): what its form sends.
+//! Actions of the statistics page (`stats admin`), submitted by its form.
 
 use super::asked::{ActionStatus, decode};
 use crate::health::orders;
@@ -6,24 +6,22 @@ use model::config::{Config, Proxy, Server};
 use model::state::{AdminState, HealthState, Shutdown};
 use std::collections::{HashMap, HashSet};
 
-/// Most parameters of a form that are looked at: a page with every server of
-/// a large backend checked has as many.
+/// Maximum number of form parameters: enough for a large backend with every server selected.
 const PARAMETERS_MAX: usize = 16_384;
 
-/// An action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Action {
     Admin(AdminState),
     Health(HealthState),
-    /// Whether it is checked.
+    /// Enables or disables health checks.
     Checks(bool),
-    /// Of servers with an agent.
+    /// Enables or disables agent checks.
     AgentChecks(bool),
     Agent(bool),
     Shutdown,
 }
 
-/// Every action: its word, its text on the page, what it does.
+/// Actions with their form value, their text on the page and their effect.
 static ACTIONS: &[(&str, &str, Action)] = &[
     (
         "ready",
@@ -64,7 +62,7 @@ static ACTIONS: &[(&str, &str, Action)] = &[
     ("shutdown", "Kill Sessions", Action::Shutdown),
 ];
 
-/// Words that pages of old versions sent, and scripts still do.
+/// Form values of old versions of the page, which scripts still send.
 static OLD_WORDS: &[(&str, Action)] = &[
     ("enable", Action::Admin(AdminState::Ready)),
     ("disable", Action::Admin(AdminState::Maintenance)),
@@ -80,40 +78,41 @@ fn action(word: &[u8]) -> Option<Action> {
         .map(|(_, action)| *action)
 }
 
-/// The words and texts of the actions.
+/// Returns the form values and texts of the actions.
 pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
     ACTIONS.iter().map(|(word, text, _)| (*word, *text))
 }
 
-/// What a form asks for.
+/// Parsed form.
 #[derive(Default)]
 struct Form {
     backend: Vec<u8>,
     action: Option<Vec<u8>>,
     servers: Vec<Vec<u8>>,
-    /// Sent by the page and not by a script: what ends sessions is asked about first.
+    /// The form was submitted by the page and not by a script, so that ending sessions requires a
+    /// confirmation.
     ask: bool,
 }
 
-/// What became of a form.
+/// Result of a submitted form.
 #[derive(Debug)]
 pub enum Outcome<'c> {
-    /// How its action ended.
+    /// The action ended with this status.
     Ended(ActionStatus),
-    /// It is to be asked first whether this is meant.
+    /// The operator has to confirm the action first.
     Ask(Kill<'c>),
 }
 
-/// Servers whose sessions are to be ended.
+/// Servers whose sessions are to be ended, if confirmed.
 #[derive(Debug)]
 pub struct Kill<'c> {
-    /// Their backend.
+    /// Backend of the servers.
     pub backend: &'c Proxy,
-    /// The servers.
+    /// Selected servers.
     pub servers: Vec<&'c Server>,
 }
 
-/// Does what a form asks for, to the proxies that `shown` names.
+/// Performs the action of a form on the proxies that `shown` selects.
 pub fn run<'c>(config: &'c Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outcome<'c> {
     let form = match Form::parse(body) {
         Ok(form) => form,
@@ -149,7 +148,7 @@ impl Form {
             let value = decode(parts.next().unwrap_or_default());
             match name {
                 b"b" => form.backend = value,
-                // That of a button stands before that of the list.
+                // The value of a button precedes that of the list.
                 b"action" if !value.is_empty() && form.action.is_none() => {
                     form.action = Some(value)
                 }
@@ -162,7 +161,7 @@ impl Form {
     }
 }
 
-/// A backend by its name, or by `#` and its id.
+/// Finds a backend by its name, or by `#` and its id.
 fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
     let name = std::str::from_utf8(name).ok()?;
     let id = name.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
@@ -195,7 +194,7 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
             Action::Agent(up) if server.state.has_agent() => {
                 orders::set_agent(config, backend, server, up, "changed from Web interface");
             }
-            // Of servers without a check, or an agent, there is nothing to change.
+            // A server without a check or an agent has nothing to change.
             Action::Checks(_) | Action::AgentChecks(_) | Action::Agent(_) => continue,
             Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
@@ -215,7 +214,7 @@ mod tests {
     use keyword::testing::load_text;
     use model::state;
 
-    /// How a form ended that is not asked about.
+    /// Runs a form that needs no confirmation.
     fn ended(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
         match run(config, body, shown) {
             Outcome::Ended(status) => status,
@@ -311,12 +310,12 @@ mod tests {
         };
         assert_eq!(asks("s=s2&s=nope&action=shutdown&b=b&ask=1"), ["s2"]);
         for body in [
-            // As a script sends it, and as the question is answered.
+            // In the form that a script sends, and that the confirmation sends.
             "s=s2&action=shutdown&b=b",
             "s=s2&action=drain&b=b&ask=1",
             "s=nope&action=shutdown&b=b&ask=1",
             "action=shutdown&b=b&ask=1",
-            // A button was used, whatever is chosen in the list.
+            // A button takes precedence over the choice in the list.
             "s=s2&action=drain&action=shutdown&b=b&ask=1",
         ] {
             assert!(asks(body).is_empty(), "{body}");

@@ -1,10 +1,10 @@
-//! What a request for the page asks for: the words behind `stats uri`
-//! (`;csv`, `;up`, `;norefresh`, `?scope=…`), as HAProxy reads them.
+//! Parameters of a statistics request: the words behind `stats uri` (`;csv`, `;up`,
+//! `;norefresh`, `?scope=…`), with HAProxy's syntax.
 
-/// What is to come.
+/// Requested output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Kind {
-    /// The page.
+    /// The HTML page.
     #[default]
     Page,
     /// `;csv`
@@ -17,22 +17,22 @@ pub enum Kind {
     Schema,
 }
 
-/// How an action of the page ended (`;st=…`).
+/// Status of a page action (`;st=…`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ActionStatus {
-    /// All was done.
+    /// All changes were made.
     Done,
-    /// Nothing was asked.
+    /// The form requested nothing.
     None,
-    /// Some of it was done.
+    /// Some of the changes were made.
     Part,
-    /// A parameter was wrong.
+    /// A parameter was invalid.
     Wrong,
     /// There were too many parameters.
     TooMany,
-    /// It is not allowed.
+    /// The action is not permitted.
     Denied,
-    /// Something else.
+    /// Any other status.
     Unknown,
 }
 
@@ -47,7 +47,7 @@ const OUTCOMES: [(ActionStatus, &str); 7] = [
 ];
 
 impl ActionStatus {
-    /// Its code in a URI.
+    /// Returns the code in a URI.
     pub fn code(self) -> &'static str {
         OUTCOMES
             .iter()
@@ -61,28 +61,28 @@ impl ActionStatus {
     }
 }
 
-/// Longest `scope`, bytes.
+/// Maximum length of `scope`, bytes.
 const SCOPE_MAX: usize = 20;
 
-/// What a request asks for.
+/// Parsed parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
-    /// What is to come.
+    /// Requested output format.
     pub kind: Kind,
-    /// `;up`: without servers that are down.
+    /// `;up`: hides servers that are down.
     pub up: bool,
-    /// `;no-maint`: without servers in maintenance.
+    /// `;no-maint`: hides servers in maintenance.
     pub no_maintenance: bool,
-    /// `;norefresh`: the browser is not to load it again.
+    /// `;norefresh`: disables the periodic refresh.
     pub no_refresh: bool,
-    /// `scope=`: only proxies with this in their names; empty is all.
+    /// `scope=`: selects proxies with this text in their names; empty selects all.
     pub scope: String,
-    /// `;st=`: how an action ended.
+    /// `;st=`: status of an action.
     pub outcome: Option<ActionStatus>,
 }
 
 impl Asked {
-    /// Reads what stands behind the page's URI.
+    /// Parses the text behind the page's URI.
     pub fn parse(tail: &[u8]) -> Asked {
         let mut asked = Asked::default();
         for word in tail.split(|b| b";?&".contains(b)) {
@@ -110,7 +110,7 @@ impl Asked {
         }
     }
 
-    /// The words that lead back to the same view of the page.
+    /// Returns the parameters that lead back to the same view of the page.
     pub fn words(&self) -> String {
         let mut words = String::new();
         for (on, word) in [
@@ -130,7 +130,7 @@ impl Asked {
     }
 }
 
-/// A byte as it may stand in a URI, in HTML and in a header.
+/// Encodes a byte for use in a URI, in HTML and in a header.
 fn encoded(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"._-:".contains(&byte) {
         char::from(byte).to_string()
@@ -139,7 +139,7 @@ fn encoded(byte: u8) -> String {
     }
 }
 
-/// Takes `%XX` and `+` back; what is neither stays.
+/// Decodes `%XX` and `+`; other text is unchanged.
 pub fn decode(text: &[u8]) -> Vec<u8> {
     let digit = |at: usize| text.get(at).and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(text.len());

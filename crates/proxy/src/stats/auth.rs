@@ -1,24 +1,25 @@
-//! `stats auth`: who may see the page; and from where its forms are taken.
+//! `stats auth`: checks who may see the page, and from which sites its forms are accepted.
 
 use model::config::StatsPage;
 use model::transaction::Stream;
 use model::users::{Basic, same};
 
-/// Whether a request may see the page: anyone, where the page has no users.
+/// Returns whether a request may see the page; without configured users every request may.
 pub fn allowed(page: &StatsPage, stream: &Stream) -> bool {
     page.users.is_empty() || Basic::of(stream).is_some_and(|given| has(page, &given))
 }
 
 fn has(page: &StatsPage, given: &Basic) -> bool {
-    // Every user is looked at, so that the time says nothing about them.
+    // Checks every user, so that the duration reveals nothing about them.
     page.users.iter().fold(false, |found, (name, secret)| {
         found | (same(name, given.user()) & same(secret, given.password()))
     })
 }
 
-/// Whether a page of another site sent this form in the name of somebody who looks at
-/// both: browsers say where it stands by `Sec-Fetch-Site` (Fetch Metadata, section 2.3),
-/// to addresses without TLS only by `Origin` (RFC 6454, section 7). Programs say neither.
+/// Returns whether a page of another site submitted this form in the name of a logged-in user
+/// (cross-site request forgery). Browsers report the origin by `Sec-Fetch-Site` (Fetch
+/// Metadata, section 2.3), but to addresses without TLS only by `Origin` (RFC 6454, section
+/// 7). Programs send neither.
 pub fn from_another_site(stream: &Stream) -> bool {
     if let Some(site) = stream.request.get(b"sec-fetch-site") {
         return !matches!(site, b"same-origin" | b"none");
@@ -30,13 +31,13 @@ pub fn from_another_site(stream: &Stream) -> bool {
         return true;
     };
     let place = without_port(&origin[at + 3..]);
-    // A proxy before this one may have changed the one and kept the other.
+    // A proxy in front of this one may have changed one field and kept the other.
     let asked = ["host", "x-forwarded-host"].map(|name| stream.request.get(name.as_bytes()));
     let mut asked = asked.into_iter().flatten().map(without_port);
     !asked.any(|host| host.eq_ignore_ascii_case(place))
 }
 
-/// The name or address of an authority: the port may be another one before a proxy.
+/// Returns the host of an authority without its port, which may differ in front of a proxy.
 fn without_port(authority: &[u8]) -> &[u8] {
     let from = authority.iter().rposition(|b| *b == b']').unwrap_or(0);
     let colon = authority[from..].iter().position(|b| *b == b':');

@@ -1,8 +1,7 @@
-//! The columns of the statistics, in HAProxy's order: scripts count them. Each
-//! stands here once: its name, the tags of the typed output and what it means.
+//! Columns of the statistics, in HAProxy's order, because scripts count them. Each is defined
+//! once: its name, its tags in the typed output and its meaning.
 
-/// Where a value comes from, of what nature it is and how far it reaches, as
-/// the three letters of the typed output say it.
+/// Origin, nature and scope of a value, as the three letters of the typed output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tags(pub &'static str);
 
@@ -53,20 +52,20 @@ impl Tags {
     }
 }
 
-/// What is known of a column.
+/// Properties of a column.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnRow {
-    /// Its name in the first line of the CSV.
+    /// Name in the header line of the CSV.
     pub name: &'static str,
-    /// Its tags.
+    /// Tags in the typed output.
     pub tags: Tags,
-    /// What it means.
+    /// Explanation for users.
     pub meaning: &'static str,
 }
 
 macro_rules! columns {
     ($($variant:ident $name:literal $tags:literal $meaning:literal;)*) => {
-        /// A column, by its place.
+        /// A column; the discriminant is its index.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         #[repr(usize)]
         pub enum Column {
@@ -78,7 +77,7 @@ macro_rules! columns {
             $(ColumnRow { name: $name, tags: Tags($tags), meaning: $meaning },)*
         ];
 
-        /// The same as values.
+        /// Every column as a value.
         pub static ALL: &[Column] = &[$(Column::$variant,)*];
     };
 }
@@ -213,14 +212,14 @@ columns! {
     H1SplicedBytesOut "h1_spliced_bytes_out" "MCP" "of those, spliced";
 }
 
-/// How many columns there are.
+/// Number of columns.
 pub const COLUMN_COUNT: usize = Column::H1SplicedBytesOut as usize + 1;
 
-/// The first column of the modules; the CSV has a dash before it.
+/// The first column of the modules. The CSV has a dash in front of it.
 pub const FIRST_MODULE: Column = Column::SslSess;
 
 impl Column {
-    /// What is known of it.
+    /// Returns the properties of the column.
     pub fn row(self) -> &'static ColumnRow {
         &COLUMNS[self as usize]
     }

@@ -3,17 +3,18 @@
 use configuration::ConsoleAddress;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Longest host name, bytes.
+/// Maximum length of a host name, bytes.
 const HOST_MAX: usize = 253;
 
-/// Where a browser finds the console; `host` is the `Host` header of its request. None if
-/// the browser cannot reach the console, as far as the proxy knows.
+/// Returns the URL of the console for a browser; `host` is the `Host` header of its request.
+/// None if the browser cannot reach the console, as far as the proxy knows.
 pub fn link(console: ConsoleAddress, host: &[u8]) -> Option<String> {
     let ConsoleAddress { address, tls } = console;
     let scheme = if tls { "https" } else { "http" };
     let ip = address.ip().to_canonical();
     if ip.is_unspecified() {
-        // The console is at every address of the machine, also at the one that was used.
+        // The console listens on every address of the machine, including the one that the browser
+        // used.
         let host = plain_host(host)?;
         return Some(format!("{scheme}://{host}:{}/", address.port()));
     }
@@ -24,7 +25,7 @@ pub fn link(console: ConsoleAddress, host: &[u8]) -> Option<String> {
     Some(format!("{scheme}://{address}/"))
 }
 
-/// The host of a `Host` header without its port, if it is nothing but a name or an address.
+/// Returns the host of a `Host` header without its port, if it is a plain name or address.
 fn plain_host(header: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(header).ok()?.trim();
     if let Some(rest) = text.strip_prefix('[') {
@@ -82,7 +83,7 @@ mod tests {
                 Some("http://127.0.0.1:8600/"),
             ),
             ("[::1]:8600", false, "[::1]:80", Some("http://[::1]:8600/")),
-            // Only the machine itself reaches it.
+            // Reachable only from the machine itself.
             ("127.0.0.1:8600", false, "lb1", None),
             ("[::]:8600", true, "", None),
             ("[::]:8600", true, "a\"><b>", None),

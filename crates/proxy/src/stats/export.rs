@@ -1,28 +1,28 @@
-//! The formats for programs: CSV, typed lines, JSON and its schema.
+//! Output formats for programs: CSV, typed lines, JSON and its schema.
 
 use super::column::{ALL, COLUMNS, Column, FIRST_MODULE, Tags};
 use super::row::{Moment, Object, Row, Selection, Value, each};
 use model::config::Config;
 use std::fmt::Write;
 
-/// A format.
+/// An output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
-    /// Commas.
+    /// Comma-separated values.
     #[default]
     Csv,
-    /// A line a value.
+    /// One line per value.
     Typed,
-    /// The same with what it means.
+    /// One line per value, with its meaning.
     TypedMeaning,
-    /// JSON.
+    /// JSON objects.
     Json,
 }
 
-/// Bytes that a row takes about, so that the output grows seldom.
+/// Estimated size of a row in bytes, so that the output seldom has to grow.
 const ROW_BYTES: usize = 512;
 
-/// All rows that are wanted in a format.
+/// Formats all selected rows.
 pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format: Format) -> String {
     let count: usize = config
         .proxies
@@ -56,7 +56,7 @@ pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format:
     out
 }
 
-/// The first line of the CSV.
+/// Appends the header line of the CSV.
 pub fn csv_header(out: &mut String) {
     out.push_str("# ");
     for (at, column) in COLUMNS.iter().enumerate() {
@@ -98,7 +98,7 @@ fn csv_value(out: &mut String, value: &Value<'_>) {
     out.push('"');
 }
 
-/// A value without anything around it. Writing to a string cannot fail.
+/// Appends a value without any quoting. Writing to a string cannot fail.
 pub fn plain(out: &mut String, value: &Value<'_>) {
     let _ = match value {
         Value::Empty => Ok(()),
@@ -109,7 +109,7 @@ pub fn plain(out: &mut String, value: &Value<'_>) {
     };
 }
 
-/// The name of a value's type.
+/// Returns the name of a value's type.
 pub fn type_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::Empty => "",
@@ -120,7 +120,8 @@ pub fn type_name(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// A backend counts some things itself that elsewhere are states or rates.
+/// Returns the tags of a value. A backend counts some things itself that elsewhere are states
+/// or rates.
 fn tags(row: &Row<'_>, column: Column) -> Tags {
     match (&row.object, column) {
         (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => {
@@ -189,7 +190,7 @@ fn json_row(out: &mut String, row: &Row<'_>) {
     out.push(']');
 }
 
-/// What a field of rows and of `show info` has in common; ends the object.
+/// Appends the common part of a field in rows and in `show info`, and ends the object.
 pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value: &Value<'_>) {
     let _ = write!(
         out,
@@ -223,5 +224,5 @@ fn json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// What the JSON of rows and of `show info` looks like (JSON Schema, draft 4).
+/// Schema of the JSON of rows and of `show info` (JSON Schema, draft 4).
 pub const SCHEMA: &str = include_str!("schema.json");

@@ -1,39 +1,39 @@
-//! The fields of `show info` with HAProxy's names, order and types, and the process
-//! metrics for Prometheus. Fields of features that do not exist here (memory pools,
-//! unstoppable jobs) have the value that says so.
+//! Fields of `show info` with HAProxy's names, order and types, and the process metrics for
+//! Prometheus. A field of a feature that does not exist here (memory pools, unstoppable jobs)
+//! has the value for that.
 
 use super::column::Tags;
 use super::process::Process;
 use super::row::Value;
 use model::config::product::{NAME, RELEASE_DATE, VERSION};
 
-/// The kind of a metric.
+/// Type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// It only grows.
+    /// A value that only increases.
     Counter,
-    /// It goes up and down.
+    /// A value that increases and decreases.
     Gauge,
 }
 
-/// One field.
+/// A field of `show info`.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// Its place in HAProxy's list.
+    /// Position in HAProxy's list.
     pub place: usize,
-    /// Its name.
+    /// Name in the output.
     pub name: &'static str,
     /// Origin, nature and scope.
     pub tags: Tags,
-    /// What it is now.
+    /// Current value.
     pub value: Value<'static>,
-    /// What it means.
+    /// Explanation for users.
     pub meaning: &'static str,
-    /// The metric that has it, without its prefix.
+    /// Metric with this value: its name without prefix, and its type.
     pub metric: Option<(&'static str, Kind)>,
 }
 
-/// The place of a field that HAProxy does not have: none of its own ever is there.
+/// First position of fields that HAProxy does not have, beyond all of its own.
 const OWN_PLACE: usize = 1000;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -72,7 +72,7 @@ fn field(
     }
 }
 
-/// All fields in HAProxy's order; `float`: times with their milliseconds.
+/// Returns all fields in HAProxy's order; `float`: times include milliseconds.
 pub fn fields(p: &Process, float: bool) -> Vec<Field> {
     let mut fields = of_process(p, float);
     fields.extend(of_connections(p));

@@ -1,9 +1,8 @@
 //! Statistics: the page, CSV, typed lines, JSON, and the page's actions.
 //!
-//! [`answer`] decides on the thread of the request, which costs microseconds.
-//! Making a report costs about as much for each server as serving a small
-//! request; the reports of large configurations are made on a thread of their
-//! own (see [`Report::make`]), so that no stream waits for them.
+//! [`answer`] decides on the thread of the request, which takes microseconds. A report takes
+//! about as long per server as a small request. Reports of large configurations are therefore
+//! created on a thread of their own (see [`Report::make`]), so that no stream waits for them.
 
 pub mod asked;
 pub mod column;
@@ -38,23 +37,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What is to be done with a request.
+/// Verdict on a request that may be for the statistics.
 #[derive(Debug)]
 pub enum Answer {
-    /// It does not ask for statistics.
+    /// The request is not for the statistics.
     No,
-    /// A password is verified first; then it is to be asked again.
+    /// A password has to be verified first; then the check is repeated.
     Wait(Wait),
-    /// So many bytes of its body are needed; then it is to be asked again.
+    /// This many bytes of the request body are needed; then the check is repeated.
     NeedBody(usize),
-    /// This is the answer.
+    /// Send this reply.
     Ready(Reply),
-    /// The answer is what this makes.
+    /// Create this report and send it.
     Report(Box<Report>),
 }
 
-/// Whether a request asks for the statistics of its frontend or, with
-/// `in_backend`, of its backend, and what is to be answered.
+/// Checks whether a request is for the statistics of its frontend or, with `in_backend`, of
+/// its backend, and returns how to answer it.
 pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     let index = if in_backend {
         stream.route.backend.unwrap_or(stream.route.frontend)
@@ -111,8 +110,7 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     }))
 }
 
-/// The statistics for Prometheus, as this query asks for them. None: it asks for
-/// what is not known.
+/// Returns the Prometheus report for a query; None if a part of the query is unknown.
 pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
     let runtime = runtime::of_thread();
     Some(Report {
@@ -127,14 +125,14 @@ pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
     })
 }
 
-/// What `stats http-request` rules have against a request.
+/// Applies the `stats http-request` rules. Returns the verdict if they refuse the request.
 fn refused(stream: &mut Stream, page: &StatsPage) -> Option<Answer> {
     if page.http_request.is_empty() {
         return None;
     }
     Some(match rules::statistics(stream, &page.http_request) {
         Verdict::Continue => {
-            // What rules said of the end is the page's again.
+            // The page sets the termination state, not the rule.
             stream.outcome.termination = Termination::Local;
             return None;
         }
@@ -144,7 +142,7 @@ fn refused(stream: &mut Stream, page: &StatsPage) -> Option<Answer> {
     })
 }
 
-/// A form of the page was sent.
+/// Performs the action of a submitted form.
 fn action(
     stream: &mut Stream,
     index: ProxyIndex,
@@ -191,7 +189,7 @@ fn without_outcome(asked: &Asked) -> Asked {
     }
 }
 
-/// The reply with which an action is asked about.
+/// Builds the page that asks for confirmation of an action.
 fn question(html: Html) -> Result<Reply, Refusal> {
     let mut head = page_head(b"text/html; charset=utf-8")?;
     let policy = [&html.policy, IN_NO_FRAME].concat();
@@ -211,10 +209,11 @@ fn page_head(kind: &[u8]) -> Result<Message, Refusal> {
     Ok(head)
 }
 
-/// What can be clicked to an effect is in nobody else's frame.
+/// Keeps the page out of foreign frames, so that no other site can make users click on
+/// actions (clickjacking).
 const IN_NO_FRAME: &str = "; frame-ancestors 'self'";
 
-/// Whether a form was longer than what is kept of a body.
+/// Returns whether a form was longer than the stored part of its body.
 fn is_cut(stream: &Stream) -> bool {
     let length = stream
         .request
@@ -250,30 +249,29 @@ fn selection<'s>(proxy: &'s Proxy, page: &'s StatsPage, asked: &'s Asked) -> Sel
     }
 }
 
-/// A report that was asked for and is still to be made.
+/// A requested report that is still to be created.
 #[derive(Debug)]
 pub struct Report {
     config: Arc<Config>,
     proxy: ProxyIndex,
     asked: Asked,
     admin: bool,
-    /// Where the browser finds the web console.
+    /// URL of the web console for the browser.
     console: Option<String>,
     process: Process,
     moment: Moment,
-    /// It is for Prometheus.
     metrics: Option<prometheus::Query>,
 }
 
-/// Servers from which on a report is not made on the thread of its request:
+/// Number of servers from which a report is no longer created on the thread of its request:
 /// some milliseconds.
 const SERVERS_INLINE: usize = 200;
-/// Reports that are made beside the data plane at one time.
+/// Maximum number of reports that are created concurrently outside the data plane.
 const REPORTS_MAX: usize = 4;
 
 static REPORTS: AtomicUsize = AtomicUsize::new(0);
 
-/// One of the reports that are made at one time.
+/// Permit for one of the concurrent reports.
 struct ReportPermit;
 
 impl ReportPermit {
@@ -292,8 +290,8 @@ impl Drop for ReportPermit {
 }
 
 impl Report {
-    /// Makes the answer. A large one is made on a thread of its own; None when
-    /// too many are made already or the system gave no thread.
+    /// Creates the reply; a large one on a thread of its own. None if too many are being created,
+    /// or the system provided no thread.
     pub async fn make(self) -> Option<Reply> {
         let servers: usize = self
             .config
@@ -308,7 +306,7 @@ impl Report {
         let (send, made) = tokio::sync::oneshot::channel();
         let work = move || {
             let _place = place;
-            // The client may have gone.
+            // The client may have disconnected.
             let _ = send.send(self.render());
         };
         let spawned: io::Result<_> = thread::Builder::new().name("report".into()).spawn(work);
@@ -327,7 +325,7 @@ impl Report {
             let policy = [policy, frames].concat();
             head.add(b"content-security-policy", policy.as_bytes())?;
         }
-        // A page loads itself again.
+        // The page refreshes itself.
         let refreshes = page.refresh_s > 0 && !self.asked.no_refresh && policy.is_none();
         if refreshes && self.metrics.is_none() {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
@@ -372,12 +370,10 @@ impl Report {
     }
 }
 
-/// What a report says.
 struct Body {
-    /// Its `Content-Type`.
     kind: &'static [u8],
     text: String,
-    /// What a page may do in a browser.
+    /// `Content-Security-Policy` of a page.
     policy: Option<String>,
 }
 

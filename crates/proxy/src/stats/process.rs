@@ -1,4 +1,4 @@
-//! What statistics say of the process.
+//! Statistics of the process.
 
 use super::row::Moment;
 use crate::runtime::{Measured, Runtime};
@@ -10,11 +10,11 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
-/// Totals of the process that `clear counters all` does not reset: it adds what it clears
+/// Totals of the process that `clear counters all` does not reset. Cleared counts are added
 /// to the counters of the process.
 pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
 
-/// What the file, or an operator, allows.
+/// Limits that the configuration or an operator has set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
     /// `maxconnrate`
@@ -25,132 +25,132 @@ pub struct Limits {
     pub tls_connections: u32,
     /// `maxsslrate`
     pub tls_rate: u32,
-    /// `maxcomprate`, bytes a second.
+    /// `maxcomprate`, bytes per second.
     pub compression_rate: u64,
 }
 
-/// The process at one moment.
+/// Snapshot of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Process {
-    /// Which process it is.
+    /// Identity of the process.
     pub about: About,
-    /// Connections of clients, and what they carry.
+    /// Client connections, and their traffic.
     pub connections: Connections,
     /// TLS with clients and servers.
     pub tls: Tls,
-    /// What it takes from the system.
+    /// System resources in use.
     pub resources: Resources,
-    /// What it does beside connections.
+    /// Services besides connections.
     pub services: Services,
-    /// Limits.
+    /// Limits of the process.
     pub limits: Limits,
-    /// What is measured over a second.
+    /// Rates measured over a second.
     pub measured: Measured,
-    /// Virtual addresses.
+    /// Report on virtual addresses.
     pub addresses: Report,
 }
 
-/// Which process it is.
+/// Identity of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
-    /// Its number.
+    /// Process ID.
     pub pid: u32,
-    /// Threads of the data plane.
+    /// Number of data plane threads.
     pub threads: u32,
-    /// How long it serves.
+    /// Uptime, milliseconds.
     pub uptime_ms: u64,
-    /// When it began, seconds since 1970.
+    /// Start time, seconds since 1970.
     pub started_s: u64,
-    /// Whether it only finishes what it has.
+    /// The process is stopping: it only finishes existing connections.
     pub stopping: bool,
-    /// `node`, or the name of the host.
+    /// `node`, or the host name.
     pub node: String,
-    /// Which version of a cluster's configuration the newest is, in a line.
+    /// Version of the cluster configuration, as text in one line.
     pub configuration: Option<String>,
     /// `description`.
     pub description: Option<String>,
 }
 
-/// Connections of clients, and what they carry.
+/// Client connections, and their traffic.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Connections {
-    /// Connections of clients that it may have.
+    /// Effective limit on client connections.
     pub max: u32,
-    /// The highest limit of connections that an operator may set.
+    /// Highest connection limit that an operator may set.
     pub hard_max: u32,
-    /// Connections of clients now.
+    /// Number of current client connections.
     pub current: u32,
-    /// Connections since the start.
+    /// Number of client connections since the start.
     pub total: u64,
-    /// Connections a second: now and at most.
+    /// Connections per second: current and maximum.
     pub rate: (u64, u64),
-    /// Sessions a second: now and at most.
+    /// Sessions per second: current and maximum.
     pub session_rate: (u64, u64),
-    /// Listeners that are open, and statistics sockets.
+    /// Number of open listeners and statistics sockets.
     pub listeners: u32,
     /// HTTP requests since the start, over all frontends.
     pub requests_total: u64,
-    /// Bytes to clients since the start, over all frontends.
+    /// Bytes sent to clients since the start, over all frontends.
     pub bytes_out: u64,
 }
 
 /// TLS with clients and servers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tls {
-    /// TLS connections: now, and since the start.
+    /// TLS connections: current, and since the start.
     pub connections: (u32, u64),
-    /// Clients' TLS handshakes a second: now and at most.
+    /// TLS handshakes with clients per second: current and maximum.
     pub rate: (u64, u64),
-    /// Those of them that resumed no session.
+    /// Full handshakes with clients per second, without session resumption: current and maximum.
     pub client_keys: (u64, u64),
-    /// Percent of them that did.
+    /// Percent of the clients' handshakes that resumed a session.
     pub resumed_percent: u64,
-    /// Handshakes with servers that resumed no session.
+    /// Full handshakes with servers per second, without session resumption: current and maximum.
     pub server_keys: (u64, u64),
-    /// Sessions that were looked for in the store, and that were not there.
+    /// Lookups in the session store, and those that found nothing.
     pub lookups: (u64, u64),
 }
 
-/// What it takes from the system.
+/// System resources in use.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resources {
-    /// Descriptors that it may have.
+    /// Maximum number of descriptors.
     pub files_max: u64,
     /// Limit of the address space, bytes; 0 is none.
     pub memory_max: u64,
-    /// Memory that the allocator has, and what of it is in use, bytes.
+    /// Memory held by the allocator, and the part in use, bytes.
     pub memory: (u64, u64),
-    /// Memory of compression and its limit, bytes.
+    /// Memory of compression, and its limit, bytes.
     pub compression_memory: (u64, u64),
-    /// Pipes of the kernel, and the bytes that went through them.
+    /// Kernel pipes, and the bytes that went through them.
     pub pipes: Pipes,
-    /// Tasks of the threads.
+    /// Number of tasks on the threads.
     pub tasks: u32,
 }
 
-/// What it does beside connections.
+/// Services besides client connections.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Services {
     /// Connections with peers: established ones, and all.
     pub peers: (u32, u32),
-    /// Resolutions that failed.
+    /// Number of failed name resolutions.
     pub failed_resolutions: u64,
-    /// Messages that log-forward sections received.
+    /// Number of messages received by `log-forward` sections.
     pub logs_received: u64,
-    /// Log lines that were dropped.
+    /// Number of dropped log lines.
     pub logs_dropped: u64,
-    /// What nameservers did.
+    /// Counters of the nameservers, by section.
     pub(crate) resolvers: Vec<model::names::SectionReport>,
 }
 
-/// A text of people's own in one line, as the formats of a socket need it.
+/// Converts a configured text to one line, as the formats of a socket require.
 fn line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(shown).collect()
 }
 
 impl Process {
-    /// The process now.
+    /// Takes a snapshot of the process.
     pub fn now(runtime: &Runtime, config: &Config) -> Process {
         let now_ms = runtime.now_ms();
         let sum = |tally| {
@@ -222,7 +222,7 @@ impl Process {
         }
     }
 
-    /// How long it serves, as `0d 0h00m00s`.
+    /// Returns the uptime as `0d 0h00m00s`.
     pub fn uptime(&self) -> String {
         let s = self.about.uptime_ms / 1000;
         format!(
@@ -246,7 +246,7 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Connections with peers: established ones, and all.
+/// Counts the connections with peers: established ones, and all.
 fn peers(config: &Config) -> (u32, u32) {
     let mut counts = (0, 0);
     for section in &config.peers {
@@ -259,7 +259,7 @@ fn peers(config: &Config) -> (u32, u32) {
     counts
 }
 
-/// Memory that the allocator has, and what of it is in use, bytes.
+/// Returns the memory held by the allocator, and the part in use, bytes.
 #[cfg(target_env = "gnu")]
 fn memory() -> (u64, u64) {
     // SAFETY: it only reads the counters of the allocator, under its own locks.
@@ -273,7 +273,7 @@ fn memory() -> (u64, u64) {
     (0, 0)
 }
 
-/// The moment of a report.
+/// Returns the current time values for a report.
 pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
     Moment {
         state_ms: state::now_ms(),

@@ -1,6 +1,6 @@
-//! Statistics for Prometheus: the names, types and labels of HAProxy's exporter,
-//! so that dashboards made for it go on; what the numbers mean is told in words of
-//! our own, those of the columns. Of the process only what there is here is told.
+//! Statistics for Prometheus with the names, types and labels of HAProxy's exporter, so that
+//! dashboards made for it still work. The descriptions are our own, those of the columns.
+//! Only process metrics that exist here are included.
 
 use super::column::Column as C;
 use super::information::{self, Kind};
@@ -12,7 +12,7 @@ use model::names::{SectionReport, Tallies};
 use part::report::escaped;
 use std::fmt::Write;
 
-/// Which families are told.
+/// Selection of metric families.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Query {
     global: bool,
@@ -23,13 +23,13 @@ pub struct Query {
     addresses: bool,
     tables: bool,
     resolvers: bool,
-    /// Servers in maintenance are left out.
+    /// Hides servers in maintenance.
     no_maintenance: bool,
 }
 
 impl Query {
-    /// Reads the query of a request: `scope=…` (several are added, `*` is all of
-    /// them) and `no-maint`. None: a scope that is not known, or without a value.
+    /// Parses the query string of a request: `scope=…` (may be repeated, `*` selects all) and
+    /// `no-maint`. None: a scope is unknown or has no value.
     pub fn parse(query: &[u8]) -> Option<Query> {
         let mut asked = Query::of(true);
         let mut scoped = false;
@@ -86,16 +86,16 @@ impl Query {
     }
 }
 
-/// How a column's value is told.
+/// Conversion of a column's value to metrics.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Counter,
     Gauge,
-    /// Milliseconds that are told as seconds.
+    /// Milliseconds, exported as seconds.
     Milliseconds,
-    /// A line for each state that there can be.
+    /// One line for each possible state.
     States(&'static [&'static str]),
-    /// Answers by the first digit of their status.
+    /// Responses by the first digit of their status.
     Statuses,
 }
 
@@ -114,7 +114,7 @@ const L: u8 = 2;
 const B: u8 = 4;
 const S: u8 = 8;
 
-/// Every metric of proxies, in HAProxy's order: who has it, its name, column, type.
+/// All proxy metrics, in HAProxy's order: the objects that have it, its name, column, type.
 static METRICS: &[(u8, &str, C, How)] = &[
     (B | S, "current_queue", C::Qcur, Gauge),
     (B | S, "max_queue", C::Qmax, Gauge),
@@ -220,7 +220,7 @@ static METRICS: &[(u8, &str, C, How)] = &[
     (B, "agg_check_status", C::AggCheckStatus, States(OF_CHECK)),
 ];
 
-/// All that was asked for.
+/// Formats all selected metrics.
 pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query) -> String {
     let mut out = String::new();
     if query.global {
@@ -318,8 +318,9 @@ fn of_proxies(
     }
 }
 
-/// How long the last requests took: percentiles, which HAProxy's exporter does not have. They are of a
-/// window that moves on, so a summary and no histogram, whose buckets never fall.
+/// Appends the durations of recent requests as percentiles, which HAProxy's exporter does not
+/// have. They cover a moving window, so they are a summary and not a histogram, whose buckets
+/// never decrease.
 fn durations(out: &mut String, family_name: &str, rows: &[&Row<'_>]) {
     let name = format!("evenkeel_{family_name}_request_duration_seconds");
     let mut lines = String::new();
@@ -355,8 +356,8 @@ fn durations(out: &mut String, family_name: &str, rows: &[&Row<'_>]) {
     }
 }
 
-/// What a metric means: HAProxy's exporter tells seconds where the columns have
-/// milliseconds, and one family for all statuses.
+/// Returns the description of a metric. Milliseconds become seconds as in HAProxy's exporter,
+/// and all statuses are one family.
 fn meaning(column: C, how: How) -> String {
     match how {
         Milliseconds => column.row().meaning.replace("milliseconds", "seconds"),
@@ -385,7 +386,7 @@ fn statuses(out: &mut String, name: &str, rows: &[&Row<'_>]) {
     }
 }
 
-/// What only proxies in `mode http` count.
+/// Columns that only proxies in `mode http` count.
 const OF_HTTP: [C; 9] = [
     C::ReqRateMax,
     C::ReqTot,
@@ -439,7 +440,7 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
                 ms % 1000
             );
         }
-        // A check without a code, of a connection alone, has code 0.
+        // A check without a status code, which only connects, has code 0.
         _ if column == C::CheckCode && value == &Value::Empty => {
             if check_of(row).is_some() {
                 let _ = writeln!(out, "haproxy_{name}{{{labels}}} 0");
@@ -453,7 +454,7 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
     }
 }
 
-/// How often each of these states occurs.
+/// Counts how often each of these states occurs.
 fn count<'s>(states: &[&'static str], found: impl Iterator<Item = &'s str>) -> Vec<usize> {
     let mut counts = vec![0; states.len()];
     for state in found {
@@ -470,7 +471,7 @@ fn servers<'r, 'c>(backend: &'r Row<'c>, all: &'r [Row<'c>]) -> impl Iterator<It
     })
 }
 
-/// The state as the metrics know it: of the texts of the statistics the first word.
+/// Returns the state in the form of the metrics: the first word of the statistics text.
 fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
     let Value::Text(text) = row.get(C::Status) else {
         return "";
@@ -484,7 +485,7 @@ fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
     }
 }
 
-/// The last check's outcome; one that runs now has a star before it.
+/// Returns the result of the last check; a star in front marks one that is running now.
 fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
     match row.get(C::CheckStatus) {
         Value::Text(text) => Some(text.trim_start_matches("* ")),
@@ -510,7 +511,7 @@ fn of_process(out: &mut String, process: &Process) {
     let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
 }
 
-/// How large stick tables are, and how full.
+/// Appends the sizes of stick tables and their numbers of entries.
 fn of_tables(out: &mut String, config: &Config) {
     let families = [
         (
@@ -542,8 +543,8 @@ fn of_tables(out: &mut String, config: &Config) {
     }
 }
 
-/// What nameservers did. The families are there without a nameserver, too, so that a
-/// query for them finds their names.
+/// Appends the counters of nameservers. The families are present even without a nameserver,
+/// so that a query for them finds their names.
 fn of_resolvers(out: &mut String, sections: &[SectionReport]) {
     let names = Tallies::default().named().map(|(name, _)| name);
     for (at, word) in names.into_iter().enumerate() {

@@ -1,6 +1,5 @@
-//! What the statistics say of one frontend, listener, server or backend: a
-//! value for each column. Read from atomics and, for a server, from its short
-//! lock; nothing here changes anything.
+//! Statistics of one frontend, listener, server or backend: a value for each column. They are
+//! read from atomics and, for a server, under its short lock; nothing is changed here.
 
 use super::column::{COLUMN_COUNT, Column};
 use crate::persistence;
@@ -11,19 +10,19 @@ use reactor::{Gauge, Rate};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// One value.
+/// Value of a column.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Value<'c> {
-    /// The object has nothing in this column.
+    /// The object has no value in this column.
     #[default]
     Empty,
-    /// A number.
+    /// Unsigned 32-bit number.
     U32(u32),
-    /// A large number.
+    /// Unsigned 64-bit number.
     U64(u64),
-    /// A number that may be negative.
+    /// Signed 32-bit number.
     S32(i32),
-    /// A text.
+    /// Text.
     Text(Cow<'c, str>),
 }
 
@@ -51,38 +50,38 @@ impl<'c> From<String> for Value<'c> {
     }
 }
 
-/// The moment and the circumstances of a report.
+/// Time and settings of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
-    /// The time of states ([`model::state::now_ms`]).
+    /// Time for states ([`model::state::now_ms`]).
     pub state_ms: u64,
-    /// The time of rates ([`model::thread::Process::now_ms`]).
+    /// Time for rates ([`model::thread::Process::now_ms`]).
     pub rate_ms: u64,
-    /// Connections that the process may have: what bounds a frontend without `maxconn`.
+    /// Connection limit of the process, which applies to a frontend without `maxconn`.
     pub connections_max: u32,
-    /// Whether addresses, cookies and algorithms are told.
+    /// Addresses, cookies and algorithms are included.
     pub legends: bool,
 }
 
-/// What a row is about.
+/// Subject of a row.
 #[derive(Clone, Debug)]
 pub enum Object<'c> {
-    /// The clients' side of a proxy.
+    /// The client side of a proxy.
     Frontend,
     /// A listener.
     Listener(&'c Bind),
     /// A server and its state.
     Server(&'c Server, Box<ServerReport>),
-    /// The servers' side of a proxy.
+    /// The server side of a proxy.
     Backend,
 }
 
-/// One row.
+/// A row of the statistics.
 #[derive(Clone, Debug)]
 pub struct Row<'c> {
-    /// The proxy.
+    /// Proxy that the row belongs to.
     pub proxy: &'c Proxy,
-    /// What it is about.
+    /// Subject of the row.
     pub object: Object<'c>,
     values: [Value<'c>; COLUMN_COUNT],
 }
@@ -114,12 +113,12 @@ impl<'c> Row<'c> {
         self.values[column as usize] = value.into();
     }
 
-    /// The value of a column.
+    /// Returns the value of a column.
     pub fn get(&self, column: Column) -> &Value<'c> {
         &self.values[column as usize]
     }
 
-    /// A number of a column; 0 where it has none.
+    /// Returns the number in a column; 0 without one.
     pub fn number(&self, column: Column) -> u64 {
         match *self.get(column) {
             Value::U32(n) => n.into(),
@@ -128,7 +127,7 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// The text of a column; empty where it has none.
+    /// Returns the text in a column; empty without one.
     pub fn text(&self, column: Column) -> &str {
         match self.get(column) {
             Value::Text(text) => text,
@@ -136,7 +135,7 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// Id of the server or listener, 0 for the sides of a proxy.
+    /// Returns the id of the server or listener, 0 for the sides of a proxy.
     pub fn id(&self) -> u32 {
         match &self.object {
             Object::Frontend | Object::Backend => 0,
@@ -185,7 +184,7 @@ impl<'c> Row<'c> {
         self.values[Column::Lastsess as usize] = Value::S32(ago);
     }
 
-    /// What HTTP/2 did not, and what compression and the cache did.
+    /// Sets zeros for the HTTP/2 columns, and the counters of compression and the cache.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
         let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
@@ -213,7 +212,7 @@ impl<'c> Row<'c> {
             C::H1BytesIn,
             C::H1BytesOut,
         ];
-        // Towards servers, what comes in is what they send.
+        // Bytes sent by servers count as input on the server side.
         let bytes = match self.object {
             Object::Backend => [Tally::BytesOut, Tally::BytesIn],
             _ => [Tally::BytesIn, Tally::BytesOut],
@@ -225,7 +224,7 @@ impl<'c> Row<'c> {
         for (column, tally) in of.into_iter().zip(tallies) {
             self.put(column, if self.http() { counters.read(tally) } else { 0 });
         }
-        // What spoke HTTP/2 is counted there.
+        // Counters of HTTP/2 connections and streams.
         let of_http2 = [
             (
                 C::H1TotalConnections,
@@ -248,7 +247,7 @@ impl<'c> Row<'c> {
         self.put(C::H1SplicedBytesOut, 0u64);
     }
 
-    /// What the servers answered, and how long that took.
+    /// Sets the counters of responses and the response times.
     fn served(&mut self, counters: &Counters) {
         self.statuses(counters);
         if self.http() {
@@ -273,7 +272,7 @@ const STATUSES: &[(Column, Tally)] = &[
     (Column::HrspOther, Tally::StatusOther),
 ];
 
-/// What frontends and listeners count.
+/// Counters of frontends and listeners.
 const CLIENT_SIDE: &[(Column, Tally)] = &[
     (Column::Stot, Tally::Sessions),
     (Column::Bin, Tally::BytesIn),
@@ -290,7 +289,7 @@ const CLIENT_SIDE: &[(Column, Tally)] = &[
     (Column::SslFailedHandshake, Tally::TlsFailed),
 ];
 
-/// What servers and backends count.
+/// Counters of servers and backends.
 const SERVER_SIDE: &[(Column, Tally)] = &[
     (Column::Stot, Tally::Sessions),
     (Column::Bin, Tally::BytesIn),
@@ -320,7 +319,7 @@ fn listener_name(bind: &Bind) -> Cow<'_, str> {
     }
 }
 
-/// The row of a frontend.
+/// Creates the row of a frontend.
 pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Frontend);
@@ -377,7 +376,7 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row
 }
 
-/// The row of a listener (`option socket-stats`).
+/// Creates the row of a listener (`option socket-stats`).
 pub fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Listener(bind));
@@ -392,7 +391,7 @@ pub fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment) -> Row<'c
     row
 }
 
-/// A listener's address for people.
+/// Returns a listener's address for display.
 pub fn bind_text(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
@@ -402,7 +401,7 @@ pub fn bind_text(address: &BindAddress) -> String {
     }
 }
 
-/// A server's address for people; empty while its name has none.
+/// Returns a server's address for display; empty while its name is unresolved.
 pub fn server_text(server: &Server) -> String {
     if server.is_followed() && server.state.report(0).unresolved {
         return String::new();
@@ -417,12 +416,12 @@ pub fn server_text(server: &Server) -> String {
     }
 }
 
-/// A server's weight while it warms up, as HAProxy rounds it.
+/// Returns a server's weight during `slowstart`, rounded as in HAProxy.
 fn weight_now(report: &ServerReport) -> u32 {
     (report.weight * report.throttle).div_ceil(100)
 }
 
-/// The row of a server.
+/// Creates the row of a server.
 pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<'c> {
     use Column as C;
     let report = server.state.report(moment.state_ms);
@@ -474,7 +473,7 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     row
 }
 
-/// What the agent of a server said, and whose checks count for it.
+/// Sets the agent's report of a server, and the server that it tracks.
 fn agent(row: &mut Row<'_>, report: &ServerReport) {
     use Column as C;
     if let Some(tracked) = &report.tracked {
@@ -497,7 +496,7 @@ fn agent(row: &mut Row<'_>, report: &ServerReport) {
     row.put(C::AgentHealth, u32::from(!agent.down));
 }
 
-/// What the checks of a server found.
+/// Sets the results of a server's checks.
 fn checks(row: &mut Row<'_>, report: &ServerReport) {
     use Column as C;
     if !report.checked || report.tracked.is_some() {
@@ -540,12 +539,13 @@ fn seconds(now_ms: u64, then_ms: u64) -> u32 {
     clip_seconds(now_ms.saturating_sub(then_ms))
 }
 
-/// The name of an algorithm.
+/// Returns the name of a balancing algorithm.
 pub fn algorithm(balance: &Balance) -> &'static str {
     balance.name()
 }
 
-/// The weights that share the load now: as they are, and as they are set.
+/// Returns the total weights of the servers that currently share the load: the effective and
+/// the configured one.
 fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
     let backups = proxy.state.active_usable() == 0;
     let share = |server: &&Server| server.state.usable() && server.state.backup() == backups;
@@ -559,7 +559,7 @@ fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
         })
 }
 
-/// The row of a backend.
+/// Creates the row of a backend.
 pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Backend);
@@ -612,29 +612,29 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row
 }
 
-/// Which rows are wanted.
+/// Selection of rows.
 #[derive(Clone, Debug, Default)]
 pub struct Selection<'s> {
-    /// Only proxies whose name has this in it.
+    /// Selects proxies whose name contains this.
     pub scope: Option<&'s str>,
-    /// Only these proxies (`stats scope`); none is all.
+    /// Selects these proxies (`stats scope`); empty selects all.
     pub allowed: &'s [Box<str>],
-    /// What `.` in `allowed` stands for.
+    /// Name of the proxy that `.` in `allowed` stands for.
     pub own: &'s str,
-    /// No servers that are down.
+    /// Hides servers that are down.
     pub hide_down: bool,
-    /// No servers in maintenance.
+    /// Hides servers in maintenance.
     pub hide_maintenance: bool,
-    /// Only the proxy of this id.
+    /// Selects the proxy with this id.
     pub proxy_id: Option<u32>,
-    /// Kinds: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 is all.
+    /// Selected types: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 is all.
     pub kinds: u32,
-    /// Only the server or listener of this id.
+    /// Selects the server or listener with this id.
     pub object_id: Option<u32>,
 }
 
 impl Selection<'_> {
-    /// Whether a proxy is among them.
+    /// Returns whether a proxy is selected.
     pub fn has_proxy(&self, proxy: &Proxy) -> bool {
         let named = |name: &str| {
             let name = if name == "." { self.own } else { name };
@@ -668,7 +668,7 @@ impl Selection<'_> {
     }
 }
 
-/// Gives every row of one proxy that is wanted, in HAProxy's order.
+/// Passes every selected row of one proxy to a function, in HAProxy's order.
 pub fn of_proxy<'c>(
     proxy: &'c Proxy,
     selection: &Selection<'_>,
@@ -701,7 +701,7 @@ pub fn of_proxy<'c>(
     }
 }
 
-/// Gives every row that is wanted.
+/// Passes every selected row to a function.
 pub fn each<'c>(
     config: &'c Config,
     selection: &Selection<'_>,

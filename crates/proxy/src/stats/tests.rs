@@ -48,7 +48,7 @@ backend db
  server one unix@/run/db.sock
 ";
 
-/// The time of states in these tests.
+/// Time of the states in these tests.
 const NOW_MS: u64 = 1_000_000_000;
 
 fn moment() -> Moment {
@@ -402,7 +402,7 @@ fn tables_of_frontends_have_no_columns_of_servers() {
     assert!(
         section("app").contains("<caption>State, sessions and errors of backend app</caption>")
     );
-    // One style says how wide a column is in all of them.
+    // A single style sets the width of a column in all tables.
     assert_eq!(page.matches(".w13{width:").count(), 1);
 }
 
@@ -484,7 +484,7 @@ fn killed_sessions_are_asked_about_on_a_page_that_needs_no_script() {
     assert!(!html.text.contains("name=\"ask\""), "it would ask again");
 }
 
-/// `show stat` of a real haproxy has the same columns.
+/// HAProxy's `show stat` has the same columns.
 #[test]
 fn haproxy_has_the_same_columns() {
     let binary = "/usr/sbin/haproxy";

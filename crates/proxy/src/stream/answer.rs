@@ -34,123 +34,123 @@ use std::task::Poll;
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// Interim answers (1xx) that one exchange may have.
+/// Maximum number of interim responses (1xx) in one exchange.
 const INTERIM_MAX: u32 = 32;
 
-/// Where an answer comes from and where it goes.
+/// Source and destination of a response that is being relayed.
 pub struct Incoming<'c> {
     /// The client.
     pub client: &'c Link,
-    /// Where its going is to be noticed while the answer is waited for.
+    /// Detects that the client disconnects while the response is awaited; None: not checked.
     pub watched: Option<Watch<'c>>,
     /// The server.
     pub server: &'c Link,
-    /// What came from the server and was not used.
+    /// Bytes received from the server and not consumed yet.
     pub input: &'c mut Option<Buffer>,
-    /// The request that is answered.
+    /// The request that this response belongs to.
     pub request: &'c Parsed,
-    /// The client's connection may be kept.
+    /// Whether the client's connection may be kept open afterwards.
     pub keep: Keep,
-    /// When the server was last sent something: from then on it may be silent
-    /// for `timeout server`.
+    /// Time at which data was last sent to the server; `timeout server` counts from then.
     pub sent_at: &'c Cell<Instant>,
-    /// The request could be sent once more, so that an answer which `retry-on`
-    /// names is not for the client.
+    /// Set while the request can still be repeated. A response whose status `retry-on` lists is
+    /// then not sent to the client.
     pub again: &'c Cell<bool>,
 }
 
 /// Whether a client's connection may carry another request after this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// It may.
+    /// Another request may follow.
     Yes,
-    /// Only to answer the challenge of a server that authenticates the connection: the
-    /// process ends, or the client's address goes.
+    /// Another request may follow only to complete the challenge of a server that authenticates
+    /// the connection: the process is stopping, or the client's address is being removed.
     ForChallenge,
-    /// It may not.
+    /// No other request may follow.
     No,
 }
 
 impl Keep {
-    /// Whether it may whatever the response is.
+    /// Returns whether the connection may be kept regardless of the response.
     pub fn is_yes(self) -> bool {
         self == Keep::Yes
     }
 
-    /// Whether it may after a response with this challenge.
+    /// Returns whether the connection may be kept after a response with this challenge.
     fn after(self, challenge: Option<ConnectionChallenge>) -> bool {
         self.is_yes() || self == Keep::ForChallenge && challenge == Some(ConnectionChallenge::Token)
     }
 }
 
-/// An answer that was delivered whole.
+/// Outcome of a response that was delivered completely.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivered {
     /// The client's connection can carry another request.
     pub client_keeps: bool,
-    /// The server's connection can.
+    /// The server's connection can carry another request.
     pub server_keeps: bool,
-    /// From here on it is a tunnel (101, CONNECT).
+    /// The connection is a tunnel from here on (101, or 2xx to CONNECT).
     pub tunnel: bool,
-    /// What the server asks for, if it authenticates the connection.
+    /// Challenge of a server that authenticates the connection (connection-oriented
+    /// authentication).
     pub challenge: Option<ConnectionChallenge>,
 }
 
-/// Why an answer was not delivered whole.
+/// Reason why a response was not delivered completely.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server answered with a status that `retry-on` names.
+    /// The server's response had a status that `retry-on` lists.
     Unwanted,
-    /// The server closed before the first byte.
+    /// The server closed the connection before the first byte of a response.
     ClosedEarly,
-    /// The server has not looked at the request and will not; it can be sent
-    /// again, whatever its method.
+    /// The server has not processed the request and will not. The request can be repeated,
+    /// whatever its method.
     Refused,
-    /// The server closed in the middle of the head.
+    /// The server closed the connection within the response head.
     Closed,
-    /// `timeout server` passed before the head was whole.
+    /// `timeout server` expired before the response head was complete.
     Timeout,
-    /// What the server sent is no answer, or the framing of its body is wrong
-    /// and nothing was sent on yet.
+    /// The server's bytes are not a valid response, or the framing of the body is invalid and
+    /// nothing was forwarded yet.
     Malformed,
-    /// The server sent interim answers without end.
+    /// The server exceeded the maximum number of interim responses.
     Interim,
-    /// The request cannot be said to a FastCGI application.
+    /// The request cannot be expressed as FastCGI parameters.
     Unsayable,
-    /// It has a body whose length such an application could not be told.
+    /// The request has a body of unknown length, which a FastCGI application cannot be told.
     Unsized,
-    /// A rule refused the answer, and nothing is sent in its place.
+    /// A rule rejected the response, and the client gets no other in its place.
     Rejected,
-    /// A rule refused the answer; this is sent in its place.
+    /// A rule denied the response; this reply is sent instead.
     Denied(Box<Reply>),
-    /// The client went before an answer came, and `option abortonclose` cares.
+    /// The client disconnected before a response arrived, and `option abortonclose` is set.
     Abandoned,
-    /// The client gave its stream of HTTP/2 up before an answer came.
+    /// The client reset its HTTP/2 stream before a response arrived.
     GivenUp,
-    /// The request's body did not arrive, before an answer began.
+    /// Receiving or forwarding the request body failed before a response began.
     Upload(BodyFailure),
-    /// The request's body did not arrive whole, when an answer had begun.
+    /// Receiving or forwarding the request body failed after a response had begun.
     LateUpload(BodyFailure),
-    /// The body of the answer was not delivered whole.
+    /// Receiving or forwarding the response body failed.
     Body(BodyFailure),
-    /// The sessions of the server were shut down, and how far it had come.
+    /// The sessions of the server were shut down; with the progress of the exchange at that time.
     Shut(Shutdown, Progress),
 }
 
-/// How far an exchange had come when it was shut down.
+/// Progress of an exchange at the time of its shutdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The request was not sent whole.
+    /// The request was not sent completely.
     Sending,
-    /// It was, and nothing of an answer was delivered.
+    /// The request was sent, and no part of a response was delivered.
     Sent,
-    /// An answer was begun.
+    /// A response had begun.
     Answering,
 }
 
 impl Failure {
-    /// How it ends the stream, and the status of the page for the client; None
-    /// where an answer had begun.
+    /// Returns the termination state for the log and the status of the error page for the client;
+    /// None where a response had begun.
     pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
         match self {
             Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
@@ -175,7 +175,7 @@ impl Failure {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
             Failure::LateUpload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
-            // Who broke off is told nothing.
+            // A client that aborted gets no error page.
             Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_) => {
                 (Termination::ClientAbort, Phase::Data, None)
             }
@@ -197,7 +197,7 @@ impl Failure {
         }
     }
 
-    /// Whether it is counted as an error of the server's answer.
+    /// Returns whether the failure counts as a response error of the server.
     pub fn is_servers(&self) -> bool {
         matches!(
             self,
@@ -211,7 +211,7 @@ impl Failure {
         )
     }
 
-    /// Whether the client failed, so that it is served no more.
+    /// Returns whether the client caused the failure, so that its connection is closed.
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
@@ -219,7 +219,7 @@ impl Failure {
         )
     }
 
-    /// Whether it is counted as an error of the request.
+    /// Returns whether the failure counts as a request error.
     pub fn is_requests(&self) -> bool {
         matches!(
             self,
@@ -229,7 +229,7 @@ impl Failure {
     }
 }
 
-/// Reads the answer of the server and sends it to the client.
+/// Reads the server's response and forwards it to the client.
 pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
     let Incoming {
         client,
@@ -249,7 +249,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             Link::Http2(server) => next_head(stream, watched, server, sent_at).await,
         };
         let response = response.map_err(|failure| match failure {
-            // It has begun with the request, which must not be sent once more.
+            // The client has received an interim response, so the request must not be repeated.
             Failure::ClosedEarly | Failure::Refused if interim > 0 => Failure::Closed,
             other => other,
         })?;
@@ -269,7 +269,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     }
     stream.times.response = Some(reactor::now());
     stream.outcome.server_status = stream.response.status();
-    // Rules may change the response. What it means for the connection stays.
+    // Taken first, because rules may change the response but not its effect on the connection.
     let challenge = stream.response.connection_challenge();
     let keep = keep.after(challenge);
     tracking::answer(stream);
@@ -297,9 +297,10 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     })
 }
 
-/// Lets other threads know that this one will have an idle connection: a client that has
-/// its response may be faster with its next request, to another thread, than this thread
-/// is with keeping the connection. Who asks is served when it is kept.
+/// Announces to other threads that this thread will soon have an idle connection. A client
+/// that has its response may send its next request to another thread before this thread has
+/// put the connection into the pool. A thread that requests a connection is served once it is
+/// in the pool.
 fn announce(stream: &Stream, link: &Link) {
     if let Some(server) = stream.server()
         && matches!(link, Link::Http1(_))
@@ -312,8 +313,8 @@ fn announce(stream: &Stream, link: &Link) {
     }
 }
 
-/// Sends a response that is ready. Says whether all of its body was read from the
-/// server.
+/// Sends a response that is ready to the client. Returns whether its whole body was read from
+/// the server.
 async fn deliver(
     stream: &mut Stream,
     client: &Link,
@@ -332,8 +333,8 @@ async fn deliver(
             .await
             .map(|()| true);
     }
-    // Rare, and large. A client of HTTP/2 may ask again as soon as it has the head: by
-    // then the server's connection is free.
+    // Boxed because the future is large and rarely needed. An HTTP/2 client may send its next
+    // request as soon as it has the head: by then the server's connection is free.
     let read_ms = stream.server_ms();
     let mut whole = true;
     if client.is_http2() {
@@ -348,18 +349,18 @@ async fn deliver(
     Ok(whole)
 }
 
-/// A response whose head is ready for its client.
+/// A response whose head is ready for the client.
 struct Dressed {
     framing: ClientFraming,
-    /// HTTP/1 gets its body in chunks.
+    /// The body is sent in chunks (HTTP/1).
     chunked: bool,
     encoder: Option<Box<Encoder>>,
     /// The client gets no body, whatever the server sends.
     bodiless: bool,
 }
 
-/// Makes the head of the answer ready for its client: how it is framed, whether
-/// HTTP/1 gets chunks, and what its body is compressed with.
+/// Prepares the response head for the client: the framing of the body, chunked coding for
+/// HTTP/1, and the compression.
 #[inline(always)]
 fn dress(
     stream: &mut Stream,
@@ -371,7 +372,7 @@ fn dress(
     let in_chunks = !client.is_http2();
     let encoder = compression::response(stream, response, in_chunks);
     let announced = match &encoder {
-        // Its length is another, and not known ahead.
+        // Compression changes the length, and the new one is not known in advance.
         Some(_) if in_chunks => BodyLength::Chunked,
         _ => response.body,
     };
@@ -393,7 +394,7 @@ fn dress(
     })
 }
 
-/// Tells the client that it has its tunnel.
+/// Sends the head of the response that establishes a tunnel.
 async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, Failure> {
     rules::http_after_response(stream);
     send::dress_answer(stream, client);
@@ -406,8 +407,8 @@ async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, F
     })
 }
 
-/// Runs the last rules over the answer; then makes its head say how its body ends
-/// and what becomes of the client's connection.
+/// Applies the last response rules. Then sets the header fields that describe the framing of
+/// the body and whether the client's connection stays open.
 #[inline(always)]
 fn frame(
     stream: &mut Stream,
@@ -420,7 +421,7 @@ fn frame(
         rules::http_after_response(stream);
         response.body =
             shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
-        // Its frames say both.
+        // HTTP/2 frames express both.
         return Ok(ClientFraming {
             connection: ConnectionHeader::Absent,
             keep_alive: true,
@@ -429,14 +430,14 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // A head that rules filled to its limit goes without what is added here;
-    // then the close itself says what the header would have said.
+    // A head that rules have filled to its limit lacks the header fields added here. Closing the
+    // connection then tells the client the same.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
     rules::http_after_response(stream);
     response.body =
         shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
     let keep = keep && !stream.begins_tunnel(stream.response.status());
-    // What the backend wants of connections is the server's side only.
+    // The connection options of the backend concern only the server's side.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
         ConnectionMode::Close
@@ -448,7 +449,7 @@ fn frame(
     Ok(framing)
 }
 
-/// Has rules look at the answer, which may wait for its body.
+/// Evaluates the response rules, which may wait for the body.
 async fn checked(
     stream: &mut Stream,
     client: &Link,
@@ -473,8 +474,8 @@ async fn checked(
     Ok(())
 }
 
-/// Whether the answer may go to the client, by rules and `option checkcache`. Rules
-/// that wait for something say so; then it is asked again.
+/// Applies the response rules and `option checkcache`. None: the response may be sent to the
+/// client. Otherwise a rule waits for this verdict's event, and the check has to be repeated.
 fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
     if let Some(inspection) = stream
         .rules
@@ -499,8 +500,8 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
     Ok(None)
 }
 
-/// The cookies of an answer: those that keep clients with their server, and `option
-/// checkcache`.
+/// Processes the cookies of a response: inserts or rewrites those for persistence, and
+/// applies `option checkcache`.
 fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
     persistence::look_at_answer(stream);
     if stream
@@ -514,7 +515,7 @@ fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The answer in place of one that would share its cookie (`option checkcache`).
+/// Builds the reply that replaces a response with a cacheable cookie (`option checkcache`).
 fn blocked(stream: &mut Stream) -> Reply {
     let config = stream.config.clone();
     if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
@@ -571,7 +572,7 @@ async fn read_head(
                 }
             }
         }
-        // The answer is never there yet when the request has just been sent.
+        // Waits first: right after the request was sent, the response cannot have arrived.
         wait(server.readable(), watched, sent_at, server_ms).await?;
         let buffer = input.get_or_insert_with(Buffer::take);
         match server.read_into(buffer) {
@@ -595,7 +596,7 @@ async fn read_head(
     }
 }
 
-/// What the head of an answer may be.
+/// Returns the size limits for a response head.
 pub(super) fn limits(stream: &Stream) -> Limits {
     let tune = &stream.config.global.tune;
     let backend = stream.backend();
@@ -608,7 +609,7 @@ pub(super) fn limits(stream: &Stream) -> Limits {
     }
 }
 
-/// The next head of the answer of a server that speaks HTTP/2.
+/// Receives the next response head from a server that speaks HTTP/2.
 async fn next_head(
     stream: &mut Stream,
     watched: Option<Watch<'_>>,
@@ -622,7 +623,7 @@ async fn next_head(
             if parsed.upgrade == Some(Upgrade::Other)
                 && let Some(protocol) = http::websocket::protocol_of(&stream.request)
             {
-                // The response does not name it.
+                // An HTTP/2 response does not name the protocol.
                 let said = stream.response.set(b"upgrade", protocol);
                 said.map_err(|_| Failure::Malformed)?;
             }
@@ -638,8 +639,8 @@ async fn next_head(
     })
 }
 
-/// Waits for the server, which may be silent for so long after it was last sent
-/// something, and where that matters for the client to go.
+/// Waits until the server is readable. Fails when `timeout server`, which counts from the
+/// last data sent to the server, expires, or when the client disconnects and that matters.
 async fn wait<F: Future>(
     part: F,
     watched: Option<Watch<'_>>,
@@ -673,7 +674,7 @@ async fn wait<F: Future>(
     }
 }
 
-/// Sends the head of the answer as it stands; `end`: that is all of it.
+/// Sends the response head unchanged. `end`: the response has no body.
 async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), Failure> {
     let limit = stream.client_ms();
     let (bytes, sent) = client.send_head(&stream.response, end, limit).await;
@@ -681,16 +682,16 @@ async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), 
     sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
-/// The body of a response being forwarded.
+/// A response body that is being forwarded.
 struct Sent {
     body: Body,
-    /// Its client speaks HTTP/1 and gets chunks.
+    /// The body is sent in chunks, to an HTTP/1 client.
     chunked: bool,
     encoder: Option<Box<Encoder>>,
 }
 
-/// The head of an answer that has a body: HTTP/1 sends it with the first piece of
-/// that.
+/// Begins a response that has a body. HTTP/1 sends the head together with the first piece of
+/// the body.
 fn begin_answer(
     stream: &mut Stream,
     client: &Link,
@@ -713,7 +714,6 @@ fn begin_answer(
     Ok(meter)
 }
 
-/// Sends head and body.
 async fn send(
     stream: &mut Stream,
     client: &Link,
@@ -760,7 +760,8 @@ async fn send(
         cache: Some(&mut stream.transfer.cache).filter(|cache| cache.is_some()),
         drops_trailers,
     };
-    // A server that is silent does not hold a stream that nobody wants.
+    // Watches the client, so that a silent server does not keep a stream that the client has
+    // aborted.
     let result = match Watch::of_stream(client) {
         None => copy.run(&mut head).await,
         watched => unless_gone(watched, pin!(copy.run(&mut head)))

@@ -1,4 +1,4 @@
-//! The choice of a stream's backend, and what is counted there and at its server.
+//! Chooses a stream's backend, and counts at the backend and its server.
 
 use super::Stream;
 use language::Span;
@@ -7,8 +7,8 @@ use model::state::Tally;
 use model::thread::here;
 use model::transaction::trace::{Fate, Step};
 
-/// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
-/// to itself.
+/// Chooses the backend by `use_backend` and `default_backend`; a `listen` section is its own
+/// backend.
 pub fn choose(stream: &mut Stream) {
     let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
@@ -42,7 +42,7 @@ pub fn choose(stream: &mut Stream) {
         let default = stream.frontend().default_backend.as_ref();
         default.is_some_and(|default| default.span == by)
     };
-    // What `default_backend` chose is known without.
+    // A backend chosen by `default_backend` needs no note of its line.
     let by = { chosen.and_then(|(_, by)| by) }.filter(|by| !is_default(*by));
     let chosen = chosen.map(|(index, _)| index);
     if let Some(by) = by {
@@ -54,7 +54,7 @@ pub fn choose(stream: &mut Stream) {
     }
 }
 
-/// The backend that a `use_backend` leads to, and where that stands.
+/// Returns the backend of the first matching `use_backend`, and the line of that rule.
 fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
     for rule in &stream.frontend().use_backend {
         if rule
@@ -88,7 +88,7 @@ fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
     None
 }
 
-/// The stream enters its backend: counts it there. [`leave`] undoes it.
+/// Counts a stream that enters its backend. [`leave`] reverts it.
 pub fn enter(stream: &Stream) {
     stream.identity.listed.note(&stream.route);
     if let Some(backend) = stream.backend() {
@@ -98,19 +98,19 @@ pub fn enter(stream: &Stream) {
     }
 }
 
-/// The stream is over.
+/// Counts a stream that leaves its backend.
 pub fn leave(stream: &Stream) {
     if let Some(backend) = stream.backend() {
         backend.state.backend.sessions.down();
     }
 }
 
-/// Counts at the stream's server and backend.
+/// Counts at the stream's server and at the backend.
 pub fn count_at_server(stream: &Stream, tally: Tally) {
     count_at(stream, stream.route.server, tally);
 }
 
-/// Counts at a server, where there is one, and at the backend.
+/// Counts at a server, if there is one, and at the backend.
 pub fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
     let Some(backend) = stream.backend() else {
         return;

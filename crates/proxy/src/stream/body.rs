@@ -1,8 +1,7 @@
-//! Moving a message's body from one side to the other: decoded by its framing,
-//! encoded again in our own form, never buffered beyond one buffer. Either side
-//! may be a stream of HTTP/2, whose frames say themselves where a body ends; then
-//! what its head announced is held against what came, since the other side may
-//! have to believe it.
+//! Forwards a message body from one side to the other. The body is decoded by its framing and
+//! encoded again in our own form. At most one buffer of it is held. Either side may be an
+//! HTTP/2 stream, whose frames mark the end of a body. The bytes received are then checked
+//! against the length that the head announced, since the other side may have to rely on it.
 
 use super::meter::Counting;
 use super::splice;
@@ -20,40 +19,39 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// A body of at most so many bytes is copied behind its head and sent with it:
-/// cheaper than a second piece for the kernel to gather.
+/// Maximum size in bytes of a body that is copied behind its head and sent with it. Up to
+/// here a copy is cheaper than a second piece for the kernel to gather.
 const COPY_MAX: usize = 8192;
 
-/// What decoding costs its task: so many chunks, or bytes, a unit
+/// Number of chunks, and of bytes, whose decoding costs a task one unit
 /// ([`reactor::charge`]).
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
-/// The same of what is only looked at, chunk by chunk.
+/// Number of bytes whose inspection, chunk by chunk, costs one unit.
 const PEEKED_A_UNIT: usize = 16;
-/// The same of what is compressed.
+/// Number of bytes whose compression costs one unit.
 const ENCODED_A_UNIT: usize = 4;
-/// How long an encoder waits, for its server or its client, before it gives its
-/// memory back.
+/// Time for which an encoder waits for the server or the client before it frees its memory.
 const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// A body that is being received.
 #[derive(Debug)]
 pub enum Body {
-    /// Nothing more comes.
+    /// The body is complete.
     Done,
-    /// So many bytes.
+    /// The number of bytes that are still to come.
     Length(u64),
-    /// In chunks.
+    /// Chunked transfer coding (RFC 9112, section 7.1).
     Chunked(Box<ChunkedDecoder>),
-    /// Until the sender closes.
+    /// The body ends when the sender closes the connection.
     UntilClose,
-    /// Until the sender ends its stream of HTTP/2; so many bytes, where its head
-    /// announced a length.
+    /// The body ends with the sender's HTTP/2 stream. The number of bytes still to come, if the
+    /// head announced a length.
     Stream(Option<u64>),
 }
 
 impl Body {
-    /// A body that begins on a link.
+    /// Creates the state of a body that begins on a link.
     pub fn new(from: &Link, length: BodyLength) -> Body {
         match length {
             BodyLength::None | BodyLength::Tunnel => Body::Done,
@@ -66,13 +64,13 @@ impl Body {
         }
     }
 
-    /// Whether all of it came.
+    /// Returns whether the whole body was received.
     pub fn is_done(&self) -> bool {
         matches!(self, Body::Done)
     }
 
-    /// The same body once more, to begin again with it while all that came of it
-    /// is still unread; None where that cannot be said.
+    /// Returns a copy to start the body again, as long as everything received of it is still in
+    /// the input buffer. None where that is not possible.
     pub fn restart(&self) -> Option<Body> {
         match self {
             Body::Done => Some(Body::Done),
@@ -82,15 +80,14 @@ impl Body {
         }
     }
 
-    /// Whether HTTP/1 needs chunks to send it on as a request: its length is
-    /// not known ahead.
+    /// Returns whether HTTP/1 needs chunks to forward this body in a request: the length is not
+    /// known in advance.
     pub fn needs_chunks(&self) -> bool {
         matches!(self, Body::Chunked(_) | Body::Stream(None))
     }
 
-    /// Makes the front of `input` data of the body, its framing taken out in
-    /// place, and says how many bytes that are. What follows them is not the
-    /// body's.
+    /// Decodes the front of `input` in place, so that it holds body data without framing, and
+    /// returns the number of bytes. The bytes behind them do not belong to the body.
     fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
         match self {
             Body::Done => Ok(Staged {
@@ -104,7 +101,8 @@ impl Body {
             Body::Stream(left) => {
                 let data = input.len();
                 if let Some(left) = left {
-                    // More than was announced would be another request to HTTP/1.
+                    // Bytes beyond the announced length would be another request to an HTTP/1
+                    // server.
                     *left = left
                         .checked_sub(data as u64)
                         .ok_or(BodyFailure::Malformed)?;
@@ -139,8 +137,8 @@ impl Body {
         }
     }
 
-    /// The sender ended its stream, and all that it had sent was staged. Says
-    /// whether that was the whole body.
+    /// Ends the body after the sender ended its stream and all data was staged. Fails if the body
+    /// is incomplete.
     fn end(&mut self) -> Result<(), BodyFailure> {
         match std::mem::replace(self, Body::Done) {
             Body::Stream(Some(1..)) => Err(BodyFailure::Malformed),
@@ -148,7 +146,7 @@ impl Body {
         }
     }
 
-    /// What of the body is at the front of what came on a link, without taking it.
+    /// Returns the part of the body at the front of the input of a link, without consuming it.
     pub fn peek(&self, from: &Link, input: &[u8]) -> Peeked {
         match self {
             Body::Done => Peeked {
@@ -172,7 +170,7 @@ impl Body {
                 let mut decoder = (**decoder).clone();
                 let (mut bytes, mut rest) = (Vec::new(), input);
                 reactor::charge(input.len() / PEEKED_A_UNIT);
-                // What is malformed is found again, and answered, when it is forwarded.
+                // Malformed framing is detected again, and answered, when the body is forwarded.
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
                 }
@@ -184,7 +182,7 @@ impl Body {
         }
     }
 
-    /// Takes the rest of the body away if it has arrived whole; else false.
+    /// Discards the rest of the body if it has arrived completely; otherwise returns false.
     pub fn discard(&mut self, input: &mut Buffer) -> bool {
         if matches!(self, Body::Stream(_)) {
             return false;
@@ -199,11 +197,11 @@ impl Body {
     }
 }
 
-/// The decoded part of a body that was looked at ahead of time.
+/// The decoded part of a body that was inspected ahead of time.
 pub struct Peeked {
-    /// Its bytes.
+    /// Decoded bytes, without framing.
     pub bytes: Vec<u8>,
-    /// Whether that is all of it.
+    /// The bytes are the whole body.
     pub whole: bool,
 }
 
@@ -212,8 +210,8 @@ struct Staged {
     trailers: Option<Box<Fields>>,
 }
 
-/// Moves the data of all chunks in a buffer together, to its front, and what
-/// follows the body behind them.
+/// Moves the data of all chunks in a buffer to its front, without the framing, followed by
+/// the bytes behind the body.
 fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, BodyFailure> {
     let bytes = input.filled_mut();
     let (mut taken, mut data, mut chunks) = (0, 0, 0);
@@ -241,16 +239,16 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
     Ok(data)
 }
 
-/// Why a body did not arrive whole.
+/// Reason why a body was not transferred completely.
 #[derive(Debug)]
 pub enum BodyFailure {
-    /// The sender was silent for too long.
+    /// The sender was silent until its timeout expired.
     ReadTimeout,
-    /// The sender closed or broke off.
+    /// The sender closed the connection or aborted within the body.
     Truncated,
-    /// The sender's framing is wrong.
+    /// The framing of the body is invalid.
     Malformed,
-    /// The receiver took nothing for too long.
+    /// The receiver accepted no data until its timeout expired.
     WriteTimeout,
     /// The receiver's connection failed.
     WriteFailed,
@@ -265,13 +263,13 @@ impl From<WriteFailure> for BodyFailure {
     }
 }
 
-/// The data of a body that was sent, as long as it fits into a buffer.
+/// A copy of the body data that was sent, as long as it fits into a buffer.
 pub struct Kept<'k> {
     /// The data.
     pub bytes: &'k mut Vec<u8>,
-    /// Cleared when it is more than fits, or has trailers.
+    /// Cleared when the body does not fit or has trailers.
     pub whole: &'k Cell<bool>,
-    /// What fits.
+    /// Maximum number of bytes to keep.
     pub bytes_max: usize,
 }
 
@@ -297,45 +295,45 @@ impl Encoding<'_> {
                 self.bytes.made += coded.len() as u64;
                 Ok(coded)
             }
-            // The body cannot be ended as it began.
+            // An encoder failed, so the body cannot be completed in the coding that it began with.
             Err(EncoderBroke) => Err(BodyFailure::Truncated),
         }
     }
 }
 
-/// The copying of one body.
+/// The transfer of one body from a sender to a receiver.
 pub struct Copy<'c> {
     /// The sender.
     pub from: &'c Link,
-    /// What came from it and was not used.
+    /// Bytes received from the sender and not consumed yet.
     pub input: &'c mut Option<Buffer>,
-    /// What is still to come.
+    /// State of the body that is being received.
     pub body: &'c mut Body,
     /// The receiver.
     pub to: &'c Link,
     /// The receiver speaks HTTP/1 and gets chunks.
     pub chunked: bool,
-    /// How long the sender may be silent, milliseconds.
+    /// Timeout for the sender, milliseconds.
     pub read_ms: Option<u32>,
-    /// How long the receiver may take nothing, milliseconds.
+    /// Timeout for the receiver to accept data, milliseconds.
     pub write_ms: Option<u32>,
-    /// Bytes of the body that were sent, framing not counted.
+    /// Number of body bytes sent, without framing.
     pub bytes: &'c mut u64,
-    /// Counts them at once.
+    /// Counts the bytes immediately, while the transfer runs.
     pub meter: Option<Counting<'c>>,
-    /// Where it is noted when something was sent.
+    /// Updated with the time of the last data sent.
     pub sent_at: Option<&'c Cell<Instant>>,
-    /// Keeps what was sent, to send it once more.
+    /// Keeps a copy of the data sent, to repeat the request.
     pub kept: Option<&'c mut Kept<'c>>,
-    /// What the body is compressed with.
+    /// Compresses the body.
     pub encoder: Option<Encoding<'c>>,
-    /// Who keeps a copy of the body as it came.
+    /// The cache entry that stores a copy of the body as received.
     pub cache: Option<&'c mut Option<Box<cache::Used>>>,
-    /// Headers behind the body are not passed on.
+    /// Trailers are not forwarded.
     pub drops_trailers: bool,
 }
 
-/// Waits until the deadline. An encoder that waits along gives its memory back.
+/// Waits until the deadline. An encoder that is idle meanwhile frees its memory.
 async fn patient<F: Future>(
     future: F,
     deadline: Option<Instant>,
@@ -354,16 +352,16 @@ async fn patient<F: Future>(
     with_deadline(deadline, future).await.ok()
 }
 
-/// An encoder, and who is told what it made of how many bytes.
+/// An encoder, and the counters of its input and output.
 pub struct Encoding<'c> {
-    /// What compresses.
+    /// The encoder that compresses the body.
     pub encoder: &'c mut Encoder,
-    /// Where its bytes are counted.
+    /// Counts the bytes before and after compression.
     pub bytes: &'c mut Coded,
 }
 
 impl Copy<'_> {
-    /// Sends `head` (that of HTTP/2 was sent before) and then the whole body.
+    /// Sends `head` (already sent if the receiver speaks HTTP/2) and then the whole body.
     pub async fn run(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let mut streaming = true;
         loop {
@@ -387,11 +385,11 @@ impl Copy<'_> {
         }
     }
 
-    /// Sends what is there: the head if it was not sent yet, and all of the
-    /// body that has come, in one go where there is room.
+    /// Sends the head, if it was not sent yet, and all body data received so far; in one write
+    /// where there is room.
     async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let (length, full, trailers) = self.stage()?;
-        // What filled the buffer to its end has more behind it already.
+        // A body that filled the buffer to its end has more data waiting already.
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
@@ -403,7 +401,8 @@ impl Copy<'_> {
         }
         let flush = match self.body.is_done() {
             true => Flush::End,
-            // Who waits for the rest must not wait for what is here.
+            // Flushes what is available, so that a receiver that waits for more does not wait for
+            // this, too.
             false if !full => Flush::All,
             false => Flush::No,
         };
@@ -416,7 +415,7 @@ impl Copy<'_> {
             }
             Some(encoding) => {
                 let coded = encoding.feed(data, flush)?;
-                // Not held while the receiver takes nothing.
+                // Frees the buffer, so that it is not held while the receiver accepts nothing.
                 self.take(length);
                 self.send_coded(head, coded, trailers, more).await?
             }
@@ -425,7 +424,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Takes what was sent out of the input.
+    /// Removes the data that was sent from the input buffer.
     fn take(&mut self, length: usize) {
         if let Some(input) = self.input.as_mut() {
             input.consume(length);
@@ -435,7 +434,7 @@ impl Copy<'_> {
         }
     }
 
-    /// Sends what an encoder made; says how many bytes that were.
+    /// Sends the output of an encoder and returns the number of bytes.
     async fn send_coded(
         &mut self,
         head: &mut Vec<u8>,
@@ -446,7 +445,7 @@ impl Copy<'_> {
         let mut encoder = self.encoder.take();
         let parks = encoder.as_mut().map(|encoding| &mut *encoding.encoder);
         let write = self.write(head, &coded, trailers, more);
-        // The time that the receiver may take is the writing's own.
+        // The receiver's timeout covers only the write.
         let written = patient(write, None, parks).await;
         let written = written.unwrap_or(Err(BodyFailure::WriteTimeout));
         let sent = coded.len();
@@ -457,8 +456,8 @@ impl Copy<'_> {
         written.map(|()| sent)
     }
 
-    /// Writes a piece of the body, framed for its receiver; with it the head, and
-    /// the end where this is it.
+    /// Writes a piece of the body, framed for the receiver; with it the head, and the end of the
+    /// body if this is the last piece.
     async fn write(
         &self,
         head: &mut Vec<u8>,
@@ -499,7 +498,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Bytes of the body went out.
+    /// Counts body bytes that were sent.
     pub(super) fn count(&mut self, sent: u64) {
         *self.bytes += sent;
         if let Some(meter) = &mut self.meter {
@@ -510,8 +509,8 @@ impl Copy<'_> {
         }
     }
 
-    /// Makes the front of the input data of the body: how many bytes, whether
-    /// they fill the buffer to its end, and the trailers when that is all.
+    /// Stages the front of the input as body data. Returns the number of bytes, whether they fill
+    /// the buffer to its end, and the trailers if the body is complete.
     fn stage(&mut self) -> Result<(usize, bool, Option<Box<Fields>>), BodyFailure> {
         let Some(input) = self.input.as_mut() else {
             return Ok((0, false, None));
@@ -528,7 +527,7 @@ impl Copy<'_> {
         Ok((staged.data, full, staged.trailers))
     }
 
-    /// Sends the end of a body whose sender told it apart from the last data.
+    /// Sends the end of a body if the sender marked it separately from the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let trailers = self.from.trailers().filter(|_| !self.drops_trailers);
         if let Some(kept) = &mut self.kept {
@@ -563,17 +562,17 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Reads more, and says how much that is. 0: the sender ended, where that is
-    /// the end of the body.
+    /// Reads more input and returns its length. 0: the sender ended, and that is a valid end of
+    /// the body.
     async fn fill(&mut self) -> Result<usize, BodyFailure> {
         loop {
             if self.input.as_ref().is_some_and(|input| input.is_empty()) {
-                // Nothing is held while waiting.
+                // Frees the buffer, so that an idle transfer holds no memory.
                 *self.input = None;
             }
             let (from, to) = (self.from, self.to);
-            // A stream that its receiver gave up is not read for any more, however
-            // long the sender is silent.
+            // Also watches the receiver: a stream that the receiver has reset is not read any
+            // longer, however long the sender is silent.
             let readable = poll_fn(|context| match (from.poll_readable(context), to) {
                 (Poll::Ready(()), _) => Poll::Ready(Ok(())),
                 (Poll::Pending, Link::Http2(to)) => to.poll_lost(context).map(Err),
@@ -587,8 +586,8 @@ impl Copy<'_> {
                 .map_err(|()| BodyFailure::WriteFailed)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
-                // An end of TLS that nobody vouches for may be one that somebody
-                // on the way made, and must not pass for a whole body.
+                // A TLS connection that ends without close_notify may have been cut by an attacker.
+                // It must not pass for a complete body.
                 Ok(0)
                     if matches!(self.body, Body::UntilClose | Body::Stream(_))
                         && !self.from.is_cut() =>

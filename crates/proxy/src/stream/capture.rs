@@ -1,17 +1,17 @@
-//! Keeps a message that was refused, for operators (`show errors`).
+//! Keeps rejected messages for operators (`show errors`).
 
 use super::{Endpoint, Stream};
 use http::http1::Fault;
 use model::state::{CAPTURED_MAX, Capture};
 use model::thread::here;
 
-/// A client's request was none.
+/// Keeps an invalid request of a client.
 pub fn request(stream: &Stream, bytes: &[u8], fault: Fault) {
     let captures = &stream.frontend().state.captures;
     captures.keep(false, capture(stream, bytes, fault));
 }
 
-/// A server's answer was none.
+/// Keeps an invalid response of a server.
 pub fn response(stream: &Stream, bytes: &[u8], fault: Fault) {
     if let Some(backend) = stream.backend() {
         let captures = &backend.state.captures;

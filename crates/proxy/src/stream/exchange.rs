@@ -1,6 +1,6 @@
-//! The exchange with a server: the request goes out, the answer comes in, both
-//! at once where the request has a body. An answer may begin, and even end,
-//! before the request has.
+//! The exchange with a server: sends the request and receives the response; concurrently if
+//! the request has a body. A response may begin, and even end, before the request is
+//! complete.
 
 use super::answer::{self, Delivered, Failure, Keep, Progress};
 use super::body::{Body, BodyFailure, Copy, Encoding};
@@ -35,25 +35,25 @@ use tls::transport::Transport;
 
 /// A request being forwarded.
 pub struct Outgoing<'r> {
-    /// Facts of its head.
+    /// Properties of the request, from its head.
     pub request: &'r Parsed,
-    /// Its body.
+    /// State of the request body.
     pub body: Body,
-    /// The client's connection may be kept afterwards.
+    /// Whether the client's connection may be kept afterwards.
     pub keep: Keep,
-    /// What its body is compressed with.
+    /// Compresses the request body; None: not compressed.
     pub encoder: Option<Box<Encoder>>,
 }
 
 impl Outgoing<'_> {
-    /// Its body, to begin again with it: only a server of HTTP/2 says that it has not
-    /// looked at a request, and an encoder cannot begin again.
+    /// Returns the body state for sending the request again. Only an HTTP/2 server reports that
+    /// it has not processed a request, and an encoder cannot restart.
     fn restart(&self, server: &Link) -> Option<Body> {
         let may = server.is_http2() && self.encoder.is_none();
         may.then(|| self.body.restart()).flatten()
     }
 
-    /// What is needed to send the request once more. An encoder cannot begin again.
+    /// Prepares repeating the request. A body with an encoder cannot be repeated.
     fn replay(&self, stream: &Stream, client: &Link) -> Replay {
         let replay = Replay::new(stream, client, &self.body);
         if self.encoder.is_some() {
@@ -62,13 +62,13 @@ impl Outgoing<'_> {
         replay
     }
 
-    /// Whether HTTP/1 sends its body in chunks.
+    /// Returns whether HTTP/1 sends the body in chunks.
     fn needs_chunks(&self) -> bool {
         self.encoder.is_some() || self.body.needs_chunks()
     }
 }
 
-/// Relays a request to a server and its answer to the client.
+/// Relays a request to a server and the response to the client.
 pub async fn run(
     client: &mut Client,
     stream: &mut Stream,
@@ -83,7 +83,7 @@ pub async fn run(
     let mut replay = outgoing.replay(stream, &client.link);
     let delivered = loop {
         let reused = server.streams > 0;
-        // On another connection the response to a challenge is worth nothing.
+        // The response to an authentication challenge is valid only on the same connection.
         let repeatable = server.authentication != Authentication::Challenged;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
@@ -108,7 +108,7 @@ pub async fn run(
         {
             drop(server);
             uploaded.subtract_from(&mut stream.transfer);
-            // Rare, and large.
+            // Boxed because the future is large and rarely needed.
             match Box::pin(retry::again(stream, slot)).await {
                 Some(another) => (server, slot) = another,
                 None => return unserved(client, stream, &outgoing).await,
@@ -136,26 +136,26 @@ pub async fn run(
     end(client, stream, outgoing, server, slot, delivered).await
 }
 
-/// Whether the same server gets the request again: it closed a connection that was idle, or
-/// has not looked at the request.
+/// Returns whether the same server gets the request again: it closed an idle connection, or
+/// reports that it has not processed the request.
 fn goes_again<T>(stream: &Stream, delivered: &Result<T, Failure>, idle: bool, whole: bool) -> bool {
     match delivered {
         Err(Failure::ClosedEarly) => idle && is_harmless(stream),
-        // It can go there again in any case, as long as all of it is here.
+        // Any method may be repeated, as long as the whole request is still available.
         Err(Failure::Refused) => whole && stream.route.retries < server::retries(stream),
         _ => false,
     }
 }
 
-/// Whether a request on a connection that its server closed ends with the client's connection,
-/// too. A client knows that a kept-alive connection may close, and repeats the request; an
-/// error page would be final.
+/// Returns whether a server's close is passed on as a close of the client's connection. A
+/// client expects that a persistent connection may close and repeats the request; an error
+/// page would be final.
 fn is_left_to_its_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bool {
     let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
     closed_early && client.streams > 0 && !client.link.is_http2()
 }
 
-/// What follows the last try.
+/// Completes the exchange after the last attempt.
 #[inline(always)]
 async fn end(
     client: &mut Client,
@@ -173,12 +173,12 @@ async fn end(
             failed(client, stream, failure, keep).await
         }
     };
-    // A tunnel holds it to its end.
+    // A tunnel keeps its slot to the end.
     drop(slot);
     next
 }
 
-/// No server takes the request once more.
+/// Handles a request that could not be repeated because no server is available.
 async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
     let page = error_page(stream, 503);
     let may_keep = outgoing.keep.is_yes() && outgoing.body.is_done();
@@ -189,8 +189,7 @@ async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<
     }
 }
 
-/// Bytes of a request's body that went to the server, and how many of them
-/// were counted on the way.
+/// Bytes of a request body sent to the server, and how many of them are already counted.
 #[derive(Default)]
 struct Uploaded {
     bytes: u64,
@@ -211,7 +210,7 @@ impl Uploaded {
     }
 }
 
-/// How far an exchange had come that was shut down.
+/// Returns the progress of an exchange at its shutdown.
 fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
     match times.response {
         Some(_) => Progress::Answering,
@@ -220,7 +219,7 @@ fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
     }
 }
 
-/// One try on one connection.
+/// Makes one attempt on one connection.
 async fn once(
     client: &mut Client,
     stream: &mut Stream,
@@ -251,7 +250,7 @@ async fn once(
     };
     if outgoing.body.is_done() {
         if let Link::Http1(server) = &server.link {
-            // A failure shows when the answer is read: it may be there already.
+            // A write error shows when the response is read: one may have arrived already.
             let _ = write_all(server, &head, server_ms).await;
         }
         drop(head);
@@ -292,7 +291,7 @@ async fn once(
     result.map_err(|failure| late(&stream.times, failure))
 }
 
-/// Writes the head of a request. A FastCGI application is told parameters in its place.
+/// Writes the head of a request, or the parameters for a FastCGI application.
 fn begin(
     stream: &Stream,
     client: &Client,
@@ -318,7 +317,7 @@ fn begin(
     )?)
 }
 
-/// An upload that fails while the answer is delivered is told otherwise.
+/// Converts an upload failure that happens after a response has begun.
 fn late(times: &Times, failure: Failure) -> Failure {
     match failure {
         Failure::Upload(failure) if times.response.is_some() => Failure::LateUpload(failure),
@@ -326,14 +325,13 @@ fn late(times: &Times, failure: Failure) -> Failure {
     }
 }
 
-/// `option http-drop-request-trailers`.
 fn drops_trailers(stream: &Stream) -> bool {
     let backend = stream.backend();
     backend.is_some_and(|backend| backend.has(ProxyOption::DropRequestTrailers))
 }
 
-/// Sends the head of a request to a server that speaks HTTP/2, once it has said
-/// whether it takes such a one.
+/// Sends the request head to a server that speaks HTTP/2. An extended CONNECT waits until the
+/// server has announced support for it.
 async fn ask_in_time(
     stream: &Stream,
     link: &MuxStream,
@@ -346,15 +344,15 @@ async fn ask_in_time(
     ask(stream, link, outgoing)
 }
 
-/// The upgrade that a server of HTTP/2 is asked for: rules may have taken it out of
-/// the request.
+/// Returns the upgrade to request from an HTTP/2 server. Rules may have removed it from the
+/// request.
 fn tunnel_over_http2(stream: &Stream, request: &Parsed) -> Option<Upgrade> {
     let upgrade = request.upgrade?;
     http::websocket::protocol_of(&stream.request).map(|_| upgrade)
 }
 
-/// Whether a server of HTTP/2 takes an extended CONNECT. It says so at the beginning of
-/// its connection, which may be just now.
+/// Returns whether an HTTP/2 server supports extended CONNECT. The first SETTINGS frame
+/// reports that, and may still be awaited on a new connection.
 async fn takes_tunnels(server: &MuxStream) -> bool {
     let deadline = Some(reactor::now() + SETTINGS_TIMEOUT);
     let takes = reactor::with_deadline(deadline, server.takes_extended_connect()).await;
@@ -368,7 +366,7 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = tunnel_over_http2(stream, outgoing.request);
     let facts = stream.server_facts(upgrade);
-    // A tunnel that is asked for stays open.
+    // The stream of a requested tunnel stays open.
     let tunnel = facts.connect || upgrade.is_some();
     let end = outgoing.body.is_done() && !tunnel;
     let expected = Expected {
@@ -379,15 +377,15 @@ fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(
         .send_request(&stream.request, expected, end)
         .map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Refused,
-            // No stream of HTTP/2 can carry it.
+            // The request cannot be expressed in HTTP/2.
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Failure::Malformed,
             _ => Failure::ClosedEarly,
         })
 }
 
-/// Runs the upload beside the answer. A client that fails ends both. An answer
-/// that is delivered first leaves the upload to go on, where the server keeps
-/// its connection: it may still be reading.
+/// Runs the upload concurrently with the response. A client failure ends both. If the
+/// response completes first, the upload continues where the server keeps its connection: the
+/// server may still be reading.
 async fn both<U, A>(
     mut upload: Pin<&mut U>,
     mut answer: Pin<&mut A>,
@@ -404,7 +402,7 @@ where
             uploading = false;
             match result {
                 Ok(()) => {}
-                // The server may have answered early and closed its side.
+                // The server may have responded early and closed its side.
                 Err(BodyFailure::WriteFailed | BodyFailure::WriteTimeout) => {}
                 Err(failure) => return Poll::Ready(Err(Failure::Upload(failure))),
             }
@@ -423,18 +421,18 @@ where
         }
         match server {
             Link::Http1(_) => Poll::Pending,
-            // It needs no more of the request than it has (RFC 9113, section 8.1).
+            // The server needs no more of the request (RFC 9113, section 8.1).
             Link::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
         }
     })
     .await
 }
 
-/// The headers that every request to a server gets, after all rules.
+/// Sets the header fields that every request to a server gets, after all rules.
 fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     let request = outgoing.request;
     if matches!(outgoing.body, Body::Stream(None)) {
-        // A length that a rule made up is not what comes.
+        // A length that a rule has set does not match the body.
         stream.request.remove(b"content-length");
     }
     forward::tell(stream);
@@ -443,8 +441,8 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
         mode => mode,
     };
     let header = http1::to_server(&stream.request, request, mode);
-    // A head that rules filled to the last byte goes without it; the framing
-    // does not depend on it.
+    // A head that rules have filled to the last byte lacks this field; the framing does not
+    // depend on it.
     let _ = header.add_to(&mut stream.request);
 }
 
@@ -455,7 +453,7 @@ fn pretends(stream: &Stream) -> bool {
             .is_some_and(|b| b.has(ProxyOption::HttpPretendKeepAlive))
 }
 
-/// The stricter of what the frontend and the backend want of connections.
+/// Returns the stricter of the connection modes of frontend and backend.
 pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     let (frontend, backend) = (stream.frontend(), stream.backend());
     let has = |option| frontend.has(option) || backend.is_some_and(|b| b.has(option));
@@ -468,7 +466,7 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     }
 }
 
-/// The answer was delivered whole.
+/// Completes an exchange whose response was delivered completely.
 async fn done(
     client: &mut Client,
     stream: &mut Stream,
@@ -492,14 +490,15 @@ async fn done(
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
-        // What its PROXY header says of one stream is wrong for any other.
+        // A PROXY header with a unique ID describes one stream only, so the connection must not be
+        // reused.
         let told_once = stream.server().is_some_and(|server| {
             server.options.send_proxy == Some(2) && server.options.proxy_extensions.unique_id
         });
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive && !told_once;
-        // Of HTTP/2 only the stream is over.
+        // With HTTP/2 only the stream has ended.
         if !told_once && server.link.is_http2() || delivered.server_keeps && whole && keeps {
-            // Where `dispatch` leads is no server that clients share.
+            // The target of `dispatch` is not shared between clients.
             let dispatched = backend
                 .dispatch_server
                 .is_some_and(|at| stream.route.server == Some(at));
@@ -516,8 +515,8 @@ async fn done(
                 server_connection::pools().put(server, &described.options);
             }
         } else if whole {
-            // Nothing more passes. An orderly close would keep the port of each
-            // connection for a minute.
+            // No more data follows. An orderly close would keep the port of each connection in
+            // TIME_WAIT for a minute.
             server.link.break_off();
         } else if backend.has(ProxyOption::NoLinger) {
             reset_when_delivered(&server.link);
@@ -529,7 +528,8 @@ async fn done(
     if whole { close(client) } else { Next::Linger }
 }
 
-/// How many server connections a client keeps for itself (`max-session-srv-conns`).
+/// Returns how many server connections a client may keep for itself
+/// (`max-session-srv-conns`).
 fn own_connections_max(client: &Client, stream: &Stream) -> u32 {
     let default = match client.link.is_http2() {
         true => 16,
@@ -538,7 +538,7 @@ fn own_connections_max(client: &Client, stream: &Stream) -> u32 {
     stream.frontend().own_connections_max.unwrap_or(default)
 }
 
-/// Nothing, or not all, was delivered.
+/// Handles a response that was not delivered, or not completely.
 async fn failed(
     client: &mut Client,
     stream: &mut Stream,
@@ -546,7 +546,7 @@ async fn failed(
     may_keep: bool,
 ) -> Next {
     let (termination, phase, status) = failure.meaning();
-    // A rule that answers in the server's place says itself how it ended.
+    // A rule that replies in place of the server sets the termination state itself.
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
         stream.outcome.end(termination, phase);
     }
@@ -599,8 +599,9 @@ async fn failed(
     }
 }
 
-/// An answer that had begun ends before its time. Where its framing shows that,
-/// an orderly close lets the client have what came; else only a reset can tell.
+/// Ends the client's connection within a response. Where the framing reveals that the
+/// response is incomplete, an orderly close lets the client read what arrived; otherwise only
+/// a reset does.
 fn broken_off(client: &Client, stream: &Stream) -> Next {
     let framed = stream.response.get(b"content-length").is_some()
         || stream.response.get(b"transfer-encoding").is_some();
@@ -610,13 +611,13 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
     Next::Close
 }
 
-/// Whether a request does nothing twice. An idle connection that the server closed
-/// at the same moment says nothing of such a one: it goes out again on a new one.
+/// Returns whether the request is idempotent. If the server closes an idle connection at the
+/// moment when such a request is sent, it is sent again on a new connection.
 fn is_harmless(stream: &Stream) -> bool {
     is_idempotent(stream.request.method())
 }
 
-/// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
+/// Returns whether a method is idempotent (RFC 9110, section 9.2.2).
 pub(super) fn is_idempotent(method: &[u8]) -> bool {
     matches!(
         method,

@@ -1,5 +1,5 @@
-//! A request to a FastCGI application: its parameters, by the names and rules of CGI 1.1
-//! and those that HAProxy gives, and what the application writes to STDERR.
+//! Sends a request to a FastCGI application: its parameters with the names and rules of CGI
+//! 1.1 and those of HAProxy. Logs what the application writes to STDERR.
 
 use super::Stream;
 use super::answer::Failure;
@@ -16,7 +16,7 @@ use protocol::fcgi::{Length, Params, Request, TooLong};
 use std::borrow::Cow;
 use tls::transport::Transport;
 
-/// Headers of requests that an application does not get, unless `pass-header` names them.
+/// Request header fields that are hidden from an application unless `pass-header` names them.
 const HIDDEN: &[&[u8]] = &[
     b"connection",
     b"keep-alive",
@@ -30,15 +30,15 @@ const HIDDEN: &[&[u8]] = &[
     b"upgrade",
 ];
 
-/// Why a request cannot be told to an application.
+/// Reason why a request cannot be expressed for a FastCGI application.
 #[derive(Debug)]
 pub(super) enum Unsayable {
     /// A parameter is too long.
     TooLong,
-    /// The path cannot be decoded, or has what `path-info` forbids.
+    /// The path cannot be decoded, or contains what `path-info` forbids.
     Path,
-    /// The length of the body is not known, and it is longer than a buffer: applications
-    /// read no more than CONTENT_LENGTH says.
+    /// The length of the body is unknown, and it exceeds a buffer. Applications read only as many
+    /// bytes as CONTENT_LENGTH says.
     Length,
 }
 
@@ -57,14 +57,14 @@ impl From<TooLong> for Unsayable {
     }
 }
 
-/// The application of the stream's backend.
+/// Returns the FastCGI application of the stream's backend.
 fn app(stream: &Stream) -> Option<&FcgiApp> {
     let at = stream.backend()?.fcgi_app?;
     stream.config.fcgi_apps.get(at)
 }
 
-/// Begins the request of a stream on a connection. `came`: how much of its body is here,
-/// where that is all of it and its length was not announced.
+/// Begins the request of a stream on a connection. `came`: the length of the body, if it has
+/// arrived completely and its length was not announced.
 pub(super) fn begin(
     stream: &Stream,
     transport: &Transport,
@@ -99,7 +99,7 @@ pub(super) fn begin(
     Ok(())
 }
 
-/// Parameters that lines set, of which the last of a name counts.
+/// Returns the parameters set by `set-param` lines. The last line for a name applies.
 fn set(stream: &Stream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
     let mut all: Vec<(Cow<'static, [u8]>, Vec<u8>)> = Vec::new();
     for rule in &app.params {
@@ -115,7 +115,7 @@ fn set(stream: &Stream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
     all
 }
 
-/// Whether an application gets a header.
+/// Returns whether an application gets a header field.
 fn is_passed(stream: &Stream, app: &FcgiApp, name: &[u8]) -> bool {
     let hidden = HIDDEN.iter().any(|one| one.eq_ignore_ascii_case(name));
     let passes = || {
@@ -155,7 +155,7 @@ fn params(stream: &Stream, app: &FcgiApp, length: u64) -> Result<Params, Unsayab
 type Said<'s> = &'s dyn Fn(&[u8]) -> Option<&'s (Cow<'static, [u8]>, Vec<u8>)>;
 type Defaults<'s> = Vec<(&'static [u8], Cow<'s, [u8]>)>;
 
-/// What is set where no line does.
+/// Returns the default values of parameters that no line sets.
 fn defaults<'s>(
     stream: &'s Stream,
     app: &'s FcgiApp,
@@ -219,7 +219,7 @@ fn defaults<'s>(
     ])
 }
 
-/// The user that a client says it is, by the scheme Basic.
+/// Returns the user name of the client's Basic authentication.
 fn user(stream: &Stream) -> Vec<u8> {
     Basic::of(stream).map_or_else(Vec::new, |basic| basic.user().to_vec())
 }
@@ -231,7 +231,7 @@ fn auth_type(stream: &Stream) -> &'static [u8] {
     }
 }
 
-/// The script of a request, and what of the path is behind it.
+/// The script of a request, and the part of the path behind it.
 struct Script {
     name: Vec<u8>,
     info: Vec<u8>,

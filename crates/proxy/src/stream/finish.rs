@@ -15,30 +15,30 @@ fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     }
 }
 
-/// Who is shown each stream that ends; only in builds for tests.
+/// Receives each stream that ends; only in builds for tests.
 #[cfg(debug_assertions)]
 static OBSERVER: std::sync::OnceLock<fn(&Stream)> = std::sync::OnceLock::new();
 
-/// Shows each stream that ends to `observer`: for tests of what logs would
-/// say. The first call counts.
+/// Registers a function that receives each stream that ends, so that tests can check log
+/// contents. Only the first call has an effect.
 #[cfg(debug_assertions)]
 pub fn observe_ended(observer: fn(&Stream)) {
     let _ = OBSERVER.set(observer);
 }
 
-/// Counts and logs what came on a client's connection and was no request;
-/// `status` is what it was answered, 0 for nothing.
+/// Counts and logs input that was not a valid request; `status` is that of the response, 0
+/// for none.
 pub fn bad_request(mut stream: Box<Stream>, status: u16) {
     stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.outcome.local_status = status;
-    // What was taken in until it turned out to be none is no request to a log.
+    // The parser's partial result must not appear as a request in the log.
     stream.request.clear();
     let frontend = &stream.frontend().state.frontend;
     frontend.counters.here().count(Tally::RequestErrors);
     finish(stream);
 }
 
-/// Counts and logs a stream that has ended, and keeps its memory.
+/// Counts and logs a stream that has ended, and keeps its memory for reuse.
 pub fn finish(mut stream: Box<Stream>) {
     stream.times.ended = Some(reactor::now());
     stream.settle();
@@ -54,7 +54,7 @@ pub fn finish(mut stream: Box<Stream>) {
     here().keep_stream(stream);
 }
 
-/// Who broke a stream off, where one did.
+/// Returns the counter of the side that aborted the stream, if one did.
 fn aborted(outcome: &Outcome) -> Option<Tally> {
     match outcome.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
@@ -123,11 +123,11 @@ fn count(stream: &Stream) {
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
-            // A server that never answered has had no request, to haproxy.
+            // HAProxy counts no request for a server that never responded.
             if stream.times.response.is_some() {
                 shard.count(Tally::Requests);
             }
-            // Neither a page of our own nor what a rule made of it.
+            // Counts the server's status, not that of an error page or one that a rule set.
             if stream.outcome.server_status != 0 {
                 shard.status(stream.outcome.server_status);
             }

@@ -1,5 +1,5 @@
-//! Headers that tell a server the origin of a request (`option forwarded`, `option
-//! forwardfor`, `option originalto`), and headers that are not forwarded.
+//! Sets header fields that report the origin of a request to a server (`option forwarded`,
+//! `option forwardfor`, `option originalto`), and removes those that are not forwarded.
 
 use super::{Endpoint, Stream, server};
 use http::message::Message;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Tells it, after all rules.
+/// Adds the header fields to the request, after all rules.
 pub fn tell(stream: &mut Stream) {
     let rare = stream.route.rare.has(Rare::TOLD);
     if rare {
@@ -34,8 +34,8 @@ fn tell_more(stream: &mut Stream) {
     server::name_server(stream);
 }
 
-/// Leaves out headers whose names are not what applications expect
-/// (`option http-restrict-req-hdr-names`). False: the request is refused for one.
+/// Removes header fields with names that applications do not expect (`option
+/// http-restrict-req-hdr-names`). False: the request is rejected because of one.
 pub fn restrict_names(stream: &mut Stream) -> bool {
     let policies = [
         stream.frontend().header_names,
@@ -52,8 +52,9 @@ pub fn restrict_names(stream: &mut Stream) -> bool {
     true
 }
 
-/// `option forwardfor`. The backend's names the header, either leaves clients out,
-/// and the header of the client's own counts only where both say so.
+/// Adds `X-Forwarded-For` (`option forwardfor`). The backend's setting names the header.
+/// Either side can exempt clients. A header that the client sent is used instead only if both
+/// sides set `if-none`.
 fn forward_for(stream: &mut Stream) {
     let config = &stream.config;
     let backend = stream
@@ -77,19 +78,19 @@ fn forward_for(stream: &mut Stream) {
 fn add_address(request: &mut Message, name: &[u8], ip: IpAddr) {
     let mut text = [0; ADDRESS_TEXT_MAX];
     let length = write_address(ip, &mut text);
-    // Refused only where rules filled the head to its limit.
+    // Fails only where rules have filled the head to its limit.
     let _ = request.add(name, &text[..length]);
 }
 
-/// Bytes of the longest address in text.
+/// Length in bytes of the longest address in text form.
 const ADDRESS_TEXT_MAX: usize = 48;
 
-/// Writes an address and says how long it is. An IPv4 address, one a request,
-/// is written by hand: five times as fast as the formatting machinery.
+/// Writes an address and returns its length. IPv4, once per request, is formatted by hand:
+/// five times as fast as the formatting machinery.
 fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
     let IpAddr::V4(ip) = ip else {
         let mut cursor = std::io::Cursor::new(&mut text[..]);
-        // An address in text always fits.
+        // An address in text form always fits.
         let _ = write!(cursor, "{ip}");
         return cursor.position() as usize;
     };
@@ -113,7 +114,7 @@ fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
     at
 }
 
-/// `option originalto`, for addresses of either version.
+/// Adds `X-Original-To` (`option originalto`) for IPv4 and IPv6.
 fn original_to(stream: &mut Stream) {
     let of = |proxy: &model::config::Proxy| proxy.original_to.is_some();
     if !of(stream.frontend()) && !stream.backend().is_some_and(of) {
@@ -138,15 +139,15 @@ fn original_to(stream: &mut Stream) {
     add_address(&mut stream.request, &settings.header, ip);
 }
 
-/// `option forwarded` of the backend: one more value behind those that others have
-/// added on the way.
+/// Adds a value to the `Forwarded` header (`option forwarded` of the backend), behind those
+/// of other proxies.
 fn forwarded(stream: &mut Stream) {
     let Some(option) = stream.backend().and_then(|b| b.forwarded.clone()) else {
         return;
     };
     let value = forwarded_value(&option, stream);
     if !value.is_empty() {
-        // Refused only where rules filled the head to its limit.
+        // Fails only where rules have filled the head to its limit.
         let _ = stream.request.add(b"forwarded", &value);
     }
 }
@@ -168,7 +169,7 @@ fn forwarded_value(option: &Arc<Forwarded>, stream: &Stream) -> Vec<u8> {
                 .evaluate(stream)
                 .map(|value| value.into_text().into_owned()),
         };
-        // What cannot stand in quotes is not told.
+        // A host that cannot be quoted is left out.
         if let Some(host) = host.filter(|host| host.iter().all(|b| is_of_host(*b))) {
             begin(&mut out, b"host=\"");
             out.extend_from_slice(&host);
@@ -194,7 +195,6 @@ fn forwarded_value(option: &Arc<Forwarded>, stream: &Stream) -> Vec<u8> {
     out
 }
 
-/// Begins a parameter.
 fn begin(out: &mut Vec<u8>, name: &[u8]) {
     if !out.is_empty() {
         out.push(b';');
@@ -206,7 +206,8 @@ fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
-/// An identifier that hides who is meant, or nothing where it cannot be one.
+/// Returns an obfuscated identifier (RFC 7239, section 6.3), or None if the text is not a
+/// valid one.
 fn hidden(text: &[u8]) -> Option<Vec<u8>> {
     let own = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
     if text.is_empty() || !text.iter().all(own) {
@@ -220,7 +221,7 @@ fn hidden(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `by=` or `for=`: a node by its address or a hidden name, with its port.
+/// Writes `by=` or `for=`: a node as address or obfuscated identifier, with its port.
 fn node(
     out: &mut Vec<u8>,
     name: &[u8],

@@ -1,4 +1,4 @@
-//! The head of a request: read and parsed, and what answers that which is none.
+//! Reads and parses the head of a request, and answers input that is not a valid request.
 
 use super::session::{Client, head_deadline};
 use super::{Phase, Session, Stream, Termination, error_page, send};
@@ -11,19 +11,19 @@ use model::transaction::listing;
 use reactor::{self, Buffer, after, with_deadline};
 use std::io;
 
-/// Why no request came.
+/// Reason why no request was read.
 pub enum HeadFailure {
-    /// Nothing has come yet.
+    /// No data was available yet.
     NotYet,
-    /// The client closed before it had sent anything.
+    /// The client closed the connection before it sent anything.
     Nothing,
-    /// The client closed in the middle.
+    /// The client closed the connection within the head.
     Closed,
-    /// It took too long.
+    /// The timeout for the head expired.
     Timeout,
-    /// It was no request.
+    /// The input is not a valid request.
     Fault(Fault),
-    /// It is the preface of HTTP/2, or begins like it.
+    /// The input is the HTTP/2 preface, or the beginning of it.
     Http2,
 }
 
@@ -54,7 +54,7 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
                     stream.transfer.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
                     if input.is_empty() {
-                        // Nothing is held while the server is waited for, nor
+                        // Frees the buffer, so that none is held while waiting for the server or
                         // between requests.
                         client.input = None;
                     }
@@ -76,8 +76,8 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
                     client.input = None;
                     return Err(HeadFailure::NotYet);
                 }
-                // Without `timeout http-request` a slow client has the time of
-                // a silent one, again for each piece.
+                // Without `timeout http-request` the client's inactivity timeout applies, and
+                // restarts with each piece.
                 let deadline = deadline.or_else(|| after(client_ms));
                 let readable = client.link.readable();
                 with_deadline(deadline, readable)
@@ -85,8 +85,8 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
                     .map_err(|_| HeadFailure::Timeout)?;
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                // A buffer is larger than the longest head, so there is room
-                // in front: the rest of an earlier request was there.
+                // A buffer is larger than the longest head. A full one therefore still has the rest
+                // of an earlier request in front, which can be removed.
                 if input.len() == input.capacity() {
                     return Err(HeadFailure::Closed);
                 }
@@ -98,7 +98,7 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
     }
 }
 
-/// Keeps the names of the headers as they were received, for rules about lines.
+/// Keeps the header names as received, for rules that match lines.
 #[cold]
 fn keep_names(stream: &mut Stream, head: &[u8]) {
     stream
@@ -109,14 +109,15 @@ fn keep_names(stream: &mut Stream, head: &[u8]) {
         .read(head);
 }
 
-/// Whether a connection's first bytes, which are no request, are those of HTTP/2.
+/// Returns whether a connection's first bytes, which are no HTTP/1 request, are the HTTP/2
+/// preface.
 fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
     session.bind().protocol != Some(HttpProtocol::Http1)
         && !session.frontend().has(ProxyOption::DisableH2Upgrade)
         && http1::http2_preface(bytes) != Preface::No
 }
 
-/// Answers what was no request.
+/// Answers input that is not a valid request.
 pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     count(stream);
@@ -124,9 +125,10 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
     let status = match failure {
         HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
             stream.outcome.termination = Termination::ClientAbort;
-            // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
+            // The client sent nothing, so no response is sent. The log shows 400, as HAProxy's
+            // does.
             stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
-            // Whether logs tell of it or not.
+            // Counted whether or not the failure is logged.
             frontend
                 .frontend
                 .counters
@@ -156,13 +158,13 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
         .here()
         .count(Tally::RequestErrors);
     tracking::request_error(stream);
-    // What the parser took in until it gave up is no request to a log.
+    // The parser's partial result must not appear as a request in the log.
     stream.request.clear();
     let page = error_page(stream, status);
     send::send(client, stream, page, false).await;
 }
 
-/// A request came, whatever becomes of it.
+/// Counts a request, whatever its outcome.
 pub fn count(stream: &Stream) {
     listing::begin(stream);
     tracking::request(stream);

@@ -1,7 +1,6 @@
-//! An answer that is held while its rules wait: for its body (`http-response
-//! wait-for-body`), or for what an action waits for. The body stays where it is,
-//! in the buffer that it came into, and rules see a copy, at most as much as that
-//! buffer holds.
+//! Holds a response while rules wait for its body (`http-response wait-for-body`) or for the
+//! result of an action. The body stays in the input buffer. Rules see a copy of at most the
+//! size of that buffer.
 
 use super::Stream;
 use super::answer::Failure;
@@ -14,16 +13,16 @@ use reactor::{self, Buffer, with_deadline};
 use std::io;
 use std::pin::pin;
 
-/// Where the answer comes from.
+/// Source of the response.
 pub(super) struct Origin<'o> {
     pub server: &'o Link,
-    /// Where the client's going is noticed, if it matters.
+    /// Detects that the client disconnects, if that matters.
     pub client: Option<Watch<'o>>,
     pub input: &'o mut Option<Buffer>,
     pub body: &'o Body,
 }
 
-/// Lets rules see what is there of the body. Says whether it is all of it.
+/// Shows the received part of the body to the rules. Returns whether it is the whole body.
 pub(super) fn show(
     stream: &mut Stream,
     server: &Link,
@@ -36,7 +35,7 @@ pub(super) fn show(
     peeked.whole
 }
 
-/// Waits for what rules asked for.
+/// Waits for what a rule requires.
 pub(super) async fn wait(
     stream: &mut Stream,
     origin: Origin<'_>,
@@ -45,7 +44,7 @@ pub(super) async fn wait(
     match held {
         Verdict::NeedBody { bytes, time_ms } => {
             body(stream, origin, bytes, time_ms).await?;
-            // Asked again, the rule finds all that it can have.
+            // Marked complete, so that the rule does not wait again for more.
             stream.payloads.response_complete = true;
         }
         Verdict::Wait(wait) => {
@@ -58,7 +57,7 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// How the stream ends when its client has gone.
+/// Returns the failure of the stream after its client has disconnected.
 fn gone(client: Option<Watch<'_>>) -> Failure {
     match client {
         Some(client) if client.is_http2() => Failure::GivenUp,
@@ -97,7 +96,7 @@ async fn body(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
-            // What is wrong with it is found again, and told, when it is sent on.
+            // The fault is detected again, and reported, when the body is forwarded.
             Err(_) => return Ok(()),
         }
     }

@@ -1,6 +1,6 @@
-//! `tcp-response content` in HTTP: rules that look at an answer before those of
-//! messages do. They run when the server's connection stands, and once more when
-//! the head is there if they wait for it.
+//! `tcp-response content` rules in HTTP mode, which see a response before the HTTP rules do.
+//! They run when the server's connection is established. Rules that wait run again when the
+//! response head has arrived.
 
 use super::answer::Failure;
 use super::{Phase, Stream, Termination, exchange};
@@ -13,8 +13,8 @@ use mux::link::Link;
 use reactor;
 use reactor::after;
 
-/// The server's connection stands. None: the exchange is over, and the connection,
-/// on which nothing was sent, is another stream's.
+/// Begins the inspection after the server's connection is established. None: the exchange is
+/// over, and the unused connection is available to another stream.
 pub fn begin(
     stream: &mut Stream,
     client: &Link,
@@ -33,10 +33,10 @@ pub fn begin(
     None
 }
 
-/// Runs the rules before anything is sent; false where the stream ends by them.
+/// Runs the rules before anything is sent. Returns false if they end the stream.
 fn judge(stream: &mut Stream, client: &Link) -> bool {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
-    // Without a delay they do not wait.
+    // Without `tcp-response inspect-delay` the rules do not wait.
     stream.payloads.response_complete = delay_ms.is_none();
     match rules::tcp_response(stream) {
         Some(gate) => settle(stream, client, gate),
@@ -49,13 +49,13 @@ fn judge(stream: &mut Stream, client: &Link) -> bool {
     }
 }
 
-/// The head is there, for rules that waited for it.
+/// Runs the rules that waited for the response head.
 pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Result<(), Failure> {
     stream.payloads.response_complete = true;
     let late = inspection
         .until
         .is_some_and(|until| until <= reactor::now());
-    // What came too late is not there for them.
+    // A head that arrived after the inspect delay is hidden from the rules.
     let hidden = late.then(|| std::mem::take(&mut stream.response));
     let gate = rules::tcp_response(stream).unwrap_or(Gate::Open);
     if let Some(head) = hidden {
@@ -67,7 +67,7 @@ pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Resu
     }
 }
 
-/// Does what the rules came to; false where the stream ends by it.
+/// Applies the verdict of the rules. Returns false if it ends the stream.
 fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
     match gate {
         Gate::Open => return true,
@@ -75,7 +75,7 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
             stream.rules.overrides_mut().closes_server = true;
             return true;
         }
-        // None of these rules does it.
+        // None of these rules switches to HTTP.
         Gate::SwitchToHttp(_) => return true,
         Gate::Reject | Gate::SilentDrop(_) => {}
     }
@@ -87,7 +87,7 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
     false
 }
 
-/// Rules refused what a server sent.
+/// Ends a stream whose response the rules have rejected.
 pub(super) fn refused(stream: &mut Stream, gate: Gate) {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = match gate {

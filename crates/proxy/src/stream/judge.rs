@@ -1,5 +1,5 @@
-//! What the rules of both sides make of a request, from its head to the choice of its
-//! backend; they may wait for its body.
+//! Applies the rules of frontend and backend to a request, from its head to the choice of its
+//! backend. Rules may wait for the request body.
 
 use super::body::Body;
 use super::session::Client;
@@ -16,17 +16,17 @@ use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::future::poll_fn;
 use std::io;
 
-/// What the rules made of a request.
+/// Verdict of the rules on a request.
 pub enum Ruled {
-    /// It goes to the backend that was chosen.
+    /// Forward the request to the chosen backend.
     Forward,
-    /// It is answered here.
+    /// Answer the request with this reply.
     Answer(Reply),
-    /// It is not answered.
+    /// Close the connection without a response.
     Close,
 }
 
-/// The rules of the frontend, the choice of the backend, the backend's rules.
+/// Applies the frontend's rules, chooses the backend, and applies the backend's rules.
 pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
         stream.session.note(|| Step::Page("monitor-uri"));
@@ -52,7 +52,7 @@ pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> 
         persistence::enter(stream);
     }
     if tcp {
-        // The loader refuses this; a dynamic name can still lead here.
+        // The loader refuses this, but a dynamic backend name can still lead here.
         stream.outcome.termination = Termination::Internal;
         return Ruled::Answer(error_page(stream, 500));
     }
@@ -62,7 +62,7 @@ pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> 
     side_rules(client, stream, body).await
 }
 
-/// The rules of the frontend, or of the backend once it is chosen.
+/// Applies the rules of the frontend, or of the backend once it is chosen.
 async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     let in_backend = stream.route.backend.is_some();
     loop {
@@ -114,7 +114,7 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
     statistics(client, stream, body, in_backend).await
 }
 
-/// Chooses the backend, for which a password may have to be verified.
+/// Chooses the backend. A password may have to be verified for that.
 async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
     loop {
         backend::choose(stream);
@@ -132,8 +132,8 @@ async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
     }
 }
 
-/// Puts into effect what rules set of the client's connection, and sends the early
-/// answers that they made.
+/// Applies the connection settings that rules have made, and sends the early (1xx) responses
+/// that they generated.
 async fn tell_early(client: &mut Client, stream: &mut Stream) {
     send::mark_packets(stream, &client.link);
     let hints = match stream.rules.overrides.as_mut() {
@@ -144,14 +144,14 @@ async fn tell_early(client: &mut Client, stream: &mut Stream) {
     for (_, head) in hints {
         let (bytes, sent) = client.link.send_head(&head, false, limit).await;
         stream.transfer.bytes_out += bytes;
-        // Who has gone is noticed when the answer is sent.
+        // A disconnected client is noticed when the final response is sent.
         if sent.is_err() {
             return;
         }
     }
 }
 
-/// The statistics page, where the request asks for it.
+/// Serves the statistics page if the request is for it.
 async fn statistics(
     client: &mut Client,
     stream: &mut Stream,
@@ -187,37 +187,37 @@ async fn statistics(
     }
 }
 
-/// What a request meets whose body did not come in time, or at all.
+/// Returns the verdict for a request whose body did not arrive in time, or failed.
 pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
     match stream.outcome.termination {
-        // A stream of HTTP/2 that was reset has nobody who reads.
+        // A client that has reset its HTTP/2 stream does not read a response.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
-        // One that only ended its side may still read.
+        // A client that only closed its sending side may still read.
         Termination::ClientAbort => Ruled::Answer(error_page(stream, 400)),
         _ => Ruled::Answer(error_page(stream, 408)),
     }
 }
 
-/// Holds a client in the tarpit, or until it goes.
+/// Delays a client in the tarpit until the timeout expires or the client disconnects.
 async fn tarpit(client: &Client, stream: &mut Stream) {
     stream.outcome.phase = Phase::Tarpit;
-    // Who asks where it would go is told at once.
+    // A trace does not wait.
     if stream.session.is_traced() {
         return;
     }
     let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
-    // Only a client that goes ends it early; bytes that come do not.
+    // Only a disconnect ends the delay early; received bytes do not.
     let _ = with_deadline(limit, poll_fn(|context| client.link.poll_gone(context))).await;
-    // Its time counts as waiting in a queue.
+    // The delay counts as queue time in the log.
     stream.times.request = None;
     stream.times.queued = Some(reactor::now());
 }
 
-/// How long a tarpit holds where no timeout says, milliseconds.
+/// Tarpit delay where no timeout is configured, milliseconds.
 const TARPIT_MS: u32 = 10_000;
 
-/// Waits until so many bytes of the body (or all of it) came, as far as they
-/// fit into one buffer, and shows them to the rules. They stay to be forwarded.
+/// Waits until the given number of body bytes (or the whole body) has arrived, up to the size
+/// of one buffer, and shows them to the rules. The bytes stay in the input to be forwarded.
 pub async fn wait_for_body(
     client: &mut Client,
     stream: &mut Stream,
@@ -228,7 +228,7 @@ pub async fn wait_for_body(
     let timeouts = &stream.frontend().timeouts;
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
-        // The client sends the body only now. The server is not asked again.
+        // The proxy sends 100 (Continue) itself, so the server is not asked again.
         let (bytes, sent) = say_continue(&client.link, timeouts.client_ms).await;
         if sent.is_err() {
             return false;
@@ -261,8 +261,8 @@ pub async fn wait_for_body(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
-            // Its client has given it up: no server gets a part of a body that was
-            // to be whole.
+            // The client has reset the stream: no server may get a part of a body that was to be
+            // complete.
             Ok(_) | Err(_) => {
                 stream.outcome.end(Termination::ClientAbort, Phase::Request);
                 let frontend = &stream.frontend().state.frontend;
@@ -273,10 +273,10 @@ pub async fn wait_for_body(
     }
 }
 
-/// Tells a client to send its body; says how many bytes that took.
+/// Sends 100 (Continue) to the client; returns the number of bytes sent.
 async fn say_continue(client: &Link, limit: Option<u32>) -> (u64, Result<(), WriteFailure>) {
     let mut head = Message::default();
-    // It always fits.
+    // The head always fits.
     let _ = head.begin_response(Version::Http11, 100, b"Continue");
     client.send_head(&head, false, limit).await
 }

@@ -1,9 +1,8 @@
-//! What an idle client meets while the process finishes what it has, or while the
-//! address that it connected to is about to be given away. Closing its
-//! connection at once would meet requests that are on their way already, which
-//! their senders then see fail. So it stays for a moment: a request that comes is
-//! served, and its answer says that it is the last one; where none comes the
-//! connection is closed. `close-spread-time` says when in place of that.
+//! Closes idle client connections while the process stops, or while the address that they use
+//! is about to move. An immediate close could meet a request in transit, which then fails for
+//! the client. A connection therefore stays open for a moment: a request that arrives is
+//! served, and its response announces the close. Without a request the connection is closed.
+//! `close-spread-time` replaces that moment.
 
 use super::Session;
 use super::session::Client;
@@ -14,13 +13,15 @@ use model::thread::here;
 use reactor::{self, Instant};
 use std::time::Duration;
 
-/// How long a connection that waits for its next request is kept: longer than
-/// most clients that go on at all wait between two, and short for an operator.
+/// Time for which a connection without a request is kept. Longer than the pause that most
+/// active clients make between two requests, and short for an operator.
 const SILENCE: Duration = Duration::from_secs(1);
-/// An odd number without a pattern: near points of time come far apart.
+/// An odd number without a pattern: maps accept times that are close together to distant
+/// points in the window.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Whether the client's connection is to end because the process does.
+/// Returns whether the client's idle connection must end because the process is stopping or
+/// its address moves.
 pub(super) fn knows(client: &Client) -> bool {
     client.streams > 0
         && leaves_since(&client.session).is_some()
@@ -31,7 +32,8 @@ pub(super) fn knows(client: &Client) -> bool {
         && spread(client) != Some(CloseSpread::Never)
 }
 
-/// The end of its wait for a request, where that is sooner than its own.
+/// Returns the end of the wait for a request: the deadline of the shutdown or the
+/// connection's own, whichever is earlier.
 pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
     let leaves = knows(client).then(|| silent_until(client)).flatten();
     match (own, leaves) {
@@ -40,8 +42,8 @@ pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// Whether the request that has come is the last one of its connection, which
-/// the answer then says.
+/// Returns whether the current request is the last one of its connection; the response
+/// announces that.
 pub(super) fn is_last(client: &Client) -> bool {
     let Some(since) = leaves_since(&client.session) else {
         return false;
@@ -73,7 +75,7 @@ fn spread(client: &Client) -> Option<CloseSpread> {
     client.session.config.global.close_spread
 }
 
-/// Since when the process ends, or the address of a session goes.
+/// Returns when the process began to stop, or the session's address began to drain.
 fn leaves_since(session: &Session) -> Option<Instant> {
     let runtime = here().process;
     let stops = runtime.stopping_since_ms();
@@ -81,7 +83,7 @@ fn leaves_since(session: &Session) -> Option<Instant> {
     stops.or_else(|| drain(session).map(|drain| drain.since))
 }
 
-/// In which time the address of a session goes.
+/// Returns the drain period of the session's address.
 fn drain(session: &Session) -> Option<Drain> {
     vitals::drain_of(runtime::of_thread(), session.destination.ip())
 }
@@ -93,12 +95,12 @@ fn silent_until(client: &Client) -> Option<Instant> {
         Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),
         Some(CloseSpread::Never) => return None,
     };
-    // Once the address has gone a request would be answered by a reset.
+    // After the address has moved a request would be answered by a reset.
     let last = drain(&client.session).map(|drain| drain.last_close());
     Some(last.map_or(own, |last| own.min(last)))
 }
 
-/// A connection's own moment in the window, the same however often it is asked for.
+/// Returns a connection's own offset in the window; the same on every call.
 fn share(accepted: Instant, window_ms: u32) -> Duration {
     let scattered = accepted.as_nanos().wrapping_mul(SCATTER) >> 32;
     Duration::from_millis((scattered * u64::from(window_ms)) >> 32)

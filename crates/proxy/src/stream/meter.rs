@@ -1,19 +1,18 @@
-//! `option contstats`: bytes are counted while they flow. Without it they are
-//! counted when their stream ends, which is cheaper and, for a long download
-//! or tunnel, late.
+//! `option contstats`: counts bytes while they are transferred. Without it they are counted
+//! when their stream ends, which is cheaper but late for a long download or tunnel.
 
 use super::Stream;
 use model::config::{Config, ProxyIndex, ProxyOption, ServerIndex};
 use model::state::Tally;
 use std::sync::Arc;
 
-/// One direction of a stream that is counted.
+/// Counter for one direction of a stream.
 pub struct Counting<'c> {
-    /// Counts.
+    /// Meter of the stream.
     pub meter: &'c Meter,
-    /// As what.
+    /// Counter to increase.
     pub tally: Tally,
-    /// How many bytes it has counted.
+    /// Number of bytes counted so far.
     pub counted: &'c mut u64,
 }
 
@@ -25,7 +24,7 @@ impl Counting<'_> {
     }
 }
 
-/// Counts the bytes of one stream while they flow.
+/// Counts the bytes of one stream while they are transferred.
 pub struct Meter {
     config: Arc<Config>,
     frontend: ProxyIndex,
@@ -34,7 +33,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The meter of a stream whose frontend asks for one.
+    /// Returns the meter of a stream if its frontend has `option contstats`.
     pub fn of(stream: &Stream) -> Option<Meter> {
         stream
             .frontend()

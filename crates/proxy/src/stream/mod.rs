@@ -1,12 +1,12 @@
-//! How a stream is served: one request and its answer, or one tunnel. What is known of it
-//! ([`model::transaction`]) says nothing of connections; which version of HTTP or which
-//! transport carries it is not visible here.
+//! Serves streams: one request and its response, or one tunnel. The state of a stream
+//! ([`model::transaction`]) is independent of connections; the HTTP version and the transport
+//! are not visible here.
 //!
-//! `session` is the client's connection; `request` one request's life in its
-//! order: `head` reads it, `judge` runs its rules, `backend`, `slot` and `server` lead
-//! to a connection, which `exchange` and `answer` use; `tcp` is a connection without
-//! HTTP. `body` and `tunnel` move bytes, by a link: a connection, or a stream of
-//! HTTP/2. `finish` counts and logs.
+//! `session` is the client's connection. `request` is the life of one request in order:
+//! `head` reads it, `judge` runs its rules, and `backend`, `slot` and `server` lead to a
+//! connection, which `exchange` and `answer` use. `tcp` is a connection without HTTP. `body`
+//! and `tunnel` move bytes over a link: a connection, or an HTTP/2 stream. `finish` counts
+//! and logs.
 
 mod answer;
 mod backend;

@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection: requests become streams with tasks of their own.
+//! A client's HTTP/2 connection. Each request becomes a stream with a task of its own.
 
 use super::{Endpoint, Session, Stream, leaving};
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
@@ -19,22 +19,22 @@ use tls::transport::Transport;
 /// requests in transit are still served.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// A request that came on a client's connection.
+/// A request received on a client's HTTP/2 connection.
 pub struct Request {
-    /// Its stream.
+    /// HTTP/2 stream of the request.
     pub mux: MuxStream,
-    /// What rules see; its request is filled, its times are set.
+    /// State for rules and logs, with the request and its times filled in.
     pub stream: Box<Stream>,
-    /// Facts of the head, or why it is answered with an error.
+    /// Properties of the head, or the fault that is answered with an error.
     pub parsed: Result<Parsed, Fault>,
-    /// Streams that the connection carried before it.
+    /// Number of streams that the connection carried before.
     pub before: u32,
 }
 
-/// Drives a client's connection that speaks HTTP/2 from its next byte on: `input`
-/// begins with the preface, or with what has come of it. `begin` is called for
-/// each request and begins a task for it. Returns when all streams have ended
-/// and the connection is only to be closed.
+/// Drives a client's HTTP/2 connection from its next byte on: `input` begins with the
+/// preface, or the part of it that has arrived. `begin` is called for each request and starts
+/// a task for it. Returns when all streams have ended and the connection only needs to be
+/// closed.
 pub async fn serve(
     transport: &Transport,
     input: Option<Buffer>,
@@ -56,9 +56,9 @@ struct ClientSide<'s, B> {
     session: &'s mut Rc<Session>,
     begin: B,
     streams: u32,
-    /// Requests that were none, and other faults that did not end the connection.
+    /// Number of malformed requests, and of other faults that did not end the connection.
     faults: u32,
-    /// When it said that it will end.
+    /// Time at which GOAWAY announced the end; None: not yet.
     announced: Option<Instant>,
 }
 
@@ -85,7 +85,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let now = reactor::now();
                 stream.times.request = Some(now);
                 stream.transfer.bytes_in += stream.request.wire_len() as u64;
-                // What follows a request for a tunnel is no body.
+                // The data after a request for a tunnel is not a body.
                 let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
                 let length = match tunnel {
                     true => None,
@@ -97,8 +97,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 self.refused(stream, 431);
                 Opened::Answer(b"431")
             }
-            // No request in any version of HTTP: that is answered, and logged,
-            // by a stream of its own. It is no fault of HTTP/2.
+            // The head is not a request in any version of HTTP. A separate stream answers and logs
+            // it, since HTTP/2 itself was not violated.
             Err(fault) if fault.kind.http2_status().is_some() => {
                 Opened::Begin((stream, Err(fault)), None)
             }
@@ -120,8 +120,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 }
 
 impl<B: FnMut(Request)> ClientSide<'_, B> {
-    /// Goes over to the newest configuration, where the listener is still
-    /// there. Streams that are under way keep theirs.
+    /// Switches to the newest configuration, if the listener still exists in it. Running streams
+    /// keep theirs.
     fn go_over(&mut self) {
         if here().is_newest(&self.session.config) {
             return;
@@ -132,22 +132,22 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         }
     }
 
-    /// Whether there is a newer configuration, which has no place for it.
+    /// Returns whether there is a newer configuration without the listener.
     fn is_left_behind(&self) -> bool {
         !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
     }
 
-    /// Counts and logs what was no request.
+    /// Counts and logs a malformed request.
     fn refused(&mut self, stream: Box<Stream>, status: u16) {
         self.malformed();
         super::bad_request(stream, status);
     }
 
-    /// Until when a connection without streams may wait for one.
+    /// Returns how long a connection without streams may wait for one.
     fn idle_until(&self, view: &View) -> Option<Instant> {
         let timeouts = &self.session.frontend().timeouts;
         let (from, limit_ms) = if !view.heard {
-            // Nothing says yet that it will be HTTP at all.
+            // Before the first byte it is unknown whether the client speaks HTTP at all.
             (self.session.ready, timeouts.client_ms)
         } else if view.carried == 0 {
             (self.session.ready, timeouts.http_request_ms)
@@ -159,8 +159,8 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         Some(from + Duration::from_millis(u64::from(limit_ms)))
     }
 
-    /// When it is to say that it ends: the process stops, or the configuration
-    /// has no place for it any more.
+    /// Returns when to announce the end of the connection: the process stops, or the
+    /// configuration no longer contains the listener.
     fn leaves_at(&self, view: &View) -> Option<Instant> {
         if self.is_left_behind() {
             return Some(reactor::now());
@@ -168,7 +168,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         leaving::leaves_at(self.session, view.carried > 0)
     }
 
-    /// Words for the log of the frontend.
+    /// Writes a message to the frontend's log.
     fn tell(&self, why: &dyn Display) {
         let source = match self.session.source {
             Endpoint::Inet(address) => {

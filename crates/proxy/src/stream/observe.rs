@@ -1,11 +1,11 @@
-//! `observe`: which errors of a stream count for its server's health. What they
-//! come to is the matter of the checks.
+//! `observe`: counts a stream's errors for its server's health. The health checks decide on
+//! the consequences.
 
 use super::Stream;
 use super::answer::Failure;
 use model::config::{Observe, Rare, Server};
 
-/// The server of a stream, where its traffic is observed.
+/// Returns the server of a stream if its traffic is observed.
 fn observed(stream: &Stream) -> Option<(&Server, Observe)> {
     if !stream.route.rare.has(Rare::OBSERVED) {
         return None;
@@ -20,7 +20,7 @@ fn count(server: &Server, what: &'static str) {
     server.state.count_error(limit, what);
 }
 
-/// A connection to the server stands, or does not.
+/// Reports whether the connection to the server succeeded.
 pub fn connected(stream: &Stream, good: bool) {
     match observed(stream) {
         None => {}
@@ -30,7 +30,7 @@ pub fn connected(stream: &Stream, good: bool) {
     }
 }
 
-/// The head of an answer came.
+/// Reports the head of a response.
 pub fn answered(stream: &Stream) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
         match stream.outcome.server_status {
@@ -40,7 +40,7 @@ pub fn answered(stream: &Stream) {
     }
 }
 
-/// No answer came, or none that can be used.
+/// Reports a missing or unusable response.
 pub fn failed(stream: &Stream, failure: &Failure) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
         let what = match failure {

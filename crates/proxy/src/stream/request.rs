@@ -1,5 +1,5 @@
-//! One HTTP request and its answer: read, ruled, balanced, relayed, logged.
-//! This is the order in which it happens; what each step does stands elsewhere.
+//! Serves one HTTP request: reads the head, applies the rules, chooses a server, relays the
+//! exchange, logs. This module defines the order; other modules implement the steps.
 
 use super::answer::Keep;
 use super::body::Body;
@@ -24,23 +24,23 @@ use mux::link::Link;
 use reactor::{self, Buffer, after, with_deadline};
 use std::io;
 
-/// What follows a stream on its client's connection.
+/// Next state of the client's connection after a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Another request may come.
+    /// Another request may follow.
     Request,
-    /// None has begun: the socket had nothing after all.
+    /// No request has begun: the socket had no data after all.
     Again,
-    /// The end.
+    /// The connection is closed.
     Close,
     /// The connection closes, but first the client's remaining input is read: unread
     /// input would reset the connection and destroy the end of the response.
     Linger,
-    /// It was no request but HTTP/2: the preface stands in the client's input.
+    /// The client began HTTP/2 instead of a request. The preface is in the client's input.
     Http2,
 }
 
-/// The connection's first request did not come in time.
+/// Handles a connection whose first request did not arrive in time.
 pub async fn timed_out(client: &mut Client) {
     let frontend = client.session.frontend();
     if frontend.has(ProxyOption::HttpIgnoreProbes) {
@@ -63,7 +63,7 @@ pub async fn serve(client: &mut Client) -> Next {
     proceed(client, stream, head).await
 }
 
-/// Serves the request that a stream turned out to be which began as one of TCP.
+/// Serves the request of a stream that began in TCP mode.
 pub(super) async fn serve_upgraded(
     client: &mut Client,
     mut stream: Box<Stream>,
@@ -90,7 +90,7 @@ pub(super) async fn serve_upgraded(
     proceed(client, stream, head).await
 }
 
-/// Does what follows from a request's head, or from what came in its place.
+/// Continues after a request's head was read, or failed to be.
 async fn proceed(
     client: &mut Client,
     mut stream: Box<Stream>,
@@ -99,12 +99,12 @@ async fn proceed(
     let next = match head {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
-            // What waits holds no request.
+            // A waiting connection holds no request.
             here().keep_stream(stream);
             return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
-            // A connection without a request, or the end of a kept-alive one.
+            // A connection without a request, or the end of a persistent one.
             let probe = stream.frontend().has(ProxyOption::HttpIgnoreProbes);
             if client.streams == 0 && !probe {
                 head::refuse(client, &mut stream, HeadFailure::Nothing).await;
@@ -115,7 +115,7 @@ async fn proceed(
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
-            // It may be one that rules of content saw.
+            // Content rules may have inspected this stream and left tracked entries.
             stream.rules.tracked = None;
             here().keep_stream(stream);
             return Next::Http2;
@@ -126,7 +126,7 @@ async fn proceed(
             Next::Linger
         }
     };
-    // Counted and logged before the client is waited for.
+    // Counts and logs before waiting for the client.
     finish(stream);
     if client.input.as_ref().is_some_and(Buffer::is_empty) {
         client.input = None;
@@ -137,9 +137,9 @@ async fn proceed(
     next
 }
 
-/// Serves one request of an HTTP/2 client. Its head stands in `stream`, if it was
-/// one, its body comes and its answer goes by the client's link, which ends with
-/// it. Returns the number of its server.
+/// Serves one request of an HTTP/2 client. The valid head is in `stream`. The body and the
+/// response go through the client's link, which ends with the stream. Returns the number of
+/// the chosen server.
 pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<Stream>,
@@ -154,7 +154,7 @@ pub async fn serve_stream(
     client.last_server
 }
 
-/// How a connection ends whose request and answer are complete.
+/// Returns how to end a connection whose request and response are complete.
 pub(super) fn close(client: &Client) -> Next {
     if client.link.is_http2() {
         Next::Request
@@ -165,8 +165,8 @@ pub(super) fn close(client: &Client) -> Next {
     }
 }
 
-/// Lets the client read an answer that was sent before all of its request was
-/// read: our side is closed, and what still comes is thrown away for a moment.
+/// Lets the client read a response that was sent before its whole request was read. Our side
+/// is closed, and further input is discarded for a moment.
 async fn linger(client: &mut Client) {
     let _ = client.link.shutdown_write();
     let deadline = after(Some(LINGER_MS));
@@ -192,8 +192,8 @@ async fn linger(client: &mut Client) {
     client.input = None;
 }
 
-/// What a connection is answered before anything of it is read (`monitor-net`, `mode
-/// health`); None where it is one like others.
+/// Returns the reply sent before anything is read (`monitor-net`, `mode health`); None for an
+/// ordinary connection.
 pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
     let frontend = session.frontend();
     let health = frontend.health.as_ref()?;
@@ -212,7 +212,7 @@ pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
     })
 }
 
-/// Gives such a connection its answer. It is neither counted nor logged.
+/// Sends the monitoring reply. The connection is neither counted nor logged.
 pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     let limit = client.session.frontend().timeouts.client_ms;
     if let Link::Http1(transport) = &client.link
@@ -222,13 +222,14 @@ pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     }
 }
 
-/// How long and how much is thrown away after an early answer.
+/// Maximum time for discarding input after an early response, milliseconds; the next constant
+/// limits the bytes.
 const LINGER_MS: u32 = 1000;
 
 const LINGER_BYTES: usize = 1 << 20;
 
-/// Whether the client's connection can be kept behind a request. How one of HTTP/2
-/// ends is not the matter of its streams.
+/// Returns whether the client's connection can be kept after a request. A stream does not
+/// decide on the end of an HTTP/2 connection.
 #[inline(always)]
 fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> Keep {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
@@ -249,14 +250,14 @@ fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> Keep {
     }
 }
 
-/// The answer to a request with names of headers that are not to pass.
+/// Builds the reply to a request that contains forbidden header names.
 fn refuse_names(stream: &mut Stream) -> Reply {
     stream.outcome.end(Termination::Proxy, Phase::Request);
     rules::count_denied(stream);
     error_page(stream, 403)
 }
 
-/// A whole request head is there.
+/// Processes a request whose head is complete.
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     head::count(stream);
     log::stream_began(stream);
@@ -326,9 +327,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     }
 }
 
-/// The server that a request should go to if nothing else decides: the one that authenticates
-/// a connection of the client, else by `option prefer-last-server` that of the request before,
-/// while a connection to it stands.
+/// Prefers a server unless another setting decides: the one that authenticates the client's
+/// connection, or, by `option prefer-last-server`, the one of the previous request while a
+/// connection to it is open.
 fn prefer_last_server(client: &Client, stream: &mut Stream) {
     // A hash chooses the same server again, or another one on purpose.
     let Some(backend) = stream.backend().filter(|b| !b.balance.is_by_key()) else {
@@ -354,7 +355,7 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
     stream.route.preferred = at.filter(|at| slot::has_room(backend, *at));
 }
 
-/// Whether `http-reuse` lets this stream use a connection that was used before.
+/// Returns which connections this stream may reuse by `http-reuse`.
 fn reuse(stream: &Stream, first: bool) -> Reuse {
     let Some(backend) = stream.backend() else {
         return Reuse::None;
@@ -370,8 +371,8 @@ fn reuse(stream: &Stream, first: bool) -> Reuse {
     }
 }
 
-/// Sends an answer of the proxy's own. What is left of the request's body is
-/// read first where it is short, so that the connection can be kept.
+/// Sends a response generated by the proxy. A short rest of the request body is read first,
+/// so that the connection can be kept.
 async fn finish_local(
     client: &mut Client,
     stream: &mut Stream,
@@ -389,7 +390,7 @@ async fn finish_local(
     }
 }
 
-/// Throws away a body that has arrived whole already.
+/// Discards a body that has already arrived completely.
 fn discard(client: &mut Client, body: &mut Body) -> bool {
     let Some(input) = client.input.as_mut() else {
         return false;

@@ -1,6 +1,5 @@
-//! `retry-on`: requests that are sent once more after they were sent. What was
-//! sent is kept, as long as it fits into a buffer; what does not fit is never
-//! repeated, nor is anything of which an answer was begun.
+//! Repeats requests by `retry-on`. The data sent is kept as long as it fits into a buffer. A
+//! request that does not fit is never repeated, nor is one whose response has begun.
 
 use super::answer::Failure;
 use super::body::{Body, Kept};
@@ -13,18 +12,18 @@ use mux::link::Link;
 use reactor::Buffer;
 use std::cell::Cell;
 
-/// What is needed to send a request once more.
+/// Data needed to send a request again.
 pub struct Replay {
-    /// The data of the body that went out.
+    /// Body data that was sent.
     pub bytes: Vec<u8>,
-    /// All of it is kept.
+    /// Set while `bytes` holds all data that was sent.
     pub whole: Cell<bool>,
-    /// The body as it began; None: it is in chunks, which are made anew.
+    /// The body state at its beginning; None for a chunked body, whose chunks are encoded again.
     begins: Option<Body>,
 }
 
 impl Replay {
-    /// For a request that goes out now.
+    /// Creates the replay data for a request that is about to be sent.
     pub fn new(stream: &Stream, client: &Link, body: &Body) -> Replay {
         let asked = stream.route.rare.has(Rare::RETRY_AFTER_SENDING);
         if !asked {
@@ -50,7 +49,7 @@ impl Replay {
         }
     }
 
-    /// What fits beside the head.
+    /// Returns the maximum number of body bytes to keep: what fits into a buffer behind the head.
     pub fn bytes_max(stream: &Stream) -> usize {
         let tune = &stream.config.global.tune;
         tune.bufsize
@@ -58,8 +57,8 @@ impl Replay {
             .saturating_sub(stream.request.wire_len())
     }
 
-    /// Whether it could go out again, as long as that is so, and where the data of
-    /// its body is kept that goes out.
+    /// Returns the flag that is set while the request can be repeated, and where to keep the body
+    /// data that is sent.
     pub fn parts(&mut self, stream: &Stream) -> (&Cell<bool>, Option<Kept<'_>>) {
         let Replay { bytes, whole, .. } = self;
         let whole = &*whole;
@@ -71,8 +70,8 @@ impl Replay {
         (whole, kept)
     }
 
-    /// Puts the body back in front of what came behind it. False: it cannot be
-    /// sent again.
+    /// Puts the sent body data back in front of the remaining input. False: the request cannot be
+    /// repeated.
     pub fn rewind(&mut self, input: &mut Option<Buffer>, body: &mut Body) -> bool {
         if !self.whole.get() {
             return false;
@@ -91,7 +90,7 @@ impl Replay {
                 });
                 Some(Body::Chunked(Box::default()))
             }
-            // Half of it is taken out of its chunks, half is not.
+            // The body is partly decoded from its chunks and partly not.
             None => None,
         };
         let Some(begins) = begins else {
@@ -110,7 +109,7 @@ impl Replay {
     }
 }
 
-/// Another server connection for a request that goes out again.
+/// Gets another server connection to repeat a request.
 pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
     stream.response.clear();
     let another = server::again(stream, slot).await.ok()?;
@@ -118,9 +117,9 @@ pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection,
     Some(another)
 }
 
-/// Another server connection for a request that its server has not looked at. A server that
-/// stops closes what it has and takes nothing new: that is tried again, and elsewhere, as
-/// any connection that fails.
+/// Gets another server connection for a request that the server has not processed. A server
+/// that is stopping closes its connections and accepts no new ones. The attempt is then
+/// retried, and redispatched, as for any failed connection.
 pub async fn anew(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
     match server::reconnect(stream).await {
         Some(connection) => Some((connection, slot)),
@@ -128,13 +127,14 @@ pub async fn anew(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, 
     }
 }
 
-/// Whether `retry-on` names the status of the answer, and it may be tried again.
+/// Returns whether `retry-on` lists the status of the response and another attempt is
+/// allowed.
 pub fn is_unwanted(stream: &Stream) -> bool {
     let bit = RetryOn::status_bit(stream.response.status());
     bit.is_some_and(|bit| is_asked_for(stream, bit))
 }
 
-/// Keeps how an exchange failed, and returns whether the request goes out again after this.
+/// Records the failure of an exchange and returns whether the request is repeated.
 pub fn repeats(stream: &mut Stream, failure: &Failure) -> bool {
     note(stream, failure);
     let bits = match failure {
@@ -144,11 +144,11 @@ pub fn repeats(stream: &mut Stream, failure: &Failure) -> bool {
         Failure::Malformed | Failure::Interim => RetryOn::JUNK_RESPONSE,
         _ => return false,
     };
-    // Nothing of an answer was passed on.
+    // No part of a response was forwarded.
     stream.times.response.is_none() && is_asked_for(stream, bits)
 }
 
-/// Keeps how the server of a stream failed, for the history of requests: only what is its fault.
+/// Records the failure of a server for the request history, if the server caused it.
 fn note(stream: &mut Stream, failure: &Failure) {
     let failure = match failure {
         Failure::Unwanted => TryFailure::Status,

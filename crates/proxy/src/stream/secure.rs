@@ -1,6 +1,5 @@
-//! The TLS handshake with a client, between its PROXY header and the rules of
-//! its session: settings by its hello, what is counted, and what is logged of a
-//! failure.
+//! The TLS handshake with a client, after its PROXY header and before the session rules:
+//! selects settings by the ClientHello, counts, and logs failures.
 
 use super::session::Client;
 use model::log;
@@ -19,11 +18,12 @@ use tls::hello::Hello;
 use tls::keylog::Collector;
 use tls::{Info, Offer, sni};
 
-/// TLS 1.2, as hellos write it: those of 1.3 say that too. Nothing older is spoken.
+/// TLS 1.2 in the notation of a ClientHello, which TLS 1.3 uses too. Older versions are not
+/// supported.
 const OLDEST: (u8, u8) = (3, 3);
 
-/// Makes the client's connection one over TLS, where its listener wants that.
-/// False: it cannot be; that was logged.
+/// Makes the client's connection a TLS connection if the listener requires it. False: the
+/// handshake failed, which was logged.
 pub(super) async fn accept(client: &mut Client) -> bool {
     let Some(acceptor) = client.session.bind().tls.clone() else {
         return true;
@@ -54,7 +54,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     }
 }
 
-/// Until when a client has to be done, from its accept: `timeout client-hs`, or
+/// Returns the deadline of the handshake, counted from the accept: `timeout client-hs`, or
 /// `timeout client`.
 fn deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
@@ -68,7 +68,7 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     let input = client.input.take();
     let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
     let (mut shown, mut offer) = (None, None);
-    // What a log of a failure tells.
+    // Values for the log of a failure.
     let (mut sni, mut version) = (None, ProtocolVersion::TLSv1_3);
     let choose = |hello: &Hello<'_>| {
         let name = hello.server_name();
@@ -83,7 +83,8 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         shown = Some(Arc::clone(chosen.certified.shown(now_s())));
         let mut config = chosen.config;
         if none_in_common(hello, &config.alpn_protocols) {
-            // As with HAProxy there is no agreement then; rustls would refuse.
+            // Without a common protocol the handshake continues without ALPN, as with HAProxy;
+            // rustls would refuse it.
             Arc::make_mut(&mut config).alpn_protocols.clear();
         }
         if tls.key_log {
@@ -115,7 +116,7 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     Ok(resumed)
 }
 
-/// The newest version that a client knows.
+/// Returns the newest version that a client supports.
 fn newest(hello: &Hello<'_>) -> ProtocolVersion {
     let tls13 = hello.versions().any(|version| version == 0x0304);
     match (tls13, hello.version) {
@@ -127,7 +128,7 @@ fn newest(hello: &Hello<'_>) -> ProtocolVersion {
     }
 }
 
-/// Whether a client offers application protocols, and only those that are not ours.
+/// Returns whether a client offers application protocols, and none of them is ours.
 fn none_in_common(hello: &Hello<'_>, ours: &[Vec<u8>]) -> bool {
     let mut offered = hello.protocols().peekable();
     let any = offered.peek().is_some();
@@ -149,7 +150,7 @@ fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
     acceptor.choose(&offer).ok()
 }
 
-/// Logs why there is no connection, in HAProxy's words.
+/// Logs the reason of a failed handshake, with HAProxy's wording.
 fn failed(client: &Client, failure: &Failure) {
     let carried_nothing = matches!(
         failure,

@@ -1,5 +1,5 @@
-//! What HTTP and TCP streams share on their way to a server: a slot of it, then the
-//! connection with its retries.
+//! Selects and connects a server for HTTP and TCP streams: first a slot on the server, then
+//! the connection with its retries.
 
 use super::shutdown::{self, unless_shut};
 use super::slot::take_slot;
@@ -23,27 +23,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tls::Info;
 
-/// Connection attempts after the first, unless `retries` says otherwise.
+/// Connection attempts after the first, unless `retries` is set.
 const RETRIES_DEFAULT: u32 = 3;
 
 /// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Which connections that were used before a stream may use.
+/// Reused connections that are allowed for a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reuse {
-    /// None.
+    /// Only a new connection.
     None,
-    /// Its client's own.
+    /// The connections reserved for its client.
     Own,
-    /// That, or an idle one that has proven to be reusable.
+    /// The client's own, or an idle connection that has carried at least two streams.
     Proven,
-    /// That, or any idle one.
+    /// The client's own, or any idle connection.
     Any,
 }
 
 impl Reuse {
-    /// How many streams an idle connection must have carried; None: none may be used.
+    /// Returns how many streams an idle connection must have carried before it may be reused;
+    /// None: no idle one may be.
     fn streams_min(self) -> Option<u32> {
         match self {
             Reuse::None | Reuse::Own => None,
@@ -53,26 +54,25 @@ impl Reuse {
     }
 }
 
-/// How a stream gets its server connection.
+/// How a stream may obtain its server connection.
 pub struct Establish<'c> {
-    /// Which may be used again.
+    /// Connections that may be reused.
     pub reuse: Reuse,
-    /// HTTP/2 connections that carry streams of others now may carry this one
-    /// too.
+    /// HTTP/2 connections that currently carry streams of other clients may carry this one too.
     pub shared: bool,
-    /// Its client's own.
+    /// Connections reserved for the stream's client.
     pub own: Option<&'c mut Own>,
 }
 
 impl Establish<'_> {
-    /// In TCP mode each stream has a new one.
+    /// A new connection for each stream, as in TCP mode.
     pub const FRESH: Establish<'static> = Establish {
         reuse: Reuse::None,
         shared: false,
         own: None,
     };
 
-    /// A connection to this server that was used before, or is used.
+    /// Takes a reusable connection to this server: an idle one, or an HTTP/2 connection in use.
     fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
         if self.reuse != Reuse::None
             && let Some(own) = &mut self.own
@@ -82,7 +82,8 @@ impl Establish<'_> {
         }
         let streams_min = self.reuse.streams_min();
         if forced_version(server, stream).is_some() {
-            // What is kept speaks what the others speak.
+            // Pooled connections use the protocol of the other streams, not the one forced for this
+            // stream.
             return None;
         }
         let pools = server_connection::pools();
@@ -97,7 +98,7 @@ impl Establish<'_> {
         pools.take(server, &wanted, streams_min?)
     }
 
-    /// The same from another thread.
+    /// Takes a reusable connection from another thread.
     async fn take_from_neighbours(
         &self,
         server: &Server,
@@ -113,17 +114,17 @@ impl Establish<'_> {
     }
 }
 
-/// Why a stream got no server; the stream's termination says more.
+/// Reason why a stream got no server; the stream's termination state says more.
 #[derive(Debug)]
 pub enum Unserved {
-    /// 503.
+    /// No server is available: 503.
     Unavailable,
-    /// The line of its server sends clients elsewhere (`redir`): this is the answer.
+    /// The server has a `redir` prefix: this reply redirects the client.
     Redirected(Box<Reply>),
 }
 
-/// [`establish`] for a client; None when it goes before that is done. A stream of
-/// HTTP/2 that was reset before its turn came costs no server anything.
+/// [`establish`] for a client. None: the client disconnected meanwhile. An HTTP/2 stream that
+/// is reset while it is queued causes no connection to a server.
 pub async fn establish_for(
     stream: &mut Stream,
     link: &Link,
@@ -136,27 +137,27 @@ pub async fn establish_for(
     unless_gone(watched, pin!(establish(stream, how))).await
 }
 
-/// How often a stream's connection may be tried again.
+/// Returns the maximum number of connection retries for a stream.
 pub fn retries(stream: &Stream) -> u32 {
     let set = stream.rules.overrides.as_ref().and_then(|set| set.retries);
     set.or_else(|| stream.backend()?.retries)
         .unwrap_or(RETRIES_DEFAULT)
 }
 
-/// Gets a server for a stream: a slot of a server (waiting in the queues), then
-/// a connection, with `retries` and `option redispatch`.
+/// Gets a server for a stream: a slot on a server (possibly after waiting in a queue), then a
+/// connection, with `retries` and `option redispatch`.
 pub async fn establish(
     stream: &mut Stream,
     mut how: Establish<'_>,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    // The PROXY header may carry it.
+    // Generated now, because the PROXY header may carry it.
     rules::unique_id(stream);
     let slot = take_slot(stream, None).await?;
     reach(stream, &mut how, slot).await
 }
 
-/// Gets a server once more for a request that was sent: another one, or another
-/// connection to the same. It counts as a retry.
+/// Gets a server again for a request that was already sent: another server, or a new
+/// connection to the same one. The attempt counts as a retry.
 pub async fn again(
     stream: &mut Stream,
     mut slot: Slot,
@@ -175,8 +176,8 @@ pub async fn again(
     reach(stream, &mut fresh, slot).await
 }
 
-/// Sends a stream to another server, where one is due. The slot and whether it is
-/// another's.
+/// Moves a stream to another server if a redispatch is due. Returns the slot, and whether it
+/// belongs to another server.
 async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Unserved> {
     if !redispatches(stream, retries(stream)) {
         return Ok((slot, false));
@@ -193,7 +194,8 @@ async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Uns
     Ok((slot, true))
 }
 
-/// How often a connection that failed may be tried again: `retry-on` can do without.
+/// Returns how often a failed connection is retried; never if `retry-on` does not include
+/// `conn-failure`.
 fn connection_retries(stream: &Stream) -> u32 {
     let only_once = |backend: &Proxy| stream.http && !backend.retry_on.has(RetryOn::CONN_FAILURE);
     if stream.backend().is_some_and(only_once) {
@@ -203,7 +205,7 @@ fn connection_retries(stream: &Stream) -> u32 {
     }
 }
 
-/// A connection to the stream's server, or to others, with `retries`.
+/// Connects to the stream's server, or to others, with `retries`.
 async fn reach(
     stream: &mut Stream,
     how: &mut Establish<'_>,
@@ -217,7 +219,7 @@ async fn reach(
             stream.decide_page(by);
             return Err(Unserved::Redirected(Box::new(page)));
         }
-        // Who asks where it would go wants no more.
+        // A trace only needs the chosen server, not a connection.
         if stream.session.is_traced() {
             let at = stream
                 .server()
@@ -253,7 +255,7 @@ async fn reach(
         observe::connected(stream, false);
         stream.try_failed(kept(&failure));
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
-            // What is idle gives its descriptors to who has something to do.
+            // Closes idle connections, to free their descriptors for this stream.
             server_connection::pools().clear();
         }
         if stream.route.retries >= retries {
@@ -272,8 +274,8 @@ async fn reach(
     }
 }
 
-/// How long a server that refused is left alone before it is tried again: else
-/// the retries are over before it is back.
+/// Returns the pause before a server that refused a connection is tried again. Without it all
+/// retries would be over before the server is back.
 fn retry_pause(stream: &Stream) -> Duration {
     let limit = stream.connect_ms();
     limit.map_or(RETRY_PAUSE, |ms| {
@@ -281,8 +283,8 @@ fn retry_pause(stream: &Stream) -> Duration {
     })
 }
 
-/// One try; None when the server vanished from the configuration, which cannot
-/// be (and for the caller, when its sessions were shut down).
+/// Makes one attempt to connect. None: the server is no longer in the configuration, which
+/// cannot happen; for the caller of this function, its sessions were shut down.
 async fn attempt(
     stream: &mut Stream,
     how: &mut Establish<'_>,
@@ -297,7 +299,7 @@ async fn attempt(
             own => own,
         };
         let Some(mut connection) = found else { break };
-        // Nobody repeats such a request: a close that has just come is looked for.
+        // The client does not repeat such a request, so check for a close that has just arrived.
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
@@ -320,8 +322,8 @@ async fn attempt(
     Some(connect(stream, backend, server, how.shared).await)
 }
 
-/// Whether a request goes out again by itself when the server closes its connection
-/// instead of a response: it has no body and does nothing twice.
+/// Returns whether a request is repeated automatically when the server closes the connection
+/// instead of responding: it has no body and its method is idempotent.
 fn may_repeat(stream: &Stream) -> bool {
     let request = &stream.request;
     let has_body = [&b"content-length"[..], b"transfer-encoding"]
@@ -330,8 +332,8 @@ fn may_repeat(stream: &Stream) -> bool {
     !has_body && exchange::is_idempotent(request.method())
 }
 
-/// The answer to a request whose server has a `redir`: GET and HEAD only, since
-/// a client may not repeat others elsewhere by itself.
+/// Builds the redirect for a server with `redir`. Only for GET and HEAD, since a client may
+/// not repeat other methods elsewhere by itself.
 fn redirected(stream: &mut Stream) -> Option<Reply> {
     let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
     if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
@@ -339,7 +341,7 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
     }
     let path = stream.request.path_and_query();
     let location = match prefix {
-        // What begins with two slashes would be an address of another host.
+        // Two leading slashes would name another host.
         b"" | b"/" => [b"/", without_slashes(path)].concat(),
         _ => [prefix, path].concat(),
     };
@@ -350,7 +352,7 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
         set_cookie: None,
         clear_cookie: None,
     };
-    // A location that fits into no head: the server answers itself.
+    // A location too long for a head is not sent; the server handles the request itself.
     redirect.respond(&mut head).ok()?;
     stream.outcome.end(Termination::Local, Phase::Connect);
     Some(Reply {
@@ -391,7 +393,7 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     Unserved::Unavailable
 }
 
-/// A failure as the history of requests keeps it.
+/// Converts a connection failure to its form in the request history.
 fn kept(failure: &ConnectFailure) -> TryFailure {
     match failure {
         ConnectFailure::Timeout => TryFailure::ConnectTimeout,
@@ -419,9 +421,9 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Whether a retry goes to another server, where there is one: at once, but a
-/// stream that belongs to its server, or that a hash sent there, waits for it until
-/// the retry that the number behind `option redispatch` says.
+/// Returns whether this retry goes to another server, if there is one. Normally the first
+/// retry does. A stream bound to its server by persistence or a hash waits for the retry that
+/// the number behind `option redispatch` selects.
 fn redispatches(stream: &Stream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
@@ -447,7 +449,7 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
             })
 }
 
-/// `http-send-name-header`: tells the server its own name.
+/// Sets the header field of `http-send-name-header` to the server's name.
 pub fn name_server(stream: &mut Stream) {
     let Some(header) = stream.backend().and_then(|b| b.name_header.as_ref()) else {
         return;
@@ -455,13 +457,13 @@ pub fn name_server(stream: &mut Stream) {
     let header = header.clone();
     let name = stream.server().map(|server| server.name.clone());
     if let Some(name) = name {
-        // A head that rules filled to its limit goes without.
+        // A head that rules have filled to its limit lacks this field.
         let _ = stream.request.set(&header, name.as_bytes());
     }
 }
 
-/// Another connection to the same server, for a stream whose first one proved
-/// stale. None: it could not be made.
+/// Opens another connection to the same server for a stream whose first one was stale. None:
+/// the connection failed.
 pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     stream.route.retries += 1;
     backend::count_at_server(stream, Tally::Retries);

@@ -1,6 +1,6 @@
-//! The client's connection: from its accept through its streams to its close.
-//! What an idle connection holds stands here, so it is kept small: a socket, a
-//! session, no buffer. The state of a request is boxed while there is one.
+//! A client's connection, from accept through its streams to close. The state of an idle
+//! connection is defined here and kept small: a socket, a session, no buffer. The state of a
+//! request is boxed and exists only during the request.
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
@@ -30,32 +30,33 @@ use std::task::Poll;
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// A client's connection; or one stream of its HTTP/2 connection, which lives as
-/// long as that stream.
+/// A client's connection, or one stream of its HTTP/2 connection for the lifetime of that
+/// stream.
 pub struct Client {
-    /// How it is reached.
+    /// Transport of the connection or stream.
     pub link: Link,
-    /// What its streams see of it.
+    /// Session data that the streams see.
     pub session: Rc<Session>,
-    /// Bytes that came and were not used; taken only when there are some.
+    /// Bytes received and not consumed yet; None while there are none.
     pub input: Option<Buffer>,
-    /// Streams that it carried.
+    /// Number of streams carried so far.
     pub streams: u32,
-    /// When it was accepted, or the stream before ended: the next one counts from there.
+    /// Time of the accept, or of the end of the previous stream. The times of the next stream
+    /// count from here.
     pub idle_since: Instant,
-    /// The server connections that only this client's streams may use.
+    /// Server connections reserved for this client's streams.
     pub own: Own,
-    /// The number of the server of its last stream.
+    /// Number of the server of the last stream.
     pub last_server: Option<u32>,
-    /// A rule wants a PROXY header first (`expect-proxy`).
+    /// A rule requires a PROXY header first (`expect-proxy`).
     pub expects_proxy: bool,
-    /// A rule wants a NetScaler Client IP header first (`expect-netscaler-cip`).
+    /// A rule requires a NetScaler Client IP header first (`expect-netscaler-cip`).
     pub expects_netscaler: bool,
 }
 
 impl Client {
-    /// The client of a stream of an HTTP/2 connection, which carried so many
-    /// before it.
+    /// Creates the client for one stream of an HTTP/2 connection that has carried `streams`
+    /// before.
     pub fn of_stream(session: Rc<Session>, stream: MuxStream, streams: u32) -> Client {
         Client {
             link: Link::Http2(stream),
@@ -70,8 +71,8 @@ impl Client {
         }
     }
 
-    /// Between two requests: goes over to the newest configuration, where the
-    /// listener is still there.
+    /// Switches to the newest configuration between two requests, if the listener still exists in
+    /// it.
     fn go_over(&mut self) {
         if here().is_newest(&self.session.config) {
             return;
@@ -83,21 +84,21 @@ impl Client {
         self.own.forget_moved();
     }
 
-    /// Whether it has a place in a newer configuration than its own.
+    /// Returns whether a newer configuration contains the client's listener.
     fn can_go_over(&self) -> bool {
         !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_some()
     }
 
-    /// Whether there is a newer configuration, which has no place for it.
+    /// Returns whether there is a newer configuration without the client's listener.
     pub(super) fn is_left_behind(&self) -> bool {
         !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
     }
 }
 
-/// Counts a session for as long as it lives.
+/// Counts a session for its lifetime.
 struct Counted(Option<Seat>);
 
-/// What a listener counts, where `option socket-stats` asks for it.
+/// Returns the counters of a listener if `option socket-stats` is set.
 pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
     let asked = frontend.has(ProxyOption::SocketStats);
     let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
@@ -106,7 +107,7 @@ pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<Listener
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // Its places first: an accept loop that waits for them looks now.
+        // Releases the connection slot first, because an accept loop that waits for one checks now.
         self.0 = None;
         here().session_ended();
     }
@@ -125,8 +126,8 @@ pub fn begin(
     admit(config, place, fd, ends, seat, None);
 }
 
-/// Begins the session of somebody who asks where a request would go: what is decided is
-/// kept there, and no server is reached. `ends` are the client and its destination.
+/// Begins a session that traces how a request would be routed. The decisions are recorded and
+/// no server is contacted. `ends` are the addresses of the client and its destination.
 pub fn rehearse(
     config: Arc<Config>,
     place: ListenerIndex,
@@ -146,7 +147,8 @@ fn admit(
     seat: Seat,
     trace: Option<Arc<Mutex<Trace>>>,
 ) {
-    // A client that connects usually writes at once, so a first read is tried.
+    // A client usually sends data right after it connects, so the socket is assumed to be
+    // readable.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
     };
@@ -199,13 +201,14 @@ fn admit(
     reactor::spawn(life(client, counted));
 }
 
-/// The whole task of a connection. A plain function around an async block: an
-/// async function would hold what it is given twice.
+/// Returns the future of a connection's task. A plain function around an async block, because
+/// an async function would store its arguments twice.
 fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
-    // Dropped in this order: the descriptor is free when the place is.
+    // Dropped in this order: the descriptor is closed before the connection slot is released.
     let mut held = (client, counted);
     async move {
-        // Both move in: what is not named would be dropped now.
+        // Names both, because the block would not capture, and so drop at once, what it does not
+        // name.
         let (client, _counted) = &mut held;
         run(client).await;
     }
@@ -217,7 +220,8 @@ fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
         .map_or(Endpoint::Unix, Endpoint::Inet)
 }
 
-/// The address that the client connected to. Only a wildcard listener has to ask.
+/// Returns the address that the client connected to. Only a wildcard listener needs a system
+/// call.
 fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
     match proxy.binds[bind as usize].address {
         BindAddress::Inet(address) if !address.ip().is_unspecified() && address.port() != 0 => {
@@ -279,7 +283,7 @@ async fn run(client: &mut Client) {
     }
     here().process.session_rate.count(now_ms);
     match frontend.mode {
-        // What listens is never for logs: loading refuses that.
+        // The loader refuses listeners in log mode.
         Mode::Tcp | Mode::Log => pool_box(tcp::serve(client)).await,
         Mode::Http if speaks_http2(&client.session) => http2(client).await,
         Mode::Http => requests(client).await,
@@ -289,8 +293,8 @@ async fn run(client: &mut Client) {
     }
 }
 
-/// `option nolinger`: a reset instead of an orderly close, but only when the
-/// peer's kernel has all that was written: a reset earlier would truncate it.
+/// Resets the connection instead of closing it in order (`option nolinger`), once the peer's
+/// kernel has everything that was written. An earlier reset would truncate it.
 pub(super) fn reset_when_delivered(link: &Link) {
     if let Some(socket) = link.transport()
         && unsent(socket) == 0
@@ -299,7 +303,7 @@ pub(super) fn reset_when_delivered(link: &Link) {
     }
 }
 
-/// Bytes that the peer has not acknowledged.
+/// Returns the number of bytes that the peer has not acknowledged.
 fn unsent(socket: &Transport) -> i32 {
     use nix::libc;
     use std::os::fd::AsRawFd;
@@ -309,14 +313,14 @@ fn unsent(socket: &Transport) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
-/// Lets packets to a client carry what rules of its connection want.
+/// Applies the packet marks that the connection rules have set for the client's connection.
 fn mark_packets(link: &Link, set: &super::Overrides) {
     if let Some(transport) = link.transport() {
         set.to_client.apply(transport.fd(), None);
     }
 }
 
-/// A rule refused the connection: it is reset, or forgotten.
+/// Closes a connection that a rule has rejected: by a reset, or silently.
 fn refuse(link: &Link, gate: Gate) {
     match gate {
         Gate::SilentDrop(ttl) => vanish(link, ttl),
@@ -324,19 +328,19 @@ fn refuse(link: &Link, gate: Gate) {
     }
 }
 
-/// Closes a client's connection without notice (`silent-drop`), or with a reset whose packets
+/// Drops a client's connection without notice (`silent-drop`), or with a reset whose packets
 /// have this TTL.
 pub(super) fn vanish(link: &Link, ttl: Option<u8>) {
     let (Some(ttl), Some(socket)) = (ttl, link.transport()) else {
         return link.vanish();
     };
-    // One of them fails: a socket has one version of IP.
+    // One of the calls fails, because a socket has only one version of IP.
     let _ = rustix::net::sockopt::set_ip_ttl(socket.socket().fd(), u32::from(ttl));
     let _ = rustix::net::sockopt::set_ipv6_unicast_hops(socket.socket().fd(), Some(ttl));
     let _ = socket.set_linger_zero();
 }
 
-/// The requests of a connection that speaks HTTP/1.
+/// Serves the requests of a connection that speaks HTTP/1.
 pub(super) async fn requests(client: &mut Client) {
     loop {
         if client.input.is_none() {
@@ -366,7 +370,8 @@ pub(super) async fn requests(client: &mut Client) {
     }
 }
 
-/// Whether HTTP/2 is spoken from the first byte: by `proto`, else by ALPN.
+/// Returns whether the connection speaks HTTP/2 from its first byte: by `proto`, otherwise by
+/// ALPN.
 fn speaks_http2(session: &Session) -> bool {
     match session.bind().protocol {
         Some(protocol) => protocol == HttpProtocol::Http2,
@@ -377,16 +382,16 @@ fn speaks_http2(session: &Session) -> bool {
     }
 }
 
-/// What the streams of a client's HTTP/2 connection have in common.
+/// State shared by the streams of a client's HTTP/2 connection.
 #[derive(Default)]
 struct Left {
-    /// Server connections that no other client may use.
+    /// Server connections reserved for this client.
     own: RefCell<Own>,
-    /// The number of the server of the last stream that ended.
+    /// Number of the server of the stream that ended last.
     last_server: Cell<Option<u32>>,
 }
 
-/// Many requests at once: the connection speaks HTTP/2.
+/// Serves a connection that speaks HTTP/2, with concurrent requests.
 pub(super) async fn http2(client: &mut Client) {
     let Client {
         link,
@@ -426,18 +431,18 @@ pub(super) async fn http2(client: &mut Client) {
     pool_box(multiplexed::serve(transport, input.take(), session, begin)).await;
 }
 
-/// What a connection without a request meets.
+/// Event that ends the wait of an idle connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Coming {
-    /// The first byte of a request.
+    /// The first byte of a request arrived.
     Request,
-    /// A newer configuration that has its listener.
+    /// A newer configuration contains the listener.
     Configuration,
-    /// The process is stopping: less time is left.
+    /// The process started to stop, which shortens the wait.
     Leave,
 }
 
-/// Waits for the first byte of a request.
+/// Waits for the first byte of a request, or another event.
 async fn next_request(client: &Client, leaving: bool) -> Coming {
     poll_fn(|context| {
         if client.link.poll_readable(context).is_ready() {
@@ -454,8 +459,8 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
     .await
 }
 
-/// Until when a connection may wait for the first byte of a request. It counts
-/// from when that began: a change of the configuration gives no new time.
+/// Returns how long a connection may wait for the first byte of a request. The time counts
+/// from the start of the wait; a change of the configuration does not restart it.
 pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
     let (from, limit_ms) = if client.streams == 0 {
@@ -471,8 +476,8 @@ pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
-/// Until when the head of a request that begins now has to be whole: `timeout
-/// http-request`, which for the first one counts from the connection.
+/// Returns when the head of a request that begins now has to be complete (`timeout
+/// http-request`). For the first request the time counts from the connection.
 pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     let limit_ms = client.session.frontend().timeouts.http_request_ms?;
     let from = if client.streams == 0 {
@@ -483,13 +488,13 @@ pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
-/// Whether a header with the addresses of the client has to come first.
+/// Returns whether a header with the client's addresses must come first.
 fn expects_header(client: &Client) -> bool {
     let bind = client.session.bind();
     bind.preface != Default::default() || client.expects_proxy || client.expects_netscaler
 }
 
-/// Reads the headers that have to come first, and applies their addresses. A failure is logged.
+/// Reads the headers that must come first and applies their addresses. A failure is logged.
 async fn preface(client: &mut Client) -> Result<(), PrefaceError> {
     if client.session.bind().preface.proxy || client.expects_proxy {
         let parse = |bytes: &[u8]| {
@@ -521,12 +526,11 @@ async fn preface(client: &mut Client) -> Result<(), PrefaceError> {
     Ok(())
 }
 
-/// Failure to read a header that has to come first.
+/// Failure to read a header that must come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PrefaceError {
     /// The client closed the connection before the first byte.
     Empty,
-    /// The connection failed.
     Broken,
     /// The client sent no complete header in time.
     Timeout,
@@ -534,11 +538,10 @@ enum PrefaceError {
     Truncated,
     /// The bytes are of another protocol.
     NotPreface,
-    /// The header is malformed.
     Invalid,
 }
 
-/// Logs the failure in the words of HAProxy.
+/// Logs the failure with HAProxy's wording.
 fn log_preface_error(client: &Client, error: PrefaceError, header: &str) {
     let text = match error {
         PrefaceError::Empty => format!("Connection closed while waiting for {header}"),
@@ -588,11 +591,11 @@ async fn first_header(
     }
 }
 
-/// Longest wait for a PROXY header where no `timeout client` says, milliseconds.
+/// Maximum wait for a PROXY header without `timeout client`, milliseconds.
 const PROXY_HEADER_MS: u32 = 5000;
 
-/// The session that streams see has the addresses of the header; a header that
-/// tells none leaves those of the connection.
+/// Replaces the addresses of the session by those of the header. A header without addresses
+/// changes nothing.
 fn take_addresses(client: &mut Client, header: &Header) {
     let Header::Proxied(proxied) = header else {
         return;

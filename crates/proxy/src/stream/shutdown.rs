@@ -23,7 +23,7 @@ pub fn unless_shut<F: Future>(
     })
 }
 
-/// How a stream ends by it.
+/// Returns the termination state of a stream that a shutdown ends.
 pub fn termination(why: Shutdown) -> Termination {
     match why {
         Shutdown::Down => Termination::ServerDown,

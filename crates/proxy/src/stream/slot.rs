@@ -1,5 +1,5 @@
-//! The right to one session of a server: which server a stream belongs to, and its wait
-//! in the queues.
+//! Slots of servers. A slot is the right to one session on a server. This module finds the
+//! server that a stream is bound to, and waits in the queues.
 
 use super::server::Unserved;
 use super::{Phase, Stream, Termination, backend};
@@ -14,8 +14,7 @@ use model::transaction::listing;
 use model::transaction::trace::{Step, Tie};
 use reactor::{self, after, with_deadline};
 
-/// Finds out which server a stream belongs to: by a rule, a cookie, then by a
-/// stick table.
+/// Finds the server that a stream is bound to: by a rule, then a cookie, then a stick table.
 #[inline]
 pub fn find_own_server(stream: &mut Stream) {
     if stream.route.rare.has(Rare::OWN_SERVER) {
@@ -34,7 +33,7 @@ fn look_for_own_server(stream: &mut Stream) {
     }
 }
 
-/// A slot of a server; waits in the queues within `timeout queue`.
+/// Takes a slot on a server; waits in the queues, limited by `timeout queue`.
 pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
     let own = persistence::server(stream).filter(|_| avoid.is_none());
@@ -52,7 +51,7 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
             backend::count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
-        // Nobody gives a slot back to one who only asks.
+        // No slot is ever released to a trace, so it does not wait.
         Assignment::Wait(_) if stream.session.is_traced() => {
             note_wait(stream, own.is_some());
             stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
@@ -103,7 +102,8 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
     Ok(slot)
 }
 
-/// Notes that a stream waits: for one server, if it belongs to that or a hash chooses it.
+/// Records that a stream is queued: at one server, if the stream is bound to it or a hash
+/// chooses it.
 fn note_wait(stream: &Stream, is_own: bool) {
     let by_key =
         |backend: &Proxy| backend.balance.is_by_key() && balance::key_of(stream, backend).is_some();
@@ -111,14 +111,14 @@ fn note_wait(stream: &Stream, is_own: bool) {
     stream.session.note(|| Step::Waits { for_one });
 }
 
-/// Whether a server takes new sessions, at once or after they waited for it.
+/// Returns whether a server accepts new sessions, immediately or through its queue.
 pub fn is_usable(backend: &Proxy, at: ServerIndex) -> bool {
     let server = backend.servers.get(at.0 as usize);
     server.is_some_and(|server| server.state.usable())
 }
 
-/// Whether a server would be had without waiting, or no longer than
-/// `max-keep-alive-queue` allows, which without a number is no limit.
+/// Returns whether a server has a free slot, or a queue no longer than `max-keep-alive-queue`
+/// allows. Without that setting the queue length is not limited.
 pub fn has_room(backend: &Proxy, at: ServerIndex) -> bool {
     let server = backend.servers.get(at.0 as usize);
     server.is_some_and(|Server { state, .. }| {

@@ -1,9 +1,9 @@
-//! Bodies and tunnels whose bytes nobody looks at: from one socket to the other
-//! through a pipe of the kernel, without a copy. It pays for large pieces only:
-//! what comes in small ones is copied, until it comes in large ones again.
+//! Forwards bodies and tunnels that nothing inspects from one socket to the other through a
+//! kernel pipe, without copying. Splicing pays for large pieces only. Data that arrives in
+//! small pieces is copied, until it arrives in large pieces again.
 //!
-//! A pipe is held while it has bytes: so only transfers whose receivers take
-//! nothing hold one across a wait.
+//! A pipe is held while it contains bytes: only transfers whose receivers accept nothing hold
+//! one across a wait.
 
 use super::body::{Body, BodyFailure, Copy};
 use mux::link::Link;
@@ -11,18 +11,18 @@ use reactor::after;
 use reactor::{Pipe, Socket, with_deadline};
 use std::io::ErrorKind;
 
-/// The least that a piece should be: for less, one copy is cheaper than the
-/// call that finds out that nothing more is there.
+/// Minimum size of a piece in bytes. Below it one copy costs less than the system call that
+/// finds that no more data is available.
 pub(super) const PIECE_MIN: usize = 16 * 1024;
-/// What goes through a pipe in one piece.
+/// Maximum size in bytes of a piece that goes through a pipe.
 pub(super) const PIECE_MAX: usize = 256 * 1024;
 
-/// The two sockets, where bytes go out as they come in.
+/// Returns the two sockets if both links are plain, so that bytes are forwarded unchanged.
 pub(super) fn sockets<'l>(from: &'l Link, to: &'l Link) -> Option<(&'l Socket, &'l Socket)> {
     Some((from.plain()?, to.plain()?))
 }
 
-/// How many bytes of a body may go into a pipe now.
+/// Returns how many bytes of a body may go into a pipe now.
 fn wanted(body: &Body) -> usize {
     match body {
         Body::Length(left) => usize::try_from(*left).unwrap_or(PIECE_MAX).min(PIECE_MAX),
@@ -31,8 +31,8 @@ fn wanted(body: &Body) -> usize {
     }
 }
 
-/// Whether nobody looks at what is left of a body, or writes something between,
-/// and it may be much. All that came of it has been sent.
+/// Returns whether the rest of a body can be spliced: nothing inspects it or inserts data,
+/// and it may be large. All data received so far has been sent.
 pub(super) fn fits(copy: &Copy<'_>) -> bool {
     wanted(copy.body) >= PIECE_MIN
         && !copy.chunked
@@ -43,8 +43,9 @@ pub(super) fn fits(copy: &Copy<'_>) -> bool {
         && sockets(copy.from, copy.to).is_some()
 }
 
-/// Passes a body on that [`fits`], to its end or for as long as it comes in
-/// large pieces; false where it does not. What ends it is left to be read again.
+/// Splices a body that [`fits`], to its end or for as long as it arrives in large pieces.
+/// False: it does not, and copying continues. The event that ended it is left to be read
+/// again.
 pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
     let Some((from, to)) = sockets(copy.from, copy.to) else {
         return Ok(false);
@@ -62,13 +63,13 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             return Ok(false);
         };
         let came = match pipe.fill_from(from, most) {
-            // A socket tells its end again to who reads it.
+            // A socket reports its end again to the next read.
             Ok(0) => return Ok(false),
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            // One that cannot be spliced.
+            // This socket does not support splicing.
             Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(false),
-            // A failure it tells only once.
+            // A socket reports an error only once, so it must be returned here.
             Err(_) => return Err(BodyFailure::Truncated),
         };
         if let Body::Length(left) = copy.body {
@@ -90,7 +91,7 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             }
         }
         if copy.body.is_done() {
-            // A connection with bytes left is not used again.
+            // A connection with unread bytes is not reused.
             from.look();
             return Ok(true);
         }

@@ -1,5 +1,5 @@
-//! A client's connection in TCP mode: one stream. Rules of content look at its first bytes,
-//! then a tunnel carries them.
+//! A client's connection in TCP mode, which carries one stream. Content rules inspect its
+//! first bytes, then a tunnel forwards them.
 
 use super::finish::finish;
 use super::server::{self, Establish};
@@ -23,7 +23,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-/// A client's connection in TCP mode: one stream.
+/// Serves a client's connection in TCP mode as one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
     listing::begin(&stream);
@@ -45,21 +45,20 @@ pub async fn serve(client: &mut Client) {
     finish(stream);
 }
 
-/// How long the rules of content wait for more bytes of a client who only asks where it would go: all
-/// come at once. Milliseconds.
+/// Time for which content rules wait for more bytes in a trace, whose bytes all arrive at
+/// once. Milliseconds.
 const ASKED_MS: u32 = 500;
 
-/// What rules of content make of a connection.
+/// Verdict of the content rules on a connection.
 enum Judged {
-    /// Its bytes are carried.
     Tunnel,
-    /// It ends.
     Over,
-    /// It speaks HTTP, in this version if one is said.
+    /// The connection speaks HTTP, in this version if one is given.
     Http(Option<HttpProtocol>),
 }
 
-/// The rules of content, and the choice of the backend between those of both sides.
+/// Evaluates the content rules of the frontend, chooses the backend, and evaluates the
+/// backend's content rules.
 async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Judged {
     match inspect(client, stream, input).await {
         Gate::Open => {}
@@ -86,13 +85,13 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
     }
 }
 
-/// Runs the content rules of the frontend, or of the backend once it is chosen,
-/// reading what they need. Any gate but those that are open is the stream's end,
-/// and was told.
+/// Runs the content rules of the frontend, or of the backend once it is chosen, and reads the
+/// data that they need. Any gate that is not open ends the stream, and has been logged.
 async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
     let gate = run_content_rules(client, stream, input).await;
     if !matches!(gate, Gate::Open | Gate::SwitchToHttp(_)) {
-        // Received, and forwarded to nobody: the connection was not empty (`option dontlognull`).
+        // Counts bytes that are never forwarded, so that the connection does not count as empty
+        // (`option dontlognull`).
         stream.transfer.bytes_in += input.as_ref().map_or(0, |buffer| buffer.len() as u64);
     }
     gate
@@ -161,7 +160,7 @@ async fn run_content_rules(
             },
         }
     }
-    // It stays for the choice of the backend and of the server.
+    // The buffered data remains available for choosing the backend and the server.
     stream.payloads.request_complete = true;
     Gate::Open
 }
@@ -218,7 +217,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
     drop(slot);
 }
 
-/// Until the task is woken.
+/// Waits until the task is woken.
 async fn next_event() {
     let mut woken = false;
     poll_fn(|_| match std::mem::replace(&mut woken, true) {
@@ -228,8 +227,8 @@ async fn next_event() {
     .await;
 }
 
-/// Lets the rules of `tcp-response content` look at what the server sends before
-/// the client gets it; then carries on, if they let it pass.
+/// Applies the `tcp-response content` rules to what the server sends before the client gets
+/// it. Then forwards, if they accept it.
 async fn inspect_answer(
     stream: &mut Stream,
     client: &Link,
@@ -275,7 +274,7 @@ async fn inspect_answer(
             tunnel::run(stream, client, server, slot, tunnel).await
         }
         Gate::CloseServer => {
-            // The client gets what came.
+            // Resets the server's connection; the client still gets what has arrived.
             server.break_off();
             stream.transfer.bytes_in += tunnel.up.bytes;
             if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
@@ -287,7 +286,7 @@ async fn inspect_answer(
         }
         Gate::Reject | Gate::SilentDrop(_) => {
             stream.transfer.bytes_in += tunnel.up.bytes;
-            // What came of the server counts, though the client never got it.
+            // Counts the server's bytes, although the client never got them.
             stream.transfer.bytes_out += stream.payloads.response.len() as u64;
             super::inspect::refused(stream, gate);
             if let Gate::SilentDrop(ttl) = gate {
@@ -297,8 +296,8 @@ async fn inspect_answer(
     }
 }
 
-/// Reads what has come already: the kernel answers a close over unread input with a
-/// reset, and the client would not see an orderly end.
+/// Reads the input that has arrived already. The kernel sends a reset on a close with unread
+/// input, and the client would not see an orderly end.
 fn swallow(client: &Link, input: Option<Buffer>) {
     let mut buffer = input.unwrap_or_else(Buffer::take);
     // Ends at the latest when the buffer is full.

@@ -1,6 +1,6 @@
-//! Bytes both ways: TCP mode, and what follows an upgrade or CONNECT. Each
-//! direction has back pressure (nothing is read while the other side takes
-//! nothing) and ends by itself, so a half-closed connection stays usable.
+//! Forwards bytes in both directions: TCP mode, and what follows an upgrade or CONNECT. Each
+//! direction has back pressure: nothing is read while the other side accepts nothing. Each
+//! direction ends by itself, so a half-closed connection stays usable.
 
 use super::meter::Meter;
 use super::{Phase, Stream, Termination, backend, shutdown, splice};
@@ -14,19 +14,19 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// One direction.
+/// One direction of a tunnel.
 pub struct Half {
-    /// What came and was not sent on yet.
+    /// Bytes received and not forwarded yet.
     pub buffer: Option<Buffer>,
-    /// In place of a buffer, while bytes are in it.
+    /// Replaces the buffer while bytes are in the pipe.
     pipe: Option<Pipe>,
-    /// Much came at once: more of it goes through a pipe.
+    /// The last read was large, so further data goes through a pipe.
     streaming: bool,
-    /// The sender has ended its side.
+    /// The sender has closed its side.
     pub ended: bool,
-    /// That was passed on.
+    /// The end was forwarded to the receiver.
     shut: bool,
-    /// How many were sent on.
+    /// Number of bytes forwarded.
     pub bytes: u64,
 }
 
@@ -42,14 +42,13 @@ impl Half {
         }
     }
 
-    /// Whether the receiver is waited for.
+    /// Returns whether the direction waits for its receiver.
     fn is_stuck(&self) -> bool {
         let buffered = self.buffer.as_ref();
         self.pipe.is_some() || buffered.is_some_and(|buffer| !buffer.is_empty())
     }
 
-    /// Takes what has come into a pipe. False where nothing went into it, and a
-    /// read says what there is.
+    /// Moves received bytes into a pipe. Returns false if none were moved; a read then tells why.
     fn fill(&mut self, from: &Link, to: &Link) -> io::Result<bool> {
         let Some((from, _)) = splice::sockets(from, to) else {
             return Ok(false);
@@ -70,7 +69,7 @@ impl Half {
         }
     }
 
-    /// Passes on what is in the pipe.
+    /// Forwards the contents of the pipe.
     fn drain(&mut self, to: &Link) -> io::Result<()> {
         if let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) {
             self.bytes += pipe.drain_to(to, false)? as u64;
@@ -79,8 +78,7 @@ impl Half {
         Ok(())
     }
 
-    /// Sends what it holds, in the buffer and in the pipe; pending while the receiver has
-    /// no room.
+    /// Sends the contents of the buffer and the pipe; pending while the receiver has no room.
     fn poll_send(
         &mut self,
         to: &Link,
@@ -106,27 +104,26 @@ impl Half {
         }
     }
 
-    /// Whether the sender is waited for.
+    /// Returns whether the direction waits for its sender.
     fn is_hungry(&self) -> bool {
         !self.ended && !self.is_stuck()
     }
 }
 
-/// Which side failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
     From,
     To,
 }
 
-/// What one look at a direction has moved.
+/// Progress that one poll of a direction has made.
 #[derive(Clone, Copy, Default)]
 struct Moved {
     read: bool,
     written: bool,
 }
 
-/// Moves what can be moved now.
+/// Forwards as much as possible without waiting.
 fn poll_half(
     half: &mut Half,
     from: &Link,
@@ -140,7 +137,7 @@ fn poll_half(
             Poll::Ready(Err(_)) => return Err(Side::To),
             Poll::Pending => return Ok(moved),
         }
-        // TLS may hold records that the socket did not take.
+        // TLS may hold records that the socket did not accept.
         let flushed = match to.poll_flush(context) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(_)) => return Err(Side::To),
@@ -188,7 +185,7 @@ fn poll_half(
     }
 }
 
-/// Ends our sending to one side; false while there is no room even for that.
+/// Shuts down our sending to one side; returns false while there is no room even for that.
 fn poll_shut(to: &Link, context: &mut Context<'_>) -> bool {
     loop {
         match to.shutdown_write() {
@@ -202,22 +199,21 @@ fn poll_shut(to: &Link, context: &mut Context<'_>) -> bool {
     }
 }
 
-/// How long one side may be silent.
+/// Inactivity timeout of one side.
 struct Limit {
-    /// Usually, milliseconds.
     usual: Option<u32>,
-    /// Once we have ended our sending to it.
+    /// Timeout after our sending to this side is shut down.
     fin: Option<u32>,
-    /// When it last gave something.
+    /// Time at which this side last sent data.
     gave: Instant,
-    /// When it last took something.
+    /// Time at which this side last accepted data.
     took: Instant,
-    /// `option independent-streams`: giving and taking are timed apart.
+    /// `option independent-streams`: sending and receiving are timed separately.
     independent: bool,
 }
 
 impl Limit {
-    /// It gave or took something.
+    /// Restarts the timeout after this side sent or accepted data.
     fn moved(&mut self, gave: bool, took: bool) {
         if gave {
             self.gave = reactor::now();
@@ -227,7 +223,8 @@ impl Limit {
         }
     }
 
-    /// Until when it may be silent: while it is waited for to give or to take.
+    /// Returns when the timeout expires; None while neither data from this side nor room for data
+    /// is awaited.
     fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
         let ms = self
             .fin
@@ -244,7 +241,7 @@ impl Limit {
     }
 }
 
-/// Both directions of a tunnel, and the limits of both sides.
+/// Both directions of a tunnel, and the timeouts of both sides.
 pub struct Tunnel {
     /// From the client to the server.
     pub up: Half,
@@ -255,7 +252,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Begins with what came of both sides already.
+    /// Creates a tunnel with the bytes already received from both sides.
     pub fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
         let frontend = &stream.frontend().timeouts;
         let backend = stream
@@ -284,8 +281,7 @@ impl Tunnel {
         }
     }
 
-    /// Moves what can be moved. Ready at the end of both directions, or when a
-    /// side fails.
+    /// Forwards in both directions. Ready when both have ended or a side fails.
     fn poll(
         &mut self,
         client: &Link,
@@ -317,11 +313,12 @@ impl Tunnel {
         }
     }
 
-    /// Moves what the client sends, and takes what the server sends without passing
-    /// it on, as much as a buffer holds.
+    /// Forwards what the client sends. Buffers what the server sends, up to the size of a buffer,
+    /// without forwarding it.
     ///
     /// # Errors
-    /// A side failed: what ends the stream by it.
+    ///
+    /// The failure of a side, as the termination state of the stream.
     pub fn poll_held(
         &mut self,
         client: &Link,
@@ -340,7 +337,7 @@ impl Tunnel {
                 Ok(0) => self.down.ended = true,
                 Ok(_) => self.server.moved(true, false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Full: there is no more to look at.
+                // The buffer is full, so the rules can see no more.
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break,
                 Err(_) => return Err(Termination::ServerAbort),
             }
@@ -351,7 +348,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Until when the client and the server may be silent.
+    /// Returns when the timeouts of the client and the server expire.
     fn deadlines(&self) -> Deadlines {
         let Tunnel {
             up,
@@ -366,14 +363,14 @@ impl Tunnel {
     }
 }
 
-/// Until when the client and the server may be silent.
+/// Times at which the timeouts of the client and the server expire.
 struct Deadlines {
     client: Option<Instant>,
     server: Option<Instant>,
 }
 
 impl Deadlines {
-    /// Who has been silent for too long.
+    /// Returns the termination state if a timeout has expired.
     fn overdue(&self) -> Option<Termination> {
         let now = reactor::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -386,15 +383,13 @@ impl Deadlines {
         }
     }
 
-    /// The sooner one.
     fn next(&self) -> Option<Instant> {
         [self.client, self.server].into_iter().flatten().min()
     }
 }
 
-/// Carries bytes both ways until both sides have ended, one fails or is silent
-/// for too long, or the sessions of the server are shut down. Counts into the
-/// stream.
+/// Forwards bytes in both directions until both sides have ended, one fails or times out, or
+/// the sessions of the server are shut down. The bytes are counted in the stream.
 pub async fn carry(
     stream: &mut Stream,
     client: &Link,
@@ -407,7 +402,7 @@ pub async fn carry(
     run(stream, client, server, slot, tunnel).await;
 }
 
-/// Carries what a tunnel has, likewise.
+/// Runs an existing tunnel in the same way.
 pub async fn run(
     stream: &mut Stream,
     client: &Link,
@@ -421,7 +416,7 @@ pub async fn run(
         if let Some(why) = slot.shutdown() {
             break Err(shutdown::termination(why));
         }
-        // Moved first: what is waited for is known only then.
+        // Forwards first, because only then the deadlines are known.
         let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
         if let Some(meter) = &meter {
             let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
@@ -436,7 +431,7 @@ pub async fn run(
         if let Some(overdue) = deadlines.overdue() {
             break Err(overdue);
         }
-        // Whatever wakes the task is looked at above.
+        // The poll above handles every reason for a wake-up.
         let mut woken = false;
         let woken = poll_fn(|_| {
             if std::mem::replace(&mut woken, true) {
@@ -460,7 +455,7 @@ pub async fn run(
     };
     stream.outcome.termination = termination;
     match termination {
-        // Who is left learns that it was no orderly end.
+        // Resets the other side, so that it does not mistake the abort for an orderly close.
         Termination::ClientAbort => server.break_off(),
         Termination::ServerAbort => backend::count_at_server(stream, Tally::ResponseErrors),
         _ => {}

@@ -1,6 +1,6 @@
-//! From TCP to HTTP on one connection: a rule of content says so (`switch-mode`), or
-//! the backend that was chosen speaks HTTP. The stream that began goes on as the
-//! first request of HTTP/1; HTTP/2 carries streams of its own, so it is given up.
+//! Switches a connection from TCP to HTTP: by a content rule (`switch-mode`), or because the
+//! chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
+//! HTTP/2 creates its own streams, so the existing one is discarded.
 
 use super::Stream;
 use super::request::{self, Next};
@@ -8,7 +8,7 @@ use super::session::{self, Client};
 use model::config::HttpProtocol;
 use model::thread::here;
 
-/// Serves a connection as HTTP from here on. What the client has sent stands in its
+/// Serves a connection as HTTP from here on. The bytes that the client has sent are in its
 /// input.
 pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Option<HttpProtocol>) {
     if protocol == Some(HttpProtocol::Http2) {
@@ -16,7 +16,7 @@ pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Optio
         here().keep_stream(stream);
         return session::http2(client).await;
     }
-    // What was raw is a head now.
+    // The received bytes are the head of a request now.
     stream.http = true;
     stream.payloads.renew_request();
     stream.rules.resume = None;

@@ -1,4 +1,4 @@
-//! A client whose going is to be noticed while something else is waited for.
+//! Watches for a client's disconnect while a stream waits for something else.
 
 use super::{Phase, Stream, Termination};
 use model::config::ProxyOption;
@@ -8,24 +8,23 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-/// A client whose going is to be noticed while a server is waited for.
+/// A client that is watched for its disconnect while a stream waits for a server.
 #[derive(Clone, Copy)]
 pub struct Watch<'c> {
     link: &'c Link,
-    /// Also one that only sends nothing more (`option abortonclose`).
+    /// Also reports a client that only closes its sending side (`option abortonclose`).
     half: bool,
 }
 
 impl<'c> Watch<'c> {
-    /// A client's stream of HTTP/2, whatever the options: it can be given up
-    /// at any time, and says so.
+    /// Watches an HTTP/2 stream regardless of the options: the client can reset it at any time.
     pub fn of_stream(link: &'c Link) -> Option<Watch<'c>> {
         let half = false;
         link.is_http2().then_some(Watch { link, half })
     }
 
-    /// The client, where `option abortonclose` wants to know that it closed. A stream
-    /// of HTTP/2 that its client gave up is looked for by nobody.
+    /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream always: a client
+    /// that has reset its stream does not read a response.
     pub fn of(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
         let half = stream
             .backend()
@@ -33,14 +32,14 @@ impl<'c> Watch<'c> {
         (half || link.is_http2()).then_some(Watch { link, half })
     }
 
-    /// A client during a rule that waits, where its going is to be noticed.
+    /// Watches the client while a rule waits.
     pub fn during_rules(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
         let proxy = stream.backend().unwrap_or(stream.frontend());
         let half = proxy.has(ProxyOption::AbortOnClose);
         (half || link.is_http2()).then_some(Watch { link, half })
     }
 
-    /// Ready when it has gone.
+    /// Ready when the client has disconnected.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match (self.half, self.link) {
             (false, Link::Http2(link)) => link.poll_lost(context),
@@ -48,7 +47,7 @@ impl<'c> Watch<'c> {
         }
     }
 
-    /// Whether it has gone, by what is known without a system call.
+    /// Returns whether the client has disconnected, as far as known without a system call.
     pub fn has_gone(&self) -> bool {
         match (self.half, self.link) {
             (false, Link::Http2(link)) => link.gone().is_some(),
@@ -56,7 +55,7 @@ impl<'c> Watch<'c> {
         }
     }
 
-    /// Whether it is a stream that its client gave up.
+    /// Returns whether the client is an HTTP/2 stream.
     pub fn is_http2(&self) -> bool {
         self.link.is_http2()
     }
@@ -79,8 +78,8 @@ pub fn unless_gone<F: Future>(
     )
 }
 
-/// Waits for what a rule waits for, and does what came of it to the stream. False:
-/// the client went meanwhile.
+/// Waits for the event that a rule needs and applies the result to the stream. False: the
+/// client disconnected.
 pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
     let watched = Watch::during_rules(stream, link);
     match unless_gone(watched, pin!(wait)).await {
@@ -95,7 +94,7 @@ pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
     }
 }
 
-/// The client went while a server was looked for. It is told nothing.
+/// Ends a stream whose client disconnected while a server was sought. No response is sent.
 pub fn abandoned(stream: &mut Stream) {
     stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();

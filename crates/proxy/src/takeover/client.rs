@@ -1,4 +1,4 @@
-//! The taking side: asks a process for the sockets that it listens on.
+//! The requesting side of a takeover: gets the listening sockets of another process.
 
 use super::wire::{self, REQUEST, Record, Step, Taker, WireError};
 use language::reason;
@@ -14,33 +14,33 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Bytes of a name in the abstract name space, which HAProxy fills up with zeros.
+/// Size of a name in the abstract namespace, which HAProxy pads with zeros, bytes.
 const ABSTRACT_BYTES: usize = 107;
-/// Bytes taken at once.
+/// Size of a read in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Reads of one answer: a peer that sends byte by byte is no peer.
+/// Maximum number of reads for one response, against a peer that sends byte by byte.
 const READS_MAX: usize = 100_000;
-/// What HAProxy sends with the end of a socket pair.
+/// Bytes that HAProxy sends with the end of a socket pair.
 const PAIR_HELLO: &[u8] = &[0, 0];
 
-/// Where the other process is asked (`-x`).
+/// Address of the process to take over from (`-x`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// Its statistics socket.
+    /// Path of its statistics socket.
     Path(PathBuf),
-    /// The same in the abstract name space, as long as names are there.
+    /// Name of its statistics socket in the abstract namespace, padded to full length.
     Abstract(Vec<u8>),
-    /// One end of a socket pair, over which it takes connections.
+    /// One end of a socket pair, over which the process accepts connections.
     Pair(RawFd),
 }
 
-/// What is no source.
+/// Reason why an address is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SourceError {
-    /// There is no name, or it is too long.
+    /// The name is missing or too long.
     #[error("the name is empty or too long")]
     BadName,
-    /// The number is none.
+    /// The descriptor number is invalid.
     #[error("invalid descriptor number")]
     BadNumber,
 }
@@ -61,7 +61,7 @@ impl std::str::FromStr for Source {
             name.resize(ABSTRACT_BYTES, 0);
             return Ok(Source::Abstract(name));
         }
-        // Anything else is a path for HAProxy.
+        // As in HAProxy, anything else is a path.
         match text.strip_prefix("unix@").unwrap_or(text) {
             "" => Err(SourceError::BadName),
             path => Ok(Source::Path(path.into())),
@@ -69,47 +69,47 @@ impl std::str::FromStr for Source {
     }
 }
 
-/// A socket of another process.
+/// A listening socket of another process.
 #[derive(Debug)]
 pub struct TakenSocket {
-    /// It.
+    /// The received descriptor.
     pub fd: OwnedFd,
-    /// What was said of it. The kernel knows better, and is asked by
-    /// [`crate::listener::Inherited`].
+    /// Description sent by the other process. [`crate::listener::Inherited`] asks the kernel
+    /// instead, which is reliable.
     pub said: Record,
 }
 
-/// Why no sockets came. All that came before the failure are closed.
+/// Reason why a takeover failed. All sockets received before the failure are closed.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
-    /// There is nobody at that place.
+    /// No process accepts connections at the address.
     #[error("{}", reason(&io::Error::from(*.0)))]
     Connect(Errno),
     /// The connection failed.
     #[error("the connection failed: {}", reason(&io::Error::from(*.0)))]
     Failed(Errno),
-    /// It took too long.
+    /// The timeout expired.
     #[error("timeout waiting for the reply")]
     Timeout,
-    /// The other process answered nothing: its socket does not say `expose-fd listeners`.
+    /// The other process sent no response: its socket lacks `expose-fd listeners`.
     #[error("it offers no sockets; `expose-fd listeners` may be missing there")]
     Refused,
-    /// It ended before everything had come.
+    /// The connection ended before the response was complete.
     #[error("it ended during its reply")]
     Ended,
-    /// The answer is not one.
+    /// The response is malformed.
     #[error("cannot read the reply: {0}")]
     Wire(#[from] WireError),
-    /// This process cannot have so many descriptors.
+    /// This process cannot open that many descriptors.
     #[error("this process may not open that many files (`ulimit -n`)")]
     Descriptors,
-    /// The connection cannot carry descriptors: it is no Unix socket.
+    /// The connection is not a Unix socket, so it cannot carry descriptors.
     #[error("it is not a Unix socket")]
     NotUnix,
 }
 
-/// Asks another process for the sockets that it listens on, statistics sockets
-/// among them. It may take `limit` in all.
+/// Requests the listening sockets of another process, including its statistics sockets.
+/// `limit` is the timeout for all of it.
 pub fn fetch(source: &Source, limit: Duration) -> Result<Vec<TakenSocket>, TakeoverError> {
     let until = Instant::now() + limit;
     let stream = connect(source, until)?;
@@ -130,7 +130,7 @@ pub(super) fn connect(source: &Source, until: Instant) -> Result<OwnedFd, Takeov
     let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
     let stream = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
         .map_err(TakeoverError::Connect)?;
-    // It also bounds waiting for a place in the other's queue.
+    // Also limits the wait for a slot in the other process's queue.
     limit_waiting(&stream, until)?;
     rustix::net::connect(&stream, &address).map_err(|errno| match errno {
         Errno::AGAIN => TakeoverError::Timeout,
@@ -139,8 +139,8 @@ pub(super) fn connect(source: &Source, until: Instant) -> Result<OwnedFd, Takeov
     Ok(stream)
 }
 
-/// Makes a connection as HAProxy's `sockpair@` does: one end of a new pair goes
-/// over the pair that there is.
+/// Connects as HAProxy's `sockpair@` does: sends one end of a new pair over the existing
+/// pair.
 fn through_pair(pair: BorrowedFd<'_>) -> Result<OwnedFd, TakeoverError> {
     let (theirs, ours) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -153,7 +153,7 @@ fn through_pair(pair: BorrowedFd<'_>) -> Result<OwnedFd, TakeoverError> {
     Ok(ours)
 }
 
-/// Sends bytes and at most [`wire::PART_MAX`] descriptors with the first of them.
+/// Sends bytes, with at most [`wire::PART_MAX`] descriptors attached to the first of them.
 pub(super) fn send_with(
     to: BorrowedFd<'_>,
     bytes: &[u8],
@@ -172,13 +172,13 @@ fn ancillary_bytes() -> usize {
     rustix::cmsg_space!(ScmRights(wire::PART_MAX + 1))
 }
 
-/// What is left of the time, as the limit of one call.
+/// Sets the remaining time as the timeout of the next socket call.
 pub(super) fn limit_waiting(stream: impl AsFd, until: Instant) -> Result<(), TakeoverError> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(TakeoverError::Timeout);
     }
-    // Less than the clock of the kernel knows would be no limit at all.
+    // A timeout below the kernel's clock resolution would mean none at all.
     let left = left.max(Duration::from_millis(1));
     for which in [Timeout::Recv, Timeout::Send] {
         sockopt::set_socket_timeout(&stream, which, Some(left)).map_err(TakeoverError::Failed)?;
@@ -193,14 +193,14 @@ pub(super) fn failed(errno: Errno) -> TakeoverError {
     }
 }
 
-/// The same over a connection that there is, which must be a blocking one.
+/// Requests the sockets over an existing connection, which must be in blocking mode.
 pub(super) fn fetch_over(
     stream: &OwnedFd,
     until: Instant,
 ) -> Result<Vec<TakenSocket>, TakeoverError> {
     limit_waiting(stream, until)?;
     match send_with(stream.as_fd(), REQUEST, &[]) {
-        // It has closed already; what it said before is read all the same.
+        // The peer has already closed; what it sent before is still read.
         Ok(_) | Err(Errno::PIPE) => {}
         Err(errno) => return Err(failed(errno)),
     }
@@ -212,7 +212,7 @@ pub(super) fn fetch_over(
         let before = descriptors.len();
         let read = match receive(stream, &mut bytes, &mut descriptors) {
             Err(TakeoverError::Failed(Errno::INTR)) => continue,
-            // A process that refuses closes with our request read or not.
+            // A process that refuses may close before it reads the request, which causes a reset.
             Err(TakeoverError::Failed(Errno::CONNRESET)) => 0,
             other => other?,
         };
@@ -238,7 +238,7 @@ pub(super) fn fetch_over(
     Err(TakeoverError::Ended)
 }
 
-/// Reads once. Descriptors that do not fit are closed by the kernel, and told.
+/// Reads once. Descriptors that do not fit are closed by the kernel, which reports that.
 fn receive(
     stream: &OwnedFd,
     bytes: &mut [u8],

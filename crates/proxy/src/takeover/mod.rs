@@ -1,8 +1,8 @@
-//! Taking listening sockets over from another process, and giving them to one,
-//! in the manner of HAProxy (`-x`, `expose-fd listeners`), so that either side
-//! may be HAProxy. [`wire`] is what is said, as values; [`fetch`] asks,
-//! [`hand_over`] answers. Which of the sockets are of use is not decided here:
-//! [`crate::listener::Inherited`] asks the kernel what they are.
+//! Takeover of listening sockets from another process, and handing them over to one,
+//! compatible with HAProxy (`-x`, `expose-fd listeners`): either side may be HAProxy.
+//! [`wire`] is the protocol without IO, [`fetch`] requests, [`hand_over`] responds.
+//! [`crate::listener::Inherited`] decides which of the sockets are useful, by asking the
+//! kernel what they are.
 
 mod client;
 mod server;

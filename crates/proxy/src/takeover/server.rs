@@ -1,4 +1,4 @@
-//! The giving side: answers `_getsocks` on a statistics socket that says
+//! The giving side of a takeover: responds to `_getsocks` on a statistics socket with
 //! `expose-fd listeners`.
 
 use super::client::{TakeoverError, send_with};
@@ -11,12 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a taker may need until it has everything. HAProxy gives up after a
-/// second of silence, too, and the end of the process waits for this.
+/// Timeout for the receiver to get everything. HAProxy, too, gives up after a second of
+/// silence, and the end of the process waits for this.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Passes sockets to the process at the other end of a connection. It blocks, so do not
-/// call it on a thread that others need.
+/// Passes sockets to the process at the other end of a connection. Blocks, so it must not be
+/// called on a thread that others need.
 pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverError> {
     if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
         return Err(TakeoverError::NotUnix);
@@ -31,20 +31,20 @@ pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverE
         let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
         send(to, &wire::part(&records)?, &descriptors, until)?;
     }
-    // The taker may have gone already, with all that it wanted.
+    // The receiver may have closed already, after it got everything.
     let _ = rustix::net::shutdown(to, Shutdown::Write);
     Ok(())
 }
 
 fn record(fd: &OwnedFd) -> Record {
     Record {
-        // Unix sockets are bound to none.
+        // Unix sockets are not bound to an interface.
         interface: interface(fd).ok().flatten().unwrap_or_default(),
         ..Record::default()
     }
 }
 
-/// Sends all bytes, with the descriptors.
+/// Sends all bytes together with the descriptors.
 fn send(
     to: &OwnedFd,
     mut bytes: &[u8],
@@ -65,8 +65,8 @@ fn send(
     Ok(())
 }
 
-/// Waits for the taker's word that it wants the next part. Which number it says
-/// does not matter: nothing was lost on the way.
+/// Waits until the receiver requests the next part. The value of the number does not matter,
+/// because the connection loses nothing.
 fn receive_number(from: &OwnedFd, until: Instant) -> Result<(), TakeoverError> {
     let mut bytes = [0; NUMBER_BYTES];
     let mut received = 0;

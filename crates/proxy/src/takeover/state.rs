@@ -1,11 +1,10 @@
-//! Counters and states of servers from one process of ours to the next, over
-//! the statistics socket that also hands listeners over. HAProxy knows no such
-//! command, and says so: then there is nothing to go on with.
+//! Passes counters and server states from one Evenkeel process to the next, over the
+//! statistics socket that also hands listeners over. HAProxy does not know the command and
+//! replies so; then no state is taken over.
 //!
-//! The answer is [`MARK`], the number of bytes and the bytes
-//! ([`crate::carry`] knows what they mean). The connection stays: when the
-//! old process has finished its last connection, what it counted meanwhile comes
-//! in the same form, without the mark.
+//! The response is [`MARK`], the number of bytes and the bytes ([`crate::carry`] defines
+//! their meaning). The connection stays open. When the old process has finished its last
+//! connection, it sends the counts made since then in the same form, without the mark.
 
 use super::client::{self, Source, TakeoverError};
 use crate::carry::{self, Mark};
@@ -18,32 +17,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the taker asks for.
+/// Command that requests the state.
 pub const REQUEST: &[u8] = b"_getstate\n";
-/// What an answer begins with.
+/// Beginning of a response.
 const MARK: &[u8] = b"evenkeel";
-/// Bytes of the length.
 const LENGTH_BYTES: usize = 8;
-/// Longest state.
+/// Maximum size of a state, bytes.
 const BYTES_MAX: usize = 1 << 28;
-/// Processes that the rest is told, at most: those that came last.
+/// Maximum number of processes that get the later counts: the most recent ones.
 const HEIRS_MAX: usize = 4;
-/// How long one of them may take to hear it.
+/// Timeout for one of them to receive these counts.
 const REST_LIMIT: Duration = Duration::from_millis(500);
-/// Bytes that are read at once.
+/// Size of a read in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What another process of ours told.
+/// State received from another Evenkeel process.
 #[derive(Debug)]
 pub struct TakenState {
-    /// For [`carry::import`].
+    /// State for [`carry::import`].
     pub bytes: Vec<u8>,
-    /// Where the rest comes.
+    /// Connection for the later counts.
     pub rest: OwnedFd,
 }
 
-/// Asks a process for its state; None when it is not one of ours, or does not
-/// tell. It may take `limit` in all.
+/// Requests the state of a process; None if the process is not Evenkeel or does not permit
+/// it. `limit` is the timeout for all of it.
 pub fn fetch(source: &Source, limit: Duration) -> Result<Option<TakenState>, TakeoverError> {
     let until = Instant::now() + limit;
     let stream = client::connect(source, until)?;
@@ -66,8 +64,8 @@ pub fn fetch(source: &Source, limit: Duration) -> Result<Option<TakenState>, Tak
     }))
 }
 
-/// Waits for the end of the process that was taken over from; what it has
-/// counted since. It waits for as long as that lives.
+/// Waits until the predecessor ends, however long that takes, and returns what it has counted
+/// since the first response.
 pub fn fetch_rest(from: &OwnedFd) -> Result<Vec<u8>, TakeoverError> {
     rustix::io::ioctl_fionbio(from, false).map_err(TakeoverError::Failed)?;
     read_part(from.as_fd(), None)
@@ -82,7 +80,7 @@ fn read_part(from: BorrowedFd<'_>, until: Option<Instant>) -> Result<Vec<u8>, Ta
     }
     let mut bytes = Vec::new();
     while bytes.len() < length {
-        // Memory only for what really comes.
+        // Allocates memory only for bytes that arrive.
         let at = bytes.len();
         bytes.resize(length.min(at + READ_BYTES), 0);
         read_whole(from, &mut bytes[at..], until)?;
@@ -109,15 +107,15 @@ fn read_whole(
     Ok(())
 }
 
-/// Who asked for the state, and is told the rest.
+/// The processes that requested the state and get the later counts.
 #[derive(Debug, Default)]
 pub struct Heirs {
     all: Mutex<Vec<(OwnedFd, Mark)>>,
 }
 
 impl Heirs {
-    /// The answer for somebody who asked over a connection, which is kept. The
-    /// caller sends it.
+    /// Returns the response for a process that requested the state. The connection is kept for
+    /// the later counts; the caller sends the response.
     pub fn answer(&self, to: OwnedFd, config: &Config, runtime: &Runtime) -> Vec<u8> {
         let exported = carry::export(config, Some(runtime));
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,13 +128,13 @@ impl Heirs {
         answer
     }
 
-    /// Tells everyone the rest, at the end of the process. Who does not listen
-    /// holds it up for no longer than [`REST_LIMIT`].
+    /// Sends the later counts to all successors at the end of the process. One that does not read
+    /// delays it by at most [`REST_LIMIT`].
     pub fn tell_rest(&self, runtime: &Runtime) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (to, mark) in std::mem::take(&mut *all) {
             let told = part(&mark.rest(Some(runtime)));
-            // The heir may have gone: then there is nobody to go on counting.
+            // The successor may have ended; then no process continues the counters.
             let _ = send(&to, &told, Instant::now() + REST_LIMIT);
         }
     }

@@ -1,4 +1,5 @@
-//! Both sides against each other, and each against a peer that breaks the rules.
+//! Tests both sides of the takeover against each other, and each against a peer that violates
+//! the protocol.
 
 use super::client::{fetch_over, send_with};
 use super::wire::{self, Record, WireError};
@@ -22,7 +23,7 @@ fn inode(fd: impl AsFd) -> u64 {
     rustix::fs::fstat(fd).unwrap().st_ino
 }
 
-/// What a peer that does this is answered with.
+/// Returns the result of a takeover from a peer with this behaviour.
 fn taken_from(peer: impl FnOnce(UnixStream) + Send + 'static) -> Result<usize, TakeoverError> {
     taken_within(SOON, peer)
 }
@@ -92,7 +93,7 @@ fn a_peer_that_breaks_the_rules_is_told_apart_and_its_sockets_are_closed() {
     };
     let result = taken_from(move |mut stream| read(&mut stream));
     assert!(matches!(result, Err(TakeoverError::Refused)), "{result:?}");
-    // One that closes without reading.
+    // A peer that closes without reading.
     let result = taken_from(drop);
     assert!(
         matches!(
@@ -117,10 +118,10 @@ fn a_peer_that_breaks_the_rules_is_told_apart_and_its_sockets_are_closed() {
     );
     let result = taken_within(Duration::from_millis(500), move |mut stream| {
         let mut request = [0; wire::REQUEST.len()];
-        // Where the time is over already, there is none to read.
+        // If the time is already over, there is no request to read.
         let _ = stream.read_exact(&mut request);
         let _ = stream.write_all(&wire::number(3));
-        // It neither goes on nor closes.
+        // The peer neither continues nor closes.
         let _ = stream.read(&mut [0]);
     });
     assert!(matches!(result, Err(TakeoverError::Timeout)), "{result:?}");

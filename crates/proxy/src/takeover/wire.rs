@@ -1,62 +1,61 @@
-//! What HAProxy's processes say to each other when one takes over the sockets
-//! of another, as values: bytes, and how many descriptors came with them.
+//! HAProxy's protocol for the takeover of sockets, without IO: the bytes, and the number of
+//! descriptors that came with them.
 //!
-//! The taker sends `_getsocks` and a line feed. The answer is the number of
-//! sockets, a 32-bit integer in the order of the machine; then parts of at most
-//! 252 descriptors, each part with a record for every one of them: a byte and as
-//! many bytes of the name of a network namespace, a byte and as many bytes of
-//! the name of an interface, and 32 bits of options, which are 0. Before every
-//! part but the first the taker says how many sockets came before the part that
-//! it has just got, as the same kind of integer.
+//! The receiver sends `_getsocks` and a line feed. The response begins with the number of
+//! sockets, a 32-bit integer in native byte order. Parts of at most 252 descriptors follow.
+//! Each part has a record for each descriptor: a length byte and the name of a network
+//! namespace, a length byte and the name of an interface, and 32 bits of options, which are
+//! zero. Before every part but the first the receiver sends how many sockets came before the
+//! part that it has just received, as an integer of the same format.
 
-/// What the taker asks for.
+/// Command that requests the sockets.
 pub const REQUEST: &[u8] = b"_getsocks\n";
-/// Descriptors in one part; the system's own limit is 253.
+/// Maximum number of descriptors in one part; the system's limit is 253.
 pub const PART_MAX: usize = 252;
-/// Sockets in all: four times the ports that one address has.
+/// Maximum number of sockets: four times the ports of one address.
 pub const SOCKETS_MAX: usize = 1 << 18;
 /// Bytes of a number.
 pub const NUMBER_BYTES: usize = 4;
-/// Longest record: two names and the options.
+/// Maximum size of a record in bytes: two names and the options.
 const RECORD_BYTES_MAX: usize = 2 * (1 + u8::MAX as usize) + NUMBER_BYTES;
 /// Longest part.
 pub const PART_BYTES_MAX: usize = PART_MAX * RECORD_BYTES_MAX;
 
-/// What is said of one socket.
+/// Description of one socket.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Record {
-    /// The network namespace that it listens in; empty for that of the process.
+    /// Network namespace of the listener; empty for that of the process.
     pub namespace: Box<[u8]>,
-    /// The interface that it is bound to, or nothing.
+    /// Interface that the socket is bound to, or empty.
     pub interface: Box<[u8]>,
-    /// Bits without a use.
+    /// Option bits, which are unused.
     pub options: u32,
 }
 
-/// How an answer breaks the rules.
+/// Violation of the protocol in a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
-    /// More sockets than [`SOCKETS_MAX`] are announced.
+    /// The response announces more than [`SOCKETS_MAX`] sockets.
     #[error("it announces {0} sockets")]
     TooMany(u32),
-    /// More descriptors came than were announced.
+    /// The response has more descriptors than it announced.
     #[error("it sends more sockets than it announced")]
     MoreDescriptors,
-    /// Bytes came that belong to no descriptor.
+    /// The response has bytes that belong to no descriptor.
     #[error("it sends unexpected bytes")]
     MoreBytes,
-    /// A name is longer than a record has room for.
+    /// A name is too long for a record.
     #[error("a name is too long")]
     LongName,
 }
 
-/// A number as it is sent.
+/// Encodes a number for sending.
 pub fn number(value: usize) -> [u8; NUMBER_BYTES] {
-    // Bounded by SOCKETS_MAX wherever it comes from.
+    // Always at most SOCKETS_MAX.
     u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes()
 }
 
-/// The records of one part.
+/// Encodes the records of one part.
 pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::new();
     for record in records {
@@ -69,30 +68,30 @@ pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-/// What the taker does after it has got something.
+/// Next action of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// It waits for more.
+    /// Wait for more input.
     Wait,
-    /// It says that number, and then waits for more.
+    /// Send this number, then wait for more input.
     Say([u8; NUMBER_BYTES]),
-    /// It has everything.
+    /// All sockets were received.
     Done,
 }
 
-/// The taker's side.
+/// Protocol state of the receiver.
 #[derive(Debug, Default)]
 pub struct Taker {
     total: Option<usize>,
     descriptors: usize,
-    /// Sockets that came before the present part.
+    /// Number of sockets received before the current part.
     before: usize,
     bytes: Vec<u8>,
     records: Vec<Record>,
 }
 
 impl Taker {
-    /// Takes bytes and the number of descriptors that came with them.
+    /// Processes bytes and the number of descriptors that came with them.
     pub fn handle(&mut self, bytes: &[u8], descriptors: usize) -> Result<Step, WireError> {
         self.bytes.extend_from_slice(bytes);
         self.descriptors += descriptors;
@@ -118,7 +117,7 @@ impl Taker {
         }
         self.bytes = rest.to_vec();
         if self.records.len() < self.descriptors {
-            // What is left is part of one record.
+            // The rest is a part of one record.
             return Ok(Step::Wait);
         }
         if !self.bytes.is_empty() {
@@ -149,13 +148,13 @@ impl Taker {
         Ok(self.total)
     }
 
-    /// What was said of the sockets, in the order of their descriptors.
+    /// Returns the descriptions of the sockets, in the order of their descriptors.
     pub fn records(self) -> Vec<Record> {
         self.records
     }
 }
 
-/// The record that bytes begin with, and what is behind it.
+/// Decodes the record at the front of the bytes; returns it and the remaining bytes.
 fn record(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (namespace, rest) = name(bytes)?;
     let (interface, rest) = name(rest)?;
@@ -223,7 +222,7 @@ mod tests {
     fn an_answer_may_come_in_any_pieces() {
         let mut whole = number(2).to_vec();
         whole.extend(part(&[there(), lo()]).unwrap());
-        // Descriptors come with the first byte of their part.
+        // Descriptors arrive with the first byte of their part.
         for cut in 1..whole.len() {
             let mut taker = Taker::default();
             let mut last = Step::Wait;

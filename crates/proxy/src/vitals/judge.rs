@@ -1,12 +1,12 @@
-//! Whether what stands behind a virtual address can be served, from a configuration
-//! and the states of its servers.
+//! Judges from a configuration and the states of its servers whether the services behind a
+//! virtual address can be served.
 
 use model::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
 use protocol::vitals::Band;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How much of a frontend can be served.
+/// Part of a frontend's streams that can be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Served {
     All,
@@ -14,7 +14,8 @@ enum Served {
     Nothing,
 }
 
-/// Whether a listener takes connections to an address because it takes those to any.
+/// Returns whether a listener accepts connections to an address because it listens on a
+/// wildcard.
 fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
     match listener.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
@@ -22,8 +23,8 @@ fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
     }
 }
 
-/// The frontends that take connections to addresses: those that are bound to one of
-/// them, or, where none is, those that take connections to any address.
+/// Returns the frontends that accept connections to addresses: those bound to one of them or,
+/// if there is none, those on wildcards.
 pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c Proxy> {
     let listens = |proxy: &&Proxy, wanted: &dyn Fn(SocketAddr, bool) -> bool| {
         let of = |bind: &model::config::Bind| match bind.address {
@@ -50,15 +51,15 @@ pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c
     all.filter(|proxy| listens(proxy, &any)).collect()
 }
 
-/// Where a frontend's streams may go: what is named by lines; a `listen` without such
-/// a line is its own backend.
+/// Returns the backends that a frontend's streams may reach by its lines; a `listen` section
+/// without such a line is its own backend.
 fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
     let named = frontend
         .use_backend
         .iter()
         .filter_map(|rule| match &rule.target {
             SwitchTarget::Static(reference) => reference.index,
-            // A name that is made for each request may be any.
+            // A name built for each request may select any backend.
             SwitchTarget::Dynamic(_) => None,
         });
     let mut all: Vec<ProxyIndex> = named.collect();
@@ -73,19 +74,19 @@ fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
     all
 }
 
-/// Whether a stream that comes to a backend is served: some server is usable, or it
-/// has none and answers by its rules.
+/// Returns whether a backend can serve streams: a server is usable, or it has none and
+/// replies by its rules.
 pub(super) fn is_served(backend: &Proxy) -> bool {
     !backend.disabled && (backend.servers.is_empty() || backend.state.usable_servers() > 0)
 }
 
-/// Whether some stream of a frontend is served.
+/// Returns whether a frontend can serve at least some streams.
 pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
     served(config, frontend) != Served::Nothing
 }
 
 fn served(config: &Config, frontend: &Proxy) -> Served {
-    // An operator took it out.
+    // An operator disabled the frontend, so it serves nothing.
     if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
         return Served::Nothing;
     }
@@ -117,7 +118,7 @@ pub(super) fn is_untested(config: &Config, service: &Service) -> bool {
     })
 }
 
-/// The band of a service. Where nothing listens at its addresses nothing is missed.
+/// Returns the band of a service. Addresses without a listener lack nothing.
 pub(super) fn band(config: &Config, service: &Service) -> Band {
     let has_lost = |name: &&str| {
         let index = config.backend(name);
@@ -180,7 +181,7 @@ backend api
         }
     }
 
-    /// The bands of addresses after servers were taken out.
+    /// Returns the bands of addresses after servers were taken out.
     fn bands(out: &[(&str, &str)], services: &[Service]) -> Vec<Band> {
         let mut config = load_text(FILE).config.expect("no error");
         model::control::install(&mut config, None, 0);

@@ -1,10 +1,10 @@
-//! Virtual addresses, as far as the proxy has part in them: its threads show that they
-//! live, the side thread judges whether what stands behind each address can be served
-//! ([`judge`], a value), and connections are led to their end before an address is
-//! given away on purpose. All of it is told and heard in one memory
-//! ([`protocol::vitals`]); who owns an address is decided elsewhere.
+//! The proxy's part in virtual addresses. Its threads write heartbeats. The side thread
+//! judges whether the services behind each address can be served ([`judge`], without IO).
+//! Connections are drained before an address is released intentionally. All of it is
+//! exchanged in one shared memory ([`protocol::vitals`]); the ownership of an address is
+//! decided elsewhere.
 //!
-//! A request pays one load for all of this.
+//! A request pays one atomic load for all of this.
 
 mod judge;
 mod report;
@@ -26,11 +26,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often a thread shows that it lives: soon enough also when a turn of its loop
-/// takes its time.
+/// Heartbeat interval of a thread, with a margin for a slow turn of its event loop.
 const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
 
-/// Milliseconds of the clock that counts while the machine sleeps.
+/// Returns the milliseconds of the clock that also counts during a suspend.
 pub(crate) fn now_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -50,13 +49,13 @@ pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(
     }
     claim(runtime);
     for thread in 0..runtime.threads() {
-        // One that has ended beats no more, which is what is to be seen.
+        // A thread that has ended sends no heartbeat, as it should.
         let _ = reactor::inject(thread, move || reactor::spawn(beat(runtime, thread)));
     }
     Ok(())
 }
 
-/// From now on this process writes: it serves, or serves again.
+/// Makes this process the writer of the memory: it serves, or serves again.
 pub(crate) fn claim(runtime: &Runtime) {
     if let Some((vitals, owner)) = runtime.vitals.memory()
         && !vitals.is_owner(owner)
@@ -66,14 +65,14 @@ pub(crate) fn claim(runtime: &Runtime) {
     }
 }
 
-/// It serves no more.
+/// Reports that the process no longer serves.
 pub(crate) fn rest(runtime: &Runtime) {
     if let Some((vitals, owner)) = runtime.vitals.memory() {
         vitals.rest(owner);
     }
 }
 
-/// A thread shows that it lives, until the process stops.
+/// Writes heartbeats of a thread until the process stops.
 pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     while let Some((vitals, owner)) = runtime.vitals.memory()
         && !runtime.stopping()
@@ -83,8 +82,8 @@ pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     }
 }
 
-/// In which time connections to an address are led to their end, as the address is about
-/// to be given away.
+/// Returns the period in which connections to an address drain, if the address is about to be
+/// released.
 pub(crate) fn drain_of(runtime: &Runtime, address: Option<IpAddr>) -> Option<Drain> {
     runtime.vitals.draining.of(address?)
 }

@@ -1,4 +1,4 @@
-//! What operators see of virtual addresses: what the memory says of each, as a [`Report`].
+//! Report for operators on virtual addresses, from the shared memory, as a [`Report`].
 
 use super::now_ms;
 use crate::runtime::Runtime;
@@ -8,10 +8,10 @@ use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a page shows of each besides its state.
+/// Columns of a page besides the state of an address.
 pub const COLUMNS: &[&str] = &["owner", "frontends served", "priority", "moves", "address"];
 
-/// Returns every virtual address of the newest configuration; none where nobody moves them.
+/// Returns every virtual address of the newest configuration; none without an address role.
 pub fn report(runtime: &Runtime) -> Report {
     let config = runtime.config();
     let Some((vitals, _)) = runtime.vitals.memory() else {
@@ -32,14 +32,14 @@ pub fn report(runtime: &Runtime) -> Report {
     of(now, all)
 }
 
-/// What the memory says of a virtual address.
+/// State of a virtual address in the shared memory.
 struct Shown {
-    /// What the address role wrote last; None where that is nothing, or more than a second
-    /// ago.
+    /// The last report of the address role; None if there is none, or it is more than a second
+    /// old.
     told: Option<SlotReport>,
-    /// How much can be served.
+    /// Band of the service.
     band: Band,
-    /// Requests at the addresses finish before they are given away.
+    /// Requests to the addresses finish before the addresses are released.
     draining: bool,
 }
 
@@ -124,7 +124,8 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
     one
 }
 
-/// One that is master, one that drains, one that is not, and one of which nothing is known.
+/// Returns a report with one address that is master, one that drains, one that is backup, and
+/// one of unknown state.
 #[cfg(test)]
 pub fn example() -> Report {
     let mut told = SlotReport {

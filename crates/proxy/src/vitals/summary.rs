@@ -1,5 +1,5 @@
-//! How well is served, in a few numbers: read from counters and states that there are
-//! anyway, so that nothing that serves pays for it.
+//! Summary of the service quality in a few numbers. They are read from existing counters and
+//! states, so serving costs nothing extra.
 
 use super::judge;
 use crate::runtime::Runtime;
@@ -11,41 +11,41 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Maximum number of frontends in the summary.
 const FRONTENDS_MAX: usize = 1_000;
 
-/// The numbers.
+/// Health summary of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
-    /// Requests (HTTP) and sessions (TCP) of frontends.
+    /// Number of requests (HTTP) and sessions (TCP) of frontends.
     pub requests: u64,
-    /// Answers of 5xx, and connections to servers that failed.
+    /// Number of 5xx responses and failed connections to servers.
     pub errors: u64,
-    /// Servers that are checked and can be used.
+    /// Number of servers with checks that are usable.
     pub servers_up: u64,
-    /// Servers that are checked.
+    /// Number of servers with checks.
     pub servers: u64,
-    /// Frontends that listen.
+    /// Frontends with listeners.
     pub frontends: Vec<FrontendSummary>,
-    /// Virtual addresses that this machine owns.
+    /// Number of virtual addresses that this machine owns.
     pub addresses_owned: u64,
-    /// Virtual addresses.
+    /// Number of virtual addresses.
     pub addresses: u64,
 }
 
-/// A frontend.
+/// Health summary of a frontend.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FrontendSummary {
-    /// Its name.
+    /// Name of the frontend.
     pub name: String,
-    /// Where it takes connections by TCP, as seen from this machine: what another one
-    /// owns leads there and is left out. Where it speaks HTTP in the clear at some of these,
-    /// only those.
+    /// Addresses at which it accepts TCP connections, as seen from this machine. Addresses that
+    /// another machine owns lead there and are left out. If any of them accept HTTP without TLS,
+    /// only those are listed.
     pub listens: Vec<SocketAddr>,
-    /// It speaks HTTP in the clear at all of these.
+    /// All listed addresses accept HTTP without TLS.
     pub http: bool,
-    /// Some stream of it is served.
+    /// At least some streams can be served.
     pub usable: bool,
 }
 
-/// An address at which this machine reaches a listener of its own.
+/// Returns the address at which this machine reaches one of its own listeners.
 fn reached(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -81,7 +81,7 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
     }
 }
 
-/// The numbers of the newest configuration.
+/// Returns the summary of the newest configuration.
 pub fn summary(runtime: &Runtime) -> Summary {
     let config = runtime.config();
     let mut all = Summary::default();
@@ -111,7 +111,7 @@ pub fn summary(runtime: &Runtime) -> Summary {
     all
 }
 
-/// Counts virtual addresses; those that this machine does not own.
+/// Counts virtual addresses, and returns those that this machine does not own.
 fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAddr> {
     let vitals = runtime.vitals.memory().map(|(vitals, _)| vitals);
     let alive = |vitals: &Vitals<'_>| {
@@ -148,7 +148,7 @@ mod tests {
         let listens: Vec<String> = told(0).listens.iter().map(ToString::to_string).collect();
         assert_eq!(listens, ["127.0.0.1:80", "[::1]:82"]);
         assert!(told(0).http && !told(1).http && !told(2).http);
-        // A site of today listens with TLS, too: it is asked in the clear.
+        // A typical site also listens with TLS; the check uses the listener without.
         assert_eq!(
             (told(3).http, told(3).listens),
             (true, vec!["127.0.0.1:80".parse().unwrap()])

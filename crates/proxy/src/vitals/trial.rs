@@ -1,6 +1,6 @@
-//! A candidate version as the address role sees it. An address that must be taken over is
-//! served by the previous version, so the address role requests a rollback, and waits a
-//! moment for it. This module does not know how the rollback is done.
+//! A candidate version from the view of the address role. An address that must be taken over
+//! is better served by the previous version. The address role therefore requests a rollback
+//! and waits briefly for it. This module does not know how the rollback works.
 
 use super::now_ms;
 use crate::runtime::Runtime;
@@ -18,7 +18,7 @@ pub struct OnTrial {
 }
 
 impl OnTrial {
-    /// From now on; None where there is no address role that would see it.
+    /// Announces a candidate version; None if there is no address role to see it.
     pub fn begin(runtime: &Runtime) -> Option<OnTrial> {
         let (vitals, owner) = runtime.vitals.memory()?;
         let number = now_ms().max(1);
@@ -57,13 +57,13 @@ impl Drop for OnTrial {
     }
 }
 
-/// Sleeps until somebody who changed the word wakes those who wait for it.
+/// Sleeps until another process changes the word and wakes the waiting ones.
 fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
     let limit = libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // The lower half: that is what the kernel sees of it.
+    // The kernel compares only the lower half.
     #[allow(clippy::cast_possible_truncation)]
     let expected = seen as u32;
     // SAFETY: the word lives during the call, which only reads it, and so does the

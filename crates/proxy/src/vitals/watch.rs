@@ -1,5 +1,5 @@
-//! The side thread's part: it judges, counts what is under way where an address is to
-//! be given away, and writes both down.
+//! The side thread's part: judges the services, counts the running streams of addresses that
+//! are about to be released, and writes both to the shared memory.
 
 use super::{judge, now_ms};
 use crate::runtime::{Runtime, VitalsMemory};
@@ -13,35 +13,35 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often it is judged.
+/// Interval of the judgement.
 const EVERY: Duration = Duration::from_millis(100);
-/// How often it is counted while an address is to be given away: the moment at which
-/// nothing is under way may be short.
+/// Interval of counting while an address is about to be released. The moment without running
+/// streams may be short.
 const COUNT_EVERY: Duration = Duration::from_millis(5);
-/// How long a thread may take to count.
+/// Timeout for a thread to count.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As long as this after it began there may be clients between two requests, who learn
-/// with an answer, or by silence, that their connection ends ([`crate::stream`]).
+/// Time after the start of a drain in which clients may be between two requests. They learn
+/// from a response, or by silence, that their connection ends ([`crate::stream`]).
 const SETTLING: Duration = Duration::from_millis(1_100);
 
-/// How long a service that a version removed is still described: its addresses may be handed
-/// over only now, and their connections led to their end.
+/// Time for which a removed service is still described. Its addresses may be handed over only
+/// now, and their connections still have to drain.
 const REMOVED_FOR: Duration = Duration::from_secs(60);
 
-/// What is described to the role that moves addresses.
+/// Services described to the role that moves addresses.
 #[derive(Default)]
 struct Described {
-    /// The services of the configuration that is served, and behind them removed ones.
+    /// Services of the configuration in service, followed by removed ones.
     services: Vec<Service>,
-    /// The version of that configuration.
+    /// Version of that configuration.
     version: Option<u64>,
-    /// When each of the removed ones was removed.
+    /// Time of removal of each removed service.
     removed: Vec<Instant>,
 }
 
 impl Described {
-    /// Follows the configuration. Services that it removed stay for a while, and for as long
-    /// as they drain. True: it changed.
+    /// Applies a configuration. Removed services remain for a while, and for as long as they
+    /// drain. Returns whether anything changed.
     fn follow(&mut self, config: &Config, now: Instant, drains: impl Fn(&str) -> bool) -> bool {
         let is_new = self.version != Some(config.version);
         let mut all = std::mem::take(&mut self.services);
@@ -70,10 +70,11 @@ impl Described {
     }
 }
 
-/// After this time a service counts as tested: a check with a long `inter` may not have begun.
+/// Time after which a service counts as tested, because a check with a long `inter` may not
+/// have begun.
 const FIRST_CHECKS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Since when the first health checks of services have not ended, by name.
+/// Times since which the first health checks of services are pending, by name.
 #[derive(Default)]
 struct Untested(BTreeMap<Box<str>, Instant>);
 
@@ -96,7 +97,7 @@ impl Untested {
     }
 }
 
-/// The task; dropping it ends it.
+/// The running task; dropping it stops the task.
 #[derive(Debug)]
 pub struct Watching(AbortHandle);
 
@@ -106,7 +107,7 @@ impl Drop for Watching {
     }
 }
 
-/// Starts on the Tokio runtime of this thread.
+/// Starts the task on the Tokio runtime of this thread.
 pub fn start(runtime: &'static Runtime) -> Watching {
     Watching(tokio::spawn(run(runtime)).abort_handle())
 }
@@ -126,8 +127,8 @@ async fn run(runtime: &'static Runtime) {
         };
         let changed = described.follow(&config, Instant::now(), drains);
         if runtime.stopping() || !vitals.is_owner(owner) {
-            // The successor has described its own addresses. The connections that are
-            // still here end with their addresses.
+            // The successor has described its own addresses. The remaining connections here end
+            // with their addresses.
             claims = None;
             lead(runtime, &described.services, vitals);
             sleep(EVERY).await;
@@ -141,12 +142,12 @@ async fn run(runtime: &'static Runtime) {
             vitals.describe(owner, names);
         }
         for (slot, service) in described.services.iter().enumerate() {
-            // First: a check that ends in between is in the band.
+            // Read first, so that the band includes a check that ends in between.
             let is_untested = untested.is_untested(&config, service);
             vitals.set_service(owner, slot, judge::band(&config, service), is_untested);
         }
         if describes {
-            // Who reads it takes the first bands that it sees.
+            // Written last, because a reader uses the first bands that it sees.
             vitals.set_threads(owner, runtime.threads());
             claims = now_claims;
         }
@@ -157,8 +158,8 @@ async fn run(runtime: &'static Runtime) {
     }
 }
 
-/// Leads connections of addresses that are to be given away to their end. Which services
-/// these are, with their slots.
+/// Starts to drain the connections of addresses that are about to be released. Returns these
+/// services with their slots.
 fn lead<'c>(
     runtime: &'static Runtime,
     services: &'c [Service],
@@ -183,7 +184,7 @@ fn lead<'c>(
         .collect();
     if draining.set(&addresses, now) {
         for thread in 0..runtime.threads() {
-            // Clients that wait for their next request look what is asked of them.
+            // Wakes idle clients, so that they notice the drain.
             reactor::wake_all(thread);
         }
     }
@@ -191,8 +192,8 @@ fn lead<'c>(
     wanted.map(|(slot, service, _)| (slot, service)).collect()
 }
 
-/// Leads connections of addresses that are to be given away to their end, and counts
-/// what is under way there. False where there are none.
+/// Drains the connections of addresses that are about to be released, and counts the running
+/// streams. Returns false if there are none.
 async fn drain(
     runtime: &'static Runtime,
     config: &Config,
@@ -206,7 +207,7 @@ async fn drain(
     };
     for (slot, service) in &wanted {
         let Some(streams) = under_way(runtime, &service.addresses).await else {
-            // A thread that is too busy to count has something under way.
+            // A thread that is too busy to count certainly has running streams.
             vitals.set_under_way(owner, *slot, 1);
             continue;
         };
@@ -222,22 +223,22 @@ async fn drain(
     !wanted.is_empty()
 }
 
-/// Whether somebody is connected to frontends of a service.
+/// Returns whether clients are connected to the frontends of a service.
 fn has_clients(config: &Config, service: &Service) -> bool {
     judge::frontends(config, &service.addresses)
         .iter()
         .any(|frontend| frontend.state.frontend.sessions.current() > 0)
 }
 
-/// How many streams clients have at addresses, on all threads; None where one does
-/// not say.
+/// Counts the clients' streams at addresses on all threads; None if a thread does not
+/// respond.
 async fn under_way(runtime: &Runtime, addresses: &[IpAddr]) -> Option<u64> {
     let mut all = 0;
     for thread in 0..runtime.threads() {
         let (give, take) = tokio::sync::oneshot::channel();
         let addresses = addresses.to_vec();
         let count = move || {
-            // Nobody waits any more when it cannot be given.
+            // Sending fails if the requester has stopped waiting.
             let _ = give.send(listing::count_at(&addresses));
         };
         reactor::inject(thread, count).ok()?;
@@ -277,7 +278,7 @@ mod tests {
         let one = version(2, &["mail"]);
         assert!(described.follow(&one, at(100), |_| false));
         assert_eq!(names(&described), "mail www");
-        // A further version changes nothing of that, and one that has it again does.
+        // A further version does not change that, but one that contains the service again does.
         assert!(described.follow(&version(3, &["mail"]), at(130), |_| false));
         assert_eq!(names(&described), "mail www");
         let drains = |name: &str| name == "www";
@@ -300,7 +301,7 @@ mod tests {
         assert!(untested.see("www", true, begun + FIRST_CHECKS_WITHIN / 2));
         assert!(!untested.see("www", true, begun + FIRST_CHECKS_WITHIN));
         assert!(!untested.see("www", false, begun + FIRST_CHECKS_WITHIN));
-        // Its servers were replaced.
+        // The servers of the service were replaced.
         assert!(untested.see("www", true, begun + 2 * FIRST_CHECKS_WITHIN));
     }
 }

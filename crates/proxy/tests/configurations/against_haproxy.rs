@@ -1,7 +1,6 @@
-//! The same damaged files given to the real program: what it refuses and we
-//! accept without a word is a mistake, unless a reason stands in the table.
-//! Without haproxy 2.6 on the machine there is nothing to compare with, and the
-//! test says so and passes.
+//! Loads the same damaged files in HAProxy. A file that HAProxy rejects and Evenkeel accepts
+//! silently is a bug, unless the table contains a reason. Without HAProxy 2.6 on the machine
+//! the test reports that and passes.
 
 use crate::corpus::{Sample, load_text, samples};
 use crate::mutation::gentle;
@@ -14,11 +13,10 @@ use std::process::{Command, Stdio};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
-/// Mutants of a run without `EVENKEEL_COMPARED`: each starts a process.
+/// Number of mutants without `EVENKEEL_COMPARED`; each starts a process.
 const COMPARED: u64 = 150;
 
-/// What the real program refuses and we take without a word, by a part of its
-/// message, and why.
+/// Messages of HAProxy for what Evenkeel accepts silently (a part of each), and the reason.
 const JUSTIFIED: &[(&str, &str)] = &[
     (
         "could not resolve address",
@@ -66,7 +64,7 @@ fn what_haproxy_refuses_is_never_accepted_without_a_word() {
     assert!(found.is_empty(), "accepted in silence:\n{list}");
 }
 
-/// Whether both programs take a file as it is.
+/// Returns whether both programs accept an undamaged file.
 fn is_accepted(sample: &Sample) -> bool {
     let path = std::env::temp_dir().join(format!("evenkeel-accepted-{}.cfg", std::process::id()));
     std::fs::write(&path, &sample.text).expect("a place for the file");
@@ -75,7 +73,7 @@ fn is_accepted(sample: &Sample) -> bool {
     refused.is_none() && load_text(&sample.name, &sample.text).diagnostics.errors() == 0
 }
 
-/// Whether something is told that is not told of the file as it was.
+/// Returns whether there is a warning that the undamaged file does not have.
 fn warned_anew(sample: &Sample, loaded: &Loaded) -> bool {
     let warnings = |loaded: &Loaded| {
         let grave = loaded
@@ -92,7 +90,7 @@ fn warned_anew(sample: &Sample, loaded: &Loaded) -> bool {
         .any(|message| !before.contains(message))
 }
 
-/// The first alert of the real program about a file, if it refuses it.
+/// Returns the first alert of HAProxy about a file that it rejects.
 fn refusal(path: &Path) -> Option<String> {
     let run = Command::new(HAPROXY)
         .arg("-c")

@@ -1,4 +1,4 @@
-//! The files that are damaged, and how a text is loaded.
+//! The files to damage, and a function to load a text.
 
 use configuration::outside::Outside;
 use configuration::{LoadOptions, Recording, Sections, Words};
@@ -8,7 +8,7 @@ use language::{Environment, Facts};
 use proxy::PART;
 use std::path::{Path, PathBuf};
 
-/// A configuration and where it comes from.
+/// A configuration and its origin.
 pub struct Sample {
     /// The name of its file.
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Sample {
     pub text: Vec<u8>,
 }
 
-/// Our own files, and those of `EVENKEEL_CORPUS`, in the order of their names.
+/// Returns our own files, and those of `EVENKEEL_CORPUS`, sorted by name.
 pub fn samples() -> Vec<Sample> {
     let mut all = of_directory(&own_directory());
     if let Some(directory) = std::env::var_os("EVENKEEL_CORPUS") {
@@ -25,12 +25,12 @@ pub fn samples() -> Vec<Sample> {
     all
 }
 
-/// Where our own files are.
+/// Returns the directory of our own files.
 pub fn own_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configurations")
 }
 
-/// All `*.cfg` of a directory.
+/// Returns all `*.cfg` files of a directory.
 pub fn of_directory(directory: &Path) -> Vec<Sample> {
     let entries = std::fs::read_dir(directory).expect("the directory of the files");
     let mut paths: Vec<PathBuf> = entries
@@ -50,13 +50,13 @@ pub fn of_directory(directory: &Path) -> Vec<Sample> {
     paths.into_iter().map(read).collect()
 }
 
-/// Sections of other parts, which the proxy passes over.
+/// Sections of other parts, which the proxy ignores.
 const OTHERS: Sections = Sections {
     names: &[("config", ""), ("node", ""), ("virtual-ip", "")],
     ..Sections::NONE
 };
 
-/// Loads a text as a file of that name. No name is looked up, no variable set.
+/// Loads a text under a file name, without name resolution and variables.
 pub fn load_text(name: &str, text: &[u8]) -> Loaded {
     let inputs = Recording::new(
         vec![(name.to_owned(), Text::new(text.to_vec()))],
@@ -68,7 +68,7 @@ pub fn load_text(name: &str, text: &[u8]) -> Loaded {
     Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
 
-/// The lines of a text, without their line feeds.
+/// Returns the lines of a text, without their line feeds.
 pub fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.split(|byte| *byte == b'\n')
@@ -76,7 +76,7 @@ pub fn lines(text: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The text of lines.
+/// Joins lines to a text.
 pub fn joined(lines: &[Vec<u8>]) -> Vec<u8> {
     let mut text = lines.join(&b'\n');
     text.push(b'\n');

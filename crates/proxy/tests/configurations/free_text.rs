@@ -1,11 +1,10 @@
-//! Where the language takes any word: the only places in which a word that
-//! nobody knows may pass in silence. Each has its reason.
+//! Positions at which the language accepts any word: only there may an unknown word pass
+//! silently. Each has a reason.
 
-/// A keyword, the first of the words behind it that are free, the last (or
-/// `MANY`), and what they are.
+/// A keyword, its first and last free argument (or `MANY`), and the reason.
 type Free = (&'static str, usize, usize, &'static str);
 
-/// All words up to the end of the line.
+/// All arguments up to the end of the line.
 const MANY: usize = usize::MAX;
 
 /// The places.
@@ -44,8 +43,8 @@ const FREE: &[Free] = &[
     ("defaults", 1, 1, "its name"),
 ];
 
-/// Why a word at this place (counted with the keyword's own words, from 0) of a
-/// line may be any; None where it may not.
+/// Returns why any word is acceptable at a position in a line (counting the keyword's words,
+/// from 0); None where that is not so.
 pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
     if in_braces(words, at) {
         return Some("a pattern of an anonymous test, of any form that its method compares with");
@@ -65,7 +64,7 @@ pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
     })
 }
 
-/// Whether a place is behind the expression of a test in braces.
+/// Returns whether a position is behind the expression of an anonymous ACL in braces.
 fn in_braces(words: &[String], at: usize) -> bool {
     let before = &words[..at.min(words.len())];
     let open = before

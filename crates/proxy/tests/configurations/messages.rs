@@ -1,13 +1,12 @@
-//! What people are told of typical mistakes: every message in its short form,
-//! some as they are seen at a terminal. A mistake is told once, at its word,
-//! with the next step.
+//! Tests the messages about typical mistakes: every message in short form, some as a terminal
+//! shows them. A mistake is reported once, at its word, with the next step.
 
 use crate::corpus::load_text;
 use language::render::{self, Look};
 
 const DEFAULTS: &str = "defaults\n    mode http\n    timeout client 5s\n    timeout connect 5s\n    timeout server 5s\n";
 
-/// A mistake in the lines of a `listen` section that is otherwise whole.
+/// Mistakes in a line of an otherwise valid `listen` section.
 const MISTAKES: &[&str] = &[
     "defualt_backend app",
     "option httplogs",

@@ -1,5 +1,5 @@
-//! Damage of every kind, many times over: loading always ends, soon, with
-//! diagnostics that stand inside of their file and can be shown in every form.
+//! Damages configurations in every way, many times. Loading always ends in time, and its
+//! diagnostics are within the file and can be displayed in every form.
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use keyword::load::Loaded;
@@ -10,12 +10,12 @@ use language::{Severity, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Mutants of a run without `EVENKEEL_MUTANTS`.
+/// Number of mutants without `EVENKEEL_MUTANTS`.
 const MUTANTS: u64 = 1000;
-/// Longest time that one may take, also unoptimised and on a busy machine.
+/// Maximum time for one mutant, even unoptimized on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// Words that have meant something to some parser.
+/// Words that have a meaning to some parser.
 const WORDS: &[&str] = &[
     "zzqx",
     "if",
@@ -170,7 +170,7 @@ fn a_file_of_nothing_but_mistakes_is_given_up_soon() {
     assert!(begun.elapsed() < TIME_MAX, "took {:?}", begun.elapsed());
 }
 
-/// What is wrong with how a text was answered.
+/// Returns what is wrong with the result of loading a text.
 fn examine(text: &[u8]) -> Option<String> {
     let loaded = load_text("mutant.cfg", text);
     let forms = [
@@ -210,7 +210,7 @@ fn form() -> HaproxyForm<'static> {
     }
 }
 
-/// A span that is not inside of its file.
+/// Returns a span that is not inside its file.
 fn spans_outside(loaded: &Loaded) -> Option<String> {
     let files = loaded.sources.files().count();
     let bad = |span: &Span| {
@@ -229,7 +229,7 @@ fn spans_outside(loaded: &Loaded) -> Option<String> {
     })
 }
 
-/// A text with one to four wounds.
+/// Damages a text in one to four places.
 pub fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
     let mut text = sample.text.clone();
     for _ in 0..1 + random.index(4) {
@@ -238,7 +238,7 @@ pub fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u
     text
 }
 
-/// A text with one wound that leaves most of it whole.
+/// Damages a text in one place and leaves most of it intact.
 pub fn gentle(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
     match random.index(4) {
         0 => by_lines(&sample.text, samples, random),
@@ -255,7 +255,7 @@ fn wounded(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Words of one line dropped, doubled, swapped, replaced, misspelt, inserted.
+/// Drops, doubles, swaps, replaces, misspells or inserts words of one line.
 fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
     let at = random.index(all.len());
@@ -299,7 +299,7 @@ fn misspell(word: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Lines dropped, doubled, moved, joined, split, unindented, taken from another file.
+/// Drops, doubles, moves, joins, splits or unindents lines, or takes some from another file.
 fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
     let at = random.index(all.len());
@@ -345,7 +345,7 @@ fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Bytes changed, inserted, removed; the file cut anywhere.
+/// Changes, inserts or removes bytes, or cuts the file anywhere.
 fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut text = text.to_vec();
     if text.is_empty() {
@@ -374,7 +374,7 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
     text
 }
 
-/// What no person writes.
+/// Creates extremes that no person writes.
 fn extremes(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
     let at = random.index(all.len());

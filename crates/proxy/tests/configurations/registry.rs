@@ -1,5 +1,5 @@
-//! The registry as its readers see it: every row says what it is, and every
-//! code that anything reports can be explained.
+//! Tests the registry from its readers' view: every row has a description, and every reported
+//! code can be explained.
 
 use crate::corpus::{load_text, samples};
 use crate::mutation::gentle;

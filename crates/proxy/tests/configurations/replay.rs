@@ -1,5 +1,5 @@
-//! What was loaded can be loaded again from its recording alone: the same
-//! tree, the same diagnostics, whatever the file.
+//! Tests that a configuration can be loaded again from its recording alone, with the same
+//! result and the same diagnostics, whatever the file.
 
 use crate::corpus::{Sample, load_text, of_directory, samples};
 use crate::mutation::mutant;
@@ -10,7 +10,7 @@ use model::log;
 use proxy::listener;
 use std::path::Path;
 
-/// Mutants of a run without `EVENKEEL_MUTANTS`.
+/// Number of mutants without `EVENKEEL_MUTANTS`.
 const MUTANTS: u64 = 300;
 
 /// Two trees are equal when their lines are, in whatever order hash maps have.
@@ -41,7 +41,7 @@ fn told(loaded: &Loaded) -> String {
     format!("{:?}", loaded.diagnostics)
 }
 
-/// What is different in a load and its replay by way of bytes.
+/// Returns a difference between a load and its replay from encoded bytes.
 fn difference(loaded: &Loaded) -> Option<String> {
     let bytes = loaded.recording.encode();
     let decoded = match Recording::decode(&bytes) {

@@ -1,6 +1,5 @@
-//! A word that nobody knows, put at every word boundary of every line: each
-//! time something must be said that points at that line, unless the language
-//! takes any word there ([`crate::free_text`]).
+//! Inserts an unknown word at every word boundary of every line. Each time a diagnostic must
+//! point at that line, unless the language accepts any word there ([`crate::free_text`]).
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use crate::free_text;
@@ -60,7 +59,7 @@ fn no_unknown_word_is_accepted_in_silence() {
     );
 }
 
-/// Whether a line is read at all: it is not in a block that is switched off.
+/// Returns whether a line is read, as opposed to being in a disabled block.
 fn is_read(sample: &Sample, all: &[Vec<u8>], n: usize) -> bool {
     let mut copy = all.to_vec();
     copy[n] = b".alert here".to_vec();
@@ -72,8 +71,8 @@ fn is_read(sample: &Sample, all: &[Vec<u8>], n: usize) -> bool {
     })
 }
 
-/// Word boundaries of a line outside of quotes and comments: the number of the
-/// word that would stand there, and the byte.
+/// Returns the word boundaries of a line outside quotes and comments: the index of a word
+/// inserted there, and the byte offset.
 fn boundaries(line: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let (mut words, mut inside, mut quote, mut escaped) = (0, false, None, false);
@@ -121,7 +120,7 @@ fn boundaries(line: &str) -> Vec<(usize, usize)> {
     }
 }
 
-/// Line, code and message of all that is told.
+/// Returns line, code and message of all diagnostics.
 fn told(loaded: &Loaded) -> Vec<(u32, &'static str, String)> {
     let at = |d: &language::Diagnostic| {
         d.primary
@@ -134,7 +133,7 @@ fn told(loaded: &Loaded) -> Vec<(u32, &'static str, String)> {
         .collect()
 }
 
-/// Whether something new is told about the line, or it is refused anyway.
+/// Returns whether there is a new diagnostic for the line, or the file is rejected anyway.
 fn answered(loaded: &Loaded, baseline: &[(u32, &'static str, String)], line: u32) -> bool {
     loaded
         .diagnostics
@@ -157,8 +156,8 @@ fn touches(sources: &SourceMap, span: language::Span, line: u32) -> bool {
     sources.position(span).line == line
 }
 
-/// Whether the line stands in a section that is refused as a whole: nothing in
-/// it can pass in silence.
+/// Returns whether the line is in a section that is rejected as a whole, so nothing in it
+/// passes silently.
 fn passed_over(loaded: &Loaded, line: u32) -> bool {
     let Some((_, file)) = loaded.sources.files().next() else {
         return false;

@@ -1,5 +1,5 @@
-//! Files of old versions, rewritten: haproxy takes what comes out, we do without a
-//! warning about old forms, and a second time nothing is left to do.
+//! Tests the upgrade of old configurations. HAProxy accepts the result, Evenkeel reports no
+//! old syntax in it, and a second upgrade changes nothing.
 
 use configuration::LoadOptions;
 use keyword::load::{Loaded, load};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Rounds that a file may take.
+/// Maximum number of rounds for a file.
 const ROUNDS_MAX: usize = 8;
 
 fn loaded(text: &[u8]) -> Loaded {
@@ -23,7 +23,7 @@ fn loaded(text: &[u8]) -> Loaded {
     )
 }
 
-/// The rewritten text, and how many old forms are left in it.
+/// Returns the upgraded text, and the number of old forms left in it.
 fn upgraded(text: &str) -> (String, usize) {
     let mut text = text.as_bytes().to_vec();
     for _ in 0..ROUNDS_MAX {
@@ -45,7 +45,7 @@ fn upgraded(text: &str) -> (String, usize) {
     panic!("it never ends: {}", String::from_utf8_lossy(&text));
 }
 
-/// What haproxy says against a file; None where there is no haproxy.
+/// Returns HAProxy's objections to a file; None without HAProxy.
 fn refused(text: &str) -> Option<String> {
     let mut child = Command::new("haproxy")
         .args(["-c", "-f", "/dev/stdin"])
@@ -73,7 +73,7 @@ defaults
 
 ";
 
-/// Sections in old words, and what they are today.
+/// Sections in old syntax, and their current form.
 const FILES: &[(&str, &str)] = &[
     (
         "listen web 127.0.0.1:8080,127.0.0.1:8081\n\tserver a 127.0.0.1:1\n",
@@ -172,7 +172,8 @@ proptest! {
     }
 }
 
-/// The errors of a text before and after its upgrade, and what that made of it.
+/// Returns the number of errors in a text before and after its upgrade, and the upgraded
+/// text.
 fn errors_around(text: &str) -> (usize, usize, String) {
     let before = loaded(text.as_bytes()).diagnostics.errors();
     let mut bytes = text.as_bytes().to_vec();

@@ -1,9 +1,9 @@
-//! What is said of our own files as they are.
+//! Tests the diagnostics of our own files without damage.
 
 use crate::corpus::{load_text, of_directory, own_directory};
 use language::render;
 
-/// What is known and not built, and what belongs to other programs.
+/// Codes for known features that are not supported, and for sections of other programs.
 const NOT_BUILT: &[&str] = &["E0103", "E0432", "E0433", "E0434", "E0435"];
 
 #[test]

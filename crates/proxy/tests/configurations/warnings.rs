@@ -1,5 +1,4 @@
-//! What is warned about, and that each warning is silent on a line that allows
-//! its code.
+//! Tests the warnings, and that a line can suppress each by its code.
 
 use crate::corpus::load_text;
 use configuration::LoadOptions;

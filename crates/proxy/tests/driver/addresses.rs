@@ -1,4 +1,4 @@
-//! Addresses of every family, and the PROXY header on both sides.
+//! Tests addresses of every family, and the PROXY header on both sides.
 
 use crate::bed::{Bed, Origin, Peer};
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ fn ask(mut socket: UnixStream) -> String {
     text
 }
 
-/// An abstract name as haproxy writes it, filled with zeros.
+/// Returns an abstract name as HAProxy writes it, padded with zeros.
 fn padded(name: &str) -> SocketAddr {
     let mut bytes = [0; 107];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
@@ -135,7 +135,7 @@ fn a_proxy_header_is_taken_and_given() {
     }
 }
 
-/// A proxy without servers that says which addresses it sees of a client.
+/// Creates a proxy without servers that returns the addresses it sees for a client.
 fn telling(lines: &str) -> Bed {
     Bed::new(&format!(
         "frontend f\n bind 127.0.0.1:{{0}} accept-proxy\n{lines}\n \

@@ -1,4 +1,4 @@
-//! Answers of every kind: without bodies, interim, upgrades, early, untrue.
+//! Tests responses of every kind: without bodies, interim, upgrades, early, malformed.
 
 use crate::bed::{Bed, Origin, pause, request_body, settle};
 

@@ -1,7 +1,7 @@
-//! The test bed: a data plane on free loopback ports, made from a text, with
-//! scripted clients before it and scripted origins behind it. With
-//! `DRIVER_PEER=haproxy` in the environment the same scenarios run against
-//! haproxy, so that a claim about its behaviour can be looked at.
+//! The test bed: a data plane on free loopback ports, created from a configuration text, with
+//! scripted clients in front of it and scripted origins behind it. With `DRIVER_PEER=haproxy`
+//! in the environment the same scenarios run against HAProxy, to verify claims about its
+//! behaviour.
 
 pub use crate::clock::settle;
 pub use crate::peer::{Gate, Origin, Peer, request_body};
@@ -24,16 +24,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Only one data plane runs in a process: its threads have fixed numbers.
+/// Only one data plane runs in a process, because its threads have fixed numbers.
 static ONE: Mutex<()> = Mutex::new(());
-/// Streams that ended, as logs see them.
+/// Streams that ended, as logs show them.
 static ENDED: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// How long anything may take before a test fails.
+/// Timeout after which a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a log line says of a stream.
+/// Log fields of a stream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ended {
     /// `%ts`: the two letters of the termination state.
@@ -53,13 +53,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Status and state: "200 --".
+    /// Returns status and state: "200 --".
     pub fn brief(&self) -> String {
         format!("{} {}", self.status, self.state)
     }
 }
 
-/// Whether the scenarios run against haproxy.
+/// Returns whether the scenarios run against HAProxy.
 pub fn against_haproxy() -> bool {
     std::env::var_os("DRIVER_PEER").is_some_and(|peer| peer == "haproxy")
 }
@@ -81,7 +81,7 @@ pub struct Bed {
     _one: MutexGuard<'static, ()>,
 }
 
-/// What every configuration begins with.
+/// Beginning of every configuration.
 const HEAD: &str = "
 defaults
     mode http
@@ -94,13 +94,13 @@ fn free_ports(n: usize) -> Vec<u16> {
     (0..n).map(|_| lab::free_port().unwrap()).collect()
 }
 
-/// Keeps other beds from being made for as long as it is held.
+/// Prevents other beds from being created while the guard is held.
 pub fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bed {
-    /// A proxy on one thread. `{0}` to `{3}` in `text` become free ports.
+    /// Creates a proxy on one thread. `{0}` to `{3}` in `text` become free ports.
     pub fn new(text: &str) -> Bed {
         Bed::with(
             text,
@@ -111,7 +111,7 @@ impl Bed {
         )
     }
 
-    /// A proxy.
+    /// Creates a proxy with options.
     pub fn with(text: &str, options: &ServeOptions) -> Bed {
         let one = alone();
         Bed::forget_ended();
@@ -139,17 +139,18 @@ impl Bed {
         }
     }
 
-    /// Forgets which streams have ended, and frees the list of them.
+    /// Clears the list of ended streams, and frees its memory.
     pub fn forget_ended() {
         *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
-    /// While it is held no stream gets over its end, though its client has all.
+    /// Delays the end of every stream while the guard is held, although its client has the whole
+    /// response.
     pub fn hold_ends() -> impl Drop {
         ENDED.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts another text into the running proxy, as a reload does.
+    /// Installs another configuration in the running proxy, as a reload does.
     pub fn change(&mut self, text: &str) -> Changed {
         self.change_to(
             text,
@@ -160,7 +161,7 @@ impl Bed {
         )
     }
 
-    /// The same with other options.
+    /// Installs another configuration with other options.
     pub fn change_to(&mut self, text: &str, options: &ServeOptions) -> Changed {
         let config = loaded(&self.with_ports(text));
         let System::Ours(running, newest) = &mut self.system else {
@@ -176,7 +177,7 @@ impl Bed {
         let mut listening = Vec::new();
         for (proxy, described) in config.iter().filter(|(_, p)| p.kind.is_frontend()) {
             for (bind, at) in described.binds.iter().zip(0..) {
-                // One that stays is never opened twice.
+                // A remaining listener is never opened twice.
                 let open = served.iter().find(|one| address(one) == bind.address);
                 let fd =
                     open.map_or_else(|| listen(&bind.address), |one| one.fd.try_clone().unwrap());
@@ -198,8 +199,8 @@ impl Bed {
         put_ports(text, &self.ports)
     }
 
-    /// Waits until these versions are alive, with their connections, once those
-    /// are forgotten that nobody holds.
+    /// Waits until these configuration versions are alive with this number of connections, after
+    /// unreferenced ones were freed.
     pub fn versions_become(&self, wanted: &[(u64, u64)]) {
         let at = Instant::now();
         while self.versions(wanted.len()) != wanted && at.elapsed() < PATIENCE {
@@ -208,8 +209,8 @@ impl Bed {
         assert_eq!(self.versions(wanted.len()), wanted);
     }
 
-    /// The versions that are alive once those are forgotten that nobody holds,
-    /// with their connections; waits until there are so many.
+    /// Returns the live configuration versions with their connections, after unreferenced ones
+    /// were freed; waits until there are `wanted`.
     pub fn versions(&self, wanted: usize) -> Vec<(u64, u64)> {
         let System::Ours(Some(running), ..) = &self.system else {
             panic!("only with our own");
@@ -226,12 +227,12 @@ impl Bed {
         }
     }
 
-    /// A client of the first port.
+    /// Connects a client to the first port.
     pub fn client(&self) -> Peer {
         self.client_of(0)
     }
 
-    /// A client of a port.
+    /// Connects a client to a port.
     pub fn client_of(&self, n: usize) -> Peer {
         let at = Instant::now();
         loop {
@@ -244,13 +245,12 @@ impl Bed {
         }
     }
 
-    /// Where clients of the first port go.
+    /// Returns the address of the first port.
     pub fn client_address(&self) -> std::net::SocketAddr {
         ([127, 0, 0, 1], self.ports[0]).into()
     }
 
-    /// Sends one request on a connection of its own and reads the answer, as
-    /// far as it comes.
+    /// Sends one request on a new connection and reads the response, as far as it arrives.
     pub fn ask(&self, request: &str) -> String {
         let mut client = self.client();
         client.send(request);
@@ -269,7 +269,7 @@ impl Bed {
         head + &String::from_utf8_lossy(&client.ahead)
     }
 
-    /// The next `n` streams that ended, in their order.
+    /// Returns the next `n` streams that ended, in order.
     pub fn ended(&self, n: usize) -> Vec<Ended> {
         let at = Instant::now();
         if let System::Haproxy { log, .. } = &self.system {
@@ -289,12 +289,12 @@ impl Bed {
         }
     }
 
-    /// The next stream that ended: "200 --".
+    /// Returns the next stream that ended: "200 --".
     pub fn end(&self) -> String {
         self.ended(1)[0].brief()
     }
 
-    /// Checks that no stream ended beside those that were asked for.
+    /// Checks that no other stream ended.
     pub fn no_more_ended(&self) {
         settle();
         match &self.system {
@@ -310,14 +310,14 @@ impl Bed {
         }
     }
 
-    /// Checks that no more than so many streams have ended so far.
+    /// Checks that at most this many streams have ended so far.
     pub fn no_more_ended_but(&self, n: usize) {
         let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(ended.len() <= n, "{ended:?}");
     }
 
-    /// Counters that are not 0 of "front", "back/BACKEND" or "back/server", in
-    /// the order and by the names of the statistics.
+    /// Returns the counters that are not 0 of "front", "back/BACKEND" or "back/server", in the
+    /// order and with the names of the statistics.
     pub fn counted(&self, place: &str, names: &str) -> String {
         let values = match &self.system {
             System::Haproxy { dir, .. } => show_stat(dir, place),
@@ -333,7 +333,7 @@ impl Bed {
         out.join(" ")
     }
 
-    /// Waits until counters read so.
+    /// Waits until counters have these values.
     pub fn counts(&self, place: &str, names: &str, wanted: &str) {
         let at = Instant::now();
         let mut seen = String::new();
@@ -347,7 +347,7 @@ impl Bed {
         assert_eq!(seen, wanted, "counters of {place}");
     }
 
-    /// The configuration that is served.
+    /// Returns the configuration in service.
     pub fn config(&self) -> Arc<Config> {
         match &self.system {
             System::Ours(_, config) => Arc::clone(config),
@@ -355,7 +355,7 @@ impl Bed {
         }
     }
 
-    /// How many hold the configuration.
+    /// Returns the number of references to the configuration.
     pub fn config_holders(&self) -> usize {
         match &self.system {
             System::Ours(_, config) => Arc::strong_count(config),
@@ -363,7 +363,7 @@ impl Bed {
         }
     }
 
-    /// Our own proxy.
+    /// Returns our own proxy, as opposed to HAProxy.
     pub fn ours(&mut self) -> &mut Option<Running> {
         match &mut self.system {
             System::Ours(running, ..) => running,
@@ -380,7 +380,7 @@ fn put_ports(text: &str, ports: &[u16]) -> String {
     whole
 }
 
-/// The configuration of a text.
+/// Loads the configuration of a text.
 fn loaded(text: &str) -> Config {
     let loaded = load(
         vec![("test.cfg".to_owned(), format!("{HEAD}{text}").into_bytes())],
@@ -396,7 +396,7 @@ fn listen(address: &BindAddress) -> OwnedFd {
     let BindAddress::Inet(address) = address else {
         panic!("only addresses");
     };
-    // One that was there before may be open still for a moment.
+    // The port of a previous listener may still be open for a moment.
     let at = Instant::now();
     loop {
         match TcpListener::bind(address) {
@@ -608,7 +608,7 @@ fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
     out
 }
 
-/// Waits until something is true.
+/// Waits until a condition is true.
 pub fn soon(what: &str, mut is: impl FnMut() -> bool) {
     let at = Instant::now();
     while !is() {

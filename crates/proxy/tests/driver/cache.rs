@@ -1,17 +1,17 @@
-//! Answers out of the cache, through sockets.
+//! Tests responses from the cache, through sockets.
 
 use crate::bed::{Bed, Origin};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const RULES: &str = "http-request cache-use c\nhttp-response cache-store c\n";
 
-/// A proxy with a cache before an origin.
+/// Returns the configuration of a proxy with a cache in front of an origin.
 fn text(origin: &Origin, more: &str) -> String {
     let rules = format!("{RULES}{more}");
     origin.behind("", &rules) + "\ncache c\n total-max-size 4\n max-object-size 100000\n"
 }
 
-/// An origin that says the number of each request.
+/// Creates an origin that responds with the number of each request.
 fn counting() -> Origin {
     use std::sync::atomic::{AtomicU32, Ordering};
     let number = AtomicU32::new(0);

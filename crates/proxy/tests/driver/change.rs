@@ -1,5 +1,5 @@
-//! Another configuration while it serves: what stays, what goes over, what
-//! ends, and that nothing of the older one is left behind.
+//! Tests configuration changes under load: what remains, switches or ends, and that nothing
+//! of the older configuration is left behind.
 
 use crate::bed::{Bed, Gate, Origin, PATIENCE, Peer, against_haproxy, pause, settle, soon};
 use crate::clock::turns;
@@ -13,14 +13,15 @@ use std::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A frontend `f` on `{0}` whose requests all get this answer, and what follows.
+/// Returns a frontend `f` on `{0}` that answers all requests with this word, followed by
+/// `rest`.
 fn says(word: &str, rest: &str) -> String {
     format!(
         "frontend f\n bind 127.0.0.1:{{0}}\n http-request return status 200 content-type text/plain string {word}\n{rest}"
     )
 }
 
-/// A listen `l` on `{0}` with one server.
+/// Returns a `listen` section `l` on `{0}` with one server.
 fn leads_to(origin: &Origin, options: &str) -> String {
     format!(
         "listen l\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} {options}\n",
@@ -28,7 +29,7 @@ fn leads_to(origin: &Origin, options: &str) -> String {
     )
 }
 
-/// Answers "NAME: TARGET"; "/slow…" after a while.
+/// Creates an origin that responds "NAME: TARGET"; to "/slow…" after a while.
 fn named(name: &'static str, slow_ms: u64) -> Origin {
     Origin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -47,7 +48,7 @@ fn named(name: &'static str, slow_ms: u64) -> Origin {
     })
 }
 
-/// The same, where "/slow…" waits for a gate.
+/// Creates the same origin, where "/slow…" waits for a gate.
 fn gated(name: &'static str, gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::new(move |mut peer, _| {
@@ -192,7 +193,7 @@ fn a_listener_that_is_gone_refuses_and_its_connections_finish() {
     bed.change(&leads_to(&origin, ""));
     let address = ("127.0.0.1", bed.ports[1]);
     soon("refused", || TcpStream::connect(address).is_err());
-    // What runs keeps its promise; the next answer ends it.
+    // The current response promised to keep the connection; the next one closes it.
     let answer = busy.answer();
     assert_eq!(answer.body, b"s: /slow");
     for client in [&mut idle, &mut busy] {
@@ -205,7 +206,7 @@ fn a_listener_that_is_gone_refuses_and_its_connections_finish() {
     }
     assert_eq!(bed.client().ask(&get("/2")), "200 s: /2");
     assert_eq!(bed.versions(1).len(), 1);
-    // It comes back on the same address.
+    // The listener returns on the same address.
     bed.change(&two);
     assert_eq!(bed.client_of(1).ask(&get("/3")), "200 s: /3");
 }
@@ -235,7 +236,7 @@ fn an_address_moves_from_one_frontend_to_another_without_being_closed() {
     }
     soon("moved", || bed.client().ask(GET) == "200 b");
     assert_eq!(bed.client_of(1).ask(GET), "200 a");
-    // Its frontend has that address no more.
+    // The frontend no longer has that address.
     kept.send(GET);
     assert!(kept.answer().head.contains("connection: close"));
 }
@@ -265,7 +266,7 @@ fn a_removed_server_finishes_what_it_has_and_gets_nothing_more() {
         let path = format!("/{n}");
         assert_eq!(bed.client().ask(&get(&path)), format!("200 new: {path}"));
     }
-    // Its own tree has no other server: a change fails no request.
+    // The older configuration has no other server: a change must not make a request fail.
     begun.send("Host: h\r\n\r\n");
     assert_eq!(begun.answer().body, b"old: /begun");
     assert_eq!(busy.answer().body, b"old: /slow");
@@ -421,7 +422,7 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     assert_eq!(first.ask(GET), "200 two");
 }
 
-/// Clients that ask over and over again, each on its own thread.
+/// Clients that send requests continuously, each on its own thread.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<std::thread::JoinHandle<()>>,
@@ -429,7 +430,7 @@ struct Load {
 }
 
 impl Load {
-    /// `kept` keep their connections, `others` come anew for each request.
+    /// Starts the clients: `kept` keep their connections, `others` reconnect for each request.
     fn begin(port: u16, kept: usize, others: usize) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(AtomicU64::new(0));
@@ -462,7 +463,7 @@ impl Load {
         }
     }
 
-    /// Waits until so many more requests were answered.
+    /// Waits until this many more requests were answered.
     fn goes_on(&self, n: u64) {
         let before = self.requests.load(Ordering::Relaxed);
         let alive = || self.clients.iter().all(|client| !client.is_finished());
@@ -470,7 +471,7 @@ impl Load {
         soon("requests", || done() || !alive());
     }
 
-    /// Ends it; says how many requests there were, of which none failed.
+    /// Stops the clients; returns the number of requests, none of which failed.
     fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
@@ -480,7 +481,7 @@ impl Load {
     }
 }
 
-/// Memory of this process, KiB.
+/// Returns the resident memory of this process, KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -494,7 +495,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// What may live more after 150 more changes: the pools of the busiest moment.
+/// Maximum growth of live memory after 150 more changes, in bytes: the pools at their peak.
 const LIVING_MORE: usize = 256 * 1024;
 
 #[test]
@@ -672,7 +673,7 @@ fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten()
         settle();
     }
     bed.counts("b/BACKEND", "qcur", "qcur=3");
-    // Its tree has no other: it serves them one after the other.
+    // The older configuration has no other server, which serves the requests one by one.
     bed.change(&back(&line("n", &new)));
     let mut newer = bed.client();
     assert_eq!(newer.ask(&get("/new")), "200 new: /new");
@@ -680,7 +681,7 @@ fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten()
     for client in &mut clients {
         assert_eq!(client.answer().body, b"old: /slow");
     }
-    // Where it has another, that one takes them.
+    // If the older configuration has another server, that one takes the requests.
     bed.change(&back(&format!("{}{}", line("o", &old), line("n", &new))));
     gate.close();
     let mut clients: Vec<Peer> = (0..6).map(|_| bed.client()).collect();

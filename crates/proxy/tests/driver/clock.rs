@@ -1,5 +1,5 @@
-//! Tests against time on a machine that has other things to do, and waiting until
-//! everything that can happen has happened.
+//! Runs tests that depend on time on a busy machine, and waits until all pending events were
+//! processed.
 
 use crate::bed::{PATIENCE, against_haproxy, pause, soon};
 use lab::WITNESS;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// How often a test is tried that was disturbed each time.
+/// Maximum number of attempts for a test that is disturbed.
 const TRIES: u32 = 8;
 
 /// Runs a test that depends on time. HAProxy's own results count at once.
@@ -20,9 +20,9 @@ fn threads() -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// Waits until every other thread of this process sleeps and none of them has run
-/// since it was last looked at: until all that was sent has been taken in, as far
-/// as it ever will be. What other tests do beside this one does not count.
+/// Waits until every other thread of this process sleeps and none has run since the last
+/// check: then everything that was sent was processed as far as possible. The load of other
+/// tests on the machine does not matter.
 pub fn settle() {
     pause(5);
     if against_haproxy() {
@@ -41,12 +41,12 @@ pub fn settle() {
     panic!("it does not come to rest");
 }
 
-/// What a thread's status says behind a name.
+/// Returns the value behind a name in a thread's status.
 fn line_of<'t>(status: &'t str, name: &str) -> Option<&'t str> {
     status.lines().find_map(|line| line.strip_prefix(name))
 }
 
-/// How often each of the other threads was put to sleep, when all of them are.
+/// Returns how often each other thread was put to sleep, if all of them sleep.
 fn asleep() -> Option<HashMap<PathBuf, String>> {
     let own = std::fs::read_link("/proc/thread-self").unwrap();
     let test = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
@@ -55,7 +55,7 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
         if thread.file_name() == own.file_name() {
             continue;
         }
-        // One that has ended meanwhile is none.
+        // The thread has ended meanwhile.
         let Ok(text) = std::fs::read_to_string(thread.join("status")) else {
             continue;
         };
@@ -75,9 +75,9 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
     Some(all)
 }
 
-/// Waits until each thread of the data plane was put to sleep `n` more times: until it has
-/// looked for what there is to do and found nothing. For where [`settle`] would wait for
-/// ever, because a listener that is full looks for a place again and again.
+/// Waits until each data plane thread was put to sleep `n` more times: it has looked for work
+/// and found none. Use this where [`settle`] would wait forever because a full listener polls
+/// for a free slot.
 pub fn turns(n: u64) {
     if against_haproxy() {
         return pause(100);
@@ -88,7 +88,7 @@ pub fn turns(n: u64) {
     soon("turns of the data plane", || sleeps().iter().all(has_slept));
 }
 
-/// How often each thread of the data plane was put to sleep.
+/// Returns how often each data plane thread was put to sleep.
 fn sleeps() -> HashMap<PathBuf, u64> {
     let of_data_plane = |thread: PathBuf| {
         let text = std::fs::read_to_string(thread.join("status")).ok()?;

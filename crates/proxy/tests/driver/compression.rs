@@ -1,4 +1,4 @@
-//! Bodies that are compressed on their way.
+//! Tests the compression of bodies.
 
 use crate::bed::{Bed, Origin, request_body};
 use crate::peer2::{Peer2, Seen};

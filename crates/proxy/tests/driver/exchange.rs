@@ -1,4 +1,4 @@
-//! Requests and answers that go well: persistence, pipelining, bodies.
+//! Tests successful requests and responses: persistent connections, pipelining, bodies.
 
 use crate::bed::{Bed, Origin, request_body};
 

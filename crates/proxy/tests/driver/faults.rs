@@ -1,5 +1,5 @@
-//! What goes wrong: what the client is told, how the stream ends in the log,
-//! what is counted where.
+//! Tests faults: the error that the client gets, the termination state in the log, and the
+//! counters.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle};
 
@@ -8,11 +8,11 @@ const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
 const BACK: &str =
     "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
 
-/// A server's misdeed and what comes of it.
+/// A fault of a server, and its expected effects.
 struct Fault {
     name: &'static str,
     answer: &'static str,
-    /// Status line of what the client sees, or all of it, and how it ends.
+    /// Status line that the client gets, or the whole response, and the end of its connection.
     client: &'static str,
     log: &'static str,
     front: &'static str,

@@ -1,7 +1,7 @@
-//! What a client's frames that are wrong meet on a real socket: a table of
-//! frames and of what RFC 9113 and RFC 7541 have for them. That the state machine
-//! answers so is tested beside it; here it is the driver that must let the answer
-//! out before it closes, and must not close for what concerns one stream.
+//! Tests invalid frames of a client on a real socket: a table of frames with the reactions
+//! that RFC 9113 and RFC 7541 require. The state machine has its own tests. These check that
+//! the driver sends the reaction before it closes the connection, and does not close it for
+//! an error of one stream.
 
 use crate::bed::{Bed, PATIENCE};
 use protocol::http2::ErrorCode;
@@ -26,7 +26,7 @@ const WHOLE: u8 = END_STREAM | END_HEADERS;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame.
+/// Builds a frame.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     out.extend([kind, flags]);
@@ -35,7 +35,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A field, its name and value as they are.
+/// Encodes a field without compression.
 fn field(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0, name.len() as u8];
     out.extend(name.as_bytes());
@@ -49,7 +49,7 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.collect::<Vec<_>>().concat()
 }
 
-/// The fields of a request that is held: nothing answers it.
+/// Fields of a request that stays open without a response.
 const HELD: [(&str, &str); 4] = [
     (":method", "POST"),
     (":scheme", "http"),
@@ -67,24 +67,24 @@ fn held(stream: u32, flags: u8) -> Vec<u8> {
     frame(HEADERS, flags, stream, &block(&HELD))
 }
 
-/// A request whose fields are those of GET and these.
+/// Builds a GET request with these additional fields.
 fn get_with(more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, &block(&[&GET[..], more].concat()))
 }
 
-/// A request with these fields and no others.
+/// Builds a request with exactly these fields.
 fn only(fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, WHOLE, 1, &block(fields))
 }
 
-/// Without the field at a place.
+/// Builds a GET request without the field at an index.
 fn without(at: usize) -> Vec<u8> {
     let mut fields = GET.to_vec();
     fields.remove(at);
     only(&fields)
 }
 
-/// A setting.
+/// Builds a SETTINGS frame.
 fn setting(id: u16, value: u32) -> Vec<u8> {
     let payload = [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
     frame(SETTINGS, 0, 0, &payload)
@@ -98,7 +98,7 @@ fn window(stream: u32, by: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
 }
 
-/// What a frame of the proxy's says that matters here.
+/// Describes a frame of the proxy, if it is relevant to the test.
 fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
     let code = |bytes: &[u8]| {
         let number = u32::from_be_bytes(bytes[..4].try_into().unwrap());
@@ -115,8 +115,8 @@ fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
     }
 }
 
-/// Sends bytes behind the preface and a PING behind those, and reads until the
-/// proxy says what is wanted, or something else is over.
+/// Sends bytes behind the preface, then a PING, and reads until the proxy reacts as wanted or
+/// in another final way.
 fn meets(bed: &Bed, sent: &[Vec<u8>], wanted: &str) -> String {
     let mut socket = bed.client().socket;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -150,8 +150,8 @@ fn meets(bed: &Bed, sent: &[Vec<u8>], wanted: &str) -> String {
     }
 }
 
-/// Checks a table. A `goaway` must also close the connection; behind a `reset`
-/// another stream must be served on it.
+/// Checks a table. A `goaway` must also close the connection; after a `reset` another stream
+/// on it must be served.
 fn check(cases: &[(&str, Vec<Vec<u8>>, &str)]) {
     let bed = Bed::new(
         "frontend front\n bind 127.0.0.1:{0} proto h2\n timeout tarpit 1h\n\

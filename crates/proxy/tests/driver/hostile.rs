@@ -1,5 +1,5 @@
-//! Peers that mean harm: that stall, flood, lie, and many of them at a time.
-//! Nothing panics, memory stays bounded, and a good client is served.
+//! Tests malicious peers that stall, flood or send invalid data, many at a time. Nothing
+//! panics, memory stays bounded, and a well-behaved client is served.
 
 use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, alone, pause, settle, soon};
 use crate::living::apart;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Anonymous memory of this process, bytes.
+/// Returns the anonymous memory of this process, bytes.
 fn rss_anon() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -26,7 +26,7 @@ fn rss_anon() -> u64 {
         * 1024
 }
 
-/// A text with some bytes changed, doubled, cut or put in.
+/// Returns a text with some bytes changed, duplicated, cut or inserted.
 fn mutate(random: &mut Random, text: &[u8]) -> Vec<u8> {
     const PIECES: &[&[u8]] = &[
         b"\r\n",
@@ -211,7 +211,7 @@ fn five_thousand_slow_clients_leave_room_for_a_good_one() {
     for _ in 0..50 {
         assert!(good.ask(GET).starts_with("200 "));
     }
-    // They were only slow.
+    // These clients were only slow.
     for (n, client) in slow.iter_mut().enumerate().step_by(97) {
         assert!(
             client
@@ -222,11 +222,11 @@ fn five_thousand_slow_clients_leave_room_for_a_good_one() {
     }
 }
 
-/// What an idle connection may take, bytes, the client's end and the allocator's
-/// slack included. One buffer or one boxed stream kept by mistake is far above it;
-/// the exact figure is the benchmark's, which takes it from a process of its own.
+/// Maximum memory of an idle connection in bytes, including the client's end and the
+/// allocator's slack. One buffer or boxed stream kept by mistake exceeds it far. The
+/// benchmark determines the exact figure in a process of its own.
 const IDLE_BYTES_MAX: u64 = 1000;
-/// Set for the process that measures.
+/// Environment variable of the process that measures.
 const MEASURES: &str = "DRIVER_MEASURES_MEMORY";
 
 #[test]
@@ -237,8 +237,8 @@ fn five_thousand_idle_connections_take_little_memory() {
     if std::env::var_os(MEASURES).is_some() {
         return measure_idle_connections();
     }
-    // What other tests of this process allocate would be counted. None of them
-    // runs meanwhile: two processes might choose the same free port.
+    // Other tests of this process would be counted. None may run meanwhile, because two
+    // processes might choose the same free port.
     let _alone = alone();
     let name = "hostile::five_thousand_idle_connections_take_little_memory";
     let measured = std::process::Command::new(std::env::current_exe().unwrap())
@@ -258,7 +258,7 @@ fn measure_idle_connections() {
         "timeout client 60s\n timeout http-keep-alive 60s",
         "http-reuse always",
     ));
-    // What comes once comes before.
+    // Allocations that occur only once come before the measurement.
     let mut warm: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
     for client in &mut warm {
         assert!(client.ask(GET).starts_with("200 "));
@@ -281,7 +281,7 @@ fn measure_idle_connections() {
     assert!(each < IDLE_BYTES_MAX, "{each} bytes an idle connection");
 }
 
-/// A frontend that gives up its clients soon, and on `{1}` one for good ones, before
+/// Returns a frontend with short timeouts, and on `{1}` one for well-behaved clients, with
 /// the same servers.
 fn impatient(origin: &Origin, back: &str) -> String {
     let good = "frontend good\n bind 127.0.0.1:{1}\n default_backend back\n";
@@ -362,7 +362,7 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
     }
 }
 
-/// Many variants without sockets; `DRIVER_VARIANTS` says how many.
+/// Tests many variants without sockets; `DRIVER_VARIANTS` sets the number.
 #[test]
 fn the_parser_takes_any_variant() {
     use http::http1::{Limits, parse_request};

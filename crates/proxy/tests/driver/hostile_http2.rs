@@ -1,6 +1,6 @@
-//! Floods of HTTP/2, each through a socket and with a good client beside it: the
-//! connection ends with the right code, memory stays bounded, and all of the good
-//! client's requests are answered.
+//! Tests HTTP/2 floods through a socket, next to a well-behaved client. The connection ends
+//! with the right code, memory stays bounded, and all requests of the other client are
+//! answered.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, soon};
 use crate::living::{self, apart, peak_during};
@@ -14,23 +14,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const CALM: Option<u32> = Some(11);
 const COMPRESSION: Option<u32> = Some(9);
-/// What a flood may make live at once, both ends of the test's connections and
-/// the threads of its origin included.
+/// Maximum live memory of a flood in bytes, including both ends of the test's connections and
+/// the threads of its origin.
 const FLOOD_BYTES_MAX: usize = 6 << 20;
-/// Frames of a flood; each ends long before.
+/// Maximum number of frames in a flood; each flood must end long before.
 const FRAMES: u32 = 60_000;
 
-/// Frames that come again and again, by their number.
+/// Frames of a flood, by their number.
 type Pieces = Box<dyn Iterator<Item = Vec<u8>>>;
 
-/// Its name, the code that it ends with, its frames.
+/// Name of a flood, the error code that ends it, and its frames.
 type Flood = (&'static str, Option<u32>, Pieces);
 
 fn each(make: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
     Box::new((0..FRAMES).map(make))
 }
 
-/// The same behind something else.
+/// Returns frames that follow a first one.
 fn after(first: Vec<u8>, make: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
     Box::new(std::iter::once(first).chain(each(make)))
 }
@@ -39,7 +39,7 @@ fn id(n: u32) -> u32 {
     2 * n + 1
 }
 
-/// A stream that is opened, and something on it.
+/// Returns frames that open a stream, and others on it.
 fn opened(rest: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
     each(move |n| [headers(id(n), &method("POST", "/slow"), false), rest(id(n))].concat())
 }
@@ -172,7 +172,7 @@ fn bodies() -> Vec<Flood> {
             CALM,
             each(|_| frame(77, 0, 0, &[1, 2, 3])),
         ),
-        // It ended the connection itself, unless many came in one reading.
+        // The client ended the connection itself, unless one read contained many of the frames.
         ("GOAWAY", None, each(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
         (
             "DATA on a stream that is gone",
@@ -183,7 +183,7 @@ fn bodies() -> Vec<Flood> {
     ]
 }
 
-/// A large name in the table, and a block that uses it again and again.
+/// Returns a large field for the dynamic table, and a block that refers to it repeatedly.
 fn bomb() -> Vec<Vec<u8>> {
     let mut first = get("/");
     indexed_field(&[b'y'; 4000], b"x", &mut first);
@@ -192,7 +192,7 @@ fn bomb() -> Vec<Vec<u8>> {
     vec![headers(1, &first, true), headers(3, &again, true)]
 }
 
-/// An origin of HTTP/1: `/slow` waits for the gate, `/big` is large.
+/// Creates an HTTP/1 origin: `/slow` waits for the gate, `/big` is large.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::new(move |mut peer, _| {
@@ -215,16 +215,16 @@ fn origin(gate: &Gate) -> Origin {
     })
 }
 
-/// Frontends `front` and `good`, and one that gives its clients up soon.
+/// Returns the frontends `front` and `good`, and one with short timeouts.
 fn text(origin: &Origin) -> String {
     let soon = "frontend soon\n bind 127.0.0.1:{2}\n default_backend back\n timeout client 3s\n";
     let good = "frontend good\n bind 127.0.0.1:{1}\n default_backend back\n";
-    // What others of a flood hold must not be what the good client waits for.
+    // The slots that the flood occupies must not delay the well-behaved client.
     soon.to_owned() + good + &origin.behind(" http-request deny if { path /no }", "")
 }
 
-/// Good clients, of both versions, while something else goes on: all that they
-/// ask is answered.
+/// Runs well-behaved clients of both versions during a function; all their requests are
+/// answered.
 fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut new, mut old) = (Peer2::client(bed.client_of(1)), bed.client_of(1));
@@ -269,7 +269,7 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
                     peak_during(|| beside(&bed, || Raw::client(bed.client()).flood(pieces, false)));
                 let grown = peak.saturating_sub(before);
                 println!("{name}: {code:?}, {grown} bytes");
-                // It is counted, but where the client ended the connection itself.
+                // Counted, unless the client ended the connection itself.
                 if wanted.is_some() {
                     soon("it is counted", || {
                         bed.counted("front", "ereq") != before_ereq
@@ -315,8 +315,8 @@ fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
     assert_eq!(ask(&get("/a")), "200");
 }
 
-/// Where nobody reads, so much may live for each stream: its task, a buffer of
-/// plaintext, what waits to be written.
+/// Maximum live memory per stream of a client that does not read, bytes: the task, a
+/// plaintext buffer, pending output.
 const STALLED_STREAM_BYTES_MAX: usize = 100 * 1024;
 
 #[test]

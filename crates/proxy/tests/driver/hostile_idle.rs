@@ -1,5 +1,5 @@
-//! What waits uses no processor: idle connections, and each way in which one of
-//! two sides has ended, stalls or says nothing more.
+//! Tests that waiting uses no CPU time: idle connections, and each way in which one side has
+//! ended, stalls or is silent.
 
 use crate::bed::{Bed, Gate, Origin, PATIENCE, against_haproxy, pause};
 use crate::hostile_tls::{client_of, secure};
@@ -12,13 +12,13 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-/// How long is looked at a time.
+/// Duration of one measurement.
 const LOOK: Duration = Duration::from_millis(300);
-/// What the whole process may use meanwhile: one thread that turns without end
+/// Maximum CPU time of the whole process during a measurement. One thread in an endless loop
 /// uses all of it.
 const USED_MAX: Duration = Duration::from_millis(30);
 
-/// The time that this process has used.
+/// Returns the CPU time that this process has used.
 fn used() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
@@ -30,8 +30,7 @@ fn used_meanwhile() -> Duration {
     used() - before
 }
 
-/// Whether there is a while in which nothing is done, once what there is to do is
-/// done.
+/// Returns whether the process becomes idle once its pending work is done.
 fn comes_to_rest() -> bool {
     let at = Instant::now();
     while at.elapsed() < PATIENCE {
@@ -42,11 +41,11 @@ fn comes_to_rest() -> bool {
     false
 }
 
-/// What a state holds.
+/// Keeps the objects of a state alive.
 type Held = Box<dyn Any>;
 
-/// An origin: `/wait` says nothing, `/half` ends its side before it answers,
-/// `/begun` begins an answer, `/big` is large.
+/// Creates an origin: `/wait` does not respond, `/half` closes its side before it responds,
+/// `/begun` begins a response, `/big` is large.
 fn origin(gate: &Gate) -> Origin {
     let gate = gate.clone();
     Origin::new(move |mut peer, _| {
@@ -81,7 +80,7 @@ fn origin(gate: &Gate) -> Origin {
     })
 }
 
-/// A client of HTTP/2 on the plain port, which has sent this.
+/// Connects an HTTP/2 client to the plain port, and sends these bytes.
 fn plain(bed: &Bed, bytes: &[Vec<u8>]) -> Raw {
     let mut raw = Raw::client(bed.client_of(2));
     raw.send(frame(SETTINGS, ACK, 0, b""));
@@ -91,7 +90,7 @@ fn plain(bed: &Bed, bytes: &[Vec<u8>]) -> Raw {
     raw
 }
 
-/// One over TLS.
+/// Connects an HTTP/2 client over TLS, and sends these bytes.
 fn secured(bed: &Bed, alpn: &'static [&'static str], bytes: &[Vec<u8>]) -> TlsConnection {
     let client = client_of(Versions::Both, alpn);
     let mut connection = client.connect(bed.client_address()).unwrap();
@@ -155,7 +154,7 @@ fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
     ]
 }
 
-/// Clients whose answers do not go out.
+/// Connects clients that do not read their responses.
 fn of_stalled(bed: &Bed) -> Vec<(&'static str, Held)> {
     let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let large = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
@@ -193,7 +192,7 @@ fn of_stalled(bed: &Bed) -> Vec<(&'static str, Held)> {
     ]
 }
 
-/// A client that has sent the beginning of a hello.
+/// Connects a client that sends the beginning of a ClientHello.
 fn half_hello(bed: &Bed) -> crate::bed::Peer {
     let mut peer = bed.client();
     peer.try_send([22, 3, 1, 1, 0, 1, 0, 0]);
@@ -299,7 +298,7 @@ fn whatever_waits_uses_no_processor() {
             if comes_to_rest() {
                 continue;
             }
-            // One of them; the others end first.
+            // Tests each state alone; the others end first.
             drop(all);
             for (name, held) in make(&bed) {
                 pause(1000);

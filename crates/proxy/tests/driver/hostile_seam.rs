@@ -1,17 +1,17 @@
-//! The seam between the versions: requests of HTTP/2 that would become others,
-//! or two, in HTTP/1 or behind it. What reaches the origin is looked at byte by
-//! byte.
+//! Tests the conversion between HTTP versions (request smuggling): HTTP/2 requests that would
+//! become different or two requests in HTTP/1, or in the next connection. The bytes that
+//! reach the origin are checked exactly.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause};
 use crate::raw2::{DATA, END_STREAM, HEADERS, Raw, block, frame, headers};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What reached the origin, each connection for itself, whole.
+/// Bytes that reached the origin, by connection.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// An origin that keeps what each of its connections brought, answers the first
-/// head, and closes when its client does.
+/// Creates an origin that records the bytes of each connection, responds to the first head,
+/// and closes when its client does.
 fn recorder() -> (Origin, Seen) {
     let seen: Seen = Arc::default();
     let note = Arc::clone(&seen);
@@ -48,7 +48,7 @@ fn is_whole(head: &[u8], body: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-/// The fields of a request, the pseudo-headers that are not given completed.
+/// Returns the fields of a request, completed by missing pseudo-header fields.
 fn list(fields: &[(&'static str, &'static str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     fields
         .iter()
@@ -56,7 +56,7 @@ fn list(fields: &[(&'static str, &'static str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-/// `\xNN` is one byte, for what is no text.
+/// Decodes `\xNN` to one byte.
 fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -75,8 +75,8 @@ const S: (&str, &str) = (":scheme", "http");
 const A: (&str, &str) = (":authority", "h");
 const P: (&str, &str) = (":path", "/a");
 
-/// A request, its data and trailers, and the bytes that may reach the origin:
-/// none where it is refused.
+/// A request with data and trailers, and the bytes that may reach the origin: none if the
+/// request is rejected.
 struct Case {
     name: &'static str,
     fields: Vec<(&'static str, &'static str)>,
@@ -95,7 +95,7 @@ fn case(name: &'static str, fields: &[(&'static str, &'static str)]) -> Case {
     }
 }
 
-/// An ordinary request with one more field.
+/// Returns an ordinary request with one more field.
 fn with(name: &'static str, value: &'static str) -> Case {
     case(name, &[M, S, A, P, (name, value)])
 }
@@ -122,7 +122,7 @@ impl Case {
     }
 }
 
-/// What an ordinary request becomes.
+/// HTTP/1 form of an ordinary request.
 const PLAIN: &str = "GET /a HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n";
 
 fn names() -> Vec<Case> {
@@ -300,7 +300,8 @@ fn schemes_and_tunnels() -> Vec<Case> {
     ]
 }
 
-/// What 2.6 lets pass and RFC 9113 or 9110 do not, and what nobody may refuse.
+/// Returns requests that HAProxy 2.6 forwards although RFC 9113 or RFC 9110 forbid them, and
+/// those that must not be rejected.
 fn stricter() -> Vec<Case> {
     vec![
         case(
@@ -317,7 +318,7 @@ fn stricter() -> Vec<Case> {
         case("a slash in host", &[M, S, P, ("host", "h/evil")]),
         case("two slashes", &[M, S, A, (":path", "//evil/a")])
             .reaches("GET //evil/a HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n"),
-        // Where 2.6 sends the server a URL.
+        // HAProxy 2.6 sends the server a URL.
         case("a scheme of its own", &[M, (":scheme", "javascript"), A, P]).reaches(PLAIN),
         case(
             "the port of the scheme",
@@ -506,7 +507,7 @@ fn bodies_that_lie_about_their_length_are_never_whole_requests_for_a_server() {
     }
 }
 
-/// Looks that what reached the origin is no whole request, and no second one.
+/// Checks that the bytes at the origin are no whole request, and no second one.
 fn settled_without(bed: &Bed, seen: &Seen, name: &str) {
     bed.counts("back/s", "scur", "");
     let at = Instant::now();
@@ -570,7 +571,7 @@ fn what_is_sent_into_a_tunnel_that_was_refused_reaches_no_server() {
     }
 }
 
-/// What a server of HTTP/2 was asked, all its requests.
+/// Creates an HTTP/2 origin that records all its requests.
 fn recorder2() -> (Origin, Seen) {
     let seen: Seen = Arc::default();
     let note = Arc::clone(&seen);
@@ -602,8 +603,7 @@ fn recorder2() -> (Origin, Seen) {
     (origin, seen)
 }
 
-/// Requests of HTTP/1, and what of them reaches a server of HTTP/2: nothing, or
-/// exactly that.
+/// Returns HTTP/1 requests, and the exact request that reaches an HTTP/2 server, if any.
 fn old_requests() -> Vec<(&'static str, Option<&'static str>)> {
     const GET: &str = ":method: GET\n:scheme: http\n:authority: h\n:path: /a\n";
     vec![

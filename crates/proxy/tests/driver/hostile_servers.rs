@@ -1,6 +1,6 @@
-//! Servers of HTTP/2 that break its rules: their clients get an error, or an
-//! answer that nobody takes for a whole one, and others are served. Random frames
-//! in both roles, at the whole of the proxy.
+//! Tests HTTP/2 servers that violate the protocol. Their clients get an error, or a response
+//! that is recognizably incomplete, and other clients are served. Also sends random frames in
+//! both roles to the whole proxy.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause};
 use crate::living::{self, apart};
@@ -12,16 +12,16 @@ use crate::raw2::{
 use lab::Random;
 use std::time::Duration;
 
-/// What a client of such a server gets.
+/// Result for the client of such a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gets {
-    /// An error of ours.
+    /// An error of the proxy.
     Error,
-    /// The beginning of an answer that shows that it is not whole.
+    /// The beginning of a response, recognizably incomplete.
     Part,
-    /// A whole answer.
+    /// A complete response.
     Whole,
-    /// One of them: the server's frames may end its connection sooner or later.
+    /// Any of these: the server's frames may end its connection sooner or later.
     Any,
 }
 use Gets::{Any, Error, Part, Whole};
@@ -29,7 +29,7 @@ use Gets::{Any, Error, Part, Whole};
 struct Case {
     name: &'static str,
     method: &'static str,
-    /// What the server sends for a request on stream 1.
+    /// Frames that the server sends for a request on stream 1.
     frames: Vec<u8>,
     gets: Gets,
 }
@@ -50,7 +50,7 @@ impl Case {
     }
 }
 
-/// A head with these fields behind a status.
+/// Builds a response head with these fields.
 fn answer(status: &str, fields: &[(&[u8], &[u8])], end: bool) -> Vec<u8> {
     let status = [(&b":status"[..], status.as_bytes())];
     headers(1, &block(&[&status[..], fields].concat()), end)
@@ -122,12 +122,12 @@ fn heads() -> Vec<Case> {
     ]
 }
 
-/// A head with a length.
+/// Builds a head with a length.
 fn length(n: &'static [u8], end: bool) -> Vec<u8> {
     answer("200", &[(b"content-length", n)], end)
 }
 
-/// A head before a body.
+/// Builds a head in front of a body.
 fn plain() -> Vec<u8> {
     answer("200", &[], false)
 }
@@ -393,7 +393,8 @@ fn broken() -> Vec<Case> {
     ]
 }
 
-/// A server of HTTP/2 that answers `/good`, and `/bad/N` by case N and closes.
+/// Creates an HTTP/2 server that responds to `/good`, and to `/bad/N` by case N, and then
+/// closes.
 fn server(cases: Vec<Vec<u8>>) -> Origin {
     Origin::new(move |peer, _| {
         let Some(mut raw) = Raw::origin(peer) else {
@@ -426,7 +427,7 @@ fn server(cases: Vec<Vec<u8>>) -> Origin {
     })
 }
 
-/// What a client of HTTP/1 got.
+/// Classifies what an HTTP/1 client got.
 fn of_text(text: &str, to_head: bool) -> Gets {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return Error;
@@ -452,7 +453,7 @@ fn of_text(text: &str, to_head: bool) -> Gets {
     }
 }
 
-/// What a client of HTTP/2 got.
+/// Classifies what an HTTP/2 client got.
 fn of_answer(answer: &Answer2) -> Gets {
     if answer.head.starts_with(":status: 50") {
         Error
@@ -559,7 +560,7 @@ fn random_bytes(random: &mut Random, most: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A block that is a head as often as not.
+/// Builds a random header block, valid about half of the time.
 fn random_block(random: &mut Random, client: bool) -> Vec<u8> {
     let lengths: [&[u8]; 4] = [b"0", b"5", b"1000", b"18446744073709551615"];
     let mut out = match (client, random.index(10)) {
@@ -582,7 +583,7 @@ fn random_block(random: &mut Random, client: bool) -> Vec<u8> {
     out
 }
 
-/// A frame, which belongs where it comes as often as not.
+/// Builds a random frame, valid in its place about half of the time.
 fn random_frame(random: &mut Random, client: bool, next: &mut u32) -> Vec<u8> {
     let stream = match random.index(12) {
         0 => 0,
@@ -639,7 +640,7 @@ fn random_frame(random: &mut Random, client: bool, next: &mut u32) -> Vec<u8> {
     }
 }
 
-/// Sends random frames and ends the connection in some way.
+/// Sends random frames and ends the connection in a random way.
 fn play(raw: &mut Raw, random: &mut Random, client: bool) {
     let mut next = if client { 1 } else { 3 };
     for _ in 0..random.index(40) {
@@ -727,7 +728,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
     );
 }
 
-/// Waits until no stream and no connection of a client is left.
+/// Waits until no stream and no client connection is left.
 fn at_rest(bed: &Bed) {
     bed.counts("back/s", "scur qcur", "");
     bed.counts("front", "scur", "");

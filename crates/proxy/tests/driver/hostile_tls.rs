@@ -1,6 +1,6 @@
-//! Peers that mean harm to TLS: handshakes that stall, hellos of any form,
-//! records that carry nothing, ends that nobody vouches for. They hold little,
-//! their connections end, and good clients are served.
+//! Tests malicious TLS peers: handshakes that stall, ClientHellos of any form, empty records,
+//! missing close_notify. They use little memory, their connections end, and well-behaved
+//! clients are served.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy};
 use crate::living::{self, apart, peak_during};
@@ -16,8 +16,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Files with a certificate, and the text of a proxy that serves it on `{0}`, and
-/// on `{1}` with little patience.
+/// Returns files with a certificate, and the configuration of a proxy that uses it on `{0}`,
+/// and on `{1}` with short timeouts.
 pub fn secure(origin: &Origin) -> (Scratch, String) {
     let files = Scratch::new().unwrap();
     let authority = Authority::new("test").unwrap();
@@ -47,7 +47,7 @@ fn client(versions: Versions) -> TlsClient {
     client_of(versions, &[])
 }
 
-/// A client that offers these protocols.
+/// Creates a client that offers these protocols.
 pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
     let offer = Offer {
         sni: Some("localhost"),
@@ -62,7 +62,7 @@ pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
     TlsClient::here(&offer).unwrap().timeout(PATIENCE)
 }
 
-/// Asks, over a new connection.
+/// Sends a request over a new connection.
 fn ask(bed: &Bed) {
     let answer = client(Versions::Both)
         .connect(bed.client_address())
@@ -72,7 +72,7 @@ fn ask(bed: &Bed) {
     assert_eq!(answer.status, 200);
 }
 
-/// A good client, with a new handshake for each request, while something runs.
+/// Runs a well-behaved client, with a new handshake for each request, during a function.
 fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let (ends, address) = (stop.clone(), bed.client_address());
@@ -91,7 +91,7 @@ fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The first bytes of a client.
+/// Returns the first bytes of a client.
 fn hello() -> Vec<u8> {
     let config = client(Versions::Both).config();
     let name = "localhost".try_into().unwrap();
@@ -138,13 +138,13 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
     );
 }
 
-/// A record.
+/// Builds a record.
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = (content.len() as u16).to_be_bytes();
     [&[kind, 3, 3][..], &length, content].concat()
 }
 
-/// A hello with these extensions behind one of the versions.
+/// Builds a ClientHello with these extensions behind that of the versions.
 fn hello_with(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let mut all = Vec::new();
     let usual = [
@@ -174,7 +174,7 @@ fn named(name: &[u8]) -> Vec<u8> {
     hello_with(&[(0, [&list[..], &[0], &length, name].concat())])
 }
 
-/// What no client sends that wants a connection.
+/// Returns first bytes that no real client sends.
 fn odd() -> Vec<Vec<u8>> {
     let hello = hello();
     let crumbs: Vec<u8> = hello[5..]
@@ -257,7 +257,7 @@ fn hellos_of_any_form_break_nothing() {
     bed.counts("back/s", "scur", "");
 }
 
-/// A connection of TLS 1.2 whose records the test seals by itself.
+/// A TLS 1.2 connection whose records the test encrypts itself.
 struct Sealed {
     socket: TcpStream,
     key: LessSafeKey,
@@ -288,7 +288,7 @@ impl Sealed {
         }
     }
 
-    /// Sends a record; false when the connection has ended.
+    /// Sends a record; returns false if the connection has ended.
     fn send(&mut self, kind: u8, content: &[u8]) -> bool {
         let sequence = self.sequence.to_be_bytes();
         self.sequence += 1;
@@ -307,7 +307,7 @@ impl Sealed {
         self.socket.write_all(&whole).is_ok()
     }
 
-    /// Whether the other side ends the connection while so much is sent.
+    /// Returns whether the other side ends the connection during this many bytes.
     fn ends_while(mut self, pieces: &[(u8, &[u8])]) -> bool {
         for _ in 0..2_000 {
             for (kind, content) in pieces {
@@ -329,7 +329,7 @@ impl Sealed {
     }
 }
 
-/// Its name, and records that are sent again and again.
+/// Name of a flood, and the records that are repeated.
 type Flood<'f> = (&'f str, &'f [(u8, &'f [u8])]);
 
 #[test]
@@ -387,8 +387,7 @@ fn changes_of_keys_without_end_end_their_connection() {
     });
 }
 
-/// A server over TLS that sends an answer, and then ends the connection without
-/// saying that this was all.
+/// Creates a TLS server that sends a response and ends the connection without close_notify.
 fn truncating(answer: &'static str) -> Origin {
     let issued = lab::pki::self_signed(&Leaf::default()).unwrap();
     let server = TlsServer::new(&issued, &Terms::default()).unwrap();
@@ -434,7 +433,7 @@ fn a_body_that_was_cut_off_never_looks_whole() {
     }
 }
 
-/// In a process of its own, since it takes the descriptors away.
+/// Runs in a process of its own, because the test uses up all descriptors.
 #[test]
 fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
     if against_haproxy() {
@@ -450,14 +449,14 @@ fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
             ask(&bed);
             let mut new = Raw::client(bed.client_of(2));
             let mut held: Vec<Peer> = (0..20).map(|_| bed.client_of(0)).collect();
-            // Their connections to the server have ended.
+            // The connections to the server have ended.
             bed.counts("front", "scur", "scur=20");
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, 128, hard).unwrap();
             let (mut hog, mut refused) = (Vec::new(), 0);
             for n in 0..50 {
-                // What others have closed is taken as well. They may close more
-                // at any time.
+                // Also uses up descriptors that other tests have closed, which may happen at any
+                // time.
                 while let Ok(file) = std::fs::File::open("/dev/null") {
                     hog.push(file);
                 }

@@ -1,5 +1,5 @@
-//! HTTP/2 with clients and with servers: streams meet the same rules, queues,
-//! logs and counters as requests of HTTP/1.
+//! Tests HTTP/2 with clients and servers: streams use the same rules, queues, logs and
+//! counters as HTTP/1 requests.
 
 use crate::bed::{Bed, Origin, settle};
 use crate::peer2::{Peer2, Seen, request};
@@ -7,13 +7,13 @@ use protocol::http2::ErrorCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
-/// An origin of HTTP/2 that answers "N: METHOD PATH BODY", N being the number of
-/// its connection.
+/// Creates an HTTP/2 origin that responds "N: METHOD PATH BODY" with the number N of its
+/// connection.
 fn echo() -> Origin {
     echo_after(1)
 }
 
-/// The same; no connection answers before there are so many.
+/// Creates the same origin; no connection responds before there are this many.
 fn echo_after(connections: usize) -> Origin {
     let all = Arc::new(Barrier::new(connections));
     Origin::new(move |peer, number| {
@@ -58,7 +58,7 @@ fn echo_after(connections: usize) -> Origin {
     })
 }
 
-/// The text of a proxy before a server of HTTP/2.
+/// Returns the configuration of a proxy in front of an HTTP/2 server.
 pub fn before(origin: &Origin, back: &str) -> String {
     format!(
         "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\

@@ -1,5 +1,5 @@
-//! How streams of HTTP/2 end before their time, and what is answered in place of
-//! what was asked: codes of resets, letters and statuses of logs, counters.
+//! Tests premature ends of HTTP/2 streams: codes of resets, termination states and statuses
+//! in logs, counters.
 
 use crate::bed::{Bed, Origin, against_haproxy, settle};
 use crate::http2::before;
@@ -8,8 +8,7 @@ use protocol::http2::ErrorCode;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-/// An origin of HTTP/2 that does something at each head, and tells what else it
-/// sees.
+/// Creates an HTTP/2 origin that calls a function for each head and reports other events.
 fn origin(
     at_head: impl Fn(&mut Peer2, u32) + Send + Sync + 'static,
 ) -> (Origin, std::sync::mpsc::Receiver<Seen>) {
@@ -82,7 +81,7 @@ fn a_client_whose_end_comes_with_its_request_is_answered() {
 #[test]
 fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_watched() {
     if against_haproxy() {
-        // It answers 400.
+        // HAProxy responds with 400.
         return;
     }
     let origin = Origin::echo();
@@ -178,7 +177,7 @@ fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
     );
 }
 
-/// A request for a WebSocket.
+/// A WebSocket request.
 const WEB_SOCKET: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
      Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
      Sec-WebSocket-Version: 13\r\n\r\n";

@@ -1,4 +1,4 @@
-//! Lists and maps that operators change decide about the next request.
+//! Tests that runtime changes of lists and maps affect the next request.
 
 use crate::bed::{Bed, against_haproxy};
 use crate::sessions::Operator;
@@ -35,7 +35,7 @@ fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
 
 #[test]
 fn what_an_operator_adds_while_a_change_is_taken_in_is_not_lost() {
-    /// Entries that are added, and changes that are taken in meanwhile.
+    /// Number of entries added while configurations are installed.
     const ADDED: usize = 400;
     if against_haproxy() {
         return;

@@ -1,5 +1,5 @@
-//! How many bytes of this process's heap live: what leaks is counted to the
-//! byte, where resident memory hides it among the pages of peaks.
+//! Counts the live heap memory of this process. A leak is visible to the byte, while resident
+//! memory hides it among the pages of earlier peaks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ static LIVING: AtomicUsize = AtomicUsize::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes that were allocated and not freed.
+/// Returns the number of bytes that were allocated and not freed.
 pub fn bytes() -> usize {
     LIVING.load(Ordering::Relaxed)
 }
@@ -44,12 +44,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Set for the process that measures, to the name of its test.
+/// Environment variable of the measuring process: the name of its test.
 const APART: &str = "DRIVER_APART";
 
-/// Runs a test that measures memory in a process of its own, where no other test
-/// allocates. None of them runs meanwhile: two processes might choose the same
-/// free port.
+/// Runs a test that measures memory in a process of its own, without allocations of other
+/// tests. None may run meanwhile, because two processes might choose the same free port.
 pub fn apart(name: &str, measure: impl FnOnce()) {
     if std::env::var_os(APART).is_some_and(|test| test == name) {
         return measure();
@@ -66,7 +65,7 @@ pub fn apart(name: &str, measure: impl FnOnce()) {
     assert!(told.contains("1 passed"), "{told}");
 }
 
-/// The most that lives while something runs, looked at often.
+/// Returns the maximum of live memory while a function runs, from frequent samples.
 pub fn peak_during<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let ends = stop.clone();

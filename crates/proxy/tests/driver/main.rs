@@ -1,5 +1,5 @@
-//! The driver from outside: raw clients, half-broken servers, a data plane
-//! between them.
+//! Tests the driver from outside: raw clients, defective servers, and a data plane between
+//! them.
 
 mod addresses;
 mod answers;

@@ -1,10 +1,10 @@
-//! Modes of connections: what each side is told, and that both agree.
+//! Tests connection modes: what each side is told, and that both agree.
 
 use crate::bed::{Bed, Origin, against_haproxy, pause, settle, soon};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// What the server and the client are told of their connections, and how the
+/// Returns what the server and the client are told about their connections, and how the
 /// client's ends: "server: …, client: …, open".
 fn told(front: &str, back: &str, request: &str) -> String {
     let origin = Origin::new(|mut peer, _| {

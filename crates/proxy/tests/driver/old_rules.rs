@@ -1,11 +1,11 @@
-//! Rules of HAProxy 1.x over sockets: lines of each request and answer, whatever the
-//! version of HTTP; health checks that are answered before anything is read.
+//! Tests rules of HAProxy 1.x over sockets: edits of message lines in every HTTP version, and
+//! health checks answered before anything is read.
 
 use crate::bed::{Bed, Origin, against_haproxy};
 use crate::peer2::{Peer2, request};
 use std::io::Read;
 
-/// An origin that shows the head that it got, and says where it is.
+/// Creates an origin that returns the head that it received, and its own address.
 fn showing() -> Origin {
     Origin::new(|mut peer, _| {
         while let Some(head) = peer.head() {

@@ -1,4 +1,4 @@
-//! Options of proxies and servers whose effect is seen from outside.
+//! Tests options of proxies and servers with effects visible from outside.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, request_body};
 use crate::clock::undisturbed;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const GET: &str = "GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Two servers, each of which says its letter.
+/// Creates two servers that respond with their letter.
 fn two() -> (Origin, Origin) {
     (
         Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),

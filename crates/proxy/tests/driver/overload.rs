@@ -1,4 +1,4 @@
-//! What is full or stops: servers, descriptors, the process.
+//! Tests overload and shutdown: servers, descriptors, the process.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, settle};
 use crate::clock::{turns, undisturbed};
@@ -98,7 +98,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
     });
 }
 
-/// In a process of its own, since it takes the descriptors away.
+/// Runs in a process of its own, because the test uses up all descriptors.
 #[test]
 fn a_process_without_descriptors_serves_on() {
     if against_haproxy() {
@@ -180,7 +180,7 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
         .paused;
     assert!(bed.client().ask(GET).starts_with("200 "));
     paused.store(true, Ordering::SeqCst);
-    // Who waits in accept already takes one more each.
+    // Each accept loop that waits for a slot has accepted one more.
     let mut clients: Vec<_> = (0..6).map(|_| bed.client()).collect();
     for client in &mut clients {
         client.send(GET);
@@ -230,8 +230,8 @@ fn a_window_for_closing_is_used_at_a_soft_stop() {
     }
 }
 
-/// Connections that wait in the kernel's queue, because the frontend is full,
-/// are known to their clients as connected.
+/// Clients whose connections wait in the kernel's queue, because the frontend is full, see
+/// them as established.
 #[test]
 fn who_connected_before_a_soft_stop_is_served() {
     if against_haproxy() {

@@ -1,5 +1,5 @@
-//! The ends of connections: scripted clients and origins, which read and write
-//! raw bytes. They know nothing of the proxy between them.
+//! The ends of connections: scripted clients and origins, which read and write raw bytes and
+//! know nothing of the proxy between them.
 
 use crate::bed::PATIENCE;
 use std::io::{Read, Write};
@@ -8,27 +8,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// One end of a connection, a client's or an origin's.
+/// One end of a connection, of a client or an origin.
 pub struct Peer {
     /// The socket.
     pub socket: TcpStream,
-    /// What was read and not used yet.
+    /// Bytes read and not consumed yet.
     pub ahead: Vec<u8>,
 }
 
-/// An answer as a client reads it.
+/// A response as a client reads it.
 #[derive(Debug, Default, Clone)]
 pub struct Answer {
     /// Its status.
     pub status: u16,
-    /// Its head, with the empty line.
+    /// Response head, with the empty line.
     pub head: String,
-    /// Its body, without framing.
+    /// Response body, without framing.
     pub body: Vec<u8>,
 }
 
 impl Peer {
-    /// A connected socket.
+    /// Creates an end from a connected socket.
     pub fn new(socket: TcpStream) -> Peer {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -39,17 +39,17 @@ impl Peer {
         }
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).expect("write");
     }
 
-    /// Sends what the other side takes.
+    /// Sends as much as the other side accepts.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Sends it byte by byte.
+    /// Sends the bytes one by one.
     pub fn dribble(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {
             self.send([*byte]);
@@ -65,7 +65,7 @@ impl Peer {
         Ok(n > 0)
     }
 
-    /// Reads up to and with `mark`.
+    /// Reads up to and including `mark`.
     pub fn until(&mut self, mark: &str) -> String {
         let at = loop {
             match self
@@ -88,7 +88,7 @@ impl Peer {
         String::from_utf8_lossy(&std::mem::replace(&mut self.ahead, rest)).into_owned()
     }
 
-    /// Reads exactly so many bytes.
+    /// Reads exactly this many bytes.
     pub fn exactly(&mut self, n: usize) -> Vec<u8> {
         while self.ahead.len() < n {
             assert!(
@@ -101,7 +101,7 @@ impl Peer {
         std::mem::replace(&mut self.ahead, rest)
     }
 
-    /// Reads a head; None when the peer closed instead.
+    /// Reads a head; None if the other side closed instead.
     pub fn head(&mut self) -> Option<String> {
         loop {
             if self.ahead.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -130,12 +130,12 @@ impl Peer {
         }
     }
 
-    /// Reads an answer; `to_head` when it has no body.
+    /// Reads a response; `to_head`: it has no body.
     pub fn answer_of(&mut self, to_head: bool) -> Answer {
         self.answer_of_if_any(to_head).expect("an answer")
     }
 
-    /// The same; None when the connection ends before it.
+    /// Reads a response; None if the connection ends before.
     fn answer_of_if_any(&mut self, to_head: bool) -> Option<Answer> {
         let head = self.head()?;
         let status = head
@@ -161,17 +161,17 @@ impl Peer {
         Some(Answer { status, head, body })
     }
 
-    /// Reads an answer; None when the connection ends before it.
+    /// Reads a response; None if the connection ends before.
     pub fn answer_if_any(&mut self) -> Option<Answer> {
         self.answer_of_if_any(false)
     }
 
-    /// Reads an answer.
+    /// Reads a response.
     pub fn answer(&mut self) -> Answer {
         self.answer_of(false)
     }
 
-    /// Asks and reads the answer's body as text.
+    /// Sends a request and returns the response body as text.
     pub fn ask(&mut self, request: &str) -> String {
         self.send(request);
         let answer = self.answer();
@@ -182,13 +182,14 @@ impl Peer {
         )
     }
 
-    /// Reads to the end, whether orderly or by a reset.
+    /// Reads up to the end, whether orderly or by a reset.
     pub fn rest(&mut self) -> String {
         while matches!(self.more(), Ok(true)) {}
         String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned()
     }
 
-    /// How the connection ends, with what came before: "… FIN", "… RST", "… open".
+    /// Returns how the connection ends, behind the bytes received before: "… FIN", "… RST", "…
+    /// open".
     pub fn end(&mut self, patience_ms: u64) -> String {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(patience_ms)))
@@ -210,12 +211,12 @@ impl Peer {
         }
     }
 
-    /// The same for one that ends, however long it takes.
+    /// Returns how the connection ends, however long that takes.
     pub fn ends(&mut self) -> String {
         self.end(PATIENCE.as_millis() as u64)
     }
 
-    /// Ends our direction.
+    /// Closes the sending side.
     pub fn half_close(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
@@ -227,23 +228,23 @@ impl Peer {
     }
 }
 
-/// Holds origins until a test lets them go on.
+/// Blocks origins until a test opens the gate.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Lets everyone pass.
+    /// Opens the gate.
     pub fn open(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
-    /// Lets nobody pass any more.
+    /// Closes the gate.
     pub fn close(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
-    /// Waits until it is open.
+    /// Waits until the gate is open.
     pub fn pass(&self) {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.0.1.wait_timeout_while(open, PATIENCE, |open| !*open);
@@ -251,9 +252,9 @@ impl Gate {
     }
 }
 
-/// A scripted origin: each connection is given to `serve` on its own thread,
-/// with its number. It listens until it is dropped: threads that are left over
-/// from a test would make [`settle`](crate::clock::settle) of all others slow.
+/// A scripted origin: `serve` runs for each connection on its own thread, with the
+/// connection's number. Dropping the origin closes its listener; threads left over from a
+/// test would make [`settle`](crate::clock::settle) slow for all others.
 pub struct Origin {
     /// Its port.
     pub port: u16,
@@ -268,7 +269,7 @@ impl Drop for Origin {
 }
 
 impl Origin {
-    /// Starts one.
+    /// Starts an origin.
     pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -279,7 +280,8 @@ impl Origin {
             loop {
                 let socket = match listens.accept() {
                     Ok((socket, _)) => socket,
-                    // It was dropped; all else passes, as a lack of descriptors does.
+                    // The origin was dropped. Other errors, such as a lack of descriptors, are
+                    // temporary.
                     Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return,
                     Err(_) => {
                         crate::bed::pause(5);
@@ -298,8 +300,8 @@ impl Origin {
         }
     }
 
-    /// One that answers every request with "N: METHOD TARGET BODY", where N is
-    /// the connection's number, and keeps its connections.
+    /// Creates an origin that responds "N: METHOD TARGET BODY" with the number N of the
+    /// connection, and keeps its connections.
     pub fn echo() -> Origin {
         Origin::new(|mut peer, number| {
             while let Some(head) = peer.head() {
@@ -316,7 +318,7 @@ impl Origin {
         })
     }
 
-    /// One that sends fixed bytes after each head, and keeps the connection.
+    /// Creates an origin that sends fixed bytes after each head, and keeps the connection.
     pub fn fixed(answer: &'static str) -> Origin {
         Origin::new(move |mut peer, _| {
             while peer.head().is_some() {
@@ -327,7 +329,7 @@ impl Origin {
         })
     }
 
-    /// One that sends fixed bytes after the head and closes.
+    /// Creates an origin that sends fixed bytes after the head, and closes.
     pub fn closing(answer: &'static str) -> Origin {
         Origin::new(move |mut peer, _| {
             peer.head();
@@ -335,7 +337,7 @@ impl Origin {
         })
     }
 
-    /// A frontend `front` on port `{0}` and a backend `back` with this server.
+    /// Returns a frontend `front` on port `{0}` and a backend `back` with this server.
     pub fn behind(&self, front: &str, back: &str) -> String {
         format!(
             "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n{front}\n\
@@ -344,13 +346,13 @@ impl Origin {
         )
     }
 
-    /// Connections that were accepted.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }
 }
 
-/// Reads the body that a request's head announces.
+/// Reads the body that a request head announces.
 pub fn request_body(peer: &mut Peer, head: &str) -> Vec<u8> {
     let lower = head.to_ascii_lowercase();
     if lower.contains("transfer-encoding: chunked") {

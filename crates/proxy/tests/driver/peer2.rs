@@ -1,41 +1,41 @@
-//! Ends of HTTP/2 connections, clients' and origins': scripted, blocking, with
-//! the protocol's own state machine below.
+//! Scripted ends of HTTP/2 connections, of clients and origins: blocking, using the
+//! protocol's own state machine.
 
 use crate::peer::Peer;
 use protocol::http2::{Connection, ErrorCode, Event, Options, Role, StreamId};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 
-/// What an end of a connection saw.
+/// An event on one end of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// A head or trailers, as lines "name: value", and whether that was all.
+    /// A head or trailers, as lines "name: value", and whether the stream ended.
     Fields(u32, String, bool),
-    /// Data, and whether that was all.
+    /// Data, and whether the stream ended.
     Data(u32, Vec<u8>, bool),
     /// A stream was reset.
     Reset(u32, ErrorCode),
-    /// The peer will take no more streams.
+    /// The other side accepts no more streams.
     GoAway(ErrorCode),
     /// The connection is closed.
     Closed,
 }
 
-/// An answer as a client sees it.
+/// A response as a client sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answer2 {
     /// Its head.
     pub head: String,
     /// Its body.
     pub body: Vec<u8>,
-    /// What stood behind the body.
+    /// Trailers behind the body.
     pub trailers: String,
-    /// It was broken off.
+    /// Code of the reset, if the response was aborted.
     pub reset: Option<ErrorCode>,
 }
 
 impl Answer2 {
-    /// Status and body: "200 text"; "reset" where it was broken off.
+    /// Returns status and body: "200 text"; "reset" if it was aborted.
     pub fn brief(&self) -> String {
         let status = self.head.lines().next().unwrap_or_default();
         let status = status.trim_start_matches(":status: ");
@@ -53,12 +53,12 @@ pub struct Peer2 {
 }
 
 impl Peer2 {
-    /// A client.
+    /// Creates the client's end.
     pub fn client(peer: Peer) -> Peer2 {
         Peer2::new(peer, Role::Client)
     }
 
-    /// An origin.
+    /// Creates the origin's end.
     pub fn origin(peer: Peer) -> Peer2 {
         Peer2::new(peer, Role::Server)
     }
@@ -82,7 +82,7 @@ impl Peer2 {
         sent
     }
 
-    /// Reads once and notes what it means.
+    /// Reads once and records the events.
     fn more(&mut self) {
         let mut bytes = [0; 65536];
         let n = self.peer.socket.read(&mut bytes).unwrap_or(0);
@@ -128,7 +128,7 @@ impl Peer2 {
         self.flush();
     }
 
-    /// What comes next.
+    /// Returns the next event.
     pub fn next(&mut self) -> Seen {
         loop {
             if let Some(seen) = self.ahead.pop_front() {
@@ -138,7 +138,7 @@ impl Peer2 {
         }
     }
 
-    /// Sends fields, "name: value" in lines; as a client on a new stream for 0.
+    /// Sends fields, as lines "name: value"; as a client on a new stream for 0.
     pub fn fields(&mut self, stream: u32, text: &str, end: bool) -> u32 {
         let id = match stream {
             0 => self.connection.open().expect("a stream"),
@@ -153,7 +153,7 @@ impl Peer2 {
         id.0
     }
 
-    /// Asks for a path of host `h`, without a body.
+    /// Requests a path of host `h`, without a body.
     pub fn get(&mut self, path: &str) -> u32 {
         self.fields(0, &request("GET", path), true)
     }
@@ -171,25 +171,24 @@ impl Peer2 {
         }
     }
 
-    /// Holds back what is sent until the end of our direction, so that both arrive
-    /// in one segment.
+    /// Delays output until our side is closed, so that both arrive in one segment.
     pub fn cork(&mut self) {
         rustix::net::sockopt::set_tcp_cork(&self.peer.socket, true).unwrap();
     }
 
-    /// Sends nothing more on the whole connection.
+    /// Closes our side of the whole connection.
     pub fn half_close(&mut self) {
         self.peer.half_close();
     }
 
-    /// Gives a stream up.
+    /// Resets a stream.
     pub fn reset(&mut self, stream: u32, code: ErrorCode) {
         self.connection.reset(StreamId(stream), code);
         self.flush();
     }
 
-    /// The whole answer on a stream, interim ones left out; what comes on others
-    /// is kept.
+    /// Returns the whole response on a stream without interim ones; events of other streams are
+    /// kept.
     pub fn answer(&mut self, stream: u32) -> Answer2 {
         let mut answer = Answer2::default();
         let mut others = VecDeque::new();
@@ -226,14 +225,14 @@ impl Peer2 {
         }
     }
 
-    /// Asks and reads the answer.
+    /// Sends a request and reads the response.
     pub fn ask(&mut self, path: &str) -> String {
         let stream = self.get(path);
         self.answer(stream).brief()
     }
 }
 
-/// The fields of a request for a path of host `h`.
+/// Returns the fields of a request for a path of host `h`.
 pub fn request(method: &str, path: &str) -> String {
     format!(":method: {method}\n:scheme: http\n:authority: h\n:path: {path}\n")
 }

@@ -1,13 +1,13 @@
-//! Who belongs to which server: cookies, `use-server`, sessions of applications,
-//! remote desktops; hashes; requests that are sent again. The tables were
-//! recorded from haproxy 2.6.12 (`DRIVER_PEER=haproxy` runs most of them there).
+//! Tests persistence: cookies, `use-server`, application sessions, RDP cookies; hashes;
+//! retries. The tables were recorded from HAProxy 2.6.12 (`DRIVER_PEER=haproxy` runs most of
+//! them there).
 
 use crate::bed::{Bed, Origin, Peer, against_haproxy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An origin of a name: it tells its name and what cookies it was shown, and sets
-/// those that the request asks for in `x-set`.
+/// Creates a named origin that returns its name and the cookies that it received, and sets
+/// those in `x-set`.
 fn named(name: &'static str) -> Origin {
     Origin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -38,7 +38,8 @@ fn named(name: &'static str) -> Origin {
     })
 }
 
-/// Two servers behind a `listen` with these lines; `%a` and `%b` are their addresses.
+/// Creates two servers behind a `listen` section with these lines; `%a` and `%b` are their
+/// addresses.
 fn two(lines: &str) -> (Bed, [Origin; 2]) {
     let origins = [named("A"), named("B")];
     let mut text = format!(
@@ -53,8 +54,8 @@ fn two(lines: &str) -> (Bed, [Origin; 2]) {
 
 const SERVERS: &str = "\n server A %a cookie a\n server B %b cookie b";
 
-/// What came of one request: the letters, the server and the cookies that it
-/// saw, the cookies that the client got.
+/// Returns the result of a request: the log's letters, the server and the cookies that it
+/// received, the cookies that the client got.
 fn ask(peer: &mut Peer, headers: &str) -> String {
     let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
     peer.send(request);
@@ -75,7 +76,7 @@ fn ask(peer: &mut Peer, headers: &str) -> String {
     )
 }
 
-/// A `cookie` line; what requests on one connection bring, and what comes of them.
+/// A `cookie` line; headers of the requests on one connection, and their results.
 type CookieCase = (&'static str, &'static [(&'static str, &'static str)]);
 
 const COOKIES: &[CookieCase] = &[
@@ -290,7 +291,7 @@ fn a_key_is_found_in_the_body_of_a_form_and_keeps_its_server_on_a_ring() {
     }
 }
 
-/// An origin whose connections behave one after the other as these words say.
+/// Creates an origin whose consecutive connections behave as these words say.
 fn scripted(acts: &'static [&'static str]) -> (Origin, Arc<AtomicU64>) {
     let bodies = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&bodies);
@@ -424,7 +425,7 @@ fn a_request_that_is_sent_again_goes_to_another_server_with_redispatch() {
 #[test]
 fn sessions_of_an_application_come_back_to_their_server() {
     if against_haproxy() {
-        // It refuses the line since 1.6.
+        // HAProxy has rejected the line since 1.6.
         return;
     }
     let (bed, _origins) = two(&format!(

@@ -1,5 +1,5 @@
-//! Server connections that belong to one client, because the server authenticates the
-//! connection (NTLM, Negotiate) or because it was made with a property of that client.
+//! Tests server connections reserved for one client, because the server authenticates the
+//! connection (NTLM, Negotiate) or because a property of that client was used to make it.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, request_body, settle};
 use crate::hostile_tls::secure;
@@ -14,7 +14,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 struct Scheme {
     /// Status of a refusal.
     status: u16,
-    /// Lines of a refusal without a challenge.
+    /// Header lines of a refusal without a challenge.
     offer: &'static str,
     /// Start of the line with a challenge, before the token.
     challenge: &'static str,
@@ -32,7 +32,7 @@ const NTLM: Scheme = Scheme {
     name: "NTLM",
 };
 
-/// The ways in which servers offer authentication of a connection.
+/// Schemes by which servers offer authentication of a connection.
 const SCHEMES: &[Scheme] = &[
     NTLM,
     Scheme {
@@ -56,7 +56,7 @@ const SCHEMES: &[Scheme] = &[
     },
 ];
 
-/// What a server knows of one of its connections.
+/// Authentication state of a server's connection.
 #[derive(Default)]
 struct Login {
     challenged: bool,
@@ -64,7 +64,7 @@ struct Login {
 }
 
 impl Login {
-    /// The response to a request with these credentials: status, lines, body.
+    /// Returns the response to a request with these credentials: status, header lines, body.
     fn respond(&mut self, scheme: &Scheme, credentials: Option<&str>) -> (u16, String, String) {
         match credentials.map(|text| text.trim().rsplit(' ').next().unwrap_or_default()) {
             Some("T1") => {
@@ -92,7 +92,7 @@ impl Login {
     }
 }
 
-/// The value of a header.
+/// Returns the value of a header field.
 fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;
@@ -100,7 +100,7 @@ fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     })
 }
 
-/// A server that authenticates its connections.
+/// Creates a server that authenticates its connections.
 fn authenticating(scheme: Scheme) -> Origin {
     Origin::new(move |mut peer, _| {
         let mut login = Login::default();
@@ -117,7 +117,7 @@ fn authenticating(scheme: Scheme) -> Origin {
     })
 }
 
-/// The same over HTTP/2.
+/// Creates an HTTP/2 server that authenticates its connections.
 fn authenticating_http2(scheme: Scheme) -> Origin {
     Origin::new(move |peer, _| {
         let mut peer = Peer2::origin(peer);
@@ -142,7 +142,7 @@ fn authenticating_http2(scheme: Scheme) -> Origin {
     })
 }
 
-/// A client of either version of HTTP.
+/// A client of either HTTP version.
 enum User {
     Http1(Peer),
     Http2(Box<Peer2>),
@@ -156,7 +156,7 @@ impl User {
         }
     }
 
-    /// Status and body of the response to a request, with a token as credentials.
+    /// Returns status and body of the response to a request with a token as credentials.
     fn get(&mut self, scheme: &Scheme, token: Option<&str>) -> String {
         let credentials = token.map(|token| (scheme.header, format!("{} {token}", scheme.name)));
         match self {
@@ -175,7 +175,7 @@ impl User {
         }
     }
 
-    /// Signs in.
+    /// Authenticates the client.
     fn sign_in(&mut self, scheme: &Scheme, name: &str) {
         let refused = format!("{} who are you?", scheme.status);
         assert_eq!(self.get(scheme, None), refused);
@@ -188,7 +188,7 @@ impl User {
     }
 }
 
-/// Signs one client in between requests of others, who must see nothing of it.
+/// Authenticates one client between requests of others, which must not share its connection.
 fn signs_in_alone(bed: &Bed, scheme: &Scheme, http2: bool) {
     let refused = format!("{} who are you?", scheme.status);
     for round in 0..3 {
@@ -295,7 +295,7 @@ fn sign_in_stays_on_the_server_that_asked_for_it() {
     }
 }
 
-/// A server that refuses with this line and names itself.
+/// Creates a server that refuses with this line and names itself.
 fn refusing(name: &'static str, line: &'static str) -> Origin {
     Origin::new(move |mut peer, number| {
         while peer.head().is_some() {
@@ -472,7 +472,7 @@ fn response_to_a_challenge_is_not_sent_on_another_connection() {
         alice.ask(GET);
         alice.ask(&GET.replace("\r\n\r\n", "\r\nAuthorization: NTLM T1\r\n\r\n"));
         alice.send(GET.replace("\r\n\r\n", "\r\nAuthorization: NTLM T3:alice\r\n\r\n"));
-        // Its client begins again, as if the connection were its own.
+        // The client restarts the authentication, as on a direct connection.
         assert_eq!(alice.ends(), "FIN", "{back}");
         assert_eq!(origin.accepted(), before + 1, "{back}");
     }

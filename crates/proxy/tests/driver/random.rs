@@ -1,6 +1,5 @@
-//! Random configurations that follow each other under random clients. A seed
-//! gives the configurations and what each client does; `DRIVER_SEED=N` runs one
-//! again. Each answer must be one that a configuration gives which served
+//! Installs random configurations one after the other under random clients. A seed determines
+//! both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration in service
 //! between its request and its end, and none may fail.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
@@ -12,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long the clients of one seed ask.
+/// Time for which the clients of one seed send requests.
 const RUN: Duration = Duration::from_millis(2500);
 const ORIGINS: usize = 4;
 
-/// A few of the origins, at least one.
+/// Selects some of the origins, at least one.
 fn some_origins(random: &mut Random) -> Vec<usize> {
     let mut some: Vec<usize> = (0..ORIGINS).filter(|_| random.once_in(2)).collect();
     if some.is_empty() {
@@ -28,24 +27,24 @@ fn some_origins(random: &mut Random) -> Vec<usize> {
     some
 }
 
-/// What a configuration answers with.
+/// Expected responses of a configuration.
 #[derive(Clone, Default)]
 struct Model {
-    /// Of the frontend `main`, which is always there.
+    /// Origins of the frontend `main`, which always exists.
     main: Vec<usize>,
-    /// Of the frontend `guest`, which comes and goes.
+    /// Origins of the frontend `guest`, which exists only at times.
     guest: Option<Vec<usize>>,
-    /// `guest` is not there for HTTP: who has come before stays where it is.
+    /// `guest` does not exist for HTTP; existing clients stay on their configuration.
     shuts_out: bool,
 }
 
-/// What is known to all clients.
+/// State shared by all clients.
 struct World {
     origins: Vec<Origin>,
     dead: Origin,
-    /// Of each version, put here before it serves.
+    /// Models of all versions, each added before its version is installed.
     models: Mutex<Vec<Model>>,
-    /// The version that serves, for sure.
+    /// The version that is certainly in service.
     serves: AtomicU64,
     stop: AtomicBool,
     requests: AtomicU64,
@@ -94,7 +93,7 @@ fn origin(number: usize) -> Origin {
     })
 }
 
-/// The lines of servers that lead to these origins, and of the one that is down.
+/// Returns the server lines for these origins, and for the one that is down.
 fn servers(random: &mut Random, world: &World, origins: &[usize], dead: bool) -> String {
     let mut taken = Vec::new();
     let mut lines = Vec::new();
@@ -134,7 +133,7 @@ fn servers(random: &mut Random, world: &World, origins: &[usize], dead: bool) ->
     lines.concat()
 }
 
-/// What a backend says besides.
+/// Returns random further lines of a backend.
 fn back(random: &mut Random) -> String {
     let balance = random.pick(&["roundrobin", "leastconn", "static-rr", "random", "first"]);
     let reuse = random.pick(&["safe", "always", "never", "aggressive"]);
@@ -142,7 +141,7 @@ fn back(random: &mut Random) -> String {
     format!(" balance {balance}\n http-reuse {reuse}\n timeout queue 5s\n{close}")
 }
 
-/// Version `n` in words, and what it answers.
+/// Returns the text of version `n`, and its expected responses.
 fn configuration(random: &mut Random, world: &World, n: u64) -> (String, Model) {
     let mut sections = Vec::new();
     let captures = " capture request header Host len 9\n".repeat(random.below(3) as usize);
@@ -191,7 +190,7 @@ fn configuration(random: &mut Random, world: &World, n: u64) -> (String, Model) 
     (sections.concat(), model)
 }
 
-/// One request and its answer. False: the connection is at its end.
+/// Sends a request and reads the response. None: the connection has ended.
 fn exchange(peer: &mut Peer, random: &mut Random, n: u64) -> Option<(String, crate::peer::Answer)> {
     let slow = if random.once_in(3) { "slow" } else { "" };
     let path = format!("/{n}{slow}");
@@ -239,7 +238,7 @@ fn exchange(peer: &mut Peer, random: &mut Random, n: u64) -> Option<(String, cra
     Some((format!("{path} "), peer.answer_if_any()?))
 }
 
-/// A client of the frontend `main` (port 0) or `guest` (port 1).
+/// Runs a client of the frontend `main` (port 0) or `guest` (port 1).
 fn client(world: &World, port: u16, guest: bool, seed: u64) {
     let mut random = Random::new(seed);
     let mut peer: Option<(Peer, bool)> = None;
@@ -310,7 +309,7 @@ fn client(world: &World, port: u16, guest: bool, seed: u64) {
     }
 }
 
-/// A tunnel that stays, and says something now and then.
+/// Runs a long-lived tunnel that sends data occasionally.
 fn tunnel(world: &World, port: u16, upgrade: bool) {
     let mut peer = Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     peer.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: e\r\n\r\n");
@@ -396,7 +395,7 @@ fn run(seed: u64) {
     nothing_is_held(&bed, seed);
 }
 
-/// All places, slots and turns were given back.
+/// Checks that all connection slots, server slots and turns were released.
 fn nothing_is_held(bed: &Bed, seed: u64) {
     for proxy in &bed.config().proxies {
         let now = || {

@@ -1,5 +1,5 @@
-//! HTTP/2 without a state machine: frames as bytes, in any order and of any
-//! form, for peers that do what no honest implementation does.
+//! HTTP/2 without a state machine: frames as bytes, in any order and form, for peers that
+//! violate the protocol.
 
 use crate::peer::Peer;
 use protocol::http2::hpack::Decoder;
@@ -23,7 +23,7 @@ pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 pub const PADDED: u8 = 8;
 
-/// A frame.
+/// Builds a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     let mut out = length.to_be_bytes()[1..].to_vec();
@@ -33,7 +33,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An integer of HPACK behind the bits of its prefix.
+/// Encodes an HPACK integer behind the bits of its prefix.
 fn integer(first: u8, bits: u32, mut n: usize, out: &mut Vec<u8>) {
     let most = (1 << bits) - 1;
     if n < most {
@@ -49,7 +49,7 @@ fn integer(first: u8, bits: u32, mut n: usize, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
-/// A field as a literal that no table keeps, whatever its bytes.
+/// Encodes a field as a literal without indexing, whatever its bytes.
 pub fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     integer(0, 7, name.len(), out);
@@ -58,7 +58,7 @@ pub fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend(value);
 }
 
-/// A field that goes into the table.
+/// Encodes a field that is added to the dynamic table.
 pub fn indexed_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0x40);
     integer(0, 7, name.len(), out);
@@ -67,7 +67,7 @@ pub fn indexed_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend(value);
 }
 
-/// A block of fields.
+/// Encodes a block of fields.
 pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -76,12 +76,12 @@ pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     out
 }
 
-/// The block of a request for a path of host `h`.
+/// Returns the block of a GET request for a path of host `h`.
 pub fn get(path: &str) -> Vec<u8> {
     method("GET", path)
 }
 
-/// The same with another method.
+/// Returns the block of a request with this method for a path of host `h`.
 pub fn method(method: &str, path: &str) -> Vec<u8> {
     block(&[
         (b":method", method.as_bytes()),
@@ -91,23 +91,23 @@ pub fn method(method: &str, path: &str) -> Vec<u8> {
     ])
 }
 
-/// HEADERS that are whole.
+/// Builds a complete HEADERS frame.
 pub fn headers(stream: u32, block: &[u8], end: bool) -> Vec<u8> {
     let flags = END_HEADERS | if end { END_STREAM } else { 0 };
     frame(HEADERS, flags, stream, block)
 }
 
-/// RST_STREAM.
+/// Builds a RST_STREAM frame.
 pub fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
 
-/// What a client begins with.
+/// Returns the first bytes of a client: the preface and SETTINGS.
 pub fn preface() -> Vec<u8> {
     [&PREFACE[..], &frame(SETTINGS, 0, 0, b"")].concat()
 }
 
-/// A frame that came.
+/// A received frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -116,14 +116,14 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// One end of a connection.
+/// One end of an HTTP/2 connection.
 pub struct Raw {
     pub peer: Peer,
     decoder: Decoder,
 }
 
 impl Raw {
-    /// An end that has said nothing yet.
+    /// Creates an end that has sent nothing yet.
     pub fn new(peer: Peer) -> Raw {
         Raw {
             peer,
@@ -131,13 +131,13 @@ impl Raw {
         }
     }
 
-    /// A client that has sent its preface.
+    /// Creates a client that has sent its preface.
     pub fn client(mut peer: Peer) -> Raw {
         peer.try_send(preface());
         Raw::new(peer)
     }
 
-    /// An origin that has read the preface and sent its settings.
+    /// Creates an origin that has read the preface and sent its settings.
     pub fn origin(mut peer: Peer) -> Option<Raw> {
         while peer.ahead.len() < PREFACE.len() {
             if !matches!(peer.more(), Ok(true)) {
@@ -149,12 +149,12 @@ impl Raw {
         Some(Raw::new(peer))
     }
 
-    /// Sends what the other side takes; false when the connection has ended.
+    /// Sends as much as the other side accepts; returns false if the connection has ended.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.peer.try_send(bytes)
     }
 
-    /// The next frame; None at the end of the connection.
+    /// Returns the next frame; None at the end of the connection.
     pub fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(head) = self.peer.ahead.first_chunk::<9>() {
@@ -177,7 +177,7 @@ impl Raw {
         }
     }
 
-    /// The fields of a block that came, as lines.
+    /// Decodes the fields of a received block to lines.
     pub fn fields(&mut self, block: &[u8]) -> String {
         let mut list = FieldList::new(1 << 20, 1000);
         self.decoder.decode(block, &mut list).expect("a block");
@@ -187,8 +187,8 @@ impl Raw {
         list.iter().map(line).collect()
     }
 
-    /// What becomes of a stream: "200", "431", "RST 1", "GOAWAY 11", "closed".
-    /// SETTINGS are acknowledged; the content of answers is read and left.
+    /// Returns the outcome of a stream: "200", "431", "RST 1", "GOAWAY 11", "closed".
+    /// Acknowledges SETTINGS and ignores the content of responses.
     pub fn outcome(&mut self, stream: u32) -> String {
         let mut status = String::new();
         loop {
@@ -226,8 +226,8 @@ impl Raw {
         }
     }
 
-    /// Sends pieces until the connection ends or there are no more, and reads
-    /// what comes meanwhile, unless `deaf`. Says how it ended, None: not yet.
+    /// Sends pieces until the connection ends or none is left, and reads meanwhile, unless
+    /// `deaf`. Returns the error code that ended the connection; None: not ended.
     pub fn flood(&mut self, pieces: impl Iterator<Item = Vec<u8>>, deaf: bool) -> Option<u32> {
         let mut socket = self.peer.socket.try_clone().unwrap();
         let mut open = true;
@@ -273,7 +273,7 @@ impl Raw {
     }
 }
 
-/// A code, or a number of a stream, of four bytes.
+/// Decodes an error code, or a stream number, of four bytes.
 pub fn code(bytes: &[u8]) -> u32 {
     let four = bytes.first_chunk().copied().unwrap_or_default();
     u32::from_be_bytes(four)

@@ -1,4 +1,4 @@
-//! Connections to servers: kept, shared, given up.
+//! Tests server connections: kept, shared, closed.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, settle};
 use crate::hostile_tls::secure;
@@ -7,8 +7,8 @@ use std::sync::{Mutex, mpsc};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// The server's connections that three sessions with two requests each used,
-/// one session after the other; then three that overlap.
+/// Returns the server connections used by three sessions with two requests each, one session
+/// after the other; then by three overlapping ones.
 fn pattern(origin: &Origin, back: &str) -> String {
     let bed = Bed::new(&origin.behind("", back));
     let base = origin.accepted();
@@ -95,7 +95,7 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
     assert_eq!(origin.accepted(), 3);
 }
 
-/// A proxy before this server whose idle connections do not end by their age.
+/// Creates a proxy in front of this server whose idle connections do not expire.
 fn without_age(origin: &Origin) -> Bed {
     Bed::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{} pool-purge-delay 1h\n",
@@ -106,8 +106,8 @@ fn without_age(origin: &Origin) -> Bed {
 #[test]
 fn a_server_that_serves_one_connection_at_a_time_gets_the_end_of_an_idle_one_at_once() {
     const REQUESTS: u64 = 10;
-    // It closes its side of each connection once that is idle, and serves the next one
-    // when the proxy has closed the other.
+    // The server closes its side of each idle connection, and serves the next one once the proxy
+    // has closed the other.
     let (tell_end, ended) = mpsc::channel();
     let (lets_end, end) = mpsc::channel::<()>();
     let served = Mutex::new((tell_end, end));
@@ -190,7 +190,7 @@ fn a_connection_with_a_proxy_header_is_its_clients_own() {
 #[test]
 fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
     if against_haproxy() {
-        // It repeats none of them.
+        // HAProxy repeats none of these requests.
         return;
     }
     for (request, repeated) in [
@@ -231,7 +231,7 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
             let wanted = match (repeated, first) {
                 (true, _) => ("HTTP/1.1 200", "200 --"),
                 (false, true) => ("HTTP/1.1 502", "502 SH"),
-                // Its client knows that kept connections close, and repeats it.
+                // The client knows that persistent connections may close, and repeats the request.
                 (false, false) => ("FIN", "0 SH"),
             };
             assert_eq!(
@@ -285,7 +285,8 @@ fn a_request_is_not_repeated_once_its_server_has_begun_to_respond() {
     assert_eq!(origin.accepted(), 1);
 }
 
-/// A socket at this port that refuses connections, where the port is free.
+/// Binds a socket to this port, without listening, so that it refuses connections; None if
+/// the port is in use.
 fn hold(port: u16) -> Option<std::os::fd::OwnedFd> {
     use rustix::net::{AddressFamily, SocketType, bind, socket};
     let held = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
@@ -306,7 +307,7 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
         )
     };
     let mut bed = Bed::new(&text(1));
-    // Where nobody is shall be nobody: it is held, and not listened at.
+    // The port is bound but not listened on, so that no other test uses it.
     let (origin, _held) = loop {
         let origin = Origin::echo();
         let other = i32::from(origin.port) + i32::from(bed.ports[1]) - i32::from(bed.ports[0]);
@@ -343,8 +344,8 @@ fn a_connection_to_where_dispatch_leads_is_one_clients() {
     assert_eq!(origin.accepted(), 2);
 }
 
-/// Connections to the server `s` of `back` that 40 clients on four threads caused, one
-/// request after the other while all of them stay.
+/// Returns the number of connections to the server `s` of `back` for 40 clients on four
+/// threads, which send one request after the other while all stay connected.
 fn connections_on_four_threads(text: &str) -> String {
     let options = ServeOptions {
         threads: 4,
@@ -365,7 +366,7 @@ fn a_thread_takes_an_idle_connection_of_another_before_it_makes_one() {
     let origin = Origin::echo();
     for (back, counted) in [
         ("http-reuse always", "connect=1 reuse=39"),
-        // What a first request may not use, another thread does not give.
+        // A connection that a first request may not reuse is not taken from another thread, either.
         ("http-reuse safe", "connect=40"),
     ] {
         let text = origin.behind("", back);

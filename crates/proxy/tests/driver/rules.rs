@@ -1,5 +1,5 @@
-//! Rules whose effect is seen on sockets: those that look at servers' bytes, hints
-//! ahead of answers, lists that rules change, priorities in queues.
+//! Tests rules with effects visible on sockets: rules that inspect servers' bytes, early
+//! hints, lists changed by rules, priorities in queues.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
 use crate::peer2::{Peer2, Seen};
@@ -12,7 +12,7 @@ fn listen(lines: &str, origin: &Origin) -> String {
     )
 }
 
-/// A bed with these lines before the one of the server.
+/// Creates a bed with these lines in front of the server line.
 fn bed(lines: &str, origin: &Origin) -> Bed {
     Bed::new(&listen(lines, origin))
 }
@@ -31,7 +31,7 @@ fn bytes_of_a_server_are_refused_or_let_pass() {
     let refused = bed(lines, &origin);
     assert_eq!(refused.client().ends(), "FIN");
     assert_eq!(refused.end(), "0 PD");
-    // One bed at a time.
+    // Only one bed can exist at a time.
     drop(refused);
     let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.payload(0,3) -m str 421 }\n";
     let passed = bed(lines, &origin);

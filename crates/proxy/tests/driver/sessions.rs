@@ -1,5 +1,5 @@
-//! Operators see the sessions and end one, through a statistics connection that
-//! asks the threads of the data plane.
+//! Tests listing and ending sessions through a statistics connection, which queries the data
+//! plane threads.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
 use model::config::StatsLevel;
@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Statistics connections to a data plane of this process.
+/// Statistics connections to the data plane of this process.
 pub struct Operator {
     serving: operations::Serving,
-    /// Its end ends the side thread.
+    /// Stops the side thread when it is dropped.
     _running: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -42,7 +42,7 @@ impl Operator {
         answer
     }
 
-    /// The line of a session with this word in it, once there is one.
+    /// Waits for a session whose line contains this word, and returns the line.
     fn session(&self, word: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -56,7 +56,7 @@ impl Operator {
     }
 }
 
-/// Answers nothing.
+/// Creates an origin that never responds.
 fn silent() -> Origin {
     Origin::new(|mut peer, _| while matches!(peer.more(), Ok(true)) {})
 }
@@ -147,7 +147,7 @@ fn what_a_client_has_seen_to_be_over_is_over_for_its_operator() {
     let before = reactor::load(0);
     let table = std::thread::scope(|scope| {
         let asked = scope.spawn(|| operator.ask("show table seen"));
-        // It waits for the thread that serves the client.
+        // The command waits for the thread that serves the client.
         while reactor::load(0) == before && !asked.is_finished() {
             std::thread::yield_now();
         }

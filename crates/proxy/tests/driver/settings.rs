@@ -1,16 +1,16 @@
-//! Limits of listeners, frontends and the process, and how connections are
-//! spread over threads.
+//! Tests limits of listeners, frontends and the process, and the distribution of connections
+//! over threads.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, pause, soon};
 use crate::clock::{turns, undisturbed};
 use proxy::running::ServeOptions;
 use std::time::{Duration, Instant};
 
-/// Milliseconds in which anything happens that does.
+/// Timeout in milliseconds for anything that has to happen.
 const SOON: u64 = PATIENCE.as_millis() as u64;
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Whether an answer comes within a moment.
+/// Returns whether a response arrives within this time.
 fn answered(client: &mut Peer, within_ms: u64) -> bool {
     client
         .socket
@@ -67,7 +67,7 @@ fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
     turns(5);
     assert_eq!(look(), 3);
     let mut served = served.to_vec();
-    // Those that are served leave, one after the other.
+    // The served clients disconnect one after the other.
     for _ in 0..3 {
         let gone = served.iter().position(|served| *served).unwrap();
         drop(clients.remove(gone));
@@ -95,8 +95,8 @@ fn the_process_holds_no_more_connections_than_it_may() {
     assert!(answered(&mut clients[1], SOON));
 }
 
-/// How many of `n` clients that come at once are served in the first moments, how
-/// long those were, and whether all are in the end.
+/// Returns how many of `n` simultaneous clients are served in the first moments, how long
+/// those lasted, and whether all clients are served in the end.
 fn served_at_once(text: &str, n: usize) -> (usize, Duration, bool) {
     let bed = Bed::new(text);
     let began = Instant::now();

@@ -1,10 +1,11 @@
-//! Rules that change a method or a status never put a client out of step: whether a
-//! response has a body follows from what the client sent and from the final status.
+//! Tests that rules which change a method or a status never desynchronize a client: whether a
+//! response has a body follows from the client's request and the final status.
 
 use crate::bed::{Bed, Origin};
 use crate::peer2::{Peer2, request};
 
-/// Answers by path: a length, chunks, the close, or no body; `/second` says so.
+/// Creates an origin that responds by path: with a length, chunks, the close, or no body;
+/// `/second` responds with its name.
 fn origin() -> Origin {
     Origin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
@@ -29,7 +30,7 @@ fn origin() -> Origin {
     })
 }
 
-/// A rule, the client's request, and the status and body that it gets.
+/// A rule, the client's request, and the status and body that the client gets.
 const CASES: [(&str, &str, &str); 21] = [
     ("http-request set-method GET", "HEAD /length", "200 "),
     ("http-request set-method GET", "HEAD /chunks", "200 "),
@@ -54,7 +55,7 @@ const CASES: [(&str, &str, &str); 21] = [
     ("http-request set-method GET", "HEAD /gzip", "200 "),
 ];
 
-/// The configuration of a case. Its rule leaves the second request alone.
+/// Returns the configuration of a case. Its rule does not affect the second request.
 fn text(origin: &Origin, rule: &str) -> String {
     let front = format!(
         " http-request set-var(txn.path) path\n {rule} if !{{ var(txn.path) -m str /second }}\n \

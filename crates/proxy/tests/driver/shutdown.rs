@@ -1,13 +1,13 @@
-//! Sessions that end because their server's state changed, and what is counted
-//! and logged before the end of a stream.
+//! Tests sessions that end because their server's state changed, and what is counted and
+//! logged before a stream ends.
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle, soon};
 use rustix::net::{Shutdown, listen, shutdown};
 use std::net::TcpListener;
 use std::sync::Arc;
 
-/// A port that checks connect to. It stays this test's while it refuses them: another one would
-/// take a port that is free.
+/// A port that health checks connect to. It remains bound while it refuses connections,
+/// because another test would take a free port.
 struct Checked {
     port: u16,
     listener: TcpListener,
@@ -20,7 +20,7 @@ impl Checked {
         Checked { port, listener }
     }
 
-    /// It is bound and does not listen any more.
+    /// The port is bound, but no longer listens.
     fn fail(&self) {
         shutdown(&self.listener, Shutdown::Read).unwrap();
     }
@@ -30,7 +30,7 @@ impl Checked {
     }
 }
 
-/// Runs health checks until it is dropped.
+/// Health checks, which run until this is dropped.
 struct Checks {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl Drop for Checks {
     }
 }
 
-/// A proxy whose servers are checked. haproxy does that itself.
+/// Creates a proxy with health checks. HAProxy runs them itself.
 fn checked(text: &str) -> (Bed, Checks) {
     let bed = Bed::new(text);
     if against_haproxy() {
@@ -77,7 +77,8 @@ fn checked(text: &str) -> (Bed, Checks) {
     )
 }
 
-/// Says nothing, or begins an answer to "/body" and stops in its middle.
+/// Creates an origin that does not respond, or begins a response to "/body" and stops within
+/// it.
 fn stalling() -> Origin {
     Origin::new(|mut peer, _| {
         let Some(head) = peer.head() else { return };

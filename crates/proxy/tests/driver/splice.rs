@@ -1,15 +1,16 @@
-//! Large bodies and tunnels, whose bytes pass through a pipe of the kernel: they
-//! arrive whole, once and counted, and end by the same faults as copied ones.
+//! Tests large bodies and tunnels whose bytes pass through a kernel pipe: they arrive
+//! complete, once and counted, and fail in the same ways as copied ones.
 
 use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, request_body, settle, soon};
 use crate::clock::undisturbed;
 use std::sync::OnceLock;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-/// More than both sockets of a connection hold.
+/// Length in bytes that exceeds the buffers of both sockets of a connection.
 const LENGTH: usize = 24_000_000;
 
-/// A block that is lost, doubled or moved shows: its period is a prime.
+/// Returns a pattern in which a lost, duplicated or moved block is visible, because its
+/// period is a prime.
 fn pattern(length: usize) -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     let bytes = BYTES.get_or_init(|| (0..LENGTH).map(|at| (at % 251) as u8).collect());
@@ -20,18 +21,17 @@ fn head(length: usize) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")
 }
 
-/// Whether all bytes of a body were counted, once, and those of a small head.
+/// Returns whether all bytes of a body were counted once, with those of a small head.
 fn is_with_a_head(bytes: u64) -> bool {
     (LENGTH as u64 + 1..LENGTH as u64 + 200).contains(&bytes)
 }
 
-/// Bytes that left through pipes so far.
+/// Returns the number of bytes that have left through pipes so far.
 fn spliced() -> u64 {
     reactor::pipes().bytes
 }
 
-/// Checks that bytes went through pipes since `before`, which haproxy does not
-/// tell us.
+/// Checks that bytes went through pipes since `before`; HAProxy does not report that.
 fn passed_unseen(before: u64) {
     assert!(
         against_haproxy() || spliced() > before,
@@ -39,7 +39,7 @@ fn passed_unseen(before: u64) {
     );
 }
 
-/// Nothing is left in use when all streams have ended.
+/// Checks that no pipe is in use after all streams have ended.
 fn no_pipe_is_used() {
     soon("pipes are given back", || reactor::pipes().used == 0);
 }
@@ -48,7 +48,7 @@ fn no_pipe_is_used() {
 fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept() {
     let origin = Origin::new(|mut peer, _| {
         while peer.head().is_some() {
-            // What the next answer begins with is not the rest of this one.
+            // The beginning of the next response must not be the rest of this one.
             peer.send(head(LENGTH));
             if !peer.try_send(pattern(LENGTH)) {
                 return;
@@ -60,7 +60,7 @@ fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept
     let mut client = bed.client();
     client.send(GET);
     let answer = client.head().unwrap();
-    // It reads no more until everything on the way is full.
+    // The client starts to read only when all buffers are full.
     settle();
     assert!(client.exactly(LENGTH) == pattern(LENGTH), "other bytes");
     client.send(GET);
@@ -197,7 +197,7 @@ fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
         let bed = Bed::new(&origin.behind(" timeout client 1s", ""));
         let mut client = bed.client();
         client.send(GET);
-        // It takes nothing.
+        // The client accepts nothing.
         assert_eq!(bed.end(), "200 cD");
         while matches!(client.more(), Ok(true)) {}
         assert!(client.ahead.len() < LENGTH, "it did not get it all");
@@ -205,7 +205,7 @@ fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
     });
 }
 
-/// Sends the pattern from a thread of its own, and ends its direction.
+/// Sends the pattern from a thread of its own, and closes its side.
 fn sends(peer: &Peer) -> std::thread::JoinHandle<()> {
     let mut peer = Peer::new(peer.socket.try_clone().unwrap());
     std::thread::spawn(move || {
@@ -229,7 +229,7 @@ fn a_tunnel_carries_much_both_ways_at_once_and_each_way_ends_by_itself() {
     let before = spliced();
     let mut client = bed.client();
     let sender = sends(&client);
-    // What comes piles up first.
+    // The data fills all buffers first.
     settle();
     assert!(client.exactly(LENGTH) == pattern(LENGTH), "other bytes");
     assert_eq!(client.ends(), "FIN");

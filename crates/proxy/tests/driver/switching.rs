@@ -1,12 +1,12 @@
-//! Connections that begin as TCP and turn out to speak HTTP.
+//! Tests connections that begin as TCP and turn out to speak HTTP.
 
 use crate::bed::{Bed, Origin, against_haproxy};
 use crate::peer2::Peer2;
 
 const TWO: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// A frontend in TCP mode with these lines, and a backend in HTTP mode which says
-/// what it knows of the request.
+/// Creates a frontend in TCP mode with these lines, and a backend in HTTP mode that returns
+/// properties of the request.
 fn bed(lines: &str) -> Bed {
     Bed::new(&format!(
         "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n{lines} default_backend back\n\

@@ -1,6 +1,5 @@
-//! Stick tables as clients and operators see them: what is tracked decides about
-//! the next request, clients stay with their servers, and a change of the file
-//! takes nothing away.
+//! Tests stick tables from the view of clients and operators: tracked values affect the next
+//! request, clients stay with their servers, and a reload keeps the entries.
 
 use crate::bed::{Bed, against_haproxy, settle, soon};
 use crate::sessions::Operator;
@@ -38,7 +37,7 @@ fn connections_are_counted_while_they_last() {
     two.send(request.as_bytes());
     assert!(two.until("\r\n\r\n").contains("x-seen: 2-2-2-2-1"));
     let mut three = bed.client();
-    // It may be refused before anything was sent.
+    // The connection may be refused before anything was sent.
     three.try_send(request.as_bytes());
     assert_eq!(three.rest(), "");
     drop(one);
@@ -62,7 +61,7 @@ fn rules_of_content_wait_for_the_key_that_they_track() {
     assert_eq!(client.rest(), "");
 }
 
-/// Two servers that say who they are, and a backend that balances.
+/// Creates two servers that return their names, and a backend that balances between them.
 fn sticky(rules: &str, options: &str) -> Bed {
     Bed::new(&format!(
         "listen one\n bind 127.0.0.1:{{1}}\n http-request return status 200 hdr x-server one hdr set-cookie id=first\n\

@@ -1,4 +1,4 @@
-//! Listening sockets that go from a real haproxy to us, and from us to one.
+//! Tests the takeover of listening sockets from a real HAProxy, and by one.
 
 use crate::bed;
 use configuration::LoadOptions;
@@ -22,10 +22,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 const SOON: Duration = bed::PATIENCE;
-/// Listeners of [`CONFIG`], statistics sockets included.
+/// Number of listeners in [`CONFIG`], including statistics sockets.
 const SOCKETS: usize = 8;
 
-/// Every kind of listener that both can have; `@WHO@` is who answers.
+/// Every kind of listener that both programs support; `@WHO@` names the one that responds.
 const CONFIG: &str = "
     global
         stats socket {dir}/admin.sock level admin expose-fd listeners
@@ -95,7 +95,7 @@ impl Scene {
         Source::Path(self.directory().join("admin.sock"))
     }
 
-    /// Who answers on a Unix socket and on all ports.
+    /// Returns which program responds on a Unix socket and on all ports.
     fn answers(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
         for n in [0, 2, 3] {
@@ -107,7 +107,7 @@ impl Scene {
     }
 }
 
-/// Who redirects on a connection.
+/// Returns which program sent the redirect on a connection.
 fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
     let mut stream = match stream {
         Ok(stream) => stream,
@@ -128,7 +128,7 @@ fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
     location.unwrap_or(answer)
 }
 
-/// Our side, serving on this thread's sockets and those of operations.
+/// Our side, serving on these sockets and the statistics sockets.
 struct Ours {
     running: Running,
     inodes: BTreeSet<u64>,
@@ -177,7 +177,7 @@ fn inodes(listening: &[Listening], sockets: &[OperationsSocket]) -> BTreeSet<u64
     listening.chain(sockets.iter().map(stat)).collect()
 }
 
-/// Sockets that a process has open.
+/// Returns the sockets that a process has open.
 fn sockets_of(process: &Process) -> BTreeSet<u64> {
     let folder = format!("/proc/{}/fd", process.pid());
     let entries = std::fs::read_dir(folder).unwrap();
@@ -194,7 +194,7 @@ fn sockets_of(process: &Process) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Sockets that listen on a TCP port, of all processes.
+/// Returns the sockets of all processes that listen on a TCP port.
 fn listening_on(port: u16) -> BTreeSet<u64> {
     const LISTEN: &str = "0A";
     let mut all = BTreeSet::new();
@@ -222,7 +222,7 @@ fn open_with(
     (listening, sockets)
 }
 
-/// It listens at one socket after the other, those of the file system last.
+/// HAProxy opens one socket after the other, those of the file system last.
 fn haproxy(scene: &Scene, text: &str) -> Peer {
     let peer = Peer::haproxy(Location::Here, text, scene.address(0)).unwrap();
     let listens = |name: &str| UnixStream::connect(scene.directory().join(name)).is_ok();
@@ -368,7 +368,7 @@ fn haproxy_takes_every_kind_of_listener_from_us_and_binds_none() {
     let args = ["-db", "-f", "{dir}/config", "-x", &admin];
     let text = scene.text("haproxy");
     let peer = Peer::start(Location::Here, "haproxy", &args, &text, scene.address(0)).unwrap();
-    // That it answers may have been us: it has its sockets a moment later.
+    // The response may have come from our side; HAProxy has its sockets a moment later.
     let has_all = || ours.inodes.is_subset(&sockets_of(peer.process()));
     assert!(eventually(SOON, has_all), "{}", peer.output());
     for port in &scene.ports {

@@ -1,4 +1,4 @@
-//! TCP mode: bytes both ways, ends and resets.
+//! Tests TCP mode: bytes in both directions, orderly ends and resets.
 
 use crate::bed::{Bed, Origin, against_haproxy, settle};
 
@@ -81,7 +81,7 @@ fn without_a_server_there_is_nothing() {
     );
     assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("back/s", BACK, "stot=2 econ=1 wretr=1 lbtot=1");
-    // What the client sent meanwhile does not turn the end into a reset.
+    // Data that the client has sent meanwhile must not turn the orderly end into a reset.
     let mut client = bed.client();
     client.send("hello");
     assert_eq!((&*client.ends(), &*bed.end()), ("FIN", "0 SC"));
@@ -110,7 +110,7 @@ fn without_a_server_there_is_nothing() {
     );
 }
 
-/// A client's hello that asks for a name and for protocols.
+/// Builds a ClientHello with a server name and protocols.
 fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     fn counted(content: &[u8]) -> Vec<u8> {
         [&(content.len() as u16).to_be_bytes()[..], content].concat()

@@ -1,4 +1,5 @@
-//! Every timeout: what the client is told, when, and how the log calls it.
+//! Tests every timeout: the response to the client, the time, and the termination state in
+//! the log.
 
 use crate::bed::{Bed, Origin, against_haproxy, pause, settle};
 use crate::clock::undisturbed;
@@ -9,7 +10,7 @@ const BACK: &str =
     "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
 const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
 
-/// Checks that it has been so long, with grace for a busy machine.
+/// Checks that this much time has passed, with a margin for a busy machine.
 #[track_caller]
 fn took(since: Instant, ms: u64) {
     let elapsed = since.elapsed().as_millis() as u64;
@@ -27,7 +28,7 @@ fn status(text: &str) -> &str {
 fn a_client_has_a_time_for_the_head_of_its_request() {
     undisturbed(|| {
         let origin = Origin::echo();
-        // How long a silent, a slow, a kept and a kept and slow client has.
+        // Expected timeouts of a silent, a slow, a persistent, and a persistent and slow client.
         for (front, silent, slow, kept, kept_slow) in [
             ("timeout http-request 150ms", 150, 150, 150, 150),
             ("timeout client 150ms", 150, 250, 150, 150),
@@ -91,7 +92,7 @@ fn probes_are_ignored_where_the_option_says_so() {
 fn a_client_has_a_time_for_each_piece_of_its_body() {
     undisturbed(|| {
         if against_haproxy() {
-            // It waits for `timeout server` and says 504.
+            // HAProxy waits for `timeout server` and responds with 504.
             return;
         }
         let origin = Origin::new(|mut peer, _| {
@@ -229,21 +230,21 @@ fn a_queue_is_left_by_time_and_by_clients_that_go() {
     });
 }
 
-/// What the server of a tunnel does.
+/// Behaviour of a tunnel's server.
 #[derive(Clone, Copy)]
 enum Who {
     /// Nothing.
     Quiet,
-    /// It sends without end.
+    /// The server sends without end.
     Loud,
-    /// It ends its sending.
+    /// The server closes its sending side.
     Ending,
 }
 
 const CLIENT: &str = "0 cD";
 const SERVER: &str = "0 sD";
 
-/// Server, settings, whether the client ends its sending, the log, and when.
+/// Server, settings, whether the client closes its sending side, the log, and the time.
 const TUNNELS: [(Who, &str, bool, &str, u64); 12] = [
     (
         Who::Quiet,

@@ -1,9 +1,9 @@
-//! Users of lists: who comes in, and what those cost who do not.
+//! Tests user lists: which users are accepted, and the CPU time that rejected ones cost.
 
 use crate::bed::{Bed, against_haproxy};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A password of each kind, as libxcrypt wrote it: all of them "secret".
+/// A password hash of each kind, as created by libxcrypt: the password is always "secret".
 const HASHES: &[&str] = &[
     "abNANd1rDfiNc",
     "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1",
@@ -12,10 +12,11 @@ const HASHES: &[&str] = &[
     "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
     "$y$j75$abcdefghijklmnop$vZlXu1XtxOBWRxjOpQqONp1WYfMO0dN.H4xeSMU2ZvC",
 ];
-/// One that takes some seconds of a processor; the password does not matter.
+/// A hash that takes several seconds of CPU time; its password is irrelevant.
 const SLOW: &str = "$6$rounds=4000000$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
 
-/// The passwords of one client that wait are bounded in the process, which these tests share.
+/// Serializes these tests, because they share the process's limit on pending passwords of one
+/// client.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {

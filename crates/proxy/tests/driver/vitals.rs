@@ -1,5 +1,5 @@
-//! The memory that is shared with whoever moves virtual addresses: beats of threads,
-//! what can be served, and addresses that are about to be given away.
+//! Tests the memory shared with the role that moves virtual addresses: heartbeats of threads,
+//! the judgement of services, and addresses that are about to be released.
 
 use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
 use configuration::LoadOptions;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// An address that nobody has here (RFC 5737).
+/// An address that no machine here has (RFC 5737).
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 250];
 
 fn config(origin: u16) -> Config {
@@ -43,7 +43,7 @@ fn config(origin: u16) -> Config {
     config
 }
 
-/// A side thread, until it is dropped.
+/// A side thread, which stops when this is dropped.
 struct Side(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
 impl Side {
@@ -100,7 +100,7 @@ fn ask(client: &mut TcpStream) -> String {
         .to_ascii_lowercase()
 }
 
-/// What can be served follows the states of the servers.
+/// Checks that the judgement follows the states of the servers.
 fn is_judged(memory: &Vitals<'_>, config: &Config) {
     wait_until("it beats and is judged", || {
         memory.band("www", now_ms()) == Some(Band::All)
@@ -120,7 +120,7 @@ fn is_judged(memory: &Vitals<'_>, config: &Config) {
     });
 }
 
-/// A thread that does nothing for long does not serve.
+/// Checks that a blocked thread counts as not serving.
 fn a_stuck_thread_is_seen(memory: &Vitals<'_>) {
     let (stuck, go_on) = (Arc::new(AtomicBool::new(true)), PATIENCE);
     let holds = Arc::clone(&stuck);
@@ -146,7 +146,7 @@ fn a_stuck_thread_is_seen(memory: &Vitals<'_>) {
     wait_until("it beats again", || memory.pulse(now_ms()) == Pulse::Beats);
 }
 
-/// Clients of an address that goes finish, and are not kept.
+/// Checks that clients of a draining address finish, and that their connections are closed.
 fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: &'static Runtime) {
     let mut client = TcpStream::connect(here).expect("connected");
     client.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -166,7 +166,8 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
     wait_until("it goes on", || !drains());
 }
 
-/// During an upgrade another process writes, and clients of this one are still here.
+/// Checks a drain during an upgrade: another process writes, and clients of this one are
+/// still connected.
 fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: SocketAddr) {
     let connect = || {
         let client = TcpStream::connect(here).expect("connected");
@@ -196,7 +197,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut config = config(origin.port);
     model::control::install(&mut config, None, state::now_ms());
-    // One of the addresses is nowhere, and no sysctl was set for it.
+    // One of the addresses is not on this machine, and no sysctl was set for it.
     let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(listening.len(), 2);

@@ -1,4 +1,4 @@
-//! Checks over TLS, of servers in threads of the test.
+//! Tests checks over TLS, with servers in threads of the test.
 
 use super::*;
 use keyword::testing::backend;
@@ -10,8 +10,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use tls::build::provider;
 
-/// A server that speaks TLS with one client after the other, and answers each
-/// question with 200; it ends with the test.
+/// Starts a TLS server that serves one client after the other and responds to each request
+/// with 200; it ends with the test.
 fn origin() -> SocketAddr {
     let leaf = Leaf {
         names: &["origin.example"],
@@ -51,7 +51,7 @@ fn check(lines: &str) -> CheckResult {
     runtime.block_on(probe(&place(proxy), None))
 }
 
-/// The first server of a backend, in a tree of its own.
+/// Returns the first server of a backend, in a configuration of its own.
 fn place(proxy: Proxy) -> CheckedServer {
     let config = model::config::Config {
         proxies: vec![proxy],
@@ -85,8 +85,8 @@ fn checks_of_a_server_with_tls_speak_it() {
     assert_eq!(told(&check(&own_port)).0, CheckStatus::Layer4Ok);
 }
 
-/// Checks of `option ssl-hello-chk` at somebody who answers the first bytes so,
-/// and then waits for the check's end if he does.
+/// Runs `option ssl-hello-chk` against a server that sends `answer` after the first bytes
+/// and, with `waits`, waits for the end of the check.
 fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -118,7 +118,7 @@ fn a_hello_is_answered_by_who_speaks_tls_and_by_nobody_else() {
     );
     assert_eq!(hello(b"", false), ended);
     assert_eq!(hello(b"\x16", true).0, CheckStatus::Layer6Timeout);
-    // What there is to speak TLS with here answers, if only with an alert.
+    // Any TLS server responds to the hello, if only with an alert.
     let real = format!(
         "option ssl-hello-chk\nserver a {} check inter 10s",
         origin()
@@ -179,8 +179,8 @@ fn a_server_without_tls_fails_a_check_that_wants_it() {
     );
 }
 
-/// A server of HTTP/2 that answers `/bad` with 503 and the rest with 200, and
-/// says what it was asked.
+/// Starts an HTTP/2 server that responds to `/bad` with 503 and to others with 200, and
+/// reports the requests.
 fn origin_of_http2(asked: std::sync::mpsc::Sender<String>) -> SocketAddr {
     use protocol::http2::{Connection, Event, Options, Role};
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -247,13 +247,13 @@ fn checks_speak_http2_where_the_server_does() {
     assert_eq!(text.status, CheckStatus::Layer7Ok);
     let header = result("/ok", "http-check expect hdr name x-a value b", "proto h2");
     assert_eq!(header.status, CheckStatus::Layer7Ok);
-    // One that speaks HTTP/1 all the same has not the answer that it wants.
+    // A check that uses HTTP/1 on this HTTP/2 server gets no valid response.
     let other = result("/ok", "", "proto h2 check-proto h1");
     assert_eq!(other.status, CheckStatus::Layer7Invalid);
 }
 
-/// The kernel sends the handshake's last ACK by itself where this process does not get
-/// to close in time, so several are tried.
+/// The kernel sends the last ACK of the handshake if this process does not close in time, so
+/// the test makes several attempts.
 #[test]
 fn a_check_that_only_connects_is_no_connection_for_the_server() {
     const TRIES: usize = 50;

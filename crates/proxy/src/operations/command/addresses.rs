@@ -1,5 +1,5 @@
-//! `show virtual-ip`: who has the addresses that come and go, as the address role last
-//! reported it.
+//! `show virtual-ip`: the owners of the virtual addresses, as the address role last reported
+//! them.
 
 use super::{Context, Session};
 use crate::vitals;
@@ -18,7 +18,7 @@ pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     }
 }
 
-/// One line each: words separated by spaces, for scripts.
+/// Formats the report for scripts: one line per address, with words separated by spaces.
 fn lines(report: &Report) -> String {
     let mut out = "# name state for priority served moves owner addresses\n".to_owned();
     for one in report.of_kind(Service::KIND) {
@@ -43,7 +43,7 @@ fn lines(report: &Report) -> String {
     out
 }
 
-/// A length of time without a space.
+/// Formats a duration without a space.
 fn duration(ms: u64) -> String {
     match ms / 1_000 {
         s @ 0..60 => format!("{s}s"),

@@ -8,7 +8,7 @@ use model::state::AgentSet;
 use std::net::IpAddr;
 
 const NONE: &str = "agent checks are not enabled on this server.\n";
-/// Most bytes that an agent is sent.
+/// Maximum length of `agent-send`, bytes.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
 pub fn disable(context: &Context, _: &mut Session, words: &[&str]) -> String {
@@ -28,7 +28,7 @@ pub fn enable(context: &Context, _: &mut Session, words: &[&str]) -> String {
     })
 }
 
-/// `agent up | down`: as if it had said so.
+/// `agent up | down`: sets the state as if the agent had reported it.
 pub(super) fn health(
     config: &Config,
     proxy: &Proxy,
@@ -47,7 +47,6 @@ pub(super) fn health(
     String::new()
 }
 
-/// `agent-addr <ip> [port <port>]`.
 pub(super) fn address(server: &Server, words: &[&str]) -> String {
     let Some(text) = words.first() else {
         return "set server <b>/<s> agent-addr requires an address and optionally a port.\n".into();

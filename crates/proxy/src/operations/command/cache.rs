@@ -1,11 +1,11 @@
-//! `show cache`: what the caches hold.
+//! `show cache`: the contents of the caches.
 
 use super::{Context, Session};
 use std::fmt::Write;
 
-/// Entries that are shown of a cache.
+/// Maximum number of entries shown per cache.
 const SHOWN_MAX: usize = 10_000;
-/// What HAProxy counts memory in, bytes.
+/// Size in bytes of the blocks in which HAProxy counts cache memory.
 const BLOCK: usize = 1024;
 
 pub fn show(context: &Context, _: &Session, _: &[&str]) -> String {

@@ -8,7 +8,7 @@ use model::log::{self, Level};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Finds the frontend that a word names and lets something be done to it.
+/// Finds the frontend that a word names and applies a change to it.
 fn with(
     context: &Context,
     name: Option<&&str>,
@@ -73,7 +73,8 @@ pub fn maxconn_frontend(context: &Context, _: &mut Session, words: &[&str]) -> S
     })
 }
 
-/// 0 goes back to what the newest file has, which no value may exceed.
+/// `set maxconn global`: 0 restores the value of the newest configuration, which no value may
+/// exceed.
 pub fn maxconn_global(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let most = context.runtime.connections_max_of_file();
     let limit = match words.get(3).map(|word| word.parse::<u32>()) {
@@ -88,7 +89,7 @@ pub fn maxconn_global(context: &Context, _: &mut Session, words: &[&str]) -> Str
     String::new()
 }
 
-/// Longest silence that `set timeout cli` may allow.
+/// Maximum of `set timeout cli`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub fn timeout(_: &Context, session: &mut Session, words: &[&str]) -> String {
@@ -107,7 +108,7 @@ pub fn timeout(_: &Context, session: &mut Session, words: &[&str]) -> String {
     }
 }
 
-/// `all` needs the level admin, as there.
+/// `clear counters`: `all` requires the level admin, as in HAProxy.
 pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let all = words.get(2) == Some(&"all");
     if all && session.level < model::config::StatsLevel::Admin {
@@ -117,7 +118,7 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
     let runtime = context.runtime;
     for proxy in &config.proxies {
         if all {
-            // The totals of the process go on: exporters read them as counters.
+            // The totals of the process continue, because exporters read them as counters.
             for tally in process::CARRIED {
                 let counted = proxy.state.frontend.counters.read(tally);
                 runtime.counters.here().add(tally, counted);

@@ -1,6 +1,6 @@
-//! What HAProxy has for those who look into the program: its modes, threads,
-//! tasks, libraries, profiles and traces. What is not measured here is not
-//! switched on either, and says so.
+//! HAProxy's commands for developers: its modes, threads, tasks, libraries, profiles and
+//! traces. Profiles and traces that Evenkeel does not have cannot be enabled, and the
+//! commands report that.
 
 use super::{Context, Reply, Session, Severity};
 use keyword::load::one_variable;
@@ -30,7 +30,7 @@ pub fn experimental(_: &Context, session: &mut Session, words: &[&str]) -> Strin
     mode("experimental-mode", &mut session.experimental, words.get(1))
 }
 
-/// `debug dev log [<word>]*`: whether logs arrive where they should.
+/// `debug dev log [<word>]*`: writes a log message, to test whether logs arrive.
 pub fn log(context: &Context, session: &mut Session, words: &[&str]) -> String {
     if !session.expert {
         return "This command is restricted to expert mode only.\n".into();
@@ -56,7 +56,7 @@ pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show tasks`: of what runs at this moment there is no profile.
+/// `show tasks`: the number of running tasks; there is no profile of them.
 pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let threads = context.runtime.threads();
     let tasks: usize = (0..threads).map(reactor::load).sum();
@@ -67,11 +67,11 @@ pub fn tasks(context: &Context, _: &mut Session, _: &[&str]) -> String {
     )
 }
 
-/// Libraries that are looked at.
+/// Maximum number of libraries listed.
 #[cfg(target_os = "linux")]
 const LIBRARIES_MAX: usize = 1024;
 
-/// `show libs`: address ranges and names of what is loaded.
+/// `show libs`: address ranges and names of the loaded libraries.
 #[cfg(target_os = "linux")]
 pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
     use nix::libc::{PT_LOAD, c_int, c_void, dl_iterate_phdr, dl_phdr_info, size_t};
@@ -130,7 +130,7 @@ pub fn profiling(_: &Context, _: &mut Session, _: &[&str]) -> String {
         .into()
 }
 
-/// `set profiling <what> {auto|on|off}`: nothing is ever switched on.
+/// `set profiling <what> {auto|on|off}`: profiling can never be enabled.
 pub fn set_profiling(_: &Context, _: &mut Session, words: &[&str]) -> String {
     let what = match words.get(2) {
         Some(&"tasks") => "Task",
@@ -153,7 +153,7 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
         _ => return NO_SOURCES.into(),
     };
     match source {
-        // All that run are stopped, of which there are none.
+        // `trace 0` stops all traces, and none is running.
         "0" if words.first() == Some(&"trace") => String::new(),
         _ => format!("No such trace source '{source}'.\n"),
     }
@@ -202,7 +202,7 @@ pub fn set_variable(context: &Context, session: &Session, words: &[&str]) -> Str
         Some(&"expr") => ("set-var", 4),
         _ => ("set-var", 3),
     };
-    // A format is one word in a file.
+    // A format is a single word in the configuration.
     let rest = words.get(from..).unwrap_or_default().join(" ");
     if rest.is_empty() {
         return "An expression or a format is expected.\n".into();

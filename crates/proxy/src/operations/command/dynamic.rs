@@ -1,11 +1,10 @@
-//! `add server` and `del server`: HAProxy's words, and its conditions.
+//! `add server` and `del server`, with HAProxy's wording and conditions.
 
 use super::{Context, Reply, Session, Severity, find_backend};
 use crate::dynamic::{self, Refused};
 
 const NO_SERVER: &str = "Require 'backend/server'.\n";
 
-/// `backend/server`, both not empty.
 fn name<'w>(words: &[&'w str]) -> Option<(&'w str, &'w str)> {
     let (backend, server) = words.get(2)?.split_once('/')?;
     (!server.is_empty()).then_some((backend, server))

@@ -1,4 +1,4 @@
-//! `show errors`: the last messages that could not be read, byte by byte.
+//! `show errors`: the last invalid messages, byte by byte.
 
 use super::{Context, Reply, Session, find_proxy};
 use model::log::clf_date;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Printed characters of a line of a dump.
+/// Maximum number of characters in a line of a dump.
 const WIDTH: usize = 70;
 
 /// `show errors [<proxy>|<id>] [request|response]`.
@@ -32,7 +32,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let now = clf_date(SystemTime::now());
     let mut out = format!("Total events captured on [{now}] : {}\n", captured());
     for proxy in &config.proxies {
-        // A frontend and a backend of one name have the same state.
+        // A frontend and a backend with the same name share their state.
         let (requests, responses) = (
             requests && proxy.kind.is_frontend(),
             responses && proxy.kind.is_backend(),
@@ -84,7 +84,8 @@ fn tell(out: &mut String, capture: &Capture, response: bool) {
     dump(out, &capture.bytes);
 }
 
-/// The bytes a line at a time, each with its offset, and a `+` where it goes on.
+/// Writes the bytes line by line, each with its offset, and with a `+` where the line
+/// continues.
 fn dump(out: &mut String, bytes: &[u8]) {
     let (mut at, mut line_begins) = (0, true);
     while at < bytes.len() {
@@ -134,7 +135,7 @@ mod tests {
         bytes.extend(b"\r\n\r\n");
         let mut out = String::new();
         dump(&mut out, &bytes);
-        // Word for word what haproxy 2.6.12 shows of them.
+        // The exact output of HAProxy 2.6.12 for these bytes.
         let shown = "  00000  GET /x HTTP/1.1\\r\\n
   00017  host: q\\\\\\x01\\x80aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   00080+ aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\\t\\r\\n

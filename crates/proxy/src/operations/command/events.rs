@@ -1,18 +1,18 @@
-//! `show events`: the lines that rings hold, now or as they come.
+//! `show events`: the lines in a ring, now or as they arrive.
 
 use super::{Context, Reply, Session};
 use model::config::{Config, StatsLevel};
 use model::log::ring;
 
-/// A ring that a connection goes on telling, until its peer sends anything.
+/// A ring that a connection follows until its client sends anything.
 pub struct Follow {
-    /// The ring's name.
+    /// Name of the ring.
     pub name: String,
     /// Existing lines are ignored.
     pub newest: bool,
 }
 
-/// What a command asks for.
+/// Parsed arguments of the command.
 struct Asked<'a> {
     name: Option<&'a str>,
     newest: bool,
@@ -39,7 +39,7 @@ fn asked<'a>(words: &[&'a str]) -> Result<Asked<'a>, String> {
     Ok(asked)
 }
 
-/// Whether a command is to go on telling a ring that there is.
+/// Returns the ring to follow if the command requests that and the ring exists.
 pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
     if !words.starts_with(&["show", "events"]) || session.level < StatsLevel::Operator {
         return None;
@@ -53,9 +53,9 @@ pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
     })
 }
 
-/// `show events [<ring>] [-w] [-n]`, but for what [`follow`] takes.
+/// `show events [<ring>] [-w] [-n]`, except for the cases of [`follow`].
 ///
-/// A ring that no `log` line names is not open yet and empty.
+/// A ring that no `log` line names is not open yet and is empty.
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     shown(&context.runtime.config(), words).into()
 }

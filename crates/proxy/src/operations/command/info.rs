@@ -1,5 +1,5 @@
-//! `show info`: the process, with all fields of HAProxy under its names, places
-//! and types.
+//! `show info`: the process, with all fields of HAProxy under the same names, positions and
+//! types.
 
 use super::{Context, Session};
 use crate::stats::export::{json_field, plain, type_name};
@@ -7,7 +7,7 @@ use crate::stats::information;
 use crate::stats::process::Process;
 use std::fmt::Write;
 
-/// The command.
+/// `show info`, with its flags.
 pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let flag = |name: &str| words.iter().skip(2).any(|word| *word == name);
     let config = context.runtime.config();

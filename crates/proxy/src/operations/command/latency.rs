@@ -1,14 +1,13 @@
-//! `show latency`: how long the last requests took, as percentiles.
+//! `show latency`: percentiles of the durations of recent requests.
 
 use super::{Context, Reply, Session};
 use model::config::ProxyKind;
 use model::state::Counters;
 use std::fmt::Write;
 
-/// The first line.
 const HEAD: &str = "# pxname,svname,samples,p50_ms,p95_ms,p99_ms\n";
 
-/// `show latency`: a line for each frontend, backend and server that has had requests.
+/// `show latency`: one line for each frontend, backend and server that has had requests.
 pub fn show(context: &Context, _: &Session, _: &[&str]) -> Reply {
     let config = context.runtime.config();
     let mut text = HEAD.to_owned();

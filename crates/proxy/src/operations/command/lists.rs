@@ -1,5 +1,4 @@
-//! Commands about the lists of ACLs and about maps. A change is for the process;
-//! no file is written.
+//! Commands about ACLs and maps. A change affects the process only; no file is written.
 
 use super::{Context, Reply, Session, Severity};
 use language::difference::COVER;
@@ -10,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Whether the second word says that it is about maps.
+/// Returns whether the second word selects maps.
 fn maps(words: &[&str]) -> bool {
     words.get(1) == Some(&"map")
 }
@@ -19,7 +18,7 @@ fn kind(words: &[&str]) -> &'static str {
     if maps(words) { "map" } else { "ACL" }
 }
 
-/// The list that a word names, or what to say.
+/// Finds the list that a word names. Err: the reply.
 fn named(
     context: &Context,
     words: &[&str],
@@ -40,7 +39,7 @@ fn named(
 
 const RANGE: &str = "Version number out of range.\n";
 
-/// The version that stands before the name of a list, and the words without it.
+/// Splits off the version in front of a list's name; returns it and the other words.
 fn version<'w, 'a>(
     words: &'w [&'a str],
 ) -> Result<(Option<u32>, std::borrow::Cow<'w, [&'a str]>), String> {
@@ -53,8 +52,8 @@ fn version<'w, 'a>(
     Ok((Some(number), rest.into()))
 }
 
-/// An entry as a connection may see it: of a list of secrets only administrators see more than
-/// its number.
+/// Returns an entry as a connection may see it. In a list of secrets only administrators see
+/// more than its number.
 fn visible<'e>(session: &Session, is_secret: bool, entry: &'e Entry) -> Cow<'e, Entry> {
     if !is_secret || session.level >= StatsLevel::Admin {
         return Cow::Borrowed(entry);
@@ -140,7 +139,7 @@ pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
     }
 }
 
-/// Whether HAProxy finds such a pattern in a tree or in a list.
+/// Returns whether HAProxy would index such a pattern in a tree or a list.
 fn index(how: &How) -> &'static str {
     match how.method {
         Method::Str | Method::Beg if !how.ignore_case => "tree",
@@ -219,7 +218,8 @@ fn edit(
     edit: Edit,
     missing: &str,
 ) -> String {
-    // A change that is being taken in sees it, or it is one of the newer tree.
+    // Held so that a configuration being installed contains the change, or the change is made in
+    // the newer one.
     let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2)) {
         Ok(found) => found,

@@ -1,10 +1,11 @@
-//! `show metrics`: the statistics for Prometheus, as the exporter of a frontend has them.
+//! `show metrics`: the statistics in Prometheus format, as the exporter of a frontend sends
+//! them.
 
 use super::{Context, Reply, Session};
 use crate::stats::process::{self, Process};
 use crate::stats::prometheus::{self, Query};
 
-/// `show metrics [<query>]`, with the query of a request to the exporter.
+/// `show metrics [<query>]`, with the query string of the exporter.
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let query = words.get(2).copied().unwrap_or_default();
     let Some(query) = Query::parse(query.as_bytes()) else {

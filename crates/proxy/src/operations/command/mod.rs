@@ -1,5 +1,5 @@
-//! The commands: a table of what is built, who may use it and what does it;
-//! and which commands of HAProxy are known and not built.
+//! The commands: a table with their syntax, access level and implementation, and the list of
+//! HAProxy's commands that are not supported.
 
 mod addresses;
 mod agent;
@@ -43,38 +43,38 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// What commands work on.
+/// Data that commands work on.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// What the process shares.
+    /// Runtime of the process.
     pub runtime: &'static Runtime,
-    /// What all connections share.
     pub(super) shared: Arc<SocketsState>,
 }
 
-/// A connection's own settings.
+/// Settings of a connection.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What it may do.
+    /// Access level of the connection.
     pub level: StatsLevel,
-    /// Whether it stays open and prompts.
+    /// The connection stays open and shows a prompt.
     pub prompt: bool,
-    /// It said `quit`.
+    /// `quit` was received.
     pub ended: bool,
-    /// How long it may be silent.
+    /// Inactivity timeout.
     pub timeout: Duration,
-    /// `expert-mode on` was said.
+    /// `expert-mode on` was received.
     pub expert: bool,
-    /// `experimental-mode on` was said.
+    /// `experimental-mode on` was received.
     pub experimental: bool,
     /// `set severity-output`
     pub severity: SeverityOutput,
-    /// What stood behind `<<`.
+    /// Payload behind `<<`.
     pub payload: Option<Arc<Payload>>,
 }
 
 impl Session {
-    /// The value of a variable: administrators see secret ones, too.
+    /// Returns the value of a variable as this connection may see it; only administrators see
+    /// secret ones.
     fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
         match self.level >= StatsLevel::Admin {
             true => Cow::Borrowed(value),
@@ -83,8 +83,7 @@ impl Session {
     }
 }
 
-/// What stood behind `<<`. It may hold keys: it is wiped when it is dropped, and
-/// shown to nobody.
+/// Payload behind `<<`. It may contain keys, so it is wiped when dropped and never shown.
 pub struct Payload(pub Zeroizing<String>);
 
 impl fmt::Debug for Payload {
@@ -106,52 +105,50 @@ type Replies = fn(&Context, &mut Session, &[&str]) -> Reply;
 type ReportRun = fn(&Context, &Session, &[&str]) -> String;
 type ReportReplies = fn(&Context, &Session, &[&str]) -> Reply;
 
-/// What a command line comes to.
+/// Outcome of parsing a command line.
 pub enum Action {
-    /// This does it, at once.
+    /// Run this function at once; the reply has this severity.
     Now(Run, Option<Severity>),
-    /// The same; the reply has its severity.
+    /// Run this function at once; its reply contains the severity.
     NowReply(Replies),
-    /// The same; the reply gets no empty line behind it.
+    /// Run this function at once; its reply contains the severity, and no empty line follows.
     Bare(Replies),
-    /// This reads a lot: not on the side thread.
+    /// Run this function outside the side thread, since it reads much data; the reply has this
+    /// severity.
     Report(ReportRun, Option<Severity>),
-    /// The same; the reply has its severity.
+    /// Run this function outside the side thread; its reply contains the severity.
     ReportReply(ReportReplies),
-    /// The command is refused.
+    /// Refuse the command with this reply.
     Refuse(Reply),
 }
 
-/// What does a command.
+/// Implementation of a command.
 #[derive(Clone, Copy)]
 enum Does {
-    /// A report, made at once.
+    /// A report, produced at once.
     Now(Run),
-    /// Information.
+    /// An informational message, produced at once.
     Inform(Run),
-    /// A change, which says only why it was not done.
+    /// A change that replies only with the reason of a failure.
     Change(Run),
-    /// What it says has its severity.
+    /// A command whose reply contains its severity.
     Says(Replies),
-    /// The same, without an empty line behind it.
+    /// A command whose reply contains its severity and has no empty line behind it.
     Bare(Replies),
-    /// A report that reads a lot.
+    /// A report that reads much data.
     Report(ReportRun),
-    /// A change that takes a while and says only why it was not done.
+    /// A slow change that replies only with the reason of a failure.
     SlowChange(ReportRun),
-    /// What it says has its severity, and it takes a while.
+    /// A slow command whose reply contains its severity.
     SlowSays(ReportReplies),
 }
 
-/// One command.
+/// A command in the table.
 struct Row {
-    /// Its first words.
     words: &'static [&'static str],
-    /// How it is written.
     syntax: &'static str,
-    /// What it is for.
     doc: &'static str,
-    /// Who may use it.
+    /// Minimum access level.
     level: StatsLevel,
     does: Does,
 }
@@ -292,12 +289,12 @@ static COMMANDS: &[Row] = &[
     row(&["quit"], "quit", "disconnect", User, Now(quit)),
 ];
 
-/// Texts that live as long as the process: they are made once.
+/// Returns a text with static lifetime; each one is created only once.
 pub(crate) fn kept(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// The commands as rows of the manual.
+/// Returns the commands as rows of the manual.
 pub fn documented() -> Vec<Documented> {
     COMMANDS.iter().map(Row::documented).collect()
 }
@@ -329,17 +326,17 @@ impl Row {
     }
 }
 
-/// The last rows, which every list of suggestions ends with.
+/// Number of rows at the end of the table that every list of suggestions includes.
 const ALWAYS: usize = 3;
 
-/// What HAProxy has and Evenkeel does not do yet.
+/// HAProxy's commands that Evenkeel does not support yet.
 const NOT_BUILT: &[&str] = &["httpclient"];
 
 fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
 }
 
-/// Finds what a command line asks for.
+/// Finds the command that a line requests.
 pub fn find(session: &Session, words: &[&str]) -> Action {
     if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
         if session.level < row.level {
@@ -366,7 +363,7 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
     })
 }
 
-/// What is said of a command that is none.
+/// Returns the reply to an unknown command, with suggestions.
 fn unknown(words: &[&str]) -> String {
     let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
     let mut near = nearest(own, words);
@@ -383,8 +380,9 @@ fn unknown(words: &[&str]) -> String {
     text
 }
 
-/// The commands that may be meant: word by word those that have it, that begin with it,
-/// or else the one whose name is nearest. Empty where no first word is near.
+/// Finds the commands that may be meant. Each word selects those that contain it, those that
+/// begin with it, or else the one with the most similar name. Empty if no first word is
+/// similar.
 fn nearest<'r>(own: &'r [Row], words: &[&str]) -> Vec<&'r Row> {
     if words.is_empty() {
         return Vec::new();
@@ -412,7 +410,7 @@ fn nearest<'r>(own: &'r [Row], words: &[&str]) -> Vec<&'r Row> {
     near
 }
 
-/// Those of the commands whose word at an index fits.
+/// Returns the commands whose word at an index matches.
 fn keep<'r>(rows: &[&'r Row], at: usize, fits: &dyn Fn(&str) -> bool) -> Vec<&'r Row> {
     let word = |row: &&Row| row.words.get(at).is_some_and(|name| fits(name));
     rows.iter().copied().filter(word).collect()
@@ -465,7 +463,7 @@ fn user(_: &Context, session: &mut Session, _: &[&str]) -> String {
     String::new()
 }
 
-/// The server that a `backend/server` names, or what to say.
+/// Finds the server of a `backend/server` argument. Err: the reply.
 fn find_server<'c>(
     config: &'c Config,
     name: Option<&&str>,
@@ -488,7 +486,7 @@ fn find_server<'c>(
         .ok_or_else(|| "No such server.\n".into())
 }
 
-/// A backend by its name, or by `#` and its id.
+/// Finds a backend by its name, or by `#` and its id.
 fn find_backend<'c>(config: &'c Config, name: &str) -> Option<&'c Proxy> {
     find_proxy(config, name, |proxy| proxy.kind.is_backend())
 }

@@ -1,4 +1,4 @@
-//! What the process has: versions of the configuration, threads, descriptors.
+//! Commands about the process: configuration versions, threads, descriptors.
 
 use super::{Context, Session};
 use model::log::clf_date;
@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// Most descriptors that are looked at.
+/// Maximum number of descriptors examined.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
-/// `show configuration`: the versions that are alive, the newest last.
+/// `show configuration`: the live versions, the newest last.
 pub fn configuration(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut out = String::from("# version since age connections newest\n");
     let now = SystemTime::now();
@@ -31,7 +31,7 @@ pub fn configuration(context: &Context, _: &mut Session, _: &[&str]) -> String {
     out
 }
 
-/// `show activity`: each field's sum, then its value on each thread.
+/// `show activity`: the sum of each field, then its value on each thread.
 pub fn activity(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let threads = context.runtime.threads();
     let loads: Vec<usize> = (0..threads).map(reactor::load).collect();
@@ -60,7 +60,7 @@ pub fn pools(_: &Context, _: &mut Session, _: &[&str]) -> String {
     )
 }
 
-/// `show fd [num]`: the open descriptors and what they are.
+/// `show fd [num]`: the open descriptors and their types.
 pub fn descriptors(context: &Context, _: &Session, words: &[&str]) -> String {
     let wanted = words.get(2).map(|word| word.parse::<RawFd>());
     let most = context.runtime.files_max.min(DESCRIPTORS_MAX) as RawFd;

@@ -1,14 +1,14 @@
-//! The reply of a command and its severity (`set severity-output`), by which programs tell
-//! errors from reports.
+//! The reply of a command and its severity (`set severity-output`), by which programs
+//! distinguish errors from reports.
 
-/// How grave a reply is, by the numbers of syslog.
+/// Severity of a reply, as a syslog number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
-    /// The command did nothing.
+    /// The command changed nothing because of an error.
     Error = 3,
-    /// It was done, or there was nothing to do; the reply says which.
+    /// The command succeeded, or there was nothing to do; the reply says which.
     Warning = 4,
-    /// It was done.
+    /// The command succeeded.
     Notice = 5,
     /// Information.
     Info = 6,
@@ -25,7 +25,7 @@ impl Severity {
     }
 }
 
-/// `set severity-output`: how replies begin.
+/// `set severity-output`: format of the severity in front of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SeverityOutput {
     /// Without a severity.
@@ -49,17 +49,17 @@ impl SeverityOutput {
     }
 }
 
-/// What a command replies.
+/// Reply of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// A report has none.
+    /// Severity; None for a report.
     pub severity: Option<Severity>,
-    /// The text; empty where there is nothing to say.
+    /// Text; empty if there is nothing to report.
     pub text: String,
 }
 
 impl Reply {
-    /// A report: lines that programs read.
+    /// Creates a report: lines that programs parse.
     pub fn report(text: impl Into<String>) -> Reply {
         Reply {
             severity: None,
@@ -67,7 +67,7 @@ impl Reply {
         }
     }
 
-    /// A message of a severity.
+    /// Creates a message with a severity.
     pub fn message(severity: Severity, text: impl Into<String>) -> Reply {
         Reply {
             severity: Some(severity),
@@ -75,12 +75,12 @@ impl Reply {
         }
     }
 
-    /// Why the command did nothing.
+    /// Creates an error: the reason why the command changed nothing.
     pub fn error(text: impl Into<String>) -> Reply {
         Reply::message(Severity::Error, text)
     }
 
-    /// The text, its severity before it where the connection wants that.
+    /// Returns the text, with the severity in front if the connection requests that.
     pub fn shown(self, output: SeverityOutput) -> String {
         let Some(severity) = self.severity.filter(|_| !self.text.is_empty()) else {
             return self.text;
@@ -93,7 +93,7 @@ impl Reply {
     }
 }
 
-/// A report, or why there is none.
+/// Converts a report, or the reason why there is none.
 impl From<Result<String, String>> for Reply {
     fn from(result: Result<String, String>) -> Reply {
         match result {

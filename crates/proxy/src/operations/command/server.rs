@@ -11,7 +11,7 @@ const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-a
 const STATES: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n";
 const HEALTHS: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n";
 
-/// Finds the server that a word names and lets something be done to it.
+/// Finds the server that a word names and applies a change to it.
 pub(super) fn with(
     context: &Context,
     name: Option<&&str>,
@@ -71,7 +71,7 @@ pub fn set_weight(context: &Context, _: &mut Session, words: &[&str]) -> String 
     })
 }
 
-/// `50%` counts from the file's weight.
+/// Sets the weight; `50%` is relative to the configured weight.
 fn weight(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
     let Some(word) = word.filter(|word| !word.is_empty()) else {
         return "Require <weight> or <weight%>.\n".into();
@@ -143,7 +143,7 @@ pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
     }
 }
 
-/// Keeps what was done apart from why nothing was.
+/// Separates the description of a change that was made from the reason of a failure.
 fn keep(result: Result<String, String>, done: &mut Option<String>) -> String {
     match result {
         Ok(text) => {
@@ -156,7 +156,6 @@ fn keep(result: Result<String, String>, done: &mut Option<String>) -> String {
 
 const NO_CHECKS: &str = "health checks are not enabled on this server\n";
 
-/// `check-addr <ip> [port <port>]`.
 fn check_address(server: &Server, words: &[&str]) -> String {
     let Some(text) = words.first() else {
         return "set server <b>/<s> check-addr requires an address and optionally a port.\n".into();
@@ -189,7 +188,7 @@ fn check_port(server: &Server, word: Option<&&str>) -> String {
     String::new()
 }
 
-/// The port of `<ip> [port <port>]`.
+/// Parses the port of `<ip> [port <port>]`.
 pub(super) fn port_behind(words: &[&str]) -> Result<Option<u16>, String> {
     match words.get(1..) {
         Some(["port", port]) => port_of(port).map(Some),
@@ -197,7 +196,7 @@ pub(super) fn port_behind(words: &[&str]) -> Result<Option<u16>, String> {
     }
 }
 
-/// A port that an operator writes.
+/// Parses a port number.
 pub(super) fn port_of(text: &str) -> Result<u16, String> {
     let Ok(number) = text.parse::<i64>() else {
         return Err("provided port is not an integer\n".into());
@@ -208,7 +207,6 @@ pub(super) fn port_of(text: &str) -> Result<u16, String> {
     }
 }
 
-/// `fqdn <name>`.
 fn name(
     context: &Context,
     proxy: &Proxy,
@@ -253,7 +251,7 @@ fn name(
     ))
 }
 
-/// Checks go on as the file says.
+/// Enables or disables TLS to the server. The checks continue as configured.
 fn tls(server: &Server, word: Option<&&str>) -> Result<String, String> {
     let on = match word {
         Some(&"on") => true,
@@ -295,7 +293,6 @@ fn health(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) 
     String::new()
 }
 
-/// `addr <ip> [port <port>]`.
 fn address(server: &Server, words: &[&str]) -> Result<String, String> {
     let Some(text) = words.first() else {
         return Err("set server <b>/<s> addr requires an address and optionally a port.\n".into());

@@ -1,6 +1,6 @@
-//! Sessions: listing them, ending one. In HAProxy's words a session is a stream,
-//! so a connection that waits for its next request is none. The threads of the
-//! data plane are asked one after the other, a part of their streams at a time.
+//! Lists sessions and ends them. HAProxy calls a stream a session, so a connection that waits
+//! for its next request is not listed. The threads of the data plane are queried one after
+//! the other, some of their streams at a time.
 
 use super::{Context, Reply, Session, find_proxy};
 use model::log::clf_date;
@@ -11,25 +11,25 @@ use std::fmt::Write;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-/// Streams that a thread looks at in one turn of its loop.
+/// Maximum number of streams that a thread examines in one turn of its event loop.
 const LOOK_MAX: usize = 200;
-/// How long a thread may take to answer: it is at most busy, never stuck.
+/// Timeout for the response of a thread, which may be busy but never blocked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs something on the loop of a thread and waits for what it says; None where
-/// there is no such loop, or it is too busy.
+/// Runs a function on the event loop of a thread and returns its result; None if there is no
+/// such loop or the thread is too busy.
 pub(super) fn ask<T: Send + 'static>(
     thread: usize,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (give, take) = sync_channel(1);
-    // Nobody waits any more when it cannot be given.
+    // Sending fails if the requester has stopped waiting.
     let job = move || _ = give.send(job());
     reactor::inject(thread, job).ok()?;
     take.recv_timeout(PATIENCE).ok()
 }
 
-/// Shows every stream to `see`, until that says no.
+/// Passes every stream to `see` until that returns false.
 fn each(mut see: impl FnMut(&StreamSummary) -> bool) {
     for thread in 0..reactor::THREADS_MAX {
         let mut from = Some(0);
@@ -45,7 +45,7 @@ fn each(mut see: impl FnMut(&StreamSummary) -> bool) {
     }
 }
 
-/// What a word says of a stream: its number, behind `0x`.
+/// Parses a stream's number behind `0x`.
 fn number(word: &str) -> Option<u64> {
     u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
 }
@@ -96,7 +96,7 @@ pub fn shut_down(_: &Context, _: &Session, words: &[&str]) -> String {
     }
 }
 
-/// Family and address of an end.
+/// Returns the family and address of an endpoint.
 fn end(endpoint: Endpoint) -> (&'static str, String) {
     match endpoint {
         Endpoint::Inet(address) => {
@@ -108,7 +108,6 @@ fn end(endpoint: Endpoint) -> (&'static str, String) {
     }
 }
 
-/// `1d2h`, `3h4m`, `5m6s`, `7s`.
 fn age(ms: u64) -> String {
     let s = ms / 1000;
     let (days, hours, minutes) = (s / 86_400, s / 3600 % 24, s / 60 % 60);
@@ -124,7 +123,7 @@ fn mode(http: bool) -> &'static str {
     if http { "http" } else { "tcp" }
 }
 
-/// One line a stream, with those fields of HAProxy's that are known here.
+/// Formats one line per stream, with those of HAProxy's fields that are available here.
 fn line(out: &mut String, told: &StreamSummary) {
     let (family, source) = end(told.source);
     let backend = told.backend.as_ref().map_or("<NONE>", |(name, ..)| name);
@@ -171,8 +170,8 @@ fn detail(out: &mut String, told: &StreamSummary) {
     );
 }
 
-/// `shutdown frontend`: it takes no one any more, whatever is said later, until
-/// a change to a file that has it.
+/// `shutdown frontend`: stops accepting for good; no later command but only a reload with
+/// this frontend reverts it.
 pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let config = context.runtime.config();
     let Some(name) = words.get(2) else {

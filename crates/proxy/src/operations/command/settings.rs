@@ -1,6 +1,6 @@
-//! Commands that change what the file says of the process or of a backend, by a
-//! copy of the configuration that differs in it: rates and dynamic cookies. All but the keys
-//! hold until the file has another value ([`crate::orders`]).
+//! Commands that change a configured value of the process or of a backend: rates and dynamic
+//! cookies. The change is made in a copy of the configuration. All but the keys remain in
+//! effect until the configured value changes ([`crate::orders`]).
 
 use super::{Context, Session, find_backend};
 use crate::dynamic::{self, Refused};
@@ -8,7 +8,7 @@ use crate::orders;
 use crate::runtime::lock;
 use model::config::{Config, Proxy};
 
-/// What `set rate-limit` knows; in HAProxy's layout, which people read.
+/// Help text of `set rate-limit`, in HAProxy's layout for readers.
 const RATES: &str = "'set rate-limit' only supports :\n   \
      - 'connections global' to limit connections per second (maxconnrate)\n   \
      - 'sessions global' to limit sessions per second (maxsessrate)\n   \
@@ -26,7 +26,7 @@ pub fn rate_limit(context: &Context, _: &Session, words: &[&str]) -> String {
     let Some(Ok(value)) = words.get(4).map(|word| word.parse::<u32>()) else {
         return "Expects an integer value.\n".into();
     };
-    // Compression is limited in bytes.
+    // The limit on compression is in bytes.
     let unit = if *setting == "http-compression" {
         1024
     } else {
@@ -46,7 +46,7 @@ fn changed(result: Result<(), Refused>) -> String {
     }
 }
 
-/// Lets a backend be changed that a word names.
+/// Applies a change to the backend that a word names.
 fn with_backend(
     context: &Context,
     words: &[&str],
@@ -69,7 +69,7 @@ fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
     with_backend(context, words, |proxy| {
         match lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
             true => Ok(()),
-            // HAProxy reports nothing, although nothing changes.
+            // HAProxy reports nothing in this case, although nothing changes.
             false => Err(Refused("The backend has no 'cookie' line.\n".into())),
         }
     })

@@ -1,4 +1,4 @@
-//! `show …` of what is neither a server's state nor the process.
+//! `show …` commands that concern neither a server's state nor the process.
 
 use super::{Context, Reply, Session, find_proxy};
 use crate::stats::export::{self, Format};
@@ -52,7 +52,8 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
     text
 }
 
-/// The variables of the configuration: under a supervisor, those that the files name.
+/// `show env`: the variables of the configuration. Under a supervisor these are the ones that
+/// the files name.
 pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
     let line = |(name, value): (&str, &[u8])| {
         let value = String::from_utf8_lossy(value);
@@ -72,14 +73,14 @@ pub fn schema(_: &Context, _: &mut Session, _: &[&str]) -> String {
     export::SCHEMA.to_owned()
 }
 
-/// Where `show stat` says which rows: `<iid|name> <type> <sid>`.
+/// Selection of rows for `show stat`: `<iid|name> <type> <sid>`.
 struct Bound {
     proxy_id: Option<u32>,
     kinds: u32,
     object_id: Option<u32>,
 }
 
-/// Reads the three words; None when they are none.
+/// Parses the three words; None if there are none.
 fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     let &[proxy, kinds, object, ..] = words else {
         return Ok(None);
@@ -95,7 +96,7 @@ fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
             Some(found.ok_or("No such proxy.\n")?)
         }
     };
-    // Every bit of -1 is set: all kinds.
+    // -1 has every bit set: all types.
     Ok(Some(Bound {
         proxy_id,
         kinds: (kinds & 15) as u32,

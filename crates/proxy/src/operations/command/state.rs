@@ -1,4 +1,4 @@
-//! `show servers …`: one line a server, in the columns that state files have.
+//! `show servers …`: one line per server, in the columns of state files.
 
 use super::{Context, Reply, Session, find_backend};
 use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
@@ -11,7 +11,7 @@ srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_re
 srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
 srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
 
-/// The backends that a command is about.
+/// Returns the backends that a command selects.
 fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy>, String> {
     match name {
         Some(name) => match find_backend(config, name) {
@@ -26,12 +26,12 @@ fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy
     }
 }
 
-/// Address and port as these lines have them.
+/// Returns the address and port in the format of these lines.
 fn address(server: &Server) -> (String, i32) {
     let (ip, port) = last_address(server);
     match server.state.report(0).unresolved {
         false => (ip, port),
-        // As the line has it, or its service's record.
+        // The port of the server line, or of the SRV record.
         true => ("-".into(), named_port(server).unwrap_or(port)),
     }
 }
@@ -47,7 +47,7 @@ fn named_port(server: &Server) -> Option<i32> {
     })
 }
 
-/// Its name, and the service that told it.
+/// Returns the server's host name and the service whose SRV record supplied it.
 fn names(server: &Server) -> (String, String) {
     let none = || "-".to_owned();
     let Some(host) = &server.host else {
@@ -127,7 +127,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> Reply {
     Reply::report(out)
 }
 
-/// 1 with TLS, 0 without, -1 where the file switches it off.
+/// Returns 1 with TLS, 0 without, -1 if the configuration disables it.
 fn use_ssl(server: &Server) -> i8 {
     let tls = &server.options.tls;
     match server.state.tls_override() {
@@ -138,7 +138,7 @@ fn use_ssl(server: &Server) -> i8 {
     }
 }
 
-/// 0 stopped, 1 warming up, 2 running, 3 stopping.
+/// Returns 0 for stopped, 1 for starting (`slowstart`), 2 for running, 3 for stopping.
 fn operational(report: &ServerReport) -> u32 {
     let out = matches!(
         report.admin,
@@ -153,7 +153,7 @@ fn operational(report: &ServerReport) -> u32 {
     }
 }
 
-/// Bits: 1 maintenance by an operator, 4 by the file, 8 drained, 32 without an
+/// Returns bits: 1 maintenance by an operator, 4 by the configuration, 8 drain, 32 no
 /// address.
 fn administrative(server: &Server, report: &ServerReport) -> u32 {
     match report.admin {
@@ -188,7 +188,7 @@ fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
     }
 }
 
-/// 0 unknown, 2 failed, 3 passed, 4 passed on a condition.
+/// Returns 0 for unknown, 2 for failed, 3 for passed, 4 for passed conditionally.
 fn check_result(report: &ServerReport) -> u32 {
     match report.last_check.verdict {
         _ if !report.checked || report.last_check_ms.is_none() => 0,
@@ -198,7 +198,7 @@ fn check_result(report: &ServerReport) -> u32 {
     }
 }
 
-/// Bits: 2 configured, 4 enabled, 8 paused.
+/// Returns bits: 2 configured, 4 enabled, 8 paused.
 fn check_state(server: &Server, report: &ServerReport) -> u32 {
     let out = matches!(
         report.admin,
@@ -212,7 +212,7 @@ fn check_state(server: &Server, report: &ServerReport) -> u32 {
     checked | (if out { 8 } else { 0 })
 }
 
-/// The host that checks go to, where it is not the server's own.
+/// Returns the host that checks go to, if it is not the server itself.
 fn check_host(server: &Server) -> String {
     let set = server.state.check_set().0;
     let of_file = match &server.options.check_host {
@@ -224,7 +224,7 @@ fn check_host(server: &Server) -> String {
         .map_or_else(|| "-".to_owned(), |ip| ip.to_string())
 }
 
-/// The same bits, and 16: it is no check but an agent.
+/// Returns the bits of a check's state, and 16 for an agent.
 fn agent_state(server: &Server) -> u32 {
     if server.options.agent.check {
         1 | 2 | 4

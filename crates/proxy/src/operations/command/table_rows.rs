@@ -1,4 +1,4 @@
-//! The entries of a stick table for programs: those with the largest values of a column, as JSON.
+//! Entries of a stick table as JSON for programs: those with the largest values of a column.
 
 use model::tables::{Cell, DataType, Held, Shape, Table};
 use serde_json::{Map, Value, json};
@@ -6,13 +6,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-/// Entries that are shown unless `max` says otherwise, and at most.
+/// Default and maximum of `max`, the number of entries shown.
 const MAX_DEFAULT: usize = 200;
 const MAX_MOST: usize = 1_000;
-/// Columns of a table: arrays may have a hundred elements.
+/// Maximum number of columns, since an array may have a hundred elements.
 const COLUMNS_MAX: usize = 32;
 
-/// A column: its name, and where its value is.
+/// A column: its name, and the location of its value.
 struct Column {
     name: String,
     kind: DataType,
@@ -41,7 +41,7 @@ fn columns(table: &Table) -> Vec<Column> {
     columns
 }
 
-/// What is wanted: the words behind `json`.
+/// Parsed arguments behind `json`.
 struct Wanted<'w> {
     by: Option<&'w str>,
     has: String,
@@ -108,8 +108,8 @@ pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String>
     Ok(format!("{all}\n"))
 }
 
-/// The keys of the entries with the largest values, the largest first, and how many fit in all. No more
-/// of them are remembered than are wanted.
+/// Returns the keys of the entries with the largest values, the largest first, and the number
+/// of matching entries. At most the requested number is kept in memory.
 fn best(table: &Arc<Table>, by: Option<&Column>, wanted: &Wanted<'_>) -> (Vec<Box<[u8]>>, u64) {
     let mut best = BinaryHeap::new();
     let (mut matching, mut text) = (0, Vec::new());
@@ -128,7 +128,7 @@ fn best(table: &Arc<Table>, by: Option<&Column>, wanted: &Wanted<'_>) -> (Vec<Bo
         matching += 1;
         let value = by.filter(|column| column.cell.shape != Shape::Word);
         let value = value.map_or(0, |column| held.read(column.cell));
-        // The least of them is on top; of equal values the lower key stays.
+        // The heap has the smallest on top; of equal values the lower key remains.
         best.push(Reverse((value, Reverse(key))));
         if best.len() > wanted.max {
             best.pop();
@@ -145,7 +145,7 @@ fn entry(held: &Held, columns: &[Column]) -> Value {
     let (table, key) = (held.table(), held.key());
     let mut text = Vec::new();
     table.make.key.write(&key, &mut text);
-    // Whether the key can be given as a word as it is shown.
+    // Returns whether the displayed key can be used as a command argument.
     let is_plain = match table.make.key {
         model::tables::KeyType::String => text == key,
         kind => kind.can_be_written(),

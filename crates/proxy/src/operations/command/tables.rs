@@ -1,4 +1,4 @@
-//! Commands about stick tables: what is in them, and changes of it.
+//! Commands that show and change stick tables.
 
 use super::{Context, Reply, Session, table_rows};
 use model::config::StatsLevel;
@@ -6,10 +6,10 @@ use model::tables::{DataType, Held, Removal, Shape, Table};
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Conditions that one command may have, as in HAProxy.
+/// Maximum number of conditions in a command, as in HAProxy.
 const FILTERS_MAX: usize = 4;
 
-/// One condition on an entry's data.
+/// A condition on the data of an entry.
 struct Filter {
     kind: DataType,
     operator: Operator,
@@ -52,7 +52,7 @@ impl Filter {
     }
 }
 
-/// What the words behind a table's name ask for.
+/// Selection of entries by the words behind a table's name.
 enum Which {
     All,
     Key(Box<[u8]>),
@@ -77,7 +77,7 @@ fn one_line(table: &Table, out: &mut String) {
     );
 }
 
-/// A key that an operator wrote, as the table has it.
+/// Converts an operator's text to a key of the table.
 fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
     let make = &table.make;
     let value = make.key.parse(text)?;
@@ -87,7 +87,7 @@ fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
 
 const KEY_EXPECTED: &str = "Key value expected\n";
 
-/// Reads `data.<type> <operator> <value>` up to the end.
+/// Parses `data.<type> <operator> <value>` conditions up to the end.
 fn filters(table: &Table, words: &[&str]) -> Result<Vec<Filter>, String> {
     let mut filters = Vec::new();
     for (at, part) in words.chunks(3).take(FILTERS_MAX).enumerate() {
@@ -144,7 +144,7 @@ fn which(table: &Table, words: &[&str]) -> Result<Which, String> {
     }
 }
 
-/// An entry as `show table` tells it.
+/// Formats an entry for `show table`.
 fn entry(held: &Held, out: &mut String) {
     let table = held.table();
     let mut key = Vec::new();
@@ -192,7 +192,7 @@ pub fn peers(context: &Context, _: &Session, words: &[&str]) -> Reply {
     report.ok_or_else(|| "No such peers\n".to_owned()).into()
 }
 
-/// The keys of a table in HAProxy's order: that of their bytes.
+/// Returns the keys of a table in HAProxy's order: by their bytes.
 fn sorted(table: &Table) -> Vec<Box<[u8]>> {
     let mut keys = table.keys();
     keys.sort_unstable();
@@ -321,7 +321,7 @@ fn set_data(held: &Held, data: &[&str]) -> String {
     String::new()
 }
 
-/// `gpc` is its first element here.
+/// Finds a data type and its array index. `gpc` is the first element of the array here.
 fn data_type(name: &str) -> Option<(DataType, u32)> {
     DataType::of_name(name).map(|kind| (kind, 0))
 }

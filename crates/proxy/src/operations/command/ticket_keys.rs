@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tls::tickets::FileKeys;
 
-/// A file with its number.
+/// A file of ticket keys, with its number.
 type Numbered = (usize, Box<str>, Arc<FileKeys>);
 
-/// All files with their numbers.
+/// Returns all files with their numbers.
 fn all(context: &Context) -> Vec<Numbered> {
     let files = context.runtime.config().certificates.ticket_keys();
     let numbered = files.into_iter().enumerate();
@@ -20,7 +20,7 @@ fn all(context: &Context) -> Vec<Numbered> {
         .collect()
 }
 
-/// Those of a file's name, or of `#` and its number.
+/// Finds the file by its name, or by `#` and its number.
 pub(super) fn named(context: &Context, word: &str) -> Option<Numbered> {
     let number: Option<usize> = word.strip_prefix('#').and_then(|text| text.parse().ok());
     all(context).into_iter().find(|(at, name, _)| match number {

@@ -12,7 +12,7 @@ fn store(context: &Context) -> Arc<Store> {
     Arc::clone(&context.runtime.config().certificates)
 }
 
-/// What a change came to.
+/// Converts the result of a change to a reply.
 fn said(told: Result<String, StoreError>) -> Reply {
     match told {
         Ok(text) => Reply::message(Severity::Notice, text),
@@ -20,19 +20,19 @@ fn said(told: Result<String, StoreError>) -> Reply {
     }
 }
 
-/// A report of the store, or why there is none.
+/// Converts a report of the store, or the reason why there is none, to a reply.
 fn shown(told: Result<String, StoreError>) -> Reply {
     told.map_err(|refused| refused.0).into()
 }
 
-/// Carries out a command in the newest configuration.
+/// Executes a command in the newest configuration.
 fn outcome(
     context: &Context,
     session: &Session,
     words: &[&str],
     change: tls_orders::Change,
 ) -> Result<String, StoreError> {
-    // The newest configuration stays the newest for as long.
+    // Keeps the newest configuration from being replaced meanwhile.
     let _held = context.runtime.hold_lists();
     let payload = session.payload.as_ref().map(|payload| &***payload);
     tls_orders::recorded(&context.runtime.config(), words, payload, change)
@@ -118,7 +118,7 @@ pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> Reply {
 /// `set ssl tls-key [id|file] <key>`
 pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> Reply {
     let mut words = words.to_vec();
-    // The number of a file may be another one in the next process.
+    // A file may have another number in the next process, so its name is recorded.
     let found = words
         .get(3)
         .and_then(|word| ticket_keys::named(context, word));

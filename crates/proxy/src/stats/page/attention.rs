@@ -1,4 +1,4 @@
-//! The strip on top: what needs attention, with links to where it stands.
+//! The strip at the top of the page: items that need attention, with links to their rows.
 
 use super::View;
 use super::state::Concern;
@@ -8,22 +8,22 @@ use model::config::Proxy;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Links of one concern; the last one leads to where the others begin.
+/// Maximum number of links per concern; the last one leads to the first item without a link.
 const LINKS_MAX: usize = 12;
 
-/// Something that needs attention.
+/// An item that needs attention.
 struct Item<'c> {
     concern: Concern,
     proxy: &'c str,
-    /// The row of the table.
+    /// Anchor of the row in the table.
     row: &'c str,
-    /// What is shown beside its name.
+    /// Text next to the name.
     words: String,
-    /// Whether it is the whole proxy.
+    /// The item is the whole proxy.
     is_whole: bool,
 }
 
-/// Writes the strip.
+/// Appends the strip.
 pub fn write(out: &mut String, view: &View<'_>) {
     let proxies = view.config.proxies.iter();
     let mut items = Vec::new();
@@ -99,7 +99,7 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]
         "<p class=\"alert {class}\"><b>{} {word}</b><span>",
         items.len()
     );
-    // A proxy is worse than one of its servers.
+    // A proxy is more urgent than one of its servers.
     let ordered = items.iter().filter(|item| item.is_whole);
     let ordered = ordered.chain(items.iter().filter(|item| !item.is_whole));
     let hidden = items.len().saturating_sub(LINKS_MAX);
@@ -124,7 +124,7 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]
     out.push_str("</span></p>\n");
 }
 
-/// The page on which every row is: this one, if it hides none.
+/// Returns the link to the page with every row; empty if this page hides none.
 fn base(view: &View<'_>) -> String {
     if !view.asked.up && !view.asked.no_maintenance {
         return String::new();

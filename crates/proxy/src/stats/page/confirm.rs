@@ -1,4 +1,4 @@
-//! The question before sessions are killed, as a page: it needs no script.
+//! The page that asks for confirmation before sessions are killed. Works without a script.
 
 use super::text::escape;
 use super::{Html, head, link, policy};
@@ -8,7 +8,7 @@ use model::config::StatsPage;
 use model::config::product::PRODUCT as NAME;
 use std::fmt::Write;
 
-/// Asks whether the sessions of some servers are to be ended.
+/// Creates the page that asks whether to end the sessions of some servers.
 pub fn render(page: &StatsPage, asked: &Asked, kill: &Kill<'_>) -> Html {
     let mut out = String::new();
     head::begin(&mut out);

@@ -1,4 +1,4 @@
-//! The upper part of the page: the program, the process, the legend, links.
+//! The upper part of the page: the program, the process, the legend and links.
 
 use super::View;
 use super::attention;
@@ -9,22 +9,22 @@ use model::config::Service;
 use model::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use std::fmt::Write;
 
-/// The style of the page.
+/// Stylesheet of the page.
 pub const STYLE: &str = include_str!("style.css");
 
-/// On a narrow screen a row is a line of its most important numbers; this shows
-/// all of them.
+/// Switch that shows all columns on a narrow screen, where a row has only its most important
+/// numbers.
 const ALL_COLUMNS: &str =
     "<input type=\"checkbox\" id=\"all\" class=\"x\"><label for=\"all\">All columns</label>\n";
 
-/// Begins a page.
+/// Appends the beginning of a page.
 pub fn begin(out: &mut String) {
     out.push_str("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
     out.push_str("<link rel=\"icon\" href=\"data:,\">\n");
 }
 
-/// Writes all that stands before the proxies; `widths` is the style of their columns.
+/// Appends everything before the proxies; `widths` is the style of their columns.
 pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
     begin(out);
     let body = refresh(out, view);
@@ -62,20 +62,20 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
     options(out, view);
     legend(out);
     out.push_str("</header>\n<main>\n");
-    // Before the switch of the columns, which is for tables of proxies.
+    // In front of the column switch, which only affects tables of proxies.
     let addresses = &view.process.addresses;
     addresses.html(out, "Virtual addresses", Service::KIND, vitals::COLUMNS);
     out.push_str(ALL_COLUMNS);
 }
 
-/// Writes how the page loads itself again, and returns the first tag of its body. Where it
-/// has a script, that does it and keeps what is checked.
+/// Appends the tag for the periodic refresh, and returns the first tag of the body. If the
+/// page has a script, the script refreshes and keeps the selected servers.
 fn refresh(out: &mut String, view: &View<'_>) -> String {
     let refresh_s = view.page.refresh_s;
     if refresh_s == 0 || view.asked.no_refresh {
         return "<body>".to_owned();
     }
-    // Not back to the action that was just done.
+    // The URL must not repeat the action that was just performed.
     let target = view.link(&view.asked.words());
     let tag = format!("<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">");
     if view.admin {
@@ -134,7 +134,7 @@ fn process(out: &mut String, view: &View<'_>) {
     let (used, max) = (p.resources.memory.1, p.resources.memory_max);
     item("bit rate", format_args!("{}", bits(p.measured.bytes_out)));
     item("idle", format_args!("{} %", p.measured.idle_percent));
-    // Not every allocator tells.
+    // Not every allocator reports the value.
     if used > 0 {
         let short = |n| bytes(n).unwrap_or_else(|| format!("{n} B"));
         match max {
@@ -147,7 +147,7 @@ fn process(out: &mut String, view: &View<'_>) {
     out.push_str("</dl>\n");
 }
 
-/// Bytes a second as bits a second, in a unit.
+/// Formats bytes per second as bits per second, with a unit.
 fn bits(bytes_per_s: u64) -> String {
     let bits = bytes_per_s.saturating_mul(8);
     match bits {
@@ -240,8 +240,8 @@ fn options(out: &mut String, view: &View<'_>) {
     );
 }
 
-/// A form drops the query of its address, so what the page's URI has of one
-/// goes along as hidden fields.
+/// Appends the scope form. A form drops the query of its URL, so the query of the page's URI
+/// is repeated in hidden fields.
 fn scope_form(out: &mut String, view: &View<'_>) {
     let uri = String::from_utf8_lossy(&view.page.uri);
     let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));

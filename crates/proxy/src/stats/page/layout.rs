@@ -1,16 +1,16 @@
-//! The columns of the tables: the same for every proxy, and as wide in all of them,
-//! so that numbers of different proxies stand below each other.
+//! Columns of the tables. They are the same, and equally wide, for every proxy, so that the
+//! numbers of different proxies are aligned.
 
 use std::fmt::Write;
 
 /// A column of the page.
 struct Head {
-    /// What stands above it and its neighbours.
+    /// Heading above this column and its neighbours.
     group: &'static str,
     label: &'static str,
-    /// What the label is short for.
+    /// Full meaning of the label.
     meaning: &'static str,
-    /// Where its texts stand.
+    /// CSS class for the alignment of the text.
     class: &'static str,
 }
 
@@ -27,11 +27,11 @@ const fn placed(head: Head, class: &'static str) -> Head {
     Head { class, ..head }
 }
 
-/// Columns that frontends and listeners fill; their tables have no others.
+/// Number of columns for frontends and listeners; their tables have no others.
 pub const OF_CLIENTS: usize = 14;
-/// All columns.
+/// Number of all columns.
 pub const ALL: usize = 31;
-/// Columns whose head is as high as a group with its labels: the name and the status.
+/// Number of columns whose head spans both header rows: the name and the status.
 const SINGLE: usize = 2;
 
 #[rustfmt::skip]
@@ -69,31 +69,31 @@ const HEADS: [Head; ALL] = [
     head("Balancing", "Thrtle", "Share of its weight while a server warms up"),
 ];
 
-/// Widths are tenths of a digit.
+/// Width of a digit. The unit of all widths is a tenth of a digit, with margin.
 const DIGIT: usize = 11;
-/// A letter of a text that is not in bold type.
+/// Width of a letter in regular type.
 const LETTER: usize = 10;
-/// A letter of a label, which is in small type.
+/// Width of a letter in a label, which is in small type.
 const SMALL: usize = 10;
-/// A letter in bold type, with capitals.
+/// Width of a letter in bold type, with capitals.
 const BOLD: usize = 12;
-/// The gap between groups of digits.
+/// Width of the gap between groups of digits.
 const GAP: usize = 4;
-/// What stands left and right of a text.
+/// Width of the padding left and right of a text.
 const PADDING: usize = 8;
-/// The column of checkboxes.
+/// Width of the checkbox column.
 const CHECKBOX: usize = 36;
-/// Texts that are longer are broken: the name, the status, the last check.
+/// Maximum width; longer texts are wrapped: the name, the status, the last check.
 const WIDTH_MAX: usize = 264;
 
-/// How wide each column has to be, in tenths of a digit.
+/// Required width of each column, in tenths of a digit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Widths([usize; ALL]);
 
 impl Default for Widths {
     fn default() -> Widths {
         let mut widths = HEADS.each_ref().map(|head| head.label.len() * SMALL);
-        // It stands alone below the name of its group.
+        // The label is alone below the name of its group.
         widths[OF_CLIENTS - 1] = HEADS[OF_CLIENTS - 1].group.len() * SMALL;
         Widths(widths)
     }
@@ -106,8 +106,8 @@ impl Widths {
         }
     }
 
-    /// The rules of style for these widths: each column, and the share of a table's
-    /// width that one of a frontend has, with or without checkboxes.
+    /// Returns the CSS rules for these widths: each column, and the share of the full table width
+    /// that a frontend's table has, with or without checkboxes.
     pub fn style(&self, checkboxes: bool) -> String {
         let first = if checkboxes { CHECKBOX } else { 0 };
         let with_padding = self.0.map(|width| width + PADDING);
@@ -127,9 +127,9 @@ impl Widths {
     }
 }
 
-/// Writes the columns and their heads for a table of so many columns. With `checkbox`
-/// the first column has it; without, the name takes the room of the checkboxes that
-/// other tables have.
+/// Appends the column definitions and heads of a table with this many columns. `checkbox`:
+/// the first column contains it. Without it the name also takes the space of the checkboxes
+/// in other tables.
 pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has: bool) {
     out.push_str("<colgroup>");
     if other_has {
@@ -174,16 +174,16 @@ pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has
     out.push_str("</tr></thead>\n<tbody>");
 }
 
-/// The cells of a row, from left to right.
+/// Cells of a row, from left to right.
 pub struct Cells<'o> {
-    /// What they are written to.
+    /// Output that the cells are appended to.
     pub out: &'o mut String,
     widths: &'o mut Widths,
     column: usize,
 }
 
 impl<'o> Cells<'o> {
-    /// Begins at the column of the name.
+    /// Starts at the name column.
     pub fn new(out: &'o mut String, widths: &'o mut Widths) -> Cells<'o> {
         Cells {
             out,
@@ -192,20 +192,21 @@ impl<'o> Cells<'o> {
         }
     }
 
-    /// Goes to the next column; what was written for this one is a text of so many
-    /// characters in bold type.
+    /// Moves to the next column. The text of the current one has this many characters in bold
+    /// type.
     pub fn bold(&mut self, characters: usize) {
         self.widths.note(self.column, characters * BOLD);
         self.column += 1;
     }
 
-    /// The same for a text that is not.
+    /// Moves to the next column. The text of the current one has this many characters in regular
+    /// type.
     pub fn letters(&mut self, characters: usize) {
         self.widths.note(self.column, characters * LETTER);
         self.column += 1;
     }
 
-    /// The same for a number.
+    /// Moves to the next column. The current one contains this number.
     pub fn digits(&mut self, n: u64) {
         let digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
         let width = digits * DIGIT + (digits - 1) / 3 * GAP;
@@ -213,7 +214,7 @@ impl<'o> Cells<'o> {
         self.column += 1;
     }
 
-    /// Leaves columns empty.
+    /// Leaves this many columns empty.
     pub fn skip(&mut self, columns: usize) {
         self.column += columns;
         match columns {
@@ -225,7 +226,7 @@ impl<'o> Cells<'o> {
         }
     }
 
-    /// Leaves all further columns of a table with so many empty.
+    /// Leaves all remaining columns of a table of this size empty.
     pub fn end(&mut self, columns: usize) {
         self.skip(columns.saturating_sub(self.column));
     }

@@ -1,4 +1,4 @@
-//! One line of a table: a frontend, a listener, a server or a backend.
+//! One row of a table: a frontend, a listener, a server or a backend.
 
 use super::View;
 use super::layout::{ALL, Cells, OF_CLIENTS, Widths};
@@ -11,18 +11,18 @@ use model::config::Mode;
 use model::state::{AdminReport, HealthState, ServerReport};
 use std::fmt::Write;
 
-/// A line.
+/// A row of a table.
 pub struct Line<'l, 'c> {
-    /// The page.
+    /// Settings and data of the page.
     pub view: &'l View<'l>,
-    /// What it shows.
+    /// Values to show.
     pub row: &'l Row<'c>,
-    /// Whether the table has checkboxes.
+    /// The table has checkboxes.
     pub form: bool,
 }
 
 impl Line<'_, '_> {
-    /// Writes it, and notes how wide its cells are.
+    /// Appends the row, and records the widths of its cells.
     pub fn write(&self, out: &mut String, widths: &mut Widths) {
         let (class, name) = match &self.row.object {
             Object::Frontend => ("frontend", "Frontend"),
@@ -54,7 +54,7 @@ impl Line<'_, '_> {
         out.push_str("</tr>\n");
     }
 
-    /// Whether it is about servers, not about clients.
+    /// Returns whether the row is about servers, as opposed to clients.
     fn is_of_servers(&self) -> bool {
         matches!(self.row.object, Object::Server(..) | Object::Backend)
     }
@@ -91,7 +91,7 @@ impl Line<'_, '_> {
         cells.bold(name.chars().count());
     }
 
-    /// The row in a line, which narrow screens show.
+    /// Appends the row as a single line of text, for narrow screens.
     fn brief(&self, out: &mut String) {
         let row = self.row;
         out.push_str("<span class=\"m\"><b>");
@@ -139,7 +139,7 @@ impl Line<'_, '_> {
         }
     }
 
-    /// A cell with a number, or with nothing.
+    /// Appends a cell with a number, or an empty one.
     fn cell(&self, cells: &mut Cells<'_>, column: C) {
         if self.row.get(column) == &Value::Empty {
             return cells.skip(1);
@@ -151,7 +151,7 @@ impl Line<'_, '_> {
         cells.digits(n);
     }
 
-    /// A limit: none is a dash.
+    /// Appends a limit; no limit is a dash.
     fn limit(&self, cells: &mut Cells<'_>, column: C) {
         if self.row.number(column) == 0 {
             text(cells, "-");
@@ -160,7 +160,7 @@ impl Line<'_, '_> {
         }
     }
 
-    /// A number with a table behind it.
+    /// Appends a number with a table of details as its tooltip.
     fn detailed(&self, cells: &mut Cells<'_>, column: C, more: impl FnOnce(&mut String)) {
         let n = self.row.number(column);
         cells.out.push_str("<td><span class=\"t\">");
@@ -171,7 +171,7 @@ impl Line<'_, '_> {
         cells.digits(n);
     }
 
-    /// Bytes in a unit, with the number behind it.
+    /// Appends bytes with a unit, and the exact number as tooltip.
     fn volume(&self, cells: &mut Cells<'_>, column: C) {
         let n = self.row.number(column);
         let short = bytes(n);
@@ -264,7 +264,7 @@ impl Line<'_, '_> {
         }
     }
 
-    /// Behind the sum of sessions: what became of them.
+    /// Appends the details of the session total: the outcomes of the sessions.
     fn total(&self, out: &mut String) {
         let row = self.row;
         let mut line = |text: &str, column: C| {
@@ -413,7 +413,8 @@ impl Line<'_, '_> {
     }
 }
 
-/// Whether nothing is known of a server but that it is there.
+/// Returns whether nothing but the existence of a server is known: it has no check and no
+/// special state.
 fn is_plain(report: &ServerReport) -> bool {
     let is_ready = report.admin == AdminReport::Ready && report.health == HealthState::Up;
     is_ready && !report.checked
@@ -431,7 +432,7 @@ fn checkbox(out: &mut String, name: &str, is_server: bool) {
     out.push_str("</td>");
 }
 
-/// A cell with a short text without markup.
+/// Appends a cell with a short text without markup.
 fn text(cells: &mut Cells<'_>, text: &str) {
     let _ = write!(cells.out, "<td>{text}</td>");
     cells.letters(text.len());

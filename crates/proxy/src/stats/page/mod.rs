@@ -1,5 +1,5 @@
-//! The statistics page for people: HAProxy's table per proxy with its columns
-//! and colours. It is one pass over the rows; nothing here knows of requests.
+//! The statistics page: HAProxy's table per proxy with its columns and colours. The page is
+//! created in one pass over the rows, independently of requests.
 
 mod attention;
 mod confirm;
@@ -22,41 +22,41 @@ use std::fmt::Write;
 
 pub use confirm::render as confirm;
 
-/// What the page is made from.
+/// Data for the page.
 pub struct View<'v> {
-    /// The configuration.
+    /// Configuration in service.
     pub config: &'v Config,
     /// The page's settings.
     pub page: &'v StatsPage,
-    /// What was asked for.
+    /// Parameters of the request.
     pub asked: &'v Asked,
-    /// Which rows are wanted.
+    /// Rows to show.
     pub selection: Selection<'v>,
-    /// The moment.
+    /// Time and settings of the report.
     pub moment: Moment,
-    /// The process.
+    /// Data about the process.
     pub process: &'v Process,
-    /// Whether who asks may change servers.
+    /// The user may change servers.
     pub admin: bool,
-    /// Where the browser finds the web console.
+    /// URL of the web console for the browser.
     pub console: Option<&'v str>,
 }
 
-/// A page, and what it may do in a browser.
+/// A page and its security policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Html {
-    /// The page.
+    /// Source of the page.
     pub text: String,
-    /// Its `Content-Security-Policy`: its own styles and script, forms to where it came
-    /// from, and nothing else.
+    /// `Content-Security-Policy`: permits the page's own styles and script, and forms to its
+    /// origin.
     pub policy: String,
 }
 
-/// Checks all servers of a table at once, and keeps checked boxes over a refresh. Without
-/// it the page works, too.
+/// Script that selects all servers of a table at once, and keeps the selection over a
+/// refresh. The page also works without it.
 const SCRIPT: &str = include_str!("script.js");
 
-/// What a page with these styles may do.
+/// Returns the security policy of a page with these styles.
 fn policy(styles: &[&str]) -> String {
     let hash = |text: &str| {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
@@ -71,7 +71,7 @@ fn policy(styles: &[&str]) -> String {
     )
 }
 
-/// A link to a page with other words.
+/// Returns a link to a page with other parameters.
 fn link(page: &StatsPage, words: &str) -> String {
     let uri = String::from_utf8_lossy(&page.uri);
     let mut link = String::new();
@@ -80,14 +80,14 @@ fn link(page: &StatsPage, words: &str) -> String {
     link
 }
 
-/// Bytes that a row of the page takes about.
+/// Estimated size of a row in bytes.
 const ROW_BYTES: usize = 2100;
-/// Bytes of the rest of a page without proxies, and of a proxy without rows.
+/// Estimated size in bytes of a page without proxies, and of a proxy without rows.
 const FRAME_BYTES: usize = 14_000;
 const PROXY_BYTES: usize = 1500;
 
 impl View<'_> {
-    /// The whole page.
+    /// Creates the whole page.
     pub fn render(&self) -> Html {
         let proxies = || {
             self.config
@@ -102,7 +102,7 @@ impl View<'_> {
             table::write(&mut tables, &mut widths, self, proxy);
         }
         let mut out = String::with_capacity(FRAME_BYTES + tables.len());
-        // How wide the columns are is known only now.
+        // The column widths are known only after all rows.
         let style = widths.style(self.admin);
         head::write(&mut out, self, &style);
         if tables.is_empty() {
@@ -120,7 +120,7 @@ impl View<'_> {
         }
     }
 
-    /// A link to this page with other words.
+    /// Returns a link to this page with other parameters.
     fn link(&self, words: &str) -> String {
         link(self.page, words)
     }

@@ -1,9 +1,9 @@
-//! What the state of a server means to people: its colour, and whether it needs attention.
+//! Presentation of a server's state: its colour, and whether it needs attention.
 
 use model::config::{Proxy, Server};
 use model::state::{AdminReport, HealthState, ServerReport};
 
-/// The colour of a server.
+/// Returns the colour class of a server.
 pub fn class(server: &Server, report: &ServerReport) -> &'static str {
     let backup = server.options.backup;
     let pick = |active, spare| if backup { spare } else { active };
@@ -25,22 +25,22 @@ pub fn class(server: &Server, report: &ServerReport) -> &'static str {
     }
 }
 
-/// Why something needs attention; the worst comes first.
+/// Reason why an item needs attention; the most urgent comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Concern {
-    /// It serves nobody, and nobody asked for that.
+    /// The server is down unintentionally.
     Down,
-    /// It gets no new sessions.
+    /// The server gets no new sessions.
     Draining,
-    /// An operator took it out, or its name has no address.
+    /// An operator put the server into maintenance, or its name has no address.
     Maintenance,
 }
 
 impl Concern {
-    /// All, in order.
+    /// All concerns, in order.
     pub const ALL: [Concern; 3] = [Concern::Down, Concern::Draining, Concern::Maintenance];
 
-    /// Why a server needs attention; None if it does not.
+    /// Returns the reason why a server needs attention; None if it does not.
     pub fn of_server(report: &ServerReport) -> Option<Concern> {
         match (report.admin, report.health) {
             (AdminReport::Maintenance | AdminReport::Unresolved, _) => Some(Concern::Maintenance),
@@ -54,8 +54,8 @@ impl Concern {
     }
 }
 
-/// How many servers of a backend serve. Backup servers count for themselves: they serve
-/// only when no other one does.
+/// Numbers of servers of a backend, in total and in service. Backup servers are counted
+/// separately, because they serve only when no other server does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
     active: usize,
@@ -65,7 +65,7 @@ pub struct Census {
 }
 
 impl Census {
-    /// Counts the servers of a proxy, also those that the page does not show.
+    /// Counts the servers of a proxy, including those that the page hides.
     pub fn of(proxy: &Proxy, now_ms: u64) -> Census {
         let mut census = Census::default();
         for server in &proxy.servers {
@@ -80,7 +80,7 @@ impl Census {
         census
     }
 
-    /// The colour and the words; None without servers.
+    /// Returns the colour class and the text; None without servers.
     pub fn badge(&self) -> Option<(&'static str, String)> {
         let (ready, all) = (self.active_ready, self.active);
         let spares = match (self.backup_ready, self.backup) {

@@ -1,10 +1,10 @@
-//! Tests of the style's colours: whether they can be read (WCAG 2.2, 1.4.3).
+//! Tests of the style's colours for sufficient contrast (WCAG 2.2, 1.4.3).
 
 use super::head::STYLE;
 
 type Rgb = [f64; 3];
 
-/// The custom properties of a theme: the second one changes some of the first.
+/// Returns the custom properties of a theme; the dark one overrides some of the light one.
 fn theme(dark: bool) -> impl Fn(&str) -> &'static str {
     let (light, rest) = STYLE
         .split_once("@media(prefers-color-scheme:dark)")
@@ -65,7 +65,7 @@ const STATES: [&str; 11] = [
     "b-going-up",
 ];
 
-/// What a row is tinted more when the pointer is on it, as the style has it.
+/// Additional tint of a row under the pointer, as in the stylesheet.
 const HOVER: f64 = 0.1;
 
 #[test]

@@ -10,11 +10,11 @@ use crate::stats::row::of_proxy;
 use model::config::{Mode, Proxy, ProxyKind};
 use std::fmt::Write;
 
-/// Checks or unchecks all servers of a table.
+/// Checkbox that selects all servers of a table.
 const CHECK_ALL: &str = "<th rowspan=\"2\" class=\"k\"><input type=\"checkbox\" class=\"every\" \
 title=\"All servers\" aria-label=\"All servers\"></th>";
 
-/// Writes the table of a proxy, and notes how wide its columns have to be.
+/// Appends the table of a proxy, and records the required column widths.
 pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Proxy) {
     let form = view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty();
     let of_servers = proxy.kind.is_backend();
@@ -84,15 +84,15 @@ fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     out.push_str("</div>");
 }
 
-/// What is done most has a button; the rest stands in a list, under the same name.
+/// The most frequent actions have a button; the others are in a list with the same name.
 const BUTTONS: [(&str, &str); 3] = [
     ("ready", "Ready"),
     ("drain", "Drain"),
     ("maint", "Maintenance"),
 ];
 
-/// Shown while a server is checked, where the browser can tell. What ends sessions is
-/// asked about first: `ask` wants that from who takes the form.
+/// Appends the actions, which are visible while a server is selected if the browser supports
+/// that. `ask` requests a confirmation of actions that end sessions.
 fn actions(out: &mut String, proxy: &Proxy) {
     out.push_str("<div class=\"act\"><span>Checked servers:</span>");
     for (word, text) in BUTTONS {

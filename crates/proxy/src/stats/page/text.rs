@@ -1,9 +1,10 @@
-//! Text of the page: escaped, numbers in groups, times short.
+//! Text of the page: escaping, grouped numbers, short durations.
 
 pub use part::report::escape;
 use std::fmt::Write;
 
-/// Appends a number; large ones in groups of three, which a copy does not have.
+/// Appends a number. The digits of a large one are in groups of three, without separators
+/// that a copy would contain.
 pub fn number(out: &mut String, n: u64) {
     let mut digits = itoa(n);
     let mut rest: &str = digits.make();
@@ -17,7 +18,7 @@ pub fn number(out: &mut String, n: u64) {
     out.push_str(rest);
 }
 
-/// Bytes in a unit, with three digits; None for a number that is as short itself.
+/// Formats bytes with a unit and three digits; None for a number that is as short without.
 pub fn bytes(n: u64) -> Option<String> {
     const UNITS: [(u64, &str); 5] = [
         (1_000_000_000_000_000_000, "EB"),
@@ -35,7 +36,7 @@ pub fn bytes(n: u64) -> Option<String> {
     })
 }
 
-/// Appends a text with more behind it, which `more` escapes.
+/// Appends a text with a tooltip, which `more` escapes.
 pub fn tip(out: &mut String, text: &str, more: impl FnOnce(&mut String)) {
     out.push_str("<span class=\"t\" tabindex=\"0\">");
     escape(out, text);
@@ -72,7 +73,7 @@ impl Digits {
     }
 }
 
-/// Appends a time in its two largest units: `1m20s`.
+/// Appends a duration in its two largest units: `1m20s`.
 pub fn seconds(out: &mut String, s: u64) {
     let units = [
         (86_400 * 7, 'w'),

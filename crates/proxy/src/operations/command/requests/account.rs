@@ -1,11 +1,11 @@
-//! A finished request in plain English: what came when, what was decided, and why.
+//! A finished request in plain English: when each step happened, what was decided, and why.
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
 use model::history::{Entry, Field, Told};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
-/// The lines of an account: when, in milliseconds after the first byte, and what.
+/// Lines of an account: the time in milliseconds after the first byte, and the text.
 #[derive(Default)]
 struct Account {
     lines: Vec<(Option<u64>, String)>,
@@ -20,7 +20,7 @@ impl Account {
         self.at(None, what);
     }
 
-    /// Puts the lines in the order of time; one without a time stays behind that before it.
+    /// Sorts the lines by time. A line without a time stays behind its predecessor.
     fn order(&mut self) {
         let mut last = 0;
         let lines = std::mem::take(&mut self.lines).into_iter();
@@ -45,7 +45,7 @@ impl Account {
     }
 }
 
-/// When a request reached its steps, milliseconds after its first byte.
+/// Times at which a request reached its steps, milliseconds after its first byte.
 struct Moments {
     request: Option<u64>,
     queued: Option<u64>,
@@ -69,7 +69,6 @@ impl Moments {
     }
 }
 
-/// All of it.
 pub(super) fn account(thread: usize, told: &Told) -> String {
     let entry = &told.entry;
     let mut account = Account::default();
@@ -119,12 +118,12 @@ fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
         (true, None) if entry.text(Field::Method).is_empty() => {
             account.more("no complete request came");
         }
-        // A tarpit counts as a queue.
+        // Time in the tarpit counts as queue time.
         (true, None) => account.at(Some(0), "request received"),
     }
 }
 
-/// The rules of the request, or of the response.
+/// Adds the rules applied to the request, or to the response.
 fn rules(account: &mut Account, told: &Told, of_response: bool) {
     let Some(decided) = told.entry.decided.as_deref() else {
         return;
@@ -146,7 +145,7 @@ fn rules(account: &mut Account, told: &Told, of_response: bool) {
     }
 }
 
-/// A line as a terminal may show it.
+/// Makes a line safe for a terminal.
 fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(plain).collect()

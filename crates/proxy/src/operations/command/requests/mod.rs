@@ -1,6 +1,6 @@
-//! Finished requests: `show requests` lists the newest ones, `show request` shows what was decided
-//! for one. The threads of the data plane are asked one after the other, a part of their entries
-//! at a time.
+//! Finished requests: `show requests` lists the newest ones, `show request` explains the
+//! decisions about one. The threads of the data plane are queried one after the other, some
+//! of their entries at a time.
 
 mod account;
 mod render;
@@ -13,33 +13,34 @@ use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// Entries that a thread looks at in one turn of its loop.
+/// Maximum number of entries that a thread examines in one turn of its event loop.
 const LOOK_MAX: usize = 200;
 
-/// What the threads answer.
+/// Combined responses of the threads.
 #[derive(Debug, Default)]
 struct Found {
-    /// With its thread, and with how well it fits.
+    /// Matching requests, each with a score of its match and its thread.
     told: Vec<(u32, usize, Told)>,
-    /// How many requests each thread has seen.
+    /// Number of requests that each thread has seen.
     written: Vec<u64>,
-    /// Requests behind `since` that are not kept any more.
+    /// Number of requests after `since` that are no longer kept.
     missed: u64,
-    /// When the oldest one ended that some thread keeps, milliseconds since 1970.
+    /// End of the oldest request that any thread keeps, milliseconds since 1970.
     oldest_ms: Option<u64>,
-    /// How many are kept.
+    /// Number of kept requests.
     kept: u64,
 }
 
 impl Found {
-    /// What `since` gets next time.
+    /// Returns the value of `since` for the next call.
     fn cursor(&self) -> String {
         let numbers: Vec<String> = self.written.iter().map(u64::to_string).collect();
         numbers.join(".")
     }
 }
 
-/// Asks all threads: of each at most about `max` entries that fit and are newer than `since` says.
+/// Queries all threads for entries that match and are newer than `since`, about `max` of each
+/// thread at most.
 fn gather(
     since: impl Fn(usize) -> u64,
     max: usize,
@@ -94,7 +95,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let wanted = filter.clone();
     let fits = move |entry: &Entry| wanted.fits(entry).then_some(0);
     let mut found = gather(|thread| filter.since(thread), max, fits);
-    // The newest first, and of one moment those of a thread in their order.
+    // The newest first; of requests at the same time those of one thread in their order.
     let newest = |(_, thread, told): &(u32, usize, Told)| {
         Reverse((told.entry.ended_ms(), *thread, told.entry.number))
     };
@@ -118,7 +119,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     Reply::report(text)
 }
 
-/// Why there are none.
+/// Returns the reply if the history is disabled.
 fn off(context: &Context) -> Option<Reply> {
     let kept = context.runtime.config().global.requests_kept();
     (kept == 0).then(|| Reply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
@@ -153,7 +154,7 @@ pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Reply {
     }
 }
 
-/// Why a request is not found.
+/// Returns the reply for a request that was not found.
 fn missing(found: &Found) -> String {
     match found.oldest_ms {
         None => "No such request: none has ended since this process began to serve.\n".to_owned(),

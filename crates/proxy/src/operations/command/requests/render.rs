@@ -1,4 +1,4 @@
-//! Finished requests as lines and as JSON.
+//! Formats finished requests as lines and as JSON.
 
 use model::history::{BackendBy, Entry, Field, Place, Told};
 use model::log::iso_date;
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A date, to the millisecond.
+/// Formats a date with milliseconds.
 pub(super) fn date(ms: u64) -> String {
     let date = iso_date(UNIX_EPOCH + Duration::from_millis(ms));
-    // The digits behind the milliseconds say nothing.
+    // Leaves out the digits behind the milliseconds, which are always zero.
     match (date.get(..23), date.get(26..)) {
         (Some(date), Some(zone)) => format!("{date}{zone}"),
         _ => date,
     }
 }
 
-/// A text as a terminal may show it, in one word: clients choose it.
+/// Makes a text that a client chose safe for a terminal, as one word.
 pub(super) fn safe(text: &[u8]) -> String {
     let mut out = String::new();
     for byte in text {
@@ -32,7 +32,7 @@ pub(super) fn safe(text: &[u8]) -> String {
     out
 }
 
-/// A text, or a dash.
+/// Returns a text, or a dash if it is empty.
 fn or_dash(text: &[u8]) -> String {
     match text.is_empty() {
         true => "-".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn client(entry: &Entry) -> String {
     }
 }
 
-/// The backend and its server, as logs show them.
+/// Returns the backend and its server in log format.
 pub(super) fn server(entry: &Entry) -> String {
     let frontend = entry.text(Field::Frontend);
     let backend = match entry.text(Field::Backend) {
@@ -68,7 +68,7 @@ pub(super) fn letters(entry: &Entry) -> String {
     entry.ended.letters.iter().map(|b| char::from(*b)).collect()
 }
 
-/// One line for a request, in the order of `option httplog`.
+/// Formats one line per request, in the order of `option httplog`.
 pub(super) fn line(out: &mut String, told: &Told) {
     let entry = &told.entry;
     let _ = write!(
@@ -94,13 +94,13 @@ pub(super) fn line(out: &mut String, told: &Told) {
     );
 }
 
-/// Where a line stands.
+/// Formats the position of a line.
 pub(super) fn place(told: &Told, place: Place) -> Option<String> {
     let (file, line) = told.place(place)?;
     Some(format!("{file}:{line}"))
 }
 
-/// Words, and the line that they are about.
+/// Formats a text with the line that it refers to.
 fn at(told: &Told, words: &str, line: Place) -> String {
     match place(told, line) {
         Some(place) => format!("{words} ({place})"),
@@ -108,7 +108,6 @@ fn at(told: &Told, words: &str, line: Place) -> String {
     }
 }
 
-/// What chose the backend.
 pub(super) fn why_backend(told: &Told) -> Option<String> {
     Some(match told.entry.backend_by {
         BackendBy::None => return None,
@@ -119,7 +118,7 @@ pub(super) fn why_backend(told: &Told) -> Option<String> {
     })
 }
 
-/// What chose the server: with the same words as `evenkeel route`.
+/// Explains the choice of the server, with the same words as `evenkeel route`.
 pub(super) fn why_server(told: &Told) -> Option<String> {
     let entry = &told.entry;
     let server = entry.text(Field::Server);
@@ -144,7 +143,7 @@ pub(super) fn why_server(told: &Told) -> Option<String> {
     Some(words)
 }
 
-/// A request for programs.
+/// Formats a request for programs.
 pub(super) fn json(thread: usize, told: &Told) -> Value {
     let entry = &told.entry;
     let text = |field| match entry.text(field) {
