@@ -53,7 +53,8 @@ pub struct Command {
     pub format: u32,
     /// The proposer.
     pub from: MemberId,
-    /// When, seconds since 1970 by the proposer's clock: shown, never decided on.
+    /// Time of the proposal, seconds since 1970 by the proposer's clock. Only displayed;
+    /// no decision depends on it.
     #[serde(default)]
     pub time_s: i64,
     /// The content.
@@ -151,7 +152,7 @@ pub enum Body {
         /// The message.
         words: String,
     },
-    /// How much of the history is kept.
+    /// Limits of the retained history.
     Keep(Limits),
     /// Introduces the next CA, which is trusted beside the current one.
     Authority(Box<NextAuthority>),
@@ -175,7 +176,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// Its kind, in a word.
+    /// Returns the name of the command's kind, one word.
     pub fn name(&self) -> &'static str {
         match self {
             Body::Found { .. } => "found",
@@ -227,7 +228,7 @@ pub struct Invitation {
     pub token: Digest,
     /// The kind of member that may join with it.
     pub kind: crate::member::Kind,
-    /// How long it is good, counted by the leader from the command, milliseconds.
+    /// Validity of the invitation, milliseconds; the leader counts it from the command.
     pub valid_ms: u64,
 }
 
@@ -236,7 +237,7 @@ pub struct Invitation {
 /// members create a key at the same time, the second one is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ring {
-    /// Its epoch, which contents name.
+    /// Epoch of the key, which contents name.
     pub epoch: Epoch,
     /// The key, sealed to each of these.
     pub sealed: Vec<SealedKey>,
@@ -268,7 +269,7 @@ pub struct NextAuthority {
 /// The key of an authority, sealed with a key of contents: to nodes, never to an arbiter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedAuthority {
-    /// Of the key of contents.
+    /// Epoch of the content key.
     pub epoch: Epoch,
     /// The ciphertext, as [`crate::authority::Rings`] seals secrets.
     #[serde(with = "serde_bytes")]
@@ -289,11 +290,12 @@ pub struct Content {
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its path, as the configuration names it.
+    /// Path of the file, as the configuration names it.
     pub path: String,
-    /// Its index among the files of the command line; `None` for files that these name.
+    /// Index among the files of the command line; `None` for a file that another file
+    /// includes.
     pub main: Option<u32>,
-    /// It was read as a secret.
+    /// The file was read as a secret.
     pub secret: bool,
     /// Its permissions.
     pub mode: u32,
@@ -301,16 +303,17 @@ pub struct FileEntry {
     pub content: Content,
 }
 
-/// How a change is to be judged.
+/// Rules by which a change is judged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Judging {
-    /// How long each stage is looked at, milliseconds; zero: not at all (`--now`).
+    /// Duration for which each stage is observed, milliseconds; zero: not at all
+    /// (`--now`).
     pub judge_ms: u64,
-    /// It takes itself back unless confirmed within this time, milliseconds.
+    /// Time after which the version is rolled back unless it is confirmed, milliseconds.
     pub confirm_within_ms: Option<u64>,
 }
 
-/// Where a version came from.
+/// Origin of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Origin {
     /// An operator.
@@ -338,7 +341,8 @@ pub struct Proposal {
     pub author: String,
     /// Why.
     pub message: String,
-    /// When, seconds since 1970 by the author's clock: shown, never decided on.
+    /// Time of the proposal, seconds since 1970 by the author's clock. Only displayed; no
+    /// decision depends on it.
     pub time_s: i64,
     /// The origin of the files.
     pub origin: Origin,
@@ -370,8 +374,8 @@ pub struct Report {
 /// Findings of a node that checked a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CheckFindings {
-    /// It changes what nodes must agree on among themselves (router ids, priorities,
-    /// timers): all nodes try it at once, without a canary, and all roll back at once.
+    /// The change affects settings that nodes must agree on (router ids, priorities,
+    /// timers). All nodes apply it at once, without a canary, and all roll back at once.
     #[serde(default)]
     pub together: bool,
     /// Number of virtual addresses that the node owned then, if it served. The node with
@@ -389,12 +393,12 @@ pub enum Reported {
     Refused,
     /// It serves it.
     Serves,
-    /// It served it for the time of judgement, and nothing got worse.
+    /// The node served the version for the observation time, and no metric got worse.
     Good,
     /// Something got worse.
     Worse,
-    /// It rolled back to the accepted version by itself, because it had to take over an
-    /// address, or lost the leader.
+    /// The node rolled back to the accepted version by itself, because it had to take
+    /// over an address, or lost the leader.
     WentBack,
 }
 
@@ -447,21 +451,21 @@ pub enum LeaseCommand {
         name: String,
         /// The holder.
         holder: MemberId,
-        /// How long a renewal is good, milliseconds.
+        /// Validity of a renewal, milliseconds.
         valid_ms: u64,
         /// The epoch that the leader saw: with another one nothing is granted, so that
         /// the same grant twice is one.
         #[serde(default)]
         after: Epoch,
     },
-    /// Its holder gives it up.
+    /// The holder releases the lease.
     Release {
         /// The lease.
         name: String,
         /// The holder's epoch: of an older one nothing is released.
         epoch: Epoch,
     },
-    /// Its holder gives it up, and who waits for it has it at once.
+    /// The holder releases the lease, and the waiting member receives it at once.
     Pass {
         /// The lease.
         name: String,
@@ -474,19 +478,21 @@ pub enum LeaseCommand {
     },
 }
 
-/// Who waits for a lease.
+/// Member that waits for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextHolder {
     /// The member.
     pub member: MemberId,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
-    /// When it sent the request that this grants, nanoseconds of its own clock.
+    /// Time at which the member sent the request that this command grants, nanoseconds by
+    /// its own clock.
     pub asked_ns: u64,
 }
 
-/// What the holder of a lease writes down under it, for the next holder: such as which copies
-/// of a volume have all that was acknowledged. Only the holder of the present epoch can.
+/// Record that the holder of a lease writes for the next holder, such as the copies of
+/// a volume that have all acknowledged writes. Only the holder of the current epoch can
+/// write one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRecord {
     /// The lease.
@@ -515,7 +521,7 @@ pub enum Answer {
     Version(VersionId),
     /// The lease has this epoch now.
     Lease(Epoch),
-    /// Not done; nothing was changed.
+    /// The command was refused; nothing changed.
     Refused(Refusal),
 }
 
@@ -551,7 +557,7 @@ pub enum Refusal {
     TooMany {
         /// The kind of objects.
         what: String,
-        /// How many there may be.
+        /// Largest permitted number.
         max: u64,
     },
     /// Another member holds the lease.
@@ -563,7 +569,7 @@ pub enum Refusal {
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
-    /// This member does not do that.
+    /// This member may not propose the command.
     Unfit,
     /// Another member has the number or the name.
     Taken {
@@ -588,7 +594,7 @@ pub enum Refusal {
         /// The member.
         member: MemberId,
     },
-    /// It lacks the signature of its author.
+    /// The command lacks the signature of its author.
     Unsigned,
     /// Some member would not understand it.
     Format {

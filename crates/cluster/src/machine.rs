@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The machine's result for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
-    /// It can serve it, or serves it.
+    /// The machine can serve the version, or serves it.
     pub good: bool,
     /// Printed diagnostics and messages.
     pub words: String,
@@ -23,7 +23,7 @@ pub struct Verdict {
     pub together: bool,
 }
 
-/// How well it serves, as counters that only grow and states of now.
+/// Health of the traffic: counters that only grow, and current values.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Health {
     /// Requests (HTTP) and sessions (TCP) finished.
@@ -47,11 +47,11 @@ pub struct Health {
 pub struct FrontendHealth {
     /// Its name.
     pub name: String,
-    /// Its addresses with ports, for synthetic requests.
+    /// Listening addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
-    /// It speaks HTTP in the clear there.
+    /// The listener speaks plain HTTP at these addresses.
     pub http: bool,
-    /// Whether it has a usable server, or responds by itself.
+    /// The listener has a usable server, or responds by itself.
     pub usable: bool,
 }
 
@@ -96,11 +96,12 @@ pub struct RouterStatus {
     /// Why the machine cannot own the addresses; empty: it can. A lease that another machine holds
     /// is no fault.
     pub fault: String,
-    /// What the machine cannot serve at the addresses, and why; empty: it serves all.
+    /// The traffic that the machine cannot serve at the addresses, with the reason;
+    /// empty: it serves all.
     pub unavailable: String,
 }
 
-/// Whether the machine serves the version that it was given, by observation.
+/// Observation of whether the machine serves the version that it received.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
     /// A version is served.
@@ -114,7 +115,7 @@ pub struct Observed {
 /// Unrequested messages of the machine.
 #[derive(Debug)]
 pub enum News {
-    /// It had to take over an address, and rolled back to the accepted version.
+    /// The node had to take over an address, and rolled back to the accepted version.
     WentBack {
         /// Why, in words.
         words: String,
@@ -135,7 +136,8 @@ pub enum News {
         /// The record.
         record: LeaseRecord,
     },
-    /// Somebody wants the report of the cluster. The answer goes to [`Machine::reported`].
+    /// A client requests the report of the cluster. The response goes to
+    /// [`Machine::reported`].
     Reports {
         /// The machine's number of the question.
         ask: u64,
@@ -164,13 +166,13 @@ pub trait Machine: Send + Sync + 'static {
     fn accept(&self) -> impl Future<Output = Verdict> + Send;
     /// Serves the version before the candidate again.
     fn revert(&self) -> impl Future<Output = Verdict> + Send;
-    /// How well it serves; None where nothing serves.
+    /// Returns the health of the traffic; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
     /// Returns the status of the parts that run beside the proxy, and have a report of their own.
     fn parts(&self) -> impl Future<Output = Parts> + Send {
         std::future::ready(Parts::default())
     }
-    /// Whether it serves a version now; None if that is not known.
+    /// Returns whether the machine serves a version now; None if that is not known.
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
         std::future::ready(None)
     }
@@ -181,7 +183,7 @@ pub trait Machine: Send + Sync + 'static {
         drop(news);
         std::future::ready(())
     }
-    /// What became of a record.
+    /// Reports the outcome of writing a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
     /// The report of the cluster, which somebody asked for.
     fn reported(&self, ask: u64, report: Report) -> impl Future<Output = ()> + Send {
@@ -191,8 +193,9 @@ pub trait Machine: Send + Sync + 'static {
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
-    /// Whether the parts hear what is reported to them. While they do not, they stop at the end of the
-    /// leases that they know, and none is renewed for them: another machine can go on.
+    /// Returns whether the parts receive reports. While they do not, no lease is renewed
+    /// for them and they stop when their leases expire. Another machine can then
+    /// continue.
     fn is_heard(&self) -> bool {
         true
     }

@@ -117,7 +117,7 @@ impl fmt::Display for Digest {
 pub struct Member {
     /// Its number.
     pub id: MemberId,
-    /// Its name: that of its host, unless another was given.
+    /// Name of the member: the host name, unless another one was configured.
     pub name: String,
     /// The kind of member.
     pub kind: Kind,

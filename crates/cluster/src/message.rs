@@ -25,18 +25,18 @@ pub enum Message {
     Record(LeaseRecord),
 }
 
-/// What became of a record.
+/// Outcome of writing a record.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Recorded {
     /// A majority has it.
     Written,
-    /// It was not written, and never will be.
+    /// The record was not written, and never will be.
     Refused {
         /// Why.
         #[serde(with = "Words")]
         words: String,
     },
-    /// It may have been written, or may yet be.
+    /// The record may have been written, or may still be written.
     Unknown {
         /// Why.
         #[serde(with = "Words")]

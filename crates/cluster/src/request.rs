@@ -22,19 +22,19 @@ pub const SOCKET: &str = "control.sock";
 pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
 /// Bytes of a length before a value.
 pub const LENGTH_BYTES: usize = 4;
-/// How long the role may take with a piece of a request.
+/// Longest time for writing one piece of a response to the client.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A request.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// How everything is: [`Reply::Json`], the status as [`crate::role::status`] has it.
+    /// Status of the cluster: [`Reply::Json`], as [`crate::role::status`] renders it.
     Status,
     /// Create a token for a new member: [`Reply::Token`].
     Invite {
         /// The kind of member.
         kind: Kind,
-        /// How long it is good, milliseconds.
+        /// Validity of the invitation, milliseconds.
         valid_ms: u64,
     },
     /// Removes a member, by name.

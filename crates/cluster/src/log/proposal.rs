@@ -23,7 +23,7 @@ pub const WAITING_MAX: usize = 64;
 pub struct Ticket {
     /// The proposer.
     pub member: MemberId,
-    /// How often that member's engine was started.
+    /// Number of times that member's engine was started.
     pub start: u64,
     /// The how many-th of that start.
     pub number: u64,
@@ -114,7 +114,7 @@ impl Proposed {
         })
     }
 
-    /// Whether there is a signature, valid or not.
+    /// Returns whether there is a signature, valid or not.
     pub fn is_signed(&self) -> bool {
         self.authorship.is_some()
     }
@@ -233,9 +233,10 @@ struct Session {
 pub enum TicketState {
     /// New: the command is to be applied.
     New,
-    /// It was done: this was answered.
+    /// The command was applied with this result.
     Answered(Answer),
-    /// From an earlier start, or abandoned by its proposer: it is not applied.
+    /// The proposal belongs to an earlier start, or its proposer abandoned it: the
+    /// command is not applied.
     Over,
 }
 

@@ -13,10 +13,10 @@ use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How many times longer than an election the pause between two attempts to hand over
-/// becomes.
+/// Largest pause between two attempts to hand over, as a multiple of the election
+/// timeout.
 const HAND_OVER_PAUSE_MAX: u32 = 8;
-/// How often a node looks after the size of its log.
+/// Interval at which a node checks the size of its log.
 const LOOK: Duration = Duration::from_millis(500);
 /// Between two attempts to have a snapshot that a node signed.
 const SEAL_AGAIN: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// How many nodes come before this one when a leader is to be replaced.
+    /// Returns how many nodes precede this one as successors of a leader.
     fn rank(&self, leader: MemberId) -> u32 {
         let before = self
             .standing()

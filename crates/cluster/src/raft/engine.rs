@@ -29,13 +29,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long another member's proposal is waited for here.
+/// Longest wait for a proposal that another member forwarded.
 const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 
 /// Notifies of applied entries: the index of the last one.
 pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
-/// How far a member's log has come, as indexes of entries. None: no entry yet.
+/// Progress of a member's log, as indexes of entries. None: no entry yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogStatus {
     /// The last entry.
@@ -46,23 +46,23 @@ pub struct LogStatus {
     pub applied: Option<u64>,
 }
 
-/// How the agreement stands, as this member sees it.
+/// Status of consensus, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
     /// The leader.
     pub leader: Option<MemberId>,
     /// This member does.
     pub leading: bool,
-    /// When leading: the state has all that was agreed on in earlier terms. A leader that
-    /// was restarted may have a state from before its voters became members.
+    /// On the leader: the state contains all entries committed in earlier terms. A leader
+    /// that was restarted may have a state from before its voters became members.
     pub is_settled: bool,
     /// The term.
     pub term: u64,
     /// The log of this member.
     pub log: LogStatus,
-    /// When leading: how long ago the call was sent that a majority answered.
+    /// On the leader: age of the latest call that a majority answered.
     pub quorum_acked_ago: Option<Duration>,
-    /// When leading: the last entry that each member is known to have.
+    /// On the leader: the last entry that each member is known to have.
     pub matched: BTreeMap<MemberId, Option<u64>>,
     /// The voters, also those whose admission is not agreed on yet.
     pub voters: Vec<MemberId>,
@@ -79,8 +79,8 @@ pub struct RaftStatus {
     /// Commands that were committed without a valid signature and had no effect, and the author
     /// that the last one names: a member whose leader was hostile sees these.
     pub forged: Option<(u64, MemberId)>,
-    /// Its store was lost, for this reason: it does not vote before the others have
-    /// taken it in anew.
+    /// Reason why the member's store was lost. The member does not vote until the others
+    /// have admitted it again.
     pub lost: Option<String>,
 }
 
@@ -278,7 +278,7 @@ impl<R: AsyncRuntime> Engine<R> {
         agreed_voters(&receiver.borrow_watched())
     }
 
-    /// How long what this member's disk is at now is under way.
+    /// Returns how long the current operation of this member's disk has been running.
     pub fn disk_busy_for(&self) -> Duration {
         self.inner.store.busy_for()
     }
@@ -446,7 +446,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Whether a candidate would get this member's vote, as its leader is lost.
+    /// Returns whether a candidate would get this member's vote because the leader is
+    /// lost.
     fn would_vote(&self, lost: &Lost) -> bool {
         let standing = self.standing();
         self.inner.election.lost_leader() == Some(lost.leader)
@@ -475,7 +476,7 @@ fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
 }
 
-/// Those that vote by each part of the last membership that is agreed on.
+/// Returns the voters in each part of the last committed membership.
 fn agreed_voters<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> Vec<MemberId> {
     let last = &metrics.membership_config;
     let is_open = metrics.current_leader.is_some() && *last.log_id() > metrics.local_committed;

@@ -21,7 +21,7 @@ pub enum EngineError {
     /// The engine ended.
     #[error("the log has stopped on this machine")]
     Stopped,
-    /// It reads a command of a newer program than its own, and goes no further.
+    /// The member reads a command of a newer program, and stops.
     #[error(
         "the cluster's log has a command of format {format}, but this program supports only {}: start a newer \
              evenkeel here",
@@ -38,7 +38,7 @@ pub enum EngineError {
              others within 15 s"
     )]
     Past,
-    /// This member belongs to a cluster already.
+    /// This member already belongs to a cluster.
     #[error("this machine is already a member of a cluster")]
     Founded,
     /// The member's key cannot sign commands.
@@ -50,7 +50,7 @@ pub enum EngineError {
     /// A majority was not reached within the time.
     #[error("no majority of the members responded in time")]
     NoMajority,
-    /// This member is not one that can do it.
+    /// This member cannot make the change.
     #[error("member {0} does not support this")]
     Unfit(MemberId),
     /// Another change of the members is not over yet.
@@ -71,11 +71,11 @@ impl EngineError {
 /// A proposal has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
-    /// Nobody led for as long as it was tried: it was not done.
+    /// There was no leader during all attempts: the change was not made.
     #[error("no leader: nothing can change without a majority of the members")]
     NoLeader,
-    /// It may have been done, or may yet be: the leader was lost in between. Ask the
-    /// state. It is never done twice.
+    /// The change may have been made, or may still be made: the leader was lost
+    /// meanwhile. Query the state. The change is never made twice.
     #[error(
         "the leader was lost meanwhile: the change may have been made; `evenkeel config log` shows it"
     )]

@@ -20,7 +20,7 @@ pub(super) const THIEF: MemberId = MemberId(3);
 /// The token of the forged invitations.
 pub(super) const TOKEN: Digest = Digest([66; 32]);
 
-/// What the thief knows of the log.
+/// Knowledge that the thief has of the log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     pub(super) term: u64,
@@ -139,7 +139,7 @@ pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> 
     parts.into_iter().map(Request::Snapshot).collect()
 }
 
-/// Some messages, drawn.
+/// Draws random messages.
 pub(super) fn draw<R: AsyncRuntime>(
     random: &mut Random,
     known: &Knowledge,

@@ -14,13 +14,13 @@ use openraft::{AsyncRuntime, ChangeMembers, EmptyNode, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a change may take: a new member is to have all before it votes.
+/// Timeout of a change: a new member must have the whole log before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it is waited for a leader.
+/// Longest wait for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
-/// How long it is waited for the end of another change.
+/// Longest wait for the end of another change.
 const OTHERS_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks.
+/// Poll interval.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl<R: AsyncRuntime> Engine<R> {
@@ -123,7 +123,8 @@ impl<R: AsyncRuntime> Engine<R> {
         self.membership_is_committed().await
     }
 
-    /// Where somebody else asked for the change, it may not be agreed on yet.
+    /// Waits until the membership is committed: if another member requested the change,
+    /// it may not be committed yet.
     async fn membership_is_committed(&self) -> Reply<R> {
         loop {
             let (committed, leading) = {

@@ -11,21 +11,19 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A request.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Request<R: AsyncRuntime> {
     /// Entries, or that the leader is there.
     Append(AppendEntriesRequest<Types<R>>),
-    /// For a vote.
     Vote {
         request: VoteRequest<Types<R>>,
         /// The candidate stands because the connection to this leader died.
         lost: Option<MemberId>,
     },
-    /// Whether a vote would be given.
+    /// Asks whether the receiver would grant its vote.
     PreVote(VoteRequest<Types<R>>),
-    /// Whether a vote would be given, as this leader is lost.
+    /// Asks whether the receiver would grant its vote, because this leader is lost.
     Lost(Lost),
     /// Request to take over leadership from the sender.
     Transfer(TransferLeaderRequest<Types<R>>),
@@ -45,20 +43,18 @@ pub(super) enum Request<R: AsyncRuntime> {
     },
 }
 
-/// A response.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Reply<R: AsyncRuntime> {
     Append(AppendEntriesResponse<Types<R>>),
     Vote(VoteResponse<Types<R>>),
-    /// Whether a vote would be given.
+    /// The sender would grant its vote, because the leader is lost.
     Lost(bool),
     Transfer(TransferLeaderResponse<Types<R>>),
     /// The snapshot is taken in.
     Installed(SnapshotResponse<Types<R>>),
     /// The next part of the snapshot, please.
     Next,
-    /// These chunks are missing.
     Missing(Vec<Digest>),
     /// Unexpected snapshot chunk: the transfer restarts.
     Begin,
@@ -66,13 +62,12 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Answer(Answer),
     /// A piece of a snapshot.
     Piece(Box<Piece>),
-    /// Up to here.
+    /// Reads are linearizable once this index is applied.
     Confirmed(u64),
-    /// The change was made.
     Changed,
-    /// Somebody else leads, or nobody.
+    /// The sender is not the leader; the leader that it knows, if any.
     NotLeader(Option<MemberId>),
-    /// It was not done, and is not going to be.
+    /// The change was not made, and will not be.
     Failed(Failure),
 }
 
@@ -108,9 +103,7 @@ pub(super) enum Failure {
 /// A candidate whose leader's connection died.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Lost {
-    /// The previous leader.
     pub(super) leader: MemberId,
-    /// In which term.
     pub(super) term: u64,
     /// The last log entry of the candidate.
     pub(super) last: Option<LogId>,
@@ -146,9 +139,9 @@ pub(super) enum Part {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Piece {
     pub(super) meta: SnapshotMeta,
-    /// Of the whole image.
+    /// Digest of the whole image.
     pub(super) of: Digest,
-    /// Of the whole image.
+    /// Bytes of the whole image.
     pub(super) size: u64,
     #[serde(with = "serde_bytes")]
     pub(super) bytes: Vec<u8>,

@@ -24,7 +24,7 @@ use part::codec;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the response to a pre-vote may take and is still of use.
+/// Longest time that the response to a pre-vote may take and still be useful.
 const PRE_VOTE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A member answered, but not what it was asked.
@@ -32,7 +32,6 @@ const PRE_VOTE_LIMIT: Duration = Duration::from_secs(5);
 #[error("unexpected reply")]
 pub(super) struct Nonsense;
 
-/// Ways to members.
 pub(super) struct Links<R: AsyncRuntime> {
     pub(super) calls: Calls,
     pub(super) settings: Arc<Settings>,
@@ -41,7 +40,6 @@ pub(super) struct Links<R: AsyncRuntime> {
     pub(super) shared: Arc<ReplicaState<R>>,
 }
 
-/// The way to one.
 pub(super) struct Link<R: AsyncRuntime> {
     to: MemberId,
     calls: Calls,
@@ -66,7 +64,7 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
     }
 }
 
-/// Asks a member.
+/// Sends a request to a member.
 pub(super) async fn call<R: AsyncRuntime>(
     calls: &Calls,
     to: MemberId,
@@ -104,7 +102,7 @@ impl<R: AsyncRuntime> Link<R> {
     }
 }
 
-/// As openraft wants to be told.
+/// Converts a result to the form that openraft expects.
 pub(super) fn answer<R: AsyncRuntime>(
     said: Result<Reply<R>, CallError>,
 ) -> Result<Reply<R>, RPCError<Types<R>>> {

@@ -60,7 +60,8 @@ pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<T
 
 type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 
-/// Whether a log has entries behind this one; who asks in vain is woken when it has.
+/// Callback that returns whether the log has entries behind this one. If it has none,
+/// the waker is called once it has.
 pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
 
 /// A message that waits, and until when.
@@ -74,7 +75,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     input: S,
     to: MemberId,
     calls: Calls,
-    /// How long each answer may take.
+    /// Timeout of each response.
     limit: Duration,
     flight: FuturesOrdered<Sent<R>>,
     has_behind: HasBehind,
@@ -83,7 +84,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     /// A message that only carries the commit index, and the time until which it waits
     /// for entries. None while a response is outstanding.
     held: Option<HeldMessage<R>>,
-    /// When such a thing was sent last.
+    /// Time at which the last message without entries was sent.
     told_at: Option<R::Instant>,
     /// Entries came soon after the last such thing.
     more_comes: bool,
@@ -123,8 +124,8 @@ where
         }
     }
 
-    /// Whether there is anything to send now; if not, that is looked at again when it may
-    /// have come.
+    /// Returns whether a message may be sent now. If not, the caller is woken when that
+    /// may have changed.
     fn has_room(&self, context: &Context<'_>) -> bool {
         !self.drained
             && match self.ends.back() {
@@ -422,7 +423,7 @@ mod tests {
         assert!(matches!(next(&mut sending), Some(None)));
     }
 
-    /// What says only that all up to this one is agreed on.
+    /// Returns an AppendEntries without entries that only carries the commit index.
     fn agreed(index: u64) -> AppendEntriesRequest<Types<TokioRuntime>> {
         AppendEntriesRequest {
             prev_log_id: Some(id(index)),
@@ -434,7 +435,7 @@ mod tests {
 
     type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
 
-    /// What is sent is given bit by bit.
+    /// Returns a pipeline whose input the test supplies step by step.
     fn giving() -> (Giving, Member, Sending) {
         giving_of(endless())
     }

@@ -21,9 +21,9 @@ use std::time::Duration;
 
 /// The first pause before the next try; the others are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// The longest pause.
+/// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// One try.
+/// Timeout of one attempt.
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tickets of this start.
@@ -80,12 +80,12 @@ impl Drop for Drawn<'_> {
     }
 }
 
-/// How one try ended.
+/// Outcome of one attempt.
 enum Try {
     Answer(Answer),
-    /// It was not done here.
+    /// This member did not make the change.
     Not,
-    /// It may have been.
+    /// The change may have been made.
     Perhaps,
     Stopped(EngineError),
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Memory that is taken for an image before its bytes come.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
 
-/// Whether a snapshot with this seal may be installed.
+/// Callback that returns whether a snapshot with this seal may be installed.
 type MayInstall<'a> = &'a (dyn Fn(Option<&SnapshotSeal>) -> bool + Send + Sync);
 
 struct Incoming {
@@ -38,7 +38,7 @@ impl Receiver {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a part.
+    /// Receives one part of a snapshot.
     pub(super) async fn take<R: AsyncRuntime>(
         &self,
         raft: &Raft<Types<R>, Replica<R>>,

@@ -51,14 +51,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long the reply to a change is waited for before the member asks again. The request or its
-/// reply may be lost, and asking again for a change in progress or made is harmless.
+/// Time after which the member repeats its request for a change. The request or its
+/// reply may be lost, and a repeated request for a change in progress or made is
+/// harmless.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// Members that are asked one after the other: the last known leader, and the one that it names.
 const ASKED_MAX: usize = 2;
-/// How long it may take to confirm that it leads.
+/// Timeout for confirming that this member leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// Starts that are skipped, as those of the lost store are not known for certain.
 const STARTS_SKIPPED: u64 = 1000;
@@ -67,14 +68,14 @@ const STARTS_SKIPPED: u64 = 1000;
 enum Gate {
     /// The member is a voter again.
     Over,
-    /// It accepts no entries; the member is the last one that sent entries, as the
-    /// leader.
+    /// The member accepts no entries. The value is the last member that sent entries as
+    /// the leader.
     Closed(Option<MemberId>),
-    /// It was removed, and this one led; up to this index its state is to be.
+    /// This leader has removed the member, whose state must reach this index.
     Open(u64, MemberId),
 }
 
-/// Whether this member is on probation.
+/// Probation of a member that lost its store.
 #[derive(Debug)]
 pub(super) struct Probation(Mutex<Gate>);
 
@@ -90,7 +91,7 @@ impl Probation {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It does not vote, and proposes nothing.
+    /// Returns whether the member is on probation: it does not vote and proposes nothing.
     pub(super) fn is_on(&self) -> bool {
         *self.lock() != Gate::Over
     }

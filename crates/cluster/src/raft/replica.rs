@@ -27,7 +27,8 @@ use std::time::Duration;
 
 /// Entries after which those who wait for them are told.
 const TELL_ENTRIES_MAX: usize = 64;
-/// How often an arbiter asks the nodes for a newer snapshot, at one time.
+/// Largest number of attempts of an arbiter to fetch a newer snapshot from the nodes,
+/// at one time.
 const FETCHES_MAX: usize = 10;
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes of the log from which an arbiter builds a snapshot itself, which only other arbiters
@@ -65,11 +66,11 @@ struct StoredSeal {
 pub(super) struct SnapshotSeal {
     pub(super) by: MemberId,
     pub(super) signature: MemberSignature,
-    /// What has to be signed.
+    /// Message to be signed.
     pub(super) message: Vec<u8>,
 }
 
-/// How a member gets a snapshot that others install.
+/// Way in which a member gets a snapshot that others install.
 #[derive(Clone)]
 pub(super) enum Sealing {
     /// A node signs its own.
@@ -115,7 +116,8 @@ impl Image {
         })
     }
 
-    /// What a node signs: the place in the log, the voters there, and the state.
+    /// Returns the message that a node signs: the position in the log, the voters there,
+    /// and the state.
     fn message(&self, meta: &SnapshotMeta, cluster: &str) -> Vec<u8> {
         let place = codec::encode(&(&meta.last_log_id, &meta.last_membership));
         let parts = [
@@ -153,7 +155,7 @@ pub(super) struct Unfounded;
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
-    /// What the disk refused.
+    /// Writes that the disk refused.
     pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
@@ -178,7 +180,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of now.
+    /// Returns the current state.
     pub(super) fn state(&self) -> Arc<State> {
         let mut live = self.live();
         let Live { state, shared, .. } = &mut *live;
@@ -196,12 +198,11 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         }
     }
 
-    /// Returns notifications of changes.
     pub(super) fn changes(&self) -> WatchReceiverOf<Types<R>, u64> {
         self.applied.clone()
     }
 
-    /// Why it has stopped.
+    /// Returns the reason why the replica has stopped.
     pub(super) fn halted(&self) -> Option<EngineError> {
         self.live().halted.clone()
     }
@@ -237,7 +238,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         to_io(error)
     }
 
-    /// It goes no further. The first reason counts.
+    /// Stops the replica. The first reason is kept.
     pub(super) fn halt(&self, why: EngineError) {
         self.live().halted.get_or_insert(why);
     }

@@ -19,12 +19,11 @@ use std::time::Duration;
 
 /// Bytes of the image in one message.
 const PIECE_BYTES_MAX: usize = 256 << 10;
-/// How long one message may wait for its answer; the last one waits for the disk.
+/// Timeout of one message; the response to the last one waits for the disk.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How often a member may say that pieces are missing.
+/// Largest number of times that a member may report missing chunks.
 const ROUNDS_MAX: usize = 64;
 
-/// Sends a snapshot.
 pub(super) async fn snapshot<R: AsyncRuntime>(
     calls: &Calls,
     store: &Store,

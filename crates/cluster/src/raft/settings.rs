@@ -14,9 +14,9 @@ const QUEUE_MAX: u64 = 1024;
 /// Times and sizes. [`Settings::default`] is what members of one site use.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How often the leader says that it is there. An answer that takes longer is lost,
-    /// and a leader that nobody writes to is confirmed by these answers alone: members
-    /// may be this far from each other.
+    /// Heartbeat interval of the leader. Responses that take longer are lost, and they
+    /// alone confirm a leader without writes. So the interval bounds the round-trip time
+    /// between members.
     pub heartbeat: Duration,
     /// A follower stands for election when it has not heard from a leader for
     /// [`Settings::election_max`] and a time between these two. Shorter than twice
@@ -25,7 +25,7 @@ pub struct Settings {
     /// See [`Settings::election_min`]; also how long a follower that heard from the
     /// leader votes for nobody else, unless it knows that the leader is lost.
     pub election_max: Duration,
-    /// How long a proposal is tried again.
+    /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
     /// Entries between snapshots.
     pub snapshot_entries: u64,
@@ -66,7 +66,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// As openraft wants them.
+    /// Returns the settings in openraft's form.
     pub(super) fn config(&self, kind: Kind, votes: bool) -> Result<Config, EngineError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Config {

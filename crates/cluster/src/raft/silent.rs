@@ -22,12 +22,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a message with entries is waited for, where the disk refuses them.
+/// Longest wait for a message with entries while the disk refuses them.
 pub(super) const REFUSED_LIMIT: Duration = Duration::from_millis(50);
 /// Bytes of entries that wait for the disk, from which no more are taken.
 const WAITING_BYTES_MAX: usize = 2 << 20;
 
-/// What a silent voter has not stored.
+/// Entries and votes that a silent voter has not stored.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     /// Votes that openraft takes for saved.
@@ -36,7 +36,7 @@ pub(super) struct Silence {
     given: Mutex<News>,
 }
 
-/// What a message tells.
+/// Contents of a message that may be new to this member.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
     last: Option<LogId>,
@@ -54,7 +54,8 @@ impl Silence {
         self.unsaved.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Whether a member with this store acknowledges nothing: its disk refuses writes.
+    /// Returns whether a member with this store acknowledges nothing because its disk
+    /// refuses writes.
     pub(super) fn is_on(&self, store: &Store) -> bool {
         self.has_unsaved() || store.refused().is_some()
     }
@@ -78,7 +79,7 @@ impl Silence {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Whether this member acknowledges nothing: its disk refuses writes.
+    /// Returns whether this member acknowledges nothing because its disk refuses writes.
     pub(super) fn is_silent(&self) -> bool {
         self.inner.shared.silence.is_on(&self.inner.store)
     }
@@ -103,9 +104,10 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Whether a message tells something that is not known here. openraft keeps what it has to
-    /// answer until the disk has all before it, so heartbeats alone are not given to it. That of
-    /// another leader than it follows is: there is a new one, or one who has to hear of a later
+    /// Returns whether a message contains anything that this member does not know.
+    /// openraft holds its responses until the disk has all earlier entries, so a mere
+    /// heartbeat is not passed to it. A message of a leader that this member does not
+    /// follow is always passed on: either that leader is new, or it must learn of a later
     /// candidate.
     fn brings_news(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
         if self.inner.store.vote() != Some(request.vote) {

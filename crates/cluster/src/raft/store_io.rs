@@ -22,7 +22,7 @@ const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes of entries in memory from which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
-/// How often a vote that is being saved looks whether the disk refuses it.
+/// Interval at which a pending vote checks whether the disk refuses it.
 const REFUSED_LOOK: Duration = Duration::from_millis(20);
 
 /// The callback for the result of a store operation.
@@ -40,7 +40,7 @@ pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
     told.await.unwrap_or(Err(StoreError::Ended))
 }
 
-/// As openraft wants it.
+/// Converts an error to the type that openraft expects.
 pub(super) fn to_io(error: StoreError) -> io::Error {
     io::Error::other(error)
 }

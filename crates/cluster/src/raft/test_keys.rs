@@ -20,7 +20,7 @@ pub(crate) fn key(member: MemberId) -> MemberKey {
     MemberKey::from_pkcs8(pkcs8.as_ref()).expect("it was just written")
 }
 
-/// What the cluster knows this member by.
+/// Returns the certificate digest by which the cluster knows this member.
 pub(crate) fn certificate(member: MemberId) -> Digest {
     key(member).digest()
 }

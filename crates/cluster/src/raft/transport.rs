@@ -1,5 +1,5 @@
-//! How the engine reaches other members. The wire answers it in the role, tests with
-//! channels and simulated links.
+//! Interface through which the engine reaches other members. In the role the wire
+//! implements it; in tests, channels and simulated links do.
 
 use crate::log::Vote;
 use crate::member::MemberId;
@@ -31,7 +31,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the other one may have got the call.
+    /// Returns whether the receiver may have got the call.
     pub fn may_have_arrived(self) -> bool {
         matches!(self, CallError::Timeout | CallError::Closed)
     }
@@ -96,7 +96,7 @@ impl Calls {
         self.transport.call(to, bytes, limit)
     }
 
-    /// Whether the term of a vote can be that of a member that follows the protocol.
+    /// Returns whether a member that follows the protocol can send a vote with this term.
     pub(super) fn is_plausible(&self, vote: &Vote) -> bool {
         let own = self.store.as_ref().and_then(Store::vote);
         let term = own.map_or(0, |own| own.leader_id.term);

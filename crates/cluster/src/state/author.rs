@@ -43,8 +43,8 @@ impl State {
         }
     }
 
-    /// Whether a member signed this message, with the key that is agreed on or with one whose
-    /// certificate names that key as its predecessor.
+    /// Returns whether a member signed this message. The key is the one in the state, or
+    /// one whose certificate names that key as its predecessor.
     pub fn is_signature_of(
         &self,
         member: MemberId,
@@ -68,7 +68,7 @@ impl State {
         is_signed_by_key(&signature.public_key, message, &signature.signature)
     }
 
-    /// Whether a member may propose a command.
+    /// Returns whether a member may propose a command.
     pub(super) fn may_propose(&self, from: &Member, body: &Body) -> bool {
         match (from.kind, self.requires_signatures()) {
             (Kind::Node, false) => true,

@@ -21,13 +21,12 @@ pub const PENDING_COMMANDS_MAX: u64 = 64 << 10;
 /// dropped: the store then compares its chunks with those to keep.
 const DROPPED_MAX: usize = 2 * (CHUNKS_MAX + PENDING_CHUNKS_MAX);
 
-/// A piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Piece {
     bytes: u32,
-    /// How many versions have it; zero: it is pending.
+    /// Number of versions that reference the chunk; zero while it is pending.
     uses: u32,
-    /// When it came, while it is pending: after how many commands.
+    /// Number of applied commands when a pending chunk arrived.
     since: u64,
 }
 
@@ -38,7 +37,6 @@ struct Pending {
     from: MemberId,
 }
 
-/// The pieces.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chunks {
     pieces: BTreeMap<Digest, Piece>,
@@ -66,7 +64,7 @@ impl Chunks {
         self.used_bytes
     }
 
-    /// How many pieces versions have.
+    /// Returns the number of chunks that versions reference.
     pub(super) fn used(&self) -> usize {
         self.pieces.len().saturating_sub(self.pending.len())
     }

@@ -24,7 +24,6 @@ pub struct Event {
     pub words: String,
 }
 
-/// The newest events.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Events(VecDeque<Event>);

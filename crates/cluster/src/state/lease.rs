@@ -15,19 +15,18 @@ pub const LEASE_NAME_BYTES_MAX: usize = 128;
 /// A lease. A released one stays, without a holder: its epoch is never given again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lease {
-    /// How often it was granted.
+    /// Number of grants so far: the fencing token.
     pub epoch: Epoch,
     /// To whom it was granted last, unless it was released.
     pub holder: Option<MemberId>,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
-    /// When the holder sent the request that this epoch granted together with the end of the one
-    /// before, nanoseconds of its own clock; zero: it was granted otherwise.
+    /// Time of the request that led to this grant, nanoseconds by the holder's own clock.
+    /// Set only if the grant also ended the previous epoch (a hand-over); zero otherwise.
     #[serde(default)]
     pub asked_ns: u64,
 }
 
-/// The leases.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leases {
     by_name: BTreeMap<String, Lease>,
@@ -40,10 +39,10 @@ pub(super) struct Leases {
     records: BTreeMap<String, Record>,
 }
 
-/// What a holder wrote down under a lease.
+/// Record that a holder wrote under a lease.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// It grows with each record.
+    /// Sequence number; grows with each record.
     pub number: u64,
     /// The record; empty: it was removed.
     #[serde(with = "serde_bytes")]
@@ -65,7 +64,7 @@ impl Leases {
         self.records.get(name)
     }
 
-    /// Whether nothing is lost with a lease.
+    /// Returns whether the lease can be dropped without losing information.
     fn is_free(&self, name: &str, lease: &Lease) -> bool {
         lease.holder.is_none() && self.record(name).is_none_or(|one| one.value.is_empty())
     }

@@ -51,14 +51,14 @@ use std::sync::Arc;
 /// Largest text of a report or an event, bytes. A longer one is cut.
 pub const WORDS_BYTES_MAX: usize = 64 << 10;
 
-/// All that was agreed on.
+/// The replicated state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// The newest format that a command of it had: who does not understand that one
     /// must not go on from here.
     #[serde(default)]
     pub needs: u32,
-    /// How many commands were taken in, those that were refused among them.
+    /// Number of applied commands, including refused ones.
     #[serde(default)]
     pub applied: u64,
     /// The cluster's name; empty before it was founded.
@@ -66,7 +66,7 @@ pub struct State {
     /// The certificate of its authority, DER.
     #[serde(default, with = "serde_bytes")]
     pub authority: Vec<u8>,
-    /// How authorities follow each other.
+    /// Replacement of the CA.
     #[serde(default)]
     pub succession: Succession,
     /// The members.
@@ -91,7 +91,7 @@ pub struct State {
     pub last_version: VersionId,
     /// The version that all nodes are to serve.
     pub accepted: Option<VersionId>,
-    /// How much of the history is kept.
+    /// Limits of the retained history.
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -163,7 +163,7 @@ impl State {
 
     /// From bytes.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        /// All that is read of a state that may be too new to be read.
+        /// The only field that is decoded from a state whose format may be too new.
         #[derive(Deserialize)]
         struct Head {
             #[serde(default)]
@@ -226,7 +226,8 @@ impl State {
         self.leases.get(name)
     }
 
-    /// What the holder of a lease wrote down last, under this epoch or an earlier one.
+    /// Returns the record that the holder of a lease wrote last, under this epoch or an
+    /// earlier one.
     pub fn lease_record(&self, name: &str) -> Option<&Record> {
         self.leases.record(name)
     }

@@ -10,7 +10,7 @@ use crate::member::{Digest, Kind, Member, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// How authorities follow each other.
+/// Replacement of a CA by the next one.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Succession {

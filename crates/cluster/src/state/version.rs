@@ -42,7 +42,7 @@ const EVENT_REASON_BYTES_MAX: usize = 1024;
 /// Overhead of a file, a chunk or a name, bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// How far a version is.
+/// Stage of a version in its rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -58,18 +58,18 @@ pub enum Stage {
         /// The nodes.
         nodes: BTreeSet<MemberId>,
     },
-    /// These nodes serve it, and it waits for confirmation.
+    /// These nodes serve the version, which waits for the operator's confirmation.
     AwaitConfirmation {
         /// The nodes.
         nodes: BTreeSet<MemberId>,
-        /// How long it still waits, as far as was told, milliseconds.
+        /// Remaining time until the version is rolled back, as last reported, milliseconds.
         remaining_ms: u64,
     },
     /// Accepted, now or in the past.
     Accepted,
     /// A node could not serve it: nobody ever served it.
     Refused,
-    /// It was tried, and is served no more.
+    /// The version was a candidate and was rolled back.
     TakenBack,
 }
 
@@ -85,7 +85,7 @@ impl Stage {
         }
     }
 
-    /// Whether this node serves it as a candidate.
+    /// Returns whether this node serves the version as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
             Stage::Canary { node: canary } => *canary == node,
@@ -145,7 +145,7 @@ pub struct VersionRecord {
     pub proposed_at: u64,
     /// Number of commands after which it was accepted, refused or rolled back.
     pub decided_at: Option<u64>,
-    /// When that was, seconds since 1970 by the leader's clock.
+    /// Time of the decision, seconds since 1970 by the leader's clock.
     pub decided_time_s: Option<i64>,
 }
 
@@ -180,7 +180,8 @@ impl VersionRecord {
             .saturating_add(self.words.len())
     }
 
-    /// All that are to serve it said what it takes to go on.
+    /// Returns whether every node that must serve the version reported an outcome that
+    /// lets the rollout continue.
     fn all_did(&self, state: &State, nodes: &BTreeSet<MemberId>) -> bool {
         let wanted = if self.proposal.judging.judge_ms == 0 {
             rank(Reported::Serves)
@@ -195,7 +196,7 @@ impl VersionRecord {
     }
 }
 
-/// It says that the version must not go on.
+/// Returns whether the outcome stops the rollout of the version.
 pub(crate) fn is_against(outcome: Reported) -> bool {
     match outcome {
         Reported::Refused | Reported::Worse | Reported::WentBack => true,
@@ -203,7 +204,8 @@ pub(crate) fn is_against(outcome: Reported) -> bool {
     }
 }
 
-/// How far a node is with a version; what speaks against it is above all.
+/// Returns the rank of a node's progress with a version. Outcomes that stop the rollout
+/// rank highest.
 fn rank(outcome: Reported) -> u8 {
     match outcome {
         Reported::Checked => 1,

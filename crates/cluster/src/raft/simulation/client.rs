@@ -32,11 +32,11 @@ pub struct Client {
     pub nodes: u64,
     pub think_ms: u64,
     pub only_reads: bool,
-    /// What it saw last of each key.
+    /// Value last seen of each key.
     pub seen: [Single; LEASES as usize + 1],
 }
 
-/// What a member said.
+/// Response of a member.
 enum CallResult {
     Observed(Observed),
     NotDone,
@@ -44,7 +44,7 @@ enum CallResult {
 }
 
 impl Client {
-    /// Until it is to end.
+    /// Runs until the client is told to end.
     pub async fn run(mut self) {
         let mut count = 0;
         while !self.common.over.load(Ordering::Relaxed) {
@@ -167,7 +167,7 @@ impl Client {
     }
 }
 
-/// Asks a member.
+/// Sends an operation to a member.
 async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult {
     let engine = running.engine.clone();
     if op == Op::Read {
@@ -195,7 +195,7 @@ async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult 
     }
 }
 
-/// What a member has of a key, after it made sure that this is the newest.
+/// Returns a member's value of a key, after the member confirmed that it is the newest.
 pub async fn read(engine: &Engine<Members>, key: Key, unconfirmed: bool) -> Option<Single> {
     if !unconfirmed {
         engine.confirm().await.ok()?;

@@ -1,12 +1,13 @@
-//! What is broken on purpose: each of these has to be found. All are made around the
-//! engine, on its disk, its wire or by its clients; nothing in it knows of them.
+//! Deliberate defects, each of which the simulation must find. They act around the
+//! engine: on its disk, on its wire or in its clients. The engine's code knows nothing
+//! of them.
 
 use super::runtime::Members;
 use crate::raft::message::{Failure, Reply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use part::codec;
 
-/// One way to be broken.
+/// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
     /// A sync is answered and nothing is synced: votes and entries are told before
@@ -14,7 +15,7 @@ pub enum Defect {
     SyncsNothing,
     /// The last sync before a loss of power was answered too early.
     AnswersBeforeTheSync,
-    /// Who was killed comes back under its number, without its disk.
+    /// A killed member returns under its number, without its disk.
     ComesBackEmpty,
     /// A store that was replaced by an older one is used as if it had all.
     IgnoresPromises,
@@ -36,7 +37,7 @@ pub enum Defect {
     LeasesAreNotWaitedFor,
 }
 
-/// What arrives in place of a request.
+/// Returns the messages that arrive in place of a request.
 pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     let Some(defect) = defect else {
         return vec![bytes];
@@ -61,7 +62,7 @@ pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     }
 }
 
-/// What is answered in place of an answer.
+/// Returns the response that arrives in place of the real one.
 pub fn reply(defect: Option<Defect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
     let Some(defect) = defect else {
         return said;

@@ -10,10 +10,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a power cut leaves whole.
+/// Unit of writing that a power cut leaves whole, bytes.
 const SECTOR: usize = 512;
 
-/// What was done since the last sync.
+/// Operation since the last sync.
 #[derive(Clone, Debug)]
 enum Done {
     Write(u64, Vec<u8>),
@@ -38,24 +38,24 @@ impl Done {
 
 struct Inner {
     random: Random,
-    /// What is read.
+    /// Image that reads return.
     image: Vec<u8>,
-    /// What a power cut leaves for certain.
+    /// Image that certainly survives a power cut.
     durable: Vec<u8>,
     unsynced: Vec<Done>,
     /// The process that has it open; others get errors.
     life: u64,
     owner: Option<Process>,
-    /// So many syncs until one fails; 0: one has.
+    /// Number of syncs until one fails; 0: one has failed.
     fails_in: Option<u64>,
     /// There is no room: syncs fail, and most writes.
     full: bool,
-    /// So many syncs in a hundred take so long.
+    /// Percentage of syncs that are slow, and their duration.
     slow: Option<(u64, Duration)>,
     /// Nothing is lost that a sync was asked for: syncs do nothing.
     lies: bool,
-    /// What was durable before the last sync, if a loss of power is to show that it
-    /// was answered too early.
+    /// Durable image before the last sync. Set if a power cut is to show that the sync
+    /// was acknowledged too early.
     before_last: Option<Vec<u8>>,
 }
 
@@ -134,12 +134,12 @@ impl Disk {
         inner.image.clone_from(&inner.durable);
     }
 
-    /// What a power cut would leave now, for a later time.
+    /// Returns the image that a power cut would leave now, for later use.
     pub fn backup(&self) -> Vec<u8> {
         self.inner().durable.clone()
     }
 
-    /// Nobody has it open, and this is all that is on it.
+    /// Replaces the whole disk by this image. No process may have it open.
     pub fn restore(&self, image: Vec<u8>) {
         let mut inner = self.inner();
         inner.life += 1;
@@ -149,7 +149,8 @@ impl Disk {
         inner.image = image;
     }
 
-    /// One of the next syncs fails, and everything after it until it is opened anew.
+    /// Makes one of the next syncs fail, and everything after it until the disk is opened
+    /// again.
     pub fn fail_soon(&self) {
         let mut inner = self.inner();
         inner.fails_in = Some(inner.random.below(6) + 1);
@@ -160,7 +161,7 @@ impl Disk {
         self.inner().full = full;
     }
 
-    /// It is quick, and fails no more, unless it has failed already.
+    /// Makes the disk fast, and clears failures that have not happened yet.
     pub fn heal(&self) {
         let mut inner = self.inner();
         inner.slow = None;
@@ -168,7 +169,7 @@ impl Disk {
         inner.fails_in = inner.fails_in.filter(|left| *left == 0);
     }
 
-    /// So many syncs in a hundred take so long; the process waits for them.
+    /// Makes this percentage of syncs take this long; the process waits for them.
     pub fn slow(&self, slow: Option<(u64, Duration)>) {
         self.inner().slow = slow;
     }

@@ -21,10 +21,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long a start is tried again.
+/// Largest number of attempts to start.
 const START_TRIES: u32 = 40;
 
-/// What all tasks of a history share.
+/// Data that all tasks of a history share.
 pub struct Common {
     pub network: Network,
     pub record: Mutex<Record>,
@@ -95,16 +95,16 @@ pub struct Host {
     pub promise: Disk,
     /// A copy of the store from earlier.
     pub backup: Vec<u8>,
-    /// It was never there before.
+    /// The member has never run before.
     fresh: bool,
-    /// Its store was lost, and it may not vote yet.
+    /// The member's store was lost, and it may not vote yet.
     pub lost: bool,
     clock: Clock,
     random: Random,
     pub process: Process,
-    /// It is never to run again.
+    /// The host must never run again.
     pub gone: bool,
-    /// Its disk failed in this life.
+    /// The disk failed during this run.
     pub failed: bool,
     pub snapshot_entries: u64,
 }
@@ -138,7 +138,7 @@ impl Host {
         MemberId(self.place as u64 + 1)
     }
 
-    /// As the cluster knows it.
+    /// Returns the member as the cluster knows it.
     pub fn member(&self) -> Member {
         Member {
             id: self.id(),
@@ -278,7 +278,7 @@ impl Host {
         self.disk.restore(Vec::new());
     }
 
-    /// Its store is the copy from earlier.
+    /// Replaces the store by the earlier copy.
     pub fn roll_back(&self) {
         self.disk.restore(self.backup.clone());
     }

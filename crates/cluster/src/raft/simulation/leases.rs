@@ -19,19 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// The lease.
 const NAME: &str = "volume/a";
-/// How long a renewal is good.
+/// Validity of a renewal.
 const VALID_MS: u64 = 600;
-/// How differently well nodes could use it.
+/// Number of ranks by which nodes are preferred as holders.
 const RANKS: u64 = 3;
-/// How often holders look.
+/// Poll interval of holders.
 const LOOK: Duration = Duration::from_millis(15);
-/// How long a member that begins waits for whoever leads to confirm itself.
+/// Longest time that a starting member waits for the leader to confirm itself.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
-/// How long an answer is waited for.
+/// Timeout of a response.
 const LIMIT: Duration = Duration::from_millis(500);
-/// What no message between engines begins with.
+/// First byte that no message between engines has.
 pub const MARK: u8 = 0xc1;
 
 /// A machine's clock.
@@ -61,7 +60,7 @@ impl Clock {
     }
 }
 
-/// Who holds it until when by its own clock, as its machine was told.
+/// Leases of a machine, each with its expiry by the machine's own clock.
 #[derive(Default)]
 pub struct Table {
     holds: [Option<(Clock, Boottime)>; MEMBERS],

@@ -42,7 +42,8 @@ const HISTORIES: u64 = 12;
 /// Histories within which each defect is found.
 const FOUND_WITHIN: u64 = 60;
 
-/// One history: how much was answered in it, or what was seen that should not be.
+/// Runs one history. Returns the number of completed operations, or the violation that
+/// was seen.
 fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let plan = match defect {
@@ -69,7 +70,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     })
 }
 
-/// What comes of each of these, tried on all processors.
+/// Applies the function to each item, on all processors.
 fn on_all_processors<A: Sync, B: Send>(of: &[A], does: impl Fn(&A) -> B + Sync) -> Vec<B> {
     let next = AtomicUsize::new(0);
     let work = || {

@@ -1,5 +1,5 @@
-//! What is between the members: each direction of each pair can be cut; calls and
-//! answers are lost, delayed, doubled, and overtake each other.
+//! Network between the members: each direction of each pair can be cut. Calls and
+//! responses are lost, delayed, duplicated and reordered.
 
 use super::defect::{self, Defect};
 use super::leases;
@@ -24,7 +24,7 @@ pub struct Weather {
     pub jitter_us: u64,
     /// And up to that much more while the ways are slow.
     pub slow_us: u64,
-    /// So many of a hundred are lost, or come twice, or late.
+    /// Percentage of packets that are lost, duplicated or delayed.
     pub loss: u64,
     pub double: u64,
     pub late: u64,
@@ -67,7 +67,7 @@ impl Network {
         change(&mut self.inner().weather);
     }
 
-    /// Who runs at a place.
+    /// Sets the process that runs on a host.
     pub fn set_running(&self, place: usize, running: Option<Running>) {
         let before = std::mem::replace(&mut self.inner().running[place], running);
         drop(before);
@@ -81,7 +81,7 @@ impl Network {
         self.inner().cut[from][to] = cut;
     }
 
-    /// Those of one side hear those of the other no more.
+    /// Partitions the network: the hosts of one side no longer hear those of the other.
     pub fn partition(&self, side: u64) {
         let mut inner = self.inner();
         for a in 0..MEMBERS {
@@ -105,7 +105,7 @@ impl Network {
         drop(running);
     }
 
-    /// When a packet arrives, if it does.
+    /// Returns when a packet arrives, or None if it is lost.
     fn way(&self, from: usize, to: usize) -> Option<Duration> {
         let mut inner = self.inner();
         let weather = inner.weather;
@@ -137,7 +137,7 @@ pub struct Link {
 type Answer = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
 
 impl Link {
-    /// One copy of a call on its way, outside of any process.
+    /// Carries one copy of a call, outside of any process.
     fn carry(&self, to: usize, bytes: Vec<u8>, answer: Answer) {
         let Some(way) = self.network.way(self.place, to) else {
             return;

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 /// What was seen.
 #[derive(Default)]
 pub struct Observer {
-    /// Who led in which term.
+    /// Leader of each term.
     leaders: BTreeMap<u64, MemberId>,
     /// The state after so many commands, by its digest, and at whom it was seen first.
     states: BTreeMap<u64, (crate::member::Digest, MemberId)>,
-    /// How far each member was in its present life.
+    /// Progress of each member in its current run.
     applied: BTreeMap<MemberId, u64>,
     /// The first thing that must not be.
     pub wrong: Option<String>,
@@ -37,7 +37,7 @@ impl Observer {
         }
     }
 
-    /// What a member has applied.
+    /// Records the state that a member has applied.
     pub fn has(&mut self, member: MemberId, state: &State) {
         let before = self.applied.insert(member, state.applied);
         if before == Some(state.applied) {

@@ -1,4 +1,4 @@
-//! What happens in a history: drawn from its seed, then healed, then calm.
+//! Events of a history: drawn from its seed, then healed, then calm.
 
 use super::defect::Defect;
 use super::network::Weather;
@@ -12,19 +12,19 @@ const DISTURBANCES: u64 = 9;
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
-    /// One is not heard by the other any more.
+    /// The second host no longer receives from the first.
     Cut(usize, usize),
     /// Neither hears the other.
     CutBoth(usize, usize),
     /// Neither side hears the other.
     Partition(u64),
-    /// Who leads is with fewer than half of the members, and does not know it.
+    /// The leader is in a minority partition, and does not know it.
     LeaderInMinority,
     /// All cuts, losses and slow ways are over.
     Heal,
-    /// So many packets of a hundred are lost.
+    /// Percentage of packets that are lost.
     Loss(u64),
-    /// So many packets of a hundred are late by up to 400 ms.
+    /// Percentage of packets that are delayed by up to 400 ms.
     Late(u64),
     /// Every packet takes up to so many milliseconds longer.
     Slow(u64),
@@ -42,7 +42,7 @@ pub enum Disturbance {
     Blackout(u64),
     /// Its disk fails soon.
     DiskFails(usize),
-    /// Its disk is full for so many milliseconds.
+    /// The disk of a host is full for this many milliseconds.
     DiskFull(usize, u64),
     /// The disk of the one that leads is full for so many milliseconds.
     LeaderDiskFull(u64),
@@ -66,17 +66,17 @@ pub enum Disturbance {
 /// A history before it happens.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Those that are there from the beginning.
+    /// Kinds of the initial members.
     pub kinds: Vec<Kind>,
     pub weather: Weather,
-    /// What happens, and how much later than what is before it.
+    /// Disturbances, each with its delay after the one before.
     pub steps: Vec<(Duration, Disturbance)>,
     pub clients: usize,
     /// Clients that only read, besides.
     pub readers: usize,
     /// Longest time between two operations of a client.
     pub think_ms: u64,
-    /// When a process is killed, the others see its connections die at once.
+    /// When a process is killed, the others see its connections close at once.
     pub connections_die: bool,
     /// Entries between snapshots.
     pub snapshot_entries: u64,

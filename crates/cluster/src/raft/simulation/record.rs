@@ -1,11 +1,10 @@
-//! What clients asked for and were told, and the single copy that all of it is to
-//! look like.
+//! Requests of clients with their results, and the single copy that they must match.
 
 use super::linear::{self, Model, Operation};
 use crate::command::{Answer, Refusal};
 use std::collections::BTreeMap;
 
-/// What is read and written: leases by name, and the versions.
+/// Key that clients read and write: a lease by name, or the versions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Key {
     Lease(u8),
@@ -121,7 +120,7 @@ fn does(state: Single, op: &Op) -> (Single, Observed) {
     }
 }
 
-/// What became of words that were to be remembered.
+/// Fate of an event that a client wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     Acknowledged,

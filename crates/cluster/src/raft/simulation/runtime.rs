@@ -18,18 +18,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 thread_local! {
-    /// Whose task is polled.
+    /// Process whose task is polled.
     static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
 }
 
 #[derive(Default)]
 struct Inner {
-    /// How many reasons it has to stand still.
+    /// Number of reasons for which the process is suspended.
     stands_still: u32,
     dead: bool,
     wakers: Vec<Waker>,
     tasks: Vec<Weak<dyn Slot>>,
-    /// What its tasks panicked with.
+    /// Panic messages of its tasks.
     panics: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Process {
         Members::spawn(future)
     }
 
-    /// It stands still for so long.
+    /// Suspends the process for this duration.
     pub fn stand_still(&self, long: Duration) {
         self.inner().stands_still += 1;
         let process = self.clone();
@@ -94,7 +94,7 @@ impl Process {
         }
     }
 
-    /// What its tasks panicked with.
+    /// Returns the panic messages of its tasks.
     pub fn panics(&self) -> Vec<String> {
         self.inner().panics.clone()
     }

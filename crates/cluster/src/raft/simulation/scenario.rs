@@ -23,7 +23,7 @@ const FORGED_ROUNDS: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Once it is calm, a leader is found within this time: some election timeouts.
 const SOON: Duration = Duration::from_secs(3);
-/// Between two looks.
+/// Poll interval.
 const LOOK: Duration = Duration::from_millis(10);
 
 const A: usize = 0;
@@ -51,7 +51,7 @@ fn pair(seed: u64) -> World {
     World::new(plan, Random::new(seed), None, false)
 }
 
-/// Has words acknowledged by asking this one.
+/// Writes an event through this member until it is acknowledged.
 async fn told(world: &World, place: usize, words: &str) -> Result<(), String> {
     let engine = world.engine(place).ok_or("nobody is there")?;
     let body = Body::Event {
@@ -128,8 +128,8 @@ fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
     each_seed(only_the_arbiter_has_it);
 }
 
-/// Somebody has the keys of the arbiter, and sends what she likes beside it, while both nodes run:
-/// nothing of it has an effect, and the nodes go on.
+/// An attacker has the arbiter's keys and sends arbitrary messages while the arbiter
+/// and both nodes run. None has an effect, and the nodes continue.
 async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -186,7 +186,7 @@ fn thief_of_the_arbiters_keys_changes_nothing() {
     }
 }
 
-/// What of a member's files is lost.
+/// Part of a member's files that is lost.
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Store,
@@ -266,7 +266,7 @@ fn all_lose_their_stores_one_after_the_other_and_nothing_is_lost() {
     each_seed(one_after_the_other);
 }
 
-/// What the arbiter asks the leader on its way back is lost.
+/// The requests of a rejoining arbiter to the leader are lost.
 async fn question_of_a_lost_member_is_lost(mut world: World) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -380,7 +380,7 @@ async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
     Err("nobody leads in a storm".to_owned())
 }
 
-/// One node and an arbiter far away: what is read is confirmed.
+/// With one node and a distant arbiter, reads are confirmed.
 async fn far_arbiter(mut world: World) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// In a calm all are of one mind within this time.
 const CALM: Duration = Duration::from_secs(20);
-/// Between two looks.
+/// Poll interval.
 const LOOK: Duration = Duration::from_millis(20);
 /// Something is tried so often.
 const TRIES: usize = 50;
@@ -36,7 +36,7 @@ pub struct World {
     random: Random,
     pub(super) hosts: Vec<Host>,
     pub(super) common: Arc<Common>,
-    /// Who is to begin again when.
+    /// Hosts to restart, with the time of the restart.
     begins: Vec<(u64, usize)>,
     /// Whose disk has room again when.
     empties: Vec<(u64, usize)>,
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// How packets fare from the beginning.
+    /// Network conditions from the start.
     pub fn weather(&self) -> Weather {
         self.plan.weather
     }
@@ -458,7 +458,7 @@ impl World {
         lock(&self.common.record).linearizable()
     }
 
-    /// How members differ still.
+    /// Returns how members still differ.
     fn differ(&self) -> Option<String> {
         if !lock(&self.common.leases).is_held() {
             return Some("nobody has the lease".to_owned());
@@ -517,7 +517,7 @@ impl World {
         Ok(())
     }
 
-    /// What was acknowledged is there once, what was refused is not.
+    /// Checks that acknowledged events occur once and refused ones do not occur.
     fn check_words(&self) -> Result<(), String> {
         let engine = self.engine(0).ok_or("the first one is not there")?;
         let state = engine.state();

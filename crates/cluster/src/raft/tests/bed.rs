@@ -20,11 +20,11 @@ pub type Tested = Engine<TokioRuntime>;
 struct Switch {
     engines: BTreeMap<MemberId, Tested>,
     cut: BTreeSet<(MemberId, MemberId)>,
-    /// So many answers of the next calls from this member are lost.
+    /// Number of coming calls from each member whose responses are lost.
     deaf: BTreeMap<MemberId, u64>,
 }
 
-/// What stands between the engines.
+/// Simulated network between the engines.
 #[derive(Clone, Default)]
 pub struct Hub {
     switch: Arc<Mutex<Switch>>,
@@ -106,7 +106,7 @@ impl Hub {
         self.switch.lock().unwrap().deaf.insert(MemberId(of), count);
     }
 
-    /// How this member calls the others.
+    /// Returns the transport by which this member calls the others.
     pub fn way(&self, id: u64) -> Way {
         Way {
             from: MemberId(id),
@@ -149,7 +149,7 @@ impl Hub {
         engine
     }
 
-    /// It is gone, as a process that was killed: its connections die at once.
+    /// Kills a member as if its process were killed: its connections die at once.
     pub async fn kill(&self, id: u64) {
         let id = MemberId(id);
         let (gone, others) = {
@@ -240,7 +240,7 @@ pub fn event(words: impl Into<String>) -> Body {
     }
 }
 
-/// How often an event stands in the state.
+/// Returns how often an event occurs in the state.
 pub fn told(engine: &Tested, words: &str) -> usize {
     engine
         .state()

@@ -132,7 +132,7 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     assert_eq!(told(&a, "of another leader"), 1);
 }
 
-/// What a leader learns of a candidate by a reply must not keep it from hearing who is elected.
+/// A leader that learns of a candidate from a response must still hear who is elected.
 #[tokio::test]
 async fn a_leader_with_a_full_disk_that_hears_of_a_candidate_follows_whom_the_others_elect() {
     let hub = Hub::default();

@@ -1,4 +1,4 @@
-//! Somebody with the keys of the arbiter, who follows no rule of the protocol.
+//! An attacker with the arbiter's keys who follows no rule of the protocol.
 
 use super::bed::{Hub, Tested, event, pair, told, until};
 use crate::command::{Answer, Body};
@@ -38,7 +38,8 @@ async fn signed_pair(hub: &Hub) -> [Tested; 3] {
     engines
 }
 
-/// As the thief of an arbiter: alpha is gone, and beta votes for the log that it was promised.
+/// Acts as the thief of an arbiter: alpha is gone, and beta votes for the log that it
+/// was promised.
 async fn elected(hub: &Hub, b: &Tested) -> u64 {
     hub.kill(1).await;
     hub.kill(3).await;
