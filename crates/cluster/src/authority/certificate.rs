@@ -25,11 +25,11 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
-/// How long a member's certificate is good.
+/// Validity of a member's certificate.
 pub const MEMBER_VALID_DAYS: u64 = 365;
 /// Days before its end from which a certificate that was not renewed is reported.
 const SOON_DAYS: u64 = 60;
-/// How long an authority's is.
+/// Validity of a CA's certificate.
 pub const AUTHORITY_VALID_DAYS: u64 = 3650;
 /// A new authority takes over when less than so much is left of the present one's time.
 const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
@@ -37,13 +37,13 @@ const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
 /// Former keys that a certificate names.
 pub const PREDECESSORS_MAX: usize = 32;
-/// How far back a certificate begins: clocks differ.
+/// How long before its issue a certificate becomes valid, because clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 /// Longest name of a cluster.
 const CLUSTER_NAME_BYTES_MAX: usize = 32;
-/// Of an Ed25519 public key.
+/// Length of an Ed25519 public key.
 const PUBLIC_KEY_BYTES: usize = 32;
-/// Of a serial number.
+/// Length of a serial number.
 const SERIAL_BYTES: usize = 16;
 /// Context of the signature of a request, before its binding and its key.
 const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
@@ -60,7 +60,7 @@ pub(super) fn predecessor_name(cluster: &str, member: MemberId, key: &Digest) ->
     format!("was-{key}.{}", member_name(cluster, member))
 }
 
-/// SHA-256.
+/// Returns the SHA-256 digest.
 pub(super) fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
@@ -190,7 +190,7 @@ fn signed_by_request(binding: &[u8], public: &[u8]) -> Vec<u8> {
 /// Asks for a certificate: a public key, and a proof that the private one is there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CertificateRequest {
-    /// Ed25519.
+    /// Ed25519 public key.
     #[serde(with = "serde_bytes")]
     public: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -198,7 +198,7 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// Its signature is by its key, for this binding.
+    /// Verifies that the signature was made with its key, for this binding.
     pub fn verify(&self, binding: &[u8]) -> Result<(), AuthorityError> {
         if self.public.len() != PUBLIC_KEY_BYTES {
             return Err(AuthorityError::Key);
@@ -236,7 +236,7 @@ impl Authority {
         })
     }
 
-    /// From its certificate (DER) and key (PKCS #8).
+    /// Creates the CA from its certificate (DER) and key (PKCS #8).
     pub fn from_parts(
         cluster: &str,
         certificate: &[u8],
@@ -420,9 +420,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a member's certificate (DER) and what leads from it to authorities that
-    /// others may know: certificates of newer authorities by older ones, and the
-    /// authorities' own.
+    /// Creates the identity from a member's certificate (DER) and its chain. The chain
+    /// leads to CAs that others may know: certificates of newer CAs by older ones, and
+    /// the CAs' own.
     pub fn new(
         cluster: &str,
         member: MemberId,
@@ -478,7 +478,8 @@ impl Identity {
         Ok(same.with_predecessors(self.predecessors.clone()))
     }
 
-    /// Its certificate was given by the authority with this one (DER).
+    /// Returns whether the CA with this certificate (DER) issued the member's
+    /// certificate.
     pub fn is_issued_by(&self, authority: &[u8]) -> bool {
         let own = self.chain.first();
         own.is_some_and(|own| is_issued_by(own, authority))

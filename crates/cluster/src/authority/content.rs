@@ -14,11 +14,11 @@ use aws_lc_rs::rand::fill;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Of the number of a content.
+/// Length of a content's number.
 const CONTENT_ID_BYTES: usize = 16;
-/// Of GCM's tag.
+/// Length of the GCM tag.
 const TAG_BYTES: usize = 16;
-/// Of what stands before the ciphertext.
+/// Length of the header before the ciphertext.
 const HEAD_BYTES: usize = CONTENT_ID_BYTES + NONCE_LEN;
 /// Plaintext bytes of a chunk.
 pub const CHUNK_PLAIN_BYTES: usize = CHUNK_BYTES_MAX - HEAD_BYTES - TAG_BYTES;

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
-/// Of an Ed25519 public key, at the end of an SPKI.
+/// Length of an Ed25519 public key, at the end of an SPKI.
 const KEY_BYTES: usize = 32;
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
@@ -17,10 +17,10 @@ const VERSION: u8 = 0xa0;
 /// Two digits of a year that stand for the last century from here on.
 const CENTURY: i64 = 50;
 
-/// One value, and what is behind it.
+/// A DER value, and the bytes that follow it.
 struct Value<'a> {
     tag: u8,
-    /// With its head.
+    /// The value with its tag and length.
     whole: &'a [u8],
     inside: &'a [u8],
     rest: &'a [u8],
@@ -89,7 +89,7 @@ fn key_of(certificate: &[u8]) -> Option<Vec<u8>> {
     spki.get(at..).map(<[u8]>::to_vec)
 }
 
-/// When a certificate (DER) is over, seconds since 1970.
+/// Returns when a certificate (DER) expires (`notAfter`), seconds since 1970.
 pub(super) fn over_at_s(certificate: &[u8]) -> Option<i64> {
     let outer = tagged(certificate, SEQUENCE)?;
     let signed = tagged(outer.inside, SEQUENCE)?;

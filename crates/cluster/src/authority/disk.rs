@@ -13,9 +13,9 @@ use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Largest file of these.
+/// Largest key or certificate file.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Certificates in a file.
+/// Largest number of certificates in a file.
 const CERTIFICATES_MAX: usize = 16;
 const LINE: usize = 64;
 const CERTIFICATE: &str = "CERTIFICATE";

@@ -47,7 +47,7 @@ pub enum AuthorityError {
     TooLarge {
         /// Its size, bytes.
         bytes: u64,
-        /// How large it may be.
+        /// Largest permitted size.
         bytes_max: u64,
     },
     /// A member to whom a key should be sealed has no usable sealing key.

@@ -22,14 +22,13 @@ use zeroize::Zeroize;
 /// The kind of the message with credentials, above all kinds of the parts themselves.
 const KIND: u16 = 0x102;
 
-/// What a part needs to talk to the same part on other nodes: its certificate with the key,
-/// and whom it may believe.
+/// Credentials with which a part connects to the same part on other nodes: its
+/// certificate with the key, and the peers that it may trust.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartCredentials {
     cluster: String,
     part: String,
     me: MemberId,
-    /// PKCS #8.
     key: ByteBuf,
     /// The certificate (DER), then those that lead to authorities.
     chain: Vec<ByteBuf>,
@@ -42,11 +41,11 @@ pub struct PartCredentials {
 /// A node, as parts of others know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PartNode {
-    /// Its number, which its certificates have.
+    /// Member number, which its certificates contain.
     pub id: MemberId,
     /// Its name.
     pub name: String,
-    /// Where its control role listens, the preferred address first.
+    /// Addresses on which its control role listens, the preferred one first.
     pub addresses: Vec<SocketAddr>,
 }
 

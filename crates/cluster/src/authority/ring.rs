@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 
 /// Rings that are held at once.
 pub const RINGS_MAX: usize = 1024;
-/// Of an X25519 key, either half, and of what HPKE encapsulates.
+/// Length of either half of an X25519 key pair, and of the key that HPKE encapsulates.
 pub(super) const X25519_BYTES: usize = 32;
-/// Of a key of contents.
+/// Length of a content key.
 pub(super) const KEY_BYTES: usize = 32;
 const RING_CONTEXT: &str = "evenkeel ring 1";
 
@@ -51,8 +51,8 @@ impl SealingKey {
         self.private.as_slice()
     }
 
-    /// Whether the private half opens what is sealed to the public one. A file with one wrong
-    /// bit has two halves that do not belong together.
+    /// Returns whether the private key opens what is sealed to the public key. In a file
+    /// with one wrong bit the two do not belong together.
     pub(super) fn is_a_pair(&self) -> Result<bool, AuthorityError> {
         const PURPOSE: &str = "evenkeel self-test 1";
         let sealed = seal_to(&self.public, PURPOSE, &[])?;

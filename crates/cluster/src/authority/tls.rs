@@ -46,7 +46,8 @@ impl fmt::Debug for TlsConfigs {
 }
 
 impl TlsConfigs {
-    /// Of what this member shows, and whom it believes.
+    /// Creates the TLS configurations from the identity that this member presents and the
+    /// CAs that it trusts.
     pub fn new(identity: &Identity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
         let verifier = Verifier::new(Anchor::Cluster {
             roots: roots(&trust.authorities)?,
@@ -199,7 +200,7 @@ pub(super) fn verify_chain(
 /// The trust anchor of a chain.
 #[derive(Debug)]
 pub(super) enum Anchor {
-    /// Authorities of the cluster.
+    /// CAs of the cluster.
     Cluster {
         roots: RootCertStore,
         /// Authorities that were given up.
@@ -326,7 +327,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
-    /// Somebody with a token has none yet.
+    /// Returns false: a client that joins with a token has no certificate yet.
     fn client_auth_mandatory(&self) -> bool {
         matches!(self.anchor, Anchor::Part { .. })
     }

@@ -23,7 +23,7 @@ pub const ADDRESSES_MAX: usize = 8;
 const FINGERPRINT_BYTES: usize = 20;
 /// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
-/// Bytes of the checksum.
+/// Length of the checksum.
 const CHECKSUM_BYTES: usize = 3;
 /// Letters between hyphens.
 const GROUP: usize = 6;
@@ -35,7 +35,7 @@ const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
 /// Context of the signature of a CA: no certificate begins like that.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
-/// Of HMAC with SHA-256.
+/// Length of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;
 
 fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ pub struct Token {
 /// Why a text is no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It does not begin as one.
+    /// The text does not begin like a token.
     #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
     Prefix,
     /// A letter that tokens do not have.
@@ -254,7 +254,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Never its secret.
+/// Omits the secret.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({:?}, {:?})", self.kind, self.addresses)
@@ -290,7 +290,7 @@ pub(super) mod base32 {
 
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    /// As letters.
+    /// Encodes bytes as letters.
     pub(in super::super) fn encode(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len() * 8 / 5 + 1);
         let (mut held, mut bits) = (0u32, 0u32);
@@ -313,7 +313,7 @@ pub(super) mod base32 {
         out
     }
 
-    /// From letters; hyphens and blanks are ignored.
+    /// Decodes letters; ignores hyphens and blanks.
     pub(super) fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
         let mut out = Vec::with_capacity(text.len() * 5 / 8);
         let (mut held, mut bits) = (0u32, 0u32);

@@ -12,7 +12,7 @@ use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// This member's knowledge of the others.
+/// Certificates and CAs by which this member authenticates the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trust {
     /// The cluster's name.
@@ -32,7 +32,7 @@ pub struct Trust {
     pub highest: MemberId,
 }
 
-/// How a member is known.
+/// Relation of an authenticated certificate to the member that the cluster knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Known {
     /// By the key that the cluster agreed on.
@@ -49,7 +49,7 @@ pub enum Known {
 /// Why somebody is not believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Refused {
-    /// It was a member and is none any more.
+    /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
     /// The peer is not the member that it claims to be, or not the one that was expected.
@@ -84,8 +84,8 @@ impl Trust {
             && self.late_keys() == other.late_keys()
     }
 
-    /// Whether a certificate (DER) that was believed once would be now: an authority may
-    /// have been given up since.
+    /// Returns whether a certificate (DER) that was trusted once still is: its CA may
+    /// have been abandoned since.
     pub(crate) fn believes_issuer_of(&self, certificate: &[u8]) -> bool {
         let given_by = |authority: &Vec<u8>| is_issued_by(certificate, authority);
         let is_late = || {
@@ -95,8 +95,8 @@ impl Trust {
         self.authorities.iter().any(given_by) || (self.former.iter().any(given_by) && is_late())
     }
 
-    /// Whether the bearer of a certificate, whose chain was verified, is the member that
-    /// it says.
+    /// Checks whether the bearer of a certificate with a verified chain is the member
+    /// that it claims to be.
     pub fn judge(&self, certificate: &[u8], claimed: MemberId) -> Result<Known, Refused> {
         let digest = certificate_digest(certificate).ok_or(Refused::Certificate)?;
         if self.removed.contains(&digest) {
@@ -124,10 +124,11 @@ impl Trust {
         Err(Refused::Key)
     }
 
-    /// Of the keys that a member says it had before, those that its next certificate may
-    /// name: the present one, and what the certificate (DER) of its connection names. None
-    /// where that certificate is not of the key that the cluster knows now: who holds a
-    /// former key gets no other one, nor who has himself named a successor.
+    /// Returns the keys that a member's next certificate may name, of those that the
+    /// member says it had before. They are the current key, and those named in the
+    /// certificate (DER) of its connection. None if that certificate is not for the key
+    /// that the cluster knows now. So neither the holder of a former key nor one who
+    /// named a successor himself gets another certificate.
     pub(crate) fn predecessors_of(
         &self,
         certificate: &[u8],

@@ -38,7 +38,7 @@ struct Pending {
     refused: Option<Refused>,
 }
 
-/// Why a disk refuses.
+/// Reason why a disk refuses a write.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     kind: io::ErrorKind,
@@ -99,7 +99,7 @@ impl Pending {
         Ok(())
     }
 
-    /// From now on the changes are the backlog, if the disk may take them later.
+    /// Keeps changes in the backlog from now on, if the disk may accept them later.
     fn refuse(&mut self, error: io::Error) -> io::Result<()> {
         if self.is_cut || !may_pass(&error) {
             return Err(error);

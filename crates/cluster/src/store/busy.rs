@@ -46,7 +46,7 @@ impl Busy {
         done
     }
 
-    /// How long what takes longest is under way; nothing where nobody waits.
+    /// Returns the running time of the longest operation; zero if nothing waits.
     pub(super) fn longest(&self) -> Duration {
         let now = self.now();
         let waits = self.since.iter().map(|since| since.load(Ordering::Relaxed));

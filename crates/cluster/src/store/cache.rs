@@ -99,7 +99,7 @@ impl Cache {
         found
     }
 
-    /// Bytes of entries here.
+    /// Returns the bytes of the cached entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -54,11 +54,9 @@ pub(super) enum Op {
     Truncate { from: u64, last: Option<LogId> },
     /// Entries up to this one go.
     Purge(LogId),
-    /// The vote.
     Vote(Vote),
-    /// The last committed entry.
     Committed(Option<LogId>),
-    /// How often the engine was started.
+    /// Number of times the engine was started.
     Starts(u64),
     /// The member was taken in anew.
     Found,
@@ -87,13 +85,12 @@ pub(super) struct StartContent {
     pub(super) lost: Option<String>,
 }
 
-/// The open file.
 pub(super) struct Disk {
     /// None only during the shutdown.
     database: Option<Database>,
-    /// What redb writes to.
+    /// Storage backend of redb.
     file: Backlog,
-    /// Path, for errors.
+    /// Path for error messages.
     path: PathBuf,
     /// Digests of the stored chunks, or more: finding those to delete reads all of them.
     /// None until that was done once.

@@ -16,7 +16,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// Its bytes are not what was written.
+    /// The contents differ from what was written.
     #[error("{}: the store is damaged ({damage}); the accepted version is still served; to rejoin: `evenkeel \
              cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
              join` here", .path.display())]
@@ -26,7 +26,7 @@ pub enum StoreError {
         /// The damage.
         damage: Damage,
     },
-    /// It was written by a newer program.
+    /// A newer program wrote the store.
     #[error("{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one", .path.display())]
     Newer {
         /// The file.
@@ -87,13 +87,13 @@ pub enum Loss {
     /// The store is empty.
     #[error("the store is empty")]
     Empty,
-    /// Its bytes are not what was written.
+    /// The contents differ from what was written.
     #[error("the store is damaged ({0})")]
     Damaged(Damage),
-    /// It, or its promise file, is of another cluster or another member.
+    /// The store, or its promise file, is of another cluster or another member.
     #[error("the store belongs to another cluster or another member")]
     Foreign,
-    /// It does not belong to the promise file.
+    /// The store does not belong to the promise file.
     #[error("the store does not belong to the promise file")]
     Untied,
     /// The store is older than the promise: it was restored from a backup.

@@ -17,7 +17,7 @@ pub(crate) struct TestDisk {
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
     unsynced: Arc<AtomicBool>,
-    /// How long each sync takes, ms.
+    /// Duration of each sync, milliseconds.
     takes_ms: Arc<AtomicU64>,
 }
 
@@ -32,24 +32,24 @@ impl TestDisk {
         }
     }
 
-    /// From now on, or no more.
+    /// Starts or stops holding operations.
     pub(crate) fn hold(&self, held: bool) {
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
     }
 
-    /// From now on each sync takes so long.
+    /// Makes each sync take this long from now on.
     pub(crate) fn slow_down(&self, takes: Duration) {
         self.takes_ms
             .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// From now on there is no room, or room again.
+    /// Makes the disk full, or frees space again.
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// From now on syncs fail, or no more.
+    /// Makes syncs fail, or succeed again.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.unsynced.store(fail, Ordering::Relaxed);
     }

@@ -54,7 +54,7 @@ pub const MISSING_MAX: usize = 4096;
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
-    /// What the disk has for a vote that is not given yet.
+    /// Vote that is on disk but not granted yet.
     prepared: Option<Vote>,
     /// The vote that is written last of all, and how many others were before it.
     queued: (Option<Vote>, u64),
@@ -70,7 +70,7 @@ struct Metadata {
     fresh: BTreeMap<Digest, u64>,
     /// Pieces that came for a snapshot which is not here yet.
     incoming: BTreeSet<Digest>,
-    /// How often an engine was started.
+    /// Number of times an engine was started.
     starts: u64,
     /// Why the member has to be taken in anew.
     lost: Option<String>,
@@ -223,8 +223,8 @@ impl Store {
         (book.purged, book.last)
     }
 
-    /// Whether there are entries behind this one. Where there are none, `waker` is woken
-    /// once there are.
+    /// Returns whether there are entries behind this one. Where there are none, `waker`
+    /// is woken once there are.
     pub fn has_behind(&self, end: Option<LogId>, waker: &Waker) -> bool {
         let mut book = lock(&self.book);
         if book.last > end {
@@ -241,13 +241,14 @@ impl Store {
         lock(&self.book).committed
     }
 
-    /// How long what the disk is at now is under way: one that is stuck does not come back.
+    /// Returns the running time of the current disk operation: one that is stuck does not
+    /// return.
     pub fn busy_for(&self) -> Duration {
         self.executor.busy_for()
     }
 
-    /// From now on a write that the disk refuses waits until it takes it, or fails at once, as at
-    /// first.
+    /// Makes a write that the disk refuses wait until the disk accepts it, or fail at
+    /// once (the default).
     pub fn be_patient(&self, waits: bool) {
         self.executor.be_patient(waits);
     }
@@ -257,7 +258,7 @@ impl Store {
         self.executor.refused()
     }
 
-    /// Where the caller writes: tries what the disk refused. Otherwise the writer does.
+    /// Retries refused writes if the caller writes. Otherwise the writer thread does.
     pub fn try_again(&self) {
         self.executor.try_again();
     }
@@ -301,7 +302,7 @@ impl Store {
         }
     }
 
-    /// Whether saving this vote takes no time.
+    /// Returns whether saving this vote takes no time.
     pub fn has_written(&self, vote: Vote) -> bool {
         let book = lock(&self.book);
         book.vote == Some(vote) || book.prepared == Some(vote)

@@ -42,7 +42,7 @@ use std::path::Path;
 
 /// Bytes of a slot: a page, so that a torn write of one leaves the other whole.
 const SLOT_BYTES: usize = 4096;
-/// Bytes of the file.
+/// Size of the file.
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 /// First bytes of a slot.
 const MAGIC: &[u8; 8] = b"evkprom1";
@@ -119,7 +119,7 @@ impl Promise {
     }
 }
 
-/// The open file.
+/// The open promise file.
 #[derive(Debug)]
 pub(super) struct Keeper {
     file: Backlog,
@@ -157,7 +157,6 @@ impl Keeper {
         }))
     }
 
-    /// Returns the promises.
     pub(super) fn promise(&self) -> &Promise {
         &self.promise
     }
@@ -201,7 +200,7 @@ impl Keeper {
         self.file.flush()
     }
 
-    /// Nobody writes now: what is not synced is.
+    /// Syncs outstanding writes while nothing is being written.
     pub(super) fn idle(&mut self) -> io::Result<()> {
         if self.unsynced > 0 {
             self.file.sync_data()?;

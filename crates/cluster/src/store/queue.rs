@@ -8,22 +8,21 @@ use std::time::{Duration, Instant};
 
 /// Bytes of one batch; a single job may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Jobs of one batch.
+/// Largest number of jobs in a batch.
 const BATCH_JOBS_MAX: usize = 256;
 /// After so long without a write, what may wait is written by itself.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The next task.
+/// Next work of the writer.
 pub(super) enum NextJobs {
-    /// To write these together.
+    /// Jobs to write together.
     Batch(Vec<Job>),
-    /// Nobody has written for a while: what waits for others waits no more.
+    /// No write came for a while: deferred changes no longer wait for others.
     Quiet(Vec<Job>),
-    /// Nobody will ask any more: these are the last.
+    /// The store was closed: these are the last jobs.
     Over(Vec<Job>),
 }
 
-/// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -37,9 +36,9 @@ struct Waiting {
     pressing: usize,
     /// The writer sleeps until there is anything at all.
     idle: bool,
-    /// Nobody asks any more.
+    /// No more jobs will be added.
     over: bool,
-    /// Nobody writes any more.
+    /// The writer has ended.
     closed: bool,
 }
 
@@ -72,13 +71,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Nobody asks any more: what was asked for is done, and then the writer ends.
+    /// Ends the queue: the writer finishes all jobs, and then ends.
     pub(super) fn end(&self) {
         self.lock().over = true;
         self.wake.notify_one();
     }
 
-    /// Nobody writes any more; gives back what was not done.
+    /// Closes the queue because the writer ended. Returns the unfinished jobs.
     pub(super) fn close(&self) -> VecDeque<Job> {
         let mut waiting = self.lock();
         waiting.closed = true;
@@ -94,7 +93,6 @@ impl Queue {
         rested.unwrap_or_else(PoisonError::into_inner).0.over
     }
 
-    /// Wakes the writer.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }

@@ -270,7 +270,7 @@ impl Store {
         self.write(vec![Op::Condemn], true, 0, done);
     }
 
-    /// How often an engine was started.
+    /// Returns how often an engine was started.
     pub fn starts(&self) -> u64 {
         lock(&self.book).starts
     }

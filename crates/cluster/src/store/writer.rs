@@ -23,24 +23,25 @@ use std::time::Duration;
 /// along: it stands elsewhere in the file, and every place costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
-/// How often a refused write is tried again.
+/// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Told when a job is done.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// Changes that belong together.
+/// Changes that are written together.
 pub(super) struct Job {
     pub(super) ops: Vec<Op>,
-    /// They are to be on disk before `done` is told.
+    /// The changes must be on disk before `done` is called.
     pub(super) durable: bool,
-    /// They may wait for others, in their order; `done` is not told of them.
+    /// The changes may be deferred and written with later ones, in order; `done` does not
+    /// report on them.
     pub(super) lazy: bool,
     pub(super) bytes: usize,
     pub(super) done: Done,
 }
 
-/// Something to read.
+/// Closure that reads from the disk.
 type Look = Box<dyn FnOnce(&Disk) + Send>;
 
 /// The promise file, once the store is tied to one.
@@ -120,7 +121,7 @@ impl Executor {
         }))
     }
 
-    /// From now on what is written is promised.
+    /// Records all later writes in the promise file.
     pub(super) fn keep_promises(&self, keeper: Arc<Mutex<Keeper>>) {
         let promises = match self {
             Executor::Inline(writer) => {
@@ -156,7 +157,7 @@ impl Executor {
         }
     }
 
-    /// From now on a refused write waits for the disk, or fails.
+    /// Selects whether a refused write waits for the disk or fails.
     pub(super) fn be_patient(&self, waits: bool) {
         self.patience().set(waits);
         match self {
@@ -170,7 +171,7 @@ impl Executor {
         self.patience().refused()
     }
 
-    /// Where the caller writes: tries what the disk refused.
+    /// Retries refused writes if the caller writes.
     pub(super) fn try_again(&self) {
         if let Executor::Inline(writer) = self {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +184,7 @@ impl Executor {
         }
     }
 
-    /// How long what the disk is at is under way, or refused.
+    /// Returns how long the disk's current operation has been running or refused.
     pub(super) fn busy_for(&self) -> Duration {
         match self {
             Executor::Inline(_) => Duration::ZERO,
@@ -207,7 +208,8 @@ impl Executor {
     }
 }
 
-/// When the thread that writes ends, in whatever way, nobody waits for it in vain.
+/// Fails the waiting jobs when the writer thread ends in any way, so that no caller
+/// waits forever.
 struct Refuses<'q>(&'q Queue);
 
 impl Drop for Refuses<'_> {
@@ -218,19 +220,16 @@ impl Drop for Refuses<'_> {
     }
 }
 
-/// How far a batch is. What each step wrote is on disk before the next one.
+/// Step of a batch. Each step is on disk before the next one begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     Begun,
-    /// The promise is lowered.
     Lowered,
-    /// The store is written.
     Stored,
-    /// The promise is raised.
     Promised,
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 enum Progress {
     Through,
     /// The disk refuses it for this reason: it may be tried again.
@@ -260,7 +259,7 @@ pub(super) struct Writer {
     failed: Option<StoreError>,
     /// The batch that the disk refuses.
     stuck: Option<Batch>,
-    /// Where the caller writes: what came since.
+    /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<Job>>,
 }
 
@@ -305,13 +304,13 @@ impl Writer {
         }
     }
 
-    /// It keeps changes that it can still write.
+    /// Returns whether deferred changes remain that can still be written.
     fn keeps(&self) -> bool {
         !self.lazy.is_empty() && self.failed.is_none()
     }
 
-    /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
-    /// restart begins where it was.
+    /// Writes the commit index by itself while nothing else is written, so that a restart
+    /// begins at the last commit.
     fn quiet(&mut self) {
         if self.stuck.is_some() {
             return;
@@ -467,8 +466,8 @@ impl Writer {
     }
 }
 
-/// Of what is known to be agreed on only the last counts, where it stands: behind the
-/// entries that it is about.
+/// Keeps only the last commit index, at its position: behind the entries that it
+/// covers.
 pub(super) fn newest_committed(ops: &mut Vec<Op>) {
     let last = ops.iter().rposition(|op| matches!(op, Op::Committed(_)));
     let mut place = 0;

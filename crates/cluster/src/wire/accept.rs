@@ -258,7 +258,8 @@ impl<N: Network> WireState<N> {
         None
     }
 
-    /// Somebody with a token: whether it is known, and to be taken in.
+    /// Serves a client that joins with a token: checks whether the token is known and
+    /// admits the client.
     async fn joining<S: Pipe>(&self, mut stream: TlsStream<S>, from: SocketAddr) {
         count(&self.counters.joins);
         let limit = self.timing().handshake;

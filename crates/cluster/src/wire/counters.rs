@@ -25,11 +25,11 @@ pub(crate) struct Counters {
     pub(crate) accept_failed: AtomicU64,
     /// Tunnels that were carried for others.
     pub(crate) tunnels: AtomicU64,
-    /// Somebody asked to join.
+    /// Clients that connected to join.
     pub(crate) joins: AtomicU64,
 }
 
-/// One more.
+/// Increments the counter.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -31,13 +31,11 @@ const ADDRESSES_MAX: usize = 8;
 pub(crate) enum Unreached {
     /// The list of members has it no more.
     NoMember,
-    /// The connection failed.
     Dial(io::Error),
-    /// It connected, and nothing came.
+    /// The connection was accepted, and nothing was received.
     Mute,
-    /// TLS failed.
+    /// The TLS handshake failed.
     Tls(io::Error),
-    /// The greeting failed.
     Ungreeted(Ungreeted),
     /// The peer is not the expected member, or not trusted.
     Refused(Refused),
@@ -145,7 +143,7 @@ impl<N: Network> WireState<N> {
         Err(last)
     }
 
-    /// TLS with a member.
+    /// Performs the TLS handshake with a member.
     pub(crate) async fn shake_hands<S: Pipe>(
         &self,
         tls: Arc<ClientConfig>,

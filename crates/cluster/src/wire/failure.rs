@@ -26,7 +26,7 @@ pub enum CallError {
     TooLarge {
         /// Its size.
         bytes: usize,
-        /// How large it may be.
+        /// Largest permitted size.
         bytes_max: usize,
     },
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-/// Bytes of a head.
+/// Length of a frame header.
 pub(crate) const HEAD_BYTES: usize = 20;
 /// Largest piece: with its head it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
@@ -12,24 +12,21 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Messages of one connection that have begun and not ended.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
-/// A frame.
+/// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Frame {
     /// The first words of both sides.
     Hello,
     /// The last: why the connection ends.
     Goodbye,
-    /// A question.
     Ask,
-    /// Its answer.
     Answer,
-    /// It was not looked at: too much to do.
+    /// Overload: the request was not handled.
     Overloaded,
-    /// It was answered already, on another connection.
+    /// The request was already answered, on another connection.
     Repeated,
-    /// Are you there?
     Ping,
-    /// Yes.
+    /// Response to a ping.
     Pong,
 }
 
@@ -66,13 +63,13 @@ impl Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) frame: Frame,
-    /// Of a question.
+    /// Service of a request.
     pub(crate) service: u8,
     /// Bytes of this piece.
     pub(crate) length: u32,
     /// Bytes of the message.
     pub(crate) total: u32,
-    /// The question's number.
+    /// Number of the request.
     pub(crate) call: u64,
 }
 
@@ -144,7 +141,6 @@ pub(crate) enum BrokenRule {
     Queue,
 }
 
-/// A whole message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Message {
     pub(crate) frame: Frame,
@@ -153,7 +149,7 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Puts pieces together.
+/// Reassembles messages from pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     partials: HashMap<(Frame, u64), Partial>,

@@ -12,14 +12,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Largest greeting.
 pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 
-/// Bytes both ways.
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 
 /// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// Its number.
+    /// Number of the member.
     pub(crate) member: MemberId,
     /// Random number of the run of its process.
     pub(crate) run: u64,
@@ -31,7 +30,6 @@ pub(crate) struct Hello {
     pub(crate) carry_to: Option<MemberId>,
 }
 
-/// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
     /// The other side is not believed.
@@ -45,7 +43,6 @@ pub(crate) enum Goodbye {
 /// Why no hello was received.
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
-    /// The connection ended.
     Io(io::Error),
     /// The other side says why it ends it.
     Goodbye(Goodbye),
@@ -65,7 +62,7 @@ impl From<BrokenRule> for Ungreeted {
     }
 }
 
-/// One frame that must be whole.
+/// Reads one frame, which must contain a whole message.
 pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
     bytes_max: usize,
@@ -82,7 +79,6 @@ pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
     Ok((head.frame, bytes))
 }
 
-/// Writes one frame.
 pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     frame: Frame,
@@ -102,7 +98,6 @@ pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream.flush().await
 }
 
-/// Sends the hello.
 pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     hello: &Hello,

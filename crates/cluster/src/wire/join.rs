@@ -40,13 +40,13 @@ use tokio_rustls::client::TlsStream;
 
 /// Largest request to join.
 pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
-/// Largest answer.
+/// Largest response.
 const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
 /// For the cluster to agree on somebody new.
 pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
 /// Addresses that one joiner tries.
 const TRIED_MAX: usize = 16;
-/// Addresses of one member.
+/// Largest number of addresses of one member.
 const ADDRESSES_MAX: usize = 8;
 /// Longest name of a member.
 const NAME_BYTES_MAX: usize = 64;
@@ -60,7 +60,7 @@ const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 pub struct Newcomer {
     /// Its name.
     pub name: String,
-    /// As what; the token must be for the same.
+    /// Kind of the joining member; the token must be for the same kind.
     pub kind: Kind,
     /// The addresses where it will listen. If empty: the source address that the member
     /// sees, with [`Newcomer::port`].
@@ -115,8 +115,8 @@ pub trait Registrar: Send + Sync {
     /// All members, where this key (SPKI digest) is that of one: somebody whose answer
     /// was lost asks again.
     fn known(&self, key: &Digest) -> Option<Admitted>;
-    /// Has the cluster admit somebody (whose number is not given yet), and use the token
-    /// up.
+    /// Has the cluster admit a new member, whose number is not assigned yet, and use up
+    /// the token.
     fn admit(
         &self,
         token: Digest,
@@ -204,7 +204,7 @@ pub enum JoinError {
         /// Where.
         address: SocketAddr,
     },
-    /// It answers what has no sense.
+    /// The member sent a response that cannot be decoded.
     #[error("unexpected reply from {address}")]
     Malformed {
         /// Where.
@@ -229,12 +229,12 @@ fn command_of(invited: Kind) -> &'static str {
     }
 }
 
-/// A request.
 #[derive(Serialize, Deserialize)]
 enum JoinRequest {
-    /// Whether the invitation is known: [`Response::Proof`], or [`Response::Unknown`].
+    /// Asks whether the invitation is known. The response is [`Response::Proof`] or
+    /// [`Response::Unknown`].
     Invited(Digest),
-    /// To be taken in.
+    /// Asks for admission.
     Join(Box<Request>),
 }
 
@@ -346,10 +346,10 @@ pub async fn join_with<N: Network>(
     Err(last)
 }
 
-/// Somebody was not asked to the end.
+/// Reason why a member could not complete the exchange.
 struct Failed {
     error: JoinError,
-    /// It had proven that it knows of the invitation, and was shown the secret.
+    /// The member had proven that it knows the invitation, and had received the secret.
     proven: bool,
 }
 
@@ -408,7 +408,7 @@ fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
     authority.map(|der| der.to_vec()).unwrap_or_default()
 }
 
-/// One question and its answer.
+/// Sends one request and reads its response.
 async fn exchange<S: Pipe>(
     stream: &mut S,
     address: SocketAddr,

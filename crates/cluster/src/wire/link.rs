@@ -1,4 +1,4 @@
-//! One connection to a member, on which both sides ask and answer.
+//! One connection to a member, on which both sides send requests and responses.
 
 use super::counters::count;
 use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};
@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// Questions of a peer that are handled at once.
 pub(crate) const QUESTIONS_MAX: usize = 256;
-/// Bytes of them.
+/// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
 /// Bytes for one write.
 const WRITE_BYTES: usize = 16 << 10;
@@ -34,26 +34,24 @@ const KEPT_BYTES: usize = 4 << 10;
 /// The response to a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// The answer.
     Answer(Vec<u8>),
-    /// It was not looked at.
+    /// The member is overloaded and did not handle the request.
     Overloaded,
-    /// It was answered on another way.
+    /// The response came on another connection.
     Repeated,
 }
 
-/// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// It was closed or reset.
+    /// The connection was closed or reset.
     Closed,
-    /// Timeout.
+    /// Nothing was received in time.
     Silent,
     /// The other side broke a rule.
     Rule(BrokenRule),
     /// The other side says why.
     Goodbye(Goodbye),
-    /// This side wanted it.
+    /// This side closed the connection.
     Own,
 }
 
@@ -68,7 +66,6 @@ pub(crate) struct Bearing {
     pub(crate) certificate: Vec<u8>,
 }
 
-/// A connection.
 pub(crate) struct Link {
     pub(crate) number: u64,
     pub(crate) bearing: Bearing,
@@ -113,7 +110,7 @@ impl Link {
         }
     }
 
-    /// Sends something.
+    /// Queues a message.
     pub(crate) fn push(&self, message: Outgoing) -> Result<(), BrokenRule> {
         lock(&self.state).outbox.push(message)?;
         self.written.notify_one();
@@ -154,7 +151,7 @@ impl Link {
         self.ended.notify_one();
     }
 
-    /// Until it is to end, and its last words had time to go.
+    /// Waits until the connection must end and its final message had time to leave.
     async fn dying(&self) -> Ended {
         self.ended.notified().await;
         if lock(&self.state).broken.is_none() {
@@ -210,7 +207,7 @@ impl Link {
         !full
     }
 
-    /// Takes it from there.
+    /// Removes a finished request from the counts.
     pub(crate) fn finish(&self, bytes: usize) {
         let mut state = lock(&self.state);
         state.questions = state.questions.saturating_sub(1);
@@ -354,7 +351,7 @@ impl Link {
         }
     }
 
-    /// Pings, and sees silence.
+    /// Sends pings and detects a silent connection.
     async fn tick<N: Network>(&self, shared: &Arc<WireState<N>>) -> Ended {
         let timing = shared.timing();
         let mut ticks = interval(timing.ping);

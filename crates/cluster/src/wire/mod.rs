@@ -59,7 +59,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Where members listen unless told otherwise.
+/// Default port on which members listen.
 pub const PORT: u16 = 7443;
 /// Addresses that one member listens at.
 pub const LISTEN_MAX: usize = 16;
@@ -206,7 +206,7 @@ impl<N: Network> Wire<N> {
         self.shared.call(to, service, bytes, limit).await
     }
 
-    /// How every other member is reached now.
+    /// Returns the current route to each other member.
     pub fn paths(&self) -> Vec<Path> {
         self.shared.paths()
     }
@@ -216,7 +216,7 @@ impl<N: Network> Wire<N> {
         self.shared.events()
     }
 
-    /// One of the counters.
+    /// Returns the value of one counter.
     #[cfg(test)]
     fn counted(&self, of: fn(&counters::Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
         of(&self.shared.counters).load(std::sync::atomic::Ordering::Relaxed)

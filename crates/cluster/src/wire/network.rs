@@ -14,7 +14,7 @@ const BACKLOG: u32 = 128;
 const USER_TIMEOUT_MS: u32 = 10_000;
 /// Silence before the kernel probes by itself; our own pings are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-/// Between its probes.
+/// Interval between keepalive probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 /// Probes without an answer that end a connection.
 const KEEPALIVE_PROBES: u32 = 3;

@@ -10,7 +10,6 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Messages that may wait.
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 
-/// An outgoing message.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) frame: Frame,
@@ -38,7 +37,6 @@ impl Outgoing {
     }
 }
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     small: VecDeque<Outgoing>,
@@ -84,7 +82,7 @@ impl Outbox {
         true
     }
 
-    /// Bytes that wait.
+    /// Returns the size of the queue.
     #[cfg(test)]
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes

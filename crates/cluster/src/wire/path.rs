@@ -5,7 +5,7 @@ use crate::member::MemberId;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// How a connection to a member goes.
+/// Kind of route to a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
@@ -26,13 +26,13 @@ pub struct Connection {
     pub rtt_us: Option<u64>,
     /// Since when it stands, milliseconds ago.
     pub since_ms: u64,
-    /// When something came on it last, milliseconds ago.
+    /// Time since the connection last received anything, milliseconds.
     pub heard_ms: u64,
-    /// It owes an answer for too long: others are taken first.
+    /// The connection owes a response for too long: others are preferred.
     pub suspect: bool,
 }
 
-/// How a member is reached now.
+/// Current route to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Path {
     /// The member.
@@ -82,7 +82,8 @@ pub enum Event {
         /// Why, as text.
         why: String,
     },
-    /// This member has a new certificate for its key, and shows it. To be kept on disk.
+    /// This member presents a new certificate for its key. The certificate must be saved
+    /// on disk.
     Renewed(Arc<Identity>),
     /// A message for operators.
     Noted {
@@ -91,10 +92,10 @@ pub enum Event {
     },
 }
 
-/// How the loss of a member was detected.
+/// Way in which the loss of a member was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// Its connections were closed or reset: its process ended.
+    /// Its connections were closed or reset: the process of the member ended.
     Closed,
     /// Timeout: no traffic.
     Silent,

@@ -18,12 +18,11 @@ use tokio::time::Instant;
 pub(crate) const THIRDS_MAX: usize = 2;
 /// Connections to one member: each way, from either side.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
-/// Notes that are remembered.
+/// Largest number of notes that are remembered.
 const NOTES_MAX: usize = 64;
 /// Interval after which the same note is logged again.
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
-/// One member.
 pub(crate) struct Peer {
     links: Vec<Arc<Link>>,
     dialing: BTreeMap<PathKind, AbortHandle>,
@@ -85,7 +84,6 @@ impl Drop for Peer {
     }
 }
 
-/// All of them.
 #[derive(Default)]
 pub(crate) struct Peers {
     all: BTreeMap<MemberId, Peer>,
@@ -168,7 +166,7 @@ impl Peers {
         peer.look(now, up, timing.again).then_some(member)
     }
 
-    /// Whether a member is up; tells where that changed.
+    /// Updates whether a member is up, and reports changes.
     pub(crate) fn review(
         &mut self,
         member: MemberId,
@@ -305,7 +303,8 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// It was not told lately. The time is since any one moment.
+    /// Returns whether a note was not reported lately. The time counts from any fixed
+    /// moment.
     pub(crate) fn is_news(&mut self, now: Duration, words: &str) -> bool {
         if let Some(last) = self.told.get_mut(words) {
             let news = now.saturating_sub(*last) >= NOTE_AGAIN;

@@ -6,13 +6,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Questions that are remembered.
+/// Largest number of requests that are remembered.
 pub(crate) const RECENT_MAX: usize = 8192;
 /// Bytes of answers that are.
 pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
 /// Ways on which one question is waited for.
 pub(crate) const WAITERS_MAX: usize = 8;
-/// How long: longer than a connection lives on which nothing comes.
+/// Time for which requests are remembered: longer than a silent connection lives.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// A question: who asks, which run of its process, and its number there.
@@ -26,22 +26,20 @@ pub(crate) struct Question {
 enum Entry<W> {
     /// The request is being handled; these wait for its response.
     Running(Vec<W>),
-    /// It was answered.
     Answered(Arc<Vec<u8>>),
-    /// It was answered, and the answer is not kept.
+    /// The request was answered, and the response is not kept.
     Forgotten,
 }
 
-/// What to do with a received request.
+/// Action for a received request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RequestAction {
-    /// Handle it.
     Handle,
     /// The request is already being handled: its response is sent on this path, too.
     Wait,
-    /// This was the answer.
+    /// Sends this response, which the request had before.
     Answer(Arc<Vec<u8>>),
-    /// It was answered on another way.
+    /// Nothing to do: the response went over another connection.
     Nothing,
 }
 
@@ -86,7 +84,8 @@ impl<W> Recent<W> {
         }
     }
 
-    /// It was handled: returns to whom the answer goes.
+    /// Records the response of a handled request. Returns the connections to which it
+    /// must be sent.
     pub(crate) fn answered(&mut self, question: Question, bytes: &Arc<Vec<u8>>) -> Vec<W> {
         let Some(entry) = self.entries.get_mut(&question) else {
             return Vec::new();

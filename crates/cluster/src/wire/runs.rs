@@ -47,7 +47,7 @@ impl Runs {
         self.is_cloned(now)
     }
 
-    /// Whether two machines use the identity.
+    /// Returns whether two machines use the identity.
     pub(crate) fn is_cloned(&self, now: Instant) -> bool {
         self.returns >= RETURNS_MIN && self.has_returned_recently(now)
     }

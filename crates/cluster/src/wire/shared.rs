@@ -36,7 +36,7 @@ const EVENTS_MAX: usize = 256;
 /// Time between two attempts to listen on an address that this machine does not have yet.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
-/// How long a connection lives on whose other end has another key by now.
+/// Lifetime of a connection whose peer has replaced its key since.
 const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
 
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -86,7 +86,7 @@ pub(crate) struct WireState<N: Network> {
 
 struct Inside {
     identity: Arc<Identity>,
-    /// When another identity was taken last.
+    /// Time at which the identity was last replaced.
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
     tls: TlsConfigs,
@@ -150,7 +150,7 @@ impl<N: Network> WireState<N> {
         Arc::clone(&lock(&self.inside).identity)
     }
 
-    /// How long the identity is this one.
+    /// Returns how long the current identity has been in use.
     pub(crate) fn shown_since(&self) -> Duration {
         let from = lock(&self.inside).shown_from.unwrap_or(self.started);
         Instant::now().saturating_duration_since(from)

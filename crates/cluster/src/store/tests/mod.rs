@@ -55,14 +55,14 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     )
 }
 
-/// What a store is to have.
+/// Expected contents of a store.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Model {
     vote: Option<Vote>,
     purged: Option<u64>,
     /// Index to term and size.
     log: BTreeMap<u64, (u64, usize)>,
-    /// Its place, and its image: so many times a byte.
+    /// Index, and image of the snapshot as a repeated byte with its count.
     snapshot: Option<(u64, usize, u8)>,
     chunks: BTreeSet<Digest>,
 }
@@ -76,7 +76,7 @@ impl Model {
             .unwrap_or(0)
     }
 
-    /// What a store has.
+    /// Reads the contents of a store.
     fn read(store: &Store, wanted: &BTreeSet<Digest>) -> Model {
         let (purged, last) = store.ends();
         let end = last.map_or(0, |id| id.index + 1);
@@ -159,7 +159,8 @@ fn snapshot(store: &Store, model: &mut Model, random: &mut Random) -> Result<(),
     now(|done| store.save_snapshot(meta, image, keep, done))
 }
 
-/// One random change of both. True: it was to be on disk when it was told.
+/// Makes one random change to both. Returns whether the change must be on disk once it
+/// was acknowledged.
 fn step(store: &Store, model: &mut Model, random: &mut Random, term: &mut u64) -> (bool, bool) {
     let mut durable = false;
     let result = match random.below(8) {

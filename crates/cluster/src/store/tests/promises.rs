@@ -1,5 +1,6 @@
-//! What becomes of a store that no longer has what was promised: truncated at any length,
-//! torn, replaced by an older one or another one's, with and without its promise file.
+//! Tests of a store that no longer has what it promised: truncated at any length, torn,
+//! or replaced by an older store or by another member's, with and without its promise
+//! file.
 
 use super::{entry, id, now};
 use crate::command::VersionId;
@@ -87,7 +88,7 @@ fn vote(store: &Store, term: u64) {
     now(|done| store.save_vote(Vote::new(term, MemberId(2)), done)).unwrap();
 }
 
-/// What the others build on.
+/// State on which the other members rely.
 #[derive(PartialEq, PartialOrd, Debug)]
 struct Has(Option<Vote>, Option<LogId>);
 

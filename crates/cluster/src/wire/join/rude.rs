@@ -1,4 +1,4 @@
-//! Somebody who wants to join and has no token that counts, for tests.
+//! A joining client without a valid token, for tests.
 
 use super::*;
 

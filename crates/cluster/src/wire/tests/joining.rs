@@ -1,4 +1,4 @@
-//! Somebody new, with a token.
+//! A new member joins with a token.
 
 use super::super::Event;
 use super::*;
@@ -10,7 +10,7 @@ use crate::wire::join::{
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-/// What a member's role would do, with a list in place of agreement.
+/// Stand-in for a member's role, with a list instead of consensus.
 struct Office {
     authority: Option<Arc<Authority>>,
     certificate: Vec<u8>,

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use turmoil::{Builder, Sim};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
-/// As often as a heartbeat.
+/// Heartbeat interval.
 const BEAT: Duration = Duration::from_millis(40);
-/// Within an election timeout.
+/// Deadline of a call, shorter than an election timeout.
 const LIMIT: Duration = Duration::from_millis(140);
 
 /// Members 2 and 3 answer; member 1 is the test.

@@ -1,4 +1,4 @@
-//! Who is no member, and what that may cost: little, for a short time.
+//! Strangers (clients that are not members) may cost little, and only for a short time.
 
 use super::super::accept::{PLACES_PER_MEMBER_ADDRESS, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use super::super::frame::Frame;
@@ -35,7 +35,7 @@ async fn from(source: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// It was closed by the other side, within the test's patience.
+/// Returns whether the other side closed the connection within the test's timeout.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     let reading = stream.read_to_end(&mut rest);
