@@ -17,11 +17,11 @@ pub const FILES_MAX: usize = 4096;
 /// A file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetFile {
-    /// Its path, as it is named.
+    /// Path, as the configuration names it.
     pub path: String,
-    /// Whether it was named on the command line; these come first, in their order.
+    /// The file was named on the command line. Such files come first, in their order.
     pub main: bool,
-    /// It was read as a secret.
+    /// The file was read as a secret.
     pub secret: bool,
     /// Its permissions.
     pub mode: u32,

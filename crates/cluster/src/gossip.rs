@@ -59,7 +59,7 @@ struct Topic {
     bytes: Option<Vec<u8>>,
 }
 
-/// How new an entry is: starts of its member, then changes since the start.
+/// Age of an entry: number of its member's starts, then changes since the start.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -72,7 +72,7 @@ pub struct Age {
     /// above the same earlier one.
     #[serde(rename = "b", default)]
     pub start: u64,
-    /// How many changes there were.
+    /// Number of changes since the start.
     #[serde(rename = "s")]
     pub sequence: u64,
 }
@@ -116,13 +116,14 @@ fn check_bounds(topics: &BTreeMap<String, Topic>) -> Result<(), TooMuch> {
     Ok(())
 }
 
-/// How new the entries are that somebody has.
+/// Ages of the entries that a member has.
 pub type Ages = BTreeMap<MemberId, Age>;
 
 /// The change of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Change {
-    /// It holds all that was put after this, in the same incarnation; zero: all.
+    /// Holds all values that were set after this sequence number, in the same
+    /// incarnation; zero: all.
     #[serde(rename = "f")]
     after: u64,
     #[serde(rename = "e")]

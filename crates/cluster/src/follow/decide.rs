@@ -47,7 +47,7 @@ pub enum Branch {
 pub struct Head {
     /// The revision.
     pub revision: Revision,
-    /// It comes after the last one that was accepted; true where none was.
+    /// The revision descends from the last accepted one; true if there was none.
     pub follows_last: bool,
     /// The signatures of it and of all commits between it and the last one that was
     /// accepted: None where none is required.
@@ -64,7 +64,7 @@ pub enum Signature {
         /// The oldest such commit.
         commit: String,
     },
-    /// One does not count, in the words of the program that was asked.
+    /// A commit has no valid signature, in the words of the program that checked it.
     Bad {
         /// Of which commit.
         commit: String,
@@ -73,7 +73,7 @@ pub enum Signature {
     },
     /// There are more commits than are looked at.
     TooMany {
-        /// How many there may be.
+        /// Largest permitted number of commits.
         commits_max: usize,
     },
 }
@@ -132,12 +132,13 @@ pub enum Trouble {
         /// Why.
         words: String,
     },
-    /// It holds no file that a configuration could begin with.
+    /// The repository has no file with which a configuration could begin.
     NoFile {
         /// The name that was looked for.
         name: String,
     },
-    /// It was proposed before, and a node could not serve it or it was rolled back.
+    /// The revision was proposed before, and a node could not serve it or it was rolled
+    /// back.
     Bad {
         /// Why.
         words: String,

@@ -1,5 +1,5 @@
-//! From the files of a revision to the files of a version: what the repository says,
-//! and what stands elsewhere as it was accepted.
+//! Builds the files of a version from the files of a revision: those of the repository,
+//! and accepted files from elsewhere.
 
 use super::decide::Trouble;
 use crate::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
@@ -14,14 +14,14 @@ const FIRST: &str = "haproxy.cfg";
 /// A file of a revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RepositoryFile {
-    /// From the top of the repository.
+    /// Path from the top of the repository.
     pub path: String,
     pub mode: u32,
     pub bytes: Vec<u8>,
 }
 
-/// Whether a file of the repository belongs to the version: what the systems keep for
-/// themselves and what is hidden does not.
+/// Returns whether a file of the repository belongs to the version. Files of the
+/// version control systems and hidden files do not.
 pub(super) fn is_taken(path: &str) -> bool {
     !path.is_empty()
         && !path

@@ -44,10 +44,9 @@ const CONFIGURATION: &str = "\
 const COMMITS_MAX: usize = 1000;
 /// Commits of one question to git.
 const COMMITS_AT_ONCE: usize = 100;
-/// How an armored file of keys of gpg begins.
+/// First line of an armored GPG key file.
 const GPG_KEYS: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
-/// A mirror.
 #[derive(Debug)]
 pub(super) struct Git<'g> {
     pub settings: &'g Followed,
@@ -265,8 +264,8 @@ impl Git<'_> {
         })
     }
 
-    /// Whether all commits behind the last one, or else the newest alone, are signed by
-    /// these keys: one that nobody signed must not come in under a signed merge.
+    /// Returns the signatures of all commits behind the last one, or else of the newest
+    /// commit alone. An unsigned commit must not come in under a signed merge.
     async fn signatures(
         &self,
         last: Option<&str>,

@@ -19,15 +19,14 @@ use std::path::{Path, PathBuf};
 const BRANCH_DEFAULT: &str = "default";
 /// Stands beside the repository of a mirror once that was made to its end.
 const MADE: &str = "evenkeel.made";
-/// How long one waits for another that writes to the mirror: one of a member that led
-/// before, at most.
+/// Longest wait for another process that writes to the mirror: at most one, of a member
+/// that led before.
 const LOCK_WAIT: &str = "ui.timeout=30";
 /// Error messages after which only a new mirror helps: a writer was interrupted and its
 /// transaction cannot be undone, or an unrelated process with its pid never releases the
 /// lock.
 const SPOILED: [&str; 2] = ["abandoned transaction", "timed out waiting for lock"];
 
-/// A mirror.
 #[derive(Debug)]
 pub(super) struct Mercurial<'m> {
     pub settings: &'m Followed,

@@ -34,7 +34,7 @@ pub use service::{Cluster, Proposed, Wake, run};
 
 /// Maximum number of revisions whose outcome the poller remembers.
 const REMEMBERED_MAX: usize = 64;
-/// Of an author's name and of a message, bytes.
+/// Longest author's name and longest message, bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 /// Largest file of keys, bytes.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
@@ -48,7 +48,7 @@ pub struct Revision {
     pub author: String,
     /// Why.
     pub message: String,
-    /// When, seconds since 1970 by the author's clock.
+    /// Time of the commit, seconds since 1970 by the author's clock.
     pub time_s: i64,
 }
 
@@ -82,7 +82,7 @@ pub struct Refused {
     pub revision: Option<String>,
     /// The cause.
     pub trouble: Trouble,
-    /// Whether the same cause was reported before.
+    /// The same cause was reported before.
     pub again: bool,
 }
 
@@ -113,11 +113,11 @@ pub struct FollowStatus {
     pub looks: u64,
 }
 
-/// One repository that is followed, as the leading node looks at it.
+/// Follower of one repository, on the leading node.
 #[derive(Debug)]
 pub struct Follower {
     settings: Followed,
-    /// Its mirror.
+    /// Directory of the mirror.
     mirror: PathBuf,
     /// Results of revisions since this member became leader. The versions of the state
     /// contain the same later, and more.
@@ -259,7 +259,7 @@ impl Follower {
     }
 }
 
-/// One look, on a thread that may wait.
+/// One poll, on a thread that may block.
 struct Look {
     settings: Followed,
     mirror: PathBuf,

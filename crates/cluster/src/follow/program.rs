@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-/// Where programs are looked for.
+/// Search path for programs.
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a program may take that asks another machine.
+/// Timeout of a program that contacts another machine.
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
-/// How long one may take that asks this one.
+/// Timeout of a program that works locally.
 pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
 /// Output limit of programs that print a few words, bytes.
 pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
 const COMPLAINT_BYTES_MAX: usize = 4096;
 /// Largest mirror of a repository.
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
-/// How often a mirror that grows is measured.
+/// Interval at which a growing mirror is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
 /// Entries of a mirror that are measured; one with more is too large.
 const MEASURED_MAX: usize = 200_000;
@@ -49,13 +49,12 @@ pub(super) struct Asking<'a> {
     pub arguments: Vec<OsString>,
     /// Beside those that every program gets.
     pub environment: Vec<(&'static str, OsString)>,
-    /// Its directory, which is also its home.
+    /// Working directory of the program, which is also its home.
     pub directory: &'a Path,
     pub limit: Duration,
     pub said_max: usize,
-    /// Its standard input.
     pub input: Vec<u8>,
-    /// Its directory grows by it, and is measured.
+    /// The program makes its directory grow, so the directory is measured.
     pub grows: bool,
 }
 
@@ -63,10 +62,10 @@ pub(super) struct Asking<'a> {
 #[derive(Debug)]
 pub(super) struct ProgramOutput {
     program: &'static str,
-    /// Its exit code; None where a signal ended it.
+    /// Exit code; None if a signal ended the program.
     pub code: Option<i32>,
     pub out: Vec<u8>,
-    /// Its complaints, in one line.
+    /// Error output, in one line.
     pub complaint: String,
 }
 
@@ -75,7 +74,7 @@ impl ProgramOutput {
         self.code == Some(0)
     }
 
-    /// Its first line.
+    /// Returns the first line of the output.
     pub(super) fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.out);
         text.lines().next().unwrap_or_default().trim().to_owned()

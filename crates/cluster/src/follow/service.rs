@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How often it is looked whether this member leads now, and whether the files follow
-/// something else.
+/// Interval at which the role checks whether this member leads, and whether the files
+/// follow something else.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The interface of the polling loop to the role.
@@ -100,7 +100,7 @@ fn adopt(watched: &mut Vec<Watched>, section: &ConfigSection, directory: &std::p
     }
 }
 
-/// Looks at one repository.
+/// Polls one repository.
 async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration) {
     let past = cluster.past(follower.settings());
     let accepted = cluster.accepted().await;

@@ -11,7 +11,7 @@ pub struct BlamedLine {
     pub number: usize,
     /// The version.
     pub version: VersionId,
-    /// Whether the line may be older: older versions are no longer kept.
+    /// The line may be older, because older versions are no longer kept.
     pub or_older: bool,
 }
 
@@ -37,7 +37,7 @@ impl Blame {
         }
     }
 
-    /// Whether older versions can still tell something.
+    /// Returns whether older versions can still change the result.
     pub fn is_open(&self) -> bool {
         self.open.iter().any(Option::is_some)
     }

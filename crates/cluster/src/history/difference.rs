@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Lines shown around a change.
 const CONTEXT: usize = 3;
-/// How long the smallest difference of two files is looked for; behind that a larger
-/// one will do.
+/// Time spent on finding the smallest difference of two files. A larger difference is
+/// used afterwards.
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The difference of a file.
@@ -30,7 +30,7 @@ pub struct FileDifference {
 pub enum FileChange {
     /// Added; with a description if the content is not shown.
     New {
-        /// Its lines, as a difference.
+        /// Lines of the file, as a difference.
         lines: String,
         /// In place of its lines.
         told: Option<String>,
@@ -42,7 +42,7 @@ pub enum FileChange {
         /// The difference.
         lines: String,
     },
-    /// It changed and is not shown.
+    /// The file changed, and its content is not shown.
     Told {
         /// The old value.
         before: String,
@@ -174,7 +174,7 @@ pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// How the lines of one text became those of another.
+/// Returns the operations that turn the lines of one text into those of another.
 fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let deadline = Instant::now().checked_add(SEARCH_LIMIT);
     capture_diff_slices_deadline(Algorithm::Patience, old, new, deadline)

@@ -9,9 +9,9 @@ use part::versions::File;
 
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// How a certificate begins in one.
+/// First line of a PEM certificate.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// How everything in PEM begins.
+/// First bytes of any PEM block.
 const PEM: &[u8] = b"-----BEGIN ";
 /// Shortest word of a list that may be a key, and the letters and digits in a row that it has.
 const KEY_BYTES_MIN: usize = 16;
@@ -32,13 +32,14 @@ pub struct Mask<'v> {
 /// A file as it may be seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MaskedFile {
-    /// Its text, with as many lines as it has.
+    /// The text, with the original number of lines.
     Text(Vec<u8>),
     /// A description instead of the bytes.
     Description(String),
 }
 
-/// Whether a file holds what nobody is shown: also a list, such as `tokens.map`, whose name says so.
+/// Returns whether a file must not be shown. This includes lists, such as `tokens.map`,
+/// whose name suggests secrets.
 pub fn is_secret(file: &SetFile) -> bool {
     let name = file.path.rsplit('/').next().unwrap_or_default();
     let names = is_suspect(name) || name.to_ascii_lowercase().contains("key");
@@ -47,7 +48,8 @@ pub fn is_secret(file: &SetFile) -> bool {
     file.secret || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
 }
 
-/// Whether a list or a map has a word that looks like a key: long, of letters and digits.
+/// Returns whether a list or a map has a word that looks like a key: long, of letters
+/// and digits.
 fn lists_keys(bytes: &[u8]) -> bool {
     let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"_-+=".contains(b);
     let looks_like_key = |word: &[u8]| {
@@ -65,8 +67,8 @@ fn lists_keys(bytes: &[u8]) -> bool {
         .any(looks_like_key)
 }
 
-/// Whether a file has lines of words, which may be secret: others (pages, maps) have none that
-/// could be told from the rest.
+/// Returns whether single words of a file may be secret. In other files (pages, maps)
+/// secrets cannot be recognized.
 pub fn has_words(file: &SetFile) -> bool {
     file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf")
 }

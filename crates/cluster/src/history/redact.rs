@@ -7,7 +7,7 @@ use language::difference::{COVER, secrets};
 
 /// Shorter words are no secrets that could be told from others.
 const BYTES_MIN: usize = 3;
-/// Secrets of one version.
+/// Largest number of secrets in one version.
 const SECRETS_MAX: usize = 4_096;
 
 /// The secrets of a version, the longest first.
@@ -37,7 +37,7 @@ impl Redaction {
         all
     }
 
-    /// Those of several versions, which mostly have the same.
+    /// Merges the secrets of several versions, which are mostly the same.
     pub fn all<'r>(some: impl Iterator<Item = &'r Redaction>) -> Redaction {
         Redaction::sorted(some.flat_map(|one| one.0.iter().cloned()).collect())
     }
@@ -62,7 +62,7 @@ impl Redaction {
     }
 }
 
-/// What a loader reported, without the lines of the files that it quotes.
+/// Returns a loader's report without the lines of the files that it quotes.
 pub fn without_source(text: &str) -> String {
     let quotes = |line: &str| {
         let rest = line

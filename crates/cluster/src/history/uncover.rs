@@ -51,8 +51,8 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a line has a covered secret, before its comment: nobody can tell it from one that is no
-/// secret any more in the line as it is now.
+/// Returns whether a line has a covered secret before its comment. A covered secret
+/// looks the same as a literal cover in the line.
 fn has_cover(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     text.split('#').next().unwrap_or_default().contains(COVER)
@@ -61,7 +61,7 @@ fn has_cover(line: &[u8]) -> bool {
 /// The lines with secrets: what they are, by what is shown of them.
 struct Hidden<'t> {
     known: BTreeMap<&'t [u8], Known<'t>>,
-    /// The lines without.
+    /// Lines without secrets.
     open: BTreeSet<&'t [u8]>,
 }
 
@@ -69,7 +69,7 @@ struct Hidden<'t> {
 struct Known<'t> {
     /// The first one that it stands for.
     first: &'t [u8],
-    /// It stands for others, too.
+    /// Lines with other secrets look the same.
     is_ambiguous: bool,
     /// The copy has as many of it.
     is_complete: bool,
@@ -99,7 +99,8 @@ impl<'t> Hidden<'t> {
         }
     }
 
-    /// What a line of the copy stands for; `same` is the line at its place.
+    /// Returns the original line of a line of the copy; `same` is the original line at
+    /// its position.
     fn line(&self, new: &[u8], same: Option<&'t [u8]>) -> Option<&'t [u8]> {
         match self.known.get(new) {
             // It has no secret; nor has one that was moved.

@@ -20,9 +20,9 @@ const URL_BYTES_MAX: usize = 1024;
 const EVERY_MIN: Duration = Duration::from_secs(5);
 /// Maximum poll interval; `evenkeel config follow` polls at once.
 const EVERY_MAX: Duration = Duration::from_secs(86_400);
-/// How often a repository is looked at where nothing else is said.
+/// Default poll interval of a repository.
 const EVERY_DEFAULT: Duration = Duration::from_secs(60);
-/// Where the files of a repository stand where nothing else is said.
+/// Default directory of a repository's files on the nodes.
 const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
 
 /// The version control system of a repository.
@@ -54,13 +54,13 @@ pub struct Followed {
     /// The branch; None: the one that the repository itself has as its first
     /// (`HEAD` of git, `default` of Mercurial).
     pub branch: Option<String>,
-    /// Where its files stand on the nodes, an absolute path.
+    /// Directory of its files on the nodes, an absolute path.
     pub directory: String,
     /// The files that nodes load as their command line does, in order. If empty: those
     /// that the accepted version has below the directory, otherwise `haproxy.cfg`,
     /// otherwise all `*.cfg` at its top.
     pub files: Vec<String>,
-    /// How often it is looked at.
+    /// Poll interval.
     pub every: Duration,
     /// Only commits that one of this file's keys has signed count.
     pub signed_by: Option<String>,
@@ -72,8 +72,8 @@ impl Followed {
         without_credentials(&self.full_name())
     }
 
-    /// Whether a version with this origin came from the repository. Earlier programs wrote
-    /// the whole address.
+    /// Returns whether a version with this origin came from the repository. Earlier
+    /// programs recorded the whole address.
     pub fn is_origin(&self, repository: &str) -> bool {
         repository == self.name() || repository == self.full_name()
     }
@@ -108,13 +108,13 @@ impl Followed {
         format!("{}/{file}", self.directory.trim_end_matches('/'))
     }
 
-    /// Whether a file is one of those that the repository says.
+    /// Returns whether a file belongs to the repository's directory.
     pub fn owns(&self, path: &str) -> bool {
         below(path, &self.directory)
     }
 }
 
-/// Whether a path is within a directory.
+/// Returns whether a path is within a directory.
 fn below(path: &str, directory: &str) -> bool {
     let rest = path.strip_prefix(directory.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
@@ -164,7 +164,7 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
 
 /// Checks the name of a branch: it becomes an argument of a program.
 fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
-    /// Bytes of a name.
+    /// Longest name, bytes.
     const NAME_BYTES_MAX: usize = 200;
     let text = word.str();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/+@ ".contains(&b) || !b.is_ascii();
@@ -325,7 +325,7 @@ fn overlap(first: Span, second: &Written<Followed>) -> Diagnostic {
         .help("give each its own directory with `as <directory>`")
 }
 
-/// How a line is told to people: `git https://…, branch main, each 60s`.
+/// Formats the line for people: `git https://…, branch main, each 60s`.
 impl fmt::Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name())?;

@@ -36,7 +36,6 @@ pub static PART: Part = Part {
     run: None,
 };
 
-/// The section.
 const SECTIONS: Sections = Sections {
     names: &[(
         "config",
@@ -46,7 +45,7 @@ const SECTIONS: Sections = Sections {
     ..Sections::NONE
 };
 
-/// How long each stage of a change is looked at where nothing else is said.
+/// Default observation time of each stage of a change.
 pub const JUDGE_DEFAULT: Duration = Duration::from_secs(10);
 /// Versions that are kept where nothing else is said.
 pub const KEEP_DEFAULT: u32 = 200;
@@ -56,7 +55,7 @@ pub const KEEP_DEFAULT: u32 = 200;
 pub struct ConfigSection {
     /// Repositories that are followed.
     pub follow: Vec<Followed>,
-    /// How long each stage of a change is looked at; zero: not at all.
+    /// Observation time of each stage of a change; zero: not at all.
     pub judge: Duration,
     /// Versions that are kept.
     pub keep: u32,
@@ -161,7 +160,7 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// The first line.
+/// Parses the first line.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let word = &head.words[0];
     if let Some(first) = draft.first {

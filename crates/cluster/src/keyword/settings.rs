@@ -7,7 +7,7 @@ use language::value::{TimeUnit, written_time};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Nobody looks at a stage for longer.
+/// Longest observation time of a stage.
 const JUDGE_MAX: Duration = Duration::from_secs(3_600);
 /// Less time is not enough to look at what was changed.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);

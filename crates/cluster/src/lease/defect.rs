@@ -1,7 +1,7 @@
 //! Leases broken on purpose: the simulation has to find each of these. Outside of
 //! tests nothing is ever broken, and the compiler drops every question.
 
-/// One way to be broken.
+/// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(crate) enum Defect {
@@ -29,9 +29,10 @@ pub(crate) enum Defect {
     ChecksBeforeThePause,
     /// A grant enters the log in whatever term leads by then.
     GrantsInAnyTerm,
-    /// What passes to the next holder counts from its last request, whichever was granted.
+    /// The next holder's validity counts from its last request, even if another one was
+    /// granted.
     CountsFromLastRequest,
-    /// Who gets a lease that passes is promised nothing.
+    /// The leader keeps no quarantine for the next holder of a passed lease.
     PassesWithoutPromise,
     /// A grant takes effect whatever the epoch is by then.
     GrantsOnAnyEpoch,

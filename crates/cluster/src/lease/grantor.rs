@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// Grants at most that are proposed and not settled.
 pub const GRANTING_MAX: usize = 256;
 
-/// How long a refused request is remembered, in nanoseconds: a waiting holder asks more
-/// often.
+/// Time for which a refused request is remembered, in nanoseconds: a waiting holder
+/// repeats its request more often.
 const WISH_NS: u64 = 2_000_000_000;
 
 /// A renewal that came in. It is answered after leadership was confirmed.
@@ -30,7 +30,7 @@ pub struct Received {
 pub struct Confirmed {
     /// In which term.
     pub term: u64,
-    /// When leadership was confirmed by the majority, by the leader's clock.
+    /// Time at which the leader asked the majority to confirm it, by the leader's clock.
     pub asked_at: Boottime,
 }
 
@@ -70,7 +70,7 @@ struct Wish {
     rank: u32,
     valid_ms: u64,
     sent_ns: u64,
-    /// When it came.
+    /// Time at which the request arrived.
     at: Boottime,
 }
 
@@ -85,7 +85,8 @@ impl Wish {
 pub struct Grantor {
     term: u64,
     took_office: Boottime,
-    /// Until when the renewals that this leader answered keep each lease from others.
+    /// Time until which the renewals that this leader acknowledged keep each lease from
+    /// other members.
     promises: BTreeMap<String, Boottime>,
     /// Grants that were proposed, each with the epoch that it is to follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
@@ -113,9 +114,9 @@ impl Grantor {
         self.term
     }
 
-    /// Whether a renewal is answered. `lease` is of the state after what was committed
-    /// when leadership was confirmed. With Ok it may be answered right away or
-    /// never.
+    /// Checks whether a renewal may be acknowledged. `lease` comes from the state after
+    /// all entries committed when leadership was confirmed. After Ok the acknowledgement
+    /// may be sent right away or never.
     pub fn answer(
         &mut self,
         lease: Option<&Lease>,
@@ -206,7 +207,7 @@ impl Grantor {
         Ok(command)
     }
 
-    /// Somebody else asked for it a moment ago who could use it better.
+    /// Returns whether another member with a higher rank requested the lease recently.
     pub fn better_waits(&self, name: &str, than: MemberId, rank: u32, now: Boottime) -> bool {
         let wishes = self.wishes.get(name).into_iter().flatten();
         wishes
@@ -226,8 +227,8 @@ impl Grantor {
         wishes.insert(from, wish);
     }
 
-    /// What is to be proposed when the holder of this epoch gives a lease up: the best of
-    /// those that asked in vain a moment ago has it next.
+    /// Returns the command to propose when the holder of this epoch releases a lease. The
+    /// best of the members whose recent requests were refused gets the lease next.
     pub fn pass(
         &mut self,
         name: &str,
@@ -271,7 +272,8 @@ impl Grantor {
         }
     }
 
-    /// Whether a lease that somebody holds by the log can be given to another.
+    /// Checks whether a lease that the log shows as held can be granted to another
+    /// member.
     fn has_passed(&self, lease: &Lease, name: &str, now: Boottime) -> Result<(), NotGranted> {
         let earlier_leaders = if self.broken.is(Defect::NewLeaderDoesNotWait) {
             Boottime::default()

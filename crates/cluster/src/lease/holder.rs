@@ -18,7 +18,8 @@ const AGAIN_AT: u64 = 12;
 pub enum Ask {
     /// It wants the lease.
     Want(LeaseRequest),
-    /// It renews. Answer with [`Holder::renewed`] or [`Holder::refused`].
+    /// Send this renewal. Pass the response to [`Holder::renewed`] or
+    /// [`Holder::refused`].
     Renew(Renewal),
     /// To be proposed after the whole machine was told of the end, also of what a
     /// former life told it.
@@ -32,13 +33,13 @@ struct Sent {
     at: Boottime,
 }
 
-/// What this life sent last.
+/// Messages that this process sent last.
 #[derive(Clone, Debug, Default)]
 struct Unanswered {
     renewals: VecDeque<Sent>,
     /// The number of the last renewal.
     sequence: u64,
-    /// When requests for the lease were sent.
+    /// Send times of the requests for the lease.
     requests: VecDeque<Boottime>,
 }
 
@@ -58,9 +59,9 @@ pub struct Holder {
     granted: Option<(Epoch, u64)>,
     /// A lease that the log granted to this member, and that is not used.
     leftover: Option<Epoch>,
-    /// Until when the last answered renewal is good.
+    /// Expiry of the last acknowledged renewal.
     until: Option<Boottime>,
-    /// When the last answered renewal was sent.
+    /// Send time of the last acknowledged renewal.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
     sent: Unanswered,
@@ -89,12 +90,13 @@ impl Holder {
         (now < self.until?).then_some(epoch)
     }
 
-    /// Until when it is held, if nothing is renewed; what other roles are told.
+    /// Returns when the lease expires unless it is renewed. Other roles receive this
+    /// time.
     pub fn until(&self) -> Option<Boottime> {
         self.until
     }
 
-    /// How well it would be used, or is, from now on.
+    /// Sets how well this node could use the resource, or uses it.
     pub fn set_rank(&mut self, rank: u32) {
         self.rank = rank;
     }
@@ -186,7 +188,8 @@ impl Holder {
         }
     }
 
-    /// When [`Holder::due`] has something next; None: not before something happens.
+    /// Returns the time at which [`Holder::due`] next has something to send; None: only
+    /// after another event.
     pub fn due_at(&self) -> Option<Boottime> {
         if !self.wanted && self.leftover.is_none() {
             return None;

@@ -63,16 +63,16 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 pub struct LeaseRequest {
     /// The lease.
     pub name: String,
-    /// How long renewals are to be good, milliseconds.
+    /// Validity of renewals, milliseconds.
     pub valid_ms: u64,
     /// No epoch up to this one will be used by who asks.
     pub seen: Epoch,
-    /// How well the node could use the resource: a holder with a lower rank hands the
+    /// Rank of the node as a user of the resource: a holder with a lower rank hands the
     /// lease over.
     #[serde(default)]
     pub rank: u32,
-    /// When it was sent, nanoseconds of the sender's clock: a name for it, which only the
-    /// sender reads.
+    /// Send time of the request, nanoseconds of the sender's clock. It identifies the
+    /// request, and only the sender interprets it.
     #[serde(default)]
     pub sent_ns: u64,
 }
@@ -86,7 +86,7 @@ pub struct Renewal {
     pub epoch: Epoch,
     /// Sequence number of the renewal within its epoch; the response repeats it.
     pub sequence: u64,
-    /// How well it is used.
+    /// Rank of the holder as a user of the resource.
     #[serde(default)]
     pub rank: u32,
 }

@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long the machine may take with a version before it counts as refused.
+/// Timeout of loading a version; the machine counts as refusing it afterwards.
 const MACHINE_LIMIT: Duration = Duration::from_secs(60);
 /// Timeout of a health report.
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
-/// How often it is looked whether the leader is heard while something else is done.
+/// Interval at which the leader's silence is checked during another task.
 const SILENCE_LOOK: Duration = Duration::from_millis(100);
 /// Between two looks at the disk for pieces that were not there.
 const MISSING_PAUSE: Duration = Duration::from_millis(200);
-/// How often that is looked.
+/// Largest number of these checks.
 const MISSING_LOOKS: u32 = 25;
 /// Time between two tries to keep a version that the disk did not take.
 const KEEP_AGAIN_MS: u64 = 2_000;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 const PIECES_AT_ONCE: usize = 4;
 /// Times that pieces are sent again which others dropped meanwhile.
 const SENDS_MAX: usize = 3;
-/// How often the outcome of a version is checked.
+/// Interval at which the outcome of a version is checked.
 const LOOK: Duration = Duration::from_millis(100);
 /// Maximum interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -31,17 +31,14 @@ const FROZEN_FOR: Duration = Duration::from_secs(30);
 /// Why there was no change.
 #[derive(Debug)]
 pub(super) enum NotApplied {
-    /// The cluster refused it.
     Refused(Refusal),
-    /// No result.
     Propose(ProposeError),
-    /// Its files could not be sealed.
+    /// The files could not be encrypted.
     Contents(contents::ContentError),
-    /// This member has no keys.
+    /// This member has no content keys, because it is an arbiter.
     Arbiter,
     /// There is no such version.
     NoVersion(VersionId),
-    /// An unexpected result.
     Strange,
 }
 
@@ -97,15 +94,14 @@ impl From<ProposeError> for NotApplied {
 
 /// The outcome of a version.
 pub(super) enum VersionOutcome {
-    /// Accepted.
     Accepted,
-    /// It was refused: no node ever served it, or the cluster never accepted it.
+    /// The version was refused: no node ever served it, or the cluster never accepted it.
     Refused(String),
     /// Nodes served it as a candidate, and it was rolled back.
     TakenBack(String),
-    /// It serves everywhere and waits to be confirmed.
+    /// The version serves everywhere and waits for confirmation.
     Waits(u64),
-    /// It cannot be known for want of a majority.
+    /// The outcome is unknown because there is no majority.
     Frozen,
 }
 

@@ -21,22 +21,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// How often a member looks at its certificate, where nothing changes before.
+/// Interval at which a member checks its certificate if nothing changes earlier.
 const LOOK: Duration = Duration::from_millis(500);
 /// Rest after a certificate that was not given.
 const REST: Duration = Duration::from_secs(2);
-/// How often the leader checks whether all members are certified.
+/// Interval at which the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
-/// How long an operator gets progress lines.
+/// Duration for which an operator gets progress lines.
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
 /// Why a member has no certificate of the newest authority.
 #[derive(Debug, thiserror::Error)]
 enum Uncertified {
-    /// Keys, files.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// No member signed it.
     #[error("{0}")]
     Renewal(RenewalError),
     /// The signer does not know the newest CA yet.

@@ -4,7 +4,7 @@ use crate::lease::Boottime;
 use crate::wire::Timing;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the time comes from.
+/// Source of the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
     /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
@@ -12,7 +12,7 @@ pub enum Clock {
     /// The runtime's, which a simulation moves.
     #[cfg(test)]
     Runtime {
-        /// How often this member was started.
+        /// Number of times this member was started.
         start: u64,
     },
 }

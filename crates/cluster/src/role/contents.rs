@@ -37,14 +37,14 @@ pub enum ContentError {
 pub struct Keys {
     cluster: String,
     me: MemberId,
-    /// An arbiter has none.
+    /// None on an arbiter.
     sealing: Option<SealingKey>,
     /// Why it is a new one.
     renewed: Option<&'static str>,
     rings: Mutex<HeldRings>,
 }
 
-/// Keys that were opened.
+/// Content keys that were decrypted.
 #[derive(Default)]
 struct HeldRings(Rings);
 
@@ -175,7 +175,7 @@ impl Keys {
         Authority::from_parts(&self.cluster, certificate, &opened)
     }
 
-    /// Opens one content.
+    /// Decrypts one content.
     async fn open(
         &self,
         engine: &Engine<TokioRuntime>,

@@ -96,7 +96,7 @@ pub struct LocalMember {
     pub kind: Kind,
     /// The addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
-    /// Where the others reach it.
+    /// Addresses at which the other members reach it.
     pub addresses: Vec<SocketAddr>,
     /// The members that it knows, so that it finds them before it has heard of any.
     pub members: Vec<Member>,

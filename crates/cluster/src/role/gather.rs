@@ -19,10 +19,10 @@ use crate::wire::{Network, Path};
 use part::codec;
 use std::time::SystemTime;
 
-/// Events that are shown.
+/// Largest number of events shown.
 const EVENTS_SHOWN: usize = 12;
 
-/// How everything is, as this member sees it.
+/// Collects the status of the cluster as this member sees it.
 pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status {
     let state = shared.engine.state();
     let standing = shared.standing();

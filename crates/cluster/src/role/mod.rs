@@ -62,12 +62,12 @@ use tokio::task::JoinSet;
 
 /// News of the machine that wait.
 const NEWS_MAX: usize = 16;
-/// How long an agreement that its disk stopped, or a store that cannot be opened, rests
-/// before the role ends, so that the next one tries again.
+/// Pause before the role ends when its disk stopped consensus or its store cannot be
+/// opened. The next role then tries again.
 const STORE_REST: Duration = Duration::from_secs(15);
-/// How often it is looked whether the disk stopped it.
+/// Interval at which the role checks whether the disk stopped it.
 const STORE_LOOK: Duration = Duration::from_secs(1);
-/// How long a leader that is stopped may take to hand over.
+/// Timeout of a hand-over by a leader that is being stopped.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// Timeout of the release of leases at the end.
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
@@ -95,16 +95,17 @@ pub fn removed_news() -> MemberNews {
     }
 }
 
-/// How the role is started.
+/// Options with which the role is started.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The state directory.
     pub directory: PathBuf,
-    /// Where operators ask: a path for a socket. None: they cannot.
+    /// Path of the socket for operators. None: no socket.
     pub socket: Option<PathBuf>,
     /// The program and its version, as it is shown.
     pub program: String,
-    /// What the keywords say of the texts of a version; `None` follows nothing, and shows none.
+    /// Keywords for the texts of a version. `None`: no repository is followed, and no
+    /// text is shown.
     pub texts: Option<Texts>,
 }
 

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The slots.
 #[derive(Clone, Debug)]
 pub(super) struct ClientSlots(Arc<Inside>);
 
@@ -24,7 +23,7 @@ struct Inside {
 #[derive(Debug, Default)]
 struct SlotsInUse {
     places: usize,
-    /// Grows with every rest.
+    /// Number of times that clients became idle; orders the idle clients.
     rests: u64,
     /// Idle clients, the longest idle first.
     resting: BTreeMap<u64, Arc<Notify>>,
@@ -95,7 +94,7 @@ impl ClientSlot {
         }
     }
 
-    /// Its owner waits for something to do.
+    /// Marks the client as idle.
     pub(super) fn rests(&self) {
         let mut taken = self.places.taken();
         taken.rests += 1;

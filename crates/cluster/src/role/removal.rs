@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Poll interval.
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after a write that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);

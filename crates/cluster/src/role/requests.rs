@@ -18,13 +18,13 @@ use tokio::time::Instant;
 
 /// Addresses in a token: it is typed by people.
 const TOKEN_ADDRESSES_MAX: usize = 4;
-/// How long a leader that is to leave may take to hand over.
+/// Timeout of a hand-over by a leader that must leave.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
-/// How long an invitation waits for an authority that is just following another one.
+/// Longest wait of an invitation for a CA replacement in progress.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(20);
 /// Versions that are listed at most.
 const LOG_MAX: u64 = 1000;
-/// How long a request waits for a majority that is just being found.
+/// Longest wait of a request for a majority.
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -88,7 +88,7 @@ pub(super) async fn answer<M: Machine, N: Network>(
     replies.end(reply).await;
 }
 
-/// It changes something that all members agree on.
+/// Returns whether the request changes the replicated state.
 fn needs_majority(request: &Request) -> bool {
     match request {
         Request::Status | Request::Log { .. } | Request::Show { .. } => false,
@@ -162,7 +162,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         })
     }
 
-    /// One address of each node first, this one's before all; then the others.
+    /// Returns the addresses for a token: first one address of each node, beginning with
+    /// this one, then the others.
     fn token_addresses(&self) -> Vec<SocketAddr> {
         let state = self.engine.state();
         let mut nodes: Vec<&Member> = state.nodes().collect();

@@ -25,12 +25,12 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the store may be held by a process that is ending.
+/// Longest time for which an ending process may still hold the store.
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
 /// The number of a cluster's first member.
 const FIRST: MemberId = MemberId(1);
-/// How long one that is alone may take to lead itself.
+/// Longest time for a single member to become leader.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
@@ -108,7 +108,7 @@ impl Transport for Nobody {
     }
 }
 
-/// Its directory, free and locked.
+/// Returns the state directory, which must be unused, and locks it.
 fn free(place: &SetupOptions) -> Result<(Directory, super::directory::Lock), SetupError> {
     let directory = Directory::create(&place.directory)?;
     // First: of a member that runs, more is known than that its directory is in use.
@@ -283,7 +283,7 @@ pub struct Renumbering {
     pub listen: Vec<SocketAddr>,
     /// Where others reach it.
     pub addresses: Vec<SocketAddr>,
-    /// Where this member reaches others, by their names.
+    /// Addresses at which this member reaches others, by their names.
     pub others: Vec<(String, SocketAddr)>,
 }
 

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 /// The gossip topic in which a member publishes its status.
 pub const TOPIC: &str = "member";
-/// How long a member may take with a question of another one's role.
+/// Timeout of a request to another member's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// After this time in one operation a disk counts as stuck, not slow, and is reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ const OWN_EVENTS_MAX: usize = 32;
 /// The agreement, on Tokio.
 pub type Agreement = Engine<TokioRuntime>;
 
-/// How a member is, by its own word.
+/// Status that a member reports about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tale {
@@ -56,9 +56,9 @@ pub struct Tale {
     pub parts: Parts,
     /// The reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
-    /// Its last problem with a version.
+    /// Last problem with a version.
     pub trouble: String,
-    /// How long its disk has not responded, in milliseconds; 0 if it responds.
+    /// Time for which its disk has not responded, milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
     /// The newest version that it accepted, by its own disk.
     pub accepted: Option<VersionId>,
@@ -79,7 +79,7 @@ pub struct Tale {
 /// A message from the role of one member to that of another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoleMessage {
-    /// This member is about to leave: do not add it again.
+    /// The sender is about to leave the cluster: do not add it again.
     Leaving(MemberId),
     /// Poll the followed repositories now.
     Follow,
@@ -90,19 +90,19 @@ pub enum RoleMessage {
 pub struct Serving {
     /// The version.
     pub version: Option<VersionId>,
-    /// Whether the version is a candidate.
+    /// The served version is a candidate.
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
     /// The parts that run beside the proxy.
     pub parts: Parts,
-    /// Its last problem with a version.
+    /// Last problem with a version.
     pub trouble: String,
     /// The newest version that it accepted.
     pub accepted: Option<VersionId>,
     /// Why the accepted version cannot be kept on the disk; empty: it can.
     pub unkept: String,
-    /// What the machine serves, by observation; None: not known yet.
+    /// Observation of what the machine serves; None: not known yet.
     pub observed: Option<Observed>,
 }
 
@@ -147,22 +147,22 @@ pub struct RoleState<M: Machine, N: Network> {
     pub(super) began: Instant,
     serving: Mutex<Serving>,
     gossip: Mutex<Gossip>,
-    /// When a question was asked that the leader of a majority answered.
+    /// Send time of the latest request that a leader with a majority answered.
     confirmed: Mutex<Option<Instant>>,
     /// Members that are about to leave, since when.
     leaving: Mutex<BTreeMap<MemberId, Instant>>,
     own_events: Mutex<Vec<String>>,
-    /// How old open invitations are.
+    /// Ages of the open invitations.
     invitations: Mutex<Invitations>,
-    /// When the majority was last asked about a joiner with a token that is not known
-    /// here; the holder of the lock asks.
+    /// Time of the last query to the majority about a joiner whose token is unknown here.
+    /// Only the holder of the lock sends the query.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
     /// Another member reported that this one was removed, since the start or before.
     removed: AtomicBool,
     /// Members at whose addresses a machine was found that does not accept this one, or that
     /// this one does not accept, with the reason. One that is reached is none of them.
     distrusted: Mutex<BTreeMap<MemberId, String>>,
-    /// Of the term in which this member leads, or led last.
+    /// Grants of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
     /// Wakes the task that polls repositories.
     pub(super) follow: Wake,
@@ -239,13 +239,13 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         *confirmed = (*confirmed).max(Some(asked));
     }
 
-    /// How long the last word of a leader with a majority is ago.
+    /// Returns the time since the last message from a leader with a majority.
     fn silence(&self) -> Option<Duration> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
 
-    /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME; none:
-    /// that is too long ago.
+    /// Returns the send time of the latest request that a majority answered, nanoseconds
+    /// of CLOCK_BOOTTIME; None if that is too long ago.
     pub(super) fn confirmed_at_ns(&self) -> Option<u64> {
         let ago = self.silence().filter(|ago| *ago < CONFIRMED_FOR)?;
         let ago_ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
@@ -268,7 +268,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.leaving)
     }
 
-    /// How old open invitations are.
+    /// Returns the ages of the open invitations.
     pub(super) fn invitations(&self) -> MutexGuard<'_, Invitations> {
         lock(&self.invitations)
     }
@@ -330,7 +330,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.own_events).clone()
     }
 
-    /// How another member is, by its own word.
+    /// Returns the status that another member reported about itself.
     pub(super) fn tale(&self, member: MemberId) -> Option<Tale> {
         let gossip = self.gossip();
         codec::decode(gossip.get(member, TOPIC)?).ok()
@@ -342,7 +342,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         up.map(|path| path.member).chain([self.me()]).collect()
     }
 
-    /// This member as the others are to know it.
+    /// Returns this member as the others should know it.
     pub(super) fn member(&self) -> Option<Member> {
         let state = self.engine.state();
         let known = state.member(self.me())?;
@@ -416,7 +416,7 @@ pub(super) fn reach(path: &Path) -> Reach {
     }
 }
 
-/// A time in milliseconds.
+/// Converts a duration to milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

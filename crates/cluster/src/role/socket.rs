@@ -16,19 +16,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// Clients at once.
+/// Largest number of concurrent clients.
 const CLIENTS_MAX: usize = 64;
-/// How long a client may keep its connection without asking anything.
+/// Idle timeout of a client connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Size of a read, and of the buffer before a request arrives.
 const READ_BYTES: usize = 4 << 10;
 /// A request of more bytes than this waits for a place among the large ones.
 const LARGE_BYTES: usize = 64 << 10;
-/// Large requests at once.
+/// Largest number of concurrent large requests.
 const LARGE_MAX: usize = 2;
-/// How long a client may take with a request that has begun.
+/// Timeout for receiving the rest of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to read a reply.
+/// Timeout for a client to read a reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// Replies that wait for a client.
 pub const REPLIES_MAX: usize = 64;

@@ -48,7 +48,7 @@ pub struct Status {
     pub invitations: u64,
     /// Leases and their holders.
     pub leases: Vec<LeaseStatus>,
-    /// How far the log is.
+    /// Progress of the log.
     pub log: LogStatus,
     /// Recent events, newest last.
     pub events: Vec<String>,
@@ -74,7 +74,7 @@ pub struct MemberStatus {
     pub kind: Kind,
     /// Its addresses.
     pub addresses: Vec<SocketAddr>,
-    /// How this member reaches it.
+    /// Way in which this member reaches it.
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
@@ -85,7 +85,7 @@ pub struct MemberStatus {
     pub program: Option<String>,
     /// The newest format of commands that it understands.
     pub format: u32,
-    /// It votes (a new one first gets the log).
+    /// The member votes (a new one first gets the log).
     pub votes: bool,
     /// The version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
@@ -97,14 +97,14 @@ pub struct MemberStatus {
     pub on_trial: bool,
     /// Virtual addresses that it owns now.
     pub addresses_owned: u64,
-    /// Its servers that are up, of all that are checked.
+    /// Number of its servers that are up, of all that are checked.
     pub servers_up: u64,
     /// All its servers that are checked.
     pub servers: u64,
-    /// How its parts are that run beside the proxy, as they report.
+    /// Status of its parts other than the proxy, as they report.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Its view of the other members, as it reports.
+    /// View that it reports of the other members.
     pub sees: Vec<Sight>,
     /// Its disk.
     #[serde(flatten)]
@@ -120,7 +120,7 @@ pub struct MemberStatus {
     pub if_it_fails: String,
 }
 
-/// How a member is reached.
+/// Way in which a member is reached.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
@@ -181,7 +181,7 @@ pub struct Configuration {
     pub moving: Option<VersionId>,
     /// Its author and progress.
     pub moving_words: String,
-    /// This node's last problem with a version.
+    /// Last problem of this node with a version.
     pub trouble: String,
 }
 
@@ -212,12 +212,12 @@ pub struct LeaseStatus {
     pub holder: MemberId,
     /// Its epoch.
     pub epoch: u64,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     #[serde(default)]
     pub valid_ms: u64,
 }
 
-/// How far the log is.
+/// Progress of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LogStatus {
     /// The term.
@@ -404,7 +404,7 @@ impl Status {
         notes
     }
 
-    /// How far it is from one authority to the next.
+    /// Describes the progress of a CA replacement.
     fn authority_words(&self) -> Option<String> {
         let authority = &self.authority;
         let lacks = |there: bool| {
@@ -686,7 +686,7 @@ pub(super) fn held_back_words(names: &str) -> String {
     )
 }
 
-/// Names, one after another.
+/// Joins names in a sentence.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     match names.split_last() {

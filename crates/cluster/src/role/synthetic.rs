@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 /// Frontends that are asked in one round.
 pub const FRONTENDS_MAX: usize = 64;
-/// Timeout of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read of a response: its first line.
 const HEAD_BYTES_MAX: usize = 1024;
@@ -22,7 +21,7 @@ const HEAD_BYTES_MAX: usize = 1024;
 pub enum Answered {
     /// HTTP, with this status.
     Status(u16),
-    /// It accepted the connection; the protocol is not clear-text HTTP.
+    /// The listener accepted the connection; its protocol is not clear-text HTTP.
     Connected,
     /// The connection was refused, or ended without a response.
     Failed,

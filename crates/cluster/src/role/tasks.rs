@@ -18,13 +18,11 @@ use tokio::time::{Instant, timeout};
 
 /// Interval of confirming the majority.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
-/// Timeout of a confirmation.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
-/// Gossip interval.
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 /// Parts whose state is published.
 const PARTS_MAX: usize = 32;
-/// How long another member may take with gossip.
+/// Timeout of a gossip exchange with another member.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
 /// Interval of checking whether other members need an announcement or a key.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
@@ -93,7 +91,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
     }
 }
 
-/// How this member is.
+/// Returns the status that this member reports about itself.
 pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();

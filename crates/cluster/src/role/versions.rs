@@ -36,13 +36,13 @@ use tokio::time::timeout;
 
 /// Questions at one time; of more, the connection is closed.
 const AT_ONCE: usize = 8;
-/// How long the asker may take to send a question, and to read the answer.
+/// Timeout for a client to send a request, and to read the response.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Events in one answer.
+/// Largest number of events in one response.
 const EVENTS_MAX: usize = 100;
-/// How long the outcome of a change is waited for here, once it is agreed on.
+/// Longest wait for the effect of a committed change on this member.
 const SHOWS_LIMIT: Duration = Duration::from_secs(2);
-/// Versions in one answer.
+/// Largest number of versions in one response.
 const VERSIONS_MAX: usize = 200;
 /// Versions that are read to find where lines come from.
 const BLAME_MAX: usize = 100;
@@ -51,12 +51,13 @@ const WORDS_BYTES_MAX: usize = 2 << 10;
 /// Digits of a revision that are shown.
 const REVISION_DIGITS: usize = 12;
 
-/// What the keywords of all parts say of the texts of a version.
+/// Secrets and settings in the texts of a version, as the keywords of all parts define
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
     /// Parser settings for the section `config`.
     pub grammar: fn(&FileSet) -> Grammar,
-    /// What is secret in them.
+    /// Returns the mask for the secrets in the texts.
     pub mask: fn() -> Mask<'static>,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct Answering<M: Machine, N: Network> {
     shared: Arc<RoleState<M, N>>,
     texts: Texts,
     places: Semaphore,
-    /// One at a time on a thread of its own.
+    /// Admits one task at a time, which runs on its own thread.
     working: Semaphore,
     /// The secrets of versions of which something was reported, and of the accepted one.
     secrets: Mutex<BTreeMap<VersionId, Arc<Redaction>>>,
@@ -418,7 +419,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let _ = timeout(SHOWS_LIMIT, shown).await;
     }
 
-    /// As the files say, unless the change says otherwise.
+    /// Returns the judging rules of the files, unless the change overrides them.
     fn judging(&self, set: &FileSet, change: &Change) -> Judging {
         let section = ConfigSection::read(set, &(self.texts.grammar)(set));
         let confirm = change.confirm_s.map(Duration::from_secs);
@@ -453,7 +454,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
             .await;
     }
 
-    /// Who confirmed is in no version: it is an event.
+    /// Records who confirmed a version as an event, because no version contains that.
     async fn note(&self, words: &str, done: &Answer) {
         if let Answer::Done {
             version: Some(version),
@@ -479,7 +480,7 @@ async fn read(stream: &mut UnixStream) -> Option<Question> {
     codec::decode(&bytes).ok()
 }
 
-/// Words of bounded length.
+/// Truncates a text.
 fn cut(words: &str) -> String {
     let mut end = words.len().min(WORDS_BYTES_MAX);
     while !words.is_char_boundary(end) {

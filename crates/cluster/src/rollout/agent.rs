@@ -66,7 +66,7 @@ pub struct Agent {
     /// The version that it serves without a candidate.
     base: Option<VersionId>,
     trial: Option<Trial>,
-    /// Its report on the version in progress, or on the accepted one.
+    /// Report on the version in progress, or on the accepted one.
     own: Option<Report>,
     said_at_ms: Option<u64>,
     /// The result of the last check.
@@ -75,7 +75,7 @@ pub struct Agent {
     /// An accepted version that it could not serve, and when that was.
     failed: Option<(VersionId, u64)>,
     judge: Judge,
-    /// This machine's disk has not answered for so long, milliseconds.
+    /// Time for which this machine's disk has not responded, milliseconds.
     disk_stuck_ms: u64,
     /// The newest version that it accepted: it serves no older one as accepted. A state
     /// that names an older one is of the past, or of members that lost their logs.
@@ -94,7 +94,7 @@ impl Agent {
         }
     }
 
-    /// It accepted this version in an earlier life.
+    /// Records that the node accepted this version before its restart.
     pub fn has_accepted(&mut self, version: VersionId) {
         self.accepted = self.accepted.max(Some(version));
     }
@@ -116,9 +116,9 @@ impl Agent {
         self.trial.is_some()
     }
 
-    /// This machine's disk has not answered for so long, milliseconds; 0: it answers. The
-    /// leader counts a node by that as one that is away, so it is to be one by itself, as
-    /// if it had not heard from the leader: what it tries it could not keep.
+    /// Sets the time for which this machine's disk has not responded, milliseconds; 0: it
+    /// responds. The leader counts a node with a stuck disk as unreachable. So the agent
+    /// must behave as if it had not heard from the leader: it could not save a candidate.
     pub fn disk_is_stuck_for(&mut self, ms: u64) {
         self.disk_stuck_ms = ms;
     }
@@ -150,7 +150,7 @@ impl Agent {
             .or_else(|| self.to_sample(state, now_ms))
     }
 
-    /// When to ask again at the latest, where nothing happens before.
+    /// Returns the latest time for the next call, if nothing happens earlier.
     pub fn wake_at(&self, now_ms: u64) -> u64 {
         let every_ms = self.sample_every_ms();
         let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
@@ -272,8 +272,8 @@ impl Agent {
             .is_some_and(|own| own.version == version && crate::state::is_against(own.outcome))
     }
 
-    /// It rolls back a version that may still be in progress: the other members must
-    /// learn the reason.
+    /// Remembers the reason for a rollback of a version that may still be in progress:
+    /// the other members must learn it.
     fn remember_why(&mut self, state: &State, version: VersionId, silence_ms: u64) {
         let on_its_way = state
             .on_its_way()

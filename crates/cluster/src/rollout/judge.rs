@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub const BASELINE_SAMPLES_MAX: usize = 30;
 /// Samples from after it that are kept.
 const SAMPLES_MAX: usize = 16;
-/// How many samples one behind the other must agree that something is down.
+/// Number of consecutive samples that must agree that something is down.
 const STEADY: usize = 2;
 /// Fewer errors than this are none.
 const ERRORS_MIN: u64 = 5;
@@ -83,7 +83,7 @@ struct Sample {
 /// A judge: takes samples all the time, and judges from a switch on.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Judge {
-    /// From before the switch, the oldest first.
+    /// Samples before the switch, the oldest first.
     before: VecDeque<Sample>,
     window: Option<Window>,
 }
@@ -93,7 +93,8 @@ impl Sample {
         self.probes.as_ref()?.get(frontend)
     }
 
-    /// Its synthetic requests, and how many of them failed: the proxy counts them as well.
+    /// Returns the node's own synthetic requests and how many failed: the proxy counts
+    /// them as well.
     fn own(&self) -> Counts {
         let probes = || self.probes.iter().flatten();
         let failed = probes().filter(|(_, probe)| !probe.is_good());
@@ -112,7 +113,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// What was counted between two samples.
+    /// Returns the requests and errors between two samples.
     fn between(first: Option<&Health>, last: Option<&Health>) -> Counts {
         match (first, last) {
             (Some(first), Some(last)) => Counts {
@@ -137,7 +138,7 @@ impl Counts {
         }
     }
 
-    /// Those that failed, in words: no more than there were requests.
+    /// Returns the number of failed requests, at most the number of requests.
     fn failed(self) -> u64 {
         self.errors.min(self.requests)
     }
@@ -185,8 +186,8 @@ impl Judge {
         }
     }
 
-    /// It serves another version from now on, or is judged once more: against the same
-    /// past, with a new window.
+    /// Starts a window: the node serves another version, or this one is judged again. The
+    /// samples before the first window remain the reference.
     pub fn switched(&mut self, at_ms: u64, length_ms: u64) {
         let last = match &self.window {
             Some(window) => window.newest.back(),
@@ -219,8 +220,8 @@ impl Judge {
         self.window.is_some()
     }
 
-    /// When it last saw what is not judged, with an answer of its frontends: without one
-    /// it would have nothing to compare theirs with.
+    /// Returns the time of the last sample before the switch in which the frontends
+    /// answered. Without such a sample the new responses could not be compared.
     pub fn probed_before_ms(&self) -> Option<u64> {
         let mut samples = self.before.iter().rev();
         let probed = samples.find(|sample| sample.probes.is_some())?;
@@ -434,8 +435,8 @@ impl Window {
     }
 }
 
-/// It was so nine times of ten, and at least once: a past with a short failure in it is
-/// a good one.
+/// Returns whether nine of ten samples are true, and at least one: a short failure does
+/// not make the past bad.
 fn mostly(samples: impl Iterator<Item = bool>) -> bool {
     let (good, all) = samples.fold((0_u32, 0_u32), |(good, all), sample| {
         (good + u32::from(sample), all + 1)

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// without it, and a version that it was trying is rolled back. By then the node has
 /// rolled back by itself, so two candidates are never served at once.
 pub const AWAY_MS: u64 = super::TRIAL_SILENCE_MS + 1000;
-/// How long a node may take to build a version dry, milliseconds.
+/// Longest time for which a node may check a version without serving it, milliseconds.
 pub const CHECK_LIMIT_MS: u64 = 60_000;
-/// How long a node may take to serve a version and to say so, beside the time of
-/// judgement, milliseconds.
+/// Longest time until a node serves a version and reports it, in addition to the
+/// observation time, milliseconds.
 pub const SERVE_LIMIT_MS: u64 = 60_000;
-/// How often the rest of the time for a confirmation is told, milliseconds.
+/// Interval at which the remaining time for a confirmation is reported, milliseconds.
 pub const TELL_REMAINING_MS: u64 = 10_000;
 /// After one node refused, the others may say what they found for so long, milliseconds.
 const DIAGNOSTICS_MS: u64 = 5000;
@@ -29,12 +29,12 @@ const REASON_BYTES_MAX: usize = 8 << 10;
 /// A node, as the leader sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NodeView {
-    /// It can be reached. The leader reaches itself.
+    /// The node is reachable. The leader reaches itself.
     pub reachable: bool,
     /// Since when that is so, or since this leader leads.
     pub since_ms: u64,
-    /// Its disk has not answered for so long, by its own word, milliseconds: it can
-    /// neither check a version nor keep one, and counts as one that is not reached.
+    /// Time for which the disk has not responded, as the node reports, milliseconds. Such
+    /// a node can neither check a version nor save one, and counts as unreachable.
     pub disk_stuck_ms: u64,
 }
 
@@ -323,11 +323,11 @@ impl Round<'_> {
 pub struct Reachability {
     /// Nodes that can be reached, itself among them.
     pub reachable: BTreeSet<MemberId>,
-    /// How long the disk of each has not answered, milliseconds.
+    /// Time for which the disk of each node has not responded, milliseconds.
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
 }
 
-/// Where a version is: a window restarts when this changes.
+/// Position of a version in its rollout: a window restarts when this changes.
 type WindowKey = (VersionId, &'static str, Option<u64>);
 
 /// The memory of a leader: since when things are as they are, and its last proposal. One

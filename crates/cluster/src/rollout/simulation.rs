@@ -18,7 +18,7 @@ const HISTORIES: u64 = 300;
 /// Histories within which a defect is to be found.
 const HISTORIES_TO_FIND: u64 = 1000;
 
-/// One history; what was wrong with it, if anything was.
+/// Runs one history. Returns the violation, if any.
 fn history(seed: u64, defect: Option<Defect>) -> Result<checks::Counts, String> {
     let mut world = World::new(seed, defect);
     while world.step()? {}
@@ -44,8 +44,8 @@ fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_o
     assert!(counts.leaders > 2 * histories, "{counts:?}");
 }
 
-/// One of the histories fails by what the defect does, whatever else it leads to in
-/// others.
+/// Checks that at least one history fails by this check, whatever else the defect
+/// causes in others.
 fn is_found(defect: Defect, by: &str) {
     let found = (0..HISTORIES_TO_FIND)
         .filter_map(|seed| history(seed, Some(defect)).err())

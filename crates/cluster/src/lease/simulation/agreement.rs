@@ -24,7 +24,7 @@ impl Agreement {
         }
     }
 
-    /// How much is committed, if this one leads in this term.
+    /// Returns the number of committed entries if this host leads in this term.
     pub fn confirm(&self, host: usize, term: u64) -> Option<usize> {
         (self.leader == Some(host) && self.term == term).then(|| self.committed())
     }

@@ -13,12 +13,12 @@ use super::defect::{Broken, Defect};
 use lab::{Random, setting};
 use world::World;
 
-/// Histories that are tried.
+/// Number of simulated histories.
 const HISTORIES: u64 = 300;
 /// Histories within which each defect is found.
 const FOUND_WITHIN: u64 = 1_500;
 
-/// One history; what was seen that should not be, and where.
+/// Runs one history. Returns the violation and where it was seen.
 fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
     let traced = setting("LEASE_SEED").is_some();
     let mut world = World::new(Random::new(seed), Broken { by: defect }, traced);

@@ -12,7 +12,6 @@ use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Machines.
 const HOSTS: usize = 3;
 /// The lease that all want.
 const NAME: &str = "volume/a";
@@ -22,12 +21,12 @@ const EVENTS: usize = 60_000;
 const MS: u64 = 1_000_000;
 /// The validities that are asked for.
 const VALID_MS: [u64; 3] = [500, 700, 1_500];
-/// So long things happen.
+/// Duration of the phase with disturbances.
 const DISTURBED_MS: u64 = 20_000;
-/// So long it is calm then: whoever wants it gets it in this time.
+/// Duration of the calm phase, in which every member that wants the lease gets it.
 const CALM_MS: u64 = 12_000;
 
-/// What a process is told.
+/// Message to a process.
 #[derive(Clone, Debug)]
 enum Step {
     Elected(u64),
@@ -43,7 +42,7 @@ enum Step {
     OldEpoch(Renewal),
     Knows(usize),
     Tick,
-    /// It looked at the time under this epoch, and acts now.
+    /// The process checked the time under this epoch, and acts now.
     Acts(Epoch),
 }
 
@@ -57,13 +56,13 @@ enum Event {
     Calm,
 }
 
-/// A machine.
 struct Host {
     /// By how many millionths its clock is too fast.
     drift_ppm: i64,
     booted_ns: u64,
     holder: Option<Holder>,
-    /// Until when its other processes hold what a former life told them.
+    /// Expiry up to which the other processes of the host trust what the previous process
+    /// reported.
     former: Option<Boottime>,
     grantor: Option<Grantor>,
     /// The last confirmation, which may not be used again.
@@ -194,7 +193,7 @@ impl World {
         }
     }
 
-    /// From one to another, or not.
+    /// Sends a message from one host to another, or loses it.
     fn send(&mut self, from: usize, to: usize, told: Step) {
         let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
         if cut || (!self.calm && self.random.percent(3)) {
@@ -392,7 +391,7 @@ impl World {
         said
     }
 
-    /// Somebody wants the lease of who may lead.
+    /// Sends a request for the lease to a host that may lead.
     fn want(&mut self, host: usize, from: usize, want: LeaseRequest) {
         let now = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
@@ -576,7 +575,7 @@ impl World {
         }
     }
 
-    /// Somebody is elected; the others find out later.
+    /// Elects a leader; the other members learn of it later.
     fn elect(&mut self) {
         let host = self.random.below(HOSTS as u64) as usize;
         self.agreement.term += 1;

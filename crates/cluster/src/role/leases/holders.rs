@@ -21,7 +21,7 @@ pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
     wanted: Vec<WantedLease>,
-    /// Those that are only reported.
+    /// Leases whose holder is only reported.
     watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
 }
@@ -83,7 +83,6 @@ impl Holders {
         }
     }
 
-    /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
         for wish in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(&wish.name) {

@@ -47,7 +47,6 @@ enum Question {
 /// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum RenewalReply {
-    /// Renewed.
     Renewed,
     /// Renewed; a node that could use the lease better waits for it.
     BetterWaits,

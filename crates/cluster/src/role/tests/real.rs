@@ -21,9 +21,9 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that is busy.
+/// Longest wait for anything, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-/// How soon it is looked at again.
+/// Poll interval.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A member that can be started and stopped.
@@ -104,8 +104,8 @@ impl Real {
         }
     }
 
-    /// Has something done. On a busy machine there may be no leader for a moment, and then nothing was
-    /// changed.
+    /// Sends a request until it succeeds. On a busy machine there may be no leader for a
+    /// moment, and then nothing was changed.
     #[track_caller]
     pub(super) fn done(&self, request: &Request) -> String {
         let until = Instant::now() + SOON;
@@ -142,7 +142,7 @@ impl Real {
         self.start();
     }
 
-    /// It belongs to the cluster, and does not run yet.
+    /// Adds the member to the cluster, without starting it.
     fn admit(&mut self, through: &Real, kind: Kind) {
         let valid_ms = 60_000;
         let reply = through.ask(&Request::Invite { kind, valid_ms }).unwrap();

@@ -96,7 +96,7 @@ struct Seat {
     directory: PathBuf,
     platter: Platter,
     token: RefCell<Option<String>>,
-    /// Of the start that lives now.
+    /// Machine of the current start.
     machine: RefCell<Fake>,
     asks: RefCell<Option<mpsc::Sender<(Request, Replies)>>>,
     starts: RefCell<u64>,
@@ -114,7 +114,7 @@ impl Seat {
         }
     }
 
-    /// One start.
+    /// Runs the role once, from its start to its end.
     async fn live(&self) -> turmoil::Result {
         *self.starts.borrow_mut() += 1;
         let start = *self.starts.borrow();
@@ -182,7 +182,7 @@ impl Seat {
     }
 }
 
-/// What the test does to the simulation from inside of it.
+/// Change that the test makes to the simulation from the inside.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Crash(&'static str),
@@ -531,7 +531,7 @@ fn has(seat: &Seat) -> bool {
     held.any(|held| held.name == LEASE)
 }
 
-/// One has the lease at the end, and never two meanwhile.
+/// Waits until this member has the lease, and checks that never two have it.
 async fn comes_to(seats: &Seats, at: usize) {
     let began = Instant::now();
     while !has(&seats[at]) {

@@ -1,4 +1,4 @@
-//! What a node does, task by task.
+//! Tests of a node's tasks, one after another.
 
 use super::*;
 use crate::command::{Body, Judging, RolloutStep};
@@ -95,7 +95,7 @@ impl Node {
         self.state.version(SECOND)?.said(B)
     }
 
-    /// It checked version 2, and is to try it.
+    /// Returns a node that checked version 2 and must serve it as a candidate.
     fn on_trial(judge_ms: u64) -> Node {
         let mut node = Node::with_second_on_its_way(judge_ms);
         node.works();

@@ -1,4 +1,4 @@
-//! What is called worse, and what is not.
+//! Tests of which changes count as worse.
 
 use super::*;
 
@@ -61,7 +61,8 @@ impl Bench {
     }
 }
 
-/// What is found in ten seconds after others, and after how many.
+/// Returns the finding for ten seconds of samples after others, and the number of
+/// samples it took.
 fn judged(before: &[Second], after: &[Second]) -> (usize, Finding) {
     let mut bench = Bench::default();
     for second in before {

@@ -1,4 +1,4 @@
-//! What the leader decides, moment by moment.
+//! Tests of the leader's decisions, step by step.
 
 use super::*;
 use crate::command::{Body, CheckFindings, Judging, Proposal};
@@ -74,7 +74,7 @@ impl Desk {
         self.says(B, Checked);
     }
 
-    /// One that finds it is enough.
+    /// Both nodes report that all must change at once; one report is enough.
     fn both_check_that_all_change_at_once(&mut self) {
         self.says(A, Checked);
         self.state.must(B, checked_together(1, B));

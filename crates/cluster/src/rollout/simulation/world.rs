@@ -12,22 +12,22 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How long things fail, then how long they do not, milliseconds.
+/// Duration of the phase with failures, then of the phase without, milliseconds.
 const FAILING_MS: u64 = 70_000;
 const QUIET_MS: u64 = 200_000;
-/// How often it is asked whether all ended well already, milliseconds.
+/// Interval at which the end condition is checked, milliseconds.
 const SETTLED_MS: u64 = 10_000;
-/// A moment, milliseconds.
+/// Simulation step, milliseconds.
 const STEP_MS: u64 = 100;
-/// How often a node tells how its disk is, and from when on it tells of one that is stuck,
-/// milliseconds.
+/// Interval at which a node reports its disk's status, and age from which a stuck disk
+/// is reported, milliseconds.
 const TALE_MS: u64 = 1000;
 const STUCK_TOLD_MS: u64 = 2000;
-/// How long leadership lasts without one who leads, milliseconds.
+/// Duration of leadership after the leader is lost, milliseconds.
 const ELECTION_MS: u64 = 400;
 const ARBITER: MemberId = MemberId(9);
 
-/// What is wrong on purpose.
+/// Deliberate defect, which the checks must find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Defect {
     IgnoresSilence,
@@ -39,7 +39,7 @@ pub(super) enum Defect {
     TrustsAStuckDisk,
 }
 
-/// What a version is like.
+/// Behaviour of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Nature {
     /// On which node; None: on all.
@@ -64,7 +64,7 @@ enum Badness {
 }
 
 impl Badness {
-    /// What is seen of it where it was switched to so long ago.
+    /// Returns the behaviour that is visible this long after the switch.
     fn shown(self, ago_ms: u64) -> Badness {
         match self {
             Badness::Worse { after_ms, .. } if ago_ms >= after_ms => self,
@@ -89,13 +89,13 @@ struct Node {
     down_until_ms: u64,
     cut_until_ms: u64,
     heard_ms: u64,
-    /// Its disk answers nobody from then until then.
+    /// Period in which its disk does not respond.
     stuck_ms: std::ops::Range<u64>,
     /// And what is agreed on does not come to its state meanwhile.
     frozen: bool,
-    /// How long its disk had not answered when it told of that last.
+    /// Age of the stuck disk operation when the node last reported it.
     told_stuck_ms: u64,
-    /// How much of the log it has.
+    /// Number of log entries that it has applied.
     applied: usize,
     seen_applied: usize,
     wake_ms: u64,
@@ -209,7 +209,7 @@ impl World {
         Ok(quiet_for_ms < QUIET_MS && !settled)
     }
 
-    /// What happened, when all ended as it must.
+    /// Checks that the history ended as required, and returns its counts.
     pub(super) fn end(&self) -> Result<Counts, String> {
         let state = self.state();
         for node in &self.nodes {
@@ -284,7 +284,7 @@ impl World {
         node.up && self.now_ms >= node.cut_until_ms
     }
 
-    /// Who is connected, the arbiter among them, is a majority.
+    /// Returns whether the connected members, including the arbiter, are a majority.
     fn majority(&self) -> bool {
         let there = (0..self.nodes.len()).filter(|index| self.connected(*index));
         2 * (there.count() + 1) > self.nodes.len() + 1
@@ -649,7 +649,7 @@ impl Node {
         }
     }
 
-    /// How long its disk has not answered.
+    /// Returns how long its disk has not responded.
     fn disk_stuck_ms(&self, now_ms: u64) -> u64 {
         match self.stuck_ms.contains(&now_ms) {
             true => now_ms - self.stuck_ms.start,
@@ -665,7 +665,7 @@ impl Node {
         self.busy = None;
     }
 
-    /// It starts with what it accepted last, alone as it is.
+    /// Starts the node alone with the version that it accepted last.
     fn start(&mut self, now_ms: u64) {
         self.up = true;
         self.base = self.disk;
