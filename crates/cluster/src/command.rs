@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The newest format of commands that this program understands.
+/// Newest format of commands that this program supports.
 pub const FORMAT: u32 = 6;
-/// The format from which a record may free the leases of a machine that is off.
+/// First format in which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;
-/// The format from which a lease goes to the next holder with the entry that releases it.
+/// First format in which the entry that releases a lease grants it to the next holder.
 pub const PASSES_FORMAT: u32 = 4;
 /// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
 pub const LONG_RECORDS_FORMAT: u32 = 5;
-/// The format from which commands are signed by their authors: see [`Body::RequireSignatures`].
+/// First format in which authors sign their commands: see [`Body::RequireSignatures`].
 pub const SIGNED_FORMAT: u32 = 6;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
-/// The same, before [`LONG_RECORDS_FORMAT`].
+/// Largest record before [`LONG_RECORDS_FORMAT`], bytes.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// A version of the configuration: counted up by one from 1.
+/// Version of the configuration: versions are numbered consecutively from 1.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -49,7 +49,7 @@ pub struct Epoch(pub u64);
 /// A command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
-    /// The format that a member must support to apply it.
+    /// Format that a member must support to apply the command.
     pub format: u32,
     /// The proposer.
     pub from: MemberId,
@@ -62,8 +62,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command in the oldest format that has it, so that as many members as possible
-    /// understand it.
+    /// Creates a command in the oldest format that supports it, so that as many members
+    /// as possible understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
         let format = match body {
             Body::Record(ref record) if record.value.len() > SHORT_RECORD_BYTES_MAX => {
@@ -93,29 +93,28 @@ impl fmt::Display for Command {
 /// The content of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Body {
-    /// The first of a cluster: its name, its first member, the certificate (DER) of
-    /// its authority.
+    /// Founds a cluster: its name, its first member, the certificate (DER) of its CA.
     Found {
         /// The cluster's name.
         cluster: String,
-        /// Its first member.
+        /// First member.
         member: Member,
-        /// The authority's certificate, DER.
+        /// Certificate of the CA, DER.
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
     },
-    /// An invitation was given out. It ends by being used, by [`Body::Uninvite`].
+    /// Adds an invitation. It ends when it is used, or by [`Body::Uninvite`].
     Invite(Invitation),
     /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
         /// The token.
         token: Digest,
     },
-    /// Adds a member, who came with a token.
+    /// Adds a member that joined with a token.
     Admit {
         /// SHA-256 of the token.
         token: Digest,
-        /// The new one.
+        /// The new member.
         member: Member,
     },
     /// Addresses and supported formats of a member, sent at each start.
@@ -127,8 +126,8 @@ pub enum Body {
     },
     /// Keys of contents, sealed to nodes.
     Seal(Ring),
-    /// A piece of a sealed content. It stays while a version has it, or for
-    /// the proposal that it came before.
+    /// Stores a chunk of an encrypted content. The chunk is kept while a version
+    /// references it, or while it waits for its proposal.
     Chunk {
         /// SHA-256 of the bytes.
         digest: Digest,
@@ -147,7 +146,7 @@ pub enum Body {
     /// Sets the record of a lease (format 2), and may free the leases of a machine that is off
     /// (format 3).
     Record(LeaseRecord),
-    /// An event for operators, without other effect.
+    /// Records an event for operators, without other effect.
     Event {
         /// The message.
         words: String,
@@ -158,20 +157,20 @@ pub enum Body {
     Authority(Box<NextAuthority>),
     /// The member has a certificate of the newest CA.
     Certified {
-        /// SHA-256 of that one's certificate.
+        /// SHA-256 of the next CA's certificate.
         authority: Digest,
     },
-    /// The next authority is the present one from now on, and the former one is given
-    /// up.
+    /// Makes the next CA the current one, and drops the previous CA.
     GiveUpAuthority {
-        /// SHA-256 of the next one's certificate.
+        /// SHA-256 of the next CA's certificate.
         next: Digest,
-        /// Members without a certificate of it, as the proposer saw them. If the set
-        /// differs, the old CA is not dropped.
+        /// Members without a certificate of the next CA, as the proposer saw them. If the
+        /// set differs, the old CA is not dropped.
         away: BTreeSet<MemberId>,
     },
-    /// From here on, a command takes effect only with the signature of its author (format 6).
-    /// The leader proposes this once all members support it. There is no way back.
+    /// From this entry on, a command takes effect only with the signature of its author
+    /// (format 6). The leader proposes this once all members support it. The requirement
+    /// is irreversible.
     RequireSignatures,
 }
 
@@ -208,7 +207,7 @@ impl Body {
 pub struct Limits {
     /// Versions; at most [`crate::state::VERSIONS_MAX`].
     pub versions: u32,
-    /// Bytes of their contents, sealed, each piece once.
+    /// Largest size of the encrypted contents, each chunk once, bytes.
     pub content_bytes: u64,
 }
 
@@ -221,7 +220,7 @@ impl Default for Limits {
     }
 }
 
-/// An invitation as all members know it; only the invited machine has the token.
+/// Invitation as all members know it. Only the invited machine has the token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invitation {
     /// SHA-256 of the token.
@@ -243,7 +242,7 @@ pub struct Ring {
     pub sealed: Vec<SealedKey>,
 }
 
-/// A key, sealed to one node.
+/// A key, encrypted for one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedKey {
     /// The recipient.
@@ -253,37 +252,38 @@ pub struct SealedKey {
     pub bytes: Vec<u8>,
 }
 
-/// An authority that is to follow the present one.
+/// The CA that is to replace the current one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextAuthority {
-    /// Its certificate, DER.
+    /// Certificate of the next CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
-    /// A certificate by the present authority for its key, DER.
+    /// Certificate by the current CA for the next CA's key, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Its key.
+    /// Private key of the next CA.
     pub key: SealedAuthority,
 }
 
-/// The key of an authority, sealed with a key of contents: to nodes, never to an arbiter.
+/// Private key of a CA, encrypted with a content key: readable by nodes, never by an
+/// arbiter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedAuthority {
     /// Epoch of the content key.
     pub epoch: Epoch,
-    /// The ciphertext, as [`crate::authority::Rings`] seals secrets.
+    /// Ciphertext, as [`crate::authority::Rings`] encrypts secrets.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
-/// A sealed content: pieces of a ciphertext.
+/// An encrypted content: chunks of a ciphertext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Content {
     /// Size of the plain content, in bytes.
     pub bytes: u64,
-    /// The key that opens it.
+    /// Epoch of the key that decrypts the content.
     pub epoch: Epoch,
-    /// The pieces, in order.
+    /// Digests of the chunks, in order.
     pub chunks: Vec<Digest>,
 }
 
@@ -297,9 +297,9 @@ pub struct FileEntry {
     pub main: Option<u32>,
     /// The file was read as a secret.
     pub secret: bool,
-    /// Its permissions.
+    /// Permissions of the file.
     pub mode: u32,
-    /// Its content.
+    /// Content of the file.
     pub content: Content,
 }
 
@@ -318,9 +318,9 @@ pub struct Judging {
 pub enum Origin {
     /// An operator.
     Applied,
-    /// A repository that is followed.
+    /// A followed repository.
     Followed {
-        /// Its address.
+        /// Address of the repository.
         repository: String,
         /// The revision.
         revision: String,
@@ -335,7 +335,8 @@ pub enum Origin {
 /// A proposed version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The version that the author saw; refused if another one is accepted now.
+    /// Version on which the author's change is based. Refused if another version is
+    /// accepted now.
     pub parent: Option<VersionId>,
     /// The author.
     pub author: String,
@@ -346,7 +347,7 @@ pub struct Proposal {
     pub time_s: i64,
     /// The origin of the files.
     pub origin: Origin,
-    /// Its files.
+    /// Files of the version.
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
@@ -366,7 +367,7 @@ pub struct Report {
     /// Explanation: diagnostics, or what got worse; at most
     /// [`crate::state::WORDS_BYTES_MAX`].
     pub words: String,
-    /// Findings of its check.
+    /// Findings of the node's check.
     #[serde(default)]
     pub found: CheckFindings,
 }
@@ -387,11 +388,11 @@ pub struct CheckFindings {
 /// The possible results of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reported {
-    /// It could serve it.
+    /// The node could serve the version.
     Checked,
-    /// It cannot.
+    /// The node cannot serve the version.
     Refused,
-    /// It serves it.
+    /// The node serves the version.
     Serves,
     /// The node served the version for the observation time, and no metric got worse.
     Good,
@@ -419,12 +420,12 @@ pub enum RolloutStep {
         /// The canary node.
         node: MemberId,
     },
-    /// All of these nodes try it, including the canary.
+    /// All of these nodes serve the version as a candidate, including the canary.
     Rest {
         /// The nodes that can serve it and are reachable.
         nodes: Vec<MemberId>,
     },
-    /// All serve it; it waits to be confirmed.
+    /// All nodes serve the version; it waits for confirmation.
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
@@ -444,8 +445,8 @@ pub enum RolloutStep {
 /// Commands for leases. [`crate::lease`] defines their timing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LeaseCommand {
-    /// Grants it to a member, with the next epoch. The leader proposes this only after
-    /// the last holder's time has passed.
+    /// Grants the lease to a member, with the next epoch. The leader proposes this only
+    /// after the last holder's time has passed.
     Grant {
         /// The lease.
         name: String,
@@ -453,8 +454,8 @@ pub enum LeaseCommand {
         holder: MemberId,
         /// Validity of a renewal, milliseconds.
         valid_ms: u64,
-        /// The epoch that the leader saw: with another one nothing is granted, so that
-        /// the same grant twice is one.
+        /// Current epoch as the leader saw it. If it differs, nothing is granted, so a
+        /// repeated grant takes effect once.
         #[serde(default)]
         after: Epoch,
     },
@@ -462,18 +463,18 @@ pub enum LeaseCommand {
     Release {
         /// The lease.
         name: String,
-        /// The holder's epoch: of an older one nothing is released.
+        /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
     },
     /// The holder releases the lease, and the waiting member receives it at once.
     Pass {
         /// The lease.
         name: String,
-        /// The holder's epoch: of an older one nothing is released.
+        /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
-        /// The holder that gives it up, as it told the leader.
+        /// Holder that releases the lease, as it told the leader.
         holder: MemberId,
-        /// Who waits for it.
+        /// Member that waits for the lease.
         next: Option<NextHolder>,
     },
 }
@@ -497,17 +498,18 @@ pub struct NextHolder {
 pub struct LeaseRecord {
     /// The lease.
     pub name: String,
-    /// The holder's epoch: with an older one nothing is written.
+    /// Epoch of the holder. With an older epoch nothing is written.
     pub epoch: Epoch,
-    /// Higher than that of the record before it, or nothing is written: one whose outcome was
-    /// unknown does not come back behind one that was proposed later.
+    /// Sequence number; must exceed that of the previous record, or nothing is written.
+    /// So a record whose outcome was unknown cannot overwrite one that was proposed
+    /// later.
     pub number: u64,
     /// The record, at most [`RECORD_BYTES_MAX`]; an empty one removes it.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
-    /// With the record, all leases of the node of this name are free at once: its machine is known
-    /// to be off. Only the holder of a lease `PART/@NODE`, which stands for the node itself, may say
-    /// so (format 3). Empty: of none.
+    /// Name of a node whose machine is known to be off: all its leases become free
+    /// together with the record. Only the holder of a lease `PART/@NODE`, which
+    /// represents the node itself, may set it (format 3). Empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub frees: String,
 }
@@ -532,28 +534,28 @@ pub enum Refusal {
     Busy {
         /// The version.
         version: VersionId,
-        /// Its author.
+        /// Author of the version.
         author: String,
     },
-    /// The author has not seen the accepted version.
+    /// The change is not based on the accepted version.
     Stale {
-        /// The accepted one.
+        /// Version that is accepted now.
         accepted: Option<VersionId>,
     },
-    /// The token is unknown, was used, or its time has passed.
+    /// The token is unknown, used, or expired.
     Token,
-    /// The certificate is that of a removed member, or of another one.
+    /// The certificate belongs to a removed member, or to another one.
     Certificate,
     /// There is no such member.
     NoMember,
     /// The version does not exist, or is not in progress.
     NoVersion,
-    /// A piece of its contents is missing.
+    /// A chunk of the contents is missing.
     Incomplete {
         /// The chunk.
         chunk: Digest,
     },
-    /// More than there may be.
+    /// A limit was exceeded.
     TooMany {
         /// The kind of objects.
         what: String,
@@ -565,7 +567,7 @@ pub enum Refusal {
         /// The holder.
         holder: MemberId,
     },
-    /// The epoch is an old one.
+    /// The epoch is outdated.
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
@@ -573,32 +575,32 @@ pub enum Refusal {
     Unfit,
     /// Another member has the number or the name.
     Taken {
-        /// The one that is taken.
+        /// Attribute that is taken.
         what: TakenAttribute,
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
     Name,
     /// The bytes are not those of the digest.
     Digest,
-    /// The key is not sealed to this node, which came meanwhile.
+    /// The key is not encrypted for this node, which joined meanwhile.
     Unsealed {
         /// The node.
         node: MemberId,
     },
     /// The version (or the CA) is not in the state for this step, or a report forbids it.
     Untimely,
-    /// An authority follows the present one already.
+    /// A CA replacement is already in progress.
     AuthorityUnderWay,
-    /// A member has certificates of an authority so old that no further one can follow.
+    /// A member has only certificates of a CA so old that no further CA can follow.
     Late {
         /// The member.
         member: MemberId,
     },
     /// The command lacks the signature of its author.
     Unsigned,
-    /// Some member would not understand it.
+    /// Some member would not understand the command.
     Format {
-        /// The format that all of them support.
+        /// Newest format that all members support.
         understood: u32,
     },
 }
@@ -606,7 +608,7 @@ pub enum Refusal {
 /// The attribute that another member has already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TakenAttribute {
-    /// A member's number; a new one is above all that ever were.
+    /// Member number; a new one is above all numbers ever assigned.
     Number,
     /// A member's name.
     Name,

@@ -1,5 +1,5 @@
-//! Requests of the control role to its machine. The binary implements them with its
-//! supervisor, tests with a machine of their own.
+//! Interface of the control role to its machine. The binary implements it with its
+//! supervisor; tests implement a machine of their own.
 
 use crate::authority::PartCredentials;
 use crate::command::LeaseRecord;
@@ -30,22 +30,22 @@ pub struct Health {
     pub requests: u64,
     /// Responses with 5xx, and failed connections to servers.
     pub errors: u64,
-    /// Servers that are up, of all that are checked.
+    /// Number of servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// All servers that are checked.
+    /// Number of servers that are checked.
     pub servers: u64,
-    /// Frontends that serve something, by name, with where they listen.
+    /// Frontends that serve something, by name, with their listening addresses.
     pub frontends: Vec<FrontendHealth>,
-    /// Virtual addresses that this machine owns now.
+    /// Number of virtual addresses that this machine owns now.
     pub addresses_owned: u64,
-    /// Virtual addresses that are configured.
+    /// Number of virtual addresses that are configured.
     pub addresses: u64,
 }
 
 /// A frontend.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FrontendHealth {
-    /// Its name.
+    /// Name of the frontend.
     pub name: String,
     /// Listening addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
@@ -59,7 +59,7 @@ pub struct FrontendHealth {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parts {
-    /// The parts that run beside the proxy, a summary each.
+    /// Summaries of the parts other than the proxy.
     #[serde(rename = "parts")]
     pub summaries: Vec<Summary>,
     /// The virtual routers.
@@ -70,7 +70,8 @@ pub struct Parts {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Routing {
-    /// Why their state is not known, for example because the role does not respond; empty: it is.
+    /// Reason why the state of the virtual routers is unknown, for example because the
+    /// role does not respond; empty: it is known.
     pub unknown: String,
     /// At most [`ROUTERS_MAX`]; those with a fault first.
     pub routers: Vec<RouterStatus>,
@@ -85,7 +86,7 @@ pub const REASON_MAX: usize = 200;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouterStatus {
-    /// Its name.
+    /// Name of the virtual router.
     pub name: String,
     /// Number of its virtual addresses.
     pub addresses: u64,
@@ -93,8 +94,8 @@ pub struct RouterStatus {
     pub is_owner: bool,
     /// A lease of the cluster determines the owner.
     pub has_lease: bool,
-    /// Why the machine cannot own the addresses; empty: it can. A lease that another machine holds
-    /// is no fault.
+    /// Reason why the machine cannot own the addresses; empty: it can. A lease that
+    /// another machine holds is not a fault.
     pub fault: String,
     /// The traffic that the machine cannot serve at the addresses, with the reason;
     /// empty: it serves all.
@@ -108,7 +109,8 @@ pub struct Observed {
     pub serves: bool,
     /// The reason, if none is served.
     pub why: String,
-    /// Things that the version needs and the machine lacks: it is served without them.
+    /// Things that the version needs and the machine lacks: the version is served without
+    /// them.
     pub missing: Vec<String>,
 }
 
@@ -117,7 +119,7 @@ pub struct Observed {
 pub enum News {
     /// The node had to take over an address, and rolled back to the accepted version.
     WentBack {
-        /// Why, in words.
+        /// Reason, as text.
         words: String,
     },
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
@@ -125,10 +127,10 @@ pub enum News {
     WantsLeases {
         /// The part.
         part: String,
-        /// Its leases.
+        /// Leases of the part.
         leases: Vec<WantedLease>,
     },
-    /// A part wants the record of a lease to be written. The answer goes to
+    /// A part requests that the record of a lease is written. The response goes to
     /// [`Machine::recorded`].
     Records {
         /// The machine's number of the question.
@@ -147,15 +149,16 @@ pub enum News {
         /// The connection.
         connection: OwnedFd,
     },
-    /// The supervisor wants the role to end.
+    /// The supervisor requests that the role ends.
     Stop,
 }
 
 /// The machine.
 pub trait Machine: Send + Sync + 'static {
-    /// Builds it dry, with all that the machine has.
+    /// Checks the version against the machine without serving it.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
-    /// Does so, and returns what it found as [`part::versions::Findings`] in JSON.
+    /// Checks the version, and returns the findings as [`part::versions::Findings`] in
+    /// JSON.
     fn find(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send {
         self.check(set)
     }
@@ -176,22 +179,22 @@ pub trait Machine: Send + Sync + 'static {
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
         std::future::ready(None)
     }
-    /// Reports the leases that parts named to them: those that are held, and the others.
+    /// Reports the leases that parts named to them, both held and not held.
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
-    /// Reports the standing of this machine as a member to all parts.
+    /// Reports the status of this machine as a member to all parts.
     fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
         drop(news);
         std::future::ready(())
     }
     /// Reports the outcome of writing a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
-    /// The report of the cluster, which somebody asked for.
+    /// Delivers the report of the cluster that a client requested.
     fn reported(&self, ask: u64, report: Report) -> impl Future<Output = ()> + Send {
         let _ = (ask, report);
         async {}
     }
-    /// Another node could use this lease better: its users release it in good order, and
-    /// do not request it for a moment.
+    /// Asks the users of a lease to release it in good order, and not to request it for a
+    /// moment, because another node could use it better.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
     /// Returns whether the parts receive reports. While they do not, no lease is renewed
     /// for them and they stop when their leases expire. Another machine can then
@@ -199,7 +202,7 @@ pub trait Machine: Send + Sync + 'static {
     fn is_heard(&self) -> bool {
         true
     }
-    /// The parts of this machine that get a certificate of their own.
+    /// Returns the parts of this machine that get a certificate of their own.
     fn certified(&self) -> Vec<&'static str> {
         Vec::new()
     }

@@ -12,15 +12,15 @@ pub const PART: &str = "cluster";
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The leases that a part of this machine could use, or wants to know: all of them.
+    /// All leases that a part of this machine could use, or wants to know.
     Wants {
-        /// The part: the names of its leases begin with it and a slash.
+        /// Name of the part: the names of its leases begin with it and a slash.
         #[serde(with = "Part")]
         part: String,
         /// The leases.
         leases: WantedLeases,
     },
-    /// A question: write the record of a lease that this machine holds. The answer is
+    /// Request to write the record of a lease that this machine holds. The response is
     /// [`Recorded`].
     Record(LeaseRecord),
 }
@@ -28,7 +28,7 @@ pub enum Message {
 /// Outcome of writing a record.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Recorded {
-    /// A majority has it.
+    /// A majority has the record.
     Written,
     /// The record was not written, and never will be.
     Refused {
@@ -48,14 +48,15 @@ pub enum Recorded {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Run {
-    /// Its state directory.
+    /// State directory.
     pub directory: Vec<u8>,
-    /// Where operators find it.
+    /// Path of the socket for operators.
     pub socket: Vec<u8>,
 }
 
 impl Message {
-    /// Encodes the message for forwarding. What a part wants stays valid until the next one.
+    /// Encodes the message for forwarding. The wanted leases of a part remain valid until
+    /// its next message.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::Wants { .. } => 1,

@@ -3,7 +3,7 @@
 //! final one, then the next request if there is one. Each is its length (u32, big endian)
 //! and the value encoded by [`part::codec`]. The role closes idle connections.
 
-//! [`Client`] is the asking side; it blocks, and needs no runtime.
+//! [`Client`] is the client side; it blocks, and needs no runtime.
 
 use crate::command::{Judging, Origin, VersionId};
 use crate::file_set::FileSet;
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub const SOCKET: &str = "control.sock";
 /// Largest request, and largest reply: a set of files and a little.
 pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
-/// Bytes of a length before a value.
+/// Bytes of the length before a value.
 pub const LENGTH_BYTES: usize = 4;
 /// Longest time for writing one piece of a response to the client.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ pub enum Request {
     },
     /// Removes a member, by name.
     Remove {
-        /// Its name.
+        /// Name of the new member.
         name: String,
     },
     /// Transfers leadership to a member, by default to the best candidate.
@@ -81,22 +81,23 @@ pub enum Request {
         /// Maximum number.
         max: u64,
     },
-    /// The files of a version in plain (None: the accepted one): [`Reply::Set`].
+    /// Requests the decrypted files of a version (None: the accepted one):
+    /// [`Reply::Set`].
     Show {
         /// The version.
         version: Option<VersionId>,
     },
     /// Poll the followed repositories now.
     Follow,
-    /// A line among the events, agreed on like everything else: [`Reply::Done`] when a
-    /// majority has it on its disks.
+    /// Adds a line to the replicated events: [`Reply::Done`] when a majority has it on
+    /// disk.
     Note {
         /// The line, at most [`crate::state::WORDS_BYTES_MAX`].
         words: String,
     },
 }
 
-/// A change that an operator wants.
+/// A change that an operator applies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Apply {
     /// The version on which the files are based.
@@ -107,7 +108,7 @@ pub struct Apply {
     pub message: String,
     /// When, seconds since 1970.
     pub time_s: i64,
-    /// From where.
+    /// Origin of the change.
     pub origin: Origin,
     /// The files.
     pub set: FileSet,
@@ -127,7 +128,7 @@ pub enum Reply {
     Done {
         /// The message.
         words: String,
-        /// The version that it led to.
+        /// Version that resulted.
         version: Option<VersionId>,
     },
     /// The change failed: nothing was changed, or it was rolled back.
@@ -135,14 +136,15 @@ pub enum Reply {
         /// The problem, its reason, and what to do.
         words: String,
     },
-    /// Asked for, and whether it happened is not known: it may have, or may yet.
+    /// The request was sent, and its outcome is unknown: the change may have been made,
+    /// or may still be made.
     Unknown {
         /// The problem, its reason, and how to find the outcome.
         words: String,
     },
     /// A token.
     Token {
-        /// The token as it was typed.
+        /// The token as the user typed it.
         token: String,
         /// A member that may accept the same request.
         member: MemberId,
@@ -160,7 +162,7 @@ impl Reply {
     }
 }
 
-/// Why the role could not be asked.
+/// Error of a request to the role.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No process listens at the socket.
@@ -177,7 +179,7 @@ pub enum AskError {
     /// The socket fails.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// The request is larger than one may be.
+    /// The request exceeds the largest size.
     #[error("a request of {0} bytes exceeds the limit of {REQUEST_BYTES_MAX}")]
     TooLarge(usize),
     /// Timeout waiting for the role.

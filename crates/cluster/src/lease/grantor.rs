@@ -1,4 +1,4 @@
-//! The leader's side of leases: one value for each time that a member leads.
+//! The leader's side of leases: one value for each term in which a member leads.
 
 use super::defect::{Broken, Defect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
@@ -7,25 +7,26 @@ use crate::member::MemberId;
 use crate::state::LEASE_NAME_BYTES_MAX;
 use std::collections::BTreeMap;
 
-/// Grants at most that are proposed and not settled.
+/// Largest number of grants that are proposed and not settled.
 pub const GRANTING_MAX: usize = 256;
 
 /// Time for which a refused request is remembered, in nanoseconds: a waiting holder
 /// repeats its request more often.
 const WISH_NS: u64 = 2_000_000_000;
 
-/// A renewal that came in. It is answered after leadership was confirmed.
+/// A renewal that arrived. The leader acknowledges it after its leadership was
+/// confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received {
-    /// From whom.
+    /// Member that sent the renewal.
     pub from: MemberId,
     /// The renewal.
     pub renewal: Renewal,
-    /// When it came.
+    /// Time at which the renewal arrived.
     pub at: Boottime,
 }
 
-/// Leadership, as a majority has confirmed it.
+/// Leadership that a majority has confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Confirmed {
     /// In which term.
@@ -34,31 +35,31 @@ pub struct Confirmed {
     pub asked_at: Boottime,
 }
 
-/// Why a renewal is not answered.
+/// Reason why a renewal is not acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotRenewed {
-    /// Leadership of this term was not confirmed after it came: no answer.
+    /// Leadership of this term was not confirmed after the renewal arrived: no response.
     Unconfirmed,
-    /// The lease is being given to another: no answer.
+    /// The lease is being granted to another member: no response.
     Granting,
     /// The sender does not hold the lease, according to a state that was read after the
-    /// confirmation. To be sent as a response.
+    /// confirmation. This must be sent as a response.
     OldEpoch,
 }
 
-/// Why a lease is not given.
+/// Reason why a lease is not granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotGranted {
     /// The sender already holds the lease, and will see that in the log.
     Granted(Epoch),
-    /// Not before this time.
+    /// The lease cannot be granted before this time.
     NotBefore(Boottime),
     /// The lease is being granted by this command, with an unknown result. To be proposed
     /// again; then [`Grantor::settled`].
     Granting(LeaseCommand),
-    /// The lease is free, but a better candidate is waiting for it.
+    /// The lease is free, but a member with a higher rank waits for it.
     BetterWaits,
-    /// More are being given than [`GRANTING_MAX`].
+    /// More grants are in progress than [`GRANTING_MAX`].
     Busy,
     /// The name or the validity is out of bounds.
     Unfit,
@@ -80,7 +81,7 @@ impl Wish {
     }
 }
 
-/// A leader's knowledge of leases; made anew with each term in which it leads.
+/// A leader's knowledge of leases; created for each term in which it leads.
 #[derive(Clone, Debug)]
 pub struct Grantor {
     term: u64,
@@ -88,7 +89,7 @@ pub struct Grantor {
     /// Time until which the renewals that this leader acknowledged keep each lease from
     /// other members.
     promises: BTreeMap<String, Boottime>,
-    /// Grants that were proposed, each with the epoch that it is to follow.
+    /// Grants that were proposed, each with the epoch that it must follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
     /// The candidates for each lease that the log knows, with their last requests.
     wishes: BTreeMap<String, BTreeMap<MemberId, Wish>>,
@@ -96,8 +97,8 @@ pub struct Grantor {
 }
 
 impl Grantor {
-    /// Leads in this term since then, at the earliest: a time that was looked at after
-    /// the member knew itself elected.
+    /// Creates the grantor of a term. `took_office` must be read after the member learned
+    /// of its election.
     pub fn new(term: u64, took_office: Boottime) -> Grantor {
         Grantor {
             term,
@@ -147,9 +148,9 @@ impl Grantor {
         Ok(())
     }
 
-    /// A grant, to be proposed in [`Grantor::term`] or not at all. No renewal of this
-    /// lease is answered until [`Grantor::settled`] is called. `lease` is of a state
-    /// that was read after a confirmation in this term.
+    /// Returns a grant to propose in [`Grantor::term`] or not at all. No renewal of this
+    /// lease is acknowledged until [`Grantor::settled`] is called. `lease` must come from
+    /// a state that was read after a confirmation in this term.
     pub fn grant(
         &mut self,
         lease: Option<&Lease>,
@@ -261,8 +262,8 @@ impl Grantor {
         }
     }
 
-    /// A proposed grant has its answer, whatever it is. While that is not known, the
-    /// same command may be proposed again: it takes effect once.
+    /// Ends a proposed grant, whatever its result. While the result is unknown, the same
+    /// command may be proposed again: it takes effect once.
     pub fn settled(&mut self, command: &LeaseCommand) {
         if let LeaseCommand::Grant { name, .. } = command
             // The answer to one that was proposed twice settles no later one.
@@ -295,7 +296,7 @@ impl Grantor {
         quarantine_ns(lease.valid_ms)
     }
 
-    /// Breaks it, in tests, to see that it is found.
+    /// Injects a defect, for tests that must detect it.
     pub(crate) fn break_it(&mut self, broken: Broken) {
         self.broken = broken;
     }

@@ -1,4 +1,4 @@
-//! The side of a lease that uses it.
+//! The holder's side of a lease.
 
 use super::defect::{Broken, Defect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, usable_ns};
@@ -6,9 +6,10 @@ use crate::command::{Epoch, LeaseCommand};
 use crate::member::MemberId;
 use std::collections::VecDeque;
 
-/// Renewals without an answer that are remembered; an answer to an older one is lost.
+/// Largest number of unanswered renewals that are remembered; responses to older ones
+/// are ignored.
 const OPEN_MAX: usize = 8;
-/// A renewal goes out at this part of the validity.
+/// Divisor of the validity after which a renewal is sent.
 const RENEW_AT: u64 = 3;
 /// A request without a response is repeated after the validity divided by this.
 const AGAIN_AT: u64 = 12;
@@ -16,13 +17,13 @@ const AGAIN_AT: u64 = 12;
 /// A request of a holder to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// It wants the lease.
+    /// Send this request for the lease.
     Want(LeaseRequest),
     /// Send this renewal. Pass the response to [`Holder::renewed`] or
     /// [`Holder::refused`].
     Renew(Renewal),
-    /// To be proposed after the whole machine was told of the end, also of what a
-    /// former life told it.
+    /// Propose this release after the whole machine was told that the lease ended,
+    /// including processes that a previous process of this role told of it.
     Release(LeaseCommand),
 }
 
@@ -43,7 +44,7 @@ struct Unanswered {
     requests: VecDeque<Boottime>,
 }
 
-/// A lease, as the one sees it that wants it.
+/// A lease from the view of a member that requests or holds it.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
     me: MemberId,
@@ -51,13 +52,13 @@ pub struct Holder {
     valid_ms: u64,
     rank: u32,
     wanted: bool,
-    /// The epoch after which it was seen to be free.
+    /// Epoch after which the lease was seen to be free.
     free_after: Option<Epoch>,
-    /// No epoch up to this one is ever used.
+    /// Highest epoch that this process never uses.
     seen: Epoch,
-    /// The epoch that the log gave to this life, and its validity.
+    /// Epoch that the log granted to this process, and its validity.
     granted: Option<(Epoch, u64)>,
-    /// A lease that the log granted to this member, and that is not used.
+    /// Epoch of a lease that the log granted to this member and that is not used.
     leftover: Option<Epoch>,
     /// Expiry of the last acknowledged renewal.
     until: Option<Boottime>,
@@ -83,8 +84,8 @@ impl Holder {
         }
     }
 
-    /// The epoch under which it is held right now. To be asked at each use, with the
-    /// time of the use.
+    /// Returns the epoch under which the lease is held now. Must be called at each use,
+    /// with the time of the use.
     pub fn held(&self, now: Boottime) -> Option<Epoch> {
         let (epoch, _) = self.granted?;
         (now < self.until?).then_some(epoch)
@@ -101,8 +102,8 @@ impl Holder {
         self.rank = rank;
     }
 
-    /// Sets for how long renewals are to be good, milliseconds. A lease that was granted with another
-    /// validity is not held any more and requested anew.
+    /// Sets the requested validity of renewals, milliseconds. A lease that was granted
+    /// with another validity is no longer held, and is requested again.
     pub fn set_valid_ms(&mut self, valid_ms: u64) {
         self.valid_ms = valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX);
         if self
@@ -146,7 +147,8 @@ impl Holder {
         }
     }
 
-    /// A grant that answers a request of this life is as good as a renewal that was sent with it.
+    /// Treats a grant that responds to a request of this process like a renewal that was
+    /// sent with the request.
     fn take_answer(&mut self, lease: &Lease) {
         let mut sent = self.sent.requests.iter().copied();
         let answered = if lease.asked_ns == 0 {
@@ -200,7 +202,7 @@ impl Holder {
         Some(again.max(renew).unwrap_or_default())
     }
 
-    /// A renewal was answered.
+    /// Handles the acknowledgement of a renewal.
     pub fn renewed(&mut self, renewal: &Renewal, now: Boottime) {
         let Some((epoch, valid_ms)) = self.granted else {
             return;
@@ -230,7 +232,7 @@ impl Holder {
         self.until = Some(counted.after_ns(good_for));
     }
 
-    /// The leader says that this epoch is an old one.
+    /// Handles the leader's response that this epoch is outdated.
     pub fn refused(&mut self, renewal: &Renewal) {
         if self
             .granted
@@ -241,10 +243,10 @@ impl Holder {
         }
     }
 
-    /// Releases the lease: from now on it is not held. The returned command must be
-    /// proposed after everything else on this machine that was told of the lease was told
-    /// of its end, because another member may hold it then. [`Holder::due`] repeats the
-    /// command until the log contains it.
+    /// Releases the lease: from now on it is not held. Propose the returned command only
+    /// after everything on this machine that was told of the lease was told of its end,
+    /// because another member may hold it then. [`Holder::due`] repeats the command until
+    /// the log contains it.
     pub fn release(&mut self) -> Option<LeaseCommand> {
         self.wanted = false;
         let (epoch, _) = self.granted?;

@@ -15,7 +15,7 @@ use std::fmt;
 /// Context of the signature of a proposal: nothing else that a member signs begins like this.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel command 1\0";
 
-/// Proposals of one member that may wait for their answers.
+/// Largest number of unanswered proposals of one member.
 pub const WAITING_MAX: usize = 64;
 
 /// The ticket of a proposal, which makes it idempotent.
@@ -25,9 +25,9 @@ pub struct Ticket {
     pub member: MemberId,
     /// Number of times that member's engine was started.
     pub start: u64,
-    /// The how many-th of that start.
+    /// Sequence number within that start.
     pub number: u64,
-    /// All of smaller numbers were answered or given up.
+    /// All smaller numbers were answered or abandoned.
     pub settled: u64,
 }
 
@@ -75,7 +75,7 @@ pub struct Authorship {
 /// cluster's name is part of what is signed, and a member's key belongs to one membership.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposed {
-    /// Its ticket.
+    /// Ticket of the proposal.
     pub ticket: Ticket,
     /// The command.
     pub command: Command,
@@ -92,10 +92,10 @@ impl Proposed {
         }
     }
 
-    /// A proposal that its author signs with `sign`.
+    /// Creates a proposal that its author signs with `sign`.
     ///
     /// # Errors
-    /// Those of `sign`.
+    /// Returns the errors of `sign`.
     pub fn signed(
         cluster: &str,
         ticket: Ticket,
@@ -119,7 +119,7 @@ impl Proposed {
         self.authorship.is_some()
     }
 
-    /// The signature, and the bytes that it has to be of; None without one.
+    /// Returns the signature and the bytes that it must cover; None without a signature.
     pub fn authorship(&self, cluster: &str) -> Option<(&MemberSignature, Vec<u8>)> {
         let authorship = self.authorship.as_ref()?;
         let message = signed_message(cluster, &authorship.signed);
@@ -231,7 +231,7 @@ struct Session {
 /// The state of a received ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TicketState {
-    /// New: the command is to be applied.
+    /// The command is new and must be applied.
     New,
     /// The command was applied with this result.
     Answered(Answer),
@@ -271,7 +271,7 @@ impl Sessions {
         }
     }
 
-    /// Remembers what was answered.
+    /// Records the result of a proposal.
     pub fn answered(&mut self, ticket: &Ticket, answer: &Answer) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
@@ -284,7 +284,7 @@ impl Sessions {
         }
     }
 
-    /// The highest start of a member that proposed something; 0: none did.
+    /// Returns the highest start with which a member proposed anything; 0: never.
     pub fn start_of(&self, member: MemberId) -> u64 {
         self.0.get(&member).map_or(0, |session| session.start)
     }

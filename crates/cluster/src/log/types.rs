@@ -14,11 +14,11 @@ use std::marker::PhantomData;
 /// Our types, on a runtime.
 pub struct Types<R>(PhantomData<fn() -> R>);
 
-/// The leader of a term: the standard one, of which a term has one.
+/// Leader of a term: openraft's standard type, with one leader for each term.
 pub type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
 /// A vote.
 pub type Vote = openraft::impls::Vote<LeaderId>;
-/// A place in the log.
+/// Position in the log.
 pub type LogId = openraft::LogId<<LeaderId as RaftLeaderId>::Committed>;
 /// Voters and learners, and the log position of that membership.
 pub type Membership =

@@ -42,7 +42,7 @@ struct LeaderContact<I> {
     /// Time at which a leader was heard, a vote was granted, or the arbiter became a
     /// candidate.
     at: I,
-    /// The leader whose connection broke, and when.
+    /// Leader whose connection broke, and when.
     lost: Option<(MemberId, I)>,
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Election<R: AsyncRuntime> {
     kind: Kind,
     settings: Arc<Settings>,
     heard: Mutex<LeaderContact<R::Instant>>,
-    /// Late pre-votes, by their sender: at most one for each member.
+    /// Late pre-votes by sender, at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
-    /// The last vote that had to be saved took about as long as a candidate waits.
+    /// Saving the last vote took about as long as a candidate waits.
     saves_slowly: AtomicBool,
 }
 
@@ -78,7 +78,7 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// A vote was saved and given in this time.
+    /// Records how long it took to save and grant a vote.
     pub(super) fn saved_within(&self, time: Duration) {
         let slow = time >= self.settings.election_min / 2;
         self.saves_slowly.store(slow, Ordering::Relaxed);
@@ -93,7 +93,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A member said, too late, that it would vote for this one.
+    /// Records a pre-vote for this member that arrived too late.
     pub(super) fn would_vote(
         &self,
         member: MemberId,
@@ -119,7 +119,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A leader said something: it is not lost.
+    /// Records a message of a leader, which is therefore not lost.
     pub(super) fn heard(&self, leader: MemberId) {
         let mut heard = self.lock();
         heard.at = R::Instant::now();
@@ -133,7 +133,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().at.elapsed()
     }
 
-    /// A vote was given: its candidate may soon lead.
+    /// Records a granted vote: its candidate may soon lead.
     pub(super) fn voted(&self) {
         self.lock().at = R::Instant::now();
     }
@@ -143,8 +143,8 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().lost = Some((leader, R::Instant::now()));
     }
 
-    /// The leader whose connection died and who was not heard since. What is older
-    /// than all leases is of no use any more.
+    /// Returns the leader whose connection died and that was not heard since. A loss
+    /// older than all leases is ignored.
     pub(super) fn lost_leader(&self) -> Option<MemberId> {
         let (leader, at) = self.lock().lost?;
         (at.elapsed() < self.settings.election_max * 4).then_some(leader)

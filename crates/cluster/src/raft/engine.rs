@@ -1,4 +1,4 @@
-//! The engine: what a member does to agree with the others.
+//! The engine: a member's part in consensus.
 
 use crate::command::{Answer, Body, VersionId};
 use crate::log::{Signer, Types, Vote};
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Longest wait for a proposal that another member forwarded.
 const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 
-/// Notifies of applied entries: the index of the last one.
+/// Notifier of applied entries: the index of the last one.
 pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
 /// Progress of a member's log, as indexes of entries. None: no entry yet.
@@ -51,7 +51,7 @@ pub struct LogStatus {
 pub struct RaftStatus {
     /// The leader.
     pub leader: Option<MemberId>,
-    /// This member does.
+    /// This member is the leader.
     pub leading: bool,
     /// On the leader: the state contains all entries committed in earlier terms. A leader
     /// that was restarted may have a state from before its voters became members.
@@ -64,20 +64,21 @@ pub struct RaftStatus {
     pub quorum_acked_ago: Option<Duration>,
     /// On the leader: the last entry that each member is known to have.
     pub matched: BTreeMap<MemberId, Option<u64>>,
-    /// The voters, also those whose admission is not agreed on yet.
+    /// Voters, including those whose admission is not committed yet.
     pub voters: Vec<MemberId>,
     /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
-    /// Why the agreement has stopped here, if it has.
+    /// Reason why consensus has stopped on this member; None: it has not.
     pub halted: Option<EngineError>,
-    /// Why the disk refuses what is to be written: the member acknowledges nothing until it
-    /// takes it, and goes on by itself then.
+    /// Reason why the disk refuses writes. The member acknowledges nothing until the disk
+    /// accepts them, and then continues by itself.
     pub refused: Option<EngineError>,
     /// The last sender of a message that this program does not understand: a member with
     /// a newer program.
     pub misunderstood: Option<MemberId>,
-    /// Commands that were committed without a valid signature and had no effect, and the author
-    /// that the last one names: a member whose leader was hostile sees these.
+    /// Number of commands that were committed without a valid signature and had no
+    /// effect, and the author that the last one names. Such commands come from a hostile
+    /// leader.
     pub forged: Option<(u64, MemberId)>,
     /// Reason why the member's store was lost. The member does not vote until the others
     /// have admitted it again.
@@ -95,7 +96,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) election: Arc<Election<R>>,
     pub(super) raft: Raft<Types<R>, Replica<R>>,
     pub(super) config: Arc<openraft::Config>,
-    /// The how many-th of this member's engines it is.
+    /// Number of this start of the member's engine.
     pub(super) start: AtomicU64,
     pub(super) probation: Probation,
     pub(super) tickets: Tickets,
@@ -103,7 +104,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) stopped: AtomicBool,
 }
 
-/// A member's part in the agreement. Clones are the same one.
+/// A member's consensus engine. Clones share it.
 pub struct Engine<R: AsyncRuntime> {
     pub(super) inner: Arc<Inner<R>>,
 }
@@ -117,7 +118,7 @@ impl<R: AsyncRuntime> Clone for Engine<R> {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Starts it with what the store has.
+    /// Starts the engine with the contents of the store.
     pub async fn open(
         me: MemberId,
         kind: Kind,
@@ -212,7 +213,7 @@ impl<R: AsyncRuntime> Engine<R> {
         })
     }
 
-    /// The state, as of the last entry that was applied here.
+    /// Returns the state up to the last entry applied here.
     pub fn state(&self) -> Arc<State> {
         self.inner.shared.state()
     }
@@ -227,7 +228,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.raft.metrics().borrow_watched().current_leader
     }
 
-    /// How the agreement stands.
+    /// Returns the status of consensus.
     pub fn standing(&self) -> RaftStatus {
         let receiver = self.inner.raft.metrics();
         let metrics = receiver.borrow_watched();
@@ -271,8 +272,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// The voters that are agreed on: during a change those of before and after it alike. As
-    /// long as nobody leads, what is in the log counts as agreed on.
+    /// Returns the voters of the committed membership; during a change, both the old and
+    /// the new ones. Without a leader, entries in the log count as committed.
     pub fn agreed_voters(&self) -> Vec<MemberId> {
         let receiver = self.inner.raft.metrics();
         agreed_voters(&receiver.borrow_watched())
@@ -283,22 +284,22 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.store.busy_for()
     }
 
-    /// Promises that this node accepted a version: on disk when it returns.
+    /// Promises that this node accepted a version. The promise is on disk on return.
     pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
         self.inner.store.accepts(version)
     }
 
-    /// The newest version that this node promised to have accepted.
+    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         self.inner.store.accepted_before()
     }
 
-    /// A piece of a content.
+    /// Reads a chunk of a content.
     pub async fn chunk(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         ask::<R, _>(|done| self.inner.store.chunk(digest, done)).await
     }
 
-    /// Answers a call of another member.
+    /// Handles a call of another member.
     pub async fn handle(&self, from: MemberId, bytes: Vec<u8>) -> Vec<u8> {
         let reply = match codec::decode::<Request<R>>(&bytes) {
             Ok(request) => self.withhold(self.answer(from, request).await),
@@ -456,7 +457,7 @@ impl<R: AsyncRuntime> Engine<R> {
             && self.inner.store.ends().1 <= lost.last
     }
 
-    /// Ends it. What was written is on disk.
+    /// Stops the engine. Everything written is on disk on return.
     pub async fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Relaxed);
         let store = &self.inner.store;
@@ -471,7 +472,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 }
 
-/// A vote for the member itself, which does not lead by it.
+/// Returns whether a vote is for the member itself without making it the leader.
 fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
 }

@@ -3,13 +3,13 @@
 use crate::member::MemberId;
 use crate::store::StoreError;
 
-/// The engine does not do what it is asked for.
+/// Error of a request to the engine.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The store is damaged, full, or somebody else's.
+    /// The store is damaged, full, or of another member.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Settings contradict each other.
+    /// The settings contradict each other.
     #[error("invalid Raft timeouts: {0}")]
     Settings(std::sync::Arc<openraft::ConfigError>),
     /// The snapshot on disk is none of this program's.
@@ -28,7 +28,7 @@ pub enum EngineError {
         crate::command::FORMAT
     )]
     Newer {
-        /// The format that the command needs.
+        /// Format that the command needs.
         format: u32,
     },
     /// Store and promise file were replaced by older ones: the others know of proposals
@@ -53,22 +53,23 @@ pub enum EngineError {
     /// This member cannot make the change.
     #[error("member {0} does not support this")]
     Unfit(MemberId),
-    /// Another change of the members is not over yet.
+    /// Another change of the members is in progress.
     #[error("another change of the members is in progress: try again")]
     Changing,
-    /// The member that was asked did not answer usefully.
+    /// The requested member did not respond usefully.
     #[error("member {0} did not respond")]
     Unanswered(MemberId),
 }
 
 impl EngineError {
-    /// The disk refuses: it is full, read-only or fails, which may pass by itself.
+    /// Returns whether the disk is the cause: it is full, read-only or fails, which may
+    /// be temporary.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, EngineError::Store(StoreError::Disk { .. }))
     }
 }
 
-/// A proposal has no answer.
+/// Reason why a proposal has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
     /// There was no leader during all attempts: the change was not made.
@@ -80,10 +81,10 @@ pub enum ProposeError {
         "the leader was lost meanwhile: the change may have been made; `evenkeel config log` shows it"
     )]
     Unknown,
-    /// Too many proposals of this member wait already: it was not done.
+    /// Too many proposals of this member are outstanding: the change was not made.
     #[error("too many proposals are waiting")]
     Busy,
-    /// The engine ended: it may have been done.
+    /// The engine ended: the change may have been made.
     #[error("{0}")]
     Stopped(EngineError),
 }

@@ -24,8 +24,7 @@ const OTHERS_LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Takes a member in: first as one that listens, then, when it has all, as one
-    /// that votes.
+    /// Adds a member: first as a learner, then, when it has the whole log, as a voter.
     pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(Change::Add(member)).await
     }
@@ -172,7 +171,7 @@ impl<R: AsyncRuntime> Engine<R> {
         Reply::Failed(Failure::NoMajority)
     }
 
-    /// The node, other than this one, that votes and has most of the log.
+    /// Returns the voting node, other than this one, that has most of the log.
     pub(super) fn best_other(&self) -> Option<MemberId> {
         let standing = self.standing();
         standing

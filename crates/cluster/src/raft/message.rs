@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Request<R: AsyncRuntime> {
-    /// Entries, or that the leader is there.
+    /// AppendEntries: entries, or a heartbeat.
     Append(AppendEntriesRequest<Types<R>>),
     Vote {
         request: VoteRequest<Types<R>>,
-        /// The candidate stands because the connection to this leader died.
+        /// Leader whose connection died; the candidate stands because of that.
         lost: Option<MemberId>,
     },
     /// Asks whether the receiver would grant its vote.
@@ -31,13 +31,14 @@ pub(super) enum Request<R: AsyncRuntime> {
     Snapshot(Part),
     /// A proposal, to the leader.
     Propose(Box<Proposed>),
-    /// Up to where a linearizable read is to have read, of the leader.
+    /// Requests the index up to which a linearizable read must have read, from the
+    /// leader.
     Confirm,
     /// A change of the members, to the leader.
     Change(Change),
-    /// A piece of the last snapshot that a node has and signed.
+    /// Requests a chunk of the last snapshot that a node has and signed.
     Fetch {
-        /// The snapshot of which a piece is known already.
+        /// Digest of the snapshot whose first chunks the sender has already.
         of: Option<Digest>,
         offset: u64,
     },
@@ -72,7 +73,7 @@ pub(super) enum Reply<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> Reply<R> {
-    /// The vote that the other member has, where the reply says so.
+    /// Returns the other member's vote, if the reply contains it.
     pub(super) fn vote(&self) -> Option<&Vote> {
         match self {
             Reply::Append(AppendEntriesResponse::HigherVote(vote)) => Some(vote),
@@ -83,20 +84,20 @@ impl<R: AsyncRuntime> Reply<R> {
     }
 }
 
-/// Why something was not done.
+/// Reason of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
     /// The bytes are not a request, or not one that the sender may make.
     Malformed,
-    /// The engine has stopped there.
+    /// The engine of that member has stopped.
     Stopped,
-    /// A vote for the asker itself stands against it, which is newer than the question.
+    /// A newer vote for the sender itself contradicts its request.
     Outdated,
-    /// No majority answered in time.
+    /// No majority responded in time.
     NoMajority,
-    /// Another change of the members is not over.
+    /// Another change of the members is in progress.
     Changing,
-    /// The member cannot do that.
+    /// The member cannot make the change.
     Unfit(MemberId),
 }
 
@@ -109,8 +110,8 @@ pub(super) struct Lost {
     pub(super) last: Option<LogId>,
 }
 
-/// A part of a snapshot: a beginning, pieces of the image in order, an end; then
-/// what is missing of contents, and an end again.
+/// Part of a snapshot transfer: the beginning, pieces of the image in order, the end.
+/// Missing chunks of contents follow, and another end.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Part {
     Begin {

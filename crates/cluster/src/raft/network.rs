@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Longest time that the response to a pre-vote may take and still be useful.
 const PRE_VOTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A member answered, but not what it was asked.
+/// A member's response does not fit the request.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected reply")]
 pub(super) struct Nonsense;
@@ -75,7 +75,7 @@ pub(super) async fn call<R: AsyncRuntime>(
     decode(calls, &bytes)
 }
 
-/// Decodes a reply. One with a vote that nobody can have is refused.
+/// Decodes a reply. Refuses one with an impossible vote.
 pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Reply<R>, CallError> {
     let reply: Reply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
     match reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
@@ -85,7 +85,7 @@ pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Rep
 }
 
 impl<R: AsyncRuntime> Link<R> {
-    /// A silent voter does not stand: it may have no vote of its own on disk.
+    /// Refuses an election of a silent voter: its own vote may not be on disk.
     fn may_stand(&self) -> Result<(), RPCError<Types<R>>> {
         match self.shared.silence.is_on(&self.store) {
             true => Err(nonsense()),

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The first pause before the next try; the others are longer.
+/// Shortest pause between two attempts; later pauses are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
@@ -46,7 +46,7 @@ impl Tickets {
         self.lock().next == 0
     }
 
-    /// A new one, if not too many are out.
+    /// Draws a new ticket, unless too many are in use.
     fn draw(&self, member: MemberId, start: u64) -> Option<Drawn<'_>> {
         let mut open = self.lock();
         if open.open.len() >= WAITING_MAX {
@@ -68,7 +68,7 @@ impl Tickets {
     }
 }
 
-/// A ticket that is out. When this goes, nobody tries it again.
+/// A ticket in use. Dropping it abandons the proposal.
 struct Drawn<'a> {
     tickets: &'a Tickets,
     ticket: Ticket,
@@ -137,8 +137,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Proposes a command as the leader of this term, or not at all: it enters the log
-    /// in no other term, and is not tried again.
+    /// Proposes a command as the leader of this term, or not at all: it enters the log in
+    /// no other term, and is not retried.
     pub async fn propose_in(&self, term: u64, body: Body) -> Result<Answer, ProposeError> {
         if self.inner.kind == Kind::Arbiter || self.inner.probation.is_on() {
             return Err(ProposeError::NoLeader);
@@ -190,7 +190,8 @@ impl<R: AsyncRuntime> Engine<R> {
         Ok(proposed)
     }
 
-    /// Requires signatures from now on, once all members support them. There is no way back.
+    /// Requires signatures from now on, once all members support them. This is
+    /// irreversible.
     pub(super) async fn require_signatures(&self) {
         let state = self.state();
         let supported = state.founded() && state.format() >= SIGNED_FORMAT;
@@ -248,9 +249,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Asks whether what is known here is the newest: when it answers, the state has
-    /// all that was agreed on before the question. The answer is the index up to
-    /// which it has.
+    /// Confirms that this member's state is current: on return, the state has all entries
+    /// committed before the call. Returns the index up to which it has them.
     pub async fn confirm(&self) -> Result<u64, EngineError> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;

@@ -57,11 +57,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// reply may be lost, and a repeated request for a change in progress or made is
 /// harmless.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
-/// Members that are asked one after the other: the last known leader, and the one that it names.
+/// Largest number of members that are asked in turn: the last known leader, and the one
+/// that it names.
 const ASKED_MAX: usize = 2;
 /// Timeout for confirming that this member leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
-/// Starts that are skipped, as those of the lost store are not known for certain.
+/// Number of start counts that are skipped, because those of the lost store are not
+/// known for certain.
 const STARTS_SKIPPED: u64 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +98,7 @@ impl Probation {
         *self.lock() != Gate::Over
     }
 
-    /// The reply to a request that is refused on probation.
+    /// Returns the reply to a request that is refused on probation.
     pub(super) fn refuses<R: AsyncRuntime>(
         &self,
         from: MemberId,
@@ -119,7 +121,7 @@ impl Probation {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Runs until the probation is over, or the engine.
+    /// Runs until the probation or the engine ends.
     pub(super) async fn rejoin(self) {
         while !self.over() {
             let gate = *self.inner.probation.lock();
@@ -153,9 +155,9 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// The state has a proposal of this member that it never made in this life, or a later
-    /// one: store and promise file were replaced by older ones, together. From its next
-    /// start on the store counts as lost.
+    /// Checks whether the state has a proposal of this member that neither this process
+    /// nor a later one made. Then store and promise file were replaced by older ones
+    /// together, and from the next start on the store counts as lost.
     pub(super) async fn look_for_the_future(&self) {
         if self.inner.probation.is_on() {
             return;
@@ -186,9 +188,9 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Asks the last known leader for a change, and if it is not the leader any more, the one that
-    /// it names: nobody sends entries to a member that was removed, so a new leader does not make
-    /// itself known to it. Returns the leader that made the change.
+    /// Requests a change from the last known leader, and if that is no longer the leader,
+    /// from the one that it names. A removed member receives no entries, so a new leader
+    /// does not make itself known to it. Returns the leader that made the change.
     async fn ask_for(&self, change: Change, known: MemberId) -> Option<MemberId> {
         let (calls, me) = (&self.inner.calls, self.inner.me);
         let request = Request::<R>::Change(change);

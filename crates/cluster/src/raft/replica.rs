@@ -25,19 +25,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Entries after which those who wait for them are told.
+/// Number of applied entries after which waiting proposers are notified.
 const TELL_ENTRIES_MAX: usize = 64;
 /// Largest number of attempts of an arbiter to fetch a newer snapshot from the nodes,
 /// at one time.
 const FETCHES_MAX: usize = 10;
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-/// Bytes of the log from which an arbiter builds a snapshot itself, which only other arbiters
-/// would install.
+/// Bytes of the log from which an arbiter builds a snapshot itself, which only other
+/// arbiters would install.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Largest snapshot without its pieces, bytes.
 pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-/// A snapshot, without the pieces of contents: those are in the store.
+/// A snapshot without the chunks of contents, which are in the store.
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
@@ -50,7 +50,7 @@ pub(super) struct Image {
     #[serde(with = "serde_bytes")]
     state: Vec<u8>,
     sessions: Sessions,
-    /// The signature of the node that made it.
+    /// Signature of the node that built the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seal: Option<StoredSeal>,
 }
@@ -61,8 +61,9 @@ struct StoredSeal {
     signature: MemberSignature,
 }
 
-/// The signature of a node that had this state, at this place of the log. An arbiter builds no
-/// state that others trust: it stores, and sends, a snapshot that a node signed.
+/// Signature of a node that had this state at this position of the log. An arbiter
+/// builds no state that others trust: it stores and sends a snapshot that a node
+/// signed.
 pub(super) struct SnapshotSeal {
     pub(super) by: MemberId,
     pub(super) signature: MemberSignature,
@@ -73,9 +74,9 @@ pub(super) struct SnapshotSeal {
 /// Way in which a member gets a snapshot that others install.
 #[derive(Clone)]
 pub(super) enum Sealing {
-    /// A node signs its own.
+    /// A node signs its own snapshots.
     Signs(MemberId, Arc<dyn Signer>),
-    /// An arbiter fetches that of a node.
+    /// An arbiter fetches a node's snapshot.
     Fetches(Calls),
 }
 
@@ -86,7 +87,7 @@ impl Image {
         Ok((state, image.sessions))
     }
 
-    /// A snapshot that the wrong member signed.
+    /// Returns the error for a snapshot that the wrong member signed.
     #[cfg(test)]
     pub(super) fn forged(
         state: &State,
@@ -130,13 +131,13 @@ impl Image {
         SNAPSHOT_CONTEXT.iter().copied().chain(parts).collect()
     }
 
-    /// The pieces that a snapshot names.
+    /// Returns the chunks that a snapshot names.
     pub(super) fn chunks(bytes: &[u8]) -> Result<BTreeSet<crate::member::Digest>, io::Error> {
         Ok(Image::decode(bytes)?.0.chunks().collect())
     }
 }
 
-/// The state, and a picture of it for those who look, made when somebody does.
+/// The state, and a shared copy for readers that is made on demand.
 #[derive(Default)]
 struct Live {
     state: State,
@@ -145,11 +146,13 @@ struct Live {
     halted: Option<EngineError>,
     /// The last sender of a message that this program does not understand.
     misunderstood: Option<MemberId>,
-    /// Commands that had no effect, as their author did not sign them; the last such author.
+    /// Number of commands that had no effect because their author did not sign them, and
+    /// the last such author.
     forged: Option<(u64, MemberId)>,
 }
 
-/// The first entry is not applied yet: this member knows nothing of the cluster by its log.
+/// The first entry is not applied yet: this member knows nothing of the cluster from
+/// its log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unfounded;
 
@@ -189,7 +192,8 @@ impl<R: AsyncRuntime> ReplicaState<R> {
             .clone()
     }
 
-    /// The kind of a member; the error says that the cluster is not founded here.
+    /// Returns the kind of a member; the error means that the cluster is not founded
+    /// here.
     pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<Kind>, Unfounded> {
         let live = self.live();
         match live.state.founded() {
@@ -207,7 +211,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().halted.clone()
     }
 
-    /// The highest start of a member that proposed something.
+    /// Returns the highest start with which a member proposed anything.
     pub(super) fn start_of(&self, member: MemberId) -> u64 {
         self.live().sessions.start_of(member)
     }
@@ -217,22 +221,24 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().misunderstood
     }
 
-    /// Commands without the signature of their author, and the last author that was named.
+    /// Returns the number of commands without the signature of their author, and the last
+    /// author that was named.
     pub(super) fn forged(&self) -> Option<(u64, MemberId)> {
         self.live().forged
     }
 
-    /// The last snapshot is one that others do not install from an arbiter.
+    /// Returns whether others refuse to install the last snapshot from an arbiter,
+    /// because no node signed it.
     pub(super) fn is_unsealed(&self) -> bool {
         self.unsealed.load(Ordering::Relaxed)
     }
 
-    /// A member said what this program does not understand.
+    /// Records a member that sent a message which this program does not understand.
     pub(super) fn misunderstand(&self, member: MemberId) {
         self.live().misunderstood = Some(member);
     }
 
-    /// The store failed: it goes no further.
+    /// Stops the replica because the store failed.
     fn halted_by(&self, error: StoreError) -> io::Error {
         self.halt(EngineError::Store(error.clone()));
         to_io(error)
@@ -254,7 +260,7 @@ pub struct Replica<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> Replica<R> {
-    /// With what the last snapshot has; openraft brings the entries behind it.
+    /// Opens the replica with the last snapshot; openraft brings the entries behind it.
     pub(super) async fn open(
         store: Store,
         shared: Arc<ReplicaState<R>>,
@@ -293,7 +299,7 @@ impl<R: AsyncRuntime> Replica<R> {
     }
 
     /// Sends the results to the proposers, then notifies all others of the change. In
-    /// this order, because proposers wait, and the others take their time.
+    /// this order, because proposers wait and the others have time.
     fn tell(&self, untold: &mut PendingReplies<R>) {
         for (responder, answer) in untold.drain(..) {
             responder.send(answer);
@@ -378,7 +384,7 @@ impl<R: AsyncRuntime> Replica<R> {
     }
 }
 
-/// Answers of entries that were taken in and whose proposers are not told yet.
+/// Results of applied entries whose proposers are not notified yet.
 type PendingReplies<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
 
 impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
@@ -456,7 +462,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     }
 }
 
-/// Makes a snapshot of the state as it was.
+/// Builds a snapshot of an earlier state.
 pub struct Builder<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
@@ -484,7 +490,7 @@ impl<R: AsyncRuntime> Builder<R> {
         Ok(codec::encode(&image))
     }
 
-    /// The newest snapshot of a node that is newer than the one here.
+    /// Fetches the newest snapshot of a node that is newer than the local one.
     async fn fetch(&self) -> Option<(SnapshotMeta, Vec<u8>)> {
         let Sealing::Fetches(calls) = &self.sealing else {
             return None;
@@ -509,14 +515,15 @@ impl<R: AsyncRuntime> Builder<R> {
         None
     }
 
-    /// An arbiter keeps its log until a node has given it a snapshot that others install from it.
+    /// Returns whether an arbiter keeps its log because no node has given it a snapshot
+    /// that others install from it.
     fn waits_for_node(&self) -> bool {
         matches!(self.sealing, Sealing::Fetches(_))
             && self.state.requires_signatures()
             && self.store.grown() < KEPT_BYTES_MAX
     }
 
-    /// The snapshot that there is: to openraft that is no progress.
+    /// Returns the existing snapshot: to openraft that is no progress.
     async fn present(&self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
         self.shared.unsealed.store(true, Ordering::Relaxed);
         let store = &self.store;

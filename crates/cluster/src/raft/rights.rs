@@ -36,7 +36,7 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// The reply to a request that its sender may not make.
+    /// Returns the reply to a request that its sender may not make.
     pub(super) async fn refuse_without_right(
         &self,
         from: MemberId,
@@ -184,7 +184,8 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 }
 
-/// A member that lost its store asks to be removed from the voters, and to be added again.
+/// Returns whether a member requests a change of itself: a member that lost its store
+/// asks to be removed from the voters, and to be added again.
 fn is_of_itself(from: MemberId, change: Change) -> bool {
     match change {
         Change::Add(member) | Change::Drop(member) => member == from,

@@ -1,14 +1,15 @@
-//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing, grants no
-//! vote and does not stand for election. It goes on hearing the leader, so that it is a client of
-//! the others: its leases are renewed. Its state follows as long as the leader stays the same one
-//! and memory allows. Another leader has to hear first what this member has stored, so the state
-//! stays as it was: the member keeps the leases that it has, and gets no other ones.
+//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing,
+//! grants no vote and does not stand for election. It still hears the leader and
+//! remains a client of the others: its leases are renewed. Its state follows as long as
+//! the leader stays the same and memory allows. A new leader must first learn what this
+//! member has stored, so the state does not advance: the member keeps the leases that
+//! it has, and gets no other ones.
 //!
-//! openraft waits for each vote to be saved before it does anything else: if the disk refuses a
-//! vote, it would hear no leader. So [`super::store_io`] lets each vote pass, also that of an
-//! election of its own which the member began before it knew of its disk, and counts it as unsaved.
-//! Until it is saved, no reply leaves this member that a leader or a candidate could count, and
-//! it asks nobody for a vote.
+//! openraft waits until each vote is saved before it does anything else: if the disk
+//! refused a vote, it would hear no leader. So [`super::store_io`] reports each vote as
+//! saved and counts it as unsaved. That includes the vote of an election that the
+//! member began before it knew of its disk. Until the vote is saved, no reply leaves
+//! this member that a leader or a candidate could count, and it requests no votes.
 
 use crate::log::{LogId, Types};
 use crate::member::Kind;
@@ -24,15 +25,16 @@ use std::time::Duration;
 
 /// Longest wait for a message with entries while the disk refuses them.
 pub(super) const REFUSED_LIMIT: Duration = Duration::from_millis(50);
-/// Bytes of entries that wait for the disk, from which no more are taken.
+/// Bytes of entries waiting for the disk beyond which no more are accepted.
 const WAITING_BYTES_MAX: usize = 2 << 20;
 
 /// Entries and votes that a silent voter has not stored.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// Votes that openraft takes for saved.
+    /// Number of votes that openraft regards as saved and that are not.
     unsaved: AtomicU64,
-    /// The newest entry and commit that openraft was given since the disk refuses.
+    /// Newest entry and commit index that openraft received since the disk refuses
+    /// writes.
     given: Mutex<News>,
 }
 
@@ -44,7 +46,7 @@ struct News {
 }
 
 impl Silence {
-    /// openraft takes a vote for saved.
+    /// Counts a vote that openraft regards as saved.
     pub(super) fn passed(&self) {
         self.unsaved.fetch_add(1, Ordering::SeqCst);
     }
@@ -64,7 +66,8 @@ impl Silence {
         self.unsaved.load(Ordering::SeqCst) > 0
     }
 
-    /// Returns whether a message tells more than those before it, and takes note of it.
+    /// Returns whether a message contains more than those before it, and remembers its
+    /// contents.
     fn take(&self, news: News) -> bool {
         let mut given = lock(&self.given);
         let newer = news.last > given.last || news.commit > given.commit;
@@ -84,7 +87,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.shared.silence.is_on(&self.inner.store)
     }
 
-    /// The reply to a request that a silent voter does not look at.
+    /// Returns the reply to a request that a silent voter does not process.
     pub(super) fn refuses_silently(&self, request: &Request<R>) -> Option<Reply<R>> {
         if !self.is_silent() {
             self.inner.shared.silence.forget();
@@ -121,7 +124,8 @@ impl<R: AsyncRuntime> Engine<R> {
             })
     }
 
-    /// Withholds a reply that the asker would take for stored.
+    /// Withholds a reply that the receiver would take as an acknowledgement of stored
+    /// data.
     pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
         match reply {
             // There is a later candidate: that is true whatever is saved here, and a leader that

@@ -1,5 +1,5 @@
-//! The store as openraft asks it: what it does with a callback is waited for without
-//! holding the thread.
+//! Adapter of the store for openraft: waits for the store's callbacks without blocking
+//! the thread.
 
 use crate::log::{Entry, LogId, Types, Vote};
 use crate::raft::error::EngineError;
@@ -15,11 +15,11 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of entries in one message to another member; one entry may be more.
+/// Bytes of entries in one message to another member; a single entry may be larger.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
-/// Bytes of entries that are read at once to be taken in.
+/// Bytes of entries that are read at once to be applied.
 const READ_BYTES_MAX: usize = 512 << 10;
-/// Bytes of entries in memory from which an append waits until it is on disk.
+/// Bytes of entries in memory beyond which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// Interval at which a pending vote checks whether the disk refuses it.
@@ -28,7 +28,7 @@ const REFUSED_LOOK: Duration = Duration::from_millis(20);
 /// The callback for the result of a store operation.
 pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
-/// Asks the store for something and waits until it is done.
+/// Calls the store and waits for its callback.
 pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
     start: impl FnOnce(Callback<T>),
 ) -> Result<T, StoreError> {
@@ -62,8 +62,8 @@ impl<R: AsyncRuntime> Log<R> {
             .map_err(|error| self.failed(error))
     }
 
-    /// Lets openraft go on while a vote waits for a disk that refuses it:
-    /// see [`super::silent`].
+    /// Lets openraft continue while a vote waits for a disk that refuses it: see
+    /// [`super::silent`].
     fn pass(&self, saving: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
         let shared = self.shared.clone();
         shared.silence.passed();
