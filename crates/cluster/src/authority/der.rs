@@ -14,7 +14,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// The version of a certificate, which may be missing.
 const VERSION: u8 = 0xa0;
-/// Two digits of a year that stand for the last century from here on.
+/// Two-digit years from here on belong to the 20th century (RFC 5280, 4.1.2.5.1).
 const CENTURY: i64 = 50;
 
 /// A DER value, and the bytes that follow it.
@@ -56,7 +56,8 @@ fn tagged(bytes: &[u8], tag: u8) -> Option<Value<'_>> {
     value(bytes).filter(|value| value.tag == tag)
 }
 
-/// A certificate (DER) was signed by the key of another one, whatever its time.
+/// Returns whether a certificate (DER) was signed by the key of another one, regardless
+/// of its validity.
 pub(super) fn is_signed_by(certificate: &[u8], by: &[u8]) -> bool {
     signed_by(certificate, by).unwrap_or(false)
 }
@@ -71,7 +72,8 @@ fn signed_by(certificate: &[u8], by: &[u8]) -> Option<bool> {
     Some(are_signed_by(signed.whole, signature, by))
 }
 
-/// Bytes were signed by the key of a certificate (DER), whatever its time.
+/// Returns whether bytes were signed by the key of a certificate (DER), regardless of
+/// its validity.
 pub(super) fn are_signed_by(bytes: &[u8], signature: &[u8], by: &[u8]) -> bool {
     let key = key_of(by);
     key.is_some_and(|key| {
@@ -128,8 +130,8 @@ fn seconds(tag: u8, text: &str) -> Option<i64> {
     Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Days from 1970 to a day of the Gregorian calendar: years begin in March, so that
-/// the day that leaps is the last.
+/// Returns the days from 1970 to a day of the Gregorian calendar. Years begin in March,
+/// so that the leap day is the last one.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = match month {
         1 | 2 => (year - 1, month + 9),

@@ -67,7 +67,7 @@ pub fn read_identity(
     Ok(identity.with_predecessors(before))
 }
 
-/// Writes certificates (DER) of authorities.
+/// Writes the certificates (DER) of CAs.
 pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<(), AuthorityError> {
     let all: String = authorities
         .iter()
@@ -82,7 +82,7 @@ pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), Autho
     write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))
 }
 
-/// Reads it; None where there is none, as on an arbiter.
+/// Reads the key; None if there is none, as on an arbiter.
 pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, AuthorityError> {
     let at = directory.join("sealing.key");
     if missing(&at) {
@@ -99,11 +99,12 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
     }
 }
 
-/// Reads a node's sealing key, or makes a new one where it is missing or damaged: what was
-/// sealed to it is sealed by the other nodes to the new one. With why it was made.
+/// Reads a node's decryption key, or creates a new one if it is missing or damaged: the
+/// other nodes then encrypt for the new key what was encrypted for the old one. Returns
+/// the key, and why it was created.
 ///
 /// # Errors
-/// Fails where a file cannot be read or written, which is not the same as damaged.
+/// Fails if a file cannot be read or written, which is not the same as damaged.
 pub fn sealing_key_or_new(
     directory: &Path,
 ) -> Result<(SealingKey, Option<&'static str>), AuthorityError> {
@@ -121,8 +122,8 @@ pub fn sealing_key_or_new(
     Ok((key, Some(why)))
 }
 
-/// Writes the keys of authorities, sealed: one, or two while they change. Others are gone
-/// then.
+/// Writes the encrypted CA keys: one, or two during a replacement. All others are
+/// deleted.
 pub fn write_authority_keys(
     directory: &Path,
     authorities: &[Authority],
@@ -136,8 +137,7 @@ pub fn write_authority_keys(
     write(&directory.join("authority.key"), &all)
 }
 
-/// Reads the authority with this certificate; None where its key is not here, as on an
-/// arbiter.
+/// Reads the CA with this certificate; None if its key is not here, as on an arbiter.
 pub fn read_authority(
     directory: &Path,
     cluster: &str,

@@ -60,7 +60,7 @@ fn trust(authority: &Authority, of: &[&Identity]) -> Trust {
     }
 }
 
-/// A handshake in memory; what the client and then the server saw.
+/// Performs a handshake in memory. Returns the results of the client and of the server.
 fn handshake(
     client: &TlsConfigs,
     server: &TlsConfigs,
@@ -254,7 +254,7 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
     assert!(handshake(&configs(&forged, &[&new, &old]), &after).is_err());
 }
 
-/// Authorities that follow each other, as the log has them after this one gave up the
+/// Adds successive CAs to the state, as the log has them after this CA replaced the
 /// former ones.
 fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
     let new = Authority::found(CLUSTER).unwrap();
@@ -267,7 +267,7 @@ fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
     new
 }
 
-/// A member's certificate of an authority with what the state has it show behind it.
+/// Returns a member's certificate of a CA, with the chain from the state.
 fn certified(state: &State, authority: &Authority, of: &Identity) -> Identity {
     let key = MemberKey::from_pkcs8(&of.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();

@@ -1,38 +1,38 @@
-//! Leases with epochs: a holder that stops before others may begin.
+//! Leases with epochs: a holder that stops before the next one may begin.
 //!
-//! Who holds a lease stands in the log ([`crate::command::LeaseCommand`]), with an
-//! epoch that grows with every grant. For how long is between the [`Holder`] and the
-//! [`Grantor`] of the member that leads; renewals do not go through the log.
+//! The log records the holder of a lease ([`crate::command::LeaseCommand`]), with an
+//! epoch that grows with every grant. The duration is agreed between the [`Holder`] and
+//! the leader's [`Grantor`]; renewals do not go through the log.
 //!
-//! What always holds:
-//! - A grant gives the right to renew, nothing else. The holder holds from the answer
-//!   to a renewal until [`usable_ns`] after it **sent** that renewal. It looks at the
-//!   time at every use: after a pause it finds itself expired.
-//! - A renewal is answered only when leadership was confirmed after it came in. So a
-//!   later leader took office after each renewal that an earlier one answered was sent.
-//! - A leader gives a lease to another only [`quarantine_ns`] after it answered the last
-//!   renewal, and after it took office, and while it does, it answers none.
+//! Invariants:
+//! - A grant only permits renewals. The holder has the lease from the acknowledgement of
+//!   a renewal until [`usable_ns`] after it **sent** that renewal. It checks the time at
+//!   every use, so that it notices the expiry after a pause.
+//! - The leader acknowledges a renewal only if its leadership was confirmed after the
+//!   renewal arrived. So a later leader took office after each renewal was sent that an
+//!   earlier leader acknowledged.
+//! - A leader grants a lease to another member only [`quarantine_ns`] after it
+//!   acknowledged the last renewal, and after it took office. Meanwhile it acknowledges none.
 //! - Such a grant enters the log in the term in which it was decided, or not at all,
-//!   and takes effect only on the epoch that it was decided on.
-//! - Who began anew uses no epoch of its former life: an old release of that life may
-//!   still be under way. A released lease is free at once.
-//! - A holder says that it releases a lease to the leader, who gives it in the same entry
-//!   of the log to the one that waits for it. That entry is an answer to the request:
-//!   it was proposed after that came in. So the next holder holds until [`usable_ns`]
-//!   after it sent the request, as if that had been a renewal; every later leader took
-//!   office after the entry was proposed, and this one counts from the proposal.
+//!   and takes effect only on the epoch for which it was decided.
+//! - A restarted holder uses no epoch of its previous process, whose release may still be
+//!   outstanding. A released lease is free at once.
+//! - A holder sends its release to the leader. The same log entry grants the lease to the
+//!   member that waits for it. That entry responds to the member's request, because it was
+//!   proposed after the request arrived. So the next holder has the lease until
+//!   [`usable_ns`] after it sent the request, as if that had been a renewal. Every later
+//!   leader took office after the proposal, and this one counts from the proposal.
 //!
-//! Among several that want one, the highest rank is to have it: the leader remembers for
-//! a moment who asked in vain ([`Grantor::better_waits`]) and tells the holder with its
-//! next renewal, who releases it when it is ready. That is a wish and no right: what
-//! always holds does not depend on it.
+//! Among several candidates the highest rank should have the lease. The leader remembers
+//! refused requests for a moment ([`Grantor::better_waits`]) and tells the holder with its
+//! next renewal; the holder releases the lease when it is ready. This is a preference, not
+//! a right: the invariants do not depend on it.
 //!
-//! The clock is CLOCK_BOOTTIME, which goes on while a machine sleeps. Two of them
-//! are never compared. What is asked of them: that none goes faster or slower than
-//! real time by more than one part in [`DRIFT_DIVISOR`]. (Linux lets nobody slew a
-//! clock by more than 10.05 %; chrony's own bound is 8.3 %.) A machine whose time
-//! stands still while the world's goes on without its kernel's knowledge (a guest that
-//! is paused from outside) breaks this; there the epoch, which storage checks at each
+//! The clock is CLOCK_BOOTTIME, which continues while a machine sleeps. Clocks of two
+//! machines are never compared. Each must run no faster or slower than real time by
+//! more than one part in [`DRIFT_DIVISOR`]. (Linux limits the slew of a clock to
+//! 10.05 %; chrony's own bound is 8.3 %.) A machine whose clock stops without its
+//! kernel's knowledge (a guest that is paused from outside) violates this; there the epoch, which storage checks at each
 //! write, is what protects.
 
 mod boottime;

@@ -18,12 +18,12 @@ use std::time::Duration;
 const HAND_OVER_PAUSE_MAX: u32 = 8;
 /// Interval at which a node checks the size of its log.
 const LOOK: Duration = Duration::from_millis(500);
-/// Between two attempts to have a snapshot that a node signed.
+/// Interval between two attempts to get a snapshot that a node signed.
 const SEAL_AGAIN: Duration = Duration::from_secs(10);
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// The wire saw a member's connection die: if it led, an election need not wait
-    /// for its time.
+    /// Handles the death of a member's connection: if that member was the leader, the
+    /// election need not wait for its timeout.
     pub fn lost(&self, member: MemberId) {
         let waits = self.inner.probation.is_on() || self.is_silent();
         if waits || member == self.inner.me || self.leader() != Some(member) {
@@ -33,8 +33,8 @@ impl<R: AsyncRuntime> Engine<R> {
         let _detached = R::spawn(self.clone().replace(member));
     }
 
-    /// Asks the others whether they too have lost the leader, until enough have, and
-    /// stands then. When it does not come to that, the times of openraft decide.
+    /// Asks the others whether they too have lost the leader, and stands for election
+    /// once enough have. Otherwise the timeouts of openraft decide.
     async fn replace(self, leader: MemberId) {
         R::sleep(self.inner.election.stand_after(self.rank(leader))).await;
         let deadline = R::Instant::now() + self.inner.settings.election_max;
@@ -168,9 +168,9 @@ impl<R: AsyncRuntime> Engine<R> {
         Duration::from_millis(self.inner.config.new_rand_election_timeout::<R>())
     }
 
-    /// An arbiter that leads: as soon as a node has all, that one is to. Being told
-    /// again makes a node stand anew, so on a slow machine it is to have the time to be
-    /// voted for.
+    /// Makes a node with the whole log the leader in place of this arbiter. Each request
+    /// makes the node stand again, so the interval must leave time for the votes on a
+    /// slow machine.
     async fn bring_up_and_hand_over(&self, attempts: &mut u32) {
         let Some(node) = self.best_other() else {
             return;

@@ -159,8 +159,9 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// An arbiter has heard of no leader for so long that it stands; `timeout` is a
-    /// random election timeout. To be asked again after another two of them.
+    /// Returns whether an arbiter has heard of no leader for so long that it stands for
+    /// election; `timeout` is a random election timeout. The next check is due after two
+    /// more of them.
     pub(super) fn arbiter_stands(&self, timeout: Duration) -> bool {
         let lease = self.settings.election_max;
         let mut heard = self.lock();

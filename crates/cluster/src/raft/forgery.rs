@@ -1,4 +1,5 @@
-//! Messages of somebody who has the keys of the arbiter, and follows no rule of the protocol.
+//! Messages of an attacker who has the arbiter's keys, and follows no rule of the
+//! protocol.
 
 use crate::command::{Body, Command, Epoch, Invitation, LeaseCommand};
 use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
@@ -25,9 +26,9 @@ pub(super) const TOKEN: Digest = Digest([66; 32]);
 pub(super) struct Knowledge {
     pub(super) term: u64,
     pub(super) last: u64,
-    /// The place of the last entry, where the thief knows it.
+    /// Position of the last entry, if the thief knows it.
     pub(super) end: Option<LogId>,
-    /// Proposals of nodes, as they were signed.
+    /// Signed proposals of nodes.
     pub(super) proposals: Vec<Proposed>,
 }
 
@@ -104,7 +105,7 @@ pub(super) fn voters(members: &[u64]) -> EntryPayload<Proposed, MemberId, EmptyN
     EntryPayload::Membership(membership.expect("the voters are nodes"))
 }
 
-/// A snapshot in which somebody else was invited: its parts, in order.
+/// Returns the parts of a forged snapshot with another invitation, in order.
 pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> Vec<Request<R>> {
     let mut state = state.clone();
     state.invitations.insert(

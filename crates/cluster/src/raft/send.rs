@@ -69,7 +69,7 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
     Err(nonsense())
 }
 
-/// The reply with a piece of the snapshot that is here, from this offset.
+/// Returns the reply with a piece of the local snapshot, from this offset.
 pub(super) async fn piece<R: AsyncRuntime>(
     store: &Store,
     of: Option<Digest>,

@@ -6,12 +6,12 @@ use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-/// Entries in one message to another member.
+/// Largest number of entries in one message to another member.
 const PAYLOAD_ENTRIES_MAX: u64 = 128;
-/// Proposals that may wait for openraft.
+/// Largest number of proposals that wait for openraft.
 const QUEUE_MAX: u64 = 1024;
 
-/// Times and sizes. [`Settings::default`] is what members of one site use.
+/// Times and sizes. [`Settings::default`] fits members of one site.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Heartbeat interval of the leader. Responses that take longer are lost, and they
@@ -22,8 +22,8 @@ pub struct Settings {
     /// [`Settings::election_max`] and a time between these two. Shorter than twice
     /// the heartbeat makes no sense. A vote that takes longer than this is lost.
     pub election_min: Duration,
-    /// See [`Settings::election_min`]; also how long a follower that heard from the
-    /// leader votes for nobody else, unless it knows that the leader is lost.
+    /// See [`Settings::election_min`]. For as long, a follower that heard from the leader
+    /// votes for no other member, unless it knows that the leader is lost.
     pub election_max: Duration,
     /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
@@ -31,12 +31,13 @@ pub struct Settings {
     pub snapshot_entries: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
-    /// Entries that stay behind a snapshot, for those who are a little behind.
+    /// Number of entries that are kept behind a snapshot, for members that are slightly
+    /// behind.
     pub keep_entries: u64,
-    /// The nodes of the cluster, as this member knew them when it was started: by these it knows
+    /// Nodes of the cluster, as this member knew them at its start. By these it knows
     /// whom to follow before it has a log.
     pub nodes: BTreeSet<MemberId>,
-    /// Seconds since 1970, for what is shown of a command.
+    /// Returns seconds since 1970, for the displayed time of a command.
     pub clock: fn() -> i64,
 }
 

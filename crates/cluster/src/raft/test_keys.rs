@@ -1,4 +1,5 @@
-//! Keys of members in tests: always the same for a number, so that a seed replays its history.
+//! Keys of members in tests: always the same for a number, so that a seed replays its
+//! history.
 
 use crate::authority::MemberKey;
 use crate::log::{MemberSignature, Signer, SigningError};

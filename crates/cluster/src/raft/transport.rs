@@ -9,23 +9,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest message that the engine gives to a transport, bytes: a payload of entries
-/// and what stands around it.
+/// Largest message that the engine gives to a transport, bytes: entries and their
+/// envelope.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Why a call has no answer.
+/// Reason why a call has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
-    /// There is no way to the member now; it did not get the call.
+    /// There is no route to the member now; it did not get the call.
     #[error("no route to the member")]
     Unreachable,
-    /// No answer within the limit; it may have got the call.
+    /// The call timed out; the member may have got it.
     #[error("the member did not respond in time")]
     Timeout,
-    /// The connection ended before the answer; it may have got the call.
+    /// The connection ended before the response; the member may have got the call.
     #[error("the connection ended before the reply")]
     Closed,
-    /// The member takes no calls of ours: it is not known to it, or was removed.
+    /// The member refuses calls of this one: it does not know this member, or the cluster
+    /// removed it.
     #[error("the member refuses calls of this member")]
     Refused,
 }
@@ -37,9 +38,9 @@ impl CallError {
     }
 }
 
-/// A way to other members.
+/// Transport to other members.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// Asks a member; its [`crate::raft::Engine::handle`] answers.
+    /// Calls a member, whose [`crate::raft::Engine::handle`] responds.
     fn call(
         &self,
         to: MemberId,
@@ -48,10 +49,10 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 }
 
-/// An answer that is under way.
+/// An outstanding response.
 type Pending = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
 
-/// A transport whose kind is forgotten, so that the engine need not carry it.
+/// A transport with its type erased, so that the engine is not generic over it.
 trait AnyTransport: Send + Sync {
     fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending;
 }

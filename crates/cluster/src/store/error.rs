@@ -4,13 +4,13 @@ use part::codec::Malformed;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The newest layout of the file that this program understands.
+/// Newest layout of the file that this program supports.
 pub const LAYOUT: u64 = 1;
 
 /// The store cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process uses the store.
     #[error("{}: another process uses this store", .path.display())]
     InUse {
         /// The file.
@@ -31,10 +31,10 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its layout.
+        /// Layout of the file.
         layout: u64,
     },
-    /// The disk refused: it is full, read-only or fails.
+    /// The disk refused an operation: it is full, read-only or fails.
     #[error("{}: {}", .path.display(), of_disk(.source))]
     Disk {
         /// The file.
@@ -42,7 +42,7 @@ pub enum StoreError {
         /// The error.
         source: Arc<redb::Error>,
     },
-    /// The thread that writes has ended.
+    /// The writer thread has ended.
     #[error("the store was closed")]
     Ended,
 }
@@ -50,10 +50,10 @@ pub enum StoreError {
 /// The kinds of damage of a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Damage {
-    /// redb says so.
+    /// Error of redb.
     #[error("{0}")]
     File(Arc<redb::Error>),
-    /// Its checksums are wrong.
+    /// The checksums of the file are wrong.
     #[error("checksums do not match")]
     Checksums,
     /// A value is none of ours.
@@ -67,21 +67,21 @@ pub enum Damage {
     /// The log has a hole.
     #[error("entry {index} of the log is missing")]
     Hole {
-        /// The entry that is missing.
+        /// Index of the missing entry.
         index: u64,
     },
-    /// A piece of a content is not what its digest says.
+    /// A chunk of a content does not match its digest.
     #[error("part {0} was changed")]
     Chunk(crate::member::Digest),
-    /// redb gave up in a panic, with these words.
+    /// redb panicked with this message.
     #[error("{0}")]
     Panic(Arc<str>),
 }
 
-/// Why a store does not have what its member promised to the others.
+/// Reason why a store does not have what its member promised to the others.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Loss {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("the store is missing")]
     Missing,
     /// The store is empty.
@@ -101,12 +101,12 @@ pub enum Loss {
         "the store is older than this member's promises to the others; was it restored from a backup?"
     )]
     Older,
-    /// The promise file is missing or damaged: what was promised is not known.
+    /// The promise file is missing or damaged: the promises are unknown.
     #[error("the promise file is missing or damaged")]
     Unpromised,
 }
 
-/// An error of the disk, and what to do.
+/// Describes an error of the disk, and what to do.
 fn of_disk(error: &redb::Error) -> String {
     match is_full(error) {
         true => "no space left on the disk; the accepted version is still served; free some space, then the member \

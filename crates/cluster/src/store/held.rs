@@ -1,4 +1,4 @@
-//! A disk for tests that is slow, stuck or full when it is told to be.
+//! A disk for tests that is slow, stuck or full on demand.
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// No test holds it for so long.
+/// Longest time for which a test holds the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk whose syncs wait while it is held, and whose writes fail when it is full.

@@ -1,12 +1,12 @@
-//! The disk of the agreement: votes, the log, snapshots of the state and pieces of
-//! contents, in one file of redb.
+//! Storage of consensus: votes, the log, snapshots of the state and chunks of contents,
+//! in one redb file.
 //!
-//! A vote and entries are on disk before anybody counts on them; a batch of them
-//! costs one fsync. What may go is written with the next of these; what is known to be
-//! agreed on with one of the next, or when all is quiet. Losing power at any write, or the process at any
-//! instruction, leaves what was told to be on disk. It never panics on what a disk
-//! holds: damage is an error that says what to do. A disk that refuses a write for a while delays
-//! it ([`backlog`]).
+//! A vote and entries are on disk before they are acknowledged; a batch of them costs
+//! one fsync. Deletions are written with the next of these. The commit index is written
+//! with one of the next, or when no writes come. Losing power at any write, or the
+//! process at any instruction, keeps everything that was reported durable. The store
+//! never panics on the contents of a disk: damage is an error that says what to do. A
+//! disk that refuses a write for a while delays it ([`backlog`]).
 
 mod backlog;
 mod busy;
@@ -47,7 +47,7 @@ use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, Job};
 
-/// Pieces that are named at once as missing.
+/// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
 
 /// The cached metadata of the file.
@@ -56,7 +56,7 @@ struct Metadata {
     vote: Option<Vote>,
     /// Vote that is on disk but not granted yet.
     prepared: Option<Vote>,
-    /// The vote that is written last of all, and how many others were before it.
+    /// Vote that is queued last, and the number of different votes before it.
     queued: (Option<Vote>, u64),
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -65,23 +65,23 @@ struct Metadata {
     cache: Cache,
     /// Bytes of entries since the last snapshot.
     grown: u64,
-    /// Pieces that came behind the last snapshot, and with which entry: the snapshot
-    /// does not name them, and they stay nevertheless.
+    /// Chunks that arrived after the last snapshot, with the index of their entry: the
+    /// snapshot does not name them, and they are kept.
     fresh: BTreeMap<Digest, u64>,
-    /// Pieces that came for a snapshot which is not here yet.
+    /// Chunks that arrived for a snapshot which is not complete yet.
     incoming: BTreeSet<Digest>,
     /// Number of times an engine was started.
     starts: u64,
-    /// Why the member has to be taken in anew.
+    /// Reason why the other members must admit this one again.
     lost: Option<String>,
-    /// Writes of entries that were asked for.
+    /// Number of requested writes of entries.
     writes: u64,
-    /// Tasks that wait for more entries.
+    /// Tasks that wait for further entries.
     waiting: Vec<Waker>,
 }
 
 impl Metadata {
-    /// A vote is going to be written; its number is that of the vote before if that is
+    /// Queues a vote. Returns its number, which is that of the previous vote if both are
     /// the same.
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
@@ -90,7 +90,7 @@ impl Metadata {
         self.queued.1
     }
 
-    /// Adds to changes what is only known now.
+    /// Completes changes with facts that are only known when they are written.
     fn complete(&mut self, ops: &mut Vec<Op>) {
         // One that was being made while a newer one came is of no use.
         let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
@@ -116,7 +116,7 @@ impl Metadata {
         }
     }
 
-    /// Takes note of what was written.
+    /// Updates the metadata after a write.
     fn written(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
@@ -133,7 +133,7 @@ impl Metadata {
     }
 }
 
-/// The store. Clones are the same one.
+/// The store. Clones share it.
 #[derive(Clone)]
 pub struct Store {
     disk: Arc<Disk>,
@@ -144,8 +144,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the file. Writes are done by a thread of its own, reads of what
-    /// is not in memory by another.
+    /// Opens or creates the file. One thread writes, and another reads what is not in
+    /// memory.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::threaded(Disk::open(path)?, path)
     }
@@ -199,9 +199,9 @@ impl Store {
         })
     }
 
-    /// Counts one more start of an engine on this store, so that a ticket of it is
-    /// none of an earlier one. The answer is which it is, once `done` says that it is
-    /// on disk.
+    /// Counts a start of an engine on this store, so that its tickets differ from those
+    /// of earlier starts. Returns the number of the start, which is valid once `done`
+    /// reports it on disk.
     pub fn start(&self, done: Done) -> u64 {
         let starts = {
             let mut book = lock(&self.book);
@@ -212,12 +212,12 @@ impl Store {
         starts
     }
 
-    /// The last vote that was saved.
+    /// Returns the last vote that was saved.
     pub fn vote(&self) -> Option<Vote> {
         lock(&self.book).vote
     }
 
-    /// The last entry that was purged, and the last that there is.
+    /// Returns the last purged entry and the last entry.
     pub fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let book = lock(&self.book);
         (book.purged, book.last)
@@ -253,7 +253,7 @@ impl Store {
         self.executor.be_patient(waits);
     }
 
-    /// Why the disk refuses what is to be written, if it does: nothing is stored meanwhile.
+    /// Returns why the disk refuses writes, if it does: nothing is stored meanwhile.
     pub fn refused(&self) -> Option<StoreError> {
         self.executor.refused()
     }
@@ -273,8 +273,8 @@ impl Store {
         lock(&self.book).cache.bytes()
     }
 
-    /// Takes note of what is agreed on; it goes to disk with a later write (of entries
-    /// alone only some take it along), and never before the entries that it is about.
+    /// Records the commit index. It is written with a later write (of entries alone only
+    /// some include it), and never before the entries that it covers.
     pub fn save_committed(&self, committed: Option<LogId>) {
         lock(&self.book).committed = committed;
         self.executor.write(Job {
@@ -308,9 +308,9 @@ impl Store {
         book.vote == Some(vote) || book.prepared == Some(vote)
     }
 
-    /// Writes a vote that may be given soon, so that [`Store::save_vote`] of it takes no
-    /// time. After a restart it counts as given. It replaces what an older one has saved:
-    /// its term is to be newer.
+    /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes
+    /// no time. After a restart it counts as granted. It replaces the previous vote, and
+    /// its term must be newer.
     pub fn prepare_vote(&self, vote: Vote, done: Done) {
         let book = self.book.clone();
         let mut known = lock(&book);
@@ -333,8 +333,8 @@ impl Store {
         self.write(vec![Op::Vote(vote)], true, 0, Box::new(written));
     }
 
-    /// Appends entries, which follow the last one. They can be read at once; `done`
-    /// is told when they are on disk. The answer is how many bytes they are.
+    /// Appends entries, which must follow the last one. They can be read at once; `done`
+    /// is called when they are on disk. Returns their size in bytes.
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>, done: Done) -> usize {
         let mut ops = Vec::new();
         let mut all = 0;
@@ -368,7 +368,7 @@ impl Store {
         self.write(vec![Op::Truncate { from, last }], false, 0, done);
     }
 
-    /// Forgets entries up to this one, which a snapshot has.
+    /// Removes the entries up to this one, which a snapshot covers.
     pub fn purge(&self, to: LogId, done: Done) {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);
@@ -378,8 +378,8 @@ impl Store {
         self.write(vec![Op::Purge(to)], false, 0, done);
     }
 
-    /// Entries of a range, until they are so many bytes; at least one, if there is
-    /// one. What is not in memory is read by another thread.
+    /// Returns entries of a range, up to this many bytes; at least one, if there is one.
+    /// Another thread reads entries that are not in memory.
     pub fn entries(
         &self,
         range: Range<u64>,
@@ -424,7 +424,7 @@ impl Store {
         });
     }
 
-    /// Keeps a piece of a content, which came with the entry of this index.
+    /// Stores a chunk of a content, which arrived with the entry of this index.
     pub fn put_chunk(&self, digest: Digest, bytes: Vec<u8>, index: u64, done: Done) {
         let mut book = lock(&self.book);
         let at = book.fresh.entry(digest).or_insert(index);
@@ -438,7 +438,7 @@ impl Store {
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
     }
 
-    /// Keeps a piece that comes before the snapshot which names it.
+    /// Stores a chunk that arrives before the snapshot which names it.
     pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
         lock(&self.book).incoming.insert(digest);
         self.write_chunk(digest, bytes, done);
@@ -449,7 +449,7 @@ impl Store {
         lock(&self.book).incoming.clear();
     }
 
-    /// A piece of a content.
+    /// Reads a chunk of a content.
     pub fn chunk(
         &self,
         digest: Digest,
@@ -472,7 +472,7 @@ impl Store {
         lock(&self.book).snapshot.clone()
     }
 
-    /// The last snapshot with its bytes.
+    /// Reads the last snapshot with its bytes.
     pub fn snapshot(
         &self,
         done: impl FnOnce(Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError>) + Send + 'static,
@@ -480,8 +480,8 @@ impl Store {
         self.read(move |disk| done(disk.snapshot()));
     }
 
-    /// Saves a snapshot instead of the last one. Pieces that it does not name go,
-    /// but for those that came behind it.
+    /// Replaces the last snapshot. Chunks that it does not name are deleted, unless they
+    /// arrived after it.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,
@@ -498,12 +498,12 @@ impl Store {
         self.write(vec![op], true, bytes, done);
     }
 
-    /// The error that says of an entry that it is missing.
+    /// Returns the error for a missing entry.
     pub(crate) fn hole(&self, index: u64) -> StoreError {
         self.disk.damaged(Damage::Hole { index })
     }
 
-    /// Does what was asked for before, and is told when that is on disk.
+    /// Waits for all earlier operations: `done` is called when they are on disk.
     pub fn sync(&self, done: Done) {
         self.write(Vec::new(), true, 0, done);
     }
@@ -523,7 +523,7 @@ impl Store {
     }
 }
 
-/// About how many bytes an entry is, without encoding it again.
+/// Returns the approximate size of an entry, without encoding it again.
 fn size_about(entry: &Entry) -> usize {
     const HEAD: usize = 64;
     match &entry.payload {

@@ -40,7 +40,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of a slot: a page, so that a torn write of one leaves the other whole.
+/// Size of a slot: a page, so that a torn write of one leaves the other intact.
 const SLOT_BYTES: usize = 4096;
 /// Size of the file.
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
@@ -70,9 +70,9 @@ pub struct Owner {
 pub struct Promise {
     /// The owner.
     pub owner: Owner,
-    /// The store that it belongs to.
+    /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
-    /// The store does not hold the nonce yet: an upgrade was interrupted.
+    /// The store does not have the nonce yet: an upgrade was interrupted.
     #[serde(default)]
     pub tying: bool,
     /// The store has this vote, or a later one.
@@ -84,7 +84,7 @@ pub struct Promise {
     /// No start of the engine had a higher number.
     #[serde(default)]
     pub starts: u64,
-    /// The newest version that this node accepted.
+    /// Newest version that this node accepted.
     #[serde(default)]
     pub accepted: Option<VersionId>,
     /// Sequence number: the slot with the larger one is newer.
@@ -93,8 +93,8 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Takes note of what is durable in the store now; whether anything changed, and
-    /// whether it has to be synced before somebody learns of it.
+    /// Raises the promise to what is durable in the store now. Returns whether anything
+    /// changed, and whether the file must be synced before anyone learns of it.
     fn raise(&mut self, ops: &[Op]) -> (bool, bool) {
         let before = self.clone();
         let mut sync = false;
@@ -129,7 +129,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes a new file with this promise. On a disk the file itself was made before.
+    /// Creates a file with this promise. On a disk the file itself already exists.
     pub(super) fn make(file: Backlog, promise: Promise) -> io::Result<Keeper> {
         let mut keeper = Keeper {
             file,
@@ -142,8 +142,8 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Reads the file; None where there is no promise in it: it is empty, torn or not
-    /// one of ours.
+    /// Reads the file; None if it contains no promise: it is empty, torn or of another
+    /// kind.
     pub(super) fn read(file: Backlog) -> io::Result<Option<Keeper>> {
         let bytes = usize::try_from(file.len()?.min(FILE_BYTES)).unwrap_or(0);
         let mut image = vec![0; bytes];
@@ -185,7 +185,7 @@ impl Keeper {
         }
     }
 
-    /// Changes what is promised besides the store's content, and syncs.
+    /// Changes a promise other than the store's content, and syncs.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Promise)) -> io::Result<()> {
         let before = self.promise.clone();
         change(&mut self.promise);
@@ -278,8 +278,8 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Backlog>> {
     }
 }
 
-/// Makes a promise file in place of what was there. All its blocks are written, so that
-/// a disk that is full later has room for what is promised then.
+/// Creates a promise file in place of the previous one. All its blocks are written, so
+/// that later promises fit even if the disk is full.
 pub(super) fn make(path: &Path) -> io::Result<Backlog> {
     durable::write(path, &[0; FILE_BYTES as usize])?;
     let file = OpenOptions::new()

@@ -1,16 +1,16 @@
-//! The queue of the writing thread. Operations that may wait do not wake it: a thread
-//! that wakes for nothing costs as much as one that writes.
+//! Queue of the writer thread. Deferrable operations do not wake it: a needless wake-up
+//! costs as much as one with a write.
 
 use crate::store::writer::{Job, newest_committed};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of one batch; a single job may be larger.
+/// Largest size of a batch, bytes; a single job may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Largest number of jobs in a batch.
 const BATCH_JOBS_MAX: usize = 256;
-/// After so long without a write, what may wait is written by itself.
+/// Time without a write after which deferred changes are written by themselves.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Next work of the writer.
@@ -32,9 +32,9 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// Jobs among them that do not wait for others.
+    /// Number of jobs that are not deferrable.
     pressing: usize,
-    /// The writer sleeps until there is anything at all.
+    /// The writer sleeps until any job arrives.
     idle: bool,
     /// No more jobs will be added.
     over: bool,
@@ -47,7 +47,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job behind the others; gives it back where nobody writes any more.
+    /// Adds a job; returns it if the writer has ended.
     pub(super) fn push(&self, job: Job) -> Result<(), Job> {
         let mut waiting = self.lock();
         if waiting.closed || waiting.over {
@@ -85,8 +85,8 @@ impl Queue {
         std::mem::take(&mut waiting.jobs)
     }
 
-    /// Waits for this time, less if nobody asks any more or `until` is true after
-    /// [`Queue::wake`]; returns whether nobody asks any more.
+    /// Sleeps for this time, less if the queue ends or `until` is true after
+    /// [`Queue::wake`]. Returns whether the queue ended.
     pub(super) fn rest(&self, time: Duration, until: impl Fn() -> bool) -> bool {
         let waits = |waiting: &mut Waiting| !waiting.over && !until();
         let rested = self.wake.wait_timeout_while(self.lock(), time, waits);
@@ -97,8 +97,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Waits for something to do. The writer says whether it keeps changes that wait for
-    /// others itself: when all is quiet, they too wait no more.
+    /// Waits for work. `keeps`: the writer itself has deferred changes, which are also
+    /// written when no writes come.
     pub(super) fn next(&self, keeps: bool) -> NextJobs {
         let mut waiting = self.lock();
         let mut until = Some(Instant::now() + QUIET);

@@ -1,10 +1,10 @@
 //! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
 //! no other thread waits for the disk. In simulations the caller writes.
 //!
-//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch waits, and
-//! with it all that comes later: nothing is acknowledged before it is stored, and reads go on.
-//! That is so once the store is patient ([`Patience`]): at a start and at the end of a role a
-//! refused write is an error.
+//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch
+//! waits, and with it everything later: nothing is acknowledged before it is stored,
+//! and reads continue. The store must be patient for that ([`Patience`]): during the
+//! start and the end of a role a refused write is an error.
 
 use crate::store::Metadata;
 use crate::store::busy::{Access, Busy};
@@ -19,14 +19,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Writes of entries alone that leave out how far is agreed on, before one takes it
-/// along: it stands elsewhere in the file, and every place costs time.
+/// Number of writes of entries alone that omit the commit index before one includes it.
+/// The commit index is elsewhere in the file, and each position costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
 /// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Told when a job is done.
+/// Callback for the end of a job.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes that are written together.
@@ -44,7 +44,7 @@ pub(super) struct Job {
 /// Closure that reads from the disk.
 type Look = Box<dyn FnOnce(&Disk) + Send>;
 
-/// The promise file, once the store is tied to one.
+/// Promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
 /// The threads that do the work.
@@ -55,7 +55,7 @@ pub(super) enum Executor {
     Threads(Threads),
 }
 
-/// The threads. They end when this does, with all done that was asked for.
+/// The threads. They end when this value is dropped, after all requested work.
 pub(super) struct Threads {
     write: Arc<Queue>,
     read: Option<Sender<Look>>,
@@ -166,7 +166,7 @@ impl Executor {
         }
     }
 
-    /// Why the disk refuses what is to be written, if it does.
+    /// Returns why the disk refuses writes, if it does.
     pub(super) fn refused(&self) -> Option<StoreError> {
         self.patience().refused()
     }
@@ -232,11 +232,11 @@ enum Step {
 /// Outcome of a batch.
 enum Progress {
     Through,
-    /// The disk refuses it for this reason: it may be tried again.
+    /// The disk refuses the batch for this reason: it may be retried.
     Refused(StoreError),
 }
 
-/// A batch, and who hears of its end.
+/// A batch, and the callbacks for its end.
 struct Batch {
     ops: Vec<Op>,
     durable: bool,
@@ -251,13 +251,13 @@ pub(super) struct Writer {
     busy: Arc<Busy>,
     patience: Arc<Patience>,
     promises: Promises,
-    /// Changes that wait for others, the first of all.
+    /// Deferred changes, the oldest first.
     lazy: Vec<Op>,
-    /// Writes that left them out.
+    /// Number of writes that omitted the deferred changes.
     left_out: u32,
-    /// A write failed: what follows it cannot be written either.
+    /// Error of a failed write: what follows it cannot be written either.
     failed: Option<StoreError>,
-    /// The batch that the disk refuses.
+    /// Batch that the disk refuses.
     stuck: Option<Batch>,
     /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<Job>>,
@@ -329,8 +329,8 @@ impl Writer {
         }
     }
 
-    /// Leaves how far is agreed on for later, where nothing else than entries is
-    /// written, and not too often. What is written otherwise may depend on it.
+    /// Defers the commit index if the batch only has entries, and not too often. Other
+    /// changes may depend on it.
     fn leave_out(&mut self, ops: &mut Vec<Op>) {
         let is_committed = |op: &Op| matches!(op, Op::Committed(_));
         let entries = |op: &Op| matches!(op, Op::Append { .. });
@@ -346,8 +346,8 @@ impl Writer {
         }
     }
 
-    /// Takes a batch as far as the disk lets it. The store first, then the promise: a store
-    /// that is whole is never behind it.
+    /// Writes a batch as far as the disk permits. The store is written first, then the
+    /// promise: an intact store is never behind the promise.
     fn write(&self, batch: &mut Batch) -> Result<Progress, StoreError> {
         loop {
             let flushed = match batch.step {
@@ -378,14 +378,14 @@ impl Writer {
         }
     }
 
-    /// Tries what the disk refused once more; if it is not to wait, it fails.
+    /// Retries the refused batch. If the store is no longer patient, the batch fails.
     fn try_again(&mut self) {
         if let Some(batch) = self.stuck.take() {
             self.go_on(batch);
         }
     }
 
-    /// Takes a batch on. It is through, it waits for the disk, or it failed.
+    /// Continues a batch: it completes, waits for the disk, or fails.
     fn go_on(&mut self, mut batch: Batch) {
         let written = match &self.failed {
             Some(error) => Err(error.clone()),

@@ -1,9 +1,9 @@
-//! Why a question has no answer.
+//! Errors of requests to members.
 
 use crate::member::MemberId;
 use crate::raft::transport;
 
-/// Why there is no answer.
+/// Reason why a request has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such member.
@@ -12,19 +12,19 @@ pub enum CallError {
     /// No path leads to the member: the request was not sent.
     #[error("member {0} is not reachable")]
     Unreachable(MemberId),
-    /// The time ran out. It may have been seen.
+    /// The request timed out. The member may have received it.
     #[error("member {0} did not respond in time")]
     TimedOut(MemberId),
-    /// All connections ended while it was waited for. It may have been seen.
+    /// All connections ended during the request. The member may have received it.
     #[error("the connections to member {0} ended before its reply")]
     Broken(MemberId),
     /// The member is overloaded; it did not process the request.
     #[error("member {0} is overloaded")]
     Overloaded(MemberId),
-    /// The question is larger than one may be, or than the answer may be.
+    /// The request, or its response, exceeds the largest size.
     #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// Size of the message.
         bytes: usize,
         /// Largest permitted size.
         bytes_max: usize,

@@ -1,21 +1,21 @@
-//! Frames: a head of 20 bytes, and a piece of a message. Messages larger than a piece
-//! come in several frames, between which smaller ones may stand.
+//! Frames: a header of 20 bytes, and a piece of a message. Messages larger than a piece
+//! are sent in several frames, between which smaller ones may come.
 
 use std::collections::HashMap;
 
 /// Length of a frame header.
 pub(crate) const HEAD_BYTES: usize = 20;
-/// Largest piece: with its head it fits one TLS record.
+/// Largest piece: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
 /// Largest message.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Messages of one connection that have begun and not ended.
+/// Largest number of incomplete messages on one connection.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
 /// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Frame {
-    /// The first words of both sides.
+    /// Hello of either side.
     Hello,
     /// The last: why the connection ends.
     Goodbye,
@@ -164,7 +164,7 @@ struct Partial {
 }
 
 impl Assembler {
-    /// Takes a piece; returns the message that it ends.
+    /// Adds a piece; returns the message that it completes.
     pub(crate) fn take(
         &mut self,
         head: &Head,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes, nothing panics and what is held stays bounded.
+        /// No input panics, and the memory stays bounded.
         #[test]
         fn garbage_is_an_error_or_a_message(frames in proptest::collection::vec(
             (proptest::array::uniform20(0u8..), 0usize..64), 0..200)) {

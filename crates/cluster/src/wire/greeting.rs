@@ -1,5 +1,5 @@
-//! The first words on a connection between members, after TLS: who each is, and
-//! whether the other one believes it.
+//! Hello messages on a connection between members, after TLS: the identity of each, and
+//! whether the other one trusts it.
 
 use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head};
 use crate::authority::Refused;
@@ -25,18 +25,18 @@ pub(crate) struct Hello {
     /// The member that carries this connection.
     #[serde(default)]
     pub(crate) through: Option<MemberId>,
-    /// On a connection that wants to be carried: to whom.
+    /// Destination of a connection that requests a tunnel.
     #[serde(default)]
     pub(crate) carry_to: Option<MemberId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
-    /// The other side is not believed.
+    /// The other side is not trusted.
     Refused(Refused),
-    /// Too many tunnels, or the one at the end does not answer.
+    /// There are too many tunnels, or the destination does not respond.
     NotCarried,
-    /// A newer connection takes its place.
+    /// A newer connection replaces this one.
     Replaced,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum Goodbye {
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
     Io(io::Error),
-    /// The other side says why it ends it.
+    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
     /// An unknown or invalid message.
     Rule(BrokenRule),

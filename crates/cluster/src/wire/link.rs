@@ -20,15 +20,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Questions of a peer that are handled at once.
+/// Largest number of requests of a peer that are handled at once.
 pub(crate) const QUESTIONS_MAX: usize = 256;
 /// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
 /// Bytes for one write.
 const WRITE_BYTES: usize = 16 << 10;
-/// For the last words of a connection to go.
+/// Time for the final message of a connection to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// A buffer that grew beyond this is given back.
+/// Capacity beyond which a buffer is freed after use.
 const KEPT_BYTES: usize = 4 << 10;
 
 /// The response to a request.
@@ -47,9 +47,9 @@ pub(crate) enum Ended {
     Closed,
     /// Nothing was received in time.
     Silent,
-    /// The other side broke a rule.
+    /// The other side violated the protocol.
     Rule(BrokenRule),
-    /// The other side says why.
+    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
     /// This side closed the connection.
     Own,
@@ -117,7 +117,7 @@ impl Link {
         Ok(())
     }
 
-    /// Asks; the answer comes out of what is returned.
+    /// Sends a request. The returned value yields the response.
     pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<PendingCall, BrokenRule> {
         let (answer, asked) = oneshot::channel();
         let call = message.call;
@@ -133,7 +133,7 @@ impl Link {
         })
     }
 
-    /// Ends it, and says why.
+    /// Closes the connection, with a reason for the other side.
     pub(crate) fn end(&self, why: Goodbye) {
         let words = Outgoing::new(Frame::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
@@ -145,7 +145,7 @@ impl Link {
         self.ended.notify_one();
     }
 
-    /// Ends it without a word: the other side reads nothing.
+    /// Closes the connection without a message, because the other side does not read.
     pub(crate) fn condemn(&self, rule: BrokenRule) {
         lock(&self.state).broken.get_or_insert(rule);
         self.ended.notify_one();
@@ -160,7 +160,7 @@ impl Link {
         Ended::Own
     }
 
-    /// Asks whether it lives, unless that is asked already.
+    /// Sends a ping, unless one is outstanding.
     pub(crate) fn probe(&self) {
         let mut state = lock(&self.state);
         if state.ping.is_none() {
@@ -181,12 +181,13 @@ impl Link {
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// A ping is unanswered for longer than one takes: others are taken first.
+    /// Marks the connection as suspect if a ping is unanswered for longer than it should
+    /// take: others are preferred.
     pub(crate) fn suspect(&self, now: Instant, again: Duration) -> bool {
         self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
     }
 
-    /// A ping is unanswered for so long.
+    /// Returns whether a ping is unanswered for this long.
     pub(crate) fn unanswered_for(&self, now: Instant, limit: Duration) -> bool {
         self.unanswered(now) > limit
     }
@@ -195,7 +196,7 @@ impl Link {
         lock(&self.state).rtt
     }
 
-    /// Puts a question on the list of those that are handled; false where it is full.
+    /// Registers a request as being handled; returns false if there are too many.
     pub(crate) fn begin(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let full =
@@ -228,7 +229,7 @@ impl Link {
         }
     }
 
-    /// Carries it until it ends.
+    /// Serves the connection until it ends.
     pub(crate) async fn run<N: Network>(
         self: &Arc<Self>,
         pipe: Box<dyn Pipe>,
@@ -371,7 +372,7 @@ impl Link {
     }
 }
 
-/// A question that waits for its answer; when it is dropped, nobody waits any more.
+/// An outstanding request. Dropping it abandons the response.
 pub(crate) struct PendingCall {
     link: Arc<Link>,
     call: u64,

@@ -45,7 +45,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Puts a message behind those of its size.
+    /// Queues a message behind those of its size.
     pub(crate) fn push(&mut self, message: Outgoing) -> Result<(), BrokenRule> {
         let count = self.small.len() + self.large.len();
         let bytes = self.waiting_bytes + message.cost();
@@ -61,7 +61,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes the next frame behind what is there; false where there is none.
+    /// Appends the next frame to the buffer; returns false if there is none.
     pub(crate) fn next(&mut self, out: &mut Vec<u8>) -> bool {
         if let Some(message) = self.small.pop_front() {
             self.waiting_bytes -= message.cost();

@@ -20,11 +20,11 @@ pub enum PathKind {
 pub struct Connection {
     /// The kind of path.
     pub way: PathKind,
-    /// This member opened it.
+    /// This member opened the connection.
     pub dialed: bool,
-    /// Time that a ping took last, microseconds.
+    /// Round-trip time of the last ping, microseconds.
     pub rtt_us: Option<u64>,
-    /// Since when it stands, milliseconds ago.
+    /// Age of the connection, milliseconds.
     pub since_ms: u64,
     /// Time since the connection last received anything, milliseconds.
     pub heard_ms: u64,
@@ -37,15 +37,15 @@ pub struct Connection {
 pub struct Path {
     /// The member.
     pub member: MemberId,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
-    /// Something of it was heard lately.
+    /// Something was received from the member recently.
     pub up: bool,
-    /// The way that calls take now; None where there is none.
+    /// Route that calls use now; None if there is none.
     pub way: Option<PathKind>,
-    /// Round trip there, microseconds.
+    /// Round-trip time on that route, microseconds.
     pub rtt_us: Option<u64>,
-    /// Since when it is reached in this way, or is not reached, milliseconds ago.
+    /// Time since the member is reached by this route, or is unreachable, milliseconds.
     pub since_ms: u64,
     /// All connections, the best first.
     pub connections: Vec<Connection>,
@@ -58,13 +58,13 @@ pub struct Path {
 /// An event of the network layer.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A member is reached that was not.
+    /// A member became reachable.
     Up(MemberId),
-    /// A member is reached in no way any more.
+    /// A member became unreachable on all routes.
     Down {
         /// The member.
         member: MemberId,
-        /// How that was seen.
+        /// Way in which the loss was detected.
         why: Loss,
     },
     /// A member refuses to talk to this one.
@@ -74,8 +74,8 @@ pub enum Event {
         /// Why.
         why: Refused,
     },
-    /// A machine at the address of a member and this one do not accept each other: one of them
-    /// is older than the cluster, or a stranger.
+    /// The machine at a member's address and this one do not trust each other: one of
+    /// them is older than the cluster, or a stranger.
     Distrusted {
         /// The member.
         member: MemberId,

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Third members through which one is reached: beyond two, a fault that takes all ways
-/// takes the member.
+/// Largest number of third members through which a member is reached. With two of them
+/// and the direct route, a fault that cuts all routes is a fault of the member.
 pub(crate) const THIRDS_MAX: usize = 2;
-/// Connections to one member: each way, from either side.
+/// Largest number of connections to one member: each route, opened by either side.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
 /// Largest number of notes that are remembered.
 const NOTES_MAX: usize = 64;
@@ -94,8 +94,8 @@ impl Peers {
         self.all.values().flat_map(|peer| &peer.links)
     }
 
-    /// Dials these members and nobody else, in every way that is kept; returns what
-    /// nobody dials yet.
+    /// Dials exactly these members, on every route that is kept. Returns the routes that
+    /// no task dials yet.
     pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, PathKind)> {
         let wanted: Vec<(MemberId, PathKind)> = members
             .iter()
@@ -129,8 +129,8 @@ impl Peers {
         }
     }
 
-    /// Takes a connection in; returns those that it replaces: an older one of its kind,
-    /// whose other end does not know it any more.
+    /// Adds a connection. Returns those that it replaces: an older one of its kind, which
+    /// the other end no longer knows.
     pub(crate) fn attach(&mut self, link: &Arc<Link>) -> Vec<Arc<Link>> {
         let peer = self.all.entry(link.bearing.peer).or_insert_with(Peer::new);
         let bearing = &link.bearing;
@@ -151,7 +151,8 @@ impl Peers {
         peer.runs.connected(run, now)
     }
 
-    /// Takes a connection out; returns its member where that was the last that answered.
+    /// Removes a connection. Returns its member if that was the last connection that
+    /// responded.
     pub(crate) fn detach(
         &mut self,
         link: &Arc<Link>,
@@ -255,7 +256,7 @@ impl Peers {
     }
 }
 
-/// The ways to a member that are kept.
+/// Returns the routes to a member that are kept open.
 fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, PathKind)> {
     let thirds = members.iter().filter(move |third| **third != member);
     let tunnels = thirds
@@ -295,7 +296,7 @@ fn words(way: PathKind) -> String {
     }
 }
 
-/// Notes of late, so that one that comes every second is told once a minute.
+/// Recent notes, so that a note that recurs every second is reported once a minute.
 #[derive(Default)]
 pub(crate) struct Notes {
     told: HashMap<String, Duration>,

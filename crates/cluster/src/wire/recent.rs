@@ -1,5 +1,5 @@
-//! Questions that came lately, so that one that comes on two ways is handled once.
-//! A value: what an answer goes to is a parameter.
+//! Recent requests, so that a request that arrives on two routes is handled once. A
+//! value: the receiver of a response is a parameter.
 
 use crate::member::MemberId;
 use std::collections::{HashMap, VecDeque};
@@ -8,14 +8,15 @@ use std::time::Duration;
 
 /// Largest number of requests that are remembered.
 pub(crate) const RECENT_MAX: usize = 8192;
-/// Bytes of answers that are.
+/// Largest size of the remembered responses, bytes.
 pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
-/// Ways on which one question is waited for.
+/// Largest number of connections that wait for the response to one request.
 pub(crate) const WAITERS_MAX: usize = 8;
 /// Time for which requests are remembered: longer than a silent connection lives.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
 
-/// A question: who asks, which run of its process, and its number there.
+/// Identity of a request: its sender, the run of the sender's process, and its number
+/// there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Question {
     pub(crate) from: MemberId,
@@ -43,7 +44,7 @@ pub(crate) enum RequestAction {
     Nothing,
 }
 
-/// The memory. Times are since any one moment.
+/// Memory of recent requests. Times count from any fixed moment.
 pub(crate) struct Recent<W> {
     entries: HashMap<Question, Entry<W>>,
     ages: VecDeque<(Duration, Question)>,
@@ -63,7 +64,7 @@ impl<W> Default for Recent<W> {
 }
 
 impl<W> Recent<W> {
-    /// A question came this way.
+    /// Registers a request that arrived on this connection.
     pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> RequestAction {
         self.forget(now);
         match self.entries.get_mut(&question) {

@@ -1,4 +1,4 @@
-//! Certificates of parts: who believes them, and who does not.
+//! Certificates of parts: which peers trust them, and which do not.
 
 use super::*;
 
