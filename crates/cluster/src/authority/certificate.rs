@@ -378,7 +378,7 @@ fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, A
     let short = of_key.get(..16).unwrap_or_default();
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(&format!("evenkeel {cluster} {short}"));
-    // Below it: authorities that followed it, then a member.
+    // Path length: the CAs that followed this one, then a member.
     let below = BasicConstraints::Constrained(FORMER_AUTHORITIES_MAX as u8);
     params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -404,7 +404,8 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_BYTES];
     fill(&mut bytes).map_err(|_| AuthorityError::Key)?;
     if let Some(first) = bytes.first_mut() {
-        // Positive, and never shorter by a leading zero.
+        // The serial number is positive, and has no leading zero that would shorten it (RFC
+        // 5280, 4.1.2.2).
         *first = (*first & 0x7f) | 0x40;
     }
     Ok(SerialNumber::from_slice(&bytes))

@@ -67,7 +67,7 @@ fn signed_by(certificate: &[u8], by: &[u8]) -> Option<bool> {
     let signed = tagged(outer.inside, SEQUENCE)?;
     let algorithm = tagged(signed.rest, SEQUENCE)?;
     let signature = tagged(algorithm.rest, BIT_STRING)?;
-    // No bit of it is unused.
+    // The BIT STRING has no unused bits.
     let signature = signature.inside.strip_prefix(&[0])?;
     Some(are_signed_by(signed.whole, signature, by))
 }

@@ -34,8 +34,8 @@ pub fn write_identity(directory: &Path, identity: &Identity) -> Result<(), Autho
         .map(|der| pem(CERTIFICATE, der).to_string())
         .chain(before.map(|digest| pem(FORMER_KEY, &digest.0).to_string()))
         .collect();
-    // A key without its certificate is of no use, so both stand in one file, which is
-    // replaced at once.
+    // A key without its certificate is useless, so both are in one file, which is
+    // replaced atomically.
     let both = Zeroizing::new(format!("{}{shown}", key.as_str()));
     write(&directory.join("member.key"), &both)?;
     write(&directory.join("member.pem"), &shown)
@@ -150,7 +150,7 @@ pub fn read_authority(
     }
     for sealed in read_all(&at, SEALED_KEY)? {
         let key = match sealing.open(AUTHORITY_PURPOSE, &sealed) {
-            // Sealed to a sealing key that was lost.
+            // Encrypted for a decryption key that was lost.
             Err(AuthorityError::NotSealed) => continue,
             opened => opened?,
         };

@@ -140,7 +140,8 @@ impl Rings {
             }
             let mut broken = false;
             for sealed in ring.sealed.iter().filter(|sealed| sealed.member == me) {
-                // Of several only one need open: a member may seal nonsense.
+                // If several are present, one that decrypts is enough: a hostile member may
+                // send garbage.
                 let opened = key.open(&purpose(cluster, ring.epoch, me), &sealed.bytes);
                 let bytes = opened
                     .ok()

@@ -247,8 +247,7 @@ impl Verifier {
                 late,
                 removed,
             } => by(roots).or_else(|error| match certificate_digest(certificate) {
-                // Keys that the cluster agreed on, although no present authority stands
-                // behind them.
+                // Keys that the cluster knows, although no current CA certifies them.
                 Some(key) if removed.contains(&key) => Ok(false),
                 Some(key) if late.contains(&key) => by(former),
                 _ => Err(error),

@@ -329,7 +329,7 @@ pub(super) mod base32 {
             }
             held &= (1 << bits) - 1;
         }
-        // What is left over is less than a letter, and zero.
+        // The remaining bits must be fewer than a letter has, and zero.
         if bits >= 5 || held != 0 {
             return Err(TokenError::Checksum);
         }

@@ -135,7 +135,7 @@ impl Grantor {
             lease.holder == Some(received.from) && lease.epoch == received.renewal.epoch
         };
         let lease = lease.filter(holds).ok_or(NotRenewed::OldEpoch)?;
-        // By the log it was not given yet.
+        // According to the log the lease is not granted yet.
         let open = |(after, _): &(Epoch, _)| *after >= lease.epoch;
         if self.granting.get(name).is_some_and(open)
             && !self.broken.is(Defect::AnswersWhileGranting)
@@ -180,7 +180,7 @@ impl Grantor {
             if lease.epoch > want.seen {
                 return Err(NotGranted::Granted(lease.epoch));
             }
-            // Something of its machine may go on by what the former life had: with
+            // Processes of its machine may still rely on what the previous process had: with
             // a shorter validity that would be forgotten too early.
             if want.valid_ms < lease.valid_ms && !self.broken.is(Defect::ShortensAtOnce) {
                 self.has_passed(lease, &want.name, now)?;
@@ -191,7 +191,7 @@ impl Grantor {
         if self.better_waits(&want.name, from, want.rank, now) {
             return Err(NotGranted::BetterWaits);
         }
-        // Who gets it has the time of one renewal to begin.
+        // The new holder has the time of one renewal to begin.
         let promise = self.promises.entry(want.name.clone()).or_default();
         *promise = now.after_ns(quarantine_ns(want.valid_ms)).max(*promise);
         let command = LeaseCommand::Grant {
@@ -246,7 +246,7 @@ impl Grantor {
             wishes.remove_entry(&{ *member })
         });
         if let Some((_, wish)) = next.filter(|_| !self.broken.is(Defect::PassesWithoutPromise)) {
-            // It has the time of one renewal, as after each grant.
+            // The next holder has the time of one renewal, as after each grant.
             let promise = self.promises.entry(name.to_owned()).or_default();
             *promise = now.after_ns(quarantine_ns(wish.valid_ms)).max(*promise);
         }
@@ -266,7 +266,7 @@ impl Grantor {
     /// command may be proposed again: it takes effect once.
     pub fn settled(&mut self, command: &LeaseCommand) {
         if let LeaseCommand::Grant { name, .. } = command
-            // The answer to one that was proposed twice settles no later one.
+            // The result of a command that was proposed twice does not settle a later one.
             && self.granting.get(name).is_some_and(|(_, open)| open == command)
         {
             self.granting.remove(name);

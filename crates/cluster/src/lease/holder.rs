@@ -110,7 +110,7 @@ impl Holder {
             .granted
             .is_some_and(|(_, granted)| granted != self.valid_ms)
         {
-            // The log grants the next epoch to this member, so nothing has to be released.
+            // The log grants the next epoch to this member, so no release must be sent.
             let _ = self.release();
             self.want();
         }
@@ -121,7 +121,7 @@ impl Holder {
         let Some(lease) = lease else {
             return;
         };
-        // A waiting holder requests it at once.
+        // A waiting holder requests a free lease at once.
         if lease.holder.is_none() && self.free_after != Some(lease.epoch) {
             self.free_after = Some(lease.epoch);
             self.asked_at = self.asked_at.filter(|_| self.granted.is_some());
@@ -214,7 +214,7 @@ impl Holder {
         let Some(place) = self.sent.renewals.iter().position(same) else {
             return;
         };
-        // The older ones go: an answer to them would only shorten.
+        // Older renewals are dropped: their acknowledgements would only shorten the lease.
         let Some(sent) = self.sent.renewals.drain(..=place).next_back() else {
             return;
         };

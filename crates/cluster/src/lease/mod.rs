@@ -32,8 +32,8 @@
 //! machines are never compared. Each must run no faster or slower than real time by
 //! more than one part in [`DRIFT_DIVISOR`]. (Linux limits the slew of a clock to
 //! 10.05 %; chrony's own bound is 8.3 %.) A machine whose clock stops without its
-//! kernel's knowledge (a guest that is paused from outside) violates this; there the epoch, which storage checks at each
-//! write, is what protects.
+//! kernel's knowledge (a guest that is paused from outside) violates this. The epoch,
+//! which storage checks at each write, protects in that case.
 
 mod boottime;
 pub(crate) mod defect;

@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Proposed {
                 by: Some(signature),
                 ..
             } => {
-                // What takes effect is what was signed: nothing is read from beside it.
+                // Only the signed bytes take effect: no field outside of them is read.
                 let content: Content = codec::decode(&signed).map_err(D::Error::custom)?;
                 Ok(Proposed {
                     ticket: content.ticket,
@@ -275,8 +275,8 @@ impl Sessions {
     pub fn answered(&mut self, ticket: &Ticket, answer: &Answer) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
-        // A proposer has at most so many open; more means that it does not keep to
-        // it, and only it suffers.
+        // A correct proposer has at most this many outstanding proposals. Excess entries
+        // are dropped, and only that proposer is affected.
         while session.answers.len() > WAITING_MAX
             && let Some((number, _)) = session.answers.pop_first()
         {

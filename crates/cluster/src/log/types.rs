@@ -54,7 +54,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type ErrorSource = BoxedErrorSource;
 }
 
-// Derived ones would ask the same of the runtime.
+// Derived implementations would require the same traits of the runtime.
 impl<R> fmt::Debug for Types<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Types")

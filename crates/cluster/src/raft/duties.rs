@@ -43,7 +43,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 return;
             }
             if self.enough_lost(leader).await {
-                // What was just told may have changed it.
+                // The preceding messages may have changed the result.
                 if self.inner.election.lost_leader() == Some(leader)
                     && self.leader() == Some(leader)
                 {
@@ -132,7 +132,7 @@ impl<R: AsyncRuntime> Engine<R> {
             }
             self.look_for_the_future().await;
             if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
-                // It says what is too much for it by itself.
+                // openraft itself ignores superfluous requests.
                 let _ = self.inner.raft.trigger().snapshot().await;
             }
             if self.inner.shared.is_unsealed()

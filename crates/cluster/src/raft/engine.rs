@@ -170,7 +170,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 stopped: AtomicBool::new(false),
             }),
         };
-        // It has begun: from now on it can do without its disk.
+        // After the start the engine can continue without its disk.
         engine.inner.store.be_patient(true);
         let _detached = R::spawn(engine.clone().duties());
         if lost {
@@ -367,7 +367,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let appended = self.inner.raft.append_entries(request);
         let response = match self.is_silent() {
-            // The disk takes them some time; the leader need not wait for that.
+            // The disk takes some time to refuse the entries; the leader need not wait for
+            // that.
             true => match R::timeout(REFUSED_LIMIT, appended).await {
                 Ok(response) => response,
                 Err(_) => return Reply::Failed(Failure::Stopped),
@@ -397,7 +398,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let store = &self.inner.store;
         let slow = self.inner.election.saves_slowly();
         if response.vote_granted && slow && !store.has_written(vote) {
-            // Its candidate may soon lead.
+            // The candidate may soon lead.
             self.inner.election.voted();
             let began = R::Instant::now();
             if ask::<R, _>(|done| store.prepare_vote(vote, done))
@@ -420,10 +421,10 @@ impl<R: AsyncRuntime> Engine<R> {
         if request.vote.leader_id.voted_for != from {
             return Reply::Failed(Failure::Malformed);
         }
-        // A leader hands over to nodes only, so nobody asked an arbiter to stand.
+        // A leader hands over to nodes only, so nobody requested an arbiter to stand.
         request.leadership_transfer &= self.is_node(from);
-        // The leader's lease is not waited for when the leader itself wants the
-        // candidate, or when this member saw its connection to that leader die.
+        // The leader's lease does not matter if the leader itself wants the candidate, or
+        // if this member saw its connection to that leader die.
         if let Some(lost) = lost {
             request.leadership_transfer |=
                 self.inner.election.lost_leader() == Some(lost) && self.leader() == Some(lost);
@@ -461,7 +462,7 @@ impl<R: AsyncRuntime> Engine<R> {
     pub async fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Relaxed);
         let store = &self.inner.store;
-        // Nobody waits for a disk that is full.
+        // The shutdown must not wait for a full disk.
         store.be_patient(false);
         let _ = self.inner.raft.shutdown().await;
         let _ = ask::<R, _>(|done| store.sync(done)).await;

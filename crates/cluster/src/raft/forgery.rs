@@ -195,7 +195,8 @@ pub(super) fn draw<R: AsyncRuntime>(
             ]);
             vec![Request::Change(change)]
         }
-        // A ticket of its own only tells the arbiter itself that it is an older copy.
+        // A ticket of the arbiter itself only makes the arbiter regard itself as an older
+        // copy.
         7 => forged(&state.cluster, invitation(), number)
             .into_iter()
             .filter(|proposed| proposed.ticket.member != THIEF)

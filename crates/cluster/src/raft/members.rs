@@ -72,7 +72,7 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Makes a change, if this member leads.
     pub(super) async fn change_here(&self, change: Change) -> Reply<R> {
-        // Its followers accept no other voters from an arbiter: a node is to lead soon.
+        // Followers accept no other voters from an arbiter, but a node will lead soon.
         if self.inner.kind == Kind::Arbiter && !matches!(change, Change::HandOver(_)) {
             return Reply::NotLeader(None);
         }
@@ -133,7 +133,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 (at <= metrics.local_committed, metrics.state.is_leader())
             };
             match (leading, committed) {
-                // The one that asks may have no other way to hear who the leader is.
+                // The requester may have no other way to learn who the leader is.
                 (false, _) => return Reply::NotLeader(self.leader()),
                 (true, true) => return Reply::Changed,
                 (true, false) => R::sleep(PAUSE).await,
@@ -161,8 +161,8 @@ impl<R: AsyncRuntime> Engine<R> {
             {
                 return Reply::Failed(Failure::Stopped);
             }
-            // The other one is to be told, stand, and be voted for; told again it
-            // would stand anew.
+            // The other member needs time to receive the request, stand, and collect votes. A
+            // repeated request would make it stand again.
             let again = R::Instant::now() + self.inner.settings.election_max * 2;
             while self.leader() != Some(to) && R::Instant::now() < again {
                 R::sleep(PAUSE).await;

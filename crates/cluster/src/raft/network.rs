@@ -111,7 +111,7 @@ pub(super) fn answer<R: AsyncRuntime>(
             Err(RPCError::Unreachable(Unreachable::new(&Nonsense)))
         }
         Ok(reply) => Ok(reply),
-        // It may be there: the next try need not wait.
+        // The member may have received it, so the next attempt need not wait.
         Err(error @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&error))),
         Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
     }
@@ -129,8 +129,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         rpc: AppendEntriesRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        // An answer to entries waits for the other's disk, which may take longer
-        // than what openraft allows for a heartbeat.
+        // The response to entries waits for the member's disk, which may take longer than
+        // openraft allows for a heartbeat.
         let limit = if rpc.entries.is_empty() {
             option.hard_ttl()
         } else {
@@ -150,8 +150,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
     where
         S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
     {
-        // What tells only what is agreed on may come behind entries, and its answer waits
-        // for the other's disk too.
+        // A message with only the commit index may follow entries, and its response waits
+        // for the member's disk too.
         let limit = self.settings.election_min.max(option.hard_ttl());
         let store = self.store.clone();
         let has_behind: HasBehind = Box::new(move |end, waker| store.has_behind(end, waker));
@@ -183,7 +183,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             return Ok(said);
         }
         let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
-        // One that saves its vote first waits for its disk.
+        // A member that saves its vote first waits for its disk.
         let limit = PRE_VOTE_LIMIT;
         let asked = R::spawn(async move {
             let began = R::Instant::now();
@@ -192,7 +192,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             let Reply::Vote(said) = said else {
                 return Err(nonsense());
             };
-            // Nobody waits for it any more.
+            // openraft no longer waits for this response.
             if said.vote_granted && began.elapsed() >= option.hard_ttl() {
                 election.would_vote(to, rpc, said.clone());
             }

@@ -146,7 +146,7 @@ where
     /// Accepts a message from openraft, and sends it now or merged with the next one.
     fn accept(&mut self, request: AppendEntriesRequest<Types<R>>) {
         if !request.entries.is_empty() {
-            // It says itself how far is agreed, and that is no less than what was held.
+            // The entries carry a commit index that is at least that of the held message.
             let held = self.held.take().is_some();
             let told_at = self.told_at.take();
             self.more_comes = held || told_at.is_some_and(|at| at.elapsed() < SOON);
@@ -243,7 +243,8 @@ where
             return Poll::Ready(None);
         }
         loop {
-            // Before any answer is told, so that it is known what openraft has given.
+            // Before any response is reported, so that the pipeline knows all messages that
+            // openraft has handed over.
             self.fill(context);
             match self.flight.poll_next_unpin(context) {
                 Poll::Ready(Some(said)) => {
@@ -251,7 +252,7 @@ where
                     if self.is_withheld(&said) {
                         continue;
                     }
-                    // What was sent behind it is of no use any more.
+                    // Messages that were sent behind a failed one are useless.
                     self.broken = !matches!(said, Ok(Ok(_)));
                     return Poll::Ready(Some(said));
                 }
@@ -463,14 +464,15 @@ mod tests {
         give.send(entry(1, 10)).unwrap();
         assert!(next(&mut sending).is_none());
         member.answers(0, Response::Success);
-        // Both are taken before the answer is told, which was given before they were.
+        // Both messages are accepted before the response is reported, and the member
+        // responded before they were sent.
         give.send(agreed(2)).unwrap();
         give.send(agreed(2)).unwrap();
         assert!(next(&mut sending).is_none(), "it says nothing of the later");
         assert_eq!(member.waiting(), 2);
         member.answers(0, Response::Success);
         assert!(next(&mut sending).is_none(), "one more ends there");
-        // What follows with more entries has its own answer, and comes after it.
+        // A message with more entries has its own response, which comes later.
         give.send(entry(2, 10)).unwrap();
         assert!(next(&mut sending).is_none());
         member.answers(1, Response::Success);
@@ -520,7 +522,7 @@ mod tests {
         give.send(entry(1, 10)).unwrap();
         give.send(agreed(2)).unwrap();
         waiting(1).await;
-        // Nobody looks at it but when it is woken: by an entry, or by an answer.
+        // The pipeline runs only when an entry or a response wakes it.
         append(&entry(2, 10));
         give.send(entry(2, 10)).unwrap();
         waiting(3).await;
@@ -541,7 +543,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_agreed_on_waits_for_no_entries_while_those_before_it_are_unanswered() {
         let (give, member, mut sending) = giving();
-        // Entries come soon after such a thing: the next one would wait for more.
+        // Entries follow the commit index soon: the next commit index would wait for more.
         for request in [entry(1, 10), agreed(2), entry(2, 10)] {
             give.send(request).unwrap();
             assert!(next(&mut sending).is_none());
@@ -561,7 +563,8 @@ mod tests {
         assert_eq!(acknowledged(&next(&mut sending)), Some(4));
         member.answers(0, Response::Success);
         assert_eq!(acknowledged(&next(&mut sending)), Some(5));
-        // With nothing unanswered it waits, and nothing is told for it before it is sent.
+        // With nothing outstanding the message waits, and nothing is reported for it before
+        // it is sent.
         give.send(agreed(5)).unwrap();
         assert!(next(&mut sending).is_none());
         assert_eq!(member.waiting(), 0);

@@ -98,7 +98,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;
         let drawn = loop {
-            // The numbers of its starts are known again only afterwards.
+            // The numbers of this member's starts are certain only after the probation.
             if self.inner.probation.is_on() {
                 return Err(ProposeError::NoLeader);
             }
@@ -125,7 +125,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 .signed(drawn.ticket, command.clone(), required)
                 .map_err(ProposeError::Stopped)?;
             match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
-                // The state here is behind, and may stay so while its disk is full.
+                // The local state is behind, and may stay so while its disk is full.
                 Try::Answer(Answer::Refused(Refusal::Unsigned)) if !required => required = true,
                 Try::Answer(answer) => return Ok(answer),
                 Try::Stopped(why) => return Err(ProposeError::Stopped(why)),
@@ -239,7 +239,8 @@ impl<R: AsyncRuntime> Engine<R> {
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
                 Reply::NotLeader(to.leader_id)
             }
-            // It left this log; another member may still have it, and lead.
+            // The entry left the leader's log. Another member may still have it, and become
+            // leader.
             Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
                 Reply::Failed(Failure::NoMajority)
             }

@@ -142,7 +142,7 @@ impl<R: AsyncRuntime> Engine<R> {
                     let asked = self.others().chain([led]).collect::<BTreeSet<_>>();
                     match self.leader() {
                         Some(leader) => self.ask_to_be_added(leader).await,
-                        // Nobody sends entries to a member that was removed.
+                        // A removed member receives no entries.
                         None => {
                             for other in asked {
                                 self.ask_to_be_added(other).await;

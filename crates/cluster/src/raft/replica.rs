@@ -312,8 +312,8 @@ impl<R: AsyncRuntime> Replica<R> {
 
     async fn apply_one(&mut self, entry: Entry) -> Result<Answer, io::Error> {
         let id = entry.log_id;
-        // One that is left out would make this member's state another one than the
-        // others': that is worse than to stop.
+        // Skipping an entry would make this member's state differ from the others', which
+        // is worse than stopping.
         assert!(
             self.applied.is_none_or(|last| last.index + 1 == id.index),
             "entry {} does not follow the last stored entry",
@@ -338,8 +338,8 @@ impl<R: AsyncRuntime> Replica<R> {
     ) -> Result<Answer, io::Error> {
         let answer = {
             let mut live = self.shared.live();
-            // Before anything else looks at it: neither the tickets of another member nor the
-            // state may depend on what a stranger wrote.
+            // Checked first: neither the tickets of another member nor the state may depend
+            // on a stranger's entry.
             if let Err(refusal) = live.state.check_author(&proposed) {
                 let count = live.forged.map_or(0, |(count, _)| count);
                 live.forged = Some((count.saturating_add(1), proposed.command.from));
@@ -363,7 +363,7 @@ impl<R: AsyncRuntime> Replica<R> {
             live.shared = None;
             let answer = live.state.apply(command);
             live.sessions.answered(ticket, &answer);
-            // What may go is found by what a snapshot names.
+            // A snapshot names the chunks to keep; all others are found by that.
             drop(live.state.take_dropped());
             if matches!(command.body, Body::Remove { .. }) {
                 let live = &mut *live;

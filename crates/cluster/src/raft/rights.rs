@@ -31,7 +31,7 @@ impl<R: AsyncRuntime> Engine<R> {
     pub(super) fn is_node(&self, member: MemberId) -> bool {
         match self.inner.shared.kind_of(member) {
             Ok(kind) => kind == Some(Kind::Node),
-            // As the member that admitted this one said.
+            // As listed by the member that admitted this one.
             Err(Unfounded) => self.inner.settings.nodes.contains(&member),
         }
     }
@@ -61,7 +61,7 @@ impl<R: AsyncRuntime> Engine<R> {
             Request::Propose(proposed) => {
                 proposed.ticket.member != from
                     || proposed.command.from != from
-                    // A newer state here could know of signatures, or of another key.
+                    // A newer local state could require signatures, or know another key.
                     || (proposed.is_signed() && self.state().check_author(proposed).is_err())
             }
             Request::Change(change) => !self.is_node(from) && !is_of_itself(from, *change),
@@ -87,7 +87,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return false;
         }
         let own = self.inner.store.vote();
-        // Raft answers with its newer vote and appends nothing.
+        // Raft responds with its newer vote and appends nothing.
         if own.is_some_and(|own| own > *vote || own.leader_id == vote.leader_id) {
             return true;
         }
@@ -102,7 +102,7 @@ impl<R: AsyncRuntime> Engine<R> {
         if self.is_node(from) {
             return true;
         }
-        // An entry that is agreed on is never replaced.
+        // A committed entry is never replaced.
         let committed = {
             let receiver = self.inner.raft.metrics();
             let metrics = receiver.borrow_watched();
@@ -119,7 +119,7 @@ impl<R: AsyncRuntime> Engine<R> {
             let EntryPayload::Membership(membership) = &entry.payload else {
                 continue;
             };
-            // This member has it already.
+            // This member already has the entry.
             if Some(entry.log_id.index) <= committed.map(|id| id.index) {
                 continue;
             }
@@ -174,7 +174,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return true;
         }
         let state = self.state();
-        // Nodes sign their snapshots from then on.
+        // Nodes sign their snapshots once signatures are required.
         if state.founded() && !state.requires_signatures() {
             return true;
         }

@@ -41,7 +41,7 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
     };
     match part::<R>(calls, to, begin).await? {
         Reply::Next => {}
-        // Its vote is a newer one, which openraft is to see.
+        // The receiver has a newer vote, which openraft must see.
         Reply::Installed(response) => return Ok(response),
         _ => return Err(nonsense()),
     }
@@ -124,8 +124,8 @@ async fn chunk<R: AsyncRuntime>(
     of: Digest,
     digest: Digest,
 ) -> Result<(), StreamingError<Types<R>>> {
-    // A piece that is not here went with a newer snapshot: openraft begins again,
-    // with that one.
+    // A missing chunk was deleted after a newer snapshot: openraft restarts with that
+    // one.
     let bytes = match ask::<R, _>(|done| store.chunk(digest, done)).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Err(nonsense()),

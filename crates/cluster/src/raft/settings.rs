@@ -56,7 +56,7 @@ impl Default for Settings {
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(300),
             propose_limit: Duration::from_secs(5),
-            // A longer log stands deeper in the file, and each write takes longer.
+            // A longer log is deeper in the file, and each write takes longer.
             snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
             keep_entries: 512,
@@ -84,12 +84,12 @@ impl Settings {
             // Followers get entries while the leader writes them to its own disk.
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
-            // When an arbiter stands is decided in `election`.
-            // A member whose store was lost does not stand before it is a voter again.
+            // `election` decides when an arbiter stands. A member whose store was lost does
+            // not stand before it is a voter again.
             enable_elect: kind == Kind::Node && votes,
-            // A follower that was restored from a backup is noticed by `pipeline`.
+            // `pipeline` detects a follower that was restored from a backup.
             allow_log_reversion: Some(true),
-            // One that was restarted has a state that may lack what it told.
+            // The state of a restarted leader may lack entries that it reported.
             enable_leader_restore: Some(false),
             backoff: "20ms 40ms 80ms ..200ms".to_owned(),
             ..Config::default()

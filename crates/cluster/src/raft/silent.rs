@@ -128,8 +128,8 @@ impl<R: AsyncRuntime> Engine<R> {
     /// data.
     pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
         match reply {
-            // There is a later candidate: that is true whatever is saved here, and a leader that
-            // does not learn of it is not heard here any more.
+            // A later candidate exists whether or not its vote is saved here. A leader that
+            // does not learn of it would no longer be followed here.
             Reply::Append(AppendEntriesResponse::HigherVote(_)) => reply,
             Reply::Append(_) | Reply::Vote(_) | Reply::Installed(_) | Reply::Transfer(_)
                 if self.inner.shared.silence.has_unsaved() =>

@@ -34,7 +34,7 @@ pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let (tell, told) = R::Oneshot::channel();
     start(Box::new(move |result| {
-        // Nobody waits any more: what was asked for is done nevertheless.
+        // If the caller has gone, the operation is executed nevertheless.
         let _ = tell.send(result);
     }));
     told.await.unwrap_or(Err(StoreError::Ended))
@@ -114,7 +114,7 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
             };
             let after = match (batch.first(), batch.last()) {
                 (Some(first), Some(last)) if first.log_id.index == next => last.log_id.index + 1,
-                // What is taken in has been agreed on, so it is here, or was damaged.
+                // Entries to apply are committed, so a missing one means damage.
                 _ => {
                     let hole = log.failed(log.store.hole(next));
                     return Some((vec![Err(hole)], (log, end)));
@@ -134,7 +134,7 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
     ) -> Result<Vec<Entry>, io::Error> {
         let (start, end) = ends(&range);
         let mut all = self.read(start, end, usize::MAX).await?;
-        // What is in memory while the disk is read may go to disk meanwhile.
+        // Entries in memory may be written to disk while the disk is read.
         while let Some(last) = all.last() {
             let next = last.log_id.index + 1;
             let more = self.read(next, end, usize::MAX).await?;
@@ -230,8 +230,8 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
         Ok(())
     }
 
-    // Both are done before whatever is written next, and what is written next says
-    // when it failed.
+    // Both operations complete before any later write, and the later write reports their
+    // failure.
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         self.store.truncate_after(last, Box::new(|_| ()));
         Ok(())

@@ -1,4 +1,4 @@
-//! The clocks of the role: the system's, or in simulations that of the runtime.
+//! Clocks of the role: the system's, or in simulations the runtime's.
 
 use crate::lease::Boottime;
 use crate::wire::Timing;
@@ -45,10 +45,11 @@ impl Clock {
         }
     }
 
-    /// A number that is higher at each start of a member.
+    /// Returns a number that is higher at each start of a member.
     pub fn incarnation(&self) -> u64 {
         match self {
-            // Milliseconds of the wall clock: where it goes back, gossip heals itself.
+            // Milliseconds of the wall clock. Gossip recovers by itself if the clock is set
+            // back.
             Clock::System => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH);
                 since.map_or(0, super::shared::millis)

@@ -60,7 +60,7 @@ impl<M: Machine, N: Network> Following<M, N> {
         self.shared.standing().leading && self.shared.has_majority()
     }
 
-    /// Reads each version that is accepted while this member leads.
+    /// Reads each newly accepted version while this member leads.
     async fn keep_up(&self) {
         loop {
             let accepted = self.shared.engine.state().accepted;

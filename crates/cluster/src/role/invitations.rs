@@ -17,12 +17,12 @@ pub(super) const FILE: &str = "invitations";
 /// Interval at which the ages are written.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
-/// The ages as they are on disk.
+/// Ages as stored on disk.
 #[derive(Default, Serialize, Deserialize)]
 struct StoredAges {
     /// Time of writing, seconds since 1970.
     at_s: i64,
-    /// The age of each, milliseconds, by the SHA-256 of its token.
+    /// Age of each invitation, milliseconds, by the SHA-256 of its token.
     ages_ms: BTreeMap<String, u64>,
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
             () = tokio::time::sleep(LOOK) => {}
         }
         let standing = shared.standing();
-        // By an older state it would remove voters that are members.
+        // With an older state the leader would remove voters that are members.
         if !standing.is_settled {
             office = None;
             continue;
@@ -99,8 +99,8 @@ async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     }
 }
 
-/// Makes every member a voter, and removes all others. One change at a time, beside
-/// everything else: a new member gets the log first.
+/// Makes every member a voter, and removes all other voters. One change at a time, in
+/// the background: a new member gets the log first.
 fn take_part<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
     standing: &RaftStatus,

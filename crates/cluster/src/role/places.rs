@@ -32,7 +32,7 @@ struct SlotsInUse {
     asked: Option<u64>,
 }
 
-/// A slot, held while it lives.
+/// A slot, released when dropped.
 #[derive(Debug)]
 pub(super) struct ClientSlot {
     places: ClientSlots,
@@ -53,7 +53,7 @@ impl ClientSlots {
         lock(&self.0.taken)
     }
 
-    /// A place; its owner rests. To be asked by one task at a time.
+    /// Waits for a slot; its client starts idle. Only one task may call this at a time.
     pub(super) async fn take(&self) -> ClientSlot {
         loop {
             {
@@ -88,7 +88,7 @@ impl ClientSlot {
             return;
         };
         if self.places.taken().rests_no_more(rest) {
-            // Or it would be taken for what is asked of the next rest.
+            // Otherwise a pending notification would end the next idle time.
             let _ = self.wanted.notified().now_or_never();
             self.places.0.changed.notify_one();
         }

@@ -27,13 +27,15 @@ use tokio::time::Instant;
 pub const TOPIC: &str = "member";
 /// Timeout of a request to another member's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// After this time in one operation a disk counts as stuck, not slow, and is reported.
+/// Duration of one operation after which a disk counts as stuck, not slow, and is
+/// reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
 /// After this time without confirmation the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
-/// Missing things of a served version that other members are told.
+/// Largest number of missing things of a served version that are reported to other
+/// members.
 const MISSING_MAX: usize = 16;
-/// Events of this member alone that are kept.
+/// Largest number of kept events of this member alone.
 const OWN_EVENTS_MAX: usize = 32;
 
 /// The agreement, on Tokio.
@@ -43,32 +45,32 @@ pub type Agreement = Engine<TokioRuntime>;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tale {
-    /// The version of its program.
+    /// Version of its program.
     pub program: String,
-    /// The version that it serves.
+    /// Version that it serves.
     pub serves: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// How well.
+    /// Health of the traffic.
     pub health: Option<Health>,
-    /// State of the parts beside the proxy, and its virtual routers.
+    /// Status of the parts other than the proxy, and its virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
-    /// The reachability of the other members.
+    /// Reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
     /// Last problem with a version.
     pub trouble: String,
     /// Time for which its disk has not responded, milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
-    /// The newest version that it accepted, by its own disk.
+    /// Newest version that it accepted, according to its own disk.
     pub accepted: Option<VersionId>,
-    /// Why it does not vote: its store was lost.
+    /// Reason why the member does not vote: its store was lost.
     pub lost: String,
-    /// Why its log cannot be written.
+    /// Reason why its log cannot be written.
     pub halted: String,
-    /// Why the accepted version cannot be kept on its disk.
+    /// Reason why the accepted version cannot be saved to its disk.
     pub unkept: String,
-    /// Why no version is served, by observation; empty if one is.
+    /// Reason why no version is served, by observation; empty if one is.
     pub cannot_serve: String,
     /// Things without which the version is served.
     pub missing: Vec<String>,
@@ -85,35 +87,35 @@ pub enum RoleMessage {
     Follow,
 }
 
-/// The version that this node serves, as last reported by its agent.
+/// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
     /// The version.
     pub version: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// How well.
+    /// Health of the traffic.
     pub health: Option<Health>,
-    /// The parts that run beside the proxy.
+    /// Status of the parts other than the proxy.
     pub parts: Parts,
     /// Last problem with a version.
     pub trouble: String,
-    /// The newest version that it accepted.
+    /// Newest version that the node accepted.
     pub accepted: Option<VersionId>,
-    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
     /// Observation of what the machine serves; None: not known yet.
     pub observed: Option<Observed>,
 }
 
 impl Serving {
-    /// The version that is served, unless the machine was seen to serve none.
+    /// Returns the served version, unless the machine was observed to serve none.
     pub fn served(&self) -> Option<VersionId> {
         self.version.filter(|_| self.cannot_serve().is_empty())
     }
 
-    /// Why the version that the machine was given is not served; empty if it is, or if there is
-    /// none.
+    /// Returns why the machine does not serve its version; empty if it does, or if there
+    /// is no version.
     pub fn cannot_serve(&self) -> String {
         let observed = self.observed.as_ref().filter(|one| !one.serves);
         match (observed, self.version) {
@@ -149,7 +151,7 @@ pub struct RoleState<M: Machine, N: Network> {
     gossip: Mutex<Gossip>,
     /// Send time of the latest request that a leader with a majority answered.
     confirmed: Mutex<Option<Instant>>,
-    /// Members that are about to leave, since when.
+    /// Members that are about to leave, with the time of their message.
     leaving: Mutex<BTreeMap<MemberId, Instant>>,
     own_events: Mutex<Vec<String>>,
     /// Ages of the open invitations.
@@ -169,7 +171,7 @@ pub struct RoleState<M: Machine, N: Network> {
 }
 
 impl<M: Machine, N: Network> RoleState<M, N> {
-    /// The ground, with nothing on it.
+    /// Creates the shared state. No task runs yet.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of which the role is made"
@@ -185,7 +187,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         clock: super::Clock,
     ) -> RoleState<M, N> {
         let mut gossip = Gossip::new(who.id, clock.incarnation());
-        // One that lost its log hears of the others nevertheless.
+        // A member that lost its log still receives gossip about the others.
         gossip.belong(who.members.iter().map(|member| member.id));
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
@@ -233,7 +235,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.gossip)
     }
 
-    /// The leader of a majority answered a question that was asked then.
+    /// Records that a leader with a majority responded to a request sent at that time.
     pub(super) fn was_confirmed(&self, asked: Instant) {
         let mut confirmed = lock(&self.confirmed);
         *confirmed = (*confirmed).max(Some(asked));
@@ -263,7 +265,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.silence().is_some_and(|ago| ago < CONFIRMED_FOR)
     }
 
-    /// Members that are about to leave.
+    /// Returns the members that are about to leave.
     pub(super) fn leaving(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
         lock(&self.leaving)
     }
@@ -273,7 +275,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.invitations)
     }
 
-    /// Something that happened to this member alone, for its status.
+    /// Adds an event of this member alone, for its status.
     pub(super) fn note(&self, words: String) {
         let mut events = lock(&self.own_events);
         if events.last() == Some(&words) {
@@ -289,7 +291,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.distrusted).insert(member, why);
     }
 
-    /// Why a member that is away and this one do not accept each other.
+    /// Returns why an unreachable member and this one do not trust each other.
     pub(super) fn distrust_of(&self, member: MemberId) -> Option<String> {
         lock(&self.distrusted).get(&member).cloned()
     }
@@ -302,7 +304,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.removed.store(true, Ordering::Relaxed);
     }
 
-    /// A majority has confirmed that this member is one: earlier reports of a removal are void.
+    /// Returns whether a majority has confirmed that this member is one: earlier reports
+    /// of a removal are void.
     pub(super) fn is_confirmed_member(&self) -> bool {
         self.has_majority() && self.engine.state().members.contains_key(&self.me())
     }
@@ -321,7 +324,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
-        // A state in which its number was not given yet is one from before it came.
+        // A state that has not assigned this member's number yet is older than its
+        // admission.
         let was_one = state.last_member >= self.me();
         told || (was_one && !state.members.contains_key(&self.me()))
     }
@@ -336,7 +340,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         codec::decode(gossip.get(member, TOPIC)?).ok()
     }
 
-    /// The members that can be reached, this one among them.
+    /// Returns the reachable members, including this one.
     pub(super) fn reachable(&self) -> BTreeSet<MemberId> {
         let up = self.wire.paths().into_iter().filter(|path| path.up);
         up.map(|path| path.member).chain([self.me()]).collect()
@@ -393,13 +397,13 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.engine.standing()
     }
 
-    /// The newest key of contents that was agreed on.
+    /// Returns the epoch of the newest committed content key.
     pub(super) fn newest_ring(&self) -> Option<Epoch> {
         self.engine.state().rings.keys().next_back().copied()
     }
 }
 
-/// Waits until the state changed. Where the agreement has stopped, it never does.
+/// Waits until the state changes. Never returns if consensus has stopped.
 pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
     if changes.changed().await.is_err() {
         std::future::pending::<()>().await;

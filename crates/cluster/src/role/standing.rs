@@ -33,7 +33,7 @@ struct Facts {
     accepted: Option<VersionId>,
     /// The version that this node serves without a candidate.
     serves: Option<VersionId>,
-    /// The other nodes: their names, and whether they serve the accepted version.
+    /// Names of the other nodes, and whether each serves the accepted version.
     others: BTreeMap<MemberId, (String, bool)>,
     /// Another member, of whichever kind, is reachable.
     reaches_another: bool,
@@ -131,7 +131,7 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
         let status = shared.tale(node.id);
-        // What an unreachable node said last may be older than its report in the log.
+        // The last message of an unreachable node may be older than its report in the log.
         let status = status.filter(|_| reachable.contains(&node.id));
         let serves = match status {
             Some(status) => status.on_trial || status.serves == state.accepted,

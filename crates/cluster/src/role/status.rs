@@ -23,11 +23,11 @@ use std::net::SocketAddr;
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
-    /// The member that reports it.
+    /// Member that reports the status.
     pub me: MemberId,
-    /// Its state directory.
+    /// State directory of the member.
     pub directory: String,
-    /// The leader, as far as it knows.
+    /// Leader, as far as the member knows.
     pub leader: Option<MemberId>,
     /// A majority is reachable: changes are possible.
     pub majority: bool,
@@ -54,7 +54,7 @@ pub struct Status {
     pub events: Vec<String>,
     /// Changes that are impossible now, and what to do about it.
     pub frozen: Vec<String>,
-    /// Members that hold on to another version than the one that was agreed on, in words.
+    /// Descriptions of members that keep a version other than the accepted one.
     pub disagreements: Vec<String>,
     /// Addresses on which this member cannot listen for others, each with the reason.
     pub unbound: Vec<String>,
@@ -66,13 +66,13 @@ pub struct Status {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberStatus {
-    /// Its number.
+    /// Number of the member.
     pub id: MemberId,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
     /// Node or arbiter.
     pub kind: Kind,
-    /// Its addresses.
+    /// Addresses of the member.
     pub addresses: Vec<SocketAddr>,
     /// Way in which this member reaches it.
     pub reach: Reach,
@@ -81,39 +81,41 @@ pub struct MemberStatus {
     /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or not
     /// at all.
     pub cut_ms: Option<u64>,
-    /// The version of its program.
+    /// Version of its program.
     pub program: Option<String>,
-    /// The newest format of commands that it understands.
+    /// Newest format of commands that it supports.
     pub format: u32,
     /// The member votes (a new one first gets the log).
     pub votes: bool,
-    /// The version that it serves; `None` if it reports none.
+    /// Version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
-    /// Why it serves no version, by observation; empty if it serves one.
+    /// Reason why it serves no version, by observation; empty if it serves one.
     pub cannot_serve: String,
-    /// Things without which its version is served.
+    /// Things that are missing for its version, which is served without them.
     pub missing: Vec<String>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// Virtual addresses that it owns now.
+    /// Number of virtual addresses that it owns now.
     pub addresses_owned: u64,
     /// Number of its servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// All its servers that are checked.
+    /// Number of its servers that are checked.
     pub servers: u64,
     /// Status of its parts other than the proxy, as they report.
     #[serde(flatten)]
     pub parts: Parts,
     /// View that it reports of the other members.
     pub sees: Vec<Sight>,
-    /// Its disk.
+    /// Status of its disk.
     #[serde(flatten)]
     pub disk: DiskStatus,
-    /// Why the machine at its address and this one do not accept each other, if that is so.
+    /// Reason why the machine at its address and this one do not trust each other; empty:
+    /// they do.
     pub distrusted: String,
-    /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
+    /// Reason why it does not vote, as it reports: its store was lost. Empty: the store
+    /// is intact.
     pub lost: String,
-    /// The newest version that it accepted, by its own disk.
+    /// Newest version that it accepted, according to its own disk.
     pub accepted: Option<VersionId>,
     /// The effect of its failure now; for a member that is away, the effect of its
     /// absence.
@@ -124,10 +126,10 @@ pub struct MemberStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
-    /// The member that was asked.
+    /// The member that reports the status.
     #[default]
     Itself,
-    /// Over a connection of its own.
+    /// Over a direct connection.
     Direct {
         /// There and back, microseconds.
         rtt_us: Option<u64>,
@@ -139,7 +141,7 @@ pub enum Reach {
         /// There and back, microseconds.
         rtt_us: Option<u64>,
     },
-    /// Not at all.
+    /// The member is unreachable.
     Away,
 }
 
@@ -153,9 +155,9 @@ impl Reach {
 /// A member's view of another member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
-    /// The other member.
+    /// Member that is seen.
     pub member: MemberId,
-    /// How it is reached.
+    /// Way in which it is reached.
     pub reach: Reach,
     /// Two machines connect as this member.
     #[serde(default)]
@@ -166,11 +168,11 @@ pub struct Sight {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
-    /// The version that all nodes are to serve.
+    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
-    /// A line with its author, time and message.
+    /// Line with the author, time and message of the accepted version.
     pub accepted_words: String,
-    /// The version that this node serves.
+    /// Version that this node serves.
     pub serving: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
@@ -179,7 +181,7 @@ pub struct Configuration {
     pub by_itself: bool,
     /// The version in progress.
     pub moving: Option<VersionId>,
-    /// Its author and progress.
+    /// Author and progress of the version in progress.
     pub moving_words: String,
     /// Last problem of this node with a version.
     pub trouble: String,
@@ -189,28 +191,29 @@ pub struct Configuration {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorityStatus {
-    /// SHA-256 of its certificate.
+    /// SHA-256 of the current CA's certificate.
     pub present: Option<Digest>,
     /// The digest of the version in progress.
     pub next: Option<Digest>,
-    /// Members that have no certificate of the newest one.
+    /// Members that have no certificate of the newest CA.
     pub uncertified: Vec<MemberId>,
-    /// A node was removed that knows its key: another one follows.
+    /// A removed node knows the CA key: another CA must follow.
     pub exposed: bool,
     /// Members that prevent the replacement of the CA: they missed too many CAs.
     pub held_back_by: Vec<MemberId>,
-    /// Days until the certificate of this member ends by its clock; `None` while that is not near.
+    /// Days until the certificate of this member expires by its clock; `None` while that
+    /// is not near.
     pub own_ends_days: Option<u64>,
 }
 
 /// A lease.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseStatus {
-    /// Its name.
+    /// Name of the lease.
     pub name: String,
     /// The holder.
     pub holder: MemberId,
-    /// Its epoch.
+    /// Epoch of the lease.
     pub epoch: u64,
     /// Validity of a renewal, milliseconds.
     #[serde(default)]
@@ -224,9 +227,9 @@ pub struct LogStatus {
     pub term: u64,
     /// The last entry here.
     pub last: u64,
-    /// The last one that a majority has.
+    /// Last entry that a majority has.
     pub committed: u64,
-    /// The last one that is in the state.
+    /// Last entry that is applied to the state.
     pub applied: u64,
 }
 
@@ -512,7 +515,8 @@ impl Status {
         }
     }
 
-    /// Returns a lease with its holder. Without a majority nobody can confirm that it still has it.
+    /// Describes a lease with its holder. Without a majority the holder cannot be
+    /// confirmed.
     fn lease(&self, lease: &LeaseStatus) -> Subject {
         let subject = Subject::new("lease", &lease.name);
         let holder = self.name_of(lease.holder);

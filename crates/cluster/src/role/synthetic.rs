@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Frontends that are asked in one round.
+/// Largest number of frontends that are probed in one round.
 pub const FRONTENDS_MAX: usize = 64;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read of a response: its first line.
@@ -60,13 +60,13 @@ fn here(listen: &str) -> Option<SocketAddr> {
     match place.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => place.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => place.set_ip(Ipv6Addr::LOCALHOST.into()),
-        // Only what this machine has can be bound, also where nothing comes of it.
+        // Only a local address can be bound, even if no connection follows.
         ip => drop(std::net::UdpSocket::bind((ip, 0)).ok()?),
     }
     Some(place)
 }
 
-/// Asks one place.
+/// Sends a request to one address.
 pub async fn ask(place: SocketAddr, http: bool) -> Answered {
     match timeout(ANSWER_LIMIT, exchange(place, http)).await {
         Ok(Ok(answered)) => answered,

@@ -74,7 +74,7 @@ impl State {
     pub(super) fn may_propose(&self, from: &Member, body: &Body) -> bool {
         match (from.kind, self.requires_signatures()) {
             (Kind::Node, false) => true,
-            // A member speaks for itself only.
+            // A member may report only about itself.
             (Kind::Node, true) => match body {
                 Body::Announce(member) => member.id == from.id,
                 _ => true,

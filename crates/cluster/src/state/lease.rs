@@ -165,7 +165,7 @@ impl State {
         let Some(next) = next else {
             return Ok(released);
         };
-        // Who cannot have it, such as a member that was removed, leaves it free.
+        // A member that cannot hold the lease, such as a removed one, leaves it free.
         let Ok(granted) = self.grant(name, epoch, next.member, next.valid_ms) else {
             return Ok(released);
         };

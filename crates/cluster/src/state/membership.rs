@@ -51,7 +51,7 @@ fn well_formed(member: &Member) -> Result<(), Refusal> {
         (Some(key), _) if key.len() > SEALED_KEY_BYTES_MAX => {
             Err(too_many("bytes of a key", SEALED_KEY_BYTES_MAX))
         }
-        // To an arbiter nothing is sealed, so that its disk is of no use.
+        // Nothing is encrypted for an arbiter, so its stolen disk is useless.
         (Some(_), Kind::Arbiter) => Err(Refusal::Unfit),
         _ => Ok(()),
     }

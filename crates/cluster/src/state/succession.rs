@@ -69,8 +69,8 @@ impl Succession {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);
         if member.kind == Kind::Node {
-            // It knows the next one's key, or may have brought what nobody can use:
-            // another one follows the present one.
+            // The removed member knows the next CA's key, or may have introduced a CA that
+            // nobody can use: another CA must follow the current one.
             self.next = None;
             self.certified.clear();
             self.exposed = Some(newest.unwrap_or_default());
@@ -132,7 +132,7 @@ impl State {
         {
             return Err(Refusal::Certificate);
         }
-        // All nodes have the newest key of contents, or will.
+        // All nodes have the newest content key, or will get it.
         let newest = self.rings.keys().next_back().copied();
         if newest != Some(next.key.epoch) || self.succession.exposed >= newest {
             return Err(Refusal::OldEpoch);
@@ -193,7 +193,7 @@ impl State {
         if !self.succession.next.as_ref().is_some_and(is_next) {
             return Err(Refusal::Certificate);
         }
-        // The proposer saw which members are certified, and does not lock itself out.
+        // The proposer saw which members are certified, and must not lock itself out.
         let uncertified = self.uncertified();
         if uncertified != *away || uncertified.contains(&command.from) {
             return Err(Refusal::Untimely);
@@ -210,7 +210,7 @@ impl State {
         });
         self.succession.key = Some(next.key);
         self.succession.certified.clear();
-        // Their tokens name the former one.
+        // The tokens of these invitations name the former CA.
         self.invitations.clear();
         self.drop_rings_of_no_use();
         let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();

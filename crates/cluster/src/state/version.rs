@@ -323,7 +323,7 @@ impl State {
         };
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
-        // How it goes on is decided by what is known before it does.
+        // The report precedes the decision on the next step.
         if record.stage == Stage::Checking {
             record.found.insert(report.node, report.found);
         }
@@ -350,7 +350,7 @@ impl State {
             RolloutStep::Canary { node } => next.stage = self.canary_stage(record, *node)?,
             RolloutStep::Rest { nodes } => {
                 next.stage = self.rest_stage(record, nodes)?;
-                // Each stage is judged anew, where there is somebody beside the canary.
+                // Each stage is judged separately if there are nodes other than the canary.
                 for said in next.reports.values_mut() {
                     if said.outcome == Reported::Good && nodes.len() > 1 {
                         said.outcome = Reported::Serves;

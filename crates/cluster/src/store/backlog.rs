@@ -210,7 +210,7 @@ impl Backlog {
             }
             pending.bytes -= done;
         }
-        // What is left is written and not synced, as on a disk that works.
+        // The remaining changes are written and not synced, as on a working disk.
         pending.refused = None;
         self.holds.store(false, Ordering::Release);
         Ok(())

@@ -131,8 +131,8 @@ impl Disk {
             path: path.to_owned(),
             pieces: Mutex::default(),
         };
-        // A file that was closed in order is not looked at by redb; a bit that turned
-        // since would be found at any time later, in the middle of something.
+        // redb does not check a file that was closed properly. A bit that flipped since
+        // would be found at any later time, in the middle of an operation.
         let database = disk.database.as_mut();
         let whole = guarded(path, || match database {
             Some(database) => database.check_integrity().map_err(redb::Error::from),
@@ -207,7 +207,7 @@ impl Disk {
         })?;
         let last = match &ends {
             (Some(first), Some((last, bytes)), entries) => {
-                // A purge that was told and not yet done leaves entries before it.
+                // A purge that was requested and not yet executed leaves older entries.
                 if last - first + 1 != *entries {
                     return Err(self.damaged(Damage::Hole { index: *first }));
                 }
@@ -403,7 +403,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // redb writes at its end, and a damaged file is what it may stumble over.
+        // redb writes when it closes, and may panic on a damaged file.
         let database = self.database.take();
         let _ = guarded(&self.path, || {
             drop(database);

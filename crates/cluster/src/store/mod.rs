@@ -92,7 +92,7 @@ impl Metadata {
 
     /// Completes changes with facts that are only known when they are written.
     fn complete(&mut self, ops: &mut Vec<Op>) {
-        // One that was being made while a newer one came is of no use.
+        // A snapshot is obsolete if a newer one arrived while it was built.
         let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
         ops.retain(|op| match op {
             Op::Snapshot { meta, .. } if meta.last_log_id < newest => false,
@@ -323,7 +323,7 @@ impl Store {
         drop(known);
         let written = move |result: Result<(), StoreError>| {
             let mut known = lock(&book);
-            // Another vote that was saved meanwhile is behind it on the disk.
+            // If another vote was saved meanwhile, it follows this one on the disk.
             if result.is_ok() && known.queued.1 == number {
                 known.prepared = Some(vote);
             }
@@ -399,7 +399,7 @@ impl Store {
             drop(book);
             return done(Ok(entries));
         }
-        // Entries that are in memory only begin at the cache's first.
+        // Entries that are only in memory begin at the cache's first index.
         let split = book
             .cache
             .first()

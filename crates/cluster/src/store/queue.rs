@@ -55,8 +55,8 @@ impl Queue {
         }
         let lazy = job.lazy;
         if lazy && let Some(last) = waiting.jobs.back_mut().filter(|last| last.lazy) {
-            // Between two writes there is at most one that waits for the second. Who
-            // asks for such a thing is not told of it.
+            // At most one deferrable job waits between two writes; others are merged into it.
+            // Their callers are not notified.
             last.ops.extend(job.ops);
             newest_committed(&mut last.ops);
         } else {

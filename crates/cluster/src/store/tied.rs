@@ -56,7 +56,7 @@ impl PromiseLocation<'_> {
         let empty = file.len()? == 0;
         Ok(match Keeper::read(file)? {
             Some(keeper) => PromiseFile::Promise(keeper),
-            // In simulations a file that is not there is an empty one.
+            // In simulations a missing file is represented by an empty one.
             None if empty && matches!(self, PromiseLocation::Backend(_)) => PromiseFile::None,
             None => PromiseFile::Damaged,
         })
@@ -88,7 +88,7 @@ impl Store {
         if !path.try_exists().map_err(|error| io_error(path, error))? {
             return Ok(Opened::Lost(Loss::Missing));
         }
-        // What makes a new one of an empty file is not to be asked about it.
+        // redb would create a new database in an empty file, so the size is checked first.
         let empty = std::fs::metadata(path).map_err(|error| io_error(path, error))?;
         if empty.len() == 0 {
             return Ok(Opened::Lost(Loss::Empty));
@@ -125,7 +125,7 @@ impl Store {
             }
             (None, PromiseFile::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
             (None, PromiseFile::None) => {
-                // An upgrade. What has nothing at all has lost it: joining and founding
+                // An upgrade. A store with no content at all has lost it: joining and founding
                 // tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
                     return Ok(Opened::Lost(Loss::Empty));
@@ -142,7 +142,7 @@ impl Store {
                 nonce: keeper.promise().nonce,
             })?;
         }
-        // What a power cut took of the promise file is known again now.
+        // Restores what a power cut removed from the promise file.
         let (starts, vote, end) = (self.starts(), self.vote(), self.end());
         keeper
             .change(|promise| {

@@ -70,7 +70,7 @@ impl Drop for Threads {
         self.write.end();
         self.read = None;
         for handle in self.handles.drain(..) {
-            // The last handle of a store may be one that a thread of it had.
+            // A thread of the store itself may drop the last handle, and cannot join itself.
             if handle.thread().id() != thread::current().id() {
                 let _ = handle.join();
             }
@@ -441,7 +441,7 @@ impl Writer {
         for job in jobs {
             durable |= job.durable;
             lazy &= job.lazy;
-            // Who asks for nothing asks for what was asked for before.
+            // A job without changes is a sync: it waits for everything requested before.
             all |= !job.lazy && job.ops.is_empty();
             ops.extend(job.ops);
             dones.push(job.done);

@@ -113,7 +113,7 @@ impl<N: Network> WireState<N> {
             loop {
                 match shared.network.accept(&listener).await {
                     Ok((stream, from)) => shared.arrived(stream, from),
-                    // It went before it was taken.
+                    // The peer closed the connection before it was accepted.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         count(&shared.counters.accept_failed);
@@ -254,7 +254,7 @@ impl<N: Network> WireState<N> {
             hello.member,
             from.ip()
         ));
-        // It may be gone already.
+        // The peer may have gone already.
         let _ = timeout(limit, say_goodbye(stream, Goodbye::Refused(why))).await;
         None
     }
@@ -272,7 +272,7 @@ impl<N: Network> WireState<N> {
         for turn in 0..JOIN_QUESTIONS_MAX {
             let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
             let Ok(Ok((Frame::Ask, bytes))) = asked else {
-                // After the first answer it may have heard all that it wants.
+                // After the first response the joiner may have all that it needs.
                 if turn == 0 {
                     count(&self.counters.handshakes_failed);
                 }
@@ -290,7 +290,7 @@ impl<N: Network> WireState<N> {
                 }
             };
             let said = write_frame(&mut stream, Frame::Answer, &answer);
-            // Who is gone asks again, with the key that it showed.
+            // A joiner that has gone repeats its request with the key that it presented.
             if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
                 return;
             }

@@ -174,7 +174,7 @@ impl<N: Network> WireState<N> {
         let limit = self.timing().handshake;
         if let Err(why) = self.trust().judge(&certificate, to) {
             count(&self.counters.refused);
-            // It may be gone already.
+            // The peer may have gone already.
             let _ = timeout(limit, say_goodbye(pipe, Goodbye::Refused(why))).await;
             return Err(Unreached::Refused(why));
         }
@@ -219,7 +219,7 @@ impl<N: Network> WireState<N> {
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {
                 self.refused_by(to, *why);
             }
-            // Ways that do not lead anywhere are what paths() tells.
+            // Unreachable routes are reported by paths().
             _ => {}
         }
     }

@@ -35,7 +35,7 @@ impl From<CallError> for transport::CallError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NoMember(_) => transport::CallError::Refused,
-            // What is too large now will be so again; nothing was sent.
+            // A message that is too large remains so; nothing was sent.
             CallError::Unreachable(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => {
                 transport::CallError::Unreachable
             }

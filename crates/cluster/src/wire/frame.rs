@@ -186,7 +186,7 @@ impl Assembler {
             }
             self.announced += total;
         }
-        // Memory grows with what really came, not with what was announced.
+        // Memory grows with the received bytes, not with the announced size.
         let partial = self.partials.entry(key).or_insert_with(|| Partial {
             service: head.service,
             total,

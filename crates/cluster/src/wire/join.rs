@@ -313,7 +313,7 @@ pub async fn join_with<N: Network>(
     let mut queue = token.addresses.clone();
     let mut last = JoinError::NoNode;
     let mut at = 0;
-    // Some member has the secret, and may have used it up.
+    // Set once a member received the secret, and may have used up the token.
     let mut shown = false;
     while let Some(address) = queue.get(at).copied().filter(|_| at < TRIED_MAX) {
         at += 1;
@@ -473,7 +473,7 @@ fn settle(
         .into_iter()
         .map(|der| der.into_vec())
         .collect();
-    // A member without the authority's key has nothing to give.
+    // A member without the CA key cannot admit anyone.
     let mut named = chain.iter().filter(|der| token.names(der));
     let vouched = named.any(|authority| is_issued_by(&welcome.certificate, authority));
     if !vouched || member.certificate != keys.member.digest() {
@@ -515,7 +515,7 @@ fn authority_of(
     let mut found = Err(AuthorityError::NotOurs);
     for certificate in chain {
         match Authority::from_parts(cluster, certificate, pkcs8) {
-            // The last is the authority's own: certificates by others stand before it.
+            // The last certificate is the CA's own; certificates by other CAs precede it.
             Ok(authority) => found = Ok(authority),
             Err(AuthorityError::NotOurs) => {}
             Err(error) => return Err(error),
@@ -583,16 +583,16 @@ async fn respond<R: Registrar>(
             registrar.admit(token, newcomer).await?
         }
     };
-    // What was agreed on counts, not what is asked for now: with the key of an arbiter
-    // nobody becomes a node.
+    // The committed kind counts, not the requested one: otherwise a thief of an arbiter's
+    // key could become a node.
     let mut agreed = admitted.members.iter();
     let agreed = agreed.find(|member| member.id == admitted.id && member.certificate == key);
     let agreed = agreed
         .filter(|member| member.kind == kind)
         .ok_or(Denied::Kind)?;
     let sealing_key = agreed.sealing_key.clone();
-    // By the one that is the present one after it was agreed on: another one may have
-    // followed meanwhile.
+    // Signed by the CA that is current after the admission: another CA may have followed
+    // meanwhile.
     let authority = registrar.authority().ok_or(Denied::Unable)?;
     let signed = authority.sign(admitted.id, &request.certificate, &[]);
     let certificate = signed.map_err(|_| Denied::Unable)?;
@@ -618,7 +618,7 @@ fn described(request: &Request, from: IpAddr) -> Result<Member, Denied> {
             .name
             .chars()
             .any(|letter| letter.is_control() || letter.is_whitespace());
-    // A node must be able to read contents, an arbiter must not.
+    // A node must be able to decrypt contents, and an arbiter must not.
     let keys_good = request.sealing_key.is_some() == (request.kind == Kind::Node);
     if !name_good || !keys_good || request.addresses.len() > ADDRESSES_MAX {
         return Err(Denied::Form);

@@ -137,7 +137,7 @@ impl Link {
     pub(crate) fn end(&self, why: Goodbye) {
         let words = Outgoing::new(Frame::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
-        // Where nothing more fits, it ends without a word.
+        // If the queue is full, the connection ends without a message.
         let _ = state.outbox.push(words);
         state.ending = true;
         drop(state);
@@ -247,7 +247,7 @@ impl Link {
         if let Ended::Rule(_) = ended {
             count(&shared.counters.broken_rules);
         }
-        // Who waits for an answer learns that none comes.
+        // Callers that wait for a response learn that none comes.
         lock(&self.state).asked.clear();
         ended
     }
@@ -313,7 +313,7 @@ impl Link {
             }
             Frame::Hello => return Err(Ended::Rule(BrokenRule::Order)),
         };
-        // Nobody waits any more where another way was faster.
+        // The caller has gone if another route was faster.
         if let Some(answer) = lock(&self.state).asked.remove(&message.call) {
             let _ = answer.send(reply);
         }

@@ -66,8 +66,8 @@ impl Network for Tcp {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, from) = listener.accept().await?;
-        // Of one that was reset already; it fails by itself soon enough, and is no
-        // trouble of the listener's.
+        // Tuning fails on a connection that was already reset. Such a connection soon fails
+        // by itself, and the listener continues.
         let _ = tune(&stream);
         Ok((stream, from))
     }

@@ -162,7 +162,7 @@ impl Peers {
         let member = link.bearing.peer;
         let peer = self.all.get_mut(&member)?;
         peer.links.retain(|other| other.number != link.number);
-        // A connection that owes a pong just now may be as dead as this one.
+        // A connection that owes a pong now may be as dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
         peer.look(now, up, timing.again).then_some(member)
     }
@@ -175,7 +175,8 @@ impl Peers {
         timing: &Timing,
     ) -> Option<Event> {
         let peer = self.all.get_mut(&member)?;
-        // Down after a longer silence than up again needs, so that it does not flap.
+        // The silence for "down" is longer than that for "up", so that the status does not
+        // flap.
         let limit = if peer.up { timing.silent } else { timing.ping };
         let up = peer.answers_within(now, limit);
         let turned = peer.look(now, up, timing.again);

@@ -136,7 +136,7 @@ impl<W> Recent<W> {
                 return;
             }
             self.ages.pop_front();
-            // One that still runs is answered to nobody; it ran for too long.
+            // A request that still runs after this time gets no response.
             if let Some(Entry::Answered(bytes)) = self.entries.remove(&question) {
                 self.answers_bytes -= bytes.len();
                 self.answers.retain(|kept| *kept != question);

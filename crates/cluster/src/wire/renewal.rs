@@ -97,7 +97,7 @@ impl<N: Network> WireState<N> {
                 (signed, chain)
             }
             None => match self.signed_elsewhere(&request).await {
-                // Nothing is signed on connections that still show the former key.
+                // Nothing is signed on connections that still present the former key.
                 Err(RenewalError::Denied(_)) if self.shown_since() < SHOWN_BY => {
                     sleep(SHOWN_BY).await;
                     self.signed_elsewhere(&request).await?
@@ -162,8 +162,8 @@ impl<N: Network> WireState<N> {
     ) -> Option<Vec<u8>> {
         let binding = binding(authority.cluster(), from);
         request.certificate.verify(&binding).ok()?;
-        // Nobody who is not (or not yet) agreed on gets anything, nor who shows a key that
-        // was replaced.
+        // Peers that are not (or not yet) committed members get no certificate, nor do
+        // those that present a replaced key.
         let trust = self.trust();
         let known = trust.members.get(&from)?.certificate;
         let before = trust.predecessors_of(shown, from, &request.before)?;

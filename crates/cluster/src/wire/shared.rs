@@ -179,7 +179,7 @@ impl<N: Network> WireState<N> {
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        // Where nobody listens, nothing is told.
+        // Without subscribers the event is dropped.
         let _ = self.events.send(event);
     }
 
@@ -222,7 +222,7 @@ impl<N: Network> WireState<N> {
                     addresses.push(at);
                     listeners.push(listener);
                 }
-                // The member takes part without it: it reaches the others itself.
+                // The member runs without this listener: it connects to the others itself.
                 Err(error) => {
                     unbound.insert(*address, error);
                 }
@@ -333,7 +333,7 @@ impl<N: Network> WireState<N> {
         inside.trust = Arc::new(trust);
         drop(inside);
         if self.judge_again(false) {
-            // A member that changed its key shows the new one soon.
+            // A member that changed its key presents the new one soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -341,7 +341,7 @@ impl<N: Network> WireState<N> {
             });
         }
         if given_up {
-            // Who was certified anew shows that soon.
+            // A member with a new certificate presents it soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -566,7 +566,7 @@ impl<N: Network> WireState<N> {
             handling.answer(self.sign_for(question.from, shown, &message.bytes));
             return Ok(());
         }
-        // A service of a newer program is not looked at, which dropping it says.
+        // A service of a newer program is not supported; dropping the request reports that.
         let Some(service) = Service::from_code(message.service) else {
             return Ok(());
         };
@@ -636,7 +636,8 @@ impl<N: Network> Drop for Handling<N> {
         if !self.answered {
             for link in lock(&self.shared.recent).dropped(self.question) {
                 let out = Outgoing::new(Frame::Overloaded, self.question.call, Vec::new());
-                // Where not even that fits, the connection's silence tells.
+                // If not even this message fits, the peer detects the silence of the
+                // connection.
                 let _ = link.push(out);
             }
         }

@@ -60,7 +60,7 @@ impl<N: Network> WireState<N> {
         count(&self.counters.tunnels);
         let (asker_reads, asker_writes) = tokio::io::split(asker);
         let (other_reads, other_writes) = tokio::io::split(other);
-        // One end that is gone is the end: the other side must see it at once.
+        // When one end closes, the other end must see it at once.
         tokio::select! {
             () = copy(asker_reads, other_writes) => {}
             () = copy(other_reads, asker_writes) => {}

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// The virtual routers whose addresses a member owns.
 struct Owned<'s> {
     routers: Vec<&'s RouterStatus>,
-    /// All addresses that it owns, also those of routers that it does not report.
+    /// Number of addresses that it owns, including those of routers that it does not
+    /// report.
     addresses: u64,
 }
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct DiskStatus {
     /// Time without a response, milliseconds; 0 if the disk responds.
     pub disk_stuck_ms: u64,
-    /// Why the log cannot be written; empty: it can.
+    /// Reason why the log cannot be written; empty: it can.
     pub halted: String,
-    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
 }
 

@@ -1,6 +1,6 @@
-//! What members were seen to be: that a node serves nothing, or its version without some parts,
-//! that a machine is at the address of a member and is not accepted, and addresses on which
-//! this member cannot listen.
+//! Observed problems of members: a node serves nothing, or its version without some
+//! parts; a machine at a member's address is not trusted; this member cannot listen on
+//! an address.
 
 use super::{MemberStatus, Status, addresses, list};
 use crate::member::MemberId;
