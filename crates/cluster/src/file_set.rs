@@ -1,7 +1,6 @@
-//! A version as a machine loads it: the files of the command line in order, and
-//! every file that they name, as plain bytes. It goes to the loader in a sealed
-//! memory file, and stands on a node's disk as the version that it starts with when
-//! it is alone.
+//! A version as a machine loads it: the files of the command line in order, and every
+//! file that they name, as plain bytes. The loader receives it in a sealed memory file.
+//! A node stores it on disk, and starts with it when it is alone.
 
 use crate::command::VersionId;
 use part::codec::{self, Malformed};
@@ -23,7 +22,7 @@ pub struct SetFile {
     pub main: bool,
     /// The file was read as a secret.
     pub secret: bool,
-    /// Its permissions.
+    /// Permissions of the file.
     pub mode: u32,
     /// The content.
     #[serde(with = "serde_bytes")]
@@ -47,15 +46,15 @@ impl Drop for SetFile {
 /// The files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FileSet {
-    /// The version; zero if there is none yet.
+    /// Version number; zero if there is none yet.
     pub version: VersionId,
     /// The description for messages, such as `version 12 by anna: "more servers"`.
     pub label: String,
-    /// The node that loads it: what `on NODE` lines are compared with.
+    /// Name of the node that loads it, which `on NODE` lines are compared with.
     pub node: String,
-    /// Its files.
+    /// Files of the version.
     pub files: Vec<SetFile>,
-    /// Directories that are named, with the names in them.
+    /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
 }
 
@@ -65,10 +64,10 @@ impl FileSet {
         codec::encode(self)
     }
 
-    /// From bytes.
+    /// Decodes a set.
     ///
     /// # Errors
-    /// Fails on bytes that are no set.
+    /// Fails on bytes that do not encode a set.
     pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
         codec::decode(bytes)
     }

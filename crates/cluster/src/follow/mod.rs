@@ -1,11 +1,11 @@
-//! Repositories that are followed: what of a branch becomes a version, and what is
-//! refused. The leading node looks ([`Follower::look`]); what it then proposes goes
-//! the way of every change.
+//! Following of repositories: turns the newest revision of a branch into a version, or
+//! refuses it. The leading node polls ([`Follower::look`]); its proposals are treated
+//! like every other change.
 //!
-//! [`decide`] is a value: what is known of the branch and of the past goes in, what to
-//! do comes out. [`git`] and [`mercurial`] ask the system's programs, in a mirror below
-//! the state directory, bounded in time and size, without a shell, without hooks, and
-//! with none of the role's environment. Nothing of a repository is ever run.
+//! [`decide`] is a value: it maps knowledge of the branch and of the past to an action.
+//! [`git`] and [`mercurial`] run the system's programs in a mirror below the state
+//! directory, limited in time and size, without a shell, without hooks, and with none
+//! of the role's environment. Nothing of a repository is ever run.
 
 pub mod decide;
 
@@ -39,10 +39,10 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// Largest file of keys, bytes.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
 
-/// A revision as the repository tells it.
+/// A revision of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Revision {
-    /// Its full hash.
+    /// Full hash.
     pub id: String,
     /// The author.
     pub author: String,
@@ -57,28 +57,28 @@ pub struct Revision {
 pub enum PollResult {
     /// No new revision.
     Nothing,
-    /// The branch has a revision that is to be proposed.
+    /// The branch has a revision to propose.
     Propose(Box<Wanted>),
     /// No acceptable revision; reported once for each cause.
     Refused(Refused),
 }
 
-/// A change that the repository wants.
+/// A revision to propose, with its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// The revision.
     pub revision: Revision,
     /// Origin of the revision, for the proposal.
     pub origin: Origin,
-    /// The files of the whole version: those of the repository, and what stands
-    /// elsewhere as it was accepted.
+    /// Files of the whole version: those of the repository, and accepted files from
+    /// elsewhere.
     pub set: FileSet,
 }
 
 /// Why nothing is proposed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
-    /// The revision, if it came that far.
+    /// Revision, if one was determined.
     pub revision: Option<String>,
     /// The cause.
     pub trouble: Trouble,
@@ -101,15 +101,15 @@ pub enum ProposalResult {
 /// Status of a followed repository, for `config status`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FollowStatus {
-    /// The line in words: `git https://…, branch main`.
+    /// The `follow` line as text: `git https://…, branch main`.
     pub followed: String,
-    /// The revision that was accepted last.
+    /// Revision that was accepted last.
     pub accepted: Option<String>,
-    /// The newest that was seen.
+    /// Newest revision that was seen.
     pub seen: Option<String>,
     /// The problem, as a message; None if there is none.
     pub trouble: Option<String>,
-    /// Times that were looked since this member leads.
+    /// Number of polls since this member became leader.
     pub looks: u64,
 }
 
@@ -123,7 +123,7 @@ pub struct Follower {
     /// contain the same later, and more.
     fates: VecDeque<(String, ProposalResult)>,
     standing: FollowStatus,
-    /// The cause that was told last, and its revision.
+    /// Cause that was reported last, and its revision.
     told: Option<(Option<String>, Trouble)>,
 }
 
@@ -181,9 +181,9 @@ impl Follower {
         self.fates.push_back((revision.to_owned(), fate));
     }
 
-    /// Looks at the repository: fetches, decides, and reads the files of what is to be
-    /// proposed. `past` are the fates that the versions of the state tell, `accepted`
-    /// the files that all nodes serve, if there are any.
+    /// Polls the repository: fetches, decides, and reads the files of the revision to
+    /// propose. `past` has the outcomes of the versions in the state, `accepted` the
+    /// files that all nodes serve, if there are any.
     pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> PollResult {
         self.standing.looks += 1;
         self.standing.accepted = past.last().map(str::to_owned);
@@ -197,7 +197,7 @@ impl Follower {
         let thread = std::thread::Builder::new().name("follow".to_owned());
         let begun = thread.spawn(move || {
             program::be_ordinary();
-            // Nobody is left to be told when the role ends.
+            // The receiver has gone when the role ends.
             let _ = sender.send(task.run());
         });
         let early = |words: String| Err((None, Trouble::Unreachable { words }));
@@ -316,7 +316,8 @@ impl Look {
         }
     }
 
-    /// The keys that count: as they were accepted, else as they stand on this node.
+    /// Returns the accepted keys: from the accepted version, otherwise from this node's
+    /// disk.
     fn keys(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let Some(path) = &self.settings.signed_by else {
             return Ok(None);
@@ -344,7 +345,7 @@ fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// At most so many bytes of a text.
+/// Truncates a text to at most this many bytes.
 fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev();
     let end = end.into_iter().find(|at| text.is_char_boundary(*at));
@@ -384,7 +385,7 @@ impl Past {
     }
 }
 
-/// The origin of a version that a revision leads to.
+/// Returns the origin of a version that comes from a revision.
 pub fn origin(settings: &Followed, revision: &str) -> Origin {
     Origin::Followed {
         repository: settings.name(),
@@ -392,7 +393,7 @@ pub fn origin(settings: &Followed, revision: &str) -> Origin {
     }
 }
 
-/// A version of the past that came from a repository, with what became of it.
+/// A past version that came from a repository, with its outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FollowedVersion {
     /// The version.

@@ -1,6 +1,5 @@
-//! Programs of the system that are asked about repositories: bounded in time, in what
-//! they say and in what they write; without a shell, without a terminal, and with an
-//! environment of their own.
+//! Programs of the system that access repositories: limited in time, output and disk
+//! usage; without a shell, without a terminal, and with an environment of their own.
 
 use super::decide::Trouble;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -28,11 +27,12 @@ const COMPLAINT_BYTES_MAX: usize = 4096;
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
 /// Interval at which a growing mirror is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
-/// Entries of a mirror that are measured; one with more is too large.
+/// Largest number of entries of a mirror that are measured; a mirror with more is too
+/// large.
 const MEASURED_MAX: usize = 200_000;
 
-/// Gives this thread, and what it starts, ordinary scheduling: the role's is not meant
-/// for them.
+/// Gives this thread, and the programs that it starts, ordinary scheduling: the role's
+/// is not meant for them.
 pub(crate) fn be_ordinary() {
     let parameters = nix::libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameters are a whole structure that lives during the call; zero is
@@ -47,7 +47,7 @@ pub(crate) fn be_ordinary() {
 pub(super) struct Asking<'a> {
     pub program: &'static str,
     pub arguments: Vec<OsString>,
-    /// Beside those that every program gets.
+    /// Variables beside those of every program.
     pub environment: Vec<(&'static str, OsString)>,
     /// Working directory of the program, which is also its home.
     pub directory: &'a Path,
@@ -80,7 +80,7 @@ impl ProgramOutput {
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
 
-    /// The output of a program that ended well; otherwise its failure.
+    /// Returns the output of a program that succeeded; otherwise its failure.
     pub(super) fn well(self) -> Result<ProgramOutput, Trouble> {
         match self.good() {
             true => Ok(self),
@@ -107,7 +107,7 @@ pub(super) fn no_mirror(mirror: &Path, error: &std::io::Error) -> Trouble {
     }
 }
 
-/// Removes a directory, if it is there.
+/// Removes a directory if it exists.
 pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -115,19 +115,20 @@ pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Kills a program with all that it started, unless it ended.
+/// Process group of a program. Dropping it kills the group, unless the program has
+/// ended.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may have ended by itself.
+            // The program may have ended by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let program = asking.program;
     let unreachable = |what: &str, error: std::io::Error| Trouble::Unreachable {
@@ -181,13 +182,13 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let said = said.map_err(|_| Trouble::Slow {
         limit_s: limit.as_secs(),
     })??;
-    // What it left running in the background has no business.
+    // Kills what the program left running in the background.
     drop(child);
     drop(Group(group.0.take()));
     Ok(said)
 }
 
-/// Takes what a program says until it ends. None: it says too much.
+/// Reads the output of a program until it ends. None: the output exceeds the limit.
 async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Option<ProgramOutput>> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let speak = async {
@@ -222,7 +223,7 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
     }))
 }
 
-/// Reads to the end. None: there is more than there may be.
+/// Reads to the end. None: the data exceed the limit.
 async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     let room = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -232,7 +233,7 @@ async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<
     Ok((out.len() <= bytes_max).then_some(out))
 }
 
-/// Reads to the end and keeps what came last.
+/// Reads to the end and keeps the last bytes.
 async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     let mut kept: VecDeque<u8> = VecDeque::new();
     let mut piece = [0; 1024];
@@ -247,7 +248,7 @@ async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Complaints on one line, without what terminals obey.
+/// Returns error output on one line, without terminal control characters.
 pub(super) fn one_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -255,7 +256,7 @@ pub(super) fn one_line(complaint: &[u8]) -> String {
     joined.join("; ")
 }
 
-/// Ends when the mirror is larger than it may be.
+/// Returns when the mirror exceeds its size limit.
 async fn measure(directory: &Path) {
     loop {
         tokio::time::sleep(MEASURE_EVERY).await;
@@ -265,7 +266,7 @@ async fn measure(directory: &Path) {
     }
 }
 
-/// The bytes of all files below a directory.
+/// Returns the bytes of all files below a directory.
 pub(super) fn size(directory: &Path) -> u64 {
     let mut waiting = vec![directory.to_path_buf()];
     let (mut bytes, mut seen) = (0_u64, 0_usize);

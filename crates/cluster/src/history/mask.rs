@@ -13,10 +13,11 @@ const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// First bytes of any PEM block.
 const PEM: &[u8] = b"-----BEGIN ";
-/// Shortest word of a list that may be a key, and the letters and digits in a row that it has.
+/// Shortest word of a list that may be a key, and its shortest run of letters and
+/// digits.
 const KEY_BYTES_MIN: usize = 16;
 const KEY_RUN_BYTES_MIN: usize = 12;
-/// Digits of a digest that people are shown.
+/// Number of digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 16;
 
 /// The inputs of the mask. The crates with the keywords supply the words that precede
@@ -29,7 +30,7 @@ pub struct Mask<'v> {
     pub certificate: fn(&[u8]) -> Option<String>,
 }
 
-/// A file as it may be seen.
+/// Visible form of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MaskedFile {
     /// The text, with the original number of lines.
@@ -87,7 +88,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 impl Mask<'_> {
-    /// A file as it may be seen.
+    /// Returns the visible form of a file.
     pub fn seen(&self, file: &SetFile) -> MaskedFile {
         let bytes = file.bytes.len();
         let certificate = contains(&file.bytes, CERTIFICATE);
@@ -111,7 +112,7 @@ impl Mask<'_> {
         MaskedFile::Text(self.text(file))
     }
 
-    /// The same, as those who may not see the bytes get it.
+    /// Returns the visible form of a file for clients that may not see its bytes.
     pub fn shown(&self, file: &SetFile) -> File {
         let (text, description) = match self.seen(file) {
             MaskedFile::Text(text) => (
@@ -128,7 +129,7 @@ impl Mask<'_> {
         }
     }
 
-    /// A text with the passwords of its lines covered.
+    /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         match has_words(file) {
             true => covered(&file.bytes, self.vocabulary),

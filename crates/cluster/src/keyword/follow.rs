@@ -1,4 +1,4 @@
-//! `follow`: repositories whose branch is the configuration.
+//! Keyword `follow`: repositories whose branch is the configuration.
 
 use super::settings::time_within;
 use super::{Draft, Row, Written, codes};
@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Repositories that one cluster follows.
+/// Largest number of repositories that one cluster follows.
 const FOLLOWS_MAX: usize = 8;
-/// Files of one repository that are named as those of the command line.
+/// Largest number of files of one repository that are loaded like those of the command
+/// line.
 const FILES_MAX: usize = 64;
 /// Longest address of a repository, bytes.
 const URL_BYTES_MAX: usize = 1024;
@@ -44,15 +45,15 @@ impl fmt::Display for System {
     }
 }
 
-/// A repository that is followed.
+/// A followed repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
     /// The version control system.
     pub system: System,
-    /// Its address.
+    /// Address of the repository.
     pub url: String,
-    /// The branch; None: the one that the repository itself has as its first
-    /// (`HEAD` of git, `default` of Mercurial).
+    /// Branch; None: the repository's default branch (`HEAD` of git, `default` of
+    /// Mercurial).
     pub branch: Option<String>,
     /// Directory of its files on the nodes, an absolute path.
     pub directory: String,
@@ -62,7 +63,7 @@ pub struct Followed {
     pub files: Vec<String>,
     /// Poll interval.
     pub every: Duration,
-    /// Only commits that one of this file's keys has signed count.
+    /// File of keys: only commits with a signature by one of them are accepted.
     pub signed_by: Option<String>,
 }
 
@@ -85,12 +86,12 @@ impl Followed {
         }
     }
 
-    /// The address as people may see it.
+    /// Returns the address without its credentials.
     pub fn shown_url(&self) -> String {
         without_credentials(&self.url)
     }
 
-    /// A text of the program about the repository, without the credentials of its address.
+    /// Removes the credentials of the address from a program's text about the repository.
     pub fn without_credentials(&self, text: &str) -> String {
         let text = text.replace(&self.url, &self.shown_url());
         let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -103,7 +104,7 @@ impl Followed {
         }
     }
 
-    /// A file of the repository as nodes know it.
+    /// Returns the path of a repository's file on the nodes.
     pub fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.directory.trim_end_matches('/'))
     }
@@ -120,11 +121,11 @@ fn below(path: &str, directory: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Ways of transport that do no more than transport.
+/// URL schemes that only transfer data.
 const SCHEMES: &[&str] = &["https", "ssh", "git", "file"];
 
-/// Checks the address of a repository. It becomes an argument of a program, so it may
-/// not look like an option, and the way of transport may be no command.
+/// Checks the address of a repository. It becomes an argument of a program, so it must
+/// not look like an option, and its scheme must not run a command.
 fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w str, Diagnostic> {
     let text = word.str();
     let refuse = |what: &str| Err(args.mistake(&codes::REPOSITORY, word.span, what));
@@ -152,7 +153,7 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
     if text.starts_with('/') {
         return Ok(text);
     }
-    // `user@host:path`, git's short form of ssh; `ext::command` is not meant by it.
+    // `user@host:path`, git's short form of ssh, is accepted; `ext::command` is not.
     let short = |(host, path): (&str, &str)| {
         !host.is_empty() && !host.contains('/') && !path.starts_with(':') && !path.is_empty()
     };
@@ -299,7 +300,7 @@ fn follow_hg(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     follow(draft, args, System::Hg)
 }
 
-/// Repositories of which one would undo what the other says.
+/// Reports repositories that would overwrite each other's files.
 pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
     let mut told = Vec::new();
     for (at, second) in all.iter().enumerate() {

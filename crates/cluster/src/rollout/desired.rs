@@ -4,8 +4,7 @@ use crate::command::VersionId;
 use crate::member::MemberId;
 use crate::state::{Stage, State};
 
-/// A node that has not heard from the leader for so long runs no version that is not
-/// accepted, milliseconds.
+/// Silence of the leader after which a node serves no candidate, milliseconds.
 pub const TRIAL_SILENCE_MS: u64 = 5000;
 
 /// The version that a node should serve, and the one that it should report on.

@@ -16,22 +16,24 @@ pub const CHECK_LIMIT_MS: u64 = 60_000;
 pub const SERVE_LIMIT_MS: u64 = 60_000;
 /// Interval at which the remaining time for a confirmation is reported, milliseconds.
 pub const TELL_REMAINING_MS: u64 = 10_000;
-/// After one node refused, the others may say what they found for so long, milliseconds.
+/// Time for which the other nodes may report their findings after one node refused,
+/// milliseconds.
 const DIAGNOSTICS_MS: u64 = 5000;
-/// A decision that did not become one is proposed again after so long, milliseconds.
+/// Time after which a lost decision is proposed again, milliseconds.
 const REPEAT_MS: u64 = 1000;
-/// A leader that has not looked for so long, in milliseconds, does not know what happened
-/// meanwhile.
+/// Gap between two calls, in milliseconds, after which the leader does not know what
+/// happened meanwhile.
 const LOOK_GAP_MS: u64 = 1000;
-/// Most of a node's words that go into the reason of a decision, bytes.
+/// Largest part of a node's explanation in the reason of a decision, bytes.
 const REASON_BYTES_MAX: usize = 8 << 10;
 
-/// A node, as the leader sees it.
+/// Node as the leader sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NodeView {
     /// The node is reachable. The leader reaches itself.
     pub reachable: bool,
-    /// Since when that is so, or since this leader leads.
+    /// Time since when the node is reachable or unreachable, or since when this leader
+    /// leads.
     pub since_ms: u64,
     /// Time for which the disk has not responded, as the node reports, milliseconds. Such
     /// a node can neither check a version nor save one, and counts as unreachable.
@@ -43,10 +45,10 @@ pub struct NodeView {
 pub struct View {
     /// Now.
     pub now_ms: u64,
-    /// Since when this leader has seen the version where it is: after a change of
-    /// leaders a window of judgement restarts.
+    /// Time since when this leader has seen the version in this stage: after a change of
+    /// leaders the window of judgement restarts.
     pub stage_since_ms: u64,
-    /// The nodes; one that is not here is away.
+    /// Nodes; a node that is missing is away.
     pub nodes: BTreeMap<MemberId, NodeView>,
 }
 
@@ -134,7 +136,7 @@ impl Round<'_> {
         if words.is_empty() {
             return None;
         }
-        // The operator must see at once the problem of each node.
+        // The operator must see the problems of all nodes at once.
         let others_may_still_say = self.record.stage == Stage::Checking
             && !self.not_heard().is_empty()
             && self.view.stage_ms() < DIAGNOSTICS_MS;
@@ -144,7 +146,7 @@ impl Round<'_> {
         take_back(words.join("\n"))
     }
 
-    /// Nodes that are there and have not said anything.
+    /// Returns the reachable nodes that have not reported.
     fn not_heard(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -153,7 +155,7 @@ impl Round<'_> {
             .collect()
     }
 
-    /// Nodes that are there and could serve it.
+    /// Returns the reachable nodes that could serve the version.
     fn able(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -224,7 +226,7 @@ impl Round<'_> {
         if let Some(step) = self.lost(there.iter().copied()) {
             return Some(step);
         }
-        // A canary that is alone was judged already.
+        // A canary that is the only node was already judged.
         let judged = nodes.len() == 1 && !self.record.goes_together();
         let judge_ms = if judged { 0 } else { self.judge_ms };
         let behind: Vec<MemberId> = there
@@ -321,7 +323,7 @@ impl Round<'_> {
 /// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reachability {
-    /// Nodes that can be reached, itself among them.
+    /// Reachable nodes, including this one.
     pub reachable: BTreeSet<MemberId>,
     /// Time for which the disk of each node has not responded, milliseconds.
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
@@ -330,8 +332,8 @@ pub struct Reachability {
 /// Position of a version in its rollout: a window restarts when this changes.
 type WindowKey = (VersionId, &'static str, Option<u64>);
 
-/// The memory of a leader: since when things are as they are, and its last proposal. One
-/// for each term.
+/// Memory of a leader: the start times of the current conditions, and its last
+/// proposal. One for each term.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Driver {
     place: Option<WindowKey>,

@@ -323,7 +323,7 @@ impl State {
         };
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
-        // The report precedes the decision on the next step.
+        // Findings count only before the next step, because they decide how it is taken.
         if record.stage == Stage::Checking {
             record.found.insert(report.node, report.found);
         }

@@ -3,7 +3,7 @@
 //!
 //! A vote and an acknowledged entry are promises: the others build on them. A store that
 //! is emptied, truncated, restored from a backup or of another cluster no longer has
-//! what was promised, and a member that votes with such a store makes two truths: an
+//! what was promised. If its member votes, the cluster can diverge: an
 //! acknowledged change is lost, or two leaders are elected. So a second file holds
 //!
 //! - the cluster and the member, and a nonce that the store holds too: the two files

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A second of a machine: requests and errors in it, servers up of how many, whether
-/// the frontend `www` is usable, what it answers.
+/// One second of a machine: requests and errors, servers up and in total, whether the
+/// frontend `www` is usable, and its response.
 #[derive(Clone, Copy)]
 struct Second {
     requests: u64,
@@ -23,7 +23,7 @@ const WELL: Second = Second {
     answer: Probe::Answered { status: 200 },
 };
 
-/// A judge that sees seconds as they come.
+/// A judge that receives one second after another.
 #[derive(Default)]
 struct Bench {
     judge: Judge,

@@ -5,7 +5,7 @@ use crate::member::MemberId;
 use crate::state::{Stage, State};
 use std::collections::BTreeSet;
 
-/// A node takes so long at most to notice that it must go back, and to do it.
+/// Longest time for a node to notice that it must roll back, and to do so.
 const GOING_BACK_MS: u64 = 900;
 
 /// Counts of events, to verify that the histories exercise them.
@@ -41,7 +41,7 @@ pub(super) struct Serving {
     pub(super) took_over_with: Option<VersionId>,
 }
 
-/// At every moment, for what the machines do.
+/// Checks the machines at every step.
 pub(super) fn machines(serving: &[Serving]) -> Result<(), String> {
     let on_trial: BTreeSet<VersionId> = serving.iter().filter_map(|node| node.trial).collect();
     if on_trial.len() > 1 {

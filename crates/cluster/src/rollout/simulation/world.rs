@@ -1,5 +1,5 @@
-//! The world of a history: nodes with machines, who sees whom, who leads, and what
-//! comes over them. All of it from one seed.
+//! The world of a history: nodes with machines, their connections, the leader, and the
+//! disturbances. Everything derives from one seed.
 
 use super::checks::{self, Counts, Serving};
 use crate::command::{Answer, Body, Command, Judging, RolloutStep, VersionId};
@@ -42,7 +42,7 @@ pub(super) enum Defect {
 /// Behaviour of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Nature {
-    /// On which node; None: on all.
+    /// Affected node; None: all.
     only_on: Option<MemberId>,
     kind: Badness,
     /// All nodes must change at once.
@@ -53,13 +53,14 @@ struct Nature {
 enum Badness {
     #[default]
     None,
-    /// Building it dry says so.
+    /// The check of the version fails.
     CheckFails,
-    /// Serving it does not begin.
+    /// The machine cannot start to serve the version.
     ServeFails,
-    /// Requests fail, servers are down, no answers: from some time after the switch on.
+    /// From some time after the switch on, requests fail, servers are down, or there are
+    /// no responses.
     Worse { after_ms: u64, how: u64 },
-    /// The machine dies of it.
+    /// The machine crashes.
     Kills,
 }
 
@@ -91,7 +92,7 @@ struct Node {
     heard_ms: u64,
     /// Period in which its disk does not respond.
     stuck_ms: std::ops::Range<u64>,
-    /// And what is agreed on does not come to its state meanwhile.
+    /// Committed entries are not applied to its state meanwhile.
     frozen: bool,
     /// Age of the stuck disk operation when the node last reported it.
     told_stuck_ms: u64,
@@ -246,7 +247,7 @@ impl World {
         }
     }
 
-    /// An address comes to this node.
+    /// Moves an address to this node.
     fn take_over(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.addresses += 1;
@@ -258,7 +259,7 @@ impl World {
             return;
         }
         node.trial = None;
-        // What was under way with it ends without effect.
+        // Its task in progress ends without effect.
         node.busy = None;
         node.agent.went_back("it took an address over".to_owned());
         node.wake_ms = 0;
@@ -349,7 +350,7 @@ impl World {
         }
     }
 
-    /// On its way to the log: now and then lost, now and then late, now and then twice.
+    /// Proposes a command, which may be lost, delayed or duplicated.
     fn propose(&mut self, command: Command) {
         let (now_ms, failing) = (self.now_ms, self.failing());
         if failing && self.random.once_in(15) {
@@ -393,7 +394,7 @@ impl World {
         Ok(())
     }
 
-    /// Bad in a way that cannot have been overlooked.
+    /// Returns whether the version is bad in a way that must be noticed.
     fn is_bad(&self, state: &State, version: VersionId, node: MemberId) -> bool {
         let judge_ms = state
             .version(version)
@@ -402,7 +403,7 @@ impl World {
         match nature.on(node) {
             Badness::None => false,
             Badness::CheckFails | Badness::ServeFails => true,
-            // What fails within the first half of the window makes itself felt in it.
+            // A failure within the first half of the window must be noticed in the window.
             Badness::Worse { after_ms, .. } => after_ms < judge_ms / 2,
             Badness::Kills => judge_ms > 0,
         }
@@ -487,12 +488,12 @@ impl World {
         }
         let frozen = node.frozen && node.disk_stuck_ms(now_ms) > 0;
         if connected && frozen {
-            // It hears, and its state comes no further.
+            // The node receives messages, and its state does not advance.
             if node.applied == last {
                 node.heard_ms = now_ms;
             }
         } else if connected && late {
-            // It hears, and catches up, and is not there yet.
+            // The node receives messages, and is still catching up.
             let behind = (last - node.applied) as u64;
             node.applied += self.random.below(behind.max(1)) as usize;
         } else if connected {
@@ -501,7 +502,7 @@ impl World {
         }
         let state = Arc::clone(&self.states[node.applied]);
         if let Some((done_ms, task)) = node.busy.take() {
-            // What is to be checked is on the disk.
+            // The version to check is read from the disk.
             let waits = matches!(task, Task::Check(_)) && node.disk_stuck_ms(now_ms) > 0;
             if now_ms < done_ms || waits {
                 node.busy = Some((done_ms, task));
@@ -525,7 +526,7 @@ impl World {
             }
             let Some(task) = node.agent.next(&state, now_ms, silence_ms) else {
                 node.seen_applied = node.applied;
-                // Whoever is on trial looks at the silence too.
+                // A node with a candidate also watches the silence of the leader.
                 node.wake_ms = node.agent.wake_at(now_ms).min(now_ms + 500);
                 return;
             };
@@ -678,7 +679,7 @@ impl Node {
         self.counted_ms = now_ms;
     }
 
-    /// Requests since they were counted last: 100 a second.
+    /// Counts the requests since the last call: 100 a second.
     fn count(&mut self, now_ms: u64, badness: Badness) {
         let requests = now_ms.saturating_sub(self.counted_ms).min(5000) / 10;
         self.requests += requests;
