@@ -46,18 +46,18 @@ impl fmt::Display for VersionId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// A command.
+/// A command of the replicated log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
     /// Format that a member must support to apply the command.
     pub format: u32,
-    /// The proposer.
+    /// Member that proposes the command.
     pub from: MemberId,
     /// Time of the proposal, seconds since 1970 by the proposer's clock. Only displayed;
     /// no decision depends on it.
     #[serde(default)]
     pub time_s: i64,
-    /// The content.
+    /// The change that the command makes.
     pub body: Body,
 }
 
@@ -95,9 +95,9 @@ impl fmt::Display for Command {
 pub enum Body {
     /// Founds a cluster: its name, its first member, the certificate (DER) of its CA.
     Found {
-        /// The cluster's name.
+        /// Name of the new cluster.
         cluster: String,
-        /// First member.
+        /// First member of the cluster, a node.
         member: Member,
         /// Certificate of the CA, DER.
         #[serde(with = "serde_bytes")]
@@ -107,21 +107,21 @@ pub enum Body {
     Invite(Invitation),
     /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
-        /// The token.
+        /// SHA-256 of the invitation's token.
         token: Digest,
     },
     /// Adds a member that joined with a token.
     Admit {
-        /// SHA-256 of the token.
+        /// SHA-256 of the token, which is used up.
         token: Digest,
-        /// The new member.
+        /// The new member, with its number.
         member: Member,
     },
     /// Addresses and supported formats of a member, sent at each start.
     Announce(Member),
     /// Removes a member; its certificate is never accepted again.
     Remove {
-        /// The member.
+        /// Number of the member to remove.
         member: MemberId,
     },
     /// Keys of contents, sealed to nodes.
@@ -129,9 +129,9 @@ pub enum Body {
     /// Stores a chunk of an encrypted content. The chunk is kept while a version
     /// references it, or while it waits for its proposal.
     Chunk {
-        /// SHA-256 of the bytes.
+        /// SHA-256 of the chunk's bytes.
         digest: Digest,
-        /// At most [`CHUNK_BYTES_MAX`].
+        /// Bytes of the chunk, at most [`CHUNK_BYTES_MAX`].
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
@@ -141,14 +141,14 @@ pub enum Body {
     Report(Report),
     /// The leader's next step with a version.
     Decide(Decision),
-    /// Leases.
+    /// Grants, releases or passes on a lease.
     Lease(LeaseCommand),
     /// Sets the record of a lease (format 2), and may free the leases of a machine that is off
     /// (format 3).
     Record(LeaseRecord),
     /// Records an event for operators, without other effect.
     Event {
-        /// The message.
+        /// Message of the event, for operators.
         words: String,
     },
     /// Limits of the retained history.
@@ -205,7 +205,7 @@ impl Body {
 /// always kept, and the newest accepted revision of each of a few followed repositories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Versions; at most [`crate::state::VERSIONS_MAX`].
+    /// Largest number of versions, at most [`crate::state::VERSIONS_MAX`].
     pub versions: u32,
     /// Largest size of the encrypted contents, each chunk once, bytes.
     pub content_bytes: u64,
@@ -223,7 +223,7 @@ impl Default for Limits {
 /// Invitation as all members know it. Only the invited machine has the token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invitation {
-    /// SHA-256 of the token.
+    /// SHA-256 of the invitation's token.
     pub token: Digest,
     /// The kind of member that may join with it.
     pub kind: crate::member::Kind,
@@ -245,7 +245,7 @@ pub struct Ring {
 /// A key, encrypted for one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedKey {
-    /// The recipient.
+    /// Node for which the key is encrypted.
     pub member: MemberId,
     /// HPKE's encapsulated key, followed by the ciphertext.
     #[serde(with = "serde_bytes")]
@@ -313,21 +313,21 @@ pub struct Judging {
     pub confirm_within_ms: Option<u64>,
 }
 
-/// Origin of a version.
+/// Origin of a version: an operator or a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Origin {
-    /// An operator.
+    /// An operator applied the files.
     Applied,
     /// A followed repository.
     Followed {
         /// Address of the repository.
         repository: String,
-        /// The revision.
+        /// Full hash of the revision.
         revision: String,
     },
     /// An older version once more.
     RolledBack {
-        /// The version.
+        /// Version whose files are applied again.
         to: VersionId,
     },
 }
@@ -338,9 +338,9 @@ pub struct Proposal {
     /// Version on which the author's change is based. Refused if another version is
     /// accepted now.
     pub parent: Option<VersionId>,
-    /// The author.
+    /// Author of the change, as reported.
     pub author: String,
-    /// Why.
+    /// Message of the author about the change.
     pub message: String,
     /// Time of the proposal, seconds since 1970 by the author's clock. Only displayed; no
     /// decision depends on it.
@@ -351,18 +351,18 @@ pub struct Proposal {
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
-    /// Criteria of the evaluation.
+    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
 /// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// The version.
+    /// Version that the report is about.
     pub version: VersionId,
-    /// The node.
+    /// Node that reports.
     pub node: MemberId,
-    /// The result.
+    /// Outcome that the node observed.
     pub outcome: Reported,
     /// Explanation: diagnostics, or what got worse; at most
     /// [`crate::state::WORDS_BYTES_MAX`].
@@ -396,7 +396,7 @@ pub enum Reported {
     Serves,
     /// The node served the version for the observation time, and no metric got worse.
     Good,
-    /// Something got worse.
+    /// Something got worse after the node served the version.
     Worse,
     /// The node rolled back to the accepted version by itself, because it had to take
     /// over an address, or lost the leader.
@@ -406,18 +406,18 @@ pub enum Reported {
 /// The next step of the version in progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
-    /// The version.
+    /// Version that the decision is about.
     pub version: VersionId,
-    /// The step.
+    /// Next step of its rollout.
     pub step: RolloutStep,
 }
 
-/// A step.
+/// A step of a version's rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RolloutStep {
     /// Canary: these nodes can serve it; this one serves it first.
     Canary {
-        /// The canary node.
+        /// Node that serves the version first.
         node: MemberId,
     },
     /// All of these nodes serve the version as a candidate, including the canary.
@@ -430,14 +430,14 @@ pub enum RolloutStep {
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
     Remaining {
-        /// Milliseconds.
+        /// Remaining time in milliseconds.
         ms: u64,
     },
-    /// The version is accepted.
+    /// The version becomes the accepted one.
     Accept,
     /// The version is rolled back.
     TakeBack {
-        /// Why.
+        /// Reason for operators, with the affected nodes.
         words: String,
     },
 }
@@ -448,9 +448,9 @@ pub enum LeaseCommand {
     /// Grants the lease to a member, with the next epoch. The leader proposes this only
     /// after the last holder's time has passed.
     Grant {
-        /// The lease.
+        /// Name of the lease to grant.
         name: String,
-        /// The holder.
+        /// Member that receives the lease.
         holder: MemberId,
         /// Validity of a renewal, milliseconds.
         valid_ms: u64,
@@ -461,14 +461,14 @@ pub enum LeaseCommand {
     },
     /// The holder releases the lease.
     Release {
-        /// The lease.
+        /// Name of the lease to release.
         name: String,
         /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
     },
     /// The holder releases the lease, and the waiting member receives it at once.
     Pass {
-        /// The lease.
+        /// Name of the lease to pass on.
         name: String,
         /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
@@ -482,7 +482,7 @@ pub enum LeaseCommand {
 /// Member that waits for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextHolder {
-    /// The member.
+    /// Member that receives the lease next.
     pub member: MemberId,
     /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
@@ -496,7 +496,7 @@ pub struct NextHolder {
 /// write one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRecord {
-    /// The lease.
+    /// Name of the lease whose record is written.
     pub name: String,
     /// Epoch of the holder. With an older epoch nothing is written.
     pub epoch: Epoch,
@@ -517,7 +517,7 @@ pub struct LeaseRecord {
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Done.
+    /// The command took effect and has no further result.
     Done,
     /// The number of the new version.
     Version(VersionId),
@@ -532,7 +532,7 @@ pub enum Answer {
 pub enum Refusal {
     /// Another version is in progress.
     Busy {
-        /// The version.
+        /// Version that is in progress.
         version: VersionId,
         /// Author of the version.
         author: String,
@@ -552,19 +552,19 @@ pub enum Refusal {
     NoVersion,
     /// A chunk of the contents is missing.
     Incomplete {
-        /// The chunk.
+        /// Digest of the missing chunk.
         chunk: Digest,
     },
     /// A limit was exceeded.
     TooMany {
-        /// The kind of objects.
+        /// Kind of the objects whose number is limited.
         what: String,
         /// Largest permitted number.
         max: u64,
     },
     /// Another member holds the lease.
     Held {
-        /// The holder.
+        /// Member that holds the lease.
         holder: MemberId,
     },
     /// The epoch is outdated.
@@ -584,7 +584,7 @@ pub enum Refusal {
     Digest,
     /// The key is not encrypted for this node, which joined meanwhile.
     Unsealed {
-        /// The node.
+        /// Node that lacks the key.
         node: MemberId,
     },
     /// The version (or the CA) is not in the state for this step, or a report forbids it.
@@ -593,7 +593,7 @@ pub enum Refusal {
     AuthorityUnderWay,
     /// A member has only certificates of a CA so old that no further CA can follow.
     Late {
-        /// The member.
+        /// Member that lacks a newer certificate.
         member: MemberId,
     },
     /// The command lacks the signature of its author.
@@ -610,7 +610,7 @@ pub enum Refusal {
 pub enum TakenAttribute {
     /// Member number; a new one is above all numbers ever assigned.
     Number,
-    /// A member's name.
+    /// Name of another member.
     Name,
 }
 

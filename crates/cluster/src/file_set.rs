@@ -10,10 +10,10 @@ use zeroize::Zeroize;
 
 /// Largest set, bytes of all files together.
 pub const SET_BYTES_MAX: u64 = 64 << 20;
-/// Files in a set.
+/// Largest number of files in a set.
 pub const FILES_MAX: usize = 4096;
 
-/// A file.
+/// A file of a version, with its content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetFile {
     /// Path, as the configuration names it.
@@ -22,9 +22,9 @@ pub struct SetFile {
     pub main: bool,
     /// The file was read as a secret.
     pub secret: bool,
-    /// Permissions of the file.
+    /// Permission bits of the file (mode).
     pub mode: u32,
-    /// The content.
+    /// Content of the file; zeroized on drop if it is secret.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -59,7 +59,7 @@ pub struct FileSet {
 }
 
 impl FileSet {
-    /// As bytes.
+    /// Encodes the set for storage or the loader.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }

@@ -12,7 +12,7 @@ use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Topics of a member.
+/// Largest number of topics of a member.
 pub const TOPICS_MAX: usize = 64;
 /// Longest name of a topic, bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 64;
@@ -20,13 +20,13 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 64;
 pub const ENTRY_BYTES_MAX: usize = 64 << 10;
 /// Largest number of members with entries.
 pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
-/// Largest message, bytes.
+/// Largest gossip message, bytes; covers entries of all members.
 pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
 
 /// A topic or its content exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TooMuch {
-    /// More topics than [`TOPICS_MAX`].
+    /// There are more topics than [`TOPICS_MAX`].
     #[error("more than {TOPICS_MAX} topics")]
     Topics,
     /// A name longer than [`TOPIC_NAME_BYTES_MAX`].
@@ -40,7 +40,7 @@ pub enum TooMuch {
 /// Reason why a message is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
-    /// The message is malformed.
+    /// The message cannot be decoded.
     #[error("gossip is {0}")]
     Malformed(Malformed),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
@@ -233,7 +233,7 @@ impl Gossip {
         Some(now_ms.saturating_sub(*heard_ms))
     }
 
-    /// How new everything is.
+    /// Returns the ages of all known entries.
     pub fn ages(&self) -> Ages {
         let age = |(id, entry): (&MemberId, &Entry)| (*id, entry.age);
         self.entries.iter().map(age).collect()

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Verdict {
     /// The machine can serve the version, or serves it.
     pub good: bool,
-    /// Printed diagnostics and messages.
+    /// Diagnostics and messages that the check printed.
     pub words: String,
     /// For a check: the version changes what nodes must agree on among themselves.
     pub together: bool,
@@ -42,7 +42,7 @@ pub struct Health {
     pub addresses: u64,
 }
 
-/// A frontend.
+/// Health of one frontend of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FrontendHealth {
     /// Name of the frontend.
@@ -62,7 +62,7 @@ pub struct Parts {
     /// Summaries of the parts other than the proxy.
     #[serde(rename = "parts")]
     pub summaries: Vec<Summary>,
-    /// The virtual routers.
+    /// Virtual routers, as the address role reports them.
     pub routing: Routing,
 }
 
@@ -105,7 +105,7 @@ pub struct RouterStatus {
 /// Observation of whether the machine serves the version that it received.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
-    /// A version is served.
+    /// The machine serves a version now.
     pub serves: bool,
     /// The reason, if none is served.
     pub why: String,
@@ -125,9 +125,9 @@ pub enum News {
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
-        /// The part.
+        /// Name of the part that uses the leases.
         part: String,
-        /// Leases of the part.
+        /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
     },
     /// A part requests that the record of a lease is written. The response goes to
@@ -135,7 +135,7 @@ pub enum News {
     Records {
         /// The machine's number of the question.
         ask: u64,
-        /// The record.
+        /// Record to write, with its lease and epoch.
         record: LeaseRecord,
     },
     /// A client requests the report of the cluster. The response goes to
@@ -146,14 +146,14 @@ pub enum News {
     },
     /// A part asks about versions over this connection ([`part::versions`]).
     Versions {
-        /// The connection.
+        /// Connected socket of the requesting part.
         connection: OwnedFd,
     },
     /// The supervisor requests that the role ends.
     Stop,
 }
 
-/// The machine.
+/// Interface to the machine that serves the traffic.
 pub trait Machine: Send + Sync + 'static {
     /// Checks the version against the machine without serving it.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
@@ -165,7 +165,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Serves the version. With `trial`, the previous version stays compiled beside it,
     /// until [`Machine::accept`] or [`Machine::revert`].
     fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
-    /// Accepts the candidate version.
+    /// Makes the candidate the accepted version; the previous one is dropped.
     fn accept(&self) -> impl Future<Output = Verdict> + Send;
     /// Serves the version before the candidate again.
     fn revert(&self) -> impl Future<Output = Verdict> + Send;

@@ -18,7 +18,7 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// The kind of member.
+/// Kind of a member: node or arbiter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -34,7 +34,7 @@ pub enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Digest(pub [u8; 32]);
 
-/// SHA-256.
+/// Returns the SHA-256 digest of the bytes.
 pub fn digest(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
@@ -42,7 +42,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
 }
 
 impl Digest {
-    /// Parses hexadecimal digits.
+    /// Parses a digest in hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Digest> {
         let mut bytes = [0; 32];
         let digits = text.as_bytes();
@@ -119,7 +119,7 @@ pub struct Member {
     pub id: MemberId,
     /// Name of the member: the host name, unless another one was configured.
     pub name: String,
-    /// The kind of member.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
     /// Addresses on which it listens for members, the preferred one first.
     pub addresses: Vec<SocketAddr>,

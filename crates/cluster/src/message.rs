@@ -6,7 +6,7 @@ use part::role::bounded::{Part, Words};
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
 
-/// The part's name.
+/// Name of the part in its messages to the supervisor.
 pub const PART: &str = "cluster";
 
 /// A message to the control role.
@@ -17,7 +17,7 @@ pub enum Message {
         /// Name of the part: the names of its leases begin with it and a slash.
         #[serde(with = "Part")]
         part: String,
-        /// The leases.
+        /// Leases with their parameters.
         leases: WantedLeases,
     },
     /// Request to write the record of a lease that this machine holds. The response is
@@ -32,13 +32,13 @@ pub enum Recorded {
     Written,
     /// The record was not written, and never will be.
     Refused {
-        /// Why.
+        /// Reason why the record was not written.
         #[serde(with = "Words")]
         words: String,
     },
     /// The record may have been written, or may still be written.
     Unknown {
-        /// Why.
+        /// Reason why the outcome is unknown.
         #[serde(with = "Words")]
         words: String,
     },
@@ -48,7 +48,7 @@ pub enum Recorded {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Run {
-    /// State directory.
+    /// Path of the state directory, as bytes.
     pub directory: Vec<u8>,
     /// Path of the socket for operators.
     pub socket: Vec<u8>,

@@ -25,14 +25,14 @@ pub const LENGTH_BYTES: usize = 4;
 /// Longest time for writing one piece of a response to the client.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A request.
+/// Request of an operator to the role.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Status of the cluster: [`Reply::Json`], as [`crate::role::status`] renders it.
     Status,
     /// Create a token for a new member: [`Reply::Token`].
     Invite {
-        /// The kind of member.
+        /// Kind of member to invite.
         kind: Kind,
         /// Validity of the invitation, milliseconds.
         valid_ms: u64,
@@ -44,10 +44,10 @@ pub enum Request {
     },
     /// Transfers leadership to a member, by default to the best candidate.
     HandOver {
-        /// Its name.
+        /// Name of the next leader; None: the best candidate.
         name: Option<String>,
     },
-    /// New keys and certificates.
+    /// Replace this member's key and certificate, and the content key.
     Rotate,
     /// Replace the CA, and certify all members by the new one: [`Reply::Progress`] until
     /// [`Reply::Done`] or [`Reply::Refused`].
@@ -56,35 +56,35 @@ pub enum Request {
     Apply(Box<Apply>),
     /// Confirm the version that waits for confirmation.
     Confirm {
-        /// The version.
+        /// Version to confirm; None: the one that waits.
         version: Option<VersionId>,
     },
     /// Rolls back the version in progress.
     TakeBack {
-        /// Why.
+        /// Reason, for the history.
         words: String,
     },
     /// An older version once more.
     Rollback {
-        /// The version.
+        /// Version to apply again.
         version: VersionId,
-        /// The author.
+        /// Author of the rollback, for the history.
         author: String,
-        /// Why.
+        /// Reason of the author for the history.
         message: String,
-        /// Criteria of the evaluation.
+        /// Rules by which the rollout is judged.
         judging: Judging,
     },
     /// Versions, the newest first: [`Reply::Json`], an array of
     /// [`crate::state::VersionRecord`].
     Log {
-        /// Maximum number.
+        /// Largest number of entries to return.
         max: u64,
     },
     /// Requests the decrypted files of a version (None: the accepted one):
     /// [`Reply::Set`].
     Show {
-        /// The version.
+        /// Version to show; None: the accepted one.
         version: Option<VersionId>,
     },
     /// Poll the followed repositories now.
@@ -102,31 +102,31 @@ pub enum Request {
 pub struct Apply {
     /// The version on which the files are based.
     pub parent: Option<VersionId>,
-    /// The author.
+    /// Author of the change, for the history.
     pub author: String,
-    /// Why.
+    /// Message of the author about the change.
     pub message: String,
-    /// When, seconds since 1970.
+    /// Time of the change, seconds since 1970.
     pub time_s: i64,
     /// Origin of the change.
     pub origin: Origin,
-    /// The files.
+    /// Files of the new version.
     pub set: FileSet,
-    /// Criteria of the evaluation.
+    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
-/// A reply.
+/// Reply of the role to a request.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Reply {
     /// A progress line; more replies follow.
     Progress {
-        /// The line.
+        /// Text of the progress line.
         words: String,
     },
-    /// Done.
+    /// The request succeeded: the final reply.
     Done {
-        /// The message.
+        /// Message for the operator.
         words: String,
         /// Version that resulted.
         version: Option<VersionId>,
@@ -142,16 +142,16 @@ pub enum Reply {
         /// The problem, its reason, and how to find the outcome.
         words: String,
     },
-    /// A token.
+    /// A token to join with.
     Token {
         /// The token as the user typed it.
         token: String,
         /// A member that may accept the same request.
         member: MemberId,
     },
-    /// A value, as JSON.
+    /// A value, encoded as JSON.
     Json(String),
-    /// Files.
+    /// Decrypted files of a version.
     Set(Box<FileSet>),
 }
 
@@ -176,7 +176,7 @@ pub enum AskError {
     /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),
-    /// The socket fails.
+    /// The socket cannot be opened, written or read.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
     /// The request exceeds the largest size.
@@ -235,7 +235,7 @@ impl Client {
         })
     }
 
-    /// Asks.
+    /// Sends a request; replies are read separately.
     pub fn ask(&mut self, request: &Request) -> Result<(), AskError> {
         let Some(bytes) = framed(request) else {
             return Err(AskError::TooLarge(codec::encode(request).len()));

@@ -60,7 +60,6 @@ pub(super) fn predecessor_name(cluster: &str, member: MemberId, key: &Digest) ->
     format!("was-{key}.{}", member_name(cluster, member))
 }
 
-/// Returns the SHA-256 digest.
 pub(super) fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
@@ -126,21 +125,21 @@ impl PublicKeyData for PublicKey<'_> {
     }
 }
 
-/// A member's key pair.
+/// Ed25519 key pair of a member.
 pub struct MemberKey(KeyPair);
 
 impl MemberKey {
-    /// A new one.
+    /// Generates a new random key pair.
     pub fn generate() -> Result<MemberKey, AuthorityError> {
         Ok(MemberKey(KeyPair::generate_for(&PKCS_ED25519)?))
     }
 
-    /// From PKCS #8.
+    /// Loads a key pair from PKCS #8.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<MemberKey, AuthorityError> {
         key_pair(bytes).map(MemberKey)
     }
 
-    /// As PKCS #8.
+    /// Returns the key pair as PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.0.serialize_der())
     }
@@ -156,7 +155,7 @@ impl MemberKey {
         Ok(self.0.sign(message)?)
     }
 
-    /// The public key, Ed25519.
+    /// Returns the raw Ed25519 public key.
     pub fn public(&self) -> &[u8] {
         self.0.public_key_raw()
     }
@@ -190,7 +189,6 @@ fn signed_by_request(binding: &[u8], public: &[u8]) -> Vec<u8> {
 /// Asks for a certificate: a public key, and a proof that the private one is there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CertificateRequest {
-    /// Ed25519 public key.
     #[serde(with = "serde_bytes")]
     public: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -224,7 +222,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates a CA with a new key, for a new cluster.
     pub fn found(cluster: &str) -> Result<Authority, AuthorityError> {
         check_cluster_name(cluster)?;
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
@@ -255,12 +253,12 @@ impl Authority {
         })
     }
 
-    /// The cluster's name.
+    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Its certificate, DER.
+    /// Returns the CA's own certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
@@ -270,7 +268,7 @@ impl Authority {
         sha256(&self.certificate)
     }
 
-    /// Its key, PKCS #8.
+    /// Returns the CA's private key, PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.key.serialize_der())
     }
@@ -448,17 +446,17 @@ impl Identity {
         })
     }
 
-    /// The cluster's name.
+    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Returns the member.
+    /// Returns the member number in the certificate.
     pub fn member(&self) -> MemberId {
         self.member
     }
 
-    /// Its key.
+    /// Returns the key pair of the certificate.
     pub fn key(&self) -> &MemberKey {
         &self.key
     }

@@ -76,7 +76,7 @@ pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<()
     write(&directory.join("authority.pem"), &all)
 }
 
-/// Writes a sealing key.
+/// Writes a node's decryption key to the state directory.
 pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), AuthorityError> {
     let both = Zeroizing::new([key.public(), key.private()].concat());
     write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))

@@ -45,9 +45,9 @@ pub enum AuthorityError {
     /// A content larger than one may be.
     #[error("a content of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
-        /// Its size, bytes.
+        /// Size of the content or secret, bytes.
         bytes: u64,
-        /// Largest permitted size.
+        /// Largest permitted size, in bytes.
         bytes_max: u64,
     },
     /// A member to whom a key should be sealed has no usable sealing key.
@@ -56,7 +56,7 @@ pub enum AuthorityError {
     /// A file of the state directory.
     #[error("{}: {error}", .path.display())]
     File {
-        /// The path.
+        /// Path of the affected file.
         path: PathBuf,
         /// The error of the system.
         error: io::Error,

@@ -43,7 +43,7 @@ pub struct PartCredentials {
 pub struct PartNode {
     /// Member number, which its certificates contain.
     pub id: MemberId,
-    /// Its name.
+    /// Name of the other member.
     pub name: String,
     /// Addresses on which its control role listens, the preferred one first.
     pub addresses: Vec<SocketAddr>,

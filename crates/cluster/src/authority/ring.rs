@@ -28,7 +28,7 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    /// Generates a key pair.
+    /// Generates a random X25519 key pair.
     pub fn generate() -> Result<SealingKey, AuthorityError> {
         let (public, private) = DH_KEM_X25519_HKDF_SHA256_AES_256.generate_key_pair()?;
         SealingKey::from_halves(&public.0, private.secret_bytes())

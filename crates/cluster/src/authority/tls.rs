@@ -21,11 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// Two members talk.
+/// ALPN protocol of connections between two members.
 pub const ALPN_MEMBER: &[u8] = b"evenkeel/1";
 /// A member wants bytes carried to another one.
 pub const ALPN_TUNNEL: &[u8] = b"evenkeel-tunnel/1";
-/// Somebody with a token.
+/// ALPN protocol of connections of joiners with a token.
 pub const ALPN_JOIN: &[u8] = b"evenkeel-join/1";
 /// Certificates of one chain, each of which may be out of its time.
 const OUT_OF_TIME_MAX: usize = 4;
@@ -83,7 +83,7 @@ impl TlsConfigs {
         })
     }
 
-    /// To dial a member.
+    /// Returns the client configuration for dialing a member.
     pub fn member(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.member)
     }
@@ -93,7 +93,7 @@ impl TlsConfigs {
         Arc::clone(&self.tunnel)
     }
 
-    /// To be dialed.
+    /// Returns the server configuration for incoming connections.
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
@@ -200,7 +200,6 @@ pub(super) fn verify_chain(
 /// The trust anchor of a chain.
 #[derive(Debug)]
 pub(super) enum Anchor {
-    /// CAs of the cluster.
     Cluster {
         roots: RootCertStore,
         /// Authorities that were given up.

@@ -15,15 +15,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use zeroize::Zeroize;
 
-/// How a token begins.
+/// Prefix with which every token begins.
 pub const TOKEN_PREFIX: &str = "EK1";
-/// Addresses in a token.
+/// Largest number of addresses in a token.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of the authority's fingerprint in a token.
 const FINGERPRINT_BYTES: usize = 20;
 /// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
-/// Length of the checksum.
 const CHECKSUM_BYTES: usize = 3;
 /// Letters between hyphens.
 const GROUP: usize = 6;
@@ -45,9 +44,9 @@ fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
 /// An invitation, as its bearer has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// As what it invites.
+    /// Kind of member that the token invites.
     pub kind: Kind,
-    /// Where members listen.
+    /// Addresses on which existing members listen.
     pub addresses: Vec<SocketAddr>,
     /// The beginning of SHA-256 of the authority's certificate.
     fingerprint: [u8; FINGERPRINT_BYTES],

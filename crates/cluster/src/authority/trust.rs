@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Certificates and CAs by which this member authenticates the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trust {
-    /// The cluster's name.
+    /// Name of the cluster, which certificates contain.
     pub cluster: String,
     /// Certificates (DER) of its authorities: one, or two while they change.
     pub authorities: Vec<Vec<u8>>,
@@ -24,7 +24,7 @@ pub struct Trust {
     pub former: Vec<Vec<u8>>,
     /// Members that were away when a former authority was given up.
     pub late: BTreeSet<MemberId>,
-    /// The members.
+    /// Members whose certificates are trusted, by number.
     pub members: BTreeMap<MemberId, Member>,
     /// Keys (SPKI digests) of members that were removed.
     pub removed: BTreeSet<Digest>,
@@ -55,7 +55,7 @@ pub enum Refused {
     /// The peer is not the member that it claims to be, or not the one that was expected.
     #[error("the certificate does not belong to member {claimed}")]
     Name {
-        /// The claimed member.
+        /// Member number that the peer claims.
         claimed: MemberId,
     },
     /// The cluster knows another key of that member.

@@ -45,7 +45,7 @@ pub enum Branch {
 /// Newest revision of a branch, with the results of its checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// The revision.
+    /// Newest revision of the branch.
     pub revision: Revision,
     /// The revision descends from the last accepted one; true if there was none.
     pub follows_last: bool,
@@ -59,16 +59,16 @@ pub struct Head {
 pub enum Signature {
     /// All signatures are valid, and by one of the keys.
     Good,
-    /// A commit has none.
+    /// A commit has no signature at all.
     Missing {
-        /// The oldest such commit.
+        /// Hash of the oldest commit without a signature.
         commit: String,
     },
     /// A commit has no valid signature, in the words of the program that checked it.
     Bad {
-        /// Of which commit.
+        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Why.
+        /// Message of the program that checked the signature.
         words: String,
     },
     /// There are more commits than are checked.
@@ -83,12 +83,12 @@ pub enum Signature {
 pub enum Trouble {
     /// The program could not be run, or failed.
     Unreachable {
-        /// Message of the program.
+        /// Message of the program that failed.
         words: String,
     },
     /// The program timed out.
     Slow {
-        /// Timeout in seconds.
+        /// Timeout of the program, in seconds.
         limit_s: u64,
     },
     /// The revision exceeds the size limit.
@@ -98,9 +98,9 @@ pub enum Trouble {
     },
     /// The output of a program exceeds the limit.
     SaysTooMuch {
-        /// The program.
+        /// Name of the program.
         program: String,
-        /// Output limit, bytes.
+        /// Largest permitted output of the program, bytes.
         bytes_max: usize,
     },
     /// There is no such branch.
@@ -112,14 +112,14 @@ pub enum Trouble {
     },
     /// A signature is required, and a commit has none.
     Unsigned {
-        /// The commit.
+        /// Hash of the commit without a signature.
         commit: String,
     },
     /// A commit has no acceptable signature.
     WronglySigned {
-        /// Of which commit.
+        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Why.
+        /// Reason why the signature is not accepted.
         words: String,
     },
     /// There are more new commits than the number whose signatures are checked.
@@ -129,30 +129,30 @@ pub enum Trouble {
     },
     /// The file of keys cannot be used.
     NoKeys {
-        /// Why.
+        /// Reason why the keys cannot be used.
         words: String,
     },
     /// The repository has no file with which a configuration could begin.
     NoFile {
-        /// Expected file name.
+        /// Name of the expected file.
         name: String,
     },
     /// The revision was proposed before, and a node could not serve it or it was rolled
     /// back.
     Bad {
-        /// Why.
+        /// Reason of the refusal or rollback.
         words: String,
     },
 }
 
-/// A decision.
+/// Action that follows from the state of the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Nothing to do: the revision is already accepted.
     Nothing,
     /// Read the files of the revision and propose it.
     Take(Revision),
-    /// Tell of this.
+    /// Report the trouble; with the revision, if one was determined.
     Refuse(Option<String>, Trouble),
 }
 

@@ -42,11 +42,11 @@ const KEYS_BYTES_MAX: u64 = 1 << 20;
 /// A revision of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Revision {
-    /// Full hash.
+    /// Full hash of the revision.
     pub id: String,
-    /// The author.
+    /// Author of the commit, as recorded in it.
     pub author: String,
-    /// Why.
+    /// Message of the commit, possibly truncated.
     pub message: String,
     /// Time of the commit, seconds since 1970 by the author's clock.
     pub time_s: i64,
@@ -55,7 +55,7 @@ pub struct Revision {
 /// The result of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PollResult {
-    /// No new revision.
+    /// The branch has no new revision.
     Nothing,
     /// The branch has a revision to propose.
     Propose(Box<Wanted>),
@@ -66,7 +66,7 @@ pub enum PollResult {
 /// A revision to propose, with its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// The revision.
+    /// Revision to propose.
     pub revision: Revision,
     /// Origin of the revision, for the proposal.
     pub origin: Origin,
@@ -75,12 +75,12 @@ pub struct Wanted {
     pub set: FileSet,
 }
 
-/// Why nothing is proposed.
+/// Reason why a poll led to no proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
     /// Revision, if one was determined.
     pub revision: Option<String>,
-    /// The cause.
+    /// Cause, with the message for operators.
     pub trouble: Trouble,
     /// The same cause was reported before.
     pub again: bool,
@@ -89,11 +89,11 @@ pub struct Refused {
 /// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProposalResult {
-    /// Accepted.
+    /// All nodes serve the revision.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
     Bad {
-        /// Why.
+        /// Reason of the refusal or rollback.
         words: String,
     },
 }
@@ -117,7 +117,6 @@ pub struct FollowStatus {
 #[derive(Debug)]
 pub struct Follower {
     settings: Followed,
-    /// Directory of the mirror.
     mirror: PathBuf,
     /// Results of revisions since this member became leader. The versions of the state
     /// contain the same later, and more.
@@ -145,12 +144,12 @@ impl Follower {
         }
     }
 
-    /// Returns the settings.
+    /// Returns the settings of the `follow` line.
     pub fn settings(&self) -> &Followed {
         &self.settings
     }
 
-    /// Returns the status.
+    /// Returns the status for `config status`.
     pub fn standing(&self) -> &FollowStatus {
         &self.standing
     }
@@ -396,11 +395,11 @@ pub fn origin(settings: &Followed, revision: &str) -> Origin {
 /// A past version that came from a repository, with its outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FollowedVersion {
-    /// The version.
+    /// Version that came from the repository.
     pub version: VersionId,
-    /// The revision.
+    /// Hash of the revision.
     pub revision: String,
-    /// The result.
+    /// Outcome of the version's rollout.
     pub fate: ProposalResult,
 }
 

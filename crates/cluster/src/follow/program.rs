@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-/// Search path for programs.
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Timeout of a program that contacts another machine.
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
@@ -42,7 +41,6 @@ pub(crate) fn be_ordinary() {
     }
 }
 
-/// A program to run.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     pub program: &'static str,

@@ -36,7 +36,7 @@ pub trait Cluster: Send + Sync {
 /// The result of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proposed {
-    /// The version was decided.
+    /// The cluster accepted or refused the version.
     Decided(VersionId, ProposalResult),
     /// Not accepted now: another version is in progress, another change was first, or the
     /// leader changed. The proposal is retried.
@@ -48,7 +48,7 @@ pub enum Proposed {
 pub struct Wake(Notify);
 
 impl Wake {
-    /// Looks now.
+    /// Makes the loop poll all repositories now.
     pub fn now(&self) {
         self.0.notify_one();
     }
@@ -102,7 +102,6 @@ fn adopt(watched: &mut Vec<Watched>, section: &ConfigSection, directory: &std::p
     }
 }
 
-/// Polls one repository.
 async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration) {
     let past = cluster.past(follower.settings());
     let accepted = cluster.accepted().await;

@@ -9,7 +9,7 @@ use crate::command::VersionId;
 pub struct BlamedLine {
     /// Line number, from 1.
     pub number: usize,
-    /// The version.
+    /// Version that introduced the line.
     pub version: VersionId,
     /// The line may be older, because older versions are no longer kept.
     pub or_older: bool,
@@ -23,7 +23,6 @@ pub struct Blame {
     /// Positions of the lines in the version that was seen last; None where that lacks
     /// the line.
     open: Vec<Option<usize>>,
-    /// Text of that version.
     text: Vec<u8>,
 }
 

@@ -20,7 +20,7 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 pub struct FileDifference {
     /// Path of the file.
     pub path: String,
-    /// The change.
+    /// Kind and content of the change.
     pub change: FileChange,
 }
 
@@ -35,23 +35,23 @@ pub enum FileChange {
         /// Description instead of its lines.
         told: Option<String>,
     },
-    /// No longer named.
+    /// The newer version no longer names the file.
     Gone,
     /// Changed lines, in the format of `patch`.
     Lines {
-        /// The difference.
+        /// Hunks with context, in unified format.
         lines: String,
     },
     /// The file changed, and its content is not shown.
     Told {
-        /// The old value.
+        /// Description of the old content.
         before: String,
-        /// The new value.
+        /// Description of the new content.
         after: String,
     },
     /// Only the permissions, or the way in which the file is read, changed.
     Kept {
-        /// The description.
+        /// Description of the changed attributes.
         words: String,
     },
 }
@@ -137,7 +137,7 @@ fn words(seen: MaskedFile) -> String {
     }
 }
 
-/// Formats differences for people.
+/// Formats differences as a unified diff, for people.
 pub fn unified(differences: &[FileDifference]) -> String {
     let mut out = String::new();
     for difference in differences {

@@ -61,7 +61,6 @@ fn has_cover(line: &[u8]) -> bool {
 /// Lines with secrets, by their visible form.
 struct Hidden<'t> {
     known: BTreeMap<&'t [u8], Known<'t>>,
-    /// Lines without secrets.
     open: BTreeSet<&'t [u8]>,
 }
 

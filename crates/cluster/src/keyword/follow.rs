@@ -30,9 +30,9 @@ const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
-    /// git
+    /// git, accessed by the system's `git`.
     Git,
-    /// Mercurial
+    /// Mercurial, accessed by the system's `hg`.
     Hg,
 }
 
@@ -48,9 +48,9 @@ impl fmt::Display for System {
 /// A followed repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
-    /// The version control system.
+    /// Version control system of the repository.
     pub system: System,
-    /// Address of the repository.
+    /// Address of the repository, perhaps with credentials.
     pub url: String,
     /// Branch; None: the repository's default branch (`HEAD` of git, `default` of
     /// Mercurial).
@@ -61,7 +61,7 @@ pub struct Followed {
     /// that the accepted version has below the directory, otherwise `haproxy.cfg`,
     /// otherwise all `*.cfg` at its top.
     pub files: Vec<String>,
-    /// Poll interval.
+    /// Poll interval; `evenkeel config follow` polls at once.
     pub every: Duration,
     /// File of keys: only commits with a signature by one of them are accepted.
     pub signed_by: Option<String>,
@@ -165,7 +165,6 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
 
 /// Checks the name of a branch: it becomes an argument of a program.
 fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
-    /// Longest name, bytes.
     const NAME_BYTES_MAX: usize = 200;
     let text = word.str();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/+@ ".contains(&b) || !b.is_ascii();

@@ -53,7 +53,7 @@ pub const KEEP_DEFAULT: u32 = 200;
 /// The content of the section.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigSection {
-    /// Followed repositories.
+    /// Repositories that the leader polls.
     pub follow: Vec<Followed>,
     /// Observation time of each stage of a change; zero: not at all.
     pub judge: Duration,
@@ -80,7 +80,7 @@ impl Default for ConfigSection {
 pub struct Grammar {
     /// Words that begin a section.
     pub words: Words,
-    /// Environment variables.
+    /// Environment variables that the files may use.
     pub environment: Environment,
     /// The facts about the program, for conditions.
     pub facts: Facts,
@@ -160,7 +160,6 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// Parses the first line.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let word = &head.words[0];
     if let Some(first) = draft.first {

@@ -1,7 +1,6 @@
 //! Leases broken on purpose: the simulation has to find each of these. Outside of
 //! tests nothing is ever broken, and the compiler drops every question.
 
-/// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(crate) enum Defect {
@@ -52,7 +51,7 @@ impl Broken {
         self.by == Some(defect)
     }
 
-    /// Never.
+    /// Returns false: outside of tests no defect is ever injected.
     #[cfg(not(test))]
     pub fn is(self, _: Defect) -> bool {
         false

@@ -20,7 +20,7 @@ const WISH_NS: u64 = 2_000_000_000;
 pub struct Received {
     /// Member that sent the renewal.
     pub from: MemberId,
-    /// The renewal.
+    /// The renewal as it was received.
     pub renewal: Renewal,
     /// Time at which the renewal arrived.
     pub at: Boottime,
@@ -29,7 +29,7 @@ pub struct Received {
 /// Leadership that a majority has confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Confirmed {
-    /// In which term.
+    /// Term in which the leader was confirmed.
     pub term: u64,
     /// Time at which the leader asked the majority to confirm it, by the leader's clock.
     pub asked_at: Boottime,
@@ -110,7 +110,7 @@ impl Grantor {
         }
     }
 
-    /// The term.
+    /// Returns the term in which this grantor acts.
     pub fn term(&self) -> u64 {
         self.term
     }

@@ -61,7 +61,7 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 /// A request for a lease, sent to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRequest {
-    /// The lease.
+    /// Name of the requested lease.
     pub name: String,
     /// Validity of renewals, milliseconds.
     pub valid_ms: u64,
@@ -80,9 +80,9 @@ pub struct LeaseRequest {
 /// A holder's renewal, to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Renewal {
-    /// The lease.
+    /// Name of the renewed lease.
     pub name: String,
-    /// The holder's epoch.
+    /// Epoch under which the holder has the lease.
     pub epoch: Epoch,
     /// Sequence number of the renewal within its epoch; the response repeats it.
     pub sequence: u64,

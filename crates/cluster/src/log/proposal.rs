@@ -21,7 +21,7 @@ pub const WAITING_MAX: usize = 64;
 /// The ticket of a proposal, which makes it idempotent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ticket {
-    /// The proposer.
+    /// Member that proposes the command.
     pub member: MemberId,
     /// Number of times that member's engine was started.
     pub start: u64,
@@ -37,7 +37,7 @@ pub struct MemberSignature {
     /// The Ed25519 public key. The state knows its digest.
     #[serde(with = "serde_bytes")]
     pub public_key: Vec<u8>,
-    /// The Ed25519 signature.
+    /// Ed25519 signature of the proposal (64 bytes).
     #[serde(with = "serde_bytes")]
     pub signature: Vec<u8>,
     /// The certificate (DER) of the key, where the state does not know the key yet: the
@@ -75,9 +75,9 @@ pub struct Authorship {
 /// cluster's name is part of what is signed, and a member's key belongs to one membership.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposed {
-    /// Ticket of the proposal.
+    /// Ticket that makes the proposal idempotent.
     pub ticket: Ticket,
-    /// The command.
+    /// Command to apply once committed.
     pub command: Command,
     authorship: Option<Authorship>,
 }
@@ -289,7 +289,7 @@ impl Sessions {
         self.0.get(&member).map_or(0, |session| session.start)
     }
 
-    /// Forgets everybody but these.
+    /// Forgets the sessions of all members but these.
     pub fn retain(&mut self, keep: impl Fn(MemberId) -> bool) {
         self.0.retain(|member, _| keep(*member));
     }

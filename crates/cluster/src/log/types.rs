@@ -16,17 +16,17 @@ pub struct Types<R>(PhantomData<fn() -> R>);
 
 /// Leader of a term: openraft's standard type, with one leader for each term.
 pub type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
-/// A vote.
+/// A vote: a term, its candidate, and whether a majority granted it.
 pub type Vote = openraft::impls::Vote<LeaderId>;
-/// Position in the log.
+/// Position in the log: the leader's term and the index.
 pub type LogId = openraft::LogId<<LeaderId as RaftLeaderId>::Committed>;
 /// Voters and learners, and the log position of that membership.
 pub type Membership =
     openraft::StoredMembership<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// Metadata of a snapshot.
+/// Metadata of a snapshot: its last entry, and the membership there.
 pub type SnapshotMeta =
     openraft::SnapshotMeta<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// A log entry.
+/// An entry of the log: its position and its payload.
 pub type Entry = openraft::impls::Entry<
     <LeaderId as RaftLeaderId>::Committed,
     EntryPayload<Proposed, MemberId, EmptyNode>,

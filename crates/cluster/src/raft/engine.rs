@@ -38,7 +38,7 @@ pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 /// Progress of a member's log, as indexes of entries. None: no entry yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogStatus {
-    /// The last entry.
+    /// Index of the last entry of the log.
     pub last: Option<u64>,
     /// The last entry that is known to be committed.
     pub committed: Option<u64>,
@@ -49,14 +49,14 @@ pub struct LogStatus {
 /// Status of consensus, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
-    /// The leader.
+    /// Leader of the term, as far as this member knows.
     pub leader: Option<MemberId>,
     /// This member is the leader.
     pub leading: bool,
     /// On the leader: the state contains all entries committed in earlier terms. A leader
     /// that was restarted may have a state from before its voters became members.
     pub is_settled: bool,
-    /// The term.
+    /// Current term of this member.
     pub term: u64,
     /// The log of this member.
     pub log: LogStatus,

@@ -18,7 +18,7 @@ pub enum EngineError {
              newer one"
     )]
     Snapshot,
-    /// The engine ended.
+    /// The engine of this member ended.
     #[error("the log has stopped on this machine")]
     Stopped,
     /// The member reads a command of a newer program, and stops.
@@ -44,7 +44,7 @@ pub enum EngineError {
     /// The member's key cannot sign commands.
     #[error("{0}: see `member.key` in the state directory")]
     Signing(#[from] crate::log::SigningError),
-    /// Nobody leads now.
+    /// There is no leader at the moment.
     #[error("no leader: no majority of the members is reachable")]
     NoLeader,
     /// A majority was not reached within the time.

@@ -28,7 +28,6 @@ pub(super) struct Knowledge {
     pub(super) last: u64,
     /// Position of the last entry, if the thief knows it.
     pub(super) end: Option<LogId>,
-    /// Signed proposals of nodes.
     pub(super) proposals: Vec<Proposed>,
 }
 
@@ -140,7 +139,6 @@ pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> 
     parts.into_iter().map(Request::Snapshot).collect()
 }
 
-/// Draws random messages.
 pub(super) fn draw<R: AsyncRuntime>(
     random: &mut Random,
     known: &Knowledge,

@@ -20,7 +20,6 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for the end of another change.
 const OTHERS_LIMIT: Duration = Duration::from_secs(30);
-/// Poll interval.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl<R: AsyncRuntime> Engine<R> {
@@ -29,7 +28,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.change(Change::Add(member)).await
     }
 
-    /// Takes a member out.
+    /// Removes a member from the voters and learners.
     pub async fn drop(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(Change::Drop(member)).await
     }

@@ -84,7 +84,6 @@ impl<R: AsyncRuntime> Reply<R> {
     }
 }
 
-/// Reason of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
     /// The bytes are not a request, or not one that the sender may make.

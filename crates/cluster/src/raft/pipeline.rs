@@ -80,7 +80,6 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     input: S,
     to: MemberId,
     calls: Calls,
-    /// Timeout of each response.
     limit: Duration,
     flight: FuturesOrdered<Sent<R>>,
     has_behind: HasBehind,

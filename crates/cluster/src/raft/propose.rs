@@ -23,7 +23,6 @@ use std::time::Duration;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// Timeout of one attempt.
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tickets of this start.
@@ -80,7 +79,6 @@ impl Drop for Drawn<'_> {
     }
 }
 
-/// Outcome of one attempt.
 enum Try {
     Answer(Answer),
     /// This member did not make the change.

@@ -51,7 +51,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Time after which the member repeats its request for a change. The request or its
 /// reply may be lost, and a repeated request for a change in progress or made is

@@ -67,7 +67,6 @@ struct StoredSeal {
 pub(super) struct SnapshotSeal {
     pub(super) by: MemberId,
     pub(super) signature: MemberSignature,
-    /// Message to be signed.
     pub(super) message: Vec<u8>,
 }
 
@@ -183,7 +182,6 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the current state.
     pub(super) fn state(&self) -> Arc<State> {
         let mut live = self.live();
         let Live { state, shared, .. } = &mut *live;
@@ -250,7 +248,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
     }
 }
 
-/// The replica.
+/// State machine for openraft: applies committed entries and installs snapshots.
 pub struct Replica<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,

@@ -27,7 +27,7 @@ pub struct Settings {
     pub election_max: Duration,
     /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
-    /// Entries between snapshots.
+    /// Number of entries after which a new snapshot is built.
     pub snapshot_entries: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,

@@ -45,7 +45,7 @@ pub(super) fn to_io(error: StoreError) -> io::Error {
     io::Error::other(error)
 }
 
-/// The log.
+/// Log storage for openraft.
 pub struct Log<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,

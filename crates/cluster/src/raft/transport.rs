@@ -49,7 +49,6 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 }
 
-/// An outstanding response.
 type Pending = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
 
 /// A transport with its type erased, so that the engine is not generic over it.

@@ -4,7 +4,7 @@ use crate::lease::Boottime;
 use crate::wire::Timing;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Source of the time.
+/// Source of the time in the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
     /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
@@ -18,7 +18,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The clock of leases.
+    /// Returns the time for leases (CLOCK_BOOTTIME).
     pub fn boottime(&self) -> Boottime {
         match self {
             Clock::System => Boottime::now(),
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     pub fn unix_s(&self) -> i64 {
         (self.seconds())()
     }

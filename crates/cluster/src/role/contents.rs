@@ -21,10 +21,10 @@ const LABEL_MESSAGE_CHARACTERS: usize = 60;
 /// Why contents cannot be opened or sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// Keys.
+    /// The content cannot be encrypted or decrypted.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store.
+    /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// Pieces are not here yet.
@@ -176,7 +176,6 @@ impl Keys {
         Authority::from_parts(&self.cluster, certificate, &opened)
     }
 
-    /// Decrypts one content.
     async fn open(
         &self,
         engine: &Engine<TokioRuntime>,

@@ -19,11 +19,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The default directory.
+/// Default path of the state directory.
 pub const USUAL: &str = "/var/lib/evenkeel";
 /// The identity of this machine: [`LocalMember`] as JSON.
 pub const MEMBER: &str = "member";
-/// This member's certificate, PEM.
+/// File name of the member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
 /// File name of the member's key, PEM.
 pub const KEY: &str = "member.key";
@@ -86,13 +86,13 @@ pub enum DirectoryError {
 /// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LocalMember {
-    /// The cluster's name.
+    /// Name of the cluster it belongs to.
     pub cluster: String,
     /// Number of the member.
     pub id: MemberId,
     /// Name of the member.
     pub name: String,
-    /// Node or arbiter.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
     /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
@@ -141,7 +141,7 @@ impl LocalMember {
     }
 }
 
-/// The directory.
+/// State directory of a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -233,7 +233,7 @@ impl Directory {
         std::fs::File::open(&self.path)?.sync_all()
     }
 
-    /// Returns its path.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -88,7 +88,6 @@ async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Off
     }
 }
 
-/// Deletes expired invitations.
 async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     for (token, invitation) in &state.invitations {

@@ -98,7 +98,7 @@ pub fn removed_news() -> MemberNews {
 /// Options with which the role is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The state directory.
+    /// Path of the state directory.
     pub directory: PathBuf,
     /// Path of the socket for operators. None: no socket.
     pub socket: Option<PathBuf>,
@@ -112,13 +112,13 @@ pub struct Options {
 /// Why the role did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The state directory.
+    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// The operators' socket.
+    /// The operators' socket cannot be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
-    /// Keys and certificates.
+    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
     /// The wire cannot listen.

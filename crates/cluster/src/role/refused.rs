@@ -10,7 +10,6 @@ use crate::wire::Network;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Poll interval.
 const LOOK: Duration = Duration::from_millis(500);
 /// Pause after a hand-over that failed.
 const REST: Duration = Duration::from_secs(5);

@@ -36,7 +36,7 @@ const LEAD_LIMIT: Duration = Duration::from_secs(20);
 /// Settings of a new member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SetupOptions {
-    /// The state directory.
+    /// Path of the state directory.
     pub directory: PathBuf,
     /// Name of the member.
     pub name: String,
@@ -49,16 +49,16 @@ pub struct SetupOptions {
 /// Reason why the setup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The state directory.
+    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// Keys and certificates.
+    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store.
+    /// The store cannot be opened or written.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The agreement.
+    /// The consensus engine cannot start.
     #[error("{0}")]
     Engine(#[from] EngineError),
     /// The agreement, with a first command.
@@ -67,10 +67,10 @@ pub enum SetupError {
     /// The first command was refused.
     #[error("{0}")]
     Refused(Refusal),
-    /// Joining.
+    /// The cluster did not admit the machine.
     #[error("{0}")]
     Join(#[from] JoinError),
-    /// The token.
+    /// The token cannot be parsed.
     #[error("{0}")]
     Token(#[from] TokenError),
     /// An arbiter cannot continue alone, because it cannot decrypt what it stores.
@@ -93,7 +93,7 @@ pub enum SetupError {
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]
     TimedOut(Duration),
-    /// The system.
+    /// The system returned an error.
     #[error("{0}")]
     Io(#[from] io::Error),
 }

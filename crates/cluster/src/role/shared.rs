@@ -38,20 +38,20 @@ const MISSING_MAX: usize = 16;
 /// Largest number of kept events of this member alone.
 const OWN_EVENTS_MAX: usize = 32;
 
-/// The agreement, on Tokio.
+/// Consensus engine on the Tokio runtime.
 pub type Agreement = Engine<TokioRuntime>;
 
 /// Status that a member reports about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tale {
-    /// Version of its program.
+    /// Version of its program, for display.
     pub program: String,
-    /// Version that it serves.
+    /// Version that it serves; None if it serves none.
     pub serves: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// Health of the traffic.
+    /// Health of the traffic; None where nothing serves.
     pub health: Option<Health>,
     /// Status of the parts other than the proxy, and its virtual routers.
     #[serde(flatten)]
@@ -90,11 +90,11 @@ pub enum RoleMessage {
 /// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
-    /// The version.
+    /// Version in service; None if there is none.
     pub version: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// Health of the traffic.
+    /// Health of the traffic, as last sampled.
     pub health: Option<Health>,
     /// Status of the parts other than the proxy.
     pub parts: Parts,
@@ -217,7 +217,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    /// This member's number.
+    /// Returns the number of this member.
     pub fn me(&self) -> MemberId {
         self.who.id
     }

@@ -63,7 +63,7 @@ impl Replies {
         let _ = self.0.try_send(Reply::Progress { words });
     }
 
-    /// Ends with this.
+    /// Sends the final reply of the request.
     pub async fn end(&self, reply: Reply) {
         let _ = self.0.send(reply).await;
     }
@@ -74,7 +74,7 @@ impl Replies {
     }
 }
 
-/// The socket.
+/// Socket on which operators send requests.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,

@@ -17,11 +17,11 @@ use part::report::{Grade, Report, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// How the cluster is.
+/// Status of the cluster as one member sees it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// The cluster's name.
+    /// Name of the cluster, for display.
     pub cluster: String,
     /// Member that reports the status.
     pub me: MemberId,
@@ -31,9 +31,9 @@ pub struct Status {
     pub leader: Option<MemberId>,
     /// A majority is reachable: changes are possible.
     pub majority: bool,
-    /// Members, by number.
+    /// Status of each member, by number.
     pub members: Vec<MemberStatus>,
-    /// The served configuration.
+    /// Status of the served configuration.
     pub configuration: Configuration,
     /// Status of the followed repositories.
     pub following: Vec<crate::follow::FollowStatus>,
@@ -42,15 +42,15 @@ pub struct Status {
     /// The disk fails: it is full, read-only or broken. The member continues by itself
     /// when the disk works again.
     pub disk_refuses: bool,
-    /// The CA.
+    /// Status of the CA and its replacement.
     pub authority: AuthorityStatus,
-    /// Unused invitations.
+    /// Number of unused invitations.
     pub invitations: u64,
-    /// Leases and their holders.
+    /// Leases with their holders and epochs.
     pub leases: Vec<LeaseStatus>,
     /// Progress of the log.
     pub log: LogStatus,
-    /// Recent events, newest last.
+    /// Recent events, with the newest last.
     pub events: Vec<String>,
     /// Changes that are impossible now, and what to do about it.
     pub frozen: Vec<String>,
@@ -58,11 +58,11 @@ pub struct Status {
     pub disagreements: Vec<String>,
     /// Addresses on which this member cannot listen for others, each with the reason.
     pub unbound: Vec<String>,
-    /// Further notes.
+    /// Further notes, as messages for operators.
     pub notes: Vec<String>,
 }
 
-/// A member.
+/// Status of one member, as seen by the reporter.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberStatus {
@@ -70,7 +70,7 @@ pub struct MemberStatus {
     pub id: MemberId,
     /// Name of the member.
     pub name: String,
-    /// Node or arbiter.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
     /// Addresses of the member.
     pub addresses: Vec<SocketAddr>,
@@ -81,7 +81,7 @@ pub struct MemberStatus {
     /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or not
     /// at all.
     pub cut_ms: Option<u64>,
-    /// Version of its program.
+    /// Version of its program; `None` if unknown.
     pub program: Option<String>,
     /// Newest format of commands that it supports.
     pub format: u32,
@@ -106,7 +106,7 @@ pub struct MemberStatus {
     pub parts: Parts,
     /// View that it reports of the other members.
     pub sees: Vec<Sight>,
-    /// Status of its disk.
+    /// Status of its disk, as it reports.
     #[serde(flatten)]
     pub disk: DiskStatus,
     /// Reason why the machine at its address and this one do not trust each other; empty:
@@ -129,19 +129,19 @@ pub enum Reach {
     /// The member that reports the status.
     #[default]
     Itself,
-    /// Over a direct connection.
+    /// The member is reached over a direct connection.
     Direct {
-        /// There and back, microseconds.
+        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// Through another member.
+    /// The member is reached through another member.
     Through {
-        /// The member.
+        /// Member that forwards the connection.
         member: MemberId,
-        /// There and back, microseconds.
+        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// The member is unreachable.
+    /// The member cannot be reached.
     Away,
 }
 
@@ -155,7 +155,7 @@ impl Reach {
 /// A member's view of another member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
-    /// Member that is seen.
+    /// Member that the view is about.
     pub member: MemberId,
     /// Way in which it is reached.
     pub reach: Reach,
@@ -164,7 +164,7 @@ pub struct Sight {
     pub is_cloned: bool,
 }
 
-/// The served configuration.
+/// Status of the served configuration and of changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
@@ -179,7 +179,7 @@ pub struct Configuration {
     /// The node serves the version that it accepted last, and cannot know newer ones
     /// without a leader.
     pub by_itself: bool,
-    /// The version in progress.
+    /// Version in progress, if there is one.
     pub moving: Option<VersionId>,
     /// Author and progress of the version in progress.
     pub moving_words: String,
@@ -187,7 +187,7 @@ pub struct Configuration {
     pub trouble: String,
 }
 
-/// The CA.
+/// Status of the CA and its replacement.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorityStatus {
@@ -206,12 +206,12 @@ pub struct AuthorityStatus {
     pub own_ends_days: Option<u64>,
 }
 
-/// A lease.
+/// A lease with its current holder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseStatus {
     /// Name of the lease.
     pub name: String,
-    /// The holder.
+    /// Member that holds the lease.
     pub holder: MemberId,
     /// Epoch of the lease.
     pub epoch: u64,
@@ -220,12 +220,12 @@ pub struct LeaseStatus {
     pub valid_ms: u64,
 }
 
-/// Progress of the log.
+/// Progress of this member's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LogStatus {
-    /// The term.
+    /// Current term of the member.
     pub term: u64,
-    /// The last entry here.
+    /// Index of the last entry of this member.
     pub last: u64,
     /// Last entry that a majority has.
     pub committed: u64,

@@ -19,13 +19,13 @@ const HEAD_BYTES_MAX: usize = 1024;
 /// Result of a request to a frontend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answered {
-    /// HTTP, with this status.
+    /// The HTTP response has this status.
     Status(u16),
     /// The listener accepted the connection; its protocol is not clear-text HTTP.
     Connected,
     /// The connection was refused, or ended without a response.
     Failed,
-    /// Timeout.
+    /// No response came within the timeout.
     Silent,
 }
 

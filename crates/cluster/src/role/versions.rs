@@ -483,7 +483,6 @@ async fn read(stream: &mut UnixStream) -> Option<Question> {
     codec::decode(&bytes).ok()
 }
 
-/// Truncates a text.
 fn cut(words: &str) -> String {
     let mut end = words.len().min(WORDS_BYTES_MAX);
     while !words.is_char_boundary(end) {

@@ -31,12 +31,12 @@ pub enum Task {
     Check(VersionId),
     /// Sample the health, and if required probe each frontend; then [`Agent::sampled`].
     Sample {
-        /// Ask the frontends.
+        /// Also send synthetic requests to the frontends.
         probe: bool,
     },
     /// Serve the version; then [`Agent::served`].
     Serve {
-        /// The version.
+        /// Version to serve, accepted or candidate.
         version: VersionId,
         /// Keep the version that is served now for a rollback.
         trial: bool,
@@ -104,7 +104,7 @@ impl Agent {
         self.accepted
     }
 
-    /// Returns the served version.
+    /// Returns the version that the node serves.
     pub fn serves(&self) -> Option<VersionId> {
         self.trial
             .as_ref()
@@ -123,7 +123,7 @@ impl Agent {
         self.disk_stuck_ms = ms;
     }
 
-    /// Returns the next task.
+    /// Returns the next task, or None if there is nothing to do now.
     pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
         let mut desired = Desired::of(state, self.me, silence_ms);

@@ -37,7 +37,7 @@ const NAMES_MAX: usize = 5;
 pub enum Probe {
     /// The frontend responded with this status.
     Answered {
-        /// The status.
+        /// HTTP status of the response.
         status: u16,
     },
     /// No response, or not in time.
@@ -61,12 +61,12 @@ pub type Probes = BTreeMap<String, Probe>;
 pub enum Finding {
     /// Nothing got worse in the observation window.
     Good {
-        /// The observed values.
+        /// Observed values, as text for the report.
         words: String,
     },
-    /// Something got worse.
+    /// Some metric got worse than before the switch.
     Worse {
-        /// The reason.
+        /// Description of each metric that got worse.
         words: String,
     },
 }

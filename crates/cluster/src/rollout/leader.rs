@@ -43,7 +43,7 @@ pub struct NodeView {
 /// The view of the leader. Times are milliseconds of its own monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// Now.
+    /// Current time of the leader's clock.
     pub now_ms: u64,
     /// Time since when this leader has seen the version in this stage: after a change of
     /// leaders the window of judgement restarts.
@@ -100,7 +100,6 @@ pub fn next(state: &State, view: &View) -> Option<Decision> {
     })
 }
 
-/// The inputs of [`next`].
 struct Round<'a> {
     state: &'a State,
     view: &'a View,

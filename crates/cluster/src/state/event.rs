@@ -13,13 +13,13 @@ pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 /// An event that operators can see.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// After how many commands.
+    /// Number of applied commands when it happened.
     pub applied: u64,
     /// Time, seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
     /// Member that reported the event.
     pub from: MemberId,
-    /// The message.
+    /// Text of the event, for operators.
     pub words: String,
 }
 

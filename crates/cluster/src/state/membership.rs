@@ -6,7 +6,7 @@ use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, TakenAtt
 use crate::member::{Digest, Kind, Member, MemberId};
 use std::collections::BTreeSet;
 
-/// Members.
+/// Largest number of members.
 pub const MEMBERS_MAX: usize = 16;
 /// Largest number of open invitations.
 pub const INVITATIONS_MAX: usize = 64;
@@ -14,7 +14,7 @@ pub const INVITATIONS_MAX: usize = 64;
 pub const REMOVED_MAX: usize = 4096;
 /// Largest number of content keys: the newest, and those that a version still needs.
 pub const RINGS_MAX: usize = 64;
-/// Addresses of a member.
+/// Largest number of addresses of a member.
 pub const ADDRESSES_MAX: usize = 16;
 /// Longest name of a member or of a cluster, bytes.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -51,7 +51,7 @@ use std::sync::Arc;
 /// Largest text of a report or an event, bytes. A longer one is cut.
 pub const WORDS_BYTES_MAX: usize = 64 << 10;
 
-/// The replicated state.
+/// The replicated state: the result of all applied commands.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// Newest format of an applied command. A program that does not support it must not
@@ -66,10 +66,10 @@ pub struct State {
     /// Certificate of the CA, DER.
     #[serde(default, with = "serde_bytes")]
     pub authority: Vec<u8>,
-    /// Replacement of the CA.
+    /// Progress of the CA's replacement.
     #[serde(default)]
     pub succession: Succession,
-    /// The members.
+    /// Current members, by number.
     pub members: BTreeMap<MemberId, Member>,
     /// Highest member number ever assigned.
     #[serde(default)]
@@ -77,13 +77,13 @@ pub struct State {
     /// Certificates (SHA-256 of the public key) of removed members.
     #[serde(default)]
     pub removed: BTreeMap<Digest, MemberId>,
-    /// Open invitations.
+    /// Invitations that are open, by the SHA-256 of their token.
     #[serde(default)]
     pub invitations: BTreeMap<Digest, Invitation>,
     /// Keys of contents, sealed to nodes.
     #[serde(default)]
     pub rings: BTreeMap<Epoch, Ring>,
-    /// Versions that are retained.
+    /// Versions that are retained, by number.
     #[serde(default)]
     pub versions: BTreeMap<VersionId, Arc<VersionRecord>>,
     /// Highest version number ever assigned.
@@ -107,7 +107,7 @@ pub struct State {
 /// Error of decoding a state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// They are no state.
+    /// The bytes do not encode a state.
     #[error("the state is {0}")]
     Malformed(Malformed),
     /// A newer program wrote the state.
@@ -158,12 +158,12 @@ impl State {
             .unwrap_or(FORMAT)
     }
 
-    /// As bytes.
+    /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// From bytes.
+    /// Decodes a state, unless its format is too new.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
         /// The only field that is decoded from a state whose format may be too new.
         #[derive(Deserialize)]
@@ -183,7 +183,7 @@ impl State {
         !self.cluster.is_empty()
     }
 
-    /// A member.
+    /// Returns a member by its number.
     pub fn member(&self, id: MemberId) -> Option<&Member> {
         self.members.get(&id)
     }
@@ -207,7 +207,7 @@ impl State {
             .map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// A version.
+    /// Returns a version by its number.
     pub fn version(&self, id: VersionId) -> Option<&VersionRecord> {
         self.versions.get(&id).map(|record| &**record)
     }
@@ -223,7 +223,7 @@ impl State {
             .filter(|record| record.stage.on_its_way())
     }
 
-    /// A lease.
+    /// Returns a lease by its name.
     pub fn lease(&self, name: &str) -> Option<&Lease> {
         self.leases.get(name)
     }

@@ -50,17 +50,17 @@ pub enum Stage {
     Checking,
     /// One node serves the version as a candidate.
     Canary {
-        /// The canary node.
+        /// Node that serves the version first.
         node: MemberId,
     },
     /// Rollout: these nodes serve it as a candidate.
     Rest {
-        /// The nodes.
+        /// Nodes that serve the candidate.
         nodes: BTreeSet<MemberId>,
     },
     /// These nodes serve the version, which waits for the operator's confirmation.
     AwaitConfirmation {
-        /// The nodes.
+        /// Nodes that serve the version.
         nodes: BTreeSet<MemberId>,
         /// Remaining time until the version is rolled back, as last reported, milliseconds.
         remaining_ms: u64,
@@ -117,22 +117,22 @@ impl fmt::Display for Stage {
 /// The last report of a node on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// The result.
+    /// Outcome that the node reported.
     pub outcome: Reported,
-    /// Explanation.
+    /// Explanation of the outcome, for operators.
     pub words: String,
 }
 
 /// A version and its state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
-    /// Version number.
+    /// Number of the version.
     pub id: VersionId,
     /// Member at which the version was proposed.
     pub from: MemberId,
     /// The proposal: author, message, files.
     pub proposal: Arc<Proposal>,
-    /// Stage in the rollout.
+    /// Current stage in the rollout.
     pub stage: Stage,
     /// The last report of each node.
     pub reports: BTreeMap<MemberId, NodeReport>,

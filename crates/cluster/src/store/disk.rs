@@ -88,9 +88,7 @@ pub(super) struct StartContent {
 pub(super) struct Disk {
     /// None only during the shutdown.
     database: Option<Database>,
-    /// Storage backend of redb.
     file: Backlog,
-    /// Path for error messages.
     path: PathBuf,
     /// Digests of the stored chunks, or more: finding those to delete reads all of them.
     /// None until that was done once.
@@ -382,7 +380,6 @@ impl Disk {
         bytes.map(|bytes| self.value(key, &bytes)).transpose()
     }
 
-    /// Decodes a value.
     pub(super) fn value<T: DeserializeOwned>(
         &self,
         of: &'static str,

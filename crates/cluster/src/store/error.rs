@@ -13,7 +13,7 @@ pub enum StoreError {
     /// Another process uses the store.
     #[error("{}: another process uses this store", .path.display())]
     InUse {
-        /// The file.
+        /// Path of the store in use.
         path: PathBuf,
     },
     /// The contents differ from what was written.
@@ -21,25 +21,25 @@ pub enum StoreError {
              cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
              join` here", .path.display())]
     Damaged {
-        /// The file.
+        /// Path of the damaged store.
         path: PathBuf,
-        /// The damage.
+        /// Kind of damage that was found.
         damage: Damage,
     },
     /// A newer program wrote the store.
     #[error("{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one", .path.display())]
     Newer {
-        /// The file.
+        /// Path of the newer store.
         path: PathBuf,
-        /// Layout of the file.
+        /// Layout number of the file.
         layout: u64,
     },
     /// The disk refused an operation: it is full, read-only or fails.
     #[error("{}: {}", .path.display(), of_disk(.source))]
     Disk {
-        /// The file.
+        /// Path of the file on that disk.
         path: PathBuf,
-        /// The error.
+        /// Error that the disk returned.
         source: Arc<redb::Error>,
     },
     /// The writer thread has ended.
@@ -50,7 +50,7 @@ pub enum StoreError {
 /// The kinds of damage of a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Damage {
-    /// Error of redb.
+    /// Error that redb reported about the file.
     #[error("{0}")]
     File(Arc<redb::Error>),
     /// The checksums of the file are wrong.
@@ -59,9 +59,9 @@ pub enum Damage {
     /// A value is none of ours.
     #[error("{of}: {source}")]
     Value {
-        /// The table.
+        /// Name of the affected table.
         of: &'static str,
-        /// Why.
+        /// Reason why the value cannot be decoded.
         source: Arc<Malformed>,
     },
     /// The log has a hole.
@@ -84,7 +84,7 @@ pub enum Loss {
     /// The file does not exist.
     #[error("the store is missing")]
     Missing,
-    /// The store is empty.
+    /// The store has no content at all.
     #[error("the store is empty")]
     Empty,
     /// The contents differ from what was written.

@@ -286,7 +286,7 @@ impl Store {
         });
     }
 
-    /// Saves a vote.
+    /// Saves a vote; `done` is called when it is on disk.
     pub fn save_vote(&self, vote: Vote, done: Done) {
         let mut book = lock(&self.book);
         book.vote = Some(vote);

@@ -42,7 +42,6 @@ use std::path::Path;
 
 /// Size of a slot: a page, so that a torn write of one leaves the other intact.
 const SLOT_BYTES: usize = 4096;
-/// Size of the file.
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 /// First bytes of a slot.
 const MAGIC: &[u8; 8] = b"evkprom1";
@@ -59,16 +58,16 @@ pub struct Nonce(pub [u8; 16]);
 /// The owner of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Owner {
-    /// The cluster's name.
+    /// Name of the cluster of the store.
     pub cluster: String,
-    /// The member.
+    /// Number of the member that owns the store.
     pub member: MemberId,
 }
 
-/// The promises.
+/// Promises of this member to the other members.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Promise {
-    /// The owner.
+    /// Cluster and member that the file belongs to.
     pub owner: Owner,
     /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
@@ -119,7 +118,6 @@ impl Promise {
     }
 }
 
-/// The open promise file.
 #[derive(Debug)]
 pub(super) struct Keeper {
     file: Backlog,

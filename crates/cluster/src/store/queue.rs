@@ -15,7 +15,6 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// Next work of the writer.
 pub(super) enum NextJobs {
-    /// Jobs to write together.
     Batch(Vec<Job>),
     /// No write came for a while: deferred changes no longer wait for others.
     Quiet(Vec<Job>),
@@ -38,7 +37,6 @@ struct Waiting {
     idle: bool,
     /// No more jobs will be added.
     over: bool,
-    /// The writer has ended.
     closed: bool,
 }
 

@@ -38,7 +38,7 @@ pub enum Opened {
 
 /// Location of a promise file.
 pub enum PromiseLocation<'p> {
-    /// On a disk.
+    /// Path of a file on disk.
     Path(&'p Path),
     /// In another backend, for simulations.
     Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),

@@ -229,7 +229,6 @@ enum Step {
     Promised,
 }
 
-/// Outcome of a batch.
 enum Progress {
     Through,
     /// The disk refuses the batch for this reason: it may be retried.
@@ -244,7 +243,6 @@ struct Batch {
     step: Step,
 }
 
-/// Writes batches.
 pub(super) struct Writer {
     disk: Arc<Disk>,
     book: Arc<Mutex<Metadata>>,

@@ -26,11 +26,9 @@ pub(crate) struct Counters {
     pub(crate) accept_failed: AtomicU64,
     /// Tunnels that were carried for other members.
     pub(crate) tunnels: AtomicU64,
-    /// Joiners that connected.
     pub(crate) joins: AtomicU64,
 }
 
-/// Increments the counter.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

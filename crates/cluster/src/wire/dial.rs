@@ -36,7 +36,6 @@ pub(crate) enum Unreached {
     Dial(io::Error),
     /// The connection was accepted, and nothing was received.
     Mute,
-    /// The TLS handshake failed.
     Tls(io::Error),
     Ungreeted(Ungreeted),
     /// The peer is not the expected member, or not trusted.

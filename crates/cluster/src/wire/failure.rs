@@ -24,9 +24,9 @@ pub enum CallError {
     /// The request, or its response, exceeds the largest size.
     #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
-        /// Size of the message.
+        /// Size of the message, in bytes.
         bytes: usize,
-        /// Largest permitted size.
+        /// Largest permitted size, in bytes.
         bytes_max: usize,
     },
 }

@@ -7,15 +7,13 @@ use std::collections::HashMap;
 pub(crate) const HEAD_BYTES: usize = 20;
 /// Largest piece: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
-/// Largest message.
+/// Largest message on a connection, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Largest number of incomplete messages on one connection.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
-/// Kind of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Frame {
-    /// Hello of either side.
     Hello,
     /// The last: why the connection ends.
     Goodbye,
@@ -26,7 +24,6 @@ pub(crate) enum Frame {
     /// The request was already answered, on another connection.
     Repeated,
     Ping,
-    /// Response to a ping.
     Pong,
 }
 
@@ -63,13 +60,11 @@ impl Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) frame: Frame,
-    /// Service of a request.
     pub(crate) service: u8,
     /// Bytes of this piece.
     pub(crate) length: u32,
     /// Bytes of the message.
     pub(crate) total: u32,
-    /// Number of the request.
     pub(crate) call: u64,
 }
 

@@ -18,7 +18,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 /// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// Number of the member.
     pub(crate) member: MemberId,
     /// Random number of the run of its process.
     pub(crate) run: u64,

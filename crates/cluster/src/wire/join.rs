@@ -40,7 +40,6 @@ use tokio_rustls::client::TlsStream;
 
 /// Largest request to join.
 pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
-/// Largest response.
 const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
 /// Timeout for the cluster to admit a new member.
 pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
@@ -55,7 +54,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Purpose for which the CA key is encrypted.
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
-/// A member that joins.
+/// Description of a member that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newcomer {
     /// Name of the new member.
@@ -84,7 +83,7 @@ impl Newcomer {
 /// A newly admitted member, with everything that it needs.
 #[derive(Debug)]
 pub struct Joined {
-    /// The cluster's name.
+    /// Name of the joined cluster.
     pub cluster: String,
     /// The new member, as the cluster stores it.
     pub member: Member,
@@ -124,7 +123,7 @@ pub trait Registrar: Send + Sync {
     ) -> impl Future<Output = Result<Admitted, Denied>> + Send;
 }
 
-/// A successful admission.
+/// Result of a successful admission.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admitted {
     /// Number of the new member.
@@ -156,30 +155,30 @@ pub enum Denied {
     /// The cluster has its largest number of members, or a member of this name.
     #[error("{words}")]
     Members {
-        /// The message.
+        /// Message about the limit or the taken name.
         words: String,
     },
-    /// No majority agrees now.
+    /// There is no majority to commit the admission now.
     #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
-    /// This member cannot now.
+    /// The member lacks what it needs to admit others now.
     #[error("that member cannot add members now")]
     Unable,
 }
 
-/// Reason why joining failed.
+/// Reason why joining the cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The token is for another kind of member.
     #[error("the token is for {}", command_of(*.invited))]
     Kind {
-        /// For which.
+        /// Kind of member that the token invites.
         invited: Kind,
     },
     /// No member was reached: the last failure.
     #[error("no member of the token is reachable; the last one, {address}: {error}")]
     Unreached {
-        /// Address of the member.
+        /// Address of the contacted member.
         address: SocketAddr,
         /// The error of the system or of TLS.
         error: io::Error,
@@ -190,7 +189,7 @@ pub enum JoinError {
              since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
     )]
     Fingerprint {
-        /// Address of the member.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
     /// The server does not know the invitation and may have been removed, or it has no CA
@@ -201,13 +200,13 @@ pub enum JoinError {
              it; create a new token with `evenkeel cluster invite`"
     )]
     Unproven {
-        /// Address of the member.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
     /// The member sent a response that cannot be decoded.
     #[error("unexpected reply from {address}")]
     Malformed {
-        /// Address of the member.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
     /// The cluster refused the joiner.
@@ -234,7 +233,6 @@ enum JoinRequest {
     /// Asks whether the invitation is known. The response is [`Response::Proof`] or
     /// [`Response::Unknown`].
     Invited(Digest),
-    /// Asks for admission.
     Join(Box<Request>),
 }
 

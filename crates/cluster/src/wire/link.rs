@@ -24,7 +24,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 pub(crate) const QUESTIONS_MAX: usize = 256;
 /// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
-/// Bytes for one write.
 const WRITE_BYTES: usize = 16 << 10;
 /// Time for the final message of a connection to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -110,7 +109,6 @@ impl Link {
         }
     }
 
-    /// Queues a message.
     pub(crate) fn push(&self, message: Outgoing) -> Result<(), BrokenRule> {
         lock(&self.state).outbox.push(message)?;
         self.written.notify_one();

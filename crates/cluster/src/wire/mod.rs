@@ -70,7 +70,7 @@ pub const LISTEN_MAX: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Binding(pub [u8; 32]);
 
-/// Intervals and timeouts.
+/// Intervals and timeouts of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
     /// Interval between pings on one connection.
@@ -82,13 +82,13 @@ pub struct Timing {
     pub silent: Duration,
     /// Silence after which a connection is closed.
     pub close: Duration,
-    /// For TCP to connect.
+    /// Timeout for opening a TCP connection.
     pub dial: Duration,
     /// Timeout for TLS, and for the hello after it.
     pub handshake: Duration,
     /// After the first failure to connect; doubled from then on.
     pub backoff_min: Duration,
-    /// At most.
+    /// Longest pause between two attempts to connect.
     pub backoff_max: Duration,
 }
 

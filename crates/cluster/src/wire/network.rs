@@ -15,7 +15,6 @@ const BACKLOG: u32 = 128;
 const USER_TIMEOUT_MS: u32 = 10_000;
 /// Silence before the kernel probes by itself; our own pings are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-/// Interval between keepalive probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 /// Number of unanswered probes after which a connection ends.
 const KEEPALIVE_PROBES: u32 = 3;
@@ -23,26 +22,26 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// it.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
-/// Factory of connections.
+/// Factory of connections: TCP, or simulated in tests.
 pub trait Network: Clone + Send + Sync + 'static {
-    /// A connection.
+    /// Stream of an open connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// Listening socket.
+    /// Socket that listens for connections.
     type Listener: Send + Sync + 'static;
-    /// Starts to listen.
+    /// Starts to listen on an address.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// Returns the address of a listener.
     fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
-    /// Accepts the next connection.
+    /// Accepts the next incoming connection.
     fn accept(
         &self,
         listener: &Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-    /// Connects to an address.
+    /// Opens a connection to an address.
     fn dial(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// The system's TCP.
+/// TCP of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 

@@ -9,16 +9,16 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
-    /// Straight.
+    /// A direct connection to the member.
     Direct,
-    /// Through another member.
+    /// Over a tunnel through this member.
     Through(MemberId),
 }
 
 /// One connection to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
-    /// The kind of path.
+    /// Route of the connection: direct or tunnelled.
     pub way: PathKind,
     /// This member opened the connection.
     pub dialed: bool,
@@ -35,7 +35,7 @@ pub struct Connection {
 /// Current route to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Path {
-    /// The member.
+    /// Member to which the path leads.
     pub member: MemberId,
     /// Name of the member.
     pub name: String,
@@ -58,36 +58,36 @@ pub struct Path {
 /// An event of the network layer.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A member became reachable.
+    /// The member became reachable.
     Up(MemberId),
     /// A member became unreachable on all routes.
     Down {
-        /// The member.
+        /// Member that became unreachable.
         member: MemberId,
         /// Way in which the loss was detected.
         why: Loss,
     },
     /// A member refuses to talk to this one.
     RefusedBy {
-        /// The member.
+        /// Member that refuses the connection.
         member: MemberId,
-        /// Why.
+        /// Reason that the member gives.
         why: Refused,
     },
     /// The machine at a member's address and this one do not trust each other: one of
     /// them is older than the cluster, or a stranger.
     Distrusted {
-        /// The member.
+        /// Member whose address it is.
         member: MemberId,
-        /// Why, as text.
+        /// Reason, as text for operators.
         why: String,
     },
     /// This member presents a new certificate for its key. The certificate must be saved
     /// on disk.
     Renewed(Arc<Identity>),
-    /// A message for operators.
+    /// A message for operators was produced.
     Noted {
-        /// The message.
+        /// Text of the message.
         words: String,
     },
 }
@@ -97,6 +97,6 @@ pub enum Event {
 pub enum Loss {
     /// Its connections were closed or reset: the process of the member ended.
     Closed,
-    /// Timeout: no traffic.
+    /// Nothing was received within the timeout.
     Silent,
 }

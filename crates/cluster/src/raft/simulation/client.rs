@@ -36,7 +36,6 @@ pub struct Client {
     pub seen: [Single; LEASES as usize + 1],
 }
 
-/// Response of a member.
 enum CallResult {
     Observed(Observed),
     NotDone,

@@ -38,7 +38,6 @@ impl Done {
 
 struct Inner {
     random: Random,
-    /// Image that reads return.
     image: Vec<u8>,
     /// Image that certainly survives a power cut.
     durable: Vec<u8>,

@@ -24,11 +24,9 @@ const NAME: &str = "volume/a";
 const VALID_MS: u64 = 600;
 /// Number of ranks by which nodes are preferred as holders.
 const RANKS: u64 = 3;
-/// Poll interval of holders.
 const LOOK: Duration = Duration::from_millis(15);
 /// Longest time that a starting member waits for the leader to confirm itself.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
-/// Timeout of a response.
 const LIMIT: Duration = Duration::from_millis(500);
 /// First byte that no message between engines has.
 pub const MARK: u8 = 0xc1;

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 /// What was seen.
 #[derive(Default)]
 pub struct Observer {
-    /// Leader of each term.
     leaders: BTreeMap<u64, MemberId>,
     /// The state after so many commands, by its digest, and at whom it was seen first.
     states: BTreeMap<u64, (crate::member::Digest, MemberId)>,

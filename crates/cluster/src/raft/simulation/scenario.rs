@@ -23,7 +23,6 @@ const FORGED_ROUNDS: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Once it is calm, a leader is found within this time: some election timeouts.
 const SOON: Duration = Duration::from_secs(3);
-/// Poll interval.
 const LOOK: Duration = Duration::from_millis(10);
 
 const A: usize = 0;

@@ -23,7 +23,6 @@ use std::time::Duration;
 
 /// In a calm all are of one mind within this time.
 const CALM: Duration = Duration::from_secs(20);
-/// Poll interval.
 const LOOK: Duration = Duration::from_millis(20);
 /// Something is tried so often.
 const TRIES: usize = 50;

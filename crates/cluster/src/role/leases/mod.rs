@@ -50,7 +50,6 @@ pub(crate) enum RenewalReply {
     Renewed,
     /// Renewed; a node that could use the lease better waits for it.
     BetterWaits,
-    /// The epoch is outdated.
     OldEpoch,
     /// No result: to be requested again.
     Later,

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for anything, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-/// Poll interval.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A member that can be started and stopped.

@@ -39,7 +39,6 @@ pub(super) enum Defect {
     TrustsAStuckDisk,
 }
 
-/// Behaviour of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Nature {
     /// Affected node; None: all.
