@@ -1,6 +1,6 @@
-//! TLS between members: 1.3 only, certificates on both sides. The verifiers here look
-//! at the chain; whether the bearer still is a member is [`super::Trust`]'s, after the
-//! handshake, so that a refusal reaches the other side in words.
+//! TLS between members: 1.3 only, certificates on both sides. The verifiers here check
+//! the chain. [`super::Trust`] checks after the handshake whether the bearer is still a
+//! member, so that a refusal reaches the other side as a message.
 
 use super::{AuthorityError, Identity, Token, Trust, certificate_digest};
 use crate::member::Digest;
@@ -23,11 +23,11 @@ use std::time::SystemTime;
 
 /// ALPN protocol of connections between two members.
 pub const ALPN_MEMBER: &[u8] = b"evenkeel/1";
-/// A member wants bytes carried to another one.
+/// ALPN protocol of connections that ask a member to carry bytes to another one.
 pub const ALPN_TUNNEL: &[u8] = b"evenkeel-tunnel/1";
 /// ALPN protocol of connections of joiners with a token.
 pub const ALPN_JOIN: &[u8] = b"evenkeel-join/1";
-/// Certificates of one chain, each of which may be out of its time.
+/// Largest number of certificates of one chain that may be outside of their validity.
 const OUT_OF_TIME_MAX: usize = 4;
 
 /// The TLS configurations for an identity and the CAs, built once.
@@ -88,7 +88,8 @@ impl TlsConfigs {
         Arc::clone(&self.member)
     }
 
-    /// To dial a member that is to carry bytes to another one.
+    /// Returns the client configuration for dialing a member that should carry bytes to
+    /// another one.
     pub fn tunnel(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.tunnel)
     }
@@ -98,8 +99,8 @@ impl TlsConfigs {
         Arc::clone(&self.server)
     }
 
-    /// Certificates that were taken although the clock says they are over, or not yet
-    /// good.
+    /// Returns how many certificates were accepted although they are expired or not yet
+    /// valid by the clock.
     pub fn clocks_wrong(&self) -> u64 {
         self.clocks_wrong.load(Ordering::Relaxed)
     }
@@ -119,7 +120,7 @@ pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError
     Ok(Arc::new(config))
 }
 
-/// The first certificate of the chain is over at that time.
+/// Returns whether the first certificate of the chain is expired at that time.
 pub(super) fn over_at(chain: &[Vec<u8>], time: SystemTime) -> bool {
     let (Some((first, rest)), Ok(since)) = (
         chain.split_first(),
@@ -161,7 +162,8 @@ pub(super) fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityE
     Ok(roots)
 }
 
-/// The chain holds; and whether only with another time than the clock's.
+/// Verifies the chain. Returns whether it is only valid at a time other than the
+/// clock's.
 pub(super) fn verify_chain(
     certificate: &CertificateDer<'_>,
     others: &[CertificateDer<'_>],
@@ -202,20 +204,22 @@ pub(super) fn verify_chain(
 pub(super) enum Anchor {
     Cluster {
         roots: RootCertStore,
-        /// Authorities that were given up.
+        /// CAs that were dropped.
         former: RootCertStore,
-        /// Keys that are still believed by those.
+        /// Keys that are still trusted with a certificate of those CAs.
         late: BTreeSet<Digest>,
-        /// Keys of removed members: let through to be told so, by [`Trust::judge`].
+        /// Keys of removed members: they pass the handshake, so that [`Trust::judge`] can
+        /// report the removal.
         removed: BTreeSet<Digest>,
     },
-    /// The authority that a token names.
+    /// CA that a token names.
     Token(Token),
     /// Authorities of the cluster, for a part: both sides have a certificate.
     Part { roots: RootCertStore },
 }
 
-/// Verifies certificates of members. One that has none passes: it has a token. A part has one.
+/// Verifier of members' certificates. A client without a certificate passes: it has a
+/// token. A part has a certificate of its own kind.
 #[derive(Debug)]
 pub(super) struct Verifier {
     anchor: Anchor,

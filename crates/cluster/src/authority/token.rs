@@ -1,8 +1,8 @@
-//! Tokens: what somebody new is given, on paper or by copying. Good once.
+//! Tokens: invitations for new members, on paper or by copying. Each is valid once.
 //!
-//! `EK1-` and groups of base32 as Douglas Crockford writes it: no case, no letters
-//! that look like digits, hyphens anywhere. The last bytes are a checksum, so that a
-//! slip is told from a token that is over.
+//! The format is `EK1-` and groups of base32 in Crockford's alphabet: no case, no
+//! letters that look like digits, hyphens anywhere. The last bytes are a checksum, so
+//! that a typing error is distinguished from an expired token.
 
 use super::certificate::{Authority, sha256};
 use super::der::are_signed_by;
@@ -19,7 +19,7 @@ use zeroize::Zeroize;
 pub const TOKEN_PREFIX: &str = "EK1";
 /// Largest number of addresses in a token.
 pub const ADDRESSES_MAX: usize = 8;
-/// Bytes of the authority's fingerprint in a token.
+/// Bytes of the CA's fingerprint in a token.
 const FINGERPRINT_BYTES: usize = 20;
 /// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
@@ -48,7 +48,7 @@ pub struct Token {
     pub kind: Kind,
     /// Addresses on which existing members listen.
     pub addresses: Vec<SocketAddr>,
-    /// The beginning of SHA-256 of the authority's certificate.
+    /// First bytes of the SHA-256 of the CA's certificate.
     fingerprint: [u8; FINGERPRINT_BYTES],
     secret: [u8; SECRET_BYTES],
 }
@@ -59,7 +59,7 @@ pub enum TokenError {
     /// The text does not begin like a token.
     #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
     Prefix,
-    /// A letter that tokens do not have.
+    /// A character that does not occur in tokens.
     #[error("invalid token: `{0}` is not a valid character")]
     Letter(char),
     /// Letters are missing or were changed.
@@ -77,7 +77,7 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// A new one, for the authority with this fingerprint.
+    /// Creates a token for the CA with this fingerprint.
     pub fn new(
         kind: Kind,
         addresses: Vec<SocketAddr>,
@@ -105,7 +105,7 @@ impl Token {
         Token::digest_of(&self.secret)
     }
 
-    /// SHA-256 of a secret as it was shown.
+    /// Returns the SHA-256 of a secret that was presented.
     pub(crate) fn digest_of(secret: &[u8]) -> Digest {
         sha256(&[SECRET_CONTEXT, secret].concat())
     }
@@ -139,7 +139,7 @@ impl Token {
         Ok(proof)
     }
 
-    /// A node's proof that it has this token's invitation, and the key of the authority
+    /// Verifies a node's proof that it has this token's invitation, and the key of the CA
     /// with this certificate (DER).
     pub(crate) fn is_proven_by(&self, proof: &[u8], binding: &[u8], authority: &[u8]) -> bool {
         let Some((known, signature)) = proof.split_at_checked(PROOF_BYTES) else {
@@ -157,7 +157,7 @@ impl Token {
         &self.secret
     }
 
-    /// A certificate (DER) is that of the token's authority.
+    /// Returns whether a certificate (DER) is that of the token's CA.
     pub fn names(&self, authority: &[u8]) -> bool {
         sha256(authority).0.starts_with(&self.fingerprint)
     }

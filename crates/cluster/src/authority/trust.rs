@@ -17,36 +17,36 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Trust {
     /// Name of the cluster, which certificates contain.
     pub cluster: String,
-    /// Certificates (DER) of its authorities: one, or two while they change.
+    /// Certificates (DER) of the CAs: one, or two during a replacement.
     pub authorities: Vec<Vec<u8>>,
     /// Certificates (DER) of previous CAs, of which only the keys in [`Trust::late`] are
     /// trusted: the key of such a CA cannot create members.
     pub former: Vec<Vec<u8>>,
-    /// Members that were away when a former authority was given up.
+    /// Members that were away when a former CA was dropped.
     pub late: BTreeSet<MemberId>,
     /// Members whose certificates are trusted, by number.
     pub members: BTreeMap<MemberId, Member>,
-    /// Keys (SPKI digests) of members that were removed.
+    /// Keys (SPKI digests) of removed members.
     pub removed: BTreeSet<Digest>,
-    /// The highest number that was ever given, as far as this member heard.
+    /// Highest member number ever assigned, as far as this member knows.
     pub highest: MemberId,
 }
 
 /// Relation of an authenticated certificate to the member that the cluster knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Known {
-    /// By the key that the cluster agreed on.
+    /// Authenticated by the key that the cluster knows.
     Member,
-    /// By a key that its certificate names as the one before: this member was away when
-    /// it changed.
+    /// Authenticated by a key whose certificate names the known key as its predecessor:
+    /// this member was away when the key changed.
     Successor,
-    /// By the authority only: its number is higher than all that this member heard of,
-    /// so it came while this member was away. It may talk, so that this member can
-    /// learn of it; it is judged again with every change.
+    /// Authenticated by the CA only: its number is higher than all that this member
+    /// knows, so it joined while this member was away. It may connect, so that this
+    /// member can learn of it. The decision is repeated with every change.
     Newcomer,
 }
 
-/// Why somebody is not believed.
+/// Reason why a peer is not trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Refused {
     /// The member was removed from the cluster.
@@ -58,10 +58,10 @@ pub enum Refused {
         /// Member number that the peer claims.
         claimed: MemberId,
     },
-    /// The cluster knows another key of that member.
+    /// The cluster knows another key for that member.
     #[error("the cluster knows this member with another key")]
     Key,
-    /// No member has that number.
+    /// No member has the claimed number.
     #[error("no member of the cluster has this number")]
     Unknown,
     /// The certificate has no sense.
@@ -70,7 +70,7 @@ pub enum Refused {
 }
 
 impl Trust {
-    /// The keys of members that are trusted by a former authority.
+    /// Returns the keys of members that are trusted with a certificate of a former CA.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
         late.map(|member| member.certificate).collect()
@@ -151,9 +151,9 @@ impl Trust {
     }
 }
 
-/// The present authority's key signed what says so of the next one's key, and the next
-/// one's certificate is of that key and by it: whatever the time, so that all who look find
-/// the same.
+/// Returns whether the current CA certifies the next CA's key, and the next CA's own
+/// certificate is for that key and signed by it. Validity periods are ignored, so that
+/// all members get the same result.
 pub(crate) fn is_vouched_for(next: &NextAuthority, present: &[u8]) -> bool {
     let key = certificate_digest(&next.certificate);
     key.is_some()

@@ -155,8 +155,8 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Checks whether the state has a proposal of this member, with the current start number
-    /// or a later one, that this process did not make. Then store and promise file were replaced by older ones
-    /// together, and from the next start on the store counts as lost.
+    /// or a later one, that this process did not make. Then store and promise file were
+    /// replaced by older ones together, and from the next start on the store counts as lost.
     pub(super) async fn look_for_the_future(&self) {
         if self.inner.probation.is_on() {
             return;

@@ -1,4 +1,5 @@
-//! Clients: they ask any member, and note when they asked what and were told what.
+//! Clients: they send requests to any member, and record the times, the requests and
+//! the results.
 
 use super::defect::Defect;
 use super::host::{Common, now};
@@ -18,9 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A client gives up after this, and asks no more about it.
+/// Time after which a client abandons an operation and starts no other on it.
 const GIVES_UP: Duration = Duration::from_millis(2_500);
-/// Leases that are played with.
+/// Number of leases that clients use.
 const LEASES: u64 = 2;
 
 /// A client.

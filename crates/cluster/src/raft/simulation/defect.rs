@@ -10,30 +10,30 @@ use part::codec;
 /// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
-    /// A sync is answered and nothing is synced: votes and entries are told before
+    /// A sync is acknowledged without effect: votes and entries are acknowledged before
     /// they are on disk.
     SyncsNothing,
-    /// The last sync before a loss of power was answered too early.
+    /// The last sync before a loss of power was acknowledged too early.
     AnswersBeforeTheSync,
     /// A killed member returns under its number, without its disk.
     ComesBackEmpty,
-    /// A store that was replaced by an older one is used as if it had all.
+    /// An older copy of a store is used as if it were complete.
     IgnoresPromises,
-    /// A voter gives its vote to everybody who asks.
+    /// A voter grants its vote to every candidate.
     GrantsEveryVote,
-    /// A follower takes what it was sent for agreed on.
+    /// A follower applies received entries as if they were committed.
     AppliesBeforeCommit,
-    /// A follower tells of entries that it has, and has not.
+    /// A follower acknowledges entries that it does not have.
     AcknowledgesGaps,
     /// A member whose disk refuses entries acknowledges them.
     AcknowledgesUnstored,
-    /// A forwarded proposal is tried again without its ticket.
+    /// A forwarded proposal is retried without its ticket.
     RetriesWithoutTicket,
-    /// Whoever believes to lead answers reads without asking the others.
+    /// A member that believes to be the leader confirms reads without asking the others.
     ConfirmsAlone,
-    /// Reads come from the state as it is, without asking.
+    /// Reads return the local state without confirmation.
     ReadsUnconfirmed,
-    /// A new leader gives leases away as if there had been none before it.
+    /// A new leader grants leases as if there had been no earlier leader.
     LeasesAreNotWaitedFor,
 }
 

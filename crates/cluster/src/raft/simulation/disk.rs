@@ -1,6 +1,6 @@
-//! A disk as the kernel and the hardware make one: what was written and not synced is
-//! there for who reads, and after a power cut perhaps not, in part, or torn. It can
-//! fail, be slow, and refuse writes for a while.
+//! A disk as the kernel and the hardware provide it: reads return what was written and
+//! not synced. After a power cut such data may be missing, partial or torn. The disk
+//! can fail, be slow, and refuse writes for a while.
 
 use super::runtime::Process;
 use lab::Random;
@@ -83,7 +83,7 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file, for a process; who had it before has it no more.
+    /// Opens the file for a process; a previous owner loses access.
     pub fn open(&self, owner: Process) -> Backend {
         let mut inner = self.inner();
         inner.life += 1;
@@ -95,14 +95,14 @@ impl Disk {
         }
     }
 
-    /// The process is gone; what it wrote the kernel has.
+    /// Releases the disk after its process ended; the kernel keeps what it wrote.
     pub fn release(&self) {
         let mut inner = self.inner();
         inner.life += 1;
         inner.owner = None;
     }
 
-    /// The power is gone: of what was not synced any part may be there.
+    /// Cuts the power: any part of the data that was not synced may survive.
     pub fn cut_power(&self) {
         let mut inner = self.inner();
         let inner = &mut *inner;
@@ -155,7 +155,7 @@ impl Disk {
         inner.fails_in = Some(inner.random.below(6) + 1);
     }
 
-    /// There is no room on it, or room again.
+    /// Makes the disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.inner().full = full;
     }
@@ -173,7 +173,7 @@ impl Disk {
         self.inner().slow = slow;
     }
 
-    /// A sync keeps nothing.
+    /// Makes syncs keep nothing.
     pub fn lie(&self) {
         self.inner().lies = true;
     }
@@ -185,7 +185,7 @@ impl Disk {
     }
 }
 
-/// The file, as one process has it open.
+/// The file, as opened by one process.
 pub struct Backend {
     disk: Disk,
     life: u64,

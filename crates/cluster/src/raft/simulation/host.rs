@@ -1,4 +1,4 @@
-//! The machines: their disks, and the processes that begin and end on them.
+//! Hosts: their disks, and the processes that start and end on them.
 
 use super::defect::Defect;
 use super::disk::Disk;
@@ -30,13 +30,13 @@ pub struct Common {
     pub record: Mutex<Record>,
     pub observer: Mutex<Observer>,
     pub leases: Mutex<Table>,
-    /// Clients are to end.
+    /// Tells clients to end.
     pub over: AtomicBool,
     pub defect: Option<Defect>,
     pub trace: Option<Mutex<Vec<String>>>,
 }
 
-/// Nanoseconds since the history began.
+/// Returns the nanoseconds since the history began.
 pub fn now() -> u64 {
     let now = openraft_rt_sim::SimInstant::try_now();
     now.map_or(0, |now| now.elapsed_since_start().as_nanos() as u64)
@@ -50,7 +50,7 @@ impl Common {
     }
 }
 
-/// The files of a member, as its process opens them.
+/// Files of a member, as its process opens them.
 struct Stores {
     owner: Owner,
     disk: Disk,
@@ -162,7 +162,7 @@ impl Host {
         }
     }
 
-    /// Begins, if it is not there.
+    /// Starts the process, unless it runs.
     pub async fn start(&mut self, common: &Arc<Common>) -> Result<(), String> {
         if self.gone || common.network.running(self.place).is_some() {
             return Ok(());
@@ -242,7 +242,7 @@ impl Host {
         Ok(())
     }
 
-    /// Looks at each state that it comes to, while it lives.
+    /// Observes each state that the process reaches, while it runs.
     fn watch(&self, common: &Arc<Common>, engine: Engine<Members>) {
         let (common, id) = (common.clone(), self.id());
         self.process.spawn(async move {
@@ -256,7 +256,7 @@ impl Host {
         });
     }
 
-    /// The process ends at once; the kernel has what it wrote.
+    /// Kills the process; the kernel keeps what it wrote.
     pub fn kill(&mut self, common: &Common) {
         common.note(|| format!("{} is killed", self.id()));
         self.disk.release();
@@ -267,13 +267,13 @@ impl Host {
         }
     }
 
-    /// There is no room on its disk, or room again.
+    /// Makes its disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.disk.fill(full);
         self.promise.fill(full);
     }
 
-    /// Nothing is in its store any more.
+    /// Empties its store.
     pub fn lose_store(&self) {
         self.disk.restore(Vec::new());
     }
@@ -283,7 +283,7 @@ impl Host {
         self.disk.restore(self.backup.clone());
     }
 
-    /// Nothing is in its promise file any more.
+    /// Empties its promise file.
     pub fn lose_promise(&self) {
         self.promise.restore(Vec::new());
     }
@@ -302,15 +302,15 @@ impl Host {
         self.process.kill();
     }
 
-    /// Something in it has panicked, and its disk is well.
+    /// Returns the message if a task has panicked although the disk works.
     pub fn panicked(&self) -> Option<String> {
         let panics = self.process.panics();
         let first = panics.first().filter(|_| !self.failed)?;
         Some(format!("{} panicked: {first}", self.id()))
     }
 
-    /// The engine has stopped by itself, or waits for a disk that never works again before
-    /// its next start.
+    /// Returns the error if the engine stopped by itself, or waits for a disk that only
+    /// works again after a restart.
     pub fn halted(&self, common: &Common) -> Option<EngineError> {
         let running = common.network.running(self.place)?;
         let standing = running.engine.standing();

@@ -1,6 +1,6 @@
-//! A lease that all nodes want, on the real agreement: holders and grants of the role, with
-//! clocks that drift. Nobody holds it while another does, and whoever holds it knows every
-//! record that was written under it before.
+//! A lease that all nodes request, on the real consensus: holders and grants of the
+//! role, with clocks that drift. Never do two members hold it at once, and each holder
+//! knows every record that was written under it before.
 
 use super::host::{Common, now};
 use super::network::{Link, MEMBERS};
@@ -73,18 +73,18 @@ impl Table {
         (0..MEMBERS).filter(holds).collect()
     }
 
-    /// Whether somebody holds it.
+    /// Returns whether any member holds it.
     pub fn is_held(&self) -> bool {
         !self.holding().is_empty()
     }
 
-    /// The machine lost power: nothing of it holds anything.
+    /// The machine lost power: none of its processes holds anything.
     pub fn forget(&mut self, place: usize) {
         self.holds[place] = None;
     }
 }
 
-/// Holds it, or tries to, as long as its process lives.
+/// Requests and uses the lease as long as its process lives.
 pub struct Actor {
     pub link: Link,
     pub engine: Engine<Members>,
@@ -107,7 +107,7 @@ impl Actor {
         }
     }
 
-    /// Until its process ends.
+    /// Runs until its process ends.
     pub async fn run(mut self) {
         let mut holders = Holders::new(self.id(), VALID_MS);
         let mut records = 0;
@@ -172,7 +172,7 @@ impl Actor {
         held.map(|held| (Epoch(held.epoch), held.number))
     }
 
-    /// Writes a record that comes behind all those of this epoch and of earlier ones.
+    /// Writes a record that follows all those of this epoch and of earlier ones.
     fn record(&self, epoch: Epoch, number: u64) {
         let (engine, common) = (self.engine.clone(), self.common.clone());
         Members::spawn(async move {

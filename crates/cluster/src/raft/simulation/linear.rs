@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 
-/// States that are looked at for one history at most.
+/// Largest number of states that are searched for one history.
 const LOOKS_MAX: usize = 2_000_000;
 
 /// Behaviour of a single copy.
@@ -17,7 +17,8 @@ pub trait Model {
     type Observed: fmt::Debug;
 
     fn begin(&self) -> Self::State;
-    /// The state after it, if this can have been said (None: nothing was said).
+    /// Returns the state after the operation, if the result is possible (None: no
+    /// result).
     fn step(
         &self,
         state: &Self::State,
@@ -26,7 +27,7 @@ pub trait Model {
     ) -> Option<Self::State>;
 }
 
-/// An operation, as a client saw it.
+/// An operation, as a client observed it.
 #[derive(Clone, Debug)]
 #[allow(dead_code, reason = "who asked is told to people")]
 pub struct Operation<O, S> {
@@ -111,7 +112,7 @@ impl<M: Model> Search<'_, M> {
         next
     }
 
-    /// Depth first, with a stack of its own: histories are long.
+    /// Searches depth first with an explicit stack, because histories are long.
     fn ordered(&mut self, begin: &M::State) -> bool {
         let mut stack: Vec<(Option<usize>, M::State, std::vec::IntoIter<usize>)> = Vec::new();
         let first = self.candidates();

@@ -1,16 +1,16 @@
-//! Histories of members that agree: engines on a simulated runtime, wire and disk,
-//! with clients, while processes are killed and stand still, power goes, disks fail and
-//! are slow, and the network is cut in every shape. A seed replays one.
+//! Simulated consensus: engines on a simulated runtime, wire and disk, with clients.
+//! Processes are killed and suspended, power is cut, disks fail and are slow, and the
+//! network is partitioned in every way. A seed replays a history.
 //!
 //! `CLUSTER_SEED=n cargo test -p evenkeel-cluster --lib raft::simulation` repeats the
-//! history `n` and tells it when it fails, `CLUSTER_SEEDS=n` runs so many;
-//! `CLUSTER_SCENARIOS=n` tries each written one with so many seeds.
+//! history `n` and prints it when it fails, `CLUSTER_SEEDS=n` runs that many;
+//! `CLUSTER_SCENARIOS=n` runs each scripted one with that many seeds.
 //!
-//! What has to hold is in files apart: [`observer`] (one leader a term, the same state
-//! after the same number of commands everywhere), [`record`] and [`linear`] (all that
-//! clients were told fits one single copy), [`leases`] (nobody holds what another holds),
-//! the end of [`world`] (all are of one mind in
-//! a calm, what was acknowledged is there once).
+//! The invariants are in separate files: [`observer`] (one leader per term, the same state
+//! after the same number of commands everywhere), [`record`] and [`linear`] (the results
+//! of all clients fit a single copy), [`leases`] (no lease has two holders),
+//! the end of [`world`] (all members agree in a calm, each acknowledged event occurs
+//! once).
 
 mod client;
 mod defect;
@@ -37,9 +37,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use world::World;
 
-/// Histories that are tried; many more by `make test-long`.
+/// Number of histories; `make test-long` runs many more.
 const HISTORIES: u64 = 12;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 60;
 
 /// Runs one history. Returns the number of completed operations, or the violation that
@@ -131,7 +131,7 @@ fn a_seed_replays_its_history() {
     }
 }
 
-/// The first of so many histories that shows it.
+/// Returns the first of this many histories that shows the defect.
 fn found(defect: Defect) -> Option<(u64, String)> {
     (0..FOUND_WITHIN).find_map(|seed| Some((seed, history(seed, Some(defect)).err()?)))
 }

@@ -13,16 +13,16 @@ use openraft_rt::AsyncRuntime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Members at most, those that come later among them.
+/// Largest number of members, including those that join later.
 pub const MEMBERS: usize = 6;
 
 /// How packets fare.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Each takes at least so long, microseconds, and up to that much longer.
+    /// Smallest delay of a packet, microseconds; the delay varies up to twice that.
     pub delay_us: u64,
     pub jitter_us: u64,
-    /// And up to that much more while the ways are slow.
+    /// Additional delay while links are slow, microseconds.
     pub slow_us: u64,
     /// Percentage of packets that are lost, duplicated or delayed.
     pub loss: u64,
@@ -30,7 +30,7 @@ pub struct Weather {
     pub late: u64,
 }
 
-/// Who is there.
+/// A running process of a host.
 #[derive(Clone)]
 pub struct Running {
     pub engine: Engine<Members>,
@@ -99,7 +99,7 @@ impl Network {
         inner.weather.slow_us = 0;
     }
 
-    /// The history is over: nobody runs any more.
+    /// Ends the history: no process runs any more.
     pub fn end(&self) {
         let running = std::mem::take(&mut self.inner().running);
         drop(running);
@@ -126,7 +126,7 @@ impl Network {
     }
 }
 
-/// A member's way to the others.
+/// Transport of a member to the others.
 #[derive(Clone)]
 pub struct Link {
     pub place: usize,

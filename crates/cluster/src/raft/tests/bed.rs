@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes longer, whatever else the machine does.
+/// Timeout of the tests, whatever else the machine does.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub type Tested = Engine<TokioRuntime>;
@@ -114,7 +114,7 @@ impl Hub {
         }
     }
 
-    /// Opens an engine and lets others reach it.
+    /// Opens an engine and connects it to the others.
     pub async fn start(&self, id: u64, kind: Kind, store: Store) -> Tested {
         let settings = Settings {
             // A loaded machine is no failure.
@@ -182,7 +182,7 @@ pub fn memory() -> Store {
     Store::with_backend(redb::backends::InMemoryBackend::new()).unwrap()
 }
 
-/// Waits until something holds.
+/// Waits until the condition is true.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -191,7 +191,7 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Founds a cluster with the first of these engines and takes the others in.
+/// Founds a cluster with the first of these engines and adds the others.
 pub async fn found(engines: &[(u64, Kind, Tested)]) {
     let (id, kind, first) = &engines[0];
     let answer = first

@@ -32,7 +32,7 @@ async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() 
     slow.hold(false);
 }
 
-/// A vote is given only when it is on disk, and a candidate waits 200 ms for it.
+/// A vote is granted only when it is on disk, and a candidate waits 200 ms for it.
 #[tokio::test]
 async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
     let hub = Hub::default();
@@ -59,7 +59,7 @@ async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
     assert_eq!(told(&b, "slow but sure"), 1);
 }
 
-/// A, whose disk is returned and leads, B, and an arbiter.
+/// Starts A, which is the leader and whose disk is returned, B, and an arbiter.
 async fn three(hub: &Hub) -> (TestDisk, [Engine<TokioRuntime>; 3]) {
     let disk = TestDisk::new();
     let store = Store::with_slow_backend(disk.clone()).unwrap();

@@ -1,5 +1,5 @@
-//! Engines on Tokio, in one process: what they agree on, who leads after a loss, and
-//! what a member that was away is given.
+//! Engines on Tokio, in one process: committed entries, leaders after a loss, and
+//! catching up of absent members.
 
 mod away;
 mod bed;

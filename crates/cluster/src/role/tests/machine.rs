@@ -1,4 +1,4 @@
-//! A machine that serves nothing, and remembers what it was asked to.
+//! A machine that serves nothing, and records its requests.
 
 use crate::file_set::FileSet;
 use crate::machine::{Health, Machine, News, Verdict};
@@ -17,7 +17,7 @@ pub const WORSE: &str = "errors";
 pub struct Shows {
     /// The text that is served.
     pub serves: Option<String>,
-    /// The one to which it would go back.
+    /// Version to which it would roll back.
     pub former: Option<Option<String>>,
     /// All versions that it ever served, in order.
     pub history: Vec<String>,
@@ -25,7 +25,7 @@ pub struct Shows {
     pub held: Vec<KnownLease>,
     /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,
-    /// Leases that it was told to hand over.
+    /// Leases that it was asked to hand over.
     pub handed_over: Vec<String>,
     /// Changes of its version status since the start of the role.
     pub standings: Vec<VersionStanding>,

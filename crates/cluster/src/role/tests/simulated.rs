@@ -1,6 +1,6 @@
-//! Histories with seeds: three roles on a simulated network, members that crash and come
-//! back, links that are cut in every shape, changes meanwhile. At the end all serve the
-//! same, and nothing that was called accepted is lost.
+//! Random histories from seeds: three roles on a simulated network, members that crash
+//! and restart, all kinds of cut links, and changes meanwhile. At the end all members
+//! serve the same version, and no accepted version is lost.
 
 use super::machine::{BAD, Fake, wants_leases};
 use super::{Scratch, apply};
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 use turmoil::{Builder, Sim};
 
 const HOSTS: [&str; 3] = ["alpha", "beta", "arbiter"];
-/// Simulated time that anything may take when nothing is broken.
+/// Longest simulated time for anything while nothing is broken.
 const SOON: Duration = Duration::from_secs(120);
 /// Several validities of a lease.
 const A_WHILE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl StorageBackend for Platter {
     }
 }
 
-/// A machine of the simulation, over all of its starts.
+/// A simulated machine across all its starts.
 struct Seat {
     name: &'static str,
     kind: Kind,
@@ -158,7 +158,8 @@ impl Seat {
         }
     }
 
-    /// Asks, as an operator at this machine; None where it is down, or says nothing.
+    /// Sends a request like an operator at this machine; None if it is down or does not
+    /// respond.
     async fn ask(&self, request: Request) -> Option<Reply> {
         let sender = self.asks.borrow().clone()?;
         let (replies, mut incoming) = Replies::new();
@@ -227,7 +228,7 @@ async fn invite(seats: &Seats, at: usize) {
     all_vote(seats, at + 1).await;
 }
 
-/// Breaks something; what mends it again.
+/// Injects a fault. Returns the function that heals it.
 fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
     let one = HOSTS[dice.below(3) as usize];
     let others: Vec<&'static str> = HOSTS.into_iter().filter(|host| *host != one).collect();
@@ -265,7 +266,7 @@ fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
     }
 }
 
-/// Changes and faults, then peace; what was called accepted.
+/// Applies changes and faults, then calm. Returns the accepted versions.
 async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64) {
     let mut accepted: Vec<VersionId> = Vec::new();
     for round in 0..rounds {
@@ -317,8 +318,8 @@ async fn present(seats: &Seats) -> Option<Digest> {
     status.authority.present
 }
 
-/// The authority is replaced while somebody is away and whoever leads crashes, at some
-/// moment; a change goes on beside it.
+/// The CA is replaced while a member is away and the leader crashes at some moment; a
+/// change proceeds meanwhile.
 async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     let before = present(seats).await;
     let away = HOSTS[1 + dice.below(2) as usize];
@@ -373,7 +374,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     no_plain_key(&seats[2]);
 }
 
-/// The arbiter's disk holds no key of an authority, and no node's one of a former one.
+/// Checks that the arbiter's disk has no CA key, and no node's disk has a former one.
 fn no_plain_key(arbiter: &Seat) {
     for file in ["authority.key", "sealing.key"] {
         assert!(!arbiter.directory.join(file).exists(), "{file}");
@@ -417,7 +418,7 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
     }
 }
 
-/// Three members, and what is played with them once they all vote.
+/// Simulates three members, and runs the test once they all vote.
 fn simulate<P: Future<Output = ()> + 'static>(
     seed: u64,
     play: impl FnOnce(Seats, Orders, Random) -> P + 'static,
@@ -511,7 +512,7 @@ fn all_end_on_the_same_version_whatever_fails_meanwhile() {
 
 const LEASE: &str = "address/www";
 
-/// A machine wants the lease, as well as it could use it.
+/// Makes a machine request the lease with this rank.
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
@@ -577,7 +578,7 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
     });
 }
 
-/// Asks for a record, and waits for what becomes of it.
+/// Requests a record, and waits for its outcome.
 async fn record(seat: &Seat, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();
     let ask = machine.shows().recorded.len() as u64 + 1;

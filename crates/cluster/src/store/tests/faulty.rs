@@ -21,7 +21,7 @@ struct Platter {
     /// Contents that certainly survive a loss of power.
     synced: Vec<u8>,
     unsynced: Vec<Change>,
-    /// After so many more operations the power is lost.
+    /// Number of operations until the power is lost.
     fuse: Option<u64>,
     dead: bool,
 }
@@ -31,7 +31,7 @@ struct Platter {
 pub struct Faulty(Arc<Mutex<Platter>>);
 
 impl Faulty {
-    /// Power is lost before the operation after so many.
+    /// Cuts the power before the operation after this many.
     pub fn light_fuse(&self, operations: u64) {
         self.0.lock().unwrap().fuse = Some(operations);
     }

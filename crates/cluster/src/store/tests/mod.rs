@@ -21,7 +21,7 @@ use std::sync::mpsc::channel;
 
 const ME: MemberId = MemberId(1);
 
-/// Asks, and waits for what is told.
+/// Calls the store, and waits for its callback.
 fn now<T: Send + 'static>(
     start: impl FnOnce(Box<dyn FnOnce(Result<T, StoreError>) + Send>),
 ) -> Result<T, StoreError> {

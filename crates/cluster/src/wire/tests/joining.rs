@@ -18,9 +18,9 @@ struct Office {
     tokens: Mutex<HashMap<Digest, Kind>>,
     members: Mutex<BTreeMap<MemberId, Member>>,
     wire: OnceLock<Wire<Tcp>>,
-    /// The next answer to somebody who was admitted is lost on the way.
+    /// Loses the next response to an admitted member.
     mute: Mutex<bool>,
-    /// Times that somebody's words came as far as here.
+    /// Number of joiners whose request arrived here.
     heard: AtomicU64,
 }
 
@@ -148,7 +148,7 @@ fn newcomer(kind: Kind, address: SocketAddr) -> Newcomer {
     }
 }
 
-/// The wire that somebody who joined begins with.
+/// Returns the first wire of a member that joined.
 fn wire_of(joined: Joined) -> Wire<Tcp> {
     let trust = Trust {
         cluster: joined.cluster,
@@ -377,7 +377,7 @@ fn a_wire_tells_when_it_refuses_a_forged_member() {
     });
 }
 
-/// Asks as somebody else's program might: with keys of its own choice.
+/// Sends a request like a foreign program, with keys of its choice.
 async fn ask_with(
     token: &Token,
     newcomer: &Newcomer,

@@ -5,7 +5,7 @@ use crate::authority::{Known, Refused, disk};
 use crate::wire::{Event, RenewalError, Signer};
 use std::time::SystemTime;
 
-/// Answers, and signs if it has the authority.
+/// Responds, and signs if it has the CA.
 struct Signing(Option<Arc<Authority>>);
 
 impl Handler for Signing {

@@ -1,4 +1,4 @@
-//! Partitions of every shape on a simulated network, whose time is exact.
+//! All kinds of partitions on a simulated network, whose time is exact.
 
 use super::super::simulated::Simulated;
 use super::super::{Event, Loss, PORT, PathKind};
@@ -16,7 +16,7 @@ const BEAT: Duration = Duration::from_millis(40);
 /// Deadline of a call, shorter than an election timeout.
 const LIMIT: Duration = Duration::from_millis(140);
 
-/// Members 2 and 3 answer; member 1 is the test.
+/// Simulates members 2 and 3, which respond; the test is member 1.
 fn simulate<F>(seed: u64, test: impl FnOnce(Wire<Simulated>, Echo) -> F + 'static)
 where
     F: Future<Output = ()> + 'static,
@@ -60,7 +60,7 @@ where
     sim.run().unwrap();
 }
 
-/// Asks so many times, each within the limit; how long the slowest took.
+/// Sends this many requests within the deadline each. Returns the time of the slowest.
 async fn beat(wire: &Wire<Simulated>, times: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for time in 0..times {

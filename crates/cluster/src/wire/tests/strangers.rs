@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Short, so that the test is.
+/// Returns short timeouts, so that the test is short.
 fn hasty() -> Timing {
     Timing {
         handshake: Duration::from_millis(500),
@@ -187,7 +187,7 @@ fn a_peer_that_takes_connections_and_never_answers_is_named() {
     });
 }
 
-/// The system's TCP, but its descriptors ran out for a while.
+/// The system's TCP without file descriptors for a while.
 #[derive(Clone)]
 struct Poor(Arc<AtomicUsize>);
 
