@@ -1,10 +1,10 @@
-//! The cluster's authority, and the certificates that it gives to members.
+//! The cluster's CA, and the certificates that it issues to members.
 //!
-//! Names stand in alternative names only: `member-3.NAME.evenkeel` says whose it is,
-//! and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former public
-//! key) that this member had that key before. So somebody who was away while a member
-//! changed its key still knows it. A new authority comes with a certificate by the old
-//! one for the same reason.
+//! Names are only in the subjectAltName: `member-3.NAME.evenkeel` identifies the
+//! member, and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former
+//! public key) shows that this member had that key before. So a member that was away
+//! during a change of key still recognizes it. A new CA comes with a certificate by the
+//! old one for the same reason.
 
 use super::token::base32;
 use super::{AuthorityError, der};
@@ -38,7 +38,7 @@ const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
 /// Largest number of former keys that a certificate names.
 pub const PREDECESSORS_MAX: usize = 32;
-/// How long before its issue a certificate becomes valid, because clocks differ.
+/// Time before its issue from which a certificate is valid, because clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 /// Longest name of a cluster.
 const CLUSTER_NAME_BYTES_MAX: usize = 32;

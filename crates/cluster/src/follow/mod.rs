@@ -258,7 +258,7 @@ impl Follower {
     }
 }
 
-/// One poll, on a thread that may block.
+/// Job of a single poll, on a thread that may block.
 struct Look {
     settings: Followed,
     mirror: PathBuf,

@@ -347,7 +347,7 @@ mod tests {
             ..lease(epoch)
         };
         let end = sent[1].after_ns(usable_ns(VALID_MS));
-        // A request of a former life is none of this one.
+        // A request of a previous process does not count for this one.
         let mut anew = holder.clone();
         anew.observe(Some(&passed(2, 77)));
         assert_eq!(anew.held(sent[2]), None);
@@ -355,7 +355,7 @@ mod tests {
         holder.observe(Some(&passed(2, sent[1].0)));
         assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(2)));
         assert_eq!(holder.held(end), None);
-        // It is renewed before that.
+        // The renewal is due before that.
         assert!(holder.due_at().is_some_and(|due| due < end));
         assert!(matches!(holder.due(end), Some(Ask::Renew(_))));
         // Another epoch is another answer.

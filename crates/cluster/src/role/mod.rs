@@ -6,7 +6,8 @@
 //!
 //! - [`directory`] has the files of a member, [`setup`] makes a machine a member.
 //! - `certificates` renews this member's certificate, and replaces the CA.
-//! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those of every member; `leases` holds and grants leases.
+//! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those
+//!   of every member; `leases` holds and grants leases.
 //! - [`socket`] and `requests` serve operators, `apply` executes their changes.
 
 mod agent;

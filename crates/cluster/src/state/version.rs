@@ -48,7 +48,7 @@ const ENTRY_BYTES: usize = 64;
 pub enum Stage {
     /// Every reachable node checks the version without serving it.
     Checking,
-    /// One node serves the version as a candidate.
+    /// A single node serves the version as a candidate.
     Canary {
         /// Node that serves the version first.
         node: MemberId,
@@ -58,7 +58,7 @@ pub enum Stage {
         /// Nodes that serve the candidate.
         nodes: BTreeSet<MemberId>,
     },
-    /// These nodes serve the version, which waits for the operator's confirmation.
+    /// The listed nodes serve the version, which waits for the operator's confirmation.
     AwaitConfirmation {
         /// Nodes that serve the version.
         nodes: BTreeSet<MemberId>,

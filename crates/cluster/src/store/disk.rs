@@ -54,7 +54,9 @@ pub(super) enum Op {
     Truncate { from: u64, last: Option<LogId> },
     /// Removes the entries up to this one.
     Purge(LogId),
+    /// Saves the vote of this member.
     Vote(Vote),
+    /// Saves the commit index.
     Committed(Option<LogId>),
     /// Number of times the engine was started.
     Starts(u64),

@@ -1,4 +1,4 @@
-//! One connection to a member, on which both sides send requests and responses.
+//! A connection to a member, on which both sides send requests and responses.
 
 use super::counters::count;
 use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};

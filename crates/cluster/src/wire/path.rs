@@ -15,7 +15,7 @@ pub enum PathKind {
     Through(MemberId),
 }
 
-/// One connection to a member.
+/// A connection to a member, with its quality.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
     /// Route of the connection: direct or tunnelled.
@@ -95,7 +95,7 @@ pub enum Event {
 /// Way in which the loss of a member was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// Its connections were closed or reset: the process of the member ended.
+    /// The member's connections were closed or reset: its process ended.
     Closed,
     /// Nothing was received within the timeout.
     Silent,

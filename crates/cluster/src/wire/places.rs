@@ -15,7 +15,7 @@ impl<K: Hash + Eq + Copy> Default for Places<K> {
     }
 }
 
-/// One counted item; released when dropped.
+/// A counted item; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Place<K: Hash + Eq + Copy> {
     of: Arc<Mutex<HashMap<K, usize>>>,

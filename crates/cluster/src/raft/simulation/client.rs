@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Words that are to be remembered.
+    /// Writes an event that must not be lost.
     async fn tell(&mut self, running: Running, count: u64) {
         let words = format!("said {}-{count}", self.number);
         let unknown = Fate::Unknown;
@@ -111,8 +111,8 @@ impl Client {
             format!("client {number}: since {since:.3} {key:?} {op:?}: {said}")
         });
         let returned = match outcome {
-            // What was not done is no part of the history; if it was done
-            // nevertheless, others find no order.
+            // Operations that were not executed are excluded. If one was executed
+            // nevertheless, the other results have no order.
             CallResult::NotDone => return,
             CallResult::Unknown if op == Op::Read => return,
             CallResult::Unknown => None,

@@ -42,7 +42,7 @@ struct Inner {
     /// Image that certainly survives a power cut.
     durable: Vec<u8>,
     unsynced: Vec<Done>,
-    /// The process that has it open; others get errors.
+    /// Process that has the disk open; others get errors.
     life: u64,
     owner: Option<Process>,
     /// Number of syncs until one fails; 0: one has failed.
@@ -51,7 +51,7 @@ struct Inner {
     full: bool,
     /// Percentage of syncs that are slow, and their duration.
     slow: Option<(u64, Duration)>,
-    /// Nothing is lost that a sync was asked for: syncs do nothing.
+    /// Syncs do nothing.
     lies: bool,
     /// Durable image before the last sync. Set if a power cut is to show that the sync
     /// was acknowledged too early.
@@ -262,7 +262,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut inner = self.inner()?;
-        // What replaces other bytes in place needs no room.
+        // Overwriting bytes in place needs no space.
         if inner.full && inner.random.percent(70) {
             return Err(io::ErrorKind::StorageFull.into());
         }

@@ -138,7 +138,7 @@ impl Actor {
             }
             let next = Members::timeout(LOOK, answered.recv()).await;
             if let Ok(Some((renewal, told))) = next {
-                // Whoever could use it better is to have it, mostly.
+                // The holder usually releases the lease for a member with a higher rank.
                 let better = holders.answered(&renewal, told, self.clock.now());
                 if better && self.random.percent(90) {
                     holders.want([]);
@@ -162,7 +162,7 @@ impl Actor {
             observer.say(format!("{holding:?} (from 0) hold the lease at once"));
         }
         let (epoch, written) = table.written;
-        // What it writes itself it may learn a little later.
+        // The member may learn of its own writes a little later.
         let behind = |held: &&KnownLease| held.epoch > epoch.0 && held.number < written;
         if let Some(held) = held.filter(behind) {
             let has = held.number;

@@ -104,7 +104,7 @@ impl<M: Model> Search<'_, M> {
         let mut next: Vec<usize> = left()
             .filter(|place| self.operations[*place].called_at <= first_return)
             .collect();
-        // What returned first was most likely first.
+        // Operations that returned first most likely took effect first.
         next.sort_by_key(|place| {
             let returned = &self.operations[*place].returned;
             returned.as_ref().map_or(u64::MAX, |(at, _)| *at)

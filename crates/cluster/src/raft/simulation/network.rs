@@ -19,7 +19,7 @@ pub const MEMBERS: usize = 6;
 /// How packets fare.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Smallest delay of a packet, microseconds; the delay varies up to twice that.
+    /// Smallest delay of a packet, microseconds; `jitter_us` is the largest addition.
     pub delay_us: u64,
     pub jitter_us: u64,
     /// Additional delay while links are slow, microseconds.
@@ -187,7 +187,7 @@ impl Transport for Link {
             return Err(CallError::Refused);
         }
         if self.network.running(to).is_none() && !self.network.doubles() {
-            // Its machine is up and says that nobody listens.
+            // The machine is up and reports that no process listens.
             return Err(CallError::Unreachable);
         }
         let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -201,7 +201,7 @@ impl Transport for Link {
         let waits = Members::timeout(limit, async {
             match answers.recv().await {
                 Some(said) => said,
-                // Lost on its way: nobody knows, so the time goes by.
+                // Lost packets are not reported, so the call runs into its timeout.
                 None => std::future::pending().await,
             }
         });

@@ -132,7 +132,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
     };
     match defect {
         Defect::GrantsEveryVote => {
-            // Who is behind is left with the arbiter, and is to lead.
+            // The member that is behind is left with the arbiter, and must become leader.
             for node in [0, 1] {
                 then(100, 400, Disturbance::Partition(1 << node));
                 then(900, 1_300, Disturbance::LeaderInMinority);
@@ -140,7 +140,8 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::IgnoresPromises => {
-            // The arbiter is behind, one node is replaced by its copy, the other one away.
+            // The arbiter is behind, one node is replaced by its copy, and the other one is
+            // away.
             for one in [0, 1, 0] {
                 then(100, 300, Disturbance::BackUp(one));
                 then(10, 50, Disturbance::Partition(1 << 2));
@@ -151,7 +152,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::AppliesBeforeCommit => {
-            // A follower stays with a leader of fewer than half.
+            // A follower stays with a leader that has no majority.
             nodes = 4;
             for _ in 0..2 {
                 then(100, 400, Disturbance::LeaderInMinority);
@@ -159,7 +160,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::ConfirmsAlone => {
-            // Longer than clients wait for an answer of the one that is alone.
+            // Longer than clients wait for a response of the isolated leader.
             then(100, 400, Disturbance::LeaderInMinority);
             then(3_000, 4_000, Disturbance::Heal);
             plan.readers = 2;
@@ -176,7 +177,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::LeasesAreNotWaitedFor => {
-            // Another one leads long before a lease ends.
+            // Another leader is elected long before a lease expires.
             for _ in 0..3 {
                 then(900, 1_300, Disturbance::KillLeader(1_200));
                 then(1_300, 1_500, Disturbance::Heal);

@@ -117,7 +117,7 @@ async fn only_the_arbiter_has_it(mut world: World) -> Result<(), String> {
         return Err("B leads without what was acknowledged".to_owned());
     }
     told(&world, ARBITER, "the arbiter forwards this to B").await?;
-    // A comes back, and all are of one mind.
+    // A returns, and all members agree.
     world.heal().await?;
     world.end().await
 }

@@ -63,7 +63,7 @@ impl Transport for Way {
                 .ok_or(CallError::Unreachable)?
         };
         let from = self.from;
-        // The call goes on there when its caller does not wait any more.
+        // The call continues at the receiver when its caller no longer waits.
         let work = tokio::spawn(async move { engine.handle(from, bytes).await });
         let answer = tokio::time::timeout(limit, work)
             .await
@@ -117,7 +117,7 @@ impl Hub {
     /// Opens an engine and connects it to the others.
     pub async fn start(&self, id: u64, kind: Kind, store: Store) -> Tested {
         let settings = Settings {
-            // A loaded machine is no failure.
+            // A loaded machine is not a failure.
             propose_limit: PATIENCE,
             ..Settings::default()
         };

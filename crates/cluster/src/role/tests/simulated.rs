@@ -77,7 +77,7 @@ impl StorageBackend for Platter {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut bytes = self.0.lock().unwrap();
-        // As a file, it grows by what is written behind its end.
+        // Like a file, it grows if data is written behind its end.
         let begin = usize::try_from(offset).map_err(io::Error::other)?;
         let end = begin + data.len();
         if bytes.len() < end {
@@ -327,7 +327,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     orders.borrow_mut().push(Order::Crash(away));
     sleep(Duration::from_millis(1500 + dice.below(1000))).await;
     let rotate = seats[0].ask(Request::RotateAuthority);
-    // At any step: before it is proposed, while members are certified, after.
+    // At any step: before the proposal, while members are certified, or afterwards.
     let crash_after = Duration::from_millis(dice.below(1500));
     let crash = async {
         sleep(crash_after).await;
@@ -343,7 +343,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
         .is_some_and(|s| s.authority.next.is_none())
         && present(seats).await == before
     {
-        // The crash came before it was agreed on.
+        // The crash came before the commit.
         let reply = seats[0].ask(Request::RotateAuthority).await;
         assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
     }
@@ -362,7 +362,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     })
     .await;
     all_vote(seats, 3).await;
-    // All are trusted without the former one: each is started anew.
+    // All members are trusted without the former CA: each is restarted.
     for host in HOSTS {
         orders
             .borrow_mut()
@@ -498,7 +498,7 @@ fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
 
 #[test]
 fn all_end_on_the_same_version_whatever_fails_meanwhile() {
-    // More of them on a machine that has time: seeds from this one on.
+    // A machine with spare time runs more seeds, from this one on.
     let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 100,
         None => 1..3,
@@ -567,7 +567,7 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
         comes_to(&seats, 0).await;
         wants(&seats[1], 210);
         let machine = seats[0].machine.borrow().clone();
-        // As the supervisor does, once the addresses are gone.
+        // Like the supervisor, once the addresses are removed.
         machine.tell(wants_leases(Vec::new()));
         machine.stop();
         let began = Instant::now();
@@ -607,7 +607,7 @@ fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
         assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
         wants(&seats[0], 220);
         comes_to(&seats, 0).await;
-        // One that only watches is never given it, and sees all of it.
+        // A member that only watches never gets the lease, and sees all of its state.
         let watch = vec![WantedLease {
             name: LEASE.to_owned(),
             rank: 250,

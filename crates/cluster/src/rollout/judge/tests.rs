@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// One second of a machine: requests and errors, servers up and in total, whether the
+/// Events of a second: requests and errors, servers up and in total, whether the
 /// frontend `www` is usable, and its response.
 #[derive(Clone, Copy)]
 struct Second {

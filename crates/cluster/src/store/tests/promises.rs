@@ -176,7 +176,7 @@ fn a_store_with_any_block_of_earlier_or_of_nothing_is_lost_or_has_all() {
 #[test]
 fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
     let (files, me) = (Files::new(), owner("a", 1));
-    // The format before there were promise files.
+    // The format without promise files.
     let untied = Store::open(&files.store()).unwrap();
     append(&untied, 1, 0, 3);
     drop(untied);
@@ -252,14 +252,14 @@ fn an_upgrade_ties_the_store_and_one_that_is_interrupted_is_finished() {
     drop(whole(files.open(&me)));
     let (_, tied_promise) = files.read();
     assert_eq!(has(&whole(files.open(&me))).1, Some(id(1, 2)));
-    // The promise file is there and the store does not know of it.
+    // The promise file exists and the store does not know of it.
     fs::remove_file(files.promise()).unwrap();
     files.put(Some(&old_format), None);
     let store = Store::open(&files.store()).unwrap();
     store.stop_in_the_middle_of_an_upgrade(&PromiseLocation::Path(&files.promise()), &me);
     drop(store);
     assert_eq!(has(&whole(files.open(&me))).1, Some(id(1, 2)));
-    // One that is over is not done again for a store from before it.
+    // A completed upgrade is not repeated for a store from before it.
     files.put(Some(&old_format), Some(&tied_promise));
     assert!(matches!(lost(files.open(&me)), Loss::Untied));
 }

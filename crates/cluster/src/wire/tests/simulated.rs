@@ -102,10 +102,10 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
             let asked = echo.asked.load(Ordering::Relaxed);
             let slowest = beat(&wire, 200).await;
             assert!(slowest < Duration::from_millis(60), "{slowest:?}");
-            // Each is handled once, whatever way it came.
+            // Each request is handled once, on whatever route it arrived.
             assert_eq!(echo.asked.load(Ordering::Relaxed) - asked, 200);
             assert_eq!(way(&wire), Some(PathKind::Through(MemberId(3))));
-            // Beyond the first few the way is known, and nothing is sent twice.
+            // After the first requests the route is known, and nothing is sent twice.
             let again = wire.counted(|c| &c.sent_again);
             assert!(again <= 10, "{again}");
             let path = wire.paths().remove(0);
@@ -149,7 +149,7 @@ fn the_loss_of_the_member_in_between_costs_nothing() {
         let slowest = beat(&wire, 100).await;
         assert!(slowest < Duration::from_millis(25), "{slowest:?}");
         assert_eq!(way(&wire), Some(PathKind::Direct));
-        // Member 3 is down for silence, and only it.
+        // Member 3 is down because of silence, and only that one.
         loop {
             if let Event::Down { member, why } = events.recv().await.unwrap() {
                 assert_eq!((member, why), (MemberId(3), Loss::Silent));
@@ -203,7 +203,7 @@ fn a_cut_in_the_middle_of_everything_heals_whatever_the_seed() {
             for round in 0..6 {
                 let (a, b) = pairs[(seed as usize + round) % 3];
                 turmoil::partition(a, b);
-                // One cut never takes a member.
+                // A single cut never makes a member unreachable.
                 beat(&wire, 30).await;
                 turmoil::repair(a, b);
                 sleep(Duration::from_millis(seed * 7 % 900)).await;
