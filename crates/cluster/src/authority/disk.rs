@@ -1,6 +1,7 @@
 //! Secrets in the state directory: `member.pem`, `member.key`, `authority.pem`, and on
-//! nodes `sealing.key` and `authority.key`, which is sealed to the former. Files are
-//! written beside, flushed, and renamed: a power cut leaves the old one or the new one.
+//! nodes `sealing.key` and `authority.key`, which is encrypted for the former. A file
+//! is written under a temporary name, flushed and renamed: a power cut leaves the old
+//! file or the new one.
 
 use super::ring::{SealingKey, X25519_BYTES, seal_to};
 use super::{Authority, AuthorityError, Identity, MemberKey};

@@ -32,7 +32,7 @@ const SECRET_CONTEXT: &[u8] = b"evenkeel token 1\0";
 const HINT_CONTEXT: &[u8] = b"evenkeel token hint 1\0";
 const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
-/// Context of the signature of a CA: no certificate begins like that.
+/// Context of the signature of a CA. No certificate begins with these bytes.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
 /// Length of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;

@@ -51,7 +51,7 @@ pub use crate::state::Lease;
 use crate::command::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// No clock is off by more than one part in so many.
+/// Largest clock drift: one part in this many.
 pub const DRIFT_DIVISOR: u64 = 8;
 /// Shortest validity of a renewal, milliseconds.
 pub const VALID_MS_MIN: u64 = 500;
@@ -97,8 +97,8 @@ pub fn usable_ns(valid_ms: u64) -> u64 {
     valid_ns - valid_ns / DRIFT_DIVISOR
 }
 
-/// For how long a leader gives a lease to nobody else after a renewal, by its own
-/// clock.
+/// Returns how long after a renewal a leader grants the lease to no other member, by
+/// its own clock, in nanoseconds.
 pub fn quarantine_ns(valid_ms: u64) -> u64 {
     let valid_ns = valid_ms.saturating_mul(1_000_000);
     valid_ns.saturating_add(valid_ns / DRIFT_DIVISOR + 1)

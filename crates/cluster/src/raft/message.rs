@@ -61,7 +61,7 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Begin,
     /// The result of the proposal.
     Answer(Answer),
-    /// A piece of a snapshot.
+    /// A piece of a snapshot's image.
     Piece(Box<Piece>),
     /// Reads are linearizable once this index is applied.
     Confirmed(u64),

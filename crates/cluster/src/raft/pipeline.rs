@@ -90,11 +90,11 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     held: Option<HeldMessage<R>>,
     /// Time at which the last message without entries was sent.
     told_at: Option<R::Instant>,
-    /// Entries came soon after the last such thing.
+    /// Entries came soon after the last message that only carried the commit index.
     more_comes: bool,
     /// The last message is a large one.
     large: bool,
-    /// There are no more messages.
+    /// The input has no more messages.
     drained: bool,
     /// A response failed or was negative: nothing more is sent.
     broken: bool,

@@ -2,7 +2,7 @@
 //!
 //! A voter's votes and acknowledgements count in majorities. One whose store was lost
 //! (see `store/promise.rs`) no longer has what it acknowledged, and does not know for
-//! whom it voted. If it went on as a voter with an empty log, it could elect a leader
+//! whom it voted. If it continued as a voter with an empty log, it could elect a leader
 //! together with a member that is behind: an acknowledged change would be lost. So it
 //! is on probation:
 //!

@@ -18,9 +18,10 @@ pub struct Settings {
     /// alone confirm a leader without writes. So the interval bounds the round-trip time
     /// between members.
     pub heartbeat: Duration,
-    /// A follower stands for election when it has not heard from a leader for
-    /// [`Settings::election_max`] and a time between these two. Shorter than twice
-    /// the heartbeat makes no sense. A vote that takes longer than this is lost.
+    /// Shortest election timeout. A follower stands for election when it has not heard
+    /// from a leader for [`Settings::election_max`] plus a random time between the two
+    /// settings. It must be at least twice the heartbeat. A vote that takes longer than
+    /// this is lost.
     pub election_min: Duration,
     /// See [`Settings::election_min`]. For as long, a follower that heard from the leader
     /// votes for no other member, unless it knows that the leader is lost.

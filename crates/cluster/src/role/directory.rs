@@ -514,7 +514,7 @@ mod tests {
             std::fs::write(directory.file(MEMBER), damaged).unwrap();
             assert_eq!(directory.member().unwrap(), who());
         }
-        // Without it the machine is nobody's, whatever lies beside it.
+        // Without this file the machine is no member, whatever other files exist.
         std::fs::remove_file(directory.file(MEMBER)).unwrap();
         assert_eq!(directory.who().unwrap(), None);
         let link = place.0.join("link");

@@ -757,7 +757,7 @@ mod tests {
         let words = status.authority_words().unwrap();
         assert!(words.contains("an old CA: tie"), "{words}");
         assert!(words.contains("cluster remove"), "{words}");
-        // Where none has to follow, one that is late is only that.
+        // If no CA must follow, a late member is only reported as late.
         status.authority.exposed = false;
         let words = status.authority_words().unwrap();
         assert!(words.contains("certified on return"), "{words}");

@@ -175,8 +175,8 @@ impl State {
         Ok(granted)
     }
 
-    /// Sets the record. A new holder sees the last record of all earlier epochs, because their
-    /// holders can write no more.
+    /// Sets the record. A new holder sees the last record of all earlier epochs, because
+    /// earlier holders can no longer write.
     pub(super) fn record(
         &mut self,
         from: MemberId,

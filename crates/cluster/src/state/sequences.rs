@@ -353,7 +353,8 @@ proptest! {
                 unchanged.applied += 1;
                 prop_assert_eq!(&unchanged, &state);
             }
-            // A store that keeps and deletes what it is told has what it needs.
+            // A store that follows the instructions to keep and delete has all chunks that it
+            // needs.
             if let Body::Chunk { digest, .. } = &command.body
                 && state.has_chunk(digest)
             {

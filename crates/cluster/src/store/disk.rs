@@ -92,8 +92,8 @@ pub(super) struct Disk {
     database: Option<Database>,
     file: Backlog,
     path: PathBuf,
-    /// Digests of the stored chunks, or more: finding those to delete reads all of them.
-    /// None until that was done once.
+    /// Digests of the stored chunks, perhaps with additional ones. None until the first
+    /// deletion, which reads all of them.
     pieces: Mutex<Option<BTreeSet<Digest>>>,
 }
 

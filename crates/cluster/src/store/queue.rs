@@ -215,7 +215,7 @@ mod tests {
         let next = told.recv_timeout(PATIENCE);
         assert!(matches!(next, Ok(NextJobs::Quiet(ref jobs)) if jobs.len() == 1));
         assert!(began.elapsed() > QUIET / 2);
-        // By now it sleeps for as long as nobody asks for anything.
+        // The writer now sleeps until a job arrives.
         let nothing = told.recv_timeout(QUIET * 2);
         assert!(matches!(nothing, Err(RecvTimeoutError::Timeout)));
         push(&queue, true);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Largest number of routes on which one request is sent.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
-/// A large question takes longer: so many times what a small one is waited for.
+/// Factor by which the timeout of a large request exceeds that of a small one.
 const LARGE_PATIENCE: u32 = 8;
 
 /// The paths that were tried for a request.

@@ -64,7 +64,7 @@ pub trait Handler: Send + Sync + 'static {
         bytes: Vec<u8>,
     ) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// Answers somebody who is no member and wants to be one: with
+    /// Responds to a client that wants to become a member, with
     /// [`crate::wire::join::serve`].
     fn join(
         &self,
@@ -73,8 +73,8 @@ pub trait Handler: Send + Sync + 'static {
         bytes: Vec<u8>,
     ) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// The authority, where its key is on this machine: the wire signs with it for
-    /// members whose certificates are soon over, and for this one.
+    /// Returns the CA if its key is on this machine. With it the wire renews certificates
+    /// of members, including this one, before they expire.
     fn signer(&self) -> Option<Signer> {
         None
     }
