@@ -91,7 +91,8 @@ pub struct Renewal {
     pub rank: u32,
 }
 
-/// For how long its holder uses a renewal, counted by its own clock from sending it.
+/// Returns how long the holder may use a lease after it sent a renewal, by its own clock, in
+/// nanoseconds.
 pub fn usable_ns(valid_ms: u64) -> u64 {
     let valid_ns = valid_ms.saturating_mul(1_000_000);
     valid_ns - valid_ns / DRIFT_DIVISOR
